@@ -1,0 +1,59 @@
+"""All commands as one: spladev3-anserini encode ..."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from spladev3_anserini import __version__
+from spladev3_anserini.cli import SETTINGS, run
+
+#: In the order data flows; a command's module is imported only when it is asked for.
+COMMANDS = {
+    "encode": "spladev3_anserini.encode",
+    "index": "spladev3_anserini.index",
+    "search": "spladev3_anserini.search",
+    "evaluate": "spladev3_anserini.evaluate",
+    "bm25": "spladev3_anserini.bm25",
+    "ask": "spladev3_anserini.ask",
+    "models": "spladev3_anserini.models",
+    "convert": "spladev3_anserini.convert",
+    "verify": "spladev3_anserini.verify",
+    "demo": "spladev3_anserini.demo.__main__",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(COMMANDS[cmd_name]).main
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.command("spladev3-anserini", cls=_Lazy, context_settings=SETTINGS)
+@click.version_option(__version__, prog_name="spladev3-anserini")
+def commands() -> None:
+    """SPLADE-v3 for Lucene: term weights to impact documents, indexed and searched with Anserini.
+
+    \b
+    Example, from a corpus to measures:
+      spladev3-anserini encode   --model naver/splade-v3-doc --input corpus.jsonl --output encoded
+      spladev3-anserini index    --input encoded --index index
+      spladev3-anserini search   --index index --topics topics.tsv --output run.txt
+      spladev3-anserini evaluate --qrels qrels.txt --run run.txt
+    """
+
+
+def main() -> None:
+    """The console script."""
+    run(commands)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Command: one's own questions to an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from spladev3_anserini.cli import SETTINGS, run, table
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options
+
+_SNIPPET = 90
+
+
+@click.command("ask", context_settings=SETTINGS)
+@click.argument("question", nargs=-1)
+@click.option("--index", required=True, type=FOLDER, help="An index built by this package.")
+@click.option("--corpus", metavar="CORPUS", help="Show the beginning of each hit's text from here.")
+@click.option("--model", show_default="the one the index names", help=MODEL_HELP)
+@click.option("--hits", default=5, type=click.IntRange(min=1), help="Documents per question.")
+@click.option("--terms", default=10, type=click.IntRange(min=0),
+              help="Query terms to show, largest impact first; + marks terms not in the question.")
+@model_run_options
+def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str | None, hits: int,
+         terms: int, max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
+    """Ask an index, and see what the model makes of the question.
+
+    Without a QUESTION, reads one a line until the end of input.
+
+    \b
+    Example:
+      spladev3-anserini ask --index index "how do I copy a file"
+    """
+    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.queries import encoder_for_index
+    from spladev3_anserini.lucene.check import read_index_manifest
+    from spladev3_anserini.lucene.searcher import ImpactSearcher
+
+    record = read_index_manifest(index)
+    if record is None:
+        raise InputError(f"{index}: was not built by this package; search it with --prebuilt")
+    settings = Settings(max_length=max_length, batch_tokens=batch_tokens, device=device,
+                        dtype=dtype)
+    encoder = encoder_for_index(index, record, model, "auto", settings)
+    texts = _beginnings(corpus) if corpus else {}
+    searcher = ImpactSearcher(index)
+    for text in question or _prompted():
+        matrix = encoder.impacts([text])
+        query = encoder.vector(matrix, 0)
+        own = set(encoder.tokenizer.pieces(text))
+        click.echo(f"\n{text}")
+        shown = sorted(query.items(), key=lambda item: (-item[1], item[0]))[:terms]
+        click.echo("  " + "  ".join(f"{'' if t in own else '+'}{t} {w}" for t, w in shown))
+        found = searcher.search(query, hits)
+        rows = [(f"  {rank}", hit.docid, f"{hit.score}", texts.get(hit.docid, ""))
+                for rank, hit in enumerate(found, 1)]
+        click.echo(_aligned(rows) if rows else "  no document shares a term with this question")
+    searcher.close()
+
+
+def _aligned(rows: list[tuple[str, str, str, str]]) -> str:
+    heads = table([(rank, docid, score) for rank, docid, score, _ in rows], words=2)
+    return "\n".join(f"{head}  {row[3]}".rstrip()
+                     for head, row in zip(heads.splitlines(), rows, strict=True))
+
+
+def _prompted() -> Iterator[str]:
+    while True:
+        try:
+            text = click.prompt("question", prompt_suffix="> ", err=True)
+        except click.Abort:
+            click.echo(err=True)
+            return
+        yield text
+
+
+def _beginnings(corpus: str) -> dict[str, str]:
+    from spladev3_anserini.collection.corpus import read_corpus
+
+    return {document.id: _beginning(document.id, document.text)
+            for document in read_corpus(corpus)}
+
+
+def _beginning(identifier: str, text: str) -> str:
+    """The first words of a text, without a first line that repeats the id."""
+    first, _, rest = text.partition("\n")
+    words = " ".join((rest if first.startswith(identifier) and rest.strip() else text).split())
+    return words if len(words) <= _SNIPPET else words[:_SNIPPET].rstrip() + " ..."
+
+
+if __name__ == "__main__":
+    run(main)

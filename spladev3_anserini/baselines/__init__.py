@@ -1,0 +1,1 @@
+"""Rankers to compare with; each makes an ordinary run."""

@@ -1,0 +1,43 @@
+"""Command: a corpus and topics -> BM25's run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.options import FOLDER
+
+
+@click.command("bm25", context_settings=SETTINGS)
+@click.option("--input", "source", required=True, metavar="CORPUS",
+              help="As encode takes it.")
+@click.option("--topics", required=True, metavar="FILE", help="As search takes it.")
+@click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
+@click.option("--hits", default=1000, type=click.IntRange(min=1), help="Documents per query.")
+@click.option("--k1", default=0.9, type=click.FloatRange(min=0))
+@click.option("--b", default=0.4, type=click.FloatRange(min=0, max=1))
+@click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
+              type=click.IntRange(min=1))
+@click.option("--tag", default="bm25", help="Last column of the run.")
+def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float, threads: int,
+         tag: str) -> None:
+    """Rank a corpus by BM25 with Anserini, to compare with.
+
+    \b
+    Example:
+      spladev3-anserini bm25 --input corpus.jsonl --topics topics.tsv --output run.bm25.txt
+    """
+    from spladev3_anserini.baselines.bm25 import bm25_rankings
+    from spladev3_anserini.collection.topics import read_topics
+    from spladev3_anserini.lucene.ranking import write_run
+
+    rankings = bm25_rankings(source, read_topics(topics), hits, k1, b, threads)
+    found, lines = write_run(output, rankings, tag)
+    click.echo(f"{output}: {found:,} queries with hits, {lines:,} lines")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,70 @@
+"""What every command shares: one-line errors, exit codes, progress bars."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NoReturn, TypeVar
+
+import click
+from tqdm import tqdm
+
+from spladev3_anserini.errors import InputError
+
+T = TypeVar("T")
+
+#: Shared by all commands: `-h` works, and an example keeps its line breaks (click's `\b`).
+SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
+
+
+def run(command: click.Command, arguments: list[str] | None = None) -> None:
+    """Runs a command and exits: 0 done, 1 a check failed, 2 bad usage or bad input (one line)."""
+    prefix = "spladev3-anserini"
+    try:
+        code = command.main(args=arguments, prog_name=None, standalone_mode=False)
+    except (click.ClickException, InputError) as error:
+        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        usage = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" (try {usage.command_path} --help)" if usage else ""
+        click.echo(f"{prefix}: {' '.join(text.split())}{hint}", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(f"{prefix}: interrupted; the same command continues where it stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of our stdout has gone: point it elsewhere so that the flush at exit is silent
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise
+        click.echo(f"{prefix}: {error.filename or 'input/output'}: {error.strerror}", err=True)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def warn(message: str) -> None:
+    """One warning line on stderr, clear of any progress bar."""
+    tqdm.write(f"warning: {message}", file=sys.stderr)
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "doc") -> tqdm[T]:
+    """A bar on stderr with rate and time left that vanishes when stderr is no terminal."""
+    return tqdm(items, desc=what, total=total, unit=f" {unit}", file=sys.stderr, disable=None,
+                leave=False, dynamic_ncols=True)
+
+
+
+def counter(what: str, total: int, unit: str = "doc") -> tqdm[NoReturn]:
+    """A bar as `progress`, moved by its `update`."""
+    return progress(iter(()), what, total, unit)
+
+
+def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
+    """Aligned columns: the first `words` to the left, the others (numbers) to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) if column < words else cell.rjust(width)
+                  for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in rows)

@@ -1,0 +1,1 @@
+"""What comes from outside: readers that yield NamedTuples and refuse bad lines by file and line."""

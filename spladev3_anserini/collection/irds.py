@@ -1,0 +1,34 @@
+"""`ir_datasets:ID` -> the records of that data set (an extra: pip install .[datasets])."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from spladev3_anserini.errors import InputError, first_line
+
+PREFIX = "ir_datasets:"
+
+
+def irds_id(source: str) -> str | None:
+    """The data set's id if `source` names one, such as `ir_datasets:beir/scifact/test`."""
+    return source.removeprefix(PREFIX) if source.startswith(PREFIX) else None
+
+
+def load_irds(dataset: str, kind: str) -> Iterator[Any]:
+    """Yields the `docs`, `queries` or `qrels` of a data set, downloading it on first use."""
+    try:
+        import ir_datasets
+    except ImportError:
+        raise InputError(f"{PREFIX}{dataset}: needs the package ir-datasets; "
+                         "pip install 'spladev3-anserini[datasets]'") from None
+    try:
+        loaded = ir_datasets.load(dataset)
+    except KeyError:
+        raise InputError(f"{PREFIX}{dataset}: ir_datasets has no data set of that id") from None
+    if not getattr(loaded, f"has_{kind}")():
+        raise InputError(f"{PREFIX}{dataset}: this data set has no {kind}")
+    try:
+        yield from getattr(loaded, f"{kind}_iter")()
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{PREFIX}{dataset}: cannot be read: {first_line(error)}") from None

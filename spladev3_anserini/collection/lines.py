@@ -1,0 +1,88 @@
+"""Files -> numbered lines and JSON records."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import jsonlines
+
+from spladev3_anserini.errors import InputError
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields (line number from 1, text without its line end) of a UTF-8 file, gzipped or not.
+
+    A byte order mark on the first line and the CR of CRLF are dropped. Raises InputError naming
+    file and line for bytes that are not UTF-8 and for a truncated or corrupt gzip file.
+    """
+    number = 0
+    with _open(path) as stream:
+        try:
+            for number, line in enumerate(stream, 1):
+                yield number, _decode(line, path, number)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise InputError(f"{path}:{number + 1}: corrupt or truncated gzip ({error})") from None
+
+
+def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (line number, object) of a JSON-lines file; blank lines are passed over.
+
+    Raises InputError naming file and line for a line that is not one JSON object.
+    """
+    number = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal number
+        for number, line in numbered_lines(path):  # noqa: B007 (read by the loop below)
+            yield line
+
+    with jsonlines.Reader(lines()) as reader:
+        try:
+            for record in reader.iter(type=dict, skip_empty=True):
+                yield number, record
+        except jsonlines.InvalidLineError as error:
+            reason = str(error.__cause__ or error).split(" (line ")[0]
+            raise InputError(f"{path}:{number}: not a JSON object: {reason}") from None
+        except RecursionError:
+            raise InputError(f"{path}:{number}: not a JSON object: nested too deeply") from None
+
+
+def is_tsv(path: Path) -> bool:
+    """Whether a file is tab-separated (`.tsv`, `.txt`, also gzipped) and not JSON lines.
+
+    Raises InputError for a suffix that is neither.
+    """
+    suffixes = [s for s in path.suffixes if s != ".gz"]
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix in {".jsonl", ".json"}:
+        return False
+    if suffix in {".tsv", ".txt"}:
+        return True
+    raise InputError(f"{path}: unknown kind of file; expected .jsonl, .json, .tsv or .txt, "
+                     "each also with .gz")
+
+
+def existing_file(path: Path) -> Path:
+    """The path itself; raises InputError where it is no readable file."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    return path
+
+
+def _open(path: Path) -> BinaryIO:
+    existing_file(path)
+    return cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
+
+
+def _decode(line: bytes, path: Path, number: int) -> str:
+    try:
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}:{number}: not UTF-8 at byte {error.start + 1}") from None
+    return text.rstrip("\r\n")

@@ -1,0 +1,66 @@
+"""Relevance judgments in TREC or BEIR form -> {query: {document: grade}}."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from spladev3_anserini.collection.ids import checked_id
+from spladev3_anserini.collection.irds import irds_id, load_irds
+from spladev3_anserini.collection.lines import numbered_lines
+from spladev3_anserini.errors import InputError
+
+Qrels = dict[str, dict[str, int]]
+
+
+class _Judgment(NamedTuple):
+    query: str
+    document: str
+    grade: str
+    where: str
+
+
+def read_qrels(source: str) -> Qrels:
+    """Reads TREC qrels (`qid 0 docid grade`), BEIR qrels (three tab-separated columns, header or
+    not), a BEIR folder (`qrels/test.tsv`) or `ir_datasets:ID`.
+
+    Raises InputError for a bad line, a pair judged twice, or no judgment at all.
+    """
+    qrels: Qrels = {}
+    for judgment in _read(source):
+        documents = qrels.setdefault(judgment.query, {})
+        if judgment.document in documents:
+            raise InputError(f"{judgment.where}: {judgment.query!r} and {judgment.document!r} "
+                             "are judged twice")
+        try:
+            documents[judgment.document] = int(judgment.grade)
+        except ValueError:
+            raise InputError(f"{judgment.where}: the grade {judgment.grade!r} is no "
+                             "whole number") from None
+    if not qrels:
+        raise InputError(f"{source}: no judgment in it")
+    return qrels
+
+
+def _read(source: str) -> Iterator[_Judgment]:
+    if dataset := irds_id(source):
+        for number, judged in enumerate(load_irds(dataset, "qrels"), 1):
+            where = f"{source}, judgment {number}"
+            yield _Judgment(checked_id(judged.query_id, where), checked_id(judged.doc_id, where),
+                            str(judged.relevance), where)
+        return
+    path = Path(source)
+    if path.is_dir():
+        path = path / "qrels" / "test.tsv"
+    for number, line in numbered_lines(path):
+        columns = line.split()
+        where = f"{path}:{number}"
+        if not columns or (number == 1 and columns[:2] == ["query-id", "corpus-id"]):
+            continue
+        if len(columns) == 4:
+            yield _Judgment(columns[0], columns[2], columns[3], where)
+        elif len(columns) == 3:
+            yield _Judgment(columns[0], columns[1], columns[2], where)
+        else:
+            raise InputError(f"{where}: {len(columns)} columns, expected 4 (TREC) or 3 (BEIR)")

@@ -1,0 +1,62 @@
+"""TREC run files, read and written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from spladev3_anserini.collection.lines import numbered_lines
+from spladev3_anserini.errors import InputError
+
+Run = dict[str, dict[str, float]]
+
+
+class Hit(NamedTuple):
+    """One line of a ranking; impact scores are whole numbers, BM25's are not."""
+
+    docid: str
+    score: float
+
+
+def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> None:
+    """Writes the ranking of one topic: `qid Q0 docid rank score tag`, ranks from 1."""
+    for rank, (docid, score) in enumerate(hits, 1):
+        shown = f"{score:.6f}" if isinstance(score, float) else str(score)
+        stream.write(f"{topic} Q0 {docid} {rank} {shown} {tag}\n")
+
+
+def read_run(path: Path) -> Run:
+    """{query: {document: score}} of a TREC run file, also gzipped.
+
+    Raises InputError naming file and line for a line without six columns, a score that is no
+    finite number, a document twice under one query, and for a run without any line.
+    """
+    run: Run = {}
+    for number, line in numbered_lines(path):
+        columns = line.split()
+        where = f"{path}:{number}"
+        if not columns:
+            continue
+        if len(columns) != 6:
+            raise InputError(f"{where}: {len(columns)} columns, a TREC run has 6 "
+                             "(qid Q0 docid rank score tag)")
+        query, _, document, _, score, _ = columns
+        documents = run.setdefault(query, {})
+        if document in documents:
+            raise InputError(f"{where}: {document!r} is there twice for query {query!r}")
+        documents[document] = _finite(score, where)
+    if not run:
+        raise InputError(f"{path}: no line in it")
+    return run
+
+
+def _finite(text: str, where: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise InputError(f"{where}: the score {text!r} is no finite number")
+    return score

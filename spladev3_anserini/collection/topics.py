@@ -1,0 +1,72 @@
+"""Topic files -> queries in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spladev3_anserini.collection.ids import checked_id, checked_text
+from spladev3_anserini.collection.irds import irds_id, load_irds
+from spladev3_anserini.collection.lines import is_tsv, json_records, numbered_lines
+from spladev3_anserini.errors import InputError
+
+
+class Topic(NamedTuple):
+    """One query; `where` is its file and line."""
+
+    id: str
+    text: str
+    where: str
+
+
+def read_topics(source: str) -> list[Topic]:
+    """All topics of a file, in order.
+
+    `source` is TSV (`id<tab>text`), JSON lines (`id`, `_id`, `qid` or `query_id` with `text`,
+    `title`, `contents` or `query`), either gzipped, a BEIR folder (`queries.jsonl`) or
+    `ir_datasets:ID`. Raises InputError for a bad line, a repeated id, or no topic at all.
+    """
+    topics: dict[str, Topic] = {}
+    for topic in _read(source):
+        if topic.id in topics:
+            raise InputError(f"{topic.where}: the topic {topic.id!r} is already at "
+                             f"{topics[topic.id].where}")
+        topics[topic.id] = topic
+    if not topics:
+        raise InputError(f"{source}: no topic in it")
+    return list(topics.values())
+
+
+def _read(source: str) -> Iterator[Topic]:
+    if dataset := irds_id(source):
+        for number, query in enumerate(load_irds(dataset, "queries"), 1):
+            where = f"{source}, query {number}"
+            yield Topic(checked_id(query.query_id, where),
+                        checked_text(query.default_text(), where, "text"), where)
+        return
+    path = Path(source)
+    if path.is_dir():
+        path = path / "queries.jsonl"
+    if is_tsv(path):
+        for number, line in numbered_lines(path):
+            if line:
+                where = f"{path}:{number}"
+                identifier, tab, text = line.partition("\t")
+                if not tab:
+                    raise InputError(f"{where}: no tab between id and query")
+                yield Topic(checked_id(identifier, where), checked_text(text, where, "text"),
+                            where)
+    else:
+        for number, record in json_records(path):
+            where = f"{path}:{number}"
+            identifier = _field(record, ("id", "_id", "qid", "query_id"), where)
+            text = _field(record, ("text", "title", "contents", "query"), where)
+            yield Topic(checked_id(identifier, where), checked_text(text, where, "text"), where)
+
+
+def _field(record: dict[str, Any], names: tuple[str, ...], where: str) -> Any:
+    for name in names:
+        if name in record:
+            return record[name]
+    raise InputError(f"{where}: no field {' or '.join(map(repr, names))}")

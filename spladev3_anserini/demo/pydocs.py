@@ -1,0 +1,297 @@
+"""Write the documentation of the running interpreter's standard library as JSON Lines.
+
+Run as ``python -I -S -E pydocs.py OUTPUT.jsonl``: nothing outside the standard library is used, so
+a clean interpreter gives a collection free of third-party packages and site hooks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import json
+import os
+import pkgutil
+import re
+import sys
+import types
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+_EASTER_EGGS = frozenset({"antigravity", "this"})
+_TOOLS_AND_SAMPLES = frozenset(
+    {"ensurepip", "idlelib", "lib2to3", "pydoc_data", "xxlimited", "xxlimited_35", "xxsubtype"}
+)
+_NOT_IN_EVERY_BUILD = frozenset({"distutils", "tkinter", "turtle", "turtledemo"})
+_KNOWN_AS_OS_OR_RE = frozenset(
+    {"genericpath", "nt", "ntpath", "nturl2path", "posix", "posixpath"}
+    | {"sre_compile", "sre_constants", "sre_parse"}
+)
+_TEST_NAMES = frozenset({"test", "tests"})
+_SKIPPED_MODULES = (
+    _EASTER_EGGS | _TOOLS_AND_SAMPLES | _NOT_IN_EVERY_BUILD | _KNOWN_AS_OS_OR_RE | _TEST_NAMES
+)
+_ONE_MODULE_PER_CODEC = "encodings"
+
+# Nothing but a signature is what namedtuples, dataclasses and AST nodes generate.
+_BOILERPLATE = re.compile(
+    r"Alias for field number \d+|An enumeration\.|Internal function\.|"
+    r"list of weak references to the object.*|"
+    r"[\w.]+\([^\n]*\)( *-> *[\w.\[\], ]+)?"
+)
+_PLAIN_DEFAULTS = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+
+class _Name(NamedTuple):
+    """A dotted name, ordered so that the least is the one people would write."""
+
+    dots: int
+    mismatches: int
+    depth: int
+    dotted: str
+
+
+class _Entry(NamedTuple):
+    """A public object; keeping it alive keeps its ``id()`` its own."""
+
+    name: _Name
+    target: object
+    doc: str | None
+    drop_self: bool = False
+
+
+class _Registry:
+    """Public objects by identity, each under the best of its names."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, _Entry] = {}
+
+    def add(self, key: object, entry: _Entry) -> None:
+        known = self._entries.get(id(key))
+        if known is None or entry.name < known.name:
+            self._entries[id(key)] = entry
+
+    def entries(self) -> list[_Entry]:
+        return sorted(self._entries.values(), key=lambda entry: entry.name)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Discard warnings and whatever importing prints, even from C (readline, for one)."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        sink = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        for descriptor in (1, 2):
+            with contextlib.suppress(OSError):  # closed: nothing to discard
+                saved = os.dup(descriptor)
+                stack.callback(os.close, saved)
+                stack.callback(os.dup2, saved, descriptor)
+                os.dup2(sink.fileno(), descriptor)
+        stack.enter_context(contextlib.redirect_stdout(sink))
+        stack.enter_context(contextlib.redirect_stderr(sink))
+        yield
+
+
+def _import(name: str) -> types.ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # another platform's module, a missing library, even SystemExit
+        return None
+
+
+def _walk(name: str) -> Iterator[tuple[str, types.ModuleType]]:
+    """Yield the module of that name and its public submodules, as far as they import."""
+    module = _import(name)
+    if module is None:
+        return
+    yield name, module
+    if name == _ONE_MODULE_PER_CODEC:
+        return
+    for info in pkgutil.iter_modules(getattr(module, "__path__", [])):
+        if not info.name.startswith("_") and info.name not in _TEST_NAMES:
+            yield from _walk(f"{name}.{info.name}")
+
+
+def _modules() -> Iterator[tuple[str, types.ModuleType]]:
+    """Yield the public modules under the names people import them by."""
+    yield "builtins", importlib.import_module("builtins")
+    for name in sorted(sys.stdlib_module_names - _SKIPPED_MODULES):
+        if not name.startswith("_") and name != "builtins":
+            yield from _walk(name)
+    yield "os.path", os.path
+
+
+def _attribute(owner: object, name: str) -> object:
+    try:
+        return getattr(owner, name)
+    except Exception:
+        return None
+
+
+def _own_doc(target: object, name: str) -> str | None:
+    """Return the cleaned docstring if the object has one itself and it says something."""
+    if isinstance(target, type):
+        doc = vars(target).get("__doc__")
+        constructor = vars(target).get("__init__")
+        if doc is None and isinstance(constructor, types.FunctionType):
+            doc = constructor.__doc__  # where ThreadPoolExecutor, for one, documents its class
+    else:
+        doc = _attribute(target, "__doc__")
+        if doc == type(target).__doc__:
+            return None
+    if not isinstance(doc, str):
+        return None
+    doc = inspect.cleandoc(doc).strip()
+    says_nothing = not doc or doc.casefold() == name.casefold() or _BOILERPLATE.fullmatch(doc)
+    return None if says_nothing else doc
+
+
+def _is_private(cls: type) -> bool:
+    return any(part.startswith("_") for part in [*cls.__module__.split("."), cls.__name__])
+
+
+def _members(module_name: str, module: types.ModuleType) -> Iterator[tuple[str, object]]:
+    """Yield the module's public classes and callables, not those it only imports."""
+    exported = getattr(module, "__all__", None)
+    names = [name for name in (vars(module) if exported is None else exported) if name[:1] != "_"]
+    for name in names:
+        target = _attribute(module, name)
+        if not callable(target):
+            continue
+        if exported is None and module_name != "builtins":
+            home = str(_attribute(target, "__module__"))
+            # C accelerators and frozen modules are private; their public face is this module.
+            if home != module_name and not home.startswith("_"):
+                continue
+        yield name, target
+
+
+def _register_member(registry: _Registry, module_name: str, name: str, target: object) -> None:
+    doc = _own_doc(target, name)
+    if doc is None and not isinstance(target, type):  # a class may still have documented methods
+        return
+    prefix = "" if module_name == "builtins" else f"{module_name}."
+    mismatches = (_attribute(target, "__name__") != name) + (
+        _attribute(target, "__module__") != module_name
+    )
+    key = target
+    if isinstance(target, types.MethodType) and target.__name__ == name:
+        key = target.__func__  # random.randint is Random.randint of a hidden instance
+    dotted = prefix + name
+    registry.add(key, _Entry(_Name(dotted.count("."), mismatches, 0, dotted), target, doc))
+
+
+def _register_methods(registry: _Registry, dotted: str, cls: type) -> None:
+    """Add the methods and properties of a class and of its private, so unnamed, bases."""
+    public_name = dotted.rpartition(".")[2]
+    seen: set[str] = set()
+    for base in cls.__mro__:
+        owned = base is cls or _is_private(base)
+        for name, raw in vars(base).items():
+            if name.startswith("_") or name in seen:
+                continue
+            seen.add(name)
+            method = inspect.isroutine(raw) or inspect.isdatadescriptor(raw)
+            doc = _own_doc(raw, name) if owned and method and not isinstance(raw, type) else None
+            if doc is None:
+                continue
+            path = f"{dotted}.{name}"
+            mismatches = (getattr(raw, "__name__", name) != name) + (
+                base.__name__.lstrip("_") != public_name
+            )
+            bound = isinstance(raw, (staticmethod, classmethod, types.ClassMethodDescriptorType))
+            entry = _Entry(
+                _Name(path.count("."), mismatches, len(cls.__mro__), path),
+                _attribute(cls, name) if bound else raw,
+                doc,
+                drop_self=not bound,
+            )
+            registry.add(getattr(raw, "__func__", raw), entry)
+
+
+def _default(value: object) -> object:
+    """Return a default whose repr is the same in every run, or an ellipsis for it."""
+    if type(value) is tuple and not value:
+        return value
+    installation_path = isinstance(value, str) and PurePath(value).is_absolute()
+    return value if type(value) in _PLAIN_DEFAULTS and not installation_path else ...
+
+
+def _signature(entry: _Entry) -> str:
+    """Return the call signature without annotations, or nothing where there is none."""
+    if not callable(entry.target):
+        return ""
+    try:
+        parameters = list(inspect.signature(entry.target).parameters.values())
+    except Exception:
+        return ""
+    shown = [
+        parameter.replace(
+            annotation=inspect.Parameter.empty,
+            default=parameter.default
+            if parameter.default is inspect.Parameter.empty
+            else _default(parameter.default),
+        )
+        for parameter in parameters[1 if entry.drop_self else 0 :]
+    ]
+    return str(inspect.Signature(shown)).replace("=Ellipsis", "=...")
+
+
+def _collect() -> dict[str, str]:
+    modules = dict(_modules())
+    registry = _Registry()
+    for module_name, module in modules.items():
+        for name, target in _members(module_name, module):
+            _register_member(registry, module_name, name, target)
+    # Methods follow the one name chosen for their class, so every class needs its name first.
+    for entry in registry.entries():
+        if isinstance(entry.target, type):
+            _register_methods(registry, entry.name.dotted, entry.target)
+    contents = {
+        entry.name.dotted: f"{entry.name.dotted}{_signature(entry)}\n{entry.doc}"
+        for entry in registry.entries()
+        if entry.doc is not None
+    }
+    for module_name, module in modules.items():
+        doc = _own_doc(module, module_name)
+        if doc is not None:
+            # `unittest.main` is a function to its users though a module has that name too.
+            contents.setdefault(module_name, f"{module_name}\n{doc}")
+    return contents
+
+
+def documents() -> Iterator[tuple[str, str]]:
+    """Yield ``(id, contents)`` of every documented public object, sorted by id."""
+    with _silence():
+        collected = _collect()
+    yield from sorted(collected.items())
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the collection to the one path in ``argv``, replacing it only when complete."""
+    if len(argv) != 1:
+        sys.stderr.write("usage: pydocs.py OUTPUT.jsonl\n")
+        return 2
+    output = Path(argv[0])
+    partial = output.with_name(f"{output.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as stream:
+            for docid, contents in documents():
+                line = json.dumps({"id": docid, "contents": contents}, ensure_ascii=False)
+                stream.write(f"{line}\n")
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

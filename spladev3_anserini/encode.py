@@ -1,0 +1,82 @@
+"""Command: text -> impact documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.options import (
+    FOLDER,
+    MODEL_HELP,
+    model_run_options,
+    special_tokens_option,
+    variant_option,
+)
+
+
+@click.command("encode", context_settings=SETTINGS)
+@click.option("--model", required=True, help=MODEL_HELP)
+@variant_option()
+@click.option("--input", "source", required=True, metavar="CORPUS",
+              help="JSON lines or TSV (.gz too), a folder of them, a BEIR folder, or "
+              "ir_datasets:ID; with --side query, topics.")
+@click.option("--output", required=True, type=FOLDER, help="The encoded directory.")
+@click.option("--side", default="document", type=click.Choice(["document", "query"]))
+@click.option("--scale", default=100.0, help="Impact = rint(scale x weight); 51.2 is Pyserini's.")
+@special_tokens_option()
+@click.option("--top-k", type=click.IntRange(min=1), show_default="all",
+              help="Keep each text's largest weights alone.")
+@click.option("--shard-size", default=5000, type=click.IntRange(min=1),
+              help="Documents per file; Anserini indexes one file per thread.")
+@click.option("--part", default="1/1", metavar="I/N",
+              help="Encode every Nth shard from the Ith: run N of these, anywhere, into the same "
+              "folder.")
+@click.option("--gzip", is_flag=True, help="Compress shards.")
+@click.option("--contents", is_flag=True,
+              help="Keep each document's text in its shard (queries always do).")
+@click.option("--resume/--restart", default=True,
+              help="Continue an interrupted encode, or begin it again from nothing.")
+@model_run_options
+def main(model: str, variant: str, source: str, output: Path, side: str, scale: float,
+         special_tokens: str, top_k: int | None, shard_size: int, part: str, gzip: bool,
+         contents: bool, resume: bool, max_length: int, batch_tokens: int | None, device: str,
+         dtype: str) -> None:
+    """Turn a corpus (or topics) into Lucene impact documents.
+
+    Writes OUTPUT/impacts/part-00000.jsonl ... in the input's order and OUTPUT/manifest.json last.
+    The same command after an interruption continues at the first missing shard.
+
+    \b
+    Example:
+      spladev3-anserini encode --model demo --input corpus.jsonl --output encoded
+    """
+    from spladev3_anserini.encoding.directory import Part
+    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
+    from spladev3_anserini.impacts.quantize import Quantizer
+    from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
+
+    settings = Settings(max_length, Quantizer.of(scale), special_tokens, top_k, batch_tokens,
+                        device, dtype)
+    target = Output(output, shard_size, Part.parse(part), gzip, contents or side == "query",
+                    not resume)
+    checkpoint = open_checkpoint(model)
+    encoder = Encoder(checkpoint, chosen_variant(variant, checkpoint), side, settings)
+    outcome = encode_to_directory(source, checkpoint, encoder, target)
+    shards = f"{outcome.written} shards written, {outcome.found} found finished"
+    manifest = outcome.manifest
+    if manifest is None:
+        click.echo(f"{output}: part {part}: {shards}; other parts still have work to do")
+        return
+    noun = "queries" if side == "query" else "documents"
+    click.echo(f"{output}: {encoder.variant.name}, {manifest.documents:,} {noun}, "
+               f"{manifest.postings / manifest.documents:.1f} terms each; {shards}")
+    if empty := manifest.empty_ids:
+        click.echo(f"{len(empty):,} of them have no term and will not be found: "
+                   f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Texts to impacts: batches by length, then shards on disk."""

@@ -1,0 +1,199 @@
+"""Texts -> impact vectors of documents, or of queries of any variant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from spladev3_anserini.encoding.batches import length_batches
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.manifest import BINARY
+from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
+from spladev3_anserini.model.splade import load_splade
+from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
+
+#: How one side of a variant weighs a text. Documents are always `expand`.
+Mode = QueryMode
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+#: Padded tokens per batch, by device. On a CPU small batches stay in cache (measured: 1024 is the
+#: fastest of 512 to 4096 with the demo model); a GPU wants large ones.
+BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
+
+
+class Settings(NamedTuple):
+    """What a user chooses about encoding; `top_k` keeps each text's largest weights alone."""
+
+    max_length: int = 256
+    quantizer: Quantizer = Quantizer()
+    special_tokens: str = "drop"
+    top_k: int | None = None
+    batch_tokens: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+class TextError(ValueError):
+    """A text whose weights cannot be used; `position` is its place in the call."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(reason)
+        self.position = position
+
+
+class Encoder:
+    """Term weights and impacts of texts, for one checkpoint, variant and side.
+
+    In mode `bow` no model is loaded. `terms` are the vocabulary by id.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, variant: Variant, side: str,
+                 settings: Settings) -> None:
+        """`side` is `document` or `query`. Raises InputError for a checkpoint that cannot be
+        used: see `Tokenizer`, `load_splade`; and for a vocabulary of another size than the
+        model's output."""
+        self.variant, self.side, self.settings = variant, side, settings
+        self.mode: Mode = variant.query if side == "query" else "expand"
+        self.tokenizer = Tokenizer(checkpoint.tokenizer)
+        self.terms = self.tokenizer.terms
+        self.device = _device(settings.device)
+        self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
+        self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
+            self.device.partition(":")[0], BATCH_TOKENS["cpu"])
+        self.model_hash = ""
+        self._dropped = dropped_ids(settings.special_tokens, self.tokenizer.special_ids)
+        if settings.top_k is not None and settings.top_k < 1:
+            raise InputError(f"--top-k {settings.top_k}: expected a number above 0")
+        limit = None
+        if self.mode != "bow":
+            self.model_hash = model_hash(checkpoint)
+            self._model = load_splade(checkpoint, DTYPES[self.dtype], self.device)
+            limit = self._model.max_positions
+            if self._model.vocabulary != len(self.terms):
+                raise InputError(f"{checkpoint.folder}: the model has {self._model.vocabulary} "
+                                 f"output terms, its tokenizer {len(self.terms)}")
+        if settings.max_length < 3 or (limit and settings.max_length > limit):
+            raise InputError(f"--max-length {settings.max_length}: expected 3 to "
+                             f"{limit or 'any number of'} tokens")
+
+    @property
+    def quantizer_name(self) -> str:
+        return BINARY if self.mode == "bow" else str(self.settings.quantizer)
+
+    def weights(self, texts: Sequence[str],
+                done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
+        """Float32 term weights, one row a text in the order given, shape (texts, vocabulary).
+
+        Explicit zeros never occur; a text without any character but white space has an empty
+        row. Calls `done(n)` after every n texts. Raises TextError for NaN or infinite weights.
+        """
+        ids = self.tokenizer.ids(texts, self.settings.max_length)
+        full = [position for position, text in enumerate(texts) if text.strip()]
+        done(len(texts) - len(full))
+        rows: list[sparse.csr_matrix] = []
+        order: list[int] = []
+        for batch in length_batches([len(ids[p]) for p in full], self.batch_tokens):
+            positions = [full[place] for place in batch]
+            rows.append(self._batch([ids[p] for p in positions], positions))
+            order.extend(positions)
+            done(len(positions))
+        size = (len(texts), len(self.terms))
+        if not rows:
+            return sparse.csr_matrix(size, dtype=np.float32)
+        return _in_order(sparse.vstack(rows, format="csr"), order, size)
+
+    def impacts(self, texts: Sequence[str],
+                done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
+        """Int32 impacts, zeros dropped; shape and order as `weights`. In mode `bow` they are 1,
+        whatever the scale. Raises TextError, also for an impact beyond MAX_IMPACT."""
+        matrix = self.weights(texts, done)
+        if self.mode == "bow":
+            return matrix.astype(np.int32)
+        try:
+            data = self.settings.quantizer(matrix.data)
+        except ValueError as error:
+            place = int(np.searchsorted(matrix.indptr, int(np.argmax(matrix.data)), "right")) - 1
+            raise TextError(place, str(error)) from None
+        quantized = sparse.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+        quantized.eliminate_zeros()
+        return quantized
+
+    def vector(self, matrix: sparse.csr_matrix, row: int) -> dict[str, int]:
+        """One row of an impact matrix as {term: impact}, in order of term id."""
+        span = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        terms = self.terms[matrix.indices[span]].tolist()
+        return dict(zip(terms, matrix.data[span].tolist(), strict=True))
+
+    @torch.inference_mode()
+    def _batch(self, ids: list[list[int]], positions: list[int]) -> sparse.csr_matrix:
+        length = max(map(len, ids))
+        padded = torch.full((len(ids), length), self.tokenizer.padding_id, dtype=torch.long)
+        mask = torch.zeros_like(padded)
+        for row, own in enumerate(ids):
+            padded[row, : len(own)] = torch.tensor(own)
+            mask[row, : len(own)] = 1
+        if self.mode == "bow":
+            weights = _bag_of_words(padded, mask, len(self.terms))
+        else:
+            padded, mask = padded.to(self.device), mask.to(self.device)
+            weights = self._model(padded, mask)
+            finite = torch.isfinite(weights).all(dim=1)
+            if not bool(finite.all()):
+                place = positions[int((~finite).nonzero()[0])]
+                raise TextError(place, "the model gives NaN or infinite weights")
+            if self.mode == "lexical":
+                weights = weights * _bag_of_words(padded, mask, len(self.terms))
+        weights[:, self._dropped] = 0
+        matrix = _sparse_rows(weights)
+        return matrix if self.settings.top_k is None else keep_top(matrix, self.settings.top_k)
+
+
+def keep_top(matrix: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
+    """Each row's k largest values, ties by smaller column, columns in order."""
+    kept = []
+    for row in range(matrix.shape[0]):
+        span = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        largest = np.lexsort((matrix.indices[span], -matrix.data[span]))[:k]
+        kept.append(np.sort(largest) + matrix.indptr[row])
+    places = np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
+    indptr = np.cumsum([0, *map(len, kept)])
+    return sparse.csr_matrix((matrix.data[places], matrix.indices[places], indptr),
+                             shape=matrix.shape)
+
+
+def _bag_of_words(ids: torch.Tensor, mask: torch.Tensor, vocabulary: int) -> torch.Tensor:
+    """(B, V) of 0 and 1: the wordpieces of each row. Padding adds none, whatever its id."""
+    bag = torch.zeros(ids.shape[0], vocabulary, device=ids.device)
+    return bag.scatter_reduce_(1, ids, mask.to(bag.dtype), reduce="amax")
+
+
+def _sparse_rows(weights: torch.Tensor) -> sparse.csr_matrix:
+    rows, columns = weights.nonzero(as_tuple=True)
+    values = weights[rows, columns].cpu().numpy()
+    counts = torch.bincount(rows, minlength=weights.shape[0]).cpu().numpy()
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    return sparse.csr_matrix((values, columns.cpu().numpy(), indptr), shape=tuple(weights.shape))
+
+
+def _in_order(matrix: sparse.csr_matrix, order: list[int],
+              size: tuple[int, int]) -> sparse.csr_matrix:
+    """Row i of `matrix` becomes row order[i]; rows not named are empty."""
+    counts = np.zeros(size[0], dtype=np.int64)
+    counts[order] = np.diff(matrix.indptr)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    ordered = matrix[np.argsort(order, kind="stable")]
+    return sparse.csr_matrix((ordered.data, ordered.indices, indptr), shape=size)
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,131 @@
+"""A corpus or topics -> an encoded directory: the pass that `encode` makes."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, NoReturn, TypeVar
+
+import numpy as np
+import torch
+import transformers
+from tqdm import tqdm
+
+from spladev3_anserini import __version__
+from spladev3_anserini.cli import counter, progress
+from spladev3_anserini.collection.corpus import CorpusDigest, Document, Survey, read_corpus, survey
+from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
+from spladev3_anserini.encoding.encoder import Encoder, TextError
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.manifest import Fingerprint, Manifest
+from spladev3_anserini.impacts.shards import ImpactDocument, shard_name
+from spladev3_anserini.model.checkpoint import Checkpoint
+
+T = TypeVar("T")
+
+
+class Output(NamedTuple):
+    """Where an encoding goes and in which pieces."""
+
+    folder: Path
+    shard_size: int = 5000
+    part: Part = WHOLE
+    gzip: bool = False
+    contents: bool = False
+    restart: bool = False
+
+
+class Outcome(NamedTuple):
+    """What an encode did: shards written now and found finished, and the manifest, which is
+    None while other parts still have work to do."""
+
+    written: int
+    found: int
+    manifest: Manifest | None
+
+
+def read_texts(source: str, side: str) -> Iterator[Document]:
+    """The documents of a corpus, or the topics of a topic file, in order."""
+    if side == "document":
+        return read_corpus(source)
+    return (Document(*topic) for topic in read_topics(source))
+
+
+def encode_to_directory(source: str, checkpoint: Checkpoint, encoder: Encoder,
+                        output: Output) -> Outcome:
+    """Encodes every text of `source` into impact shards of `output`, resuming what is there.
+
+    Reads the source twice: once to refuse bad lines and duplicates before any model runs and to
+    hash it, once to encode. Holds one shard of texts at a time. Raises InputError as the readers,
+    `EncodedDirectory` and `Encoder` do.
+    """
+    if output.shard_size < 1:
+        raise InputError(f"--shard-size {output.shard_size}: expected a number above 0")
+    surveyed = survey(source, _watched(read_texts(source, encoder.side), "checking", None))
+    count = -(-surveyed.documents // output.shard_size)
+    names = [shard_name(number, output.gzip) for number in range(count)]
+    written = found = 0
+    with (
+        EncodedDirectory(output.folder, fingerprint(surveyed, encoder, output), output.part,
+                         output.restart) as directory,
+        counter("encoding", surveyed.documents) as bar,
+    ):
+        digest = CorpusDigest()
+        texts = map(digest.add, islice(read_texts(source, encoder.side), surveyed.documents))
+        for number, block in enumerate(_blocks(texts, output.shard_size)):
+            if not output.part.has(number) or directory.finished(names[number]):
+                found += output.part.has(number)
+                bar.update(len(block))
+                continue
+            directory.write(names[number], _impact_documents(block, encoder, output, bar))
+            written += 1
+        if digest.hexdigest() != surveyed.sha256:
+            raise InputError(f"{source}: changed while it was being encoded; encode it again with "
+                             "--restart")
+        manifest = directory.publish(names, checkpoint.name, source, environment(encoder))
+    return Outcome(written, found, manifest)
+
+
+def fingerprint(surveyed: Survey, encoder: Encoder, output: Output) -> Fingerprint:
+    """What decides the impacts of an encoding."""
+    settings = encoder.settings
+    return Fingerprint(
+        model=encoder.model_hash, tokenizer=encoder.tokenizer.sha256,
+        variant=encoder.variant.name, side=encoder.side, quantizer=encoder.quantizer_name,
+        special_tokens=settings.special_tokens, max_length=settings.max_length,
+        top_k=settings.top_k, dtype=encoder.dtype, corpus=surveyed.sha256,
+        documents=surveyed.documents, shard_size=output.shard_size, gzip=output.gzip,
+        contents=output.contents, package=__version__)
+
+
+def environment(encoder: Encoder) -> dict[str, str]:
+    """The versions and the device that encoded, for people."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__),
+            "transformers": transformers.__version__, "numpy": np.__version__,
+            "device": encoder.device, "batch_tokens": str(encoder.batch_tokens)}
+
+
+def _impact_documents(block: list[Document], encoder: Encoder, output: Output,
+                      bar: tqdm[NoReturn]) -> Iterator[ImpactDocument]:
+    try:
+        matrix = encoder.impacts([document.text for document in block], done=bar.update)
+    except TextError as error:
+        document = block[error.position]
+        raise InputError(f"{document.where}: {document.id!r}: {error}") from None
+    for row, document in enumerate(block):
+        contents = document.text if output.contents else ""
+        yield ImpactDocument(document.id, contents, encoder.vector(matrix, row))
+
+
+def _watched(documents: Iterator[Document], what: str, total: int | None) -> Iterator[Document]:
+    with progress(documents, what, total) as bar:
+        yield from bar
+
+
+def _blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while block := list(islice(iterator, size)):
+        yield block

@@ -1,0 +1,99 @@
+"""Topics -> the integer queries that fit an index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from spladev3_anserini.cli import counter, warn
+from spladev3_anserini.collection.topics import Topic
+from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.compatible import QueryIdentity, refuse_mismatch
+from spladev3_anserini.impacts.manifest import Fingerprint, IndexManifest
+from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.impacts.query import Query
+from spladev3_anserini.impacts.shards import (
+    read_encoded,
+    read_manifest,
+    read_shard,
+    verify_shards,
+)
+from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
+from spladev3_anserini.model.variants import variant_named
+
+
+class EncodedTopic(NamedTuple):
+    """A topic's id and its impacts."""
+
+    id: str
+    query: Query
+
+
+def encoder_for_index(index: Path, record: IndexManifest, model: str | None, variant: str,
+                      settings: Settings) -> Encoder:
+    """The query encoder that fits an index, with the index's variant, scale and policy.
+
+    `model` None is the model the index names; of `settings`, only length, batches, device and
+    precision count. Raises InputError if model, tokenizer or variant are not the index's.
+    """
+    documents = record.encoded.fingerprint
+    settings = settings._replace(quantizer=Quantizer.parse(documents.quantizer),
+                                 special_tokens=documents.special_tokens, top_k=None)
+    checkpoint = open_checkpoint(model or record.encoded.model_name)
+    chosen = variant_named(documents.variant if variant == "auto" else variant)
+    encoder = Encoder(checkpoint, chosen, "query", settings)
+    refuse_mismatch(_identity(encoder), f"queries of {checkpoint.name}", documents, index)
+    return encoder
+
+
+def encoder_for_prebuilt(model: str, variant: str, settings: Settings) -> Encoder:
+    """The query encoder for an index that says nothing of itself: all as the user says."""
+    checkpoint = open_checkpoint(model)
+    return Encoder(checkpoint, chosen_variant(variant, checkpoint), "query", settings)
+
+
+def encode_topics(encoder: Encoder, topics: Sequence[Topic]) -> list[EncodedTopic]:
+    """Impacts of all topics, in order."""
+    with counter("encoding", len(topics), unit="query") as bar:
+        try:
+            matrix = encoder.impacts([topic.text for topic in topics], done=bar.update)
+        except TextError as error:
+            topic = topics[error.position]
+            raise InputError(f"{topic.where}: {topic.id!r}: {error}") from None
+    return [EncodedTopic(topic.id, encoder.vector(matrix, row))
+            for row, topic in enumerate(topics)]
+
+
+def read_queries(source: Path, index: Path, documents: Fingerprint | None) -> list[EncodedTopic]:
+    """Pre-encoded queries: an encoded directory of `--side query`, checked against the index, or
+    a file of impact documents from elsewhere, of which nothing can be checked (a warning says so).
+    """
+    if source.is_dir():
+        manifest = read_manifest(source)
+        if manifest.fingerprint.side != "query":
+            raise InputError(f"{source}: holds encoded documents; encode the topics with "
+                             "--side query")
+        verify_shards(source, manifest)
+        if documents is not None:
+            refuse_mismatch(QueryIdentity.of(manifest.fingerprint), f"the queries {source}",
+                            documents, index)
+        lines = read_encoded(source, manifest)
+    else:
+        warn(f"{source}: a file says nothing of its model, variant and scale; not checked against "
+             "the index")
+        lines = read_shard(source)
+    queries: dict[str, EncodedTopic] = {}
+    for line in lines:
+        if line.id in queries:
+            raise InputError(f"{source}: the query {line.id!r} is there twice")
+        queries[line.id] = EncodedTopic(line.id, line.vector)
+    if not queries:
+        raise InputError(f"{source}: no query in it")
+    return list(queries.values())
+
+
+def _identity(encoder: Encoder) -> QueryIdentity:
+    return QueryIdentity(encoder.model_hash, encoder.tokenizer.sha256, encoder.variant.name,
+                         encoder.settings.special_tokens, encoder.quantizer_name)

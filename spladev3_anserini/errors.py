@@ -1,0 +1,13 @@
+"""What a user can cause, said in one line."""
+
+from __future__ import annotations
+
+
+class InputError(Exception):
+    """Bad input or bad usage: one line naming the file and line, or the option. Exit code 2."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first non-empty line of an exception's text, for quoting a library in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

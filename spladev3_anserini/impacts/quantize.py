@@ -1,0 +1,57 @@
+"""Term weights -> integer impacts."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spladev3_anserini.errors import InputError
+
+#: Lucene would take more, but a SPLADE weight is below 10: a larger impact is a mistake.
+MAX_IMPACT = 32_767
+
+
+class Quantizer(NamedTuple):
+    """Impact = rint(scale * weight), ties to even, in float32; zeros are dropped by the caller.
+
+    Scale 100 is naver/splade's, 51.2 (= 256 / 5) that of Pyserini and Anserini. A quantizer is
+    printed and parsed as `x100-rint`.
+    """
+
+    scale: float = 100.0
+
+    def __str__(self) -> str:
+        return f"x{self.scale:.10g}-rint"
+
+    @classmethod
+    def parse(cls, name: str) -> Quantizer:
+        """The quantizer of a printed name; raises InputError for any other text."""
+        try:
+            if name[:1] != "x" or not name.endswith("-rint"):
+                raise ValueError
+            return cls.of(float(name[1:-5]))
+        except ValueError:
+            raise InputError(f"no quantizer is called {name!r}; expected one like "
+                             "x100-rint") from None
+
+    @classmethod
+    def of(cls, scale: float) -> Quantizer:
+        """The quantizer of a scale; raises InputError unless 0 < scale <= MAX_IMPACT."""
+        if not (math.isfinite(scale) and 0 < scale <= MAX_IMPACT):
+            raise InputError(f"--scale {scale:g}: expected a number above 0, up to {MAX_IMPACT}")
+        return cls(scale)
+
+    def __call__(self, weights: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Impacts of non-negative float32 weights, any shape.
+
+        Raises ValueError for NaN or an impact above MAX_IMPACT.
+        """
+        scaled = np.rint(weights.astype(np.float32, copy=False) * np.float32(self.scale))
+        if scaled.size and not (scaled.min() >= 0 and scaled.max() <= MAX_IMPACT):
+            raise ValueError(f"a weight of {weights.flat[np.argmax(weights)]} is outside "
+                             f"0..{MAX_IMPACT / self.scale:g} (or NaN)")
+        impacts: NDArray[np.int32] = scaled.astype(np.int32)
+        return impacts

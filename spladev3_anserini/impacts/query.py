@@ -1,0 +1,25 @@
+"""A query's impacts: the clause limit and the largest score that adds up exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Query = dict[str, int]
+
+#: Lucene's BooleanQuery refuses more clauses.
+MAX_CLAUSES = 1024
+
+#: Lucene adds float32, which is exact for whole numbers up to here.
+MAX_EXACT_SCORE = 1 << 24
+
+
+def cut_to_clause_limit(query: Mapping[str, int], limit: int = MAX_CLAUSES) -> Query:
+    """The `limit` terms of largest impact, ties by term ascending; the whole query if it fits."""
+    if len(query) <= limit:
+        return dict(query)
+    return dict(sorted(query.items(), key=lambda item: (-item[1], item[0]))[:limit])
+
+
+def largest_score(query: Mapping[str, int], max_impact: int) -> int:
+    """An upper bound on the score of any document, given the index's largest impact."""
+    return sum(query.values()) * max_impact

@@ -1,0 +1,131 @@
+"""Impact vectors -> shard files that appear whole, and back."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+import jsonlines
+
+from spladev3_anserini.collection.lines import json_records
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.manifest import Manifest, Shard, read_record, sha256_of, sync_folder
+
+#: Holds nothing but finished shards: Anserini reads every file it finds there.
+IMPACTS = "impacts"
+MANIFEST = "manifest.json"
+
+
+class ImpactDocument(NamedTuple):
+    """One line of a shard; `contents` is empty unless it was asked for."""
+
+    id: str
+    contents: str
+    vector: dict[str, int]
+
+
+def shard_name(number: int, gzipped: bool) -> str:
+    """`part-00000.jsonl`, counted from 0 over the whole corpus."""
+    return f"part-{number:05d}.jsonl{'.gz' if gzipped else ''}"
+
+
+def write_shard(folder: Path, name: str, documents: Iterable[ImpactDocument]) -> Shard:
+    """Writes one shard of an encoded directory and returns what is in it.
+
+    The file is written outside `impacts/`, synced, then renamed into it, so that a shard under
+    its final name is complete. The same documents give the same bytes.
+    """
+    count = nonempty = postings = total = largest = 0
+    empty_ids: list[str] = []
+    temporary, final = folder / f".{name}.tmp", folder / IMPACTS / name
+    final.parent.mkdir(exist_ok=True)
+    with temporary.open("wb") as raw:
+        # without a name and a time in its header the same documents give the same gzip bytes
+        stream = gzip.GzipFile("", "wb", 6, raw, mtime=0) if name.endswith(".gz") else raw
+        text = cast(IO[str], _Text(cast(IO[bytes], stream)))
+        with jsonlines.Writer(text, compact=True) as writer:
+            for document in documents:
+                writer.write(document._asdict())
+                count += 1
+                if document.vector:
+                    nonempty += 1
+                    postings += len(document.vector)
+                    total += sum(document.vector.values())
+                    largest = max(largest, *document.vector.values())
+                else:
+                    empty_ids.append(document.id)
+        if stream is not raw:
+            stream.close()
+        raw.flush()
+        os.fsync(raw.fileno())
+    digest = sha256_of(temporary)
+    temporary.replace(final)
+    sync_folder(final.parent)
+    return Shard(name=name, sha256=digest, documents=count, nonempty=nonempty, postings=postings,
+                 impacts=total, max_impact=largest, empty_ids=tuple(empty_ids))
+
+
+def read_shard(path: Path) -> Iterator[ImpactDocument]:
+    """The lines of a shard, or of any file of impact documents, each checked.
+
+    Raises InputError naming file and line where Anserini would drop or change something: a
+    missing or wrong field, an impact that is no whole number above 0.
+    """
+    for number, record in json_records(path):
+        where = f"{path}:{number}"
+        vector = record.get("vector")
+        if not isinstance(record.get("id"), str) or not isinstance(vector, dict):
+            raise InputError(f"{where}: not an impact document (id, contents, vector)")
+        for term, impact in vector.items():
+            if type(impact) is not int or impact <= 0:
+                raise InputError(f"{where}: the impact of {term!r} is {impact!r}, expected a "
+                                 "whole number above 0")
+        yield ImpactDocument(record["id"], str(record.get("contents", "")), vector)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a finished encoded directory; says what to do where there is none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    if not (folder / MANIFEST).exists():
+        raise InputError(f"{folder}: no {MANIFEST}: not an encoded directory, or one whose encode "
+                         "has not finished (run the same encode again, it continues)")
+    return read_record(Manifest, folder / MANIFEST)
+
+
+def verify_shards(folder: Path, manifest: Manifest) -> None:
+    """Checks that `impacts/` holds exactly the manifest's shards, byte for byte.
+
+    Raises InputError naming the first file that is missing, changed, or not in the manifest.
+    """
+    impacts = folder / IMPACTS
+    for shard in manifest.shards:
+        path = impacts / shard.name
+        if not path.exists():
+            raise InputError(f"{path}: missing; encode again to restore it")
+        if sha256_of(path) != shard.sha256:
+            raise InputError(f"{path}: changed since it was written (sha256); encode again to "
+                             "restore it")
+    strangers = {path.name for path in impacts.iterdir()} - {s.name for s in manifest.shards}
+    if strangers:
+        raise InputError(f"{impacts / min(strangers)}: not in the manifest; Anserini would index "
+                         "it, move it away")
+
+
+def read_encoded(folder: Path, manifest: Manifest) -> Iterator[ImpactDocument]:
+    """All impact documents of an encoded directory, in the corpus's order."""
+    for shard in manifest.shards:
+        yield from read_shard(folder / IMPACTS / shard.name)
+
+
+class _Text:
+    """The UTF-8 side of a binary stream, which is all that jsonlines needs."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> Any:
+        return self._stream.write(text.encode())

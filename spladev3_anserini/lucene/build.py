@@ -1,0 +1,108 @@
+"""Impact shards -> a checked Lucene index that appears whole."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from spladev3_anserini.cli import counter
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.manifest import IndexManifest, sync_folder, write_record
+from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
+from spladev3_anserini.lucene.check import (
+    INDEX_MANIFEST,
+    check_index,
+    compare_with_manifest,
+    read_index_manifest,
+    statistics,
+)
+from spladev3_anserini.lucene.jvm import java_command, lucene_version, start_jvm, versions
+
+_INDEXER = "io.anserini.index.IndexCollection"
+
+
+def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
+                overwrite: bool) -> tuple[IndexManifest, bool]:
+    """Indexes an encoded directory with Anserini and returns (what was built, built now?).
+
+    Anserini's exit code says nothing, so the shards are checked before (every byte), the index
+    after (CheckIndex, and documents, postings and total terms against the manifest's sums). It is
+    built in a temporary folder beside `index` and renamed. An index of the same encoding that is
+    already there is left as it is. Raises InputError for any difference, and for another index
+    under that name unless `overwrite`.
+    """
+    manifest = read_manifest(encoded)
+    if manifest.fingerprint.side != "document":
+        raise InputError(f"{encoded}: holds encoded queries; only documents are indexed")
+    if not manifest.nonempty:
+        raise InputError(f"{encoded}: no document in it has any term; nothing to index")
+    if index.exists() and not overwrite:
+        return _existing(index, manifest.fingerprint), False
+    verify_shards(encoded, manifest)
+    start_jvm()
+    index.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=index.parent, prefix=f".{index.name}.") as scratch:
+        fresh = Path(scratch) / "index"
+        options = ["-impact", "-pretokenized", *(["-optimize"] if optimize else [])]
+        run_indexer("JsonVectorCollection", encoded / IMPACTS, fresh, threads, options,
+                    manifest.nonempty)
+        found = statistics(fresh)
+        compare_with_manifest(found, manifest, index)
+        check_index(fresh)
+        (fresh / "write.lock").unlink(missing_ok=True)
+        record = IndexManifest(encoded=manifest, segments=found.segments,
+                               versions=versions() | {"lucene": lucene_version()})
+        write_record(record, fresh / INDEX_MANIFEST)
+        fresh.chmod(0o755)
+        if index.exists():
+            index.replace(Path(scratch) / "replaced")
+        fresh.replace(index)
+        sync_folder(index.parent)
+    return record, True
+
+
+def _existing(index: Path, fingerprint: object) -> IndexManifest:
+    if not index.is_dir() or not any(index.iterdir()):
+        raise InputError(f"--index {index}: exists and is no index; choose another name, or "
+                         "--overwrite")
+    record = read_index_manifest(index)
+    if record is None or record.encoded.fingerprint != fingerprint:
+        raise InputError(f"--index {index}: holds an index of something else; choose another "
+                         "name, or --overwrite")
+    return record
+
+
+def run_indexer(collection: str, source: Path, index: Path, threads: int, options: list[str],
+                documents: int) -> None:
+    """Runs Anserini's IndexCollection in a JVM of its own.
+
+    Raises InputError with its first error line where it fails, logs an error (its exit code is 0
+    even then) or leaves no index. `documents` is for the progress bar.
+    """
+    command = java_command(
+        _INDEXER, "-collection", collection, "-input", str(source),
+        "-generator", "DefaultLuceneDocumentGenerator", "-index", str(index),
+        "-threads", str(threads), *options)
+    last_error = ""
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                         errors="replace") as process,
+        counter("indexing", documents) as bar,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if re.search(r" (ERROR|WARN) |Exception|OutOfMemory", line):
+                    last_error = last_error or " ".join(line.split())[:300]
+                elif match := re.search(r"completed, ([\d,]+) documents indexed", line):
+                    bar.update(int(match[1].replace(",", "")) - bar.n)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode or last_error or not any(index.glob("segments_*")):
+        shutil.rmtree(index, ignore_errors=True)
+        raise InputError(f"{source}: Anserini did not index it (exit {process.returncode}): "
+                         f"{last_error or 'it built nothing'}")

