@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,9 +85,10 @@ def _beginnings(corpus: str) -> dict[str, str]:
 
 
 def _beginning(identifier: str, text: str) -> str:
-    """The first words of a text, without a first line that repeats the id."""
+    """The first words of a text, without a first line that only repeats the id."""
     first, _, rest = text.partition("\n")
-    words = " ".join((rest if first.startswith(identifier) and rest.strip() else text).split())
+    repeats = re.sub(r"[\W_]", "", first) == re.sub(r"[\W_]", "", identifier)
+    words = " ".join((rest if repeats else text).split())
     return words if len(words) <= _SNIPPET else words[:_SNIPPET].rstrip() + " ..."
 
 

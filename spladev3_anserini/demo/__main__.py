@@ -15,9 +15,9 @@ from spladev3_anserini.cli import SETTINGS, run
 from spladev3_anserini.options import FOLDER
 
 QUESTIONS = (
-    "how do I copy a file and keep its timestamps",
-    "run another program and read what it prints",
-    "which functions pick a random item from a list",
+    "which words in a list look similar to a misspelled one",
+    "find the IP address behind a host name",
+    "unpack a tar.gz safely into a folder",
 )
 
 

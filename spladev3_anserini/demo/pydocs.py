@@ -17,7 +17,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NamedTuple
 
 _EASTER_EGGS = frozenset({"antigravity", "this"})
@@ -41,7 +41,6 @@ _BOILERPLATE = re.compile(
     r"list of weak references to the object.*|"
     r"[\w.]+\([^\n]*\)( *-> *[\w.\[\], ]+)?"
 )
-_PLAIN_DEFAULTS = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
 class _Name(NamedTuple):
@@ -59,7 +58,6 @@ class _Entry(NamedTuple):
     name: _Name
     target: object
     doc: str | None
-    drop_self: bool = False
 
 
 class _Registry:
@@ -207,42 +205,13 @@ def _register_methods(registry: _Registry, dotted: str, cls: type) -> None:
             mismatches = (getattr(raw, "__name__", name) != name) + (
                 base.__name__.lstrip("_") != public_name
             )
-            bound = isinstance(raw, (staticmethod, classmethod, types.ClassMethodDescriptorType))
-            entry = _Entry(
-                _Name(path.count("."), mismatches, len(cls.__mro__), path),
-                _attribute(cls, name) if bound else raw,
-                doc,
-                drop_self=not bound,
-            )
-            registry.add(getattr(raw, "__func__", raw), entry)
+            best = _Name(path.count("."), mismatches, len(cls.__mro__), path)
+            registry.add(getattr(raw, "__func__", raw), _Entry(best, raw, doc))
 
 
-def _default(value: object) -> object:
-    """Return a default whose repr is the same in every run, or an ellipsis for it."""
-    if type(value) is tuple and not value:
-        return value
-    installation_path = isinstance(value, str) and PurePath(value).is_absolute()
-    return value if type(value) in _PLAIN_DEFAULTS and not installation_path else ...
-
-
-def _signature(entry: _Entry) -> str:
-    """Return the call signature without annotations, or nothing where there is none."""
-    if not callable(entry.target):
-        return ""
-    try:
-        parameters = list(inspect.signature(entry.target).parameters.values())
-    except Exception:
-        return ""
-    shown = [
-        parameter.replace(
-            annotation=inspect.Parameter.empty,
-            default=parameter.default
-            if parameter.default is inspect.Parameter.empty
-            else _default(parameter.default),
-        )
-        for parameter in parameters[1 if entry.drop_self else 0 :]
-    ]
-    return str(inspect.Signature(shown)).replace("=Ellipsis", "=...")
+def _contents(dotted: str, doc: str) -> str:
+    """Return the name as words, which BM25's tokenizer would not split, and the docstring."""
+    return f"{re.sub('[._]+', ' ', dotted)}\n{doc}"
 
 
 def _collect() -> dict[str, str]:
@@ -256,7 +225,7 @@ def _collect() -> dict[str, str]:
         if isinstance(entry.target, type):
             _register_methods(registry, entry.name.dotted, entry.target)
     contents = {
-        entry.name.dotted: f"{entry.name.dotted}{_signature(entry)}\n{entry.doc}"
+        entry.name.dotted: _contents(entry.name.dotted, entry.doc)
         for entry in registry.entries()
         if entry.doc is not None
     }
@@ -264,7 +233,7 @@ def _collect() -> dict[str, str]:
         doc = _own_doc(module, module_name)
         if doc is not None:
             # `unittest.main` is a function to its users though a module has that name too.
-            contents.setdefault(module_name, f"{module_name}\n{doc}")
+            contents.setdefault(module_name, _contents(module_name, doc))
     return contents
 
 

@@ -116,13 +116,8 @@ def test_ids_are_sorted_and_without_white_space(collection: dict[str, str]) -> N
 @pytest.mark.parametrize("docid", WELL_KNOWN)
 def test_a_well_known_object_has_its_own_text(docid: str, collection: dict[str, str]) -> None:
     header, _, body = collection[docid].partition("\n")
-    assert re.match(rf"{re.escape(docid)}(\(|$)", header)
+    assert header == docid.replace(".", " ").replace("_", " ")
     assert body == (inspect.getdoc(WELL_KNOWN[docid]) or "").strip()
-
-
-def test_the_signature_is_shown_as_one_calls_it(collection: dict[str, str]) -> None:
-    header = collection["dict.get"].splitlines()[0]
-    assert header == "dict.get(key, default=None, /)"
 
 
 @pytest.mark.parametrize(
@@ -145,11 +140,6 @@ def test_nothing_private_or_with_side_effects(collection: dict[str, str]) -> Non
     parts = [docid.split(".") for docid in collection]
     assert not [path for path in parts if any(part.startswith("_") for part in path)]
     assert not {path[0] for path in parts} & {"antigravity", "this", "idlelib", "test", "tkinter"}
-
-
-def test_signatures_hold_no_addresses(collection: dict[str, str]) -> None:
-    headers = [contents.partition("\n")[0] for contents in collection.values()]
-    assert not [header for header in headers if re.search(r"0x[0-9a-f]{5}", header)]
 
 
 def test_topics_are_many_and_distinct(topics: dict[str, str]) -> None:
