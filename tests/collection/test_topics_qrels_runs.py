@@ -1,0 +1,94 @@
+"""Readers of topics, qrels and runs."""
+
+from __future__ import annotations
+
+import gzip
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from spladev3_anserini.collection.qrels import read_qrels
+from spladev3_anserini.collection.runs import Hit, read_run, write_hits
+from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.errors import InputError
+
+TOPICS = {
+    "t.tsv": b"1\twhat is lift\nq2\tan extra\ttab\n\n",
+    "t.txt": b"1\twhat is lift\nq2\tan extra\ttab\n",
+    "t.tsv.gz": gzip.compress(b"1\twhat is lift\nq2\tan extra\ttab\n"),
+    "beir.jsonl": b'{"_id": "1", "text": "what is lift"}\n{"_id": "q2", "text": "an extra\\ttab"}\n',
+    "pyserini.jsonl": b'{"qid": 1, "title": "what is lift"}\n{"qid": "q2", "title": "an extra\\ttab"}\n',
+    "ours.jsonl": b'{"id": "1", "contents": "what is lift"}\n{"id": "q2", "contents": "an extra\\ttab"}\n',
+}
+
+
+@pytest.mark.parametrize("name", TOPICS)
+def test_topics_of_every_form(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(TOPICS[name])
+    assert [topic[:2] for topic in read_topics(str(tmp_path / name))] == [
+        ("1", "what is lift"), ("q2", "an extra\ttab")]
+
+
+def test_a_beir_folder_gives_queries_and_qrels(tmp_path: Path) -> None:
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "x"}\n')
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t2\n")
+    assert read_topics(str(tmp_path))[0].id == "q"
+    assert read_qrels(str(tmp_path)) == {"q": {"d": 2}}
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("", "t.tsv: no topic in it"),
+    ("1 no tab\n", "t.tsv:1: no tab between id and query"),
+    ("1\ta\n2\tb\n1\tc\n", "t.tsv:3: the topic '1' is already at .*t.tsv:1"),
+    ("\tno id\n", "t.tsv:1: the id is empty"),
+])
+def test_bad_topics_are_refused(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_topics(str(tmp_path / "t.tsv"))
+
+
+@pytest.mark.parametrize("content", ["q1 0 d1 1\nq1 0 d2 0\nq2 Q0 d1 -2\n",
+                                     "q1\td1\t1\nq1\td2\t0\nq2\td1\t-2\n",
+                                     "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t0\nq2\td1\t-2\n"])
+def test_qrels_of_every_form(content: str, tmp_path: Path) -> None:
+    (tmp_path / "qrels").write_text(content)
+    assert read_qrels(str(tmp_path / "qrels")) == {"q1": {"d1": 1, "d2": 0}, "q2": {"d1": -2}}
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("", "qrels: no judgment in it"),
+    ("q1 d1\n", "qrels:1: 2 columns"),
+    ("q1 0 d1 1\nq1 0 d1 0\n", "qrels:2: 'q1' and 'd1' are judged twice"),
+    ("q1 0 d1 high\n", "qrels:1: the grade 'high' is no whole number"),
+])
+def test_bad_qrels_are_refused(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "qrels").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_qrels(str(tmp_path / "qrels"))
+
+
+def test_a_run_is_read_back_as_written(tmp_path: Path) -> None:
+    stream = StringIO()
+    write_hits(stream, "q1", [Hit("d2", 510), Hit("d1", 340)], "tag")
+    write_hits(stream, "q2", [Hit("d1", 1.25)], "tag")
+    assert stream.getvalue() == ("q1 Q0 d2 1 510 tag\nq1 Q0 d1 2 340 tag\n"
+                                 "q2 Q0 d1 1 1.250000 tag\n")
+    (tmp_path / "run").write_text(stream.getvalue())
+    assert read_run(tmp_path / "run") == {"q1": {"d2": 510, "d1": 340}, "q2": {"d1": 1.25}}
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("", "run: no line in it"),
+    ("q1 Q0 d1 1 5\n", "run:1: 5 columns"),
+    ("q1 Q0 my doc 1 5 tag\n", "run:1: 7 columns"),
+    ("q1 Q0 d1 1 nan tag\n", "run:1: the score 'nan' is no finite number"),
+    ("q1 Q0 d1 1 high tag\n", "run:1: the score 'high' is no finite number"),
+    ("q1 Q0 d1 1 5 tag\nq2 Q0 d1 1 5 tag\nq1 Q0 d1 2 4 tag\n", "run:3: 'd1' is there twice"),
+])
+def test_bad_runs_are_refused(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_run(tmp_path / "run")

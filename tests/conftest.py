@@ -1,0 +1,143 @@
+"""What tests share: a tiny random checkpoint, the demo checkpoint, and commands run in-process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+# one thread: the machine is shared by xdist workers, and nothing here is large
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+WORDS = ("the a of wing flow air heat pressure speed boundary layer shock wave lift drag body "
+         "surface plate jet mach number theory test cat dog sat mat on run bark ##s ##ing ##er "
+         ". , ' \" \\ é 中 zero one two three four five six seven eight nine ten").split()
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+class Result(NamedTuple):
+    """What a command left: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Runs a command in this process, through the same `run` as the console script."""
+    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli import run
+
+    def call(*arguments: object) -> Result:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            run(commands, [str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        assert isinstance(stop.value.code, int)
+        return Result(stop.value.code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def refused(cli: Callable[..., Result]) -> Callable[..., str]:
+    """Runs a command that must be refused: exit 2, one line on stderr, nothing on stdout."""
+
+    def call(*arguments: object) -> str:
+        result = cli(*arguments)
+        lines = result.err.splitlines()
+        assert result.code == 2, result
+        assert len(lines) == 1, result.err
+        assert lines[0].startswith("spladev3-anserini: ")
+        assert "Traceback" not in result.err
+        return lines[0]
+
+    return call
+
+
+def write_lines(path: Path, records: Iterable[object]) -> Path:
+    """Writes JSON lines (or strings as they are) and returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [r if isinstance(r, str) else json.dumps(r, ensure_ascii=False) for r in records]
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    return path
+
+
+def write_corpus(path: Path, texts: Mapping[str, str]) -> Path:
+    return write_lines(path, [{"id": i, "contents": text} for i, text in texts.items()])
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT MLM of 2 layers over a vocabulary of 56 wordpieces, as transformers saves it."""
+    return make_tiny(tmp_path_factory.mktemp("tiny") / "model")
+
+
+def make_tiny(folder: Path, architecture: str = "bert", seed: int = 0) -> Path:
+    """Saves a random masked language model with its tokenizer, in transformers' layout."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
+
+    torch.manual_seed(seed)
+    vocabulary = [*SPECIALS, *WORDS]
+    if architecture == "bert":
+        model = BertForMaskedLM(BertConfig(
+            vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2,
+            num_attention_heads=2, intermediate_size=32, max_position_embeddings=64))
+    else:
+        model = DistilBertForMaskedLM(DistilBertConfig(
+            vocab_size=len(vocabulary), dim=16, n_layers=2, n_heads=2, hidden_dim=32,
+            max_position_embeddings=64))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.6)
+    model.save_pretrained(folder)
+    save_tokenizer(folder, vocabulary)
+    return folder
+
+
+def save_tokenizer(folder: Path, vocabulary: list[str]) -> None:
+    from transformers import BertTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", "utf-8")
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> Path:
+    """The demo checkpoint's folder; skipped with a reason where it cannot be fetched."""
+    from spladev3_anserini.errors import InputError
+    from spladev3_anserini.model.hub import fetch_demo
+
+    try:
+        return fetch_demo()
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def cranfield() -> Path:
+    """The Cranfield collection in BEIR layout; skipped where SPLADEV3_DATA does not name it."""
+    data = os.environ.get("SPLADEV3_DATA")
+    if not data or not (Path(data) / "cranfield" / "corpus.jsonl").exists():
+        pytest.skip("SPLADEV3_DATA names no folder with cranfield/ in it")
+    return Path(data) / "cranfield"
+
+
+TEXTS = {
+    "d1": "the cat sat on the mat",
+    "d2": "the dog runs , the dog barks",
+    "d3": "boundary layer of a wing",
+    "d10": "heat and air flow : mach number ten",
+    "é-id": "one two three four five six seven eight nine ten",
+    "empty": "",
+    "blank": "  \t ",
+    "d4": "shock wave theory test 中 é \" \\",
+}

@@ -1,0 +1,58 @@
+"""The tiny checkpoint in the layouts of the hub's SPLADE-v3 models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+
+def pickled(tiny: Path, folder: Path, modules: bool = True) -> Path:
+    """As naver/splade-v3: pytorch_model.bin alone, with sentence-transformers' modules.json."""
+    import torch
+    from safetensors.torch import load_file
+
+    shutil.copytree(tiny, folder)
+    state = load_file(folder / "model.safetensors")
+    torch.save(state, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    if modules:
+        add_modules(folder)
+    return folder
+
+
+def add_modules(folder: Path, pooling: str = "max", function: str = "relu") -> Path:
+    """sentence-transformers' files around a plain transformers folder."""
+    (folder / "modules.json").write_text(json.dumps([
+        {"idx": 0, "name": "0", "path": "",
+         "type": "sentence_transformers.sparse_encoder.models.MLMTransformer"},
+        {"idx": 1, "name": "1", "path": "1_SpladePooling",
+         "type": "sentence_transformers.sparse_encoder.models.SpladePooling"}]))
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(
+        {"model_type": "SparseEncoder", "prompts": {"query": "", "document": ""},
+         "default_prompt_name": None, "similarity_fn_name": "dot"}))
+    (folder / "1_SpladePooling").mkdir(exist_ok=True)
+    (folder / "1_SpladePooling" / "config.json").write_text(json.dumps(
+        {"pooling_strategy": pooling, "activation_function": function,
+         "word_embedding_dimension": None}))
+    return folder
+
+
+def router(tiny: Path, folder: Path) -> Path:
+    """As sentence-transformers itself saves an inference-free model (a Router)."""
+    import torch
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules import Router
+    from sentence_transformers.sparse_encoder.modules import (
+        MLMTransformer,
+        SparseStaticEmbedding,
+        SpladePooling,
+    )
+
+    document = MLMTransformer(str(tiny))
+    query = SparseStaticEmbedding(tokenizer=document.tokenizer,
+                                  weight=torch.ones(document.tokenizer.vocab_size), frozen=True)
+    model = SparseEncoder(modules=[Router.for_query_document(
+        query_modules=[query], document_modules=[document, SpladePooling("max")])])
+    model.save_pretrained(str(folder))
+    return folder

@@ -1,0 +1,71 @@
+"""The tiled maximum against the formula written out, over random shapes and lengths."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spladev3_anserini.model.pooling import activation, max_logits
+
+
+def slow_weights(hidden: torch.Tensor, lengths: list[int], weight: torch.Tensor,
+                 bias: torch.Tensor) -> torch.Tensor:
+    """w_j = max_i log(1 + relu(logit_ij)), all logits at once, text by text (float64)."""
+    rows = []
+    for states, length in zip(hidden.double(), lengths, strict=True):
+        logits = states[:length] @ weight.double().T + bias.double()
+        rows.append(torch.log(1 + torch.relu(logits)).max(dim=0).values)
+    return torch.stack(rows)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 70),
+       st.sampled_from([1, 7, 16, 64, 100]), st.integers(0, 10**6))
+def test_tiles_and_padding_change_nothing(lengths: list[int], vocabulary: int, tile: int,
+                                          seed: int) -> None:
+    torch.manual_seed(seed)
+    hidden = torch.randn(len(lengths), max(lengths), 8)
+    weight, bias = torch.randn(vocabulary, 8), torch.randn(vocabulary)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
+    kept = hidden.clone()
+    found = activation(max_logits(hidden, mask, weight, bias, tile))
+    torch.testing.assert_close(found.double(), slow_weights(hidden, lengths, weight, bias),
+                               atol=1e-5, rtol=1e-5)
+    assert torch.equal(hidden, kept)
+    hidden[~mask] = 1e6  # what stands in the padding takes no part
+    assert torch.equal(activation(max_logits(hidden, mask, weight, bias, tile)), found)
+
+
+def test_a_row_of_padding_alone_is_empty() -> None:
+    best = max_logits(torch.randn(1, 3, 4), torch.zeros(1, 3, dtype=torch.bool),
+                      torch.randn(5, 4), None)
+    assert torch.equal(activation(best), torch.zeros(1, 5))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_nan_is_not_lost(bias: bool) -> None:
+    hidden = torch.randn(2, 3, 4)
+    hidden[1, 2, 0] = torch.nan
+    best = max_logits(hidden, torch.ones(2, 3, dtype=torch.bool), torch.randn(5, 4),
+                      torch.randn(5) if bias else None)
+    assert not activation(best)[0].isnan().any()
+    assert activation(best)[1].isnan().all()
+
+
+def test_memory_is_that_of_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest tensor a matrix product makes is tokens x tile, never tokens x vocabulary."""
+    from torch.nn import functional
+
+    sizes = []
+    whole = functional.linear
+
+    def watched(*args: torch.Tensor) -> torch.Tensor:
+        sizes.append((out := whole(*args)).numel())
+        return out
+
+    monkeypatch.setattr(functional, "linear", watched)
+    max_logits(torch.randn(4, 10, 8), torch.ones(4, 10, dtype=torch.bool), torch.randn(1000, 8),
+               None, tile=64)
+    assert max(sizes) == 40 * 64
