@@ -10,7 +10,7 @@ import click
 
 from spladev3_anserini.cli import SETTINGS, run, table
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options
+from spladev3_anserini.options import FOLDER, MAX_HITS, MODEL_HELP, model_run_options
 
 _SNIPPET = 90
 
@@ -20,7 +20,7 @@ _SNIPPET = 90
 @click.option("--index", required=True, type=FOLDER, help="An index built by this package.")
 @click.option("--corpus", metavar="CORPUS", help="Show the beginning of each hit's text from here.")
 @click.option("--model", show_default="the one the index names", help=MODEL_HELP)
-@click.option("--hits", default=5, type=click.IntRange(min=1), help="Documents per question.")
+@click.option("--hits", default=5, type=click.IntRange(1, MAX_HITS), help="Documents per question.")
 @click.option("--terms", default=10, type=click.IntRange(min=0),
               help="Query terms to show, largest impact first; + marks terms not in the question.")
 @model_run_options

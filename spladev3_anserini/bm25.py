@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli import SETTINGS, run
-from spladev3_anserini.options import FOLDER
+from spladev3_anserini.options import FOLDER, MAX_HITS
 
 
 @click.command("bm25", context_settings=SETTINGS)
@@ -16,7 +16,7 @@ from spladev3_anserini.options import FOLDER
               help="As encode takes it.")
 @click.option("--topics", required=True, metavar="FILE", help="As search takes it.")
 @click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
-@click.option("--hits", default=1000, type=click.IntRange(min=1), help="Documents per query.")
+@click.option("--hits", default=1000, type=click.IntRange(1, MAX_HITS), help="Documents per query.")
 @click.option("--k1", default=0.9, type=click.FloatRange(min=0))
 @click.option("--b", default=0.4, type=click.FloatRange(min=0, max=1))
 @click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",

@@ -15,6 +15,9 @@ Decorator = Callable[[Command], Command]
 
 FOLDER = click.Path(path_type=Path)
 
+#: Anserini takes steps of 1e-6 off tied scores; with more hits they could add up to a wrong one.
+MAX_HITS = 100_000
+
 MODEL_HELP = "A folder, a hub id (owner/name, also owner/name@revision), or 'demo'."
 
 

@@ -12,6 +12,7 @@ from spladev3_anserini.cli import SETTINGS, run, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
+    MAX_HITS,
     MODEL_HELP,
     model_run_options,
     special_tokens_option,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--model", show_default="the one the index names", help=MODEL_HELP)
 @variant_option("Which variant weighs the queries; auto takes the index's own.")
 @click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
-@click.option("--hits", default=1000, type=click.IntRange(min=1), help="Documents per query.")
+@click.option("--hits", default=1000, type=click.IntRange(1, MAX_HITS), help="Documents per query.")
 @click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
               type=click.IntRange(min=1))
 @click.option("--tag", default="spladev3-anserini", help="Last column of the run.")

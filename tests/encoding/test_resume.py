@@ -1,0 +1,239 @@
+"""Interrupted, continued, parted and damaged encodes give the bytes of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import WORDS, Result, make_tiny, write_corpus
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    draw = random.Random(1)
+    texts = {f"d{n}": " ".join(draw.choices(WORDS, k=draw.randint(0, 50))) for n in range(230)}
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", texts)
+
+
+def arguments(tiny: Path, corpus: Path, output: Path, *more: object) -> list[str]:
+    return [str(a) for a in ("encode", "--model", tiny, "--input", corpus, "--output", output,
+                             "--max-length", 64, "--shard-size", 20, *more)]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """The shards and the manifest of an encoded directory."""
+    return {path.name: path.read_bytes()
+            for path in [*(folder / "impacts").iterdir(), folder / "manifest.json"]}
+
+
+@pytest.fixture
+def whole(tiny: Path, corpus: Path, tmp_path: Path, cli: Cli) -> dict[str, bytes]:
+    assert cli(*arguments(tiny, corpus, tmp_path / "whole")).code == 0
+    return content(tmp_path / "whole")
+
+
+def test_twice_gives_the_same_bytes(whole: dict[str, bytes], tiny: Path, corpus: Path,
+                                    tmp_path: Path, cli: Cli) -> None:
+    assert cli(*arguments(tiny, corpus, tmp_path / "again")).code == 0
+    assert content(tmp_path / "again") == whole
+    assert len(whole) == 12 + 1
+
+
+def test_a_finished_encode_is_left_as_it_is(whole: dict[str, bytes], tiny: Path, corpus: Path,
+                                            tmp_path: Path, cli: Cli) -> None:
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "whole" / "impacts").iterdir()}
+    result = cli(*arguments(tiny, corpus, tmp_path / "whole"))
+    assert "0 shards written, 12 found finished" in result.out
+    assert before == {p.name: p.stat().st_mtime_ns
+                      for p in (tmp_path / "whole" / "impacts").iterdir()}
+
+
+def kill_once(command: list[str], output: Path, after: int) -> bool:
+    """Starts an encode and kills it once `after` shards have their final name; True if killed."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while process.poll() is None:
+        shards = output / "impacts"
+        if shards.is_dir() and len(list(shards.iterdir())) >= after:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.001)
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("points", [3, pytest.param(40, marks=pytest.mark.long)])
+def test_kill_and_continue(points: int, whole: dict[str, bytes], tiny: Path, corpus: Path,
+                           tmp_path: Path, cli: Cli) -> None:
+    seed = int(os.environ.get("SEED", time.time_ns() % 10**6))
+    print(f"SEED={seed}")
+    draw, killed = random.Random(seed), 0
+    command = [sys.executable, "-m", "spladev3_anserini", *arguments(tiny, corpus, tmp_path / "k")]
+    for _ in range(points):
+        shutil.rmtree(tmp_path / "k", ignore_errors=True)
+        killed += kill_once(command, tmp_path / "k", after=draw.randint(1, 9))
+        finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "k" / "impacts").iterdir()}
+        journal = (tmp_path / "k" / "progress-1-of-1.jsonl").read_text()
+        assert cli(*arguments(tiny, corpus, tmp_path / "k")).code == 0
+        assert content(tmp_path / "k") == whole
+        for path, time_before in finished.items():
+            if path.name in journal:
+                assert path.stat().st_mtime_ns == time_before, "a finished shard was encoded again"
+        assert not list((tmp_path / "k").glob(".*.tmp"))
+    assert killed, "no encode was killed in time"
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "journal-cut", "journal-gone",
+                                    "stranger"])
+def test_damage_is_mended_by_the_same_command(damage: str, whole: dict[str, bytes], tiny: Path,
+                                              corpus: Path, tmp_path: Path, cli: Cli) -> None:
+    folder = tmp_path / "whole"
+    shard, journal = folder / "impacts" / "part-00003.jsonl", folder / "progress-1-of-1.jsonl"
+    if damage == "truncate":
+        shard.write_bytes(shard.read_bytes()[:100])
+    elif damage == "flip":
+        shard.write_bytes(shard.read_bytes().replace(b"1", b"2", 1))
+    elif damage == "remove":
+        shard.unlink()
+    elif damage == "journal-cut":
+        journal.write_text(journal.read_text()[:-30])
+    elif damage == "journal-gone":
+        journal.unlink()
+    else:
+        (folder / "impacts" / ".part-00003.jsonl.tmp").write_text("{")
+        assert cli("verify", folder).code == 1
+        (folder / "impacts" / ".part-00003.jsonl.tmp").unlink()
+    result = cli(*arguments(tiny, corpus, folder))
+    written = {"journal-gone": 12, "stranger": 0}.get(damage, 1)
+    assert f"{written} shards written" in result.out
+    assert content(folder) == whole
+    assert cli("verify", folder).code == 0
+
+
+def test_parts_together_are_the_whole(whole: dict[str, bytes], tiny: Path, corpus: Path,
+                                      tmp_path: Path, cli: Cli) -> None:
+    for part in ("3/3", "1/3"):
+        result = cli(*arguments(tiny, corpus, tmp_path / "parts", "--part", part))
+        assert (result.code, "other parts still have work to do" in result.out) == (0, True)
+        assert not (tmp_path / "parts" / "manifest.json").exists()
+    assert cli(*arguments(tiny, corpus, tmp_path / "parts", "--part", "2/3")).code == 0
+    assert content(tmp_path / "parts") == whole
+
+
+def test_parts_side_by_side_are_the_whole(whole: dict[str, bytes], tiny: Path, corpus: Path,
+                                          tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-m", "spladev3_anserini.encode",
+                          *arguments(tiny, corpus, tmp_path / "p", "--part", f"{n}/2")[1:]])
+        for n in (1, 2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert content(tmp_path / "p") == whole
+
+
+def test_a_second_encoder_on_one_folder_is_refused(tiny: Path, corpus: Path, tmp_path: Path,
+                                                   refused: Callable[..., str]) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / ".lock-1-of-1"):
+        assert "another encode is writing here" in refused(
+            *arguments(tiny, corpus, tmp_path / "out"))
+
+
+@pytest.mark.parametrize(("more", "shown"), [
+    (["--scale", 20], "quantizer: x100-rint there, x20-rint now"),
+    (["--max-length", 32], "max_length: 64 there, 32 now"),
+    (["--variant", "splade-v3-doc"], "variant: splade-v3 there, splade-v3-doc now"),
+    (["--top-k", 5], "top_k: None there, 5 now"),
+    (["--special-tokens", "keep"], "special_tokens: drop there, keep now"),
+])
+def test_another_encoding_is_refused_with_both_shown(
+        more: list[object], shown: str, whole: dict[str, bytes], tiny: Path, corpus: Path,
+        tmp_path: Path, refused: Callable[..., str], cli: Cli) -> None:
+    assert shown in refused(*arguments(tiny, corpus, tmp_path / "whole", *more))
+    assert content(tmp_path / "whole") == whole
+    assert cli(*arguments(tiny, corpus, tmp_path / "whole", *more, "--restart")).code == 0
+    assert content(tmp_path / "whole") != whole
+
+
+def test_another_corpus_or_model_is_refused(whole: dict[str, bytes], tiny: Path, corpus: Path,
+                                            tmp_path: Path, refused: Callable[..., str]) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text(corpus.read_text().replace("wing", "lift", 1))
+    assert "corpus: " in refused(*arguments(tiny, other, tmp_path / "whole"))
+    model = make_tiny(tmp_path / "model", seed=3)
+    assert "model: " in refused(*arguments(model, corpus, tmp_path / "whole"))
+    assert content(tmp_path / "whole") == whole
+
+
+def test_another_number_of_parts_is_refused(tiny: Path, corpus: Path, tmp_path: Path, cli: Cli,
+                                            refused: Callable[..., str]) -> None:
+    assert cli(*arguments(tiny, corpus, tmp_path / "o", "--part", "1/3")).code == 0
+    assert "was begun in 3 part(s), not 2" in refused(
+        *arguments(tiny, corpus, tmp_path / "o", "--part", "1/2"))
+
+
+def test_a_folder_with_other_files_is_not_written_to(tiny: Path, corpus: Path, tmp_path: Path,
+                                                     refused: Callable[..., str]) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    assert "has files in it that no encode wrote" in refused(
+        *arguments(tiny, corpus, tmp_path / "mine"))
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+    assert "is a file" in refused(*arguments(tiny, corpus, tmp_path / "mine" / "thesis.tex"))
+
+
+def test_the_manifest_says_what_was_encoded(whole: dict[str, bytes], corpus: Path) -> None:
+    manifest = json.loads(whole["manifest.json"])
+    lines = [json.loads(line) for name, shard in sorted(whole.items()) if name.startswith("part")
+             for line in shard.splitlines()]
+    texts = [json.loads(line) for line in corpus.read_text().splitlines()]
+    assert [line["id"] for line in lines] == [text["id"] for text in texts]
+    total = {key: sum(shard[key] for shard in manifest["shards"])
+             for key in ("documents", "nonempty", "postings", "impacts")}
+    assert total == {"documents": 230, "nonempty": sum(1 for li in lines if li["vector"]),
+                     "postings": sum(len(li["vector"]) for li in lines),
+                     "impacts": sum(sum(li["vector"].values()) for li in lines)}
+    empty = [text["id"] for text in texts if not text["contents"].strip()]
+    assert sum((shard["empty_ids"] for shard in manifest["shards"]), []) == empty != []
+
+
+def test_gzip_and_contents(tiny: Path, corpus: Path, tmp_path: Path, cli: Cli) -> None:
+    import gzip
+
+    assert cli(*arguments(tiny, corpus, tmp_path / "z", "--gzip", "--contents")).code == 0
+    first = gzip.decompress((tmp_path / "z" / "impacts" / "part-00000.jsonl.gz").read_bytes())
+    texts = [json.loads(line)["contents"] for line in corpus.read_text().splitlines()[:20]]
+    assert [json.loads(line)["contents"] for line in first.splitlines()] == texts
+
+
+@pytest.mark.parametrize("sizes", [(2_000, 20_000), pytest.param((20_000, 200_000),
+                                                                 marks=pytest.mark.long)])
+def test_memory_does_not_grow_with_the_corpus(sizes: tuple[int, int], tiny: Path,
+                                              tmp_path: Path) -> None:
+    """Peak memory of a process that encodes ten times as many documents."""
+    peaks = []
+    for size in sizes:
+        corpus = write_corpus(tmp_path / f"{size}.jsonl",
+                              {f"d{n}": "the cat sat on the mat" for n in range(size)})
+        # VmHWM, because ru_maxrss of a child begins with that of the process it was forked from
+        script = ("import re, sys; from spladev3_anserini.__main__ import commands; "
+                  "commands.main(sys.argv[1:], standalone_mode=False); "
+                  "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])")
+        command = [sys.executable, "-c", script,
+                   *arguments(tiny, corpus, tmp_path / f"out{size}", "--shard-size", 1000)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[-1]) * 1024)
+    # 8 bytes an id and as many again to sort them; 10 MB is what one run differs from the next
+    assert peaks[1] - peaks[0] < 20 * (sizes[1] - sizes[0]) + 10e6, peaks
