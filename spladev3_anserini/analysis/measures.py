@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.collection.runs import Run
 from spladev3_anserini.errors import InputError, first_line
@@ -52,9 +54,9 @@ def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
     import ir_measures
 
     by_query: dict[str, dict[str, float]] = {query: {} for query in qrels}
-    judged_run = {query: run[query] for query in qrels.keys() & run.keys()}
+    ranked = {query: _in_trec_order(run[query]) for query in qrels.keys() & run.keys()}
     try:
-        values = list(ir_measures.iter_calc(measures, qrels, judged_run))
+        values = list(ir_measures.iter_calc(measures, qrels, ranked))
     except (ValueError, RuntimeError) as error:
         raise InputError(f"--measures: {first_line(error)}") from None
     for value in values:
@@ -65,6 +67,15 @@ def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
     means = {str(m): _aggregate(m, [q[str(m)] for q in by_query.values()]) for m in measures}
     return Evaluation(means, by_query, len(qrels), sorted(qrels.keys() - run.keys()),
                       sorted(run.keys() - qrels.keys()))
+
+
+def _in_trec_order(scores: dict[str, float]) -> dict[str, float]:
+    """Scores without ties, in trec_eval's order: by score as a C float, then by id, descending.
+
+    ir-measures' providers order ties differently (RR@10 is not trec_eval's), so none is left.
+    """
+    order = sorted(scores, key=lambda docid: (np.float32(scores[docid]), docid), reverse=True)
+    return {docid: float(len(order) - rank) for rank, docid in enumerate(order)}
 
 
 def _aggregate(measure: Any, values: list[float]) -> float:

@@ -10,7 +10,12 @@ from pathlib import Path
 
 from spladev3_anserini.cli import counter
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.manifest import IndexManifest, sync_folder, write_record
+from spladev3_anserini.impacts.manifest import (
+    Fingerprint,
+    IndexManifest,
+    sync_folder,
+    write_record,
+)
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
 from spladev3_anserini.lucene.check import (
     INDEX_MANIFEST,
@@ -39,8 +44,9 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
         raise InputError(f"{encoded}: holds encoded queries; only documents are indexed")
     if not manifest.nonempty:
         raise InputError(f"{encoded}: no document in it has any term; nothing to index")
-    if index.exists() and not overwrite:
-        return _existing(index, manifest.fingerprint), False
+    occupied = index.exists() and not (index.is_dir() and not any(index.iterdir()))
+    if occupied and (record := _existing(index, manifest.fingerprint, overwrite)):
+        return record, False
     verify_shards(encoded, manifest)
     start_jvm()
     index.parent.mkdir(parents=True, exist_ok=True)
@@ -64,10 +70,13 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
     return record, True
 
 
-def _existing(index: Path, fingerprint: object) -> IndexManifest:
-    if not index.is_dir() or not any(index.iterdir()):
-        raise InputError(f"--index {index}: exists and is no index; choose another name, or "
-                         "--overwrite")
+def _existing(index: Path, fingerprint: Fingerprint, overwrite: bool) -> IndexManifest | None:
+    """What to keep of an index that is there already: None for one that may be replaced. Only an
+    index is ever replaced, never a folder of other files."""
+    if not index.is_dir() or not any(index.glob("segments_*")):
+        raise InputError(f"--index {index}: exists and is no index; choose another name")
+    if overwrite:
+        return None
     record = read_index_manifest(index)
     if record is None or record.encoded.fingerprint != fingerprint:
         raise InputError(f"--index {index}: holds an index of something else; choose another "

@@ -101,7 +101,10 @@ def _hub_folder(name: str, patterns: list[str]) -> Path:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+    from huggingface_hub.utils import disable_progress_bars
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     repository, _, revision = name.partition("@")
     try:
         return Path(snapshot_download(repository, revision=revision or None,

@@ -1,0 +1,69 @@
+"""BM25's run against Pyserini's own LuceneSearcher over an index it built, and by formula."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import Result, write_corpus, write_lines
+from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.lucene.jvm import java_command, start_jvm
+
+TEXTS = {"d1": "wing lift drag", "d2": "wing wing flow", "d3": "heat pressure flow flow boundary",
+         "d4": "", "d5": "shock wave"}
+
+
+def test_by_formula(tmp_path: Path, cli: Callable[..., Result]) -> None:
+    """Lucene's BM25: idf = ln(1 + (N - n + .5) / (n + .5)), no (k1 + 1) factor; texts this short
+    keep their exact length in Lucene's norms. Anserini rounds scores to 4 decimals."""
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    (tmp_path / "topics.tsv").write_text("q1\twing flow\nq2\tnothing here\n")
+    result = cli("bm25", "--input", corpus, "--topics", tmp_path / "topics.tsv", "--output",
+                 tmp_path / "run")
+    assert "1 queries with hits, 3 lines" in result.out
+    words = {i: text.split() for i, text in TEXTS.items() if text}
+    mean = sum(map(len, words.values())) / len(words)
+
+    def score(document: list[str]) -> float:
+        total = 0.0
+        for term in ("wing", "flow"):
+            n, tf = sum(term in w for w in words.values()), document.count(term)
+            idf = math.log(1 + (len(words) - n + 0.5) / (n + 0.5))
+            total += idf * tf / (tf + 0.9 * (1 - 0.4 + 0.4 * len(document) / mean))
+        return total
+
+    expected = {i: score(w) for i, w in words.items() if score(w)}
+    assert read_run(tmp_path / "run") == {"q1": pytest.approx(expected, abs=5.1e-5)}
+
+
+def test_it_is_pyserinis_own(cranfield: Path, tmp_path: Path, cli: Callable[..., Result]) -> None:
+    cli("bm25", "--input", cranfield, "--topics", cranfield, "--output", tmp_path / "run",
+        "--hits", 100)
+    ours = read_run(tmp_path / "run")
+
+    os.environ.setdefault("OPENAI_API_KEY", "unused")
+    start_jvm()
+    from pyserini.search.lucene import LuceneSearcher
+
+    from spladev3_anserini.collection.corpus import read_corpus
+    from spladev3_anserini.collection.topics import read_topics
+
+    write_lines(tmp_path / "texts" / "all.jsonl", [
+        {"id": d.id, "contents": d.text} for d in read_corpus(str(cranfield)) if d.text])
+    subprocess.run(java_command(
+        "io.anserini.index.IndexCollection", "-collection", "JsonCollection", "-input",
+        str(tmp_path / "texts"), "-generator", "DefaultLuceneDocumentGenerator", "-index",
+        str(tmp_path / "index"), "-threads", "1"), check=True, capture_output=True)
+    peer = LuceneSearcher(str(tmp_path / "index"))
+    peer.set_bm25(0.9, 0.4)
+    topics = read_topics(str(cranfield))
+    for topic in topics[:60]:
+        hits = [(hit.docid, hit.score) for hit in peer.search(topic.text, k=100)]
+        assert list(ours[topic.id]) == [docid for docid, _ in hits]
+        assert list(ours[topic.id].values()) == pytest.approx([s for _, s in hits], abs=1e-5)
+    assert len(ours) == len(topics) == 225

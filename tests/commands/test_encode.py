@@ -1,0 +1,102 @@
+"""The encode command on bad input: one line, exit 2, nothing under a final name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import TEXTS, Result, write_corpus
+
+FAULTS = {
+    "corpus.jsonl:2: not a JSON object": b'{"id": "1", "contents": "a"}\n{"id": \n',
+    "corpus.jsonl:2: the id '1' is already at": b'{"id": "1", "contents": "a"}\n' * 2,
+    "corpus.jsonl:1: the id is empty": b'{"id": "", "contents": "a"}\n',
+    "corpus.jsonl:1: the id 'a b' has white space": b'{"id": "a b", "contents": "a"}\n',
+    "corpus.jsonl:1: no field 'contents' or 'text'": b'{"id": "1"}\n',
+    "corpus.jsonl:1: not UTF-8": b'{"id": "1", "contents": "\xff"}\n',
+    "corpus.jsonl: no document in it": b"",
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_a_bad_corpus(message: str, tiny: Path, tmp_path: Path,
+                      refused: Callable[..., str]) -> None:
+    (tmp_path / "corpus.jsonl").write_bytes(FAULTS[message])
+    assert message in refused("encode", "--model", tiny, "--input", tmp_path / "corpus.jsonl",
+                              "--output", tmp_path / "out", "--max-length", 64)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (["--model", "/no/such/model"], "no such folder, and no hub id"),
+    (["--scale", "0"], "--scale 0"),
+    (["--scale", "nan"], "--scale nan"),
+    (["--part", "3/2"], "--part 3/2: expected I/N"),
+    (["--part", "x"], "--part x: expected I/N"),
+    (["--max-length", "100"], "--max-length 100: expected 3 to 64"),
+    (["--variant", "splade-v4"], "--variant"),
+    (["--top-k", "0"], "--top-k"),
+    (["--input", "ir_datasets:no/such"], "no data set of that id"),
+    (["--device", "cuda:7"], "--device cuda:7"),
+])
+def test_bad_options(more: list[str], message: str, tiny: Path, tmp_path: Path,
+                     refused: Callable[..., str]) -> None:
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    assert message in refused("encode", "--model", tiny, "--input", corpus, "--output",
+                              tmp_path / "out", "--max-length", 64, *more)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_corpus_that_changes_while_it_is_read(tiny: Path, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch,
+                                                refused: Callable[..., str]) -> None:
+    import spladev3_anserini.encoding.pipeline as pipeline
+
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    first_pass = pipeline.survey
+
+    def then_edit(*arguments: object) -> object:
+        surveyed = first_pass(*arguments)  # type: ignore[arg-type]
+        corpus.write_text(corpus.read_text("utf-8").replace("cat", "dog"), "utf-8")
+        return surveyed
+
+    monkeypatch.setattr(pipeline, "survey", then_edit)
+    assert "changed while it was being encoded" in refused(
+        "encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "out",
+        "--max-length", 64)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_full_disk_leaves_no_half_shard(tiny: Path, tmp_path: Path) -> None:
+    """A process that may write 60 kB a file: the first shard is larger than that."""
+    corpus = write_corpus(tmp_path / "corpus.jsonl", {f"d{n}": "the cat" for n in range(3000)})
+    script = ("import resource, signal, sys; from spladev3_anserini.__main__ import main; "
+              "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+              "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); main()")
+    command = ["encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "out",
+               "--max-length", 64]
+    done = subprocess.run([sys.executable, "-c", script, *map(str, command)], check=False,
+                          capture_output=True, text=True)
+    assert done.returncode == 2, done
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert not list((tmp_path / "out" / "impacts").iterdir())
+    again = [sys.executable, "-m", "spladev3_anserini", *map(str, command)]
+    assert subprocess.run(again, check=False, capture_output=True).returncode == 0
+    assert len(list((tmp_path / "out" / "impacts").iterdir())) == 1
+
+
+def test_topics_become_queries_with_their_text(tiny: Path, tmp_path: Path,
+                                               cli: Callable[..., Result]) -> None:
+    (tmp_path / "t.tsv").write_text("1\tcat on a mat\n2\theat\n")
+    result = cli("encode", "--model", tiny, "--variant", "splade-v3-doc", "--side", "query",
+                 "--input", tmp_path / "t.tsv", "--output", tmp_path / "q", "--max-length", 64)
+    assert "splade-v3-doc, 2 queries, 2.5 terms each" in result.out
+    lines = (tmp_path / "q" / "impacts" / "part-00000.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"id": "1", "contents": "cat on a mat", "vector": {"a": 1, "on": 1, "cat": 1, "mat": 1}},
+        {"id": "2", "contents": "heat", "vector": {"heat": 1}}]

@@ -1,0 +1,56 @@
+"""Help is quick, complete and has an example; --version; errors of usage are one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+import pytest
+
+import spladev3_anserini
+from conftest import Result
+from spladev3_anserini.__main__ import COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_shows_an_example_and_every_options_help(
+        name: str, cli: Callable[..., Result]) -> None:
+    result = cli(name, "--help")
+    assert result.code == 0
+    assert "Example" in result.out
+    command = import_module(COMMANDS[name]).main
+    undocumented = {"--side", "--k1", "--b", "--threads", "--format"}
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            assert parameter.opts[0] in result.out
+            assert parameter.help or parameter.opts[0] in undocumented, parameter.opts
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_is_a_module_to_run(name: str) -> None:
+    module = COMMANDS[name].removesuffix(".__main__")
+    done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True,
+                          check=True)
+    assert "Usage: " in done.stdout
+
+
+def test_help_loads_neither_torch_nor_java() -> None:
+    script = ("import sys; from spladev3_anserini.__main__ import commands\n"
+              "for words in (['--help'], *([name, '--help'] for name in {names})):\n"
+              "    commands.main(words, standalone_mode=False)\n"
+              "heavy = {{'torch', 'transformers', 'jnius', 'pyserini'}} & sys.modules.keys()\n"
+              "assert not heavy, heavy").format(names=list(COMMANDS))
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_version(cli: Callable[..., Result]) -> None:
+    assert cli("--version").out == f"spladev3-anserini, version {spladev3_anserini.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["encode"], ["encode", "--bogus"],
+                                   ["index", "--threads", "x", "--input", "a", "--index", "b"]])
+def test_bad_usage_is_one_line_with_the_next_step(words: list[str],
+                                                  refused: Callable[..., str]) -> None:
+    assert "--help)" in refused(*words)

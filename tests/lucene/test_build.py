@@ -1,0 +1,189 @@
+"""An index appears whole and true, or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import TEXTS, Result, write_corpus
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.manifest import sha256_of
+from spladev3_anserini.impacts.shards import read_manifest
+from spladev3_anserini.lucene.build import run_indexer
+from spladev3_anserini.lucene.check import (
+    check_index,
+    compare_with_manifest,
+    read_index_manifest,
+    statistics,
+)
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def encoded(tiny: Path, tmp_path: Path, cli: Cli) -> Path:
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    assert cli("encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "encoded",
+               "--max-length", 64, "--shard-size", 3).code == 0
+    return tmp_path / "encoded"
+
+
+def test_the_index_holds_what_was_encoded(encoded: Path, tmp_path: Path, cli: Cli) -> None:
+    result = cli("index", "--input", encoded, "--index", tmp_path / "i", "--optimize")
+    manifest, found = read_manifest(encoded), statistics(tmp_path / "i")
+    assert (found.documents, found.postings, found.impacts, found.segments) == (
+        6, manifest.postings, manifest.impacts, 1)
+    assert f"6 documents, {manifest.postings:,} postings" in result.out
+    record = read_index_manifest(tmp_path / "i")
+    assert record is not None
+    assert record.encoded == manifest
+    assert record.versions.keys() == {"pyserini", "anserini", "lucene"}
+    assert cli("verify", tmp_path / "i").code == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["corpus.jsonl", "encoded", "i"]
+
+
+def test_the_same_index_again_is_left_alone(encoded: Path, tmp_path: Path, cli: Cli) -> None:
+    cli("index", "--input", encoded, "--index", tmp_path / "i")
+    before = (tmp_path / "i" / "segments_1").stat().st_mtime_ns
+    result = cli("index", "--input", encoded, "--index", tmp_path / "i")
+    assert (result.code, "was there already" in result.out) == (0, True)
+    assert (tmp_path / "i" / "segments_1").stat().st_mtime_ns == before
+
+
+def test_another_index_is_replaced_only_on_demand(encoded: Path, tiny: Path, tmp_path: Path,
+                                                  cli: Cli, refused: Callable[..., str]) -> None:
+    cli("index", "--input", encoded, "--index", tmp_path / "i")
+    cli("encode", "--model", tiny, "--input", tmp_path / "corpus.jsonl", "--output",
+        tmp_path / "other", "--max-length", 64, "--scale", 20)
+    arguments = ("index", "--input", tmp_path / "other", "--index", tmp_path / "i")
+    assert "holds an index of something else" in refused(*arguments)
+    assert cli(*arguments, "--overwrite").code == 0
+    assert statistics(tmp_path / "i").impacts == read_manifest(tmp_path / "other").impacts
+
+
+def test_what_is_no_index_is_not_replaced(encoded: Path, tmp_path: Path,
+                                          refused: Callable[..., str]) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    for name in ("mine", "corpus.jsonl"):
+        for overwrite in ([], ["--overwrite"]):
+            assert "exists and is no index" in refused("index", "--input", encoded, "--index",
+                                                       tmp_path / name, *overwrite)
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+    assert (tmp_path / "corpus.jsonl").exists()
+
+
+def test_an_empty_folder_becomes_the_index(encoded: Path, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "i").mkdir()
+    assert cli("index", "--input", encoded, "--index", tmp_path / "i").code == 0
+    assert statistics(tmp_path / "i").documents == 6
+
+
+def test_damaged_shards_are_refused_before_java_starts(encoded: Path, tmp_path: Path,
+                                                       refused: Callable[..., str]) -> None:
+    shard = encoded / "impacts" / "part-00001.jsonl"
+    whole = shard.read_text("utf-8")
+    arguments = ("index", "--input", encoded, "--index", tmp_path / "i")
+    for damage in (whole[:-9], whole.replace("1", "2", 1), whole + whole):
+        shard.write_text(damage, "utf-8")
+        assert "part-00001.jsonl: changed since it was written" in refused(*arguments)
+    shard.write_text(whole, "utf-8")
+    (encoded / "impacts" / "README").write_text("notes")
+    assert "README: not in the manifest" in refused(*arguments)
+    assert not (tmp_path / "i").exists()
+
+
+BAD_LINES = {
+    "a duplicate id": '{"id": "d1", "contents": "", "vector": {"a": 5}}',
+    "a float": '{"id": "x", "contents": "", "vector": {"a": 2.9, "b": 1}}',
+    "a negative weight": '{"id": "x", "contents": "", "vector": {"a": -3, "b": 1}}',
+    "no weight left": '{"id": "x", "contents": "", "vector": {"a": 0.4}}',
+    "not a number": '{"id": "x", "contents": "", "vector": {"a": NaN}}',
+    "a cut line": '{"id": "x", "contents": "", "vec',
+    "no vector": '{"id": "x", "contents": ""}',
+    "a term of two words": '{"id": "x", "contents": "", "vector": {"a b": 3}}',
+}
+
+
+@pytest.mark.parametrize("kind", BAD_LINES)
+def test_a_bad_line_smuggled_past_the_hashes_is_caught_after(kind: str, encoded: Path,
+                                                             tmp_path: Path,
+                                                             refused: Callable[..., str]) -> None:
+    """A shard whose manifest was changed to agree with it: Anserini exits 0 on each of these."""
+    shard = encoded / "impacts" / "part-00002.jsonl"
+    lines = shard.read_text("utf-8").splitlines()
+    shard.write_text("\n".join([BAD_LINES[kind], *lines]) + "\n", "utf-8")
+    manifest = json.loads((encoded / "manifest.json").read_text("utf-8"))
+    manifest["shards"][2]["sha256"] = sha256_of(shard)
+    if kind != "a duplicate id":  # pretend the line is what it claims to be: one document, one term
+        for key, more in (("documents", 1), ("nonempty", 1), ("postings", 2), ("impacts", 4)):
+            manifest["shards"][2][key] += more
+    (encoded / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    message = refused("index", "--input", encoded, "--index", tmp_path / "i")
+    assert "does not hold what was encoded" in message or "Anserini did not index" in message
+    assert not (tmp_path / "i").exists()
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_an_unknown_option_of_anserini_builds_nothing_and_is_told(encoded: Path,
+                                                                  tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Anserini did not index it"):
+        run_indexer("JsonVectorCollection", encoded / "impacts", tmp_path / "i", 1, ["-bogus"], 6)
+
+
+def test_every_damaged_file_of_an_index_is_found(encoded: Path, tmp_path: Path, cli: Cli) -> None:
+    cli("index", "--input", encoded, "--index", tmp_path / "i", "--optimize")
+    files = [path for path in (tmp_path / "i").iterdir() if path.suffix != ".json"]
+    assert len(files) > 5
+    for path in files:
+        sound = path.read_bytes()
+        for place in (0, len(sound) // 2, len(sound) - 1):
+            path.write_bytes(sound[:place] + bytes([sound[place] ^ 0x41]) + sound[place + 1 :])
+            result = cli("verify", tmp_path / "i")
+            assert result.code == 1, (path.name, place)
+            assert len(result.err.splitlines()) == 1
+        path.write_bytes(sound)
+    check_index(tmp_path / "i")
+
+
+def test_missing_documents_are_told_apart_from_the_manifest(encoded: Path, tmp_path: Path,
+                                                            cli: Cli) -> None:
+    cli("index", "--input", encoded, "--index", tmp_path / "i")
+    found = statistics(tmp_path / "i")
+    manifest = read_manifest(encoded)
+    for field in ("documents", "postings", "impacts"):
+        wrong = found._replace(**{field: getattr(found, field) - 1})
+        with pytest.raises(InputError, match="does not hold what was encoded"):
+            compare_with_manifest(wrong, manifest, tmp_path / "i")
+
+
+def test_nothing_to_index_and_queries_are_refused(tiny: Path, tmp_path: Path, cli: Cli,
+                                                  refused: Callable[..., str]) -> None:
+    corpus = write_corpus(tmp_path / "empty.jsonl", {"a": "", "b": " "})
+    result = cli("encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "none",
+                 "--max-length", 64)
+    assert "2 of them have no term and will not be found: a, b" in result.out
+    assert "nothing to index" in refused("index", "--input", tmp_path / "none", "--index",
+                                         tmp_path / "i")
+    (tmp_path / "t.tsv").write_text("1\tcat\n")
+    cli("encode", "--model", tiny, "--input", tmp_path / "t.tsv", "--output", tmp_path / "q",
+        "--side", "query", "--max-length", 64)
+    assert "holds encoded queries" in refused("index", "--input", tmp_path / "q", "--index",
+                                              tmp_path / "i")
+    assert "no such folder" in refused("index", "--input", tmp_path / "zz", "--index",
+                                       tmp_path / "i")
+
+
+def test_an_index_of_another_lucene_is_told(encoded: Path, tmp_path: Path, cli: Cli,
+                                            refused: Callable[..., str]) -> None:
+    cli("index", "--input", encoded, "--index", tmp_path / "i")
+    shutil.copy(encoded / "manifest.json", tmp_path / "i" / "segments_1")  # not Lucene's format
+    (tmp_path / "t.tsv").write_text("1\tcat\n")
+    message = refused("search", "--index", tmp_path / "i", "--topics", tmp_path / "t.tsv",
+                      "--output", tmp_path / "run", "--max-length", 64)
+    assert "Lucene cannot open it: " in message
+    assert not (tmp_path / "run").exists()

