@@ -18,10 +18,10 @@ demo: .venv/.ready
 test: .venv/.ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not long"
 
 test-long: .venv/.ready-to-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: .venv/.ready-to-test
 	$(BIN)/ruff check .

@@ -34,8 +34,10 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
     Example:
       spladev3-anserini ask --index index "how do I copy a file"
     """
+    from spladev3_anserini.collection.ids import checked_text
+    from spladev3_anserini.collection.topics import Topic
     from spladev3_anserini.encoding.encoder import Settings
-    from spladev3_anserini.encoding.queries import encoder_for_index
+    from spladev3_anserini.encoding.queries import encode_topics, encoder_for_index
     from spladev3_anserini.lucene.check import read_index_manifest
     from spladev3_anserini.lucene.searcher import ImpactSearcher
 
@@ -48,8 +50,8 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
     texts = _beginnings(corpus) if corpus else {}
     searcher = ImpactSearcher(index)
     for text in question or _prompted():
-        matrix = encoder.impacts([text])
-        query = encoder.vector(matrix, 0)
+        checked_text(text, "the question", "text")
+        query = encode_topics(encoder, [Topic("question", text, "the question")])[0].query
         own = set(encoder.tokenizer.pieces(text))
         click.echo(f"\n{text}")
         shown = sorted(query.items(), key=lambda item: (-item[1], item[0]))[:terms]

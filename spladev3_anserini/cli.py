@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from typing import NoReturn, TypeVar
@@ -20,28 +21,33 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_co
 
 def run(command: click.Command, arguments: list[str] | None = None) -> None:
     """Runs a command and exits: 0 done, 1 a check failed, 2 bad usage or bad input (one line)."""
-    prefix = "spladev3-anserini"
+    # a polite kill unwinds like an error, so that temporary files and Java go too
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        code = command.main(args=arguments, prog_name=None, standalone_mode=False)
+        code = command.main(args=arguments, standalone_mode=False)
     except (click.ClickException, InputError) as error:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         usage = error.ctx if isinstance(error, click.UsageError) else None
-        hint = f" (try {usage.command_path} --help)" if usage else ""
-        click.echo(f"{prefix}: {' '.join(text.split())}{hint}", err=True)
-        sys.exit(2)
+        _fail(2, f"{text} (try {usage.command_path} --help)" if usage else text)
     except (KeyboardInterrupt, click.Abort):
-        click.echo(f"{prefix}: interrupted; the same command continues where it stopped", err=True)
-        sys.exit(130)
+        _fail(130, "interrupted")
     except BrokenPipeError:
         # the reader of our stdout has gone: point it elsewhere so that the flush at exit is silent
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except UnicodeEncodeError as error:
+        _fail(2, f"not UTF-8: {error.object[:60]!r}")
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise
-        click.echo(f"{prefix}: {error.filename or 'input/output'}: {error.strerror}", err=True)
-        sys.exit(2)
+        _fail(2, f"{error.filename or 'input/output'}: {error.strerror}")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    line = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
+    click.echo(f"spladev3-anserini: {line}", err=True)
+    sys.exit(code)
 
 
 def warn(message: str) -> None:

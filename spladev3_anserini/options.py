@@ -44,7 +44,9 @@ def model_run_options(command: Command) -> Command:
     return command
 
 
-def special_tokens_option(default: str = "drop") -> Decorator:
-    return click.option("--special-tokens", default=default, type=click.Choice(SPECIAL_TOKENS),
+def special_tokens_option(default: str | None = "drop",
+                          shown: bool | str = True) -> Decorator:
+    return click.option("--special-tokens", default=default, show_default=shown,
+                        type=click.Choice(SPECIAL_TOKENS),
                         help="Dimensions dropped after pooling: drop = all special tokens; keep = "
                         "none, as Pyserini's encoders; anserini = ids 0, 101, 102.")

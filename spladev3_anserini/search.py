@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 @click.option("--tag", default="spladev3-anserini", help="Last column of the run.")
 @click.option("--prebuilt", is_flag=True, help="Search an index that this package did not build; "
               "nothing can be checked.")
-@click.option("--scale", default=100.0, show_default="the index's; 100 with --prebuilt",
-              help="Of the queries, with --prebuilt.")
-@special_tokens_option()
+@click.option("--scale", type=float, show_default="the index's; 100 with --prebuilt",
+              help="Of the queries.")
+@special_tokens_option(None, "the index's; drop with --prebuilt")
 @model_run_options
 def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
-         output: Path, hits: int, threads: int, tag: str, prebuilt: bool, scale: float,
-         special_tokens: str, max_length: int, batch_tokens: int | None, device: str,
+         output: Path, hits: int, threads: int, tag: str, prebuilt: bool, scale: float | None,
+         special_tokens: str | None, max_length: int, batch_tokens: int | None, device: str,
          dtype: str) -> None:
     """Search an impact index with queries of any variant and write a TREC run.
 
@@ -58,16 +58,22 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     """
     if (topics is None) == (queries is None):
         raise click.UsageError("give either --topics or --queries")
-    if not tag or any(map(str.isspace, tag)):
-        raise InputError(f"--tag {tag!r}: expected a word without white space")
+    if queries and (model or scale or special_tokens or variant != "auto"):
+        raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
+                               "--scale and --special-tokens")
     from spladev3_anserini.encoding.encoder import Settings
     from spladev3_anserini.impacts.quantize import Quantizer
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
     from spladev3_anserini.lucene.searcher import ImpactSearcher
 
-    settings = Settings(max_length, Quantizer.of(scale), special_tokens, None, batch_tokens,
-                        device, dtype)
     record = _index_record(index, prebuilt)
+    if record:
+        _refuse_other_choice("--scale", scale and str(Quantizer.of(scale)),
+                             record.encoded.fingerprint.quantizer)
+        _refuse_other_choice("--special-tokens", special_tokens,
+                             record.encoded.fingerprint.special_tokens)
+    settings = Settings(max_length, Quantizer.of(scale or 100.0), special_tokens or "drop", None,
+                        batch_tokens, device, dtype)
     encoded = _queries(index, record, topics, queries, model, variant, settings)
     warn_of_limits(encoded, record)
     searcher = ImpactSearcher(index)
@@ -86,6 +92,11 @@ def _index_record(index: Path, prebuilt: bool) -> IndexManifest | None:
     if record is None:
         warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
     return record
+
+
+def _refuse_other_choice(option: str, chosen: str | float | None, of_index: str) -> None:
+    if chosen and chosen != of_index:
+        raise InputError(f"{option} {chosen}: the index was built with {of_index}")
 
 
 def _queries(index: Path, record: IndexManifest | None, topics: str | None,

@@ -13,7 +13,8 @@ from spladev3_anserini.errors import InputError
 @click.command("verify", context_settings=SETTINGS)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(folder: Path) -> None:
-    """Check every byte of FOLDER, an encoded directory or an index, against what it should hold.
+    """Check every byte of FOLDER, an encoded directory or an index, against what it should hold,
+    and count again what its manifest says is in it.
 
     Exit 0: sound. Exit 1: damaged, with the file and what is wrong.
 
@@ -21,7 +22,12 @@ def main(folder: Path) -> None:
     Example:
       spladev3-anserini verify index
     """
-    from spladev3_anserini.impacts.shards import MANIFEST, read_manifest, verify_shards
+    from spladev3_anserini.impacts.shards import (
+        MANIFEST,
+        read_manifest,
+        recount,
+        verify_shards,
+    )
     from spladev3_anserini.lucene.check import (
         check_index,
         compare_with_manifest,
@@ -36,6 +42,7 @@ def main(folder: Path) -> None:
         if encoded:
             manifest = read_manifest(folder)
             verify_shards(folder, manifest)
+            recount(folder, manifest)
             click.echo(f"{folder}: sound; {len(manifest.shards)} shards, "
                        f"{manifest.documents:,} documents, {manifest.impacts:,} total terms")
             return
@@ -43,10 +50,11 @@ def main(folder: Path) -> None:
         found, record = statistics(folder), read_index_manifest(folder)
         if record is not None:
             compare_with_manifest(found, record.encoded, folder)
-        click.echo(f"{folder}: sound; {found.documents:,} documents, {found.impacts:,} total terms"
+        click.echo(f"{folder}: sound; {found.documents:,} documents, "
+                   f"{found.impacts:,} total terms, {found.segments} segments"
                    f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
     except InputError as error:
-        click.echo(str(error), err=True)
+        click.echo(f"spladev3-anserini: {error}", err=True)
         click.get_current_context().exit(1)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from conftest import Result
 from layouts import add_modules
+
 from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,17 +32,24 @@ def parse_measures(text: str) -> list[Any]:
     """Measures named as ir-measures does, separated by white space or commas, such as
     `nDCG@10 RR@10 R(rel=2)@100`; raises InputError for one it does not know."""
     import ir_measures
+    from ir_measures.measures.base import MeanAgg
 
     measures = []
-    for name in text.replace(",", " ").split():
+    for name in re.split(r"[\s,]+(?![^()]*\))", text.strip()):
         try:
-            measures.append(ir_measures.parse_measure(name))
-        except (NameError, ValueError, SyntaxError) as error:
+            measure = ir_measures.parse_measure(name)
+            measure.validate_params()
+        except (NameError, ValueError, SyntaxError, AssertionError, TypeError) as error:
             raise InputError(f"--measures {name}: no measure of that name "
                              f"({first_line(error)}); for example nDCG@10, RR@10, R@1000, "
                              "AP") from None
-    if not measures:
-        raise InputError("--measures: no measure named")
+        cutoff = measure.params.get("cutoff", 1)
+        if not isinstance(cutoff, int) or cutoff < 1:
+            raise InputError(f"--measures {name}: a cutoff is a whole number above 0")
+        if not isinstance(measure.aggregator(), MeanAgg):
+            raise InputError(f"--measures {name}: counts something, and is no measure that has a "
+                             "mean over queries")
+        measures.append(measure)
     return measures
 
 
@@ -57,14 +65,15 @@ def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
     ranked = {query: _in_trec_order(run[query]) for query in qrels.keys() & run.keys()}
     try:
         values = list(ir_measures.iter_calc(measures, qrels, ranked))
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"--measures: {first_line(error)}") from None
+    except Exception as error:  # each provider raises its own, one runs perl
+        asked = " ".join(map(str, measures))
+        raise InputError(f"--measures {asked}: cannot be calculated: {first_line(error)}") from None
     for value in values:
         by_query[value.query_id][str(value.measure)] = float(value.value)
     names = [str(measure) for measure in measures]
     for query in by_query:
         by_query[query] = {name: by_query[query].get(name, 0.0) for name in names}
-    means = {str(m): _aggregate(m, [q[str(m)] for q in by_query.values()]) for m in measures}
+    means = {name: sum(q[name] for q in by_query.values()) / len(qrels) for name in names}
     return Evaluation(means, by_query, len(qrels), sorted(qrels.keys() - run.keys()),
                       sorted(run.keys() - qrels.keys()))
 
@@ -74,13 +83,7 @@ def _in_trec_order(scores: dict[str, float]) -> dict[str, float]:
 
     ir-measures' providers order ties differently (RR@10 is not trec_eval's), so none is left.
     """
-    order = sorted(scores, key=lambda docid: (np.float32(scores[docid]), docid), reverse=True)
+    with np.errstate(over="ignore"):
+        order = sorted(scores, reverse=True,
+                       key=lambda docid: (np.float32(scores[docid]), docid))
     return {docid: float(len(order) - rank) for rank, docid in enumerate(order)}
-
-
-def _aggregate(measure: Any, values: list[float]) -> float:
-    """The mean, or what the measure says stands for all queries (a sum, for counts)."""
-    aggregator = measure.aggregator()
-    for value in values:
-        aggregator.add(value)
-    return float(aggregator.result())

@@ -17,6 +17,9 @@ from spladev3_anserini.lucene.build import run_indexer
 from spladev3_anserini.lucene.check import statistics
 from spladev3_anserini.lucene.jvm import java_class, java_errors
 
+#: What Java's String.trim takes off; Anserini leaves a text out that has nothing else.
+_JAVA_BLANK = "".join(map(chr, range(0x21)))
+
 
 def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b: float,
                   threads: int) -> Iterator[tuple[str, list[Hit]]]:
@@ -43,7 +46,7 @@ def _write_texts(corpus: str, folder: Path, files: int, expected: int) -> int:
     filled = 0
     with progress(read_corpus(corpus), "reading", expected) as documents:
         for number, document in enumerate(documents):
-            if document.text.strip():
+            if document.text.strip(_JAVA_BLANK):
                 writers[number % files].write({"id": document.id, "contents": document.text})
                 filled += 1
     for writer in writers:

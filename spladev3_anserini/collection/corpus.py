@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.ids import IdHashes, checked_id, checked_text, id_hash
 from spladev3_anserini.collection.irds import irds_id, load_irds
-from spladev3_anserini.collection.lines import is_tsv, json_records, numbered_lines
+from spladev3_anserini.collection.lines import is_tsv, json_records, kind_of, numbered_lines
 from spladev3_anserini.errors import InputError
+
+_NOT_DOCUMENTS = {"queries", "topics", "qrels"}
 
 
 class Document(NamedTuple):
@@ -41,6 +43,14 @@ class CorpusDigest:
 
     def hexdigest(self) -> str:
         return self._digest.hexdigest()
+
+
+def hash_of(documents: Iterable[Document]) -> str:
+    """The hash of some documents."""
+    digest = CorpusDigest()
+    for document in documents:
+        digest.add(document)
+    return digest.hexdigest()
 
 
 def read_corpus(source: str) -> Iterator[Document]:
@@ -83,14 +93,13 @@ def corpus_files(path: Path) -> list[Path]:
     """The files of a corpus in reading order."""
     if not path.is_dir():
         return [path]
-    for name in ("corpus.jsonl", "corpus.jsonl.gz"):
-        if (path / name).exists():
-            return [path / name]
-    kinds = ("*.jsonl", "*.json", "*.tsv", "*.jsonl.gz", "*.json.gz", "*.tsv.gz")
-    files = sorted(file for kind in kinds for file in path.glob(kind))
-    if not files:
-        raise InputError(f"{path}: no .jsonl, .json or .tsv file in this folder")
-    return files
+    files = sorted(file for file in path.iterdir()
+                   if kind_of(file) and file.name.partition(".")[0] not in _NOT_DOCUMENTS)
+    whole = [file for file in files if file.name.lower().startswith("corpus.")]
+    if not files or len(whole) > 1:
+        found = "no .jsonl, .json, .tsv or .txt file" if not files else "more than one corpus file"
+        raise InputError(f"{path}: {found} in this folder")
+    return whole or files
 
 
 def _refuse_duplicates(documents: Iterator[Document], repeated: set[int]) -> None:

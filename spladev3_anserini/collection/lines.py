@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, line in numbered_lines(path):  # noqa: B007 (read by the loop below)
             yield line
 
-    with jsonlines.Reader(lines()) as reader:
+    with jsonlines.Reader(lines(), loads=_loads) as reader:
         try:
             for record in reader.iter(type=dict, skip_empty=True):
                 yield number, record
@@ -51,17 +52,18 @@ def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise InputError(f"{path}:{number}: not a JSON object: nested too deeply") from None
 
 
-def is_tsv(path: Path) -> bool:
-    """Whether a file is tab-separated (`.tsv`, `.txt`, also gzipped) and not JSON lines.
+def kind_of(path: Path) -> str | None:
+    """`json` (`.jsonl`, `.json`) or `tsv` (`.tsv`, `.txt`), each also with `.gz`; None for
+    another kind of file."""
+    name = path.name.lower().removesuffix(".gz")
+    kinds = {".jsonl": "json", ".json": "json", ".tsv": "tsv", ".txt": "tsv"}
+    return kinds.get(Path(name).suffix)
 
-    Raises InputError for a suffix that is neither.
-    """
-    suffixes = [s for s in path.suffixes if s != ".gz"]
-    suffix = suffixes[-1] if suffixes else ""
-    if suffix in {".jsonl", ".json"}:
-        return False
-    if suffix in {".tsv", ".txt"}:
-        return True
+
+def is_tsv(path: Path) -> bool:
+    """Whether a file is tab-separated and not JSON lines; raises InputError for neither."""
+    if kind := kind_of(path):
+        return kind == "tsv"
     raise InputError(f"{path}: unknown kind of file; expected .jsonl, .json, .tsv or .txt, "
                      "each also with .gz")
 
@@ -75,9 +77,22 @@ def existing_file(path: Path) -> Path:
     return path
 
 
+def _loads(line: str | bytes) -> Any:
+    return json.loads(line, object_pairs_hook=_without_duplicates)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {twice!r} is there twice")
+    return record
+
+
 def _open(path: Path) -> BinaryIO:
     existing_file(path)
-    return cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
+    return cast(BinaryIO, gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb"))
 
 
 def _decode(line: bytes, path: Path, number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ Qrels = dict[str, dict[str, int]]
 class _Judgment(NamedTuple):
     query: str
     document: str
-    grade: str
+    grade: int
     where: str
 
 
@@ -33,11 +34,7 @@ def read_qrels(source: str) -> Qrels:
         if judgment.document in documents:
             raise InputError(f"{judgment.where}: {judgment.query!r} and {judgment.document!r} "
                              "are judged twice")
-        try:
-            documents[judgment.document] = int(judgment.grade)
-        except ValueError:
-            raise InputError(f"{judgment.where}: the grade {judgment.grade!r} is no "
-                             "whole number") from None
+        documents[judgment.document] = judgment.grade
     if not qrels:
         raise InputError(f"{source}: no judgment in it")
     return qrels
@@ -47,20 +44,25 @@ def _read(source: str) -> Iterator[_Judgment]:
     if dataset := irds_id(source):
         for number, judged in enumerate(load_irds(dataset, "qrels"), 1):
             where = f"{source}, judgment {number}"
-            yield _Judgment(checked_id(judged.query_id, where), checked_id(judged.doc_id, where),
-                            str(judged.relevance), where)
+            yield _judgment(judged.query_id, judged.doc_id, str(judged.relevance), where)
         return
     path = Path(source)
     if path.is_dir():
         path = path / "qrels" / "test.tsv"
     for number, line in numbered_lines(path):
-        columns = line.split()
+        columns = [c.strip() for c in line.split("\t")] if "\t" in line else line.split()
         where = f"{path}:{number}"
-        if not columns or (number == 1 and columns[:2] == ["query-id", "corpus-id"]):
+        if not any(columns) or (number == 1 and columns[:2] == ["query-id", "corpus-id"]):
             continue
         if len(columns) == 4:
-            yield _Judgment(columns[0], columns[2], columns[3], where)
+            yield _judgment(columns[0], columns[2], columns[3], where)
         elif len(columns) == 3:
-            yield _Judgment(columns[0], columns[1], columns[2], where)
+            yield _judgment(columns[0], columns[1], columns[2], where)
         else:
             raise InputError(f"{where}: {len(columns)} columns, expected 4 (TREC) or 3 (BEIR)")
+
+
+def _judgment(query: str, document: str, grade: str, where: str) -> _Judgment:
+    if not re.fullmatch(r"[+-]?\d{1,9}", grade, re.ASCII):
+        raise InputError(f"{where}: the grade {grade[:20]!r} is no whole number of up to 9 digits")
+    return _Judgment(checked_id(query, where), checked_id(document, where), int(grade), where)

@@ -47,7 +47,8 @@ def _read(source: str) -> Iterator[Topic]:
         return
     path = Path(source)
     if path.is_dir():
-        path = path / "queries.jsonl"
+        zipped = path / "queries.jsonl.gz"
+        path = zipped if zipped.exists() else path / "queries.jsonl"
     if is_tsv(path):
         for number, line in numbered_lines(path):
             if line:

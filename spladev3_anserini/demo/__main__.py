@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER
 
 QUESTIONS = (
@@ -35,7 +37,7 @@ def main(output: Path) -> None:
       spladev3-anserini demo
     """
     begun = time.monotonic()
-    output.mkdir(parents=True, exist_ok=True)
+    _begin_again(output)
     data = files("spladev3_anserini.demo")
     for name in ("topics.tsv", "qrels.txt"):
         (output / name).write_text(data.joinpath(name).read_text("utf-8"), "utf-8")
@@ -54,6 +56,18 @@ def main(output: Path) -> None:
           "--measures", "RR@10 nDCG@10 R@100")
     click.echo(f"\ndone in {time.monotonic() - begun:.0f} s. Ask your own question:\n  "
                f"{_program()} ask --index {index} --corpus {corpus} \"how do I ...\"")
+
+
+def _begin_again(output: Path) -> None:
+    """An empty folder, or what an earlier demo left in it (for another Python, perhaps) removed."""
+    marker = output / ".spladev3-demo"
+    if output.exists() and not marker.exists() and any(output.iterdir()):
+        raise InputError(f"--output {output}: has files in it that no demo wrote; choose another "
+                         "folder")
+    for name in ("encoded", "index"):
+        shutil.rmtree(output / name, ignore_errors=True)
+    output.mkdir(parents=True, exist_ok=True)
+    marker.touch()
 
 
 def _step(name: str, *arguments: object) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -14,15 +13,18 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import appearing, sha256_of, short
 from spladev3_anserini.impacts.manifest import (
     Fingerprint,
     Manifest,
     Shard,
     differences,
-    sha256_of,
+    read_record,
     write_record,
 )
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, ImpactDocument, write_shard
+
+_SHARD = re.compile(r"\.?part-(\d+)\.jsonl(\.gz)?(\.tmp)?")
 
 
 class Part(NamedTuple):
@@ -39,10 +41,10 @@ class Part(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Part:
-        number, slash, count = text.partition("/")
-        if not (slash and number.isascii() and number.isdigit() and count.isascii()
-                and count.isdigit() and 1 <= int(number) <= int(count)):
-            raise InputError(f"--part {text}: expected I/N with 1 <= I <= N, such as 2/8")
+        number, _, count = text.partition("/")
+        digits = re.fullmatch(r"\d{1,6}/\d{1,6}", text, re.ASCII)
+        if not digits or not 1 <= int(number) <= int(count):
+            raise InputError(f"--part {text[:20]}: expected I/N with 1 <= I <= N, such as 2/8")
         return cls(int(number), int(count))
 
     def has(self, shard: int) -> bool:
@@ -87,29 +89,28 @@ class EncodedDirectory:
                  trace: TracebackType | None) -> None:
         self._lock.release()
 
-    def finished(self, name: str) -> Shard | None:
-        """What the journal says of a shard, None where it is still to be encoded."""
-        return self._done.get(name)
+    def finished(self, name: str, texts: str) -> bool:
+        """Whether a shard of these texts (their hash) is on disk already."""
+        return name in self._done and self._done[name].texts == texts
 
-    def write(self, name: str, documents: Iterable[ImpactDocument]) -> Shard:
+    def write(self, name: str, documents: Iterable[ImpactDocument], texts: str) -> None:
         """Writes a shard and then its line in the journal."""
-        shard = write_shard(self.folder, name, documents)
+        shard = write_shard(self.folder, name, documents, texts)
         with self._journal.open("a", encoding="utf-8") as stream:
             stream.write(shard.model_dump_json() + "\n")
             stream.flush()
             os.fsync(stream.fileno())
         self._done[name] = shard
-        return shard
 
     def publish(self, names: list[str], model_name: str, source: str,
                 environment: dict[str, str]) -> Manifest | None:
-        """Writes the manifest once every named shard is finished, by whichever part; returns
-        None while other parts still have work to do."""
+        """Writes the manifest once every named shard is on disk, by whichever part; returns None
+        while other parts still have work to do."""
         shards = dict(self._done)
         for journal in self.folder.glob(f"progress-*-of-{self.part.of}.jsonl"):
             fingerprint, others = _read_journal(journal)
-            if fingerprint == self.fingerprint:
-                shards = others | shards
+            if journal != self._journal and fingerprint == self.fingerprint:
+                shards |= {name: shard for name, shard in others.items() if self._on_disk(shard)}
         if not all(name in shards for name in names):
             return None
         manifest = Manifest(fingerprint=self.fingerprint, shards=tuple(shards[n] for n in names),
@@ -118,46 +119,67 @@ class EncodedDirectory:
         return manifest
 
     def _open(self) -> None:
-        journals = sorted(self.folder.glob("progress-*-of-*.jsonl"))
         if self._restart:
-            for path in [*journals, self.folder / MANIFEST]:
-                path.unlink(missing_ok=True)
-            shutil.rmtree(self.folder / IMPACTS, ignore_errors=True)
-            journals = []
-        for journal in journals:
-            self._refuse_other(journal)
-        for leftover in self.folder.glob(".part-*.tmp"):
-            if self.part.has(int(leftover.name[6:11])):
-                leftover.unlink()
-        if self._journal in journals:
+            self._remove_own()
+        for journal in sorted(self.folder.glob("progress-*-of-*.jsonl")):
+            if journal == self._journal or not self._restart:
+                self._refuse_other(journal)
+        manifest = self.folder / MANIFEST
+        if manifest.exists():
+            self._refuse_difference(read_record(Manifest, manifest).fingerprint)
+        for path in self.folder.glob(".part-*.tmp"):
+            if self._is_own(path):
+                path.unlink()
+        if self._journal.exists():
             _, shards = _read_journal(self._journal)
             self._done = {n: s for n, s in shards.items() if self._on_disk(s)}
-        self._rewrite_journal()
+        with appearing(self._journal) as stream:
+            for record in (self.fingerprint, *self._done.values()):
+                stream.write(record.model_dump_json() + "\n")
+
+    def _remove_own(self) -> None:
+        """Begins again: removes this part's shards and journal, or, for an encode in one part,
+        those of all parts, which must not be running."""
+        journals = [self._journal]
+        if self.part == WHOLE:
+            own = Path(self._lock.lock_file)
+            for lock in set(self.folder.glob(".lock-*")) - {own}:
+                try:
+                    with FileLock(lock, timeout=0):
+                        pass
+                except Timeout:
+                    raise InputError(f"{self.folder}: another encode is writing here "
+                                     f"({lock.name}); wait for it") from None
+            journals = list(self.folder.glob("progress-*-of-*.jsonl"))
+        for path in [self.folder / MANIFEST, *journals, *self.folder.glob(f"{IMPACTS}/part-*")]:
+            if path.parent == self.folder or self._is_own(path):
+                path.unlink(missing_ok=True)
+
+    def _is_own(self, path: Path) -> bool:
+        match = _SHARD.fullmatch(path.name)
+        return match is not None and self.part.has(int(match[1]))
 
     def _on_disk(self, shard: Shard) -> bool:
         path = self.folder / IMPACTS / shard.name
         return path.exists() and sha256_of(path) == shard.sha256
 
-    def _rewrite_journal(self) -> None:
-        lines = [self.fingerprint.model_dump_json()]
-        lines += [shard.model_dump_json() for shard in self._done.values()]
-        temporary = self._journal.with_name(f".{self._journal.name}.tmp")
-        temporary.write_text("\n".join(lines) + "\n", "utf-8")
-        temporary.replace(self._journal)
-
     def _refuse_other(self, journal: Path) -> None:
         found, _ = _read_journal(journal)
         if found is None:
-            return
-        if (changed := differences(found, self.fingerprint)):
-            shown = "; ".join(f"{name}: {_short(old)} there, {_short(new)} now"
+            raise InputError(f"{journal}: its first line is damaged, so what this folder holds is "
+                             "not known; --restart to encode it again")
+        self._refuse_difference(found)
+        parts = int(journal.stem.rpartition("-")[2])
+        if parts != self.part.of:
+            raise InputError(f"{self.folder}: was begun in {parts} part(s), not {self.part.of}; "
+                             "use the same --part, or --restart")
+
+    def _refuse_difference(self, found: Fingerprint) -> None:
+        if changed := differences(found, self.fingerprint):
+            shown = "; ".join(f"{name}: {short(old)} there, {short(new)} now"
                               for name, old, new in changed)
             raise InputError(f"{self.folder}: holds another encoding ({shown}); choose another "
                              "--output, or --restart to replace it")
-        parts = int(journal.stem.rpartition("-")[2])
-        if parts != self.part.of:
-            raise InputError(f"{self.folder}: was begun in {parts} part(s), not "
-                             f"{self.part.of}; use the same --part, or --restart")
 
 
 def _read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
@@ -171,7 +193,7 @@ def _read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
             else:
                 shard = Shard.model_validate_json(line)
                 shards[shard.name] = shard
-    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError):
+    except (ValidationError, UnicodeDecodeError):
         pass
     return fingerprint, shards
 
@@ -179,14 +201,12 @@ def _read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
 def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output {folder}: is a file, expected a folder")
-    if folder.is_dir():
-        names = {path.name for path in folder.iterdir()}
-        ours = any(name.startswith(("progress-", ".lock-")) or name == MANIFEST for name in names)
-        if names and not ours:
-            raise InputError(f"--output {folder}: has files in it that no encode wrote; choose "
-                             "an empty or new folder")
+    if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
+        raise InputError(f"--output {folder}: has files in it that no encode wrote; choose an "
+                         "empty or new folder")
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text[:12] if len(text) == 64 else text
+def _is_ours(folder: Path) -> bool:
+    if any(folder.glob("progress-*-of-*.jsonl")) or any(folder.glob(".lock-*-of-*")):
+        return True
+    return (folder / MANIFEST).exists() and bool(read_record(Manifest, folder / MANIFEST))

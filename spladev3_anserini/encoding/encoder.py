@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 #: Padded tokens per batch, by device. On a CPU small batches stay in cache (measured: 1024 is the
 #: fastest of 512 to 4096 with the demo model); a GPU wants large ones.
 BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
+
+
+BOW_BATCH = 16_384
 
 
 class Settings(NamedTuple):
@@ -64,16 +68,18 @@ class Encoder:
         self.mode: Mode = variant.query if side == "query" else "expand"
         self.tokenizer = Tokenizer(checkpoint.tokenizer)
         self.terms = self.tokenizer.terms
-        self.device = _device(settings.device)
-        self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
-        self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
-            self.device.partition(":")[0], BATCH_TOKENS["cpu"])
-        self.model_hash = ""
-        self._dropped = dropped_ids(settings.special_tokens, self.tokenizer.special_ids)
+        self.device = self.dtype = self.model_hash = ""
+        self.batch_tokens = 0
+        self._dropped = dropped_ids(settings.special_tokens, self.tokenizer.special_ids,
+                                    len(self.terms))
         if settings.top_k is not None and settings.top_k < 1:
             raise InputError(f"--top-k {settings.top_k}: expected a number above 0")
         limit = None
         if self.mode != "bow":
+            self.device = _device(settings.device)
+            self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
+            self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
+                self.device.partition(":")[0], BATCH_TOKENS["cpu"])
             self.model_hash = model_hash(checkpoint)
             self._model = load_splade(checkpoint, DTYPES[self.dtype], self.device)
             limit = self._model.max_positions
@@ -92,17 +98,22 @@ class Encoder:
                 done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
         """Float32 term weights, one row a text in the order given, shape (texts, vocabulary).
 
-        Explicit zeros never occur; a text without any character but white space has an empty
-        row. Calls `done(n)` after every n texts. Raises TextError for NaN or infinite weights.
+        Explicit zeros never occur; a text without any wordpiece has an empty row (the model would
+        make terms of [CLS] and [SEP] alone). Calls `done(n)` after every n texts. Raises TextError
+        for NaN or infinite weights, InputError where a batch does not fit into memory.
         """
         ids = self.tokenizer.ids(texts, self.settings.max_length)
-        full = [position for position, text in enumerate(texts) if text.strip()]
+        full = [place for place, own in enumerate(ids) if len(own) > self.tokenizer.added]
         done(len(texts) - len(full))
         rows: list[sparse.csr_matrix] = []
         order: list[int] = []
-        for batch in length_batches([len(ids[p]) for p in full], self.batch_tokens):
+        for batch in length_batches([len(ids[p]) for p in full], self.batch_tokens or BOW_BATCH):
             positions = [full[place] for place in batch]
-            rows.append(self._batch([ids[p] for p in positions], positions))
+            try:
+                rows.append(self._batch([ids[p] for p in positions], positions))
+            except (torch.OutOfMemoryError, MemoryError):
+                raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into "
+                                 f"the memory of {self.device}; choose fewer") from None
             order.extend(positions)
             done(len(positions))
         size = (len(texts), len(self.terms))
@@ -195,5 +206,7 @@ def _in_order(matrix: sparse.csr_matrix, order: list[int],
 
 def _device(name: str) -> str:
     if name != "auto":
+        if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name):
+            raise InputError(f"--device {name}: expected auto, cpu, cuda, cuda:N, xpu or mps")
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"

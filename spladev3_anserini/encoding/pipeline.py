@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -15,7 +16,14 @@ from tqdm import tqdm
 
 from spladev3_anserini import __version__
 from spladev3_anserini.cli import counter, progress
-from spladev3_anserini.collection.corpus import CorpusDigest, Document, Survey, read_corpus, survey
+from spladev3_anserini.collection.corpus import (
+    CorpusDigest,
+    Document,
+    Survey,
+    hash_of,
+    read_corpus,
+    survey,
+)
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
 from spladev3_anserini.encoding.encoder import Encoder, TextError
@@ -76,16 +84,19 @@ def encode_to_directory(source: str, checkpoint: Checkpoint, encoder: Encoder,
         digest = CorpusDigest()
         texts = map(digest.add, islice(read_texts(source, encoder.side), surveyed.documents))
         for number, block in enumerate(_blocks(texts, output.shard_size)):
-            if not output.part.has(number) or directory.finished(names[number]):
-                found += output.part.has(number)
+            own, hash_of_block = output.part.has(number), hash_of(block)
+            if not own or directory.finished(names[number], hash_of_block):
+                found += own
                 bar.update(len(block))
                 continue
-            directory.write(names[number], _impact_documents(block, encoder, output, bar))
+            documents = _impact_documents(block, encoder, output, bar)
+            directory.write(names[number], documents, hash_of_block)
             written += 1
         if digest.hexdigest() != surveyed.sha256:
             raise InputError(f"{source}: changed while it was being encoded; encode it again with "
                              "--restart")
-        manifest = directory.publish(names, checkpoint.name, source, environment(encoder))
+        manifest = directory.publish(names, checkpoint.absolute_name, _printable(source),
+                                     environment(encoder))
     return Outcome(written, found, manifest)
 
 
@@ -96,7 +107,8 @@ def fingerprint(surveyed: Survey, encoder: Encoder, output: Output) -> Fingerpri
         model=encoder.model_hash, tokenizer=encoder.tokenizer.sha256,
         variant=encoder.variant.name, side=encoder.side, quantizer=encoder.quantizer_name,
         special_tokens=settings.special_tokens, max_length=settings.max_length,
-        top_k=settings.top_k, dtype=encoder.dtype, corpus=surveyed.sha256,
+        top_k=settings.top_k, dtype=encoder.dtype, device=encoder.device.partition(":")[0],
+        batch_tokens=encoder.batch_tokens, corpus=surveyed.sha256,
         documents=surveyed.documents, shard_size=output.shard_size, gzip=output.gzip,
         contents=output.contents, package=__version__)
 
@@ -105,7 +117,12 @@ def environment(encoder: Encoder) -> dict[str, str]:
     """The versions and the device that encoded, for people."""
     return {"python": platform.python_version(), "torch": str(torch.__version__),
             "transformers": transformers.__version__, "numpy": np.__version__,
-            "device": encoder.device, "batch_tokens": str(encoder.batch_tokens)}
+            "device": encoder.device}
+
+
+def _printable(source: str) -> str:
+    """A path as text that any file can hold, whatever its bytes."""
+    return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
 def _impact_documents(block: list[Document], encoder: Encoder, output: Output,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.cli import counter, warn
+from spladev3_anserini.collection.lines import existing_file
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError
 from spladev3_anserini.errors import InputError
@@ -41,7 +42,13 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
     documents = record.encoded.fingerprint
     settings = settings._replace(quantizer=Quantizer.parse(documents.quantizer),
                                  special_tokens=documents.special_tokens, top_k=None)
-    checkpoint = open_checkpoint(model or record.encoded.model_name)
+    try:
+        checkpoint = open_checkpoint(model or record.encoded.model_name)
+    except InputError as error:
+        if model:
+            raise
+        raise InputError(f"{index} names its model, but {error}; say where it is with "
+                         "--model") from None
     chosen = variant_named(documents.variant if variant == "auto" else variant)
     encoder = Encoder(checkpoint, chosen, "query", settings)
     refuse_mismatch(_identity(encoder), f"queries of {checkpoint.name}", documents, index)
@@ -81,6 +88,7 @@ def read_queries(source: Path, index: Path, documents: Fingerprint | None) -> li
                             documents, index)
         lines = read_encoded(source, manifest)
     else:
+        existing_file(source)
         warn(f"{source}: a file says nothing of its model, variant and scale; not checked against "
              "the index")
         lines = read_shard(source)

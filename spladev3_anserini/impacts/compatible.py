@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import short
 from spladev3_anserini.impacts.manifest import BINARY, Fingerprint
 
 
@@ -36,14 +37,10 @@ def refuse_mismatch(queries: QueryIdentity, what: str, documents: Fingerprint, i
         for_bow.add("quantizer")
     other = QueryIdentity.of(documents)
     differing = [
-        f"{field} {_short(a)} against {_short(b)}"
+        f"{field} {short(a)} against {short(b)}"
         for field, a, b in zip(QueryIdentity._fields, queries, other, strict=True)
         if a != b and field not in for_bow
     ]
     if differing:
         raise InputError(f"{what} and the index {index} do not belong together: "
                          f"{'; '.join(differing)}")
-
-
-def _short(value: str) -> str:
-    return value[:12] if len(value) == 64 else value

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import appearing
 
 #: The quantizer of a bag-of-words query: every weight is 1, whatever the index's scale.
 BINARY = "binary"
@@ -22,11 +20,12 @@ class _Record(BaseModel):
 
 
 class Fingerprint(_Record):
-    """Everything that decides the impacts; two encodings with the same one hold the same bytes
-    (on one kind of machine, in fp32).
+    """Everything that decides the impacts: on one machine, two encodings in fp32 on its CPU with
+    the same fingerprint hold the same bytes.
 
-    `model` and `tokenizer` are sha256 of weights with config and of the tokenizer's content;
-    `model` is empty where no model runs (bag-of-words queries).
+    `model` and `tokenizer` are sha256 of weights with config and of the tokenizer's content.
+    Where no model runs (bag-of-words queries), `model`, `device` and `dtype` are empty and
+    `batch_tokens` is 0. Batches count because padding may move a weight's last bit.
     """
 
     model: str
@@ -38,6 +37,8 @@ class Fingerprint(_Record):
     max_length: int
     top_k: int | None
     dtype: str
+    device: str
+    batch_tokens: int
     corpus: str
     documents: int
     shard_size: int
@@ -47,10 +48,11 @@ class Fingerprint(_Record):
 
 
 class Shard(_Record):
-    """One file of impact documents and what is in it."""
+    """One file of impact documents, what is in it, and a hash of the ids and texts it is of."""
 
     name: str
     sha256: str
+    texts: str
     documents: int
     nonempty: int
     postings: int
@@ -103,7 +105,6 @@ class IndexManifest(_Record):
     """
 
     encoded: Manifest
-    segments: int
     versions: dict[str, str]
 
 
@@ -125,38 +126,11 @@ def read_record(kind: type[R], path: Path) -> R:
 
 def write_record(record: _Record, path: Path) -> None:
     """Writes a record as JSON, whole or not at all."""
-    write_atomically(path, json.dumps(record.model_dump(), indent=1, ensure_ascii=False) + "\n")
+    with appearing(path) as stream:
+        stream.write(json.dumps(record.model_dump(), indent=1, ensure_ascii=False) + "\n")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a small file to a temporary name beside it, syncs it and renames it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def differences(one: Fingerprint, other: Fingerprint,
-                fields: Iterable[str] | None = None) -> list[tuple[str, Any, Any]]:
+def differences(one: Fingerprint, other: Fingerprint) -> list[tuple[str, Any, Any]]:
     """(field, value, other value) wherever two fingerprints differ."""
-    names = Fingerprint.model_fields if fields is None else fields
-    pairs = ((name, getattr(one, name), getattr(other, name)) for name in names)
+    pairs = ((name, getattr(one, name), getattr(other, name)) for name in Fingerprint.model_fields)
     return [(name, a, b) for name, a, b in pairs if a != b]
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 import jsonlines
 
+from spladev3_anserini.collection.ids import IdHashes, checked_id
 from spladev3_anserini.collection.lines import json_records
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.manifest import Manifest, Shard, read_record, sha256_of, sync_folder
+from spladev3_anserini.files import appearing, sha256_of
+from spladev3_anserini.impacts.manifest import Manifest, Shard, read_record
+from spladev3_anserini.impacts.quantize import MAX_IMPACT
 
 #: Holds nothing but finished shards: Anserini reads every file it finds there.
 IMPACTS = "impacts"
@@ -32,20 +34,22 @@ def shard_name(number: int, gzipped: bool) -> str:
     return f"part-{number:05d}.jsonl{'.gz' if gzipped else ''}"
 
 
-def write_shard(folder: Path, name: str, documents: Iterable[ImpactDocument]) -> Shard:
-    """Writes one shard of an encoded directory and returns what is in it.
+def write_shard(folder: Path, name: str, documents: Iterable[ImpactDocument],
+                texts: str) -> Shard:
+    """Writes one shard of an encoded directory and returns what is in it; `texts` is the hash of
+    the texts it is of.
 
     The file is written outside `impacts/`, synced, then renamed into it, so that a shard under
     its final name is complete. The same documents give the same bytes.
     """
     count = nonempty = postings = total = largest = 0
     empty_ids: list[str] = []
-    temporary, final = folder / f".{name}.tmp", folder / IMPACTS / name
+    final = folder / IMPACTS / name
     final.parent.mkdir(exist_ok=True)
-    with temporary.open("wb") as raw:
+    with appearing(final, "wb", folder / f".{name}.tmp") as raw:
         # without a name and a time in its header the same documents give the same gzip bytes
-        stream = gzip.GzipFile("", "wb", 6, raw, mtime=0) if name.endswith(".gz") else raw
-        text = cast(IO[str], _Text(cast(IO[bytes], stream)))
+        packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if name.endswith(".gz") else None
+        text = cast(IO[str], _Text(cast(IO[bytes], packed or raw)))
         with jsonlines.Writer(text, compact=True) as writer:
             for document in documents:
                 writer.write(document._asdict())
@@ -57,33 +61,31 @@ def write_shard(folder: Path, name: str, documents: Iterable[ImpactDocument]) ->
                     largest = max(largest, *document.vector.values())
                 else:
                     empty_ids.append(document.id)
-        if stream is not raw:
-            stream.close()
-        raw.flush()
-        os.fsync(raw.fileno())
-    digest = sha256_of(temporary)
-    temporary.replace(final)
-    sync_folder(final.parent)
-    return Shard(name=name, sha256=digest, documents=count, nonempty=nonempty, postings=postings,
-                 impacts=total, max_impact=largest, empty_ids=tuple(empty_ids))
+        if packed:
+            packed.close()
+    return Shard(name=name, sha256=sha256_of(final), texts=texts, documents=count,
+                 nonempty=nonempty, postings=postings, impacts=total, max_impact=largest,
+                 empty_ids=tuple(empty_ids))
 
 
 def read_shard(path: Path) -> Iterator[ImpactDocument]:
     """The lines of a shard, or of any file of impact documents, each checked.
 
     Raises InputError naming file and line where Anserini would drop or change something: a
-    missing or wrong field, an impact that is no whole number above 0.
+    missing or wrong field, an id with white space, an impact that is no whole number from 1 to
+    MAX_IMPACT.
     """
     for number, record in json_records(path):
         where = f"{path}:{number}"
         vector = record.get("vector")
-        if not isinstance(record.get("id"), str) or not isinstance(vector, dict):
+        if "id" not in record or not isinstance(vector, dict):
             raise InputError(f"{where}: not an impact document (id, contents, vector)")
         for term, impact in vector.items():
-            if type(impact) is not int or impact <= 0:
+            if type(impact) is not int or not 0 < impact <= MAX_IMPACT:
                 raise InputError(f"{where}: the impact of {term!r} is {impact!r}, expected a "
-                                 "whole number above 0")
-        yield ImpactDocument(record["id"], str(record.get("contents", "")), vector)
+                                 f"whole number from 1 to {MAX_IMPACT}")
+        yield ImpactDocument(checked_id(record["id"], where), str(record.get("contents", "")),
+                             vector)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -109,6 +111,8 @@ def verify_shards(folder: Path, manifest: Manifest) -> None:
         if sha256_of(path) != shard.sha256:
             raise InputError(f"{path}: changed since it was written (sha256); encode again to "
                              "restore it")
+    if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
+        raise InputError(f"{folder / MANIFEST}: names a shard twice")
     strangers = {path.name for path in impacts.iterdir()} - {s.name for s in manifest.shards}
     if strangers:
         raise InputError(f"{impacts / min(strangers)}: not in the manifest; Anserini would index "
@@ -119,6 +123,27 @@ def read_encoded(folder: Path, manifest: Manifest) -> Iterator[ImpactDocument]:
     """All impact documents of an encoded directory, in the corpus's order."""
     for shard in manifest.shards:
         yield from read_shard(folder / IMPACTS / shard.name)
+
+
+def recount(folder: Path, manifest: Manifest) -> None:
+    """Reads every line of every shard and counts again; raises InputError where a count in the
+    manifest is another, or an id is there twice."""
+    hashes = IdHashes()
+    for shard in manifest.shards:
+        documents = nonempty = postings = impacts = 0
+        for document in read_shard(folder / IMPACTS / shard.name):
+            hashes.add(document.id)
+            documents += 1
+            nonempty += bool(document.vector)
+            postings += len(document.vector)
+            impacts += sum(document.vector.values())
+        counted = (documents, nonempty, postings, impacts)
+        if counted != (shard.documents, shard.nonempty, shard.postings, shard.impacts):
+            raise InputError(f"{folder / IMPACTS / shard.name}: holds {documents:,} documents with "
+                             f"{impacts:,} total terms, its manifest says {shard.documents:,} and "
+                             f"{shard.impacts:,}")
+    if hashes.repeated():
+        raise InputError(f"{folder / IMPACTS}: a document id is there twice")
 
 
 class _Text:

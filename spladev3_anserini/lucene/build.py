@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,12 +11,8 @@ from pathlib import Path
 
 from spladev3_anserini.cli import counter
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.manifest import (
-    Fingerprint,
-    IndexManifest,
-    sync_folder,
-    write_record,
-)
+from spladev3_anserini.files import sync_folder
+from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, write_record
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
 from spladev3_anserini.lucene.check import (
     INDEX_MANIFEST,
@@ -24,8 +21,17 @@ from spladev3_anserini.lucene.check import (
     read_index_manifest,
     statistics,
 )
-from spladev3_anserini.lucene.jvm import java_command, lucene_version, start_jvm, versions
+from spladev3_anserini.lucene.jvm import (
+    JAVA_LOCALE,
+    java_command,
+    lucene_version,
+    start_jvm,
+    versions,
+)
 
+#: Anserini's log lines, which may quote any path, and what else it prints when it fails.
+_LOGGED = re.compile(r"\d{4}-\d\d-\d\d \S+ (INFO|DEBUG) ")
+_ERROR = re.compile(r" (ERROR|WARN) |Exception|OutOfMemory|Error: ")
 _INDEXER = "io.anserini.index.IndexCollection"
 
 
@@ -35,9 +41,9 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
 
     Anserini's exit code says nothing, so the shards are checked before (every byte), the index
     after (CheckIndex, and documents, postings and total terms against the manifest's sums). It is
-    built in a temporary folder beside `index` and renamed. An index of the same encoding that is
-    already there is left as it is. Raises InputError for any difference, and for another index
-    under that name unless `overwrite`.
+    built in a temporary folder beside `index` and renamed. An index of the same shards
+    that is already there is checked and left as it is. Raises InputError for any difference, and
+    for another index under that name unless `overwrite`.
     """
     manifest = read_manifest(encoded)
     if manifest.fingerprint.side != "document":
@@ -45,7 +51,7 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
     if not manifest.nonempty:
         raise InputError(f"{encoded}: no document in it has any term; nothing to index")
     occupied = index.exists() and not (index.is_dir() and not any(index.iterdir()))
-    if occupied and (record := _existing(index, manifest.fingerprint, overwrite)):
+    if occupied and (record := _existing(index, manifest, overwrite)):
         return record, False
     verify_shards(encoded, manifest)
     start_jvm()
@@ -59,7 +65,7 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
         compare_with_manifest(found, manifest, index)
         check_index(fresh)
         (fresh / "write.lock").unlink(missing_ok=True)
-        record = IndexManifest(encoded=manifest, segments=found.segments,
+        record = IndexManifest(encoded=manifest,
                                versions=versions() | {"lucene": lucene_version()})
         write_record(record, fresh / INDEX_MANIFEST)
         fresh.chmod(0o755)
@@ -70,7 +76,7 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
     return record, True
 
 
-def _existing(index: Path, fingerprint: Fingerprint, overwrite: bool) -> IndexManifest | None:
+def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest | None:
     """What to keep of an index that is there already: None for one that may be replaced. Only an
     index is ever replaced, never a folder of other files."""
     if not index.is_dir() or not any(index.glob("segments_*")):
@@ -78,9 +84,11 @@ def _existing(index: Path, fingerprint: Fingerprint, overwrite: bool) -> IndexMa
     if overwrite:
         return None
     record = read_index_manifest(index)
-    if record is None or record.encoded.fingerprint != fingerprint:
+    if record is None or record.encoded.shards != manifest.shards:
         raise InputError(f"--index {index}: holds an index of something else; choose another "
                          "name, or --overwrite")
+    compare_with_manifest(statistics(index), manifest, index)
+    check_index(index)
     return record
 
 
@@ -98,13 +106,13 @@ def run_indexer(collection: str, source: Path, index: Path, threads: int, option
     last_error = ""
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                         errors="replace") as process,
+                         errors="replace", env=os.environ | JAVA_LOCALE) as process,
         counter("indexing", documents) as bar,
     ):
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                if re.search(r" (ERROR|WARN) |Exception|OutOfMemory", line):
+                if not _LOGGED.match(line) and _ERROR.search(line):
                     last_error = last_error or " ".join(line.split())[:300]
                 elif match := re.search(r"completed, ([\d,]+) documents indexed", line):
                     bar.update(int(match[1].replace(",", "")) - bar.n)

@@ -15,13 +15,12 @@ _FIELD = "contents"
 
 
 class Statistics(NamedTuple):
-    """What Lucene counts; `terms` is None unless the index is one segment."""
+    """What Lucene counts; `impacts` is the sum of all of them, its total term frequency."""
 
     documents: int
     postings: int
     impacts: int
     segments: int
-    terms: int | None
 
 
 def statistics(index: Path) -> Statistics:
@@ -36,10 +35,9 @@ def statistics(index: Path) -> Statistics:
         terms = java_class("org.apache.lucene.index.MultiTerms").getTerms(reader, _FIELD)
         segments = int(reader.leaves().size())
         if terms is None:
-            return Statistics(int(reader.numDocs()), 0, 0, segments, None)
+            return Statistics(int(reader.numDocs()), 0, 0, segments)
         return Statistics(int(reader.numDocs()), int(terms.getSumDocFreq()),
-                          int(terms.getSumTotalTermFreq()), segments,
-                          int(terms.size()) if segments == 1 else None)
+                          int(terms.getSumTotalTermFreq()), segments)
     finally:
         reader.close()
 

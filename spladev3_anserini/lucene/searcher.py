@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.collection.runs import Hit
-from spladev3_anserini.impacts.query import cut_to_clause_limit
+from spladev3_anserini.impacts.query import Query, cut_to_clause_limit
 from spladev3_anserini.lucene.check import require_index
 from spladev3_anserini.lucene.jvm import java_class, java_errors
 
@@ -38,15 +38,11 @@ class ImpactSearcher:
         Queries over Lucene's clause limit are cut to their largest terms, as the exact oracle
         cuts them; terms of weight 0 would match with score 0 and are left out.
         """
-        java_list, integer = java_class("java.util.ArrayList"), java_class("java.lang.Integer")
-        maps, names = java_list(), java_list()
+        maps, names = java_class("java.util.ArrayList")(), java_class("java.util.ArrayList")()
         for number, query in enumerate(queries):
             terms = {term: weight for term, weight in query.items() if weight > 0}
             if terms:
-                java_map = java_class("java.util.HashMap")()
-                for term, weight in cut_to_clause_limit(terms).items():
-                    java_map.put(term, integer(int(weight)))
-                maps.add(java_map)
+                maps.add(_java_query(cut_to_clause_limit(terms)))
                 names.add(str(number))
         if maps.isEmpty() or hits < 1:
             return [[] for _ in queries]
@@ -56,6 +52,13 @@ class ImpactSearcher:
 
     def close(self) -> None:
         self._searcher.close()
+
+
+def _java_query(query: Query) -> Any:
+    integer, java_map = java_class("java.lang.Integer"), java_class("java.util.HashMap")()
+    for term, weight in query.items():
+        java_map.put(term, integer(weight))
+    return java_map
 
 
 def _hits(scored: Any) -> list[Hit]:

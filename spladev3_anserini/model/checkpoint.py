@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+import numpy as np
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
 from spladev3_anserini.errors import InputError, first_line
-from spladev3_anserini.impacts.manifest import sha256_of
+from spladev3_anserini.files import sha256_of
 from spladev3_anserini.model.hub import model_folder
 from spladev3_anserini.model.variants import VARIANTS, Variant, variant_named
 
 #: Written by `convert` beside the weights, because files of -lexical and v3 do not differ.
 VARIANT_NOTE = "spladev3.json"
+MODULES = "modules.json"
 ROUTER = "router_config.json"
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
+#: sentence-transformers' modules that a SPLADE is made of; any other would change its weights.
+_KNOWN_MODULES = {"Transformer", "MLMTransformer", "SpladePooling", "SparseStaticEmbedding"}
 
 
 class Checkpoint(NamedTuple):
@@ -29,23 +35,65 @@ class Checkpoint(NamedTuple):
     tokenizer: Path
     variant: Variant | None
 
+    @property
+    def absolute_name(self) -> str:
+        """The name as it is known from any working directory."""
+        path = Path(self.name)
+        inside = path.is_dir() and self.folder.resolve().is_relative_to(path.resolve())
+        return str(path.resolve()) if inside else self.name
+
+
+class _Module(BaseModel):
+    path: str
+    type: str
+
+
+class _Router(BaseModel):
+    types: dict[str, str]
+    structure: dict[str, list[str]]
+
+
+class _Config(BaseModel):
+    model_type: str
+
+
+class _Arguments(BaseModel):
+    splade_doc: bool = False
+    lexical_type: str | None = None
+
+
+class _Note(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    variant: str
+
+
+class _Pooling(BaseModel):
+    pooling_strategy: str = "max"
+    activation_function: str = "relu"
+
 
 def open_checkpoint(name: str, pickles: bool = False) -> Checkpoint:
     """Finds a model and reads its layout: transformers', or sentence-transformers' with
     `modules.json`, where a Router holds the document side apart from the query side.
 
-    Raises InputError where files are missing or the model pools in another way than SPLADE-v3.
+    Raises InputError where files are missing or say something else than they should, or the model
+    pools in another way than SPLADE-v3.
     """
     root = model_folder(name, pickles)
-    router = root / ROUTER
-    route = _json(router).get("structure", {}) if router.exists() else {}
-    parts = route.get("document") or [module["path"] for module in _modules(root)]
-    _check_pooling(root, parts)
-    folder = _folder_with_config(root, parts)
+    router = _read(_Router, root / ROUTER) if (root / ROUTER).exists() else None
+    if router:
+        document = [_Module(path=part, type=router.types.get(part, ""))
+                    for part in router.structure.get("document", [])]
+    elif (root / MODULES).exists():
+        document = _read(list[_Module], root / MODULES)
+    else:
+        document = [_Module(path="", type="Transformer")]
+    _check_modules(root, document)
+    folder = _folder_with_config(root, document)
     tokenizer = folder if _has_tokenizer(folder) else root
     if not _has_tokenizer(tokenizer):
         raise InputError(f"{root}: no tokenizer ({', '.join(_TOKENIZER_FILES)})")
-    return Checkpoint(name, folder, tokenizer, _stated_variant(name, root, folder, route))
+    return Checkpoint(name, folder, tokenizer, _stated_variant(name, root, folder, router))
 
 
 def weight_files(checkpoint: Checkpoint) -> list[Path]:
@@ -82,64 +130,85 @@ def chosen_variant(option: str, checkpoint: Checkpoint) -> Variant:
     return checkpoint.variant
 
 
-def _modules(root: Path) -> list[dict[str, Any]]:
-    path = root / "modules.json"
-    if not path.exists():
-        return [{"path": ""}]
-    modules = _json(path)
-    if not (isinstance(modules, list) and all("path" in module for module in modules)):
-        raise InputError(f"{path}: not a list of modules")
-    return modules
+def _check_modules(root: Path, modules: list[_Module]) -> None:
+    for module in modules:
+        if PurePath(module.path).is_absolute() or ".." in PurePath(module.path).parts:
+            raise InputError(f"{root}: the module path {module.path!r} leads out of the folder")
+        kind = module.type.rpartition(".")[2]
+        if kind not in _KNOWN_MODULES:
+            raise InputError(f"{root}: has a module {kind or module.path!r} that SPLADE-v3 does "
+                             "not have; without it the weights would be others")
+        config = root / module.path / "config.json"
+        if kind == "SpladePooling" and config.exists():
+            pooling = _read(_Pooling, config)
+            how = (pooling.pooling_strategy, pooling.activation_function)
+            if how != ("max", "relu"):
+                raise InputError(f"{config}: pools with {how[0]} and {how[1]}; SPLADE-v3 is max "
+                                 "and relu, another formula would give other weights")
 
 
-def _folder_with_config(root: Path, parts: list[str]) -> Path:
-    for part in [*parts, ""]:
+def _folder_with_config(root: Path, modules: list[_Module]) -> Path:
+    for part in [*(module.path for module in modules), ""]:
         config = root / part / "config.json"
-        if config.exists() and "model_type" in _json(config):
+        if config.exists() and "model_type" in _read(dict[str, Any], config):
+            _read(_Config, config)
             return root / part
     raise InputError(f"{root}: no config.json of a masked language model in it")
 
 
-def _check_pooling(root: Path, parts: list[str]) -> None:
-    for part in parts:
-        config = root / part / "config.json"
-        if "SpladePooling" not in part or not config.exists():
-            continue
-        settings = _json(config)
-        pooling = settings.get("pooling_strategy", "max")
-        function = settings.get("activation_function", "relu")
-        if (pooling, function) != ("max", "relu"):
-            raise InputError(f"{config}: pools with {pooling} and {function}; SPLADE-v3 is max "
-                             "and relu, another formula would give other weights")
-
-
-def _stated_variant(name: str, root: Path, folder: Path, route: dict[str, Any]) -> Variant | None:
-    """In this order: our own note, naver's training arguments, the model's name (the configs of
-    -lexical and v3 are alike), the query side of a Router, the architecture."""
-    if (note := root / VARIANT_NOTE).exists():
-        return variant_named(_json(note)["variant"])
-    arguments = _json(root / "model_args.json") if (root / "model_args.json").exists() else {}
-    config = _json(folder / "config.json")
-    origin = f"{name} {config.get('_name_or_path', '')}"
-    if arguments.get("splade_doc") or "splade-v3-doc" in origin:
+def _stated_variant(name: str, root: Path, folder: Path, router: _Router | None) -> Variant | None:
+    """In this order: our own note, naver's training arguments, the name of naver's model (its
+    -lexical and v3 hold alike files), the query side of a Router, the architecture."""
+    if (root / VARIANT_NOTE).exists():
+        return variant_named(_read(_Note, root / VARIANT_NOTE).variant)
+    arguments = root / "model_args.json"
+    stated = _read(_Arguments, arguments) if arguments.exists() else _Arguments()
+    known = _known_name(name, root)
+    if stated.splade_doc or known == "splade-v3-doc":
         return VARIANTS["splade-v3-doc"]
-    if arguments.get("lexical_type") == "query" or "splade-v3-lexical" in origin:
+    if stated.lexical_type == "query" or known == "splade-v3-lexical":
         return VARIANTS["splade-v3-lexical"]
-    if route:
-        static = any("SparseStaticEmbedding" in part for part in route.get("query", []))
-        return VARIANTS["splade-v3-doc"] if static else None
-    distilled = config["model_type"] == "distilbert"
+    if router:
+        query = router.structure.get("query", [])
+        plain = bool(query) and all(_is_bag_of_words(root, part, router) for part in query)
+        return VARIANTS["splade-v3-doc"] if plain else None
+    distilled = _read(_Config, folder / "config.json").model_type == "distilbert"
     return VARIANTS["splade-v3-distilbert" if distilled else "splade-v3"]
+
+
+def _known_name(name: str, root: Path) -> str:
+    """The last part of a hub id or path, or the model of a snapshot in the hub's cache."""
+    for part in root.parts:
+        if part.startswith("models--naver--"):
+            return part.removeprefix("models--naver--")
+    return Path(name.partition("@")[0]).name
+
+
+def _is_bag_of_words(root: Path, part: str, router: _Router) -> bool:
+    """Whether a query module gives every wordpiece the weight 1."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    weights = root / part / "model.safetensors"
+    if not router.types.get(part, "").endswith("SparseStaticEmbedding") or not weights.exists():
+        return False
+    try:
+        return all(bool(np.all(tensor == 1)) for tensor in load_file(weights).values())
+    except SafetensorError as error:
+        raise InputError(f"{weights}: {first_line(error)}") from None
 
 
 def _has_tokenizer(folder: Path) -> bool:
     return any((folder / name).exists() for name in _TOKENIZER_FILES)
 
 
-def _json(path: Path) -> Any:
+def _read(kind: Any, path: Path) -> Any:
+    """A JSON file of a checkpoint as `kind`; fields it does not name are passed over."""
     try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        return TypeAdapter(kind).validate_python(json.loads(path.read_text("utf-8")))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"])) or "file"
+        raise InputError(f"{path}: {field}: {problem['msg']}") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {first_line(error)}") from None

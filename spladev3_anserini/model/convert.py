@@ -10,11 +10,10 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import save_file
 
-from spladev3_anserini.errors import InputError, first_line
-from spladev3_anserini.impacts.manifest import sha256_of, write_atomically
-from spladev3_anserini.model.checkpoint import ROUTER, VARIANT_NOTE, open_checkpoint
-
-_PICKLE = "pytorch_model.bin"
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import sha256_of
+from spladev3_anserini.model.checkpoint import MODULES, ROUTER, VARIANT_NOTE, open_checkpoint
+from spladev3_anserini.model.hub import PICKLE
 
 
 class Conversion(NamedTuple):
@@ -36,9 +35,9 @@ def convert_checkpoint(name: str, output: Path, expected: str | None) -> Convers
     if output.exists():
         raise InputError(f"--output {output}: exists already")
     checkpoint = open_checkpoint(name, pickles=True)
-    source = checkpoint.folder / _PICKLE
+    source = checkpoint.folder / PICKLE
     if not source.exists():
-        raise InputError(f"{checkpoint.folder}: no {_PICKLE} to convert")
+        raise InputError(f"{checkpoint.folder}: no {PICKLE} to convert")
     digest = sha256_of(source)
     if expected and digest != expected.lower():
         raise InputError(f"{source}: sha256 is {digest}, expected {expected}")
@@ -51,8 +50,8 @@ def convert_checkpoint(name: str, output: Path, expected: str | None) -> Convers
             shutil.copyfile(path, fresh / path.name)
         save_file(tensors, fresh / "model.safetensors", metadata={"format": "pt"})
         if checkpoint.variant:
-            write_atomically(fresh / VARIANT_NOTE,
-                             f'{{"variant": "{checkpoint.variant.name}"}}\n')
+            note = f'{{"variant": "{checkpoint.variant.name}"}}\n'
+            (fresh / VARIANT_NOTE).write_text(note, "utf-8")
         written = sha256_of(fresh / "model.safetensors")
         fresh.replace(output)
     return Conversion(digest, written, len(tensors))
@@ -61,8 +60,9 @@ def convert_checkpoint(name: str, output: Path, expected: str | None) -> Convers
 def _load(source: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that is no checkpoint raises whatever unpickling met
-        raise InputError(f"{source}: not a pickle of tensors alone: {first_line(error)}") from None
+    except Exception:  # a file that is no checkpoint raises whatever unpickling met
+        raise InputError(f"{source}: not a pickle of tensors alone: it is damaged, or holds "
+                         "objects that could run code; nothing of it was run") from None
     if not (isinstance(state, dict) and state
             and all(isinstance(value, torch.Tensor) for value in state.values())):
         raise InputError(f"{source}: not a dictionary of tensors")
@@ -75,7 +75,7 @@ def _described_by(folder: Path, tokenizer: Path) -> list[Path]:
     (modules.json, a Router) is left behind, its variant noted instead."""
     files = {path.name: path for place in (tokenizer, folder) for path in sorted(place.iterdir())
              if path.suffix in {".json", ".txt", ".model"} and path.is_file()}
-    for layout in ("modules.json", ROUTER, "config_sentence_transformers.json",
+    for layout in (MODULES, ROUTER, "config_sentence_transformers.json",
                    "sentence_bert_config.json", "pytorch_model.bin.index.json"):
         files.pop(layout, None)
     return list(files.values())

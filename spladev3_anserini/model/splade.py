@@ -63,7 +63,6 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Spla
 
     weight_files(checkpoint)
     logging.disable_progress_bar()
-    previous = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
         mlm, report = AutoModelForMaskedLM.from_pretrained(
@@ -71,10 +70,10 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Spla
             trust_remote_code=False, dtype=dtype, attn_implementation="sdpa",
             output_loading_info=True)
     except Exception as error:  # a broken file raises whatever its parser raises
-        raise InputError(f"{checkpoint.folder}: the model cannot be loaded: "
-                         f"{first_line(error)}") from None
-    finally:
-        logging.set_verbosity(previous)
+        reason = first_line(error)
+        if "mismatch" in str(error):
+            reason = "its weights have other shapes than its config.json says"
+        raise InputError(f"{checkpoint.folder}: the model cannot be loaded: {reason}") from None
     if missing := sorted(report["missing_keys"]):
         raise InputError(f"{checkpoint.folder}: {len(missing)} weights are missing, {missing[0]} "
                          "the first; is this a masked language model with its head?")

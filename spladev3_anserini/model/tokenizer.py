@@ -25,7 +25,9 @@ class Tokenizer:
         """Loads a tokenizer; raises InputError where it cannot be loaded, is no fast one, has
         holes in its ids, or has a term Lucene would change."""
         from transformers import AutoTokenizer
+        from transformers.utils import logging
 
+        logging.set_verbosity_error()
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True,
                                                       trust_remote_code=False)
@@ -53,6 +55,11 @@ class Tokenizer:
             list(texts), truncation=True, max_length=max_length, padding=False,
             return_attention_mask=False, return_token_type_ids=False)["input_ids"]
         return encoded
+
+    @property
+    def added(self) -> int:
+        """How many special tokens every text gets."""
+        return int(self._tokenizer.num_special_tokens_to_add())
 
     def pieces(self, text: str) -> list[str]:
         """A text's own wordpieces, without [CLS] and [SEP]."""

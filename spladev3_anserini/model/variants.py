@@ -15,21 +15,19 @@ class Variant(NamedTuple):
 
     expand: the MLM with expansion and learned weights. lexical: the same weights, kept only on
     the query's own wordpieces. bow: no model run; the set of the query's wordpieces, weight 1.
-    `start` is the checkpoint its training started from.
     """
 
     name: str
     query: QueryMode
-    start: str
 
 
 VARIANTS = {
     variant.name: variant
     for variant in (
-        Variant("splade-v3", "expand", "naver/splade-cocondenser-selfdistil"),
-        Variant("splade-v3-distilbert", "expand", "distilbert/distilbert-base-uncased"),
-        Variant("splade-v3-lexical", "lexical", "naver/splade-cocondenser-selfdistil"),
-        Variant("splade-v3-doc", "bow", "Luyu/co-condenser-marco"),
+        Variant("splade-v3", "expand"),
+        Variant("splade-v3-distilbert", "expand"),
+        Variant("splade-v3-lexical", "lexical"),
+        Variant("splade-v3-doc", "bow"),
     )
 }
 
@@ -37,6 +35,7 @@ VARIANTS = {
 #: `drop`: all special tokens of the tokenizer, [UNK] too. `keep`: none, as Pyserini's Python
 #: encoders do. `anserini`: ids 0, 101 and 102, as its Java encoders do.
 SPECIAL_TOKENS = ("drop", "keep", "anserini")
+ANSERINI_IDS = (0, 101, 102)
 
 
 def variant_named(name: str) -> Variant:
@@ -46,8 +45,14 @@ def variant_named(name: str) -> Variant:
     return VARIANTS[name]
 
 
-def dropped_ids(policy: str, special_ids: Iterable[int]) -> list[int]:
-    """Vocabulary ids a special-token policy drops, ascending."""
-    if policy not in SPECIAL_TOKENS:
-        raise InputError(f"--special-tokens {policy}: expected {', '.join(SPECIAL_TOKENS)}")
-    return {"drop": sorted(set(special_ids)), "keep": [], "anserini": [0, 101, 102]}[policy]
+def dropped_ids(policy: str, special_ids: Iterable[int], vocabulary: int) -> list[int]:
+    """Vocabulary ids a special-token policy drops, ascending; raises InputError for a policy that
+    does not fit the vocabulary's size."""
+    if policy == "drop":
+        return sorted(set(special_ids))
+    if policy == "keep":
+        return []
+    if policy != "anserini" or vocabulary <= max(ANSERINI_IDS):
+        raise InputError(f"--special-tokens {policy}: not for a vocabulary of {vocabulary} terms; "
+                         f"expected {', '.join(SPECIAL_TOKENS)}")
+    return list(ANSERINI_IDS)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import pytrec_eval
+from conftest import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import Result
 from spladev3_anserini.analysis.measures import evaluate, parse_measures
 from spladev3_anserini.errors import InputError
 
@@ -50,10 +50,17 @@ def test_it_is_trec_eval_with_missing_queries_as_zero(
         assert found.means[ours] == pytest.approx(sum(values) / len(qrels), abs=1e-12)
 
 
-@pytest.mark.parametrize("text", ["", "nDGC@10", "nDCG@", "os.system('x')"])
+@pytest.mark.parametrize("text", [
+    "", "nDGC@10", "nDCG@", "os.system('x')", "nDCG@0", "R@10.5", "nDCG(cutoff='a')", "SDCG@5",
+    "NumQ", "NumRel", "nDCG@-1"])
 def test_unknown_measures_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="--measures"):
         parse_measures(text)
+
+
+def test_names_with_commas_inside() -> None:
+    names = [str(m) for m in parse_measures("P(rel=2,judged_only=True)@5, RR@10 AP")]
+    assert names == ["P(rel=2,judged_only=True)@5", "RR@10", "AP"]
 
 
 @pytest.fixture

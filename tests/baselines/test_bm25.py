@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from conftest import Result, write_corpus, write_lines
+
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.lucene.jvm import java_command, start_jvm
 

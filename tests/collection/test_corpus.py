@@ -39,7 +39,7 @@ def write_layouts(folder: Path) -> list[Path]:
     lines = contents.splitlines(keepends=True)
     (folder / "split" / "02.jsonl").write_text("".join(lines[2:]), "utf-8")
     (folder / "split" / "01.jsonl").write_text("".join(lines[:2]), "utf-8")
-    return [path for path in sorted(folder.iterdir())]
+    return sorted(folder.iterdir())
 
 
 def test_every_layout_gives_the_same_documents_and_the_same_hash(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_truncated_gzip_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("source", "message"), [
     ("none.jsonl", "none.jsonl: no such file"),
     ("x.csv", "x.csv: unknown kind of file"),
-    ("folder", "folder: no .jsonl, .json or .tsv file"),
+    ("folder", "folder: no .jsonl, .json, .tsv or .txt file"),
 ])
 def test_a_source_that_is_none_is_refused(source: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("1,a\n")

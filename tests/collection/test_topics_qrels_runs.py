@@ -51,6 +51,7 @@ def test_bad_topics_are_refused(content: str, message: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", ["q1 0 d1 1\nq1 0 d2 0\nq2 Q0 d1 -2\n",
+                                     "q1\t0\td1\t1\nq1\t0\td2\t0\nq2 0 d1 -2\n",
                                      "q1\td1\t1\nq1\td2\t0\nq2\td1\t-2\n",
                                      "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t0\nq2\td1\t-2\n"])
 def test_qrels_of_every_form(content: str, tmp_path: Path) -> None:
@@ -63,6 +64,8 @@ def test_qrels_of_every_form(content: str, tmp_path: Path) -> None:
     ("q1 d1\n", "qrels:1: 2 columns"),
     ("q1 0 d1 1\nq1 0 d1 0\n", "qrels:2: 'q1' and 'd1' are judged twice"),
     ("q1 0 d1 high\n", "qrels:1: the grade 'high' is no whole number"),
+    ("q1 0 d1 99999999999\n", "qrels:1: the grade '99999999999' is no whole number"),
+    ("query-id\tcorpus-id\tscore\nq1\tmy doc\t1\n", "qrels:2: the id 'my doc' has white space"),
 ])
 def test_bad_qrels_are_refused(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "qrels").write_text(content)

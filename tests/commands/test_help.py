@@ -8,9 +8,9 @@ from collections.abc import Callable
 from importlib import import_module
 
 import pytest
+from conftest import Result
 
 import spladev3_anserini
-from conftest import Result
 from spladev3_anserini.__main__ import COMMANDS
 
 
@@ -38,10 +38,10 @@ def test_each_command_is_a_module_to_run(name: str) -> None:
 
 def test_help_loads_neither_torch_nor_java() -> None:
     script = ("import sys; from spladev3_anserini.__main__ import commands\n"
-              "for words in (['--help'], *([name, '--help'] for name in {names})):\n"
+              f"for words in (['--help'], *([name, '--help'] for name in {list(COMMANDS)})):\n"
               "    commands.main(words, standalone_mode=False)\n"
-              "heavy = {{'torch', 'transformers', 'jnius', 'pyserini'}} & sys.modules.keys()\n"
-              "assert not heavy, heavy").format(names=list(COMMANDS))
+              "heavy = {'torch', 'transformers', 'jnius', 'pyserini'} & sys.modules.keys()\n"
+              "assert not heavy, heavy")
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
 
 

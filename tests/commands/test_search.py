@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from conftest import TEXTS, Result, make_tiny, write_corpus, write_lines
+
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.shards import read_encoded, read_manifest
@@ -94,7 +94,7 @@ def test_a_query_over_the_clause_limit_is_cut_and_counted(prepared: Path, tmp_pa
 
 
 def test_a_score_beyond_2_to_the_24_is_warned_of(prepared: Path, tmp_path: Path, cli: Cli) -> None:
-    queries = write_lines(tmp_path / "q.jsonl", [{"id": "q", "vector": {"cat": 1_000_000}},
+    queries = write_lines(tmp_path / "q.jsonl", [{"id": "q", "vector": {f"{n}": 32767 for n in range(9)}},
                                                  {"id": "r", "vector": {"cat": 10}}])
     result = cli(*search(prepared, "splade-v3", tmp_path / "run", "--queries", queries))
     assert "warning: 1 queries may pass a score of 2^24" in result.err
@@ -149,12 +149,78 @@ def test_an_index_from_elsewhere_needs_to_be_called_prebuilt(prepared: Path, tin
     assert (tmp_path / "run").read_bytes() == (tmp_path / "ours").read_bytes()
 
 
+def test_choices_that_are_not_the_indexs_are_refused(prepared: Path, tmp_path: Path,
+                                                     refused: Callable[..., str]) -> None:
+    topics = ("--topics", prepared / "topics.tsv")
+    plain = search(prepared, "splade-v3", tmp_path / "run", *topics)
+    assert "--scale x50-rint: the index was built with x100-rint" in refused(*plain, "--scale", 50)
+    assert "--special-tokens keep: the index was built with drop" in refused(
+        *plain, "--special-tokens", "keep")
+    queries = write_lines(tmp_path / "q.jsonl", [{"id": "q", "vector": {"cat": 2}}])
+    assert "are encoded already" in refused(
+        *search(prepared, "splade-v3", tmp_path / "run", "--queries", queries, "--scale", 3))
+
+
+@pytest.mark.parametrize("line", ['{"id": "a b", "vector": {"cat": 1}}',
+                                  '{"id": "", "vector": {"cat": 1}}',
+                                  '{"id": "q", "vector": {"cat": 2000000000}}',
+                                  '{"id": "q", "vector": {"cat": 1, "cat": 2}}',
+                                  '{"id": "q", "id": "r", "vector": {"cat": 1}}'])
+def test_bad_encoded_queries_are_refused(line: str, prepared: Path, tmp_path: Path,
+                                         cli: Cli) -> None:
+    result = cli(*search(prepared, "splade-v3", tmp_path / "run", "--queries",
+                         write_lines(tmp_path / "q.jsonl", [line])))
+    assert result.code == 2
+    assert "q.jsonl:1: " in result.err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_can_go_to_a_pipe_or_through_a_link(prepared: Path, tmp_path: Path,
+                                                  cli: Cli) -> None:
+    import os
+    import threading
+
+    words = ("--topics", prepared / "topics.tsv")
+    cli(*search(prepared, "splade-v3", tmp_path / "run", *words))
+    expected = (tmp_path / "run").read_text("utf-8")
+    os.mkfifo(tmp_path / "pipe")
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text("utf-8")))
+    reader.start()
+    cli(*search(prepared, "splade-v3", tmp_path / "pipe", *words))
+    reader.join()
+    assert read == [expected]
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    cli(*search(prepared, "splade-v3", tmp_path / "link", *words))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text("utf-8") == expected
+
+
+def test_names_of_any_script_under_the_c_locale(prepared: Path, tiny: Path,
+                                                tmp_path: Path) -> None:
+    import os
+    import shutil
+    import subprocess
+    import sys
+
+    folder = tmp_path / "Exception é 中"
+    shutil.copytree(prepared / "splade-v3.encoded", folder / "encoded")
+    for words in (["index", "--input", folder / "encoded", "--index", folder / "index"],
+                  search(tmp_path, "x", folder / "run", "--topics", prepared / "topics.tsv")):
+        words = [str(word).replace(str(tmp_path / "x.index"), str(folder / "index"))
+                 for word in words]
+        done = subprocess.run([sys.executable, "-m", "spladev3_anserini", *words], check=False,
+                              capture_output=True, env=os.environ | {"LC_ALL": "C"})
+        assert done.returncode == 0, done.stderr
+    assert (folder / "run").exists()
+
+
 BAD = {
     "no such index": lambda f, t: search(t, "none", t / "run", "--topics", f / "topics.tsv"),
     "no such file": lambda f, t: search(f, "splade-v3", t / "run", "--topics", t / "none.tsv"),
     "no topic in it": lambda f, t: search(f, "splade-v3", t / "run", "--topics", t / "empty.tsv"),
     "either --topics or --queries": lambda f, t: search(f, "splade-v3", t / "run"),
-    "--tag 'a b'": lambda f, t: search(f, "splade-v3", t / "run", "--tag", "a b", "--topics",
+    "--tag 'a b'": lambda f, t: search(f, "splade-v3-doc", t / "run", "--tag", "a b", "--topics",
                                        f / "topics.tsv"),
     "--hits": lambda f, t: search(f, "splade-v3", t / "run", "--hits", 0, "--topics",
                                   f / "topics.tsv"),

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import SPECIALS, TEXTS, WORDS, make_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from conftest import SPECIALS, TEXTS, WORDS, make_tiny
 from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError, keep_top
 from spladev3_anserini.errors import InputError

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import SPECIALS, TEXTS
 from layouts import add_modules, router
 
-from conftest import SPECIALS, TEXTS
 from spladev3_anserini.demo.__main__ import QUESTIONS
 from spladev3_anserini.encoding.encoder import Encoder, Settings
 from spladev3_anserini.impacts.quantize import Quantizer

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from conftest import WORDS, Result, make_tiny, write_corpus
 
 Cli = Callable[..., Result]
@@ -157,6 +156,7 @@ def test_a_second_encoder_on_one_folder_is_refused(tiny: Path, corpus: Path, tmp
     (["--variant", "splade-v3-doc"], "variant: splade-v3 there, splade-v3-doc now"),
     (["--top-k", 5], "top_k: None there, 5 now"),
     (["--special-tokens", "keep"], "special_tokens: drop there, keep now"),
+    (["--batch-tokens", 50], "batch_tokens: 1024 there, 50 now"),
 ])
 def test_another_encoding_is_refused_with_both_shown(
         more: list[object], shown: str, whole: dict[str, bytes], tiny: Path, corpus: Path,
@@ -164,7 +164,7 @@ def test_another_encoding_is_refused_with_both_shown(
     assert shown in refused(*arguments(tiny, corpus, tmp_path / "whole", *more))
     assert content(tmp_path / "whole") == whole
     assert cli(*arguments(tiny, corpus, tmp_path / "whole", *more, "--restart")).code == 0
-    assert content(tmp_path / "whole") != whole
+    assert content(tmp_path / "whole")["manifest.json"] != whole["manifest.json"]
 
 
 def test_another_corpus_or_model_is_refused(whole: dict[str, bytes], tiny: Path, corpus: Path,
@@ -175,6 +175,86 @@ def test_another_corpus_or_model_is_refused(whole: dict[str, bytes], tiny: Path,
     model = make_tiny(tmp_path / "model", seed=3)
     assert "model: " in refused(*arguments(model, corpus, tmp_path / "whole"))
     assert content(tmp_path / "whole") == whole
+
+
+def test_shards_of_a_corpus_that_changed_for_a_while_are_encoded_again(
+        whole: dict[str, bytes], tiny: Path, corpus: Path, tmp_path: Path, cli: Cli,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """The corpus is another during the second pass and itself again before the next encode."""
+    import spladev3_anserini.encoding.pipeline as pipeline
+
+    own, first_pass, original = tmp_path / "own.jsonl", pipeline.survey, corpus.read_text()
+    own.write_text(original)
+
+    def then_edit(*given: object) -> object:
+        surveyed = first_pass(*given)  # type: ignore[arg-type]
+        own.write_text(original.replace("wing", "lift"))
+        return surveyed
+
+    monkeypatch.setattr(pipeline, "survey", then_edit)
+    assert "changed while" in cli(*arguments(tiny, own, tmp_path / "o")).err
+    monkeypatch.undo()
+    own.write_text(original)
+    assert cli(*arguments(tiny, own, tmp_path / "o")).code == 0
+    shards = {name: data for name, data in content(tmp_path / "o").items() if "part" in name}
+    assert shards == {name: data for name, data in whole.items() if "part" in name}
+
+
+def test_a_lost_journal_does_not_hide_another_encoding(whole: dict[str, bytes], tiny: Path,
+                                                       corpus: Path, tmp_path: Path,
+                                                       refused: Callable[..., str]) -> None:
+    journal = tmp_path / "whole" / "progress-1-of-1.jsonl"
+    journal.write_text('{"x": 1}\n')
+    assert "its first line is damaged" in refused(*arguments(tiny, corpus, tmp_path / "whole"))
+    journal.unlink()
+    assert "quantizer: x100-rint there, x20-rint now" in refused(
+        *arguments(tiny, corpus, tmp_path / "whole", "--scale", 20))
+    assert content(tmp_path / "whole") == whole
+
+
+def test_no_manifest_is_written_over_a_missing_shard(tiny: Path, corpus: Path, tmp_path: Path,
+                                                     whole: dict[str, bytes], cli: Cli) -> None:
+    cli(*arguments(tiny, corpus, tmp_path / "p", "--part", "1/2"))
+    (tmp_path / "p" / "impacts" / "part-00000.jsonl").unlink()
+    assert "other parts still have work" in cli(
+        *arguments(tiny, corpus, tmp_path / "p", "--part", "2/2")).out
+    assert not (tmp_path / "p" / "manifest.json").exists()
+    assert "1 shards written" in cli(*arguments(tiny, corpus, tmp_path / "p", "--part", "1/2")).out
+    assert content(tmp_path / "p") == whole
+
+
+def test_restart_touches_only_what_is_its_own(tiny: Path, corpus: Path, tmp_path: Path, cli: Cli,
+                                              whole: dict[str, bytes],
+                                              refused: Callable[..., str]) -> None:
+    from filelock import FileLock
+
+    for part in ("1/2", "2/2"):
+        cli(*arguments(tiny, corpus, tmp_path / "p", "--part", part))
+    assert "6 shards written, 0 found" in cli(
+        *arguments(tiny, corpus, tmp_path / "p", "--part", "1/2", "--restart")).out
+    assert content(tmp_path / "p") == whole
+    with FileLock(tmp_path / "p" / ".lock-2-of-2"):
+        assert "another encode is writing here" in refused(
+            *arguments(tiny, corpus, tmp_path / "p", "--restart"))
+    (tmp_path / "p" / "impacts" / "mine.csv").write_text("keep")
+    assert cli(*arguments(tiny, corpus, tmp_path / "p", "--restart")).code == 0
+    assert (tmp_path / "p" / "impacts" / "mine.csv").read_text() == "keep"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "manifest.json").write_text('{"name": "pwa"}')
+    assert "not a valid manifest" in refused(
+        *arguments(tiny, corpus, tmp_path / "site", "--restart"))
+
+
+def test_a_manifest_that_counts_wrong_is_found(whole: dict[str, bytes], tmp_path: Path,
+                                               cli: Cli) -> None:
+    path = tmp_path / "whole" / "manifest.json"
+    sound = path.read_text()
+    path.write_text(sound.replace('"documents": 20,', '"documents": 1000,', 1))
+    assert "its manifest says 1,000" in cli("verify", tmp_path / "whole").err
+    record = json.loads(sound)
+    record["shards"].append(record["shards"][0])
+    path.write_text(json.dumps(record))
+    assert "names a shard twice" in cli("verify", tmp_path / "whole").err
 
 
 def test_another_number_of_parts_is_refused(tiny: Path, corpus: Path, tmp_path: Path, cli: Cli,
@@ -206,7 +286,7 @@ def test_the_manifest_says_what_was_encoded(whole: dict[str, bytes], corpus: Pat
                      "postings": sum(len(li["vector"]) for li in lines),
                      "impacts": sum(sum(li["vector"].values()) for li in lines)}
     empty = [text["id"] for text in texts if not text["contents"].strip()]
-    assert sum((shard["empty_ids"] for shard in manifest["shards"]), []) == empty != []
+    assert [i for shard in manifest["shards"] for i in shard["empty_ids"]] == empty != []
 
 
 def test_gzip_and_contents(tiny: Path, corpus: Path, tmp_path: Path, cli: Cli) -> None:

@@ -32,12 +32,13 @@ DOCUMENTS = [ImpactDocument("d1", "", {"cat": 120, "##s": 4}),
              ImpactDocument("none", "", {})]
 FINGERPRINT = Fingerprint(
     model="m", tokenizer="t", variant="splade-v3", side="document", quantizer="x100-rint",
-    special_tokens="drop", max_length=256, top_k=None, dtype="float32", corpus="c", documents=3,
+    special_tokens="drop", max_length=256, top_k=None, dtype="float32", device="cpu",
+    batch_tokens=1024, corpus="c", documents=3,
     shard_size=5000, gzip=False, contents=False, package="0")
 
 
 def test_the_bytes_of_a_shard(tmp_path: Path) -> None:
-    write_shard(tmp_path, "part-00000.jsonl", DOCUMENTS)
+    write_shard(tmp_path, "part-00000.jsonl", DOCUMENTS, "h")
     assert (tmp_path / "impacts" / "part-00000.jsonl").read_bytes().decode() == (
         '{"id":"d1","contents":"","vector":{"cat":120,"##s":4}}\n'
         '{"id":"é","contents":"Text \\"x\\"\\n\u2028","vector":{"\\"":1,"\\\\":2,"中":3}}\n'
@@ -46,7 +47,7 @@ def test_the_bytes_of_a_shard(tmp_path: Path) -> None:
 
 
 def test_the_sums_of_a_shard(tmp_path: Path) -> None:
-    shard = write_shard(tmp_path, "part-00000.jsonl", DOCUMENTS)
+    shard = write_shard(tmp_path, "part-00000.jsonl", DOCUMENTS, "h")
     content = (tmp_path / "impacts" / "part-00000.jsonl").read_bytes()
     assert shard.sha256 == hashlib.sha256(content).hexdigest()
     assert (shard.documents, shard.nonempty, shard.postings) == (3, 2, 5)
@@ -57,8 +58,8 @@ def test_the_sums_of_a_shard(tmp_path: Path) -> None:
 def test_a_gzipped_shard_holds_the_same_and_is_the_same_twice(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        write_shard(tmp_path / name, "part-00000.jsonl.gz", DOCUMENTS)
-    write_shard(tmp_path, "part-00000.jsonl", DOCUMENTS)
+        write_shard(tmp_path / name, "part-00000.jsonl.gz", DOCUMENTS, "h")
+    write_shard(tmp_path, "part-00000.jsonl", DOCUMENTS, "h")
     a, b = ((tmp_path / n / "impacts" / "part-00000.jsonl.gz").read_bytes() for n in "ab")
     assert a == b
     assert gzip.decompress(a) == (tmp_path / "impacts" / "part-00000.jsonl").read_bytes()
@@ -74,7 +75,7 @@ def test_a_shard_reads_back(tmp_path_factory: pytest.TempPathFactory,
                             pairs: list[tuple[str, dict[str, int]]]) -> None:
     folder = tmp_path_factory.mktemp("shard")
     documents = [ImpactDocument(f"d{n}", c, v) for n, (c, v) in enumerate(pairs)]
-    write_shard(folder, "part-00000.jsonl", documents)
+    write_shard(folder, "part-00000.jsonl", documents, "h")
     path = folder / "impacts" / "part-00000.jsonl"
     assert list(read_shard(path)) == documents
     assert [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1]] == [
@@ -92,8 +93,8 @@ def test_what_anserini_would_drop_or_change_is_refused(vector: str, tmp_path: Pa
 
 @pytest.fixture
 def encoded(tmp_path: Path) -> Path:
-    shards = (write_shard(tmp_path, "part-00000.jsonl", DOCUMENTS[:1]),
-              write_shard(tmp_path, "part-00001.jsonl", DOCUMENTS[1:]))
+    shards = (write_shard(tmp_path, "part-00000.jsonl", DOCUMENTS[:1], "h"),
+              write_shard(tmp_path, "part-00001.jsonl", DOCUMENTS[1:], "h"))
     manifest = Manifest(fingerprint=FINGERPRINT, shards=shards, model_name="demo", input="x",
                         environment={})
     write_record(manifest, tmp_path / "manifest.json")

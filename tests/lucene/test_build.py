@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from conftest import TEXTS, Result, write_corpus
+
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.manifest import sha256_of
+from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import read_manifest
 from spladev3_anserini.lucene.build import run_indexer
 from spladev3_anserini.lucene.check import (

@@ -26,12 +26,13 @@ def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 2,
     """A real index of documents given as impacts, through shards, manifest and Anserini."""
     fingerprint = Fingerprint(
         model="m", tokenizer="t", variant="splade-v3", side="document", quantizer="x100-rint",
-        special_tokens="drop", max_length=256, top_k=None, dtype="float32", corpus="c",
+        special_tokens="drop", max_length=256, top_k=None, dtype="float32", device="cpu",
+        batch_tokens=1024, corpus="c",
         documents=len(documents), shard_size=1, gzip=False, contents=False, package="0")
     encoded = folder / "encoded"
     encoded.mkdir(parents=True)
     written = [write_shard(encoded, f"part-{n:05d}.jsonl",
-                           [ImpactDocument(i, "", v) for i, v in documents[n::shards]])
+                           [ImpactDocument(i, "", v) for i, v in documents[n::shards]], "h")
                for n in range(shards)]
     write_record(Manifest(fingerprint=fingerprint, shards=tuple(written), model_name="m",
                           input="x", environment={}), encoded / "manifest.json")
@@ -107,7 +108,7 @@ def test_the_clause_limit_is_cut_as_the_oracle_cuts(tmp_path: Path) -> None:
     documents = [(f"d{n}", {f"t{n:04d}": 5, f"t{n + 1:04d}": 7}) for n in range(1500)]
     index = index_of(documents, tmp_path)
     whole = {f"t{n:04d}": 1 + n % 9 for n in range(1500)}
-    exactly = {term: weight for term, weight in list(whole.items())[:1024]}
+    exactly = dict(list(whole.items())[:1024])
     assert_equal(index, documents, [whole, exactly, exactly | {"t1400": 1}], 2000)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import make_tiny, save_tokenizer
 from layouts import add_modules, pickled, router
 from safetensors.torch import load_file, save_file
 
-from conftest import make_tiny, save_tokenizer
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import (
     chosen_variant,
@@ -50,8 +50,11 @@ def test_auto_reads_the_checkpoints_own_files(tiny: Path, tmp_path: Path) -> Non
     assert stated(make_tiny(tmp_path / "distil", "distilbert")) == "splade-v3-distilbert"
     assert stated(add_modules(copy(tiny, tmp_path / "st"))) == "splade-v3"
     assert stated(router(tiny, tmp_path / "router")) == "splade-v3-doc"
-    assert stated(copy(tiny, tmp_path / "naver--splade-v3-lexical")) == "splade-v3-lexical"
+    assert stated(copy(tiny, tmp_path / "splade-v3-lexical")) == "splade-v3-lexical"
     assert stated(copy(tiny, tmp_path / "splade-v3-doc")) == "splade-v3-doc"
+    cached = tmp_path / "models--naver--splade-v3-doc" / "snapshots" / "0123"
+    assert stated(copy(tiny, cached)) == "splade-v3-doc"
+    assert stated(copy(tiny, tmp_path / "splade-v3-docs" / "mine")) == "splade-v3"
     arguments = copy(tiny, tmp_path / "arguments")
     (arguments / "model_args.json").write_text('{"splade_doc": true, "max_length": 128}')
     assert stated(arguments) == "splade-v3-doc"
@@ -79,6 +82,40 @@ def test_a_router_with_a_model_on_its_query_side_must_be_named(tiny: Path, tmp_p
     assert chosen_variant("splade-v3-lexical", checkpoint).query == "lexical"
 
 
+def test_learned_static_weights_are_no_bag_of_words(tiny: Path, tmp_path: Path) -> None:
+    folder = router(tiny, tmp_path / "router")
+    weights = folder / "query_0_SparseStaticEmbedding" / "model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: tensor * 2 for name, tensor in tensors.items()}, weights)
+    assert stated(folder) is None
+
+
+def test_a_module_splade_does_not_have_is_refused(tiny: Path, tmp_path: Path) -> None:
+    folder = add_modules(copy(tiny, tmp_path / "m"))
+    modules = json.loads((folder / "modules.json").read_text())
+    normalize = {"idx": 2, "name": "2", "path": "2_Normalize",
+                 "type": "sentence_transformers.models.Normalize"}
+    (folder / "modules.json").write_text(json.dumps([*modules, normalize]))
+    with pytest.raises(InputError, match="has a module 'Normalize'"):
+        open_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(("file", "content"), [
+    ("modules.json", "[1]"), ("modules.json", '[{"path": 3, "type": "x"}]'),
+    ("modules.json", "{}"), ("modules.json", '[{"path": "../x", "type": "Transformer"}]'),
+    ("router_config.json", "[]"), ("router_config.json", '{"types": {}, "structure": {"a": "b"}}'),
+    ("config.json", "3"), ("config.json", '{"model_type": 3}'), ("spladev3.json", "{}"),
+    ("spladev3.json", '{"variant": "x"}'), ("model_args.json", "[]"),
+    ("model_args.json", '{"splade_doc": "perhaps"}')])
+def test_a_file_that_says_something_else_is_refused(file: str, content: str, tiny: Path,
+                                                    tmp_path: Path) -> None:
+    folder = copy(tiny, tmp_path / "m")
+    (folder / file).write_text(content)
+    with pytest.raises(InputError) as raised:
+        open_checkpoint(str(folder))
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize(("pooling", "function"), [("sum", "relu"), ("max", "log1p_relu")])
 def test_another_pooling_is_refused(pooling: str, function: str, tiny: Path,
                                     tmp_path: Path) -> None:
@@ -96,7 +133,7 @@ def test_a_pickle_is_never_loaded_silently(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_a_converted_checkpoint_has_the_same_weights(tiny: Path, tmp_path: Path) -> None:
-    source = pickled(tiny, tmp_path / "naver--splade-v3-lexical")
+    source = pickled(tiny, tmp_path / "splade-v3-lexical")
     done = convert_checkpoint(str(source), tmp_path / "out" / "m", None)
     before, after = load_file(tiny / "model.safetensors"), load_file(
         tmp_path / "out" / "m" / "model.safetensors")

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hub import hub
 from layouts import add_modules, pickled
 
 import spladev3_anserini.model.hub as hub_module
-from hub import hub
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.hub import fetch_demo, model_folder
 
