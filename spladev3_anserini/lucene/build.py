@@ -31,7 +31,7 @@ from spladev3_anserini.lucene.jvm import (
 
 #: Anserini's log lines, which may quote any path, and what else it prints when it fails.
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\d \S+ (INFO|DEBUG) ")
-_ERROR = re.compile(r" (ERROR|WARN) |Exception|OutOfMemory|Error: ")
+_ERROR = re.compile(r" ERROR |WARN.*Unexpected difference|Exception|OutOfMemory|Error: ")
 _INDEXER = "io.anserini.index.IndexCollection"
 
 

@@ -37,7 +37,10 @@ def convert_checkpoint(name: str, output: Path, expected: str | None) -> Convers
     checkpoint = open_checkpoint(name, pickles=True)
     source = checkpoint.folder / PICKLE
     if not source.exists():
-        raise InputError(f"{checkpoint.folder}: no {PICKLE} to convert")
+        safe = any(checkpoint.folder.glob("model*.safetensors"))
+        raise InputError(f"{checkpoint.folder}: no {PICKLE} to convert"
+                         + (f"; its weights are safetensors already: --model {name}" if safe
+                            else ""))
     digest = sha256_of(source)
     if expected and digest != expected.lower():
         raise InputError(f"{source}: sha256 is {digest}, expected {expected}")

@@ -1,0 +1,103 @@
+"""Every command of the README and the guide runs, as written, against a hub on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import TEXTS, make_tiny, write_corpus
+from hub import hub
+from layouts import add_modules, pickled, router
+
+from spladev3_anserini.__main__ import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Small models in the layouts of naver's four; those that are gated ask for a token."""
+    folder = tmp_path_factory.mktemp("naver")
+    tiny = make_tiny(folder / "tiny", positions=256)
+    models = {
+        "naver/splade-v3": pickled(tiny, folder / "v3"),
+        "naver/splade-v3-distilbert": add_modules(
+            make_tiny(folder / "distil", "distilbert", positions=256)),
+        "naver/splade-v3-lexical": add_modules(Path(shutil.copytree(tiny, folder / "lexical"))),
+        "naver/splade-v3-doc": router(tiny, folder / "doc"),
+    }
+    with hub(models, gated=frozenset(models) - {"naver/splade-v3-distilbert"}) as endpoint:
+        yield endpoint
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_the_commands_of_a_page_run(page: Path, address: str, demo_model: Path,
+                                    tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    (tmp_path / "topics.tsv").write_text("q1\tthe cat on the mat\nq2\theat and air flow\n")
+    (tmp_path / "qrels.txt").write_text("q1 0 d1 1\nq2 0 d10 1\n")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {
+        "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": "after-hf-auth-login",
+        "HF_HUB_DISABLE_XET": "1", "OPENAI_API_KEY": "unused",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    lines = [line for block in blocks(page, "bash") for line in block.splitlines() if line]
+    for line in lines:
+        if line == "hf auth login":  # stands for the token above
+            continue
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, text=True,
+                              capture_output=True, check=False, timeout=300)
+        assert done.returncode == 0, (line, done.stderr)
+    for block in blocks(page, "python"):
+        # the page asks a query of its own; here the encoded ones are those of topics.tsv
+        asked = block.replace("what lifts a wing", "the cat on the mat")
+        shown = subprocess.run([sys.executable, "-c", asked + "\nprint(len(hits))"], cwd=tmp_path,
+                               env=environment, text=True, capture_output=True, check=True)
+        assert int(shown.stdout.split()[-1]) > 0
+    if page.name == "README.md":
+        runs = {name: (tmp_path / name / "run.txt").read_text() for name in
+                ("v3", "distil", "lexical", "doc")}
+        assert all(runs.values())
+        assert runs["doc"] != runs["lexical"] != runs["v3"]
+        record = json.loads((tmp_path / "doc/index/spladev3_anserini.json").read_text())
+        assert record["encoded"]["fingerprint"]["variant"] == "splade-v3-doc"
+        assert record["encoded"]["model_name"] == "naver/splade-v3-doc"
+
+
+def test_every_command_is_in_the_documents_and_every_option_there_exists() -> None:
+    from importlib import import_module
+
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    for name in COMMANDS:
+        assert re.search(rf"spladev3-anserini {name}\b|make {name}\b", text), name
+    options = {option for name in COMMANDS
+               for parameter in import_module(COMMANDS[name]).main.params
+               for option in (*parameter.opts, *parameter.secondary_opts)}
+    foreign = {"--help", "--no-deps", "--ignore-requires-python", "--add-modules"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= options | foreign
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), (page.name, target)
+
+
+@pytest.mark.long
+def test_the_demo_runs_from_nothing(tmp_path: Path, demo_model: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "spladev3_anserini.demo", "--output",
+                           str(tmp_path / "demo")], capture_output=True, text=True, check=True)
+    assert "difflib.get_close_matches" in done.stdout
+    assert re.search(r"run\.splade\.txt +0\.\d{4} +0\.\d{4} +0\.\d{4}\n", done.stdout)
+    assert "Ask your own question" in done.stdout
