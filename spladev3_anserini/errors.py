@@ -8,6 +8,7 @@ class InputError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The first non-empty line of an exception's text, for quoting a library in one line."""
+    """The beginning of an exception's text, for quoting a library in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]} ..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +29,11 @@ def load_irds(dataset: str, kind: str) -> Iterator[Any]:
         raise InputError(f"{PREFIX}{dataset}: ir_datasets has no data set of that id") from None
     if not getattr(loaded, f"has_{kind}")():
         raise InputError(f"{PREFIX}{dataset}: this data set has no {kind}")
+    logged = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it logs every try of every mirror
     try:
         yield from getattr(loaded, f"{kind}_iter")()
     except (OSError, RuntimeError) as error:
         raise InputError(f"{PREFIX}{dataset}: cannot be read: {first_line(error)}") from None
+    finally:
+        logging.disable(logged)

@@ -19,18 +19,13 @@ from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
 
-#: How one side of a variant weighs a text. Documents are always `expand`.
-Mode = QueryMode
-
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 #: Padded tokens per batch, by device. On a CPU small batches stay in cache (measured: 1024 is the
 #: fastest of 512 to 4096 with the demo model); a GPU wants large ones.
 BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
-
-
-BOW_BATCH = 16_384
+#: Without a model, batches only bound the memory of texts x vocabulary.
+BOW_BATCH_TOKENS = 16_384
 
 
 class Settings(NamedTuple):
@@ -61,11 +56,11 @@ class Encoder:
 
     def __init__(self, checkpoint: Checkpoint, variant: Variant, side: str,
                  settings: Settings) -> None:
-        """`side` is `document` or `query`. Raises InputError for a checkpoint that cannot be
-        used: see `Tokenizer`, `load_splade`; and for a vocabulary of another size than the
-        model's output."""
+        """`side` is `document`, which every variant expands, or `query`. Raises InputError for a
+        checkpoint that cannot be used (see `Tokenizer` and `load_splade`), and for a vocabulary
+        of another size than the model's output."""
         self.variant, self.side, self.settings = variant, side, settings
-        self.mode: Mode = variant.query if side == "query" else "expand"
+        self.mode: QueryMode = variant.query if side == "query" else "expand"
         self.tokenizer = Tokenizer(checkpoint.tokenizer)
         self.terms = self.tokenizer.terms
         self.device = self.dtype = self.model_hash = ""
@@ -105,15 +100,18 @@ class Encoder:
         ids = self.tokenizer.ids(texts, self.settings.max_length)
         full = [place for place, own in enumerate(ids) if len(own) > self.tokenizer.added]
         done(len(texts) - len(full))
+        budget = self.batch_tokens or BOW_BATCH_TOKENS
         rows: list[sparse.csr_matrix] = []
         order: list[int] = []
-        for batch in length_batches([len(ids[p]) for p in full], self.batch_tokens or BOW_BATCH):
+        for batch in length_batches([len(ids[p]) for p in full], budget):
             positions = [full[place] for place in batch]
             try:
                 rows.append(self._batch([ids[p] for p in positions], positions))
-            except (torch.OutOfMemoryError, MemoryError):
-                raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into "
-                                 f"the memory of {self.device}; choose fewer") from None
+            except (RuntimeError, MemoryError) as error:
+                if not isinstance(error, MemoryError) and "memory" not in str(error):
+                    raise
+                raise InputError(f"--batch-tokens {budget}: a batch does not fit into the memory "
+                                 f"of {self.device}; choose fewer") from None
             order.extend(positions)
             done(len(positions))
         size = (len(texts), len(self.terms))
