@@ -12,7 +12,7 @@ from spladev3_anserini.cli import SETTINGS, run, table
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER, MAX_HITS, MODEL_HELP, model_run_options
 
-_SNIPPET = 90
+_SNIPPET = 64
 
 
 @click.command("ask", context_settings=SETTINGS)
