@@ -36,9 +36,11 @@ class _Lazy(click.Group):
         return command
 
 
-@click.command("spladev3-anserini", cls=_Lazy, context_settings=SETTINGS)
+@click.command("spladev3-anserini", cls=_Lazy, context_settings=SETTINGS,
+               invoke_without_command=True)
 @click.version_option(__version__, prog_name="spladev3-anserini")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """SPLADE-v3 for Lucene: term weights to impact documents, indexed and searched with Anserini.
 
     \b
@@ -48,6 +50,8 @@ def commands() -> None:
       spladev3-anserini search   --index index --topics topics.tsv --output run.txt
       spladev3-anserini evaluate --qrels qrels.txt --run run.txt
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:

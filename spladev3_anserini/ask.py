@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _SNIPPET = 64
 
 
 @click.command("ask", context_settings=SETTINGS)
-@click.argument("question", nargs=-1)
+@click.argument("question", nargs=-1, metavar='["QUESTION"]...')
 @click.option("--index", required=True, type=FOLDER, help="An index built by this package.")
 @click.option("--corpus", metavar="CORPUS", help="Show the beginning of each hit's text from here.")
 @click.option("--model", show_default="the one the index names", help=MODEL_HELP)
@@ -28,7 +29,7 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
          terms: int, max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Ask an index, and see what the model makes of the question.
 
-    Without a QUESTION, reads one a line until the end of input.
+    Quote each QUESTION. Without one, reads a question a line until the end of input (Ctrl-D).
 
     \b
     Example:
@@ -43,17 +44,21 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
 
     record = read_index_manifest(index)
     if record is None:
-        raise InputError(f"{index}: was not built by this package; search it with --prebuilt")
+        raise InputError(f"{index}: was not built by this package, ask knows nothing of its model; "
+                         "use search --prebuilt --model ...")
     settings = Settings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                         dtype=dtype)
     encoder = encoder_for_index(index, record, model, "auto", settings)
     texts = _beginnings(corpus) if corpus else {}
     searcher = ImpactSearcher(index)
-    for text in question or _prompted():
+    # words without quotes are one question
+    asked = (" ".join(question),) if not any(" " in text for text in question) else question
+    for text in asked if question else _lines_of_input():
         checked_text(text, "the question", "text")
         query = encode_topics(encoder, [Topic("question", text, "the question")])[0].query
         own = set(encoder.tokenizer.pieces(text))
-        click.echo(f"\n{text}")
+        if question or not sys.stdin.isatty():
+            click.echo(f"\n{text}")
         shown = sorted(query.items(), key=lambda item: (-item[1], item[0]))[:terms]
         click.echo("  " + "  ".join(f"{'' if t in own else '+'}{t} {w}" for t, w in shown))
         found = searcher.search(query, hits)
@@ -69,14 +74,19 @@ def _aligned(rows: list[tuple[str, str, str, str]]) -> str:
                      for head, row in zip(heads.splitlines(), rows, strict=True))
 
 
-def _prompted() -> Iterator[str]:
+def _lines_of_input() -> Iterator[str]:
+    interactive = sys.stdin.isatty()
+    if interactive:
+        click.echo("a question a line; Ctrl-D ends", err=True)
     while True:
         try:
-            text = click.prompt("question", prompt_suffix="> ", err=True)
-        except click.Abort:
-            click.echo(err=True)
+            text = click.prompt("question", prompt_suffix="> ", err=True) if interactive \
+                else input()
+        except (click.Abort, EOFError):
+            click.echo(err=True, nl=interactive)
             return
-        yield text
+        if text.strip():
+            yield text
 
 
 def _beginnings(corpus: str) -> dict[str, str]:

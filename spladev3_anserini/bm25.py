@@ -34,9 +34,9 @@ def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float,
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.lucene.ranking import write_run
 
-    rankings = bm25_rankings(source, read_topics(topics), hits, k1, b, threads)
-    found, lines = write_run(output, rankings, tag)
-    click.echo(f"{output}: {found:,} queries with hits, {lines:,} lines")
+    read = read_topics(topics)
+    found, lines = write_run(output, bm25_rankings(source, read, hits, k1, b, threads), tag)
+    click.echo(f"{output}: {len(read):,} queries, {found:,} with hits, {lines:,} lines")
 
 
 if __name__ == "__main__":

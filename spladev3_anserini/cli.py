@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,8 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     """Runs a command and exits: 0 done, 1 a check failed, 2 bad usage or bad input (one line)."""
     # a polite kill unwinds like an error, so that temporary files and Java go too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    # threads that wait for work sleep: spinning ones take the processors from other programs
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = command.main(args=arguments, standalone_mode=False)
     except (click.ClickException, InputError) as error:
@@ -50,6 +53,11 @@ def _fail(code: int, message: str) -> NoReturn:
     sys.exit(code)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 shard`, `3 shards`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def warn(message: str) -> None:
     """One warning line on stderr, clear of any progress bar."""
     tqdm.write(f"warning: {message}", file=sys.stderr)
@@ -58,7 +66,7 @@ def warn(message: str) -> None:
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "doc") -> tqdm[T]:
     """A bar on stderr with rate and time left that vanishes when stderr is no terminal."""
     return tqdm(items, desc=what, total=total, unit=f" {unit}", file=sys.stderr, disable=None,
-                leave=False, dynamic_ncols=True)
+                leave=False, ncols=shutil.get_terminal_size().columns)
 
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, counted, run
 from spladev3_anserini.options import (
     FOLDER,
     MODEL_HELP,
@@ -52,6 +52,7 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     Example:
       spladev3-anserini encode --model demo --input corpus.jsonl --output encoded
     """
+    from spladev3_anserini.collection.texts import survey_texts
     from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.encoding.encoder import Encoder, Settings
     from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
@@ -63,9 +64,11 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     target = Output(output, shard_size, Part.parse(part), gzip, contents or side == "query",
                     not resume)
     checkpoint = open_checkpoint(model)
-    encoder = Encoder(checkpoint, chosen_variant(variant, checkpoint), side, settings)
-    outcome = encode_to_directory(source, checkpoint, encoder, target)
-    shards = f"{outcome.written} shards written, {outcome.found} found finished"
+    chosen = chosen_variant(variant, checkpoint)
+    surveyed = survey_texts(source, side)
+    encoder = Encoder(checkpoint, chosen, side, settings)
+    outcome = encode_to_directory(source, surveyed, checkpoint, encoder, target)
+    shards = f"{counted(outcome.written, 'shard')} written, {outcome.found} kept"
     manifest = outcome.manifest
     if manifest is None:
         click.echo(f"{output}: part {part}: {shards}; other parts still have work to do")

@@ -16,8 +16,9 @@ _ROWS = [
 ]
 
 
-@click.group("models", context_settings=SETTINGS)
-def main() -> None:
+@click.group("models", context_settings=SETTINGS, invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
     """List the models of the paper and the demo's, or fetch one ahead of time.
 
     \b
@@ -25,6 +26,8 @@ def main() -> None:
       spladev3-anserini models list
       spladev3-anserini models fetch demo
     """
+    if context.invoked_subcommand is None:
+        context.invoke(list_models)
 
 
 @main.command("list")

@@ -68,10 +68,9 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
 
     record = _index_record(index, prebuilt)
     if record:
-        _refuse_other_choice("--scale", scale and str(Quantizer.of(scale)),
-                             record.encoded.fingerprint.quantizer)
-        _refuse_other_choice("--special-tokens", special_tokens,
-                             record.encoded.fingerprint.special_tokens)
+        _refuse_other_choice(scale, special_tokens, record)
+    elif topics and not model:
+        raise InputError("--prebuilt: say the model with --model")
     settings = Settings(max_length, Quantizer.of(scale or 100.0), special_tokens or "drop", None,
                         batch_tokens, device, dtype)
     encoded = _queries(index, record, topics, queries, model, variant, settings)
@@ -89,14 +88,20 @@ def _index_record(index: Path, prebuilt: bool) -> IndexManifest | None:
     if record is None and not prebuilt:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it, so its model, variant and scale are "
                          "unknown; search it with --prebuilt and say them yourself")
-    if record is None:
-        warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
     return record
 
 
-def _refuse_other_choice(option: str, chosen: str | float | None, of_index: str) -> None:
-    if chosen and chosen != of_index:
-        raise InputError(f"{option} {chosen}: the index was built with {of_index}")
+def _refuse_other_choice(scale: float | None, special_tokens: str | None,
+                         record: IndexManifest) -> None:
+    from spladev3_anserini.impacts.quantize import Quantizer
+
+    built = record.encoded.fingerprint
+    own = Quantizer.parse(built.quantizer).scale
+    if scale is not None and scale != own:
+        raise InputError(f"--scale {scale:g}: the index was built with --scale {own:g}")
+    if special_tokens and special_tokens != built.special_tokens:
+        raise InputError(f"--special-tokens {special_tokens}: the index was built with "
+                         f"--special-tokens {built.special_tokens}")
 
 
 def _queries(index: Path, record: IndexManifest | None, topics: str | None,
@@ -115,10 +120,9 @@ def _queries(index: Path, record: IndexManifest | None, topics: str | None,
     read = read_topics(str(topics))
     if record is not None:
         encoder = encoder_for_index(index, record, model, variant, settings)
-    elif model is not None:
-        encoder = encoder_for_prebuilt(model, variant, settings)
     else:
-        raise InputError("--prebuilt: say the model with --model")
+        warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
+        encoder = encoder_for_prebuilt(str(model), variant, settings)
     return encode_topics(encoder, read)
 
 

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, counted, run
 from spladev3_anserini.errors import InputError
 
 
 @click.command("verify", context_settings=SETTINGS)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(folder: Path) -> None:
-    """Check every byte of FOLDER, an encoded directory or an index, against what it should hold,
-    and count again what its manifest says is in it.
+    """Check an encoded directory or an index, byte by byte.
+
+    FOLDER's files are compared with their hashes, and what its manifest counts is counted again.
 
     Exit 0: sound. Exit 1: damaged, with the file and what is wrong.
 
@@ -43,7 +44,7 @@ def main(folder: Path) -> None:
             manifest = read_manifest(folder)
             verify_shards(folder, manifest)
             recount(folder, manifest)
-            click.echo(f"{folder}: sound; {len(manifest.shards)} shards, "
+            click.echo(f"{folder}: sound; {counted(len(manifest.shards), 'shard')}, "
                        f"{manifest.documents:,} documents, {manifest.impacts:,} total terms")
             return
         check_index(folder)
@@ -51,7 +52,7 @@ def main(folder: Path) -> None:
         if record is not None:
             compare_with_manifest(found, record.encoded, folder)
         click.echo(f"{folder}: sound; {found.documents:,} documents, "
-                   f"{found.impacts:,} total terms, {found.segments} segments"
+                   f"{found.impacts:,} total terms, {counted(found.segments, 'segment')}"
                    f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
     except InputError as error:
         click.echo(f"spladev3-anserini: {error}", err=True)

@@ -88,6 +88,11 @@ def test_every_command_is_in_the_documents_and_every_option_there_exists() -> No
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= options | foreign
 
 
+def test_nothing_is_left_to_fill_in() -> None:
+    for page in PAGES:
+        assert not re.search(r"RESULT_|TODO|FIXME|XXX", page.read_text("utf-8")), page
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8")):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.ids import IdHashes, checked_id, checked_text, id_hash
 from spladev3_anserini.collection.irds import irds_id, load_irds
-from spladev3_anserini.collection.lines import is_tsv, json_records, kind_of, numbered_lines
+from spladev3_anserini.collection.lines import is_tsv, json_records, kind_of, tsv_pairs
 from spladev3_anserini.errors import InputError
 
 _NOT_DOCUMENTS = {"queries", "topics", "qrels"}
@@ -96,9 +96,11 @@ def corpus_files(path: Path) -> list[Path]:
     files = sorted(file for file in path.iterdir()
                    if kind_of(file) and file.name.partition(".")[0] not in _NOT_DOCUMENTS)
     whole = [file for file in files if file.name.lower().startswith("corpus.")]
-    if not files or len(whole) > 1:
-        found = "no .jsonl, .json, .tsv or .txt file" if not files else "more than one corpus file"
-        raise InputError(f"{path}: {found} in this folder")
+    if not files:
+        raise InputError(f"{path}: no .jsonl, .json, .tsv or .txt file in this folder")
+    if len(whole) > 1:
+        raise InputError(f"{path}: {' and '.join(file.name for file in whole)} are both here; give "
+                         "one of them")
     return whole or files
 
 
@@ -122,25 +124,20 @@ def _id_field(record: dict[str, Any], where: str) -> Any:
     for name in ("id", "_id", "docid"):
         if name in record:
             return record[name]
-    raise InputError(f"{where}: no field 'id' or '_id'")
+    raise InputError(f"{where}: no field 'id' or '_id' (it has: {', '.join(record) or 'none'})")
 
 
 def _text(record: dict[str, Any], where: str) -> str:
     if "contents" in record:
         return checked_text(record["contents"], where, "contents")
     if "text" not in record:
-        raise InputError(f"{where}: no field 'contents' or 'text'")
+        raise InputError(f"{where}: no field 'contents' or 'text' (it has: {', '.join(record)})")
     text = checked_text(record["text"], where, "text")
     title = record.get("title")
     return text if title is None else f"{checked_text(title, where, 'title')} {text}".strip()
 
 
 def _read_tsv(path: Path) -> Iterator[Document]:
-    for number, line in numbered_lines(path):
-        if not line:
-            continue
+    for number, identifier, text in tsv_pairs(path, "text"):
         where = f"{path}:{number}"
-        identifier, tab, text = line.partition("\t")
-        if not tab:
-            raise InputError(f"{where}: no tab between id and text")
         yield Document(checked_id(identifier, where), checked_text(text, where, "text"), where)

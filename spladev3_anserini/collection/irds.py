@@ -1,4 +1,4 @@
-"""`ir_datasets:ID` -> the records of that data set (an extra: pip install .[datasets])."""
+"""`ir_datasets:ID` -> the records of that data set (the extra `datasets`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_irds(dataset: str, kind: str) -> Iterator[Any]:
         import ir_datasets
     except ImportError:
         raise InputError(f"{PREFIX}{dataset}: needs the package ir-datasets; "
-                         "pip install 'spladev3-anserini[datasets]'") from None
+                         "pip install ir-datasets") from None
     try:
         loaded = ir_datasets.load(dataset)
     except KeyError:

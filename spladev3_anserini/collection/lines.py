@@ -13,6 +13,9 @@ import jsonlines
 
 from spladev3_anserini.errors import InputError
 
+_HEADER_IDS = {"id", "_id", "qid", "docid", "doc_id", "pid", "query_id", "query-id"}
+_HEADER_TEXTS = {"text", "title", "contents", "query", "question", "passage"}
+
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields (line number from 1, text without its line end) of a UTF-8 file, gzipped or not.
@@ -50,6 +53,19 @@ def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise InputError(f"{path}:{number}: not a JSON object: {reason}") from None
         except RecursionError:
             raise InputError(f"{path}:{number}: not a JSON object: nested too deeply") from None
+
+
+def tsv_pairs(path: Path, second: str) -> Iterator[tuple[int, str, str]]:
+    """Yields (line number, id, rest of the line) of a TSV file, split at each line's first tab;
+    blank lines are passed over. Raises InputError for a line without a tab and for a header."""
+    for number, line in numbered_lines(path):
+        identifier, tab, rest = line.partition("\t")
+        if line and not tab:
+            raise InputError(f"{path}:{number}: no tab between id and {second}")
+        if number == 1 and identifier.lower() in _HEADER_IDS and rest.lower() in _HEADER_TEXTS:
+            raise InputError(f"{path}:1: is a header, not an id and a {second}; take it out")
+        if line:
+            yield number, identifier, rest
 
 
 def kind_of(path: Path) -> str | None:

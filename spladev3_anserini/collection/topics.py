@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.ids import checked_id, checked_text
 from spladev3_anserini.collection.irds import irds_id, load_irds
-from spladev3_anserini.collection.lines import is_tsv, json_records, numbered_lines
+from spladev3_anserini.collection.lines import is_tsv, json_records, tsv_pairs
 from spladev3_anserini.errors import InputError
 
 
@@ -50,14 +50,9 @@ def _read(source: str) -> Iterator[Topic]:
         zipped = path / "queries.jsonl.gz"
         path = zipped if zipped.exists() else path / "queries.jsonl"
     if is_tsv(path):
-        for number, line in numbered_lines(path):
-            if line:
-                where = f"{path}:{number}"
-                identifier, tab, text = line.partition("\t")
-                if not tab:
-                    raise InputError(f"{where}: no tab between id and query")
-                yield Topic(checked_id(identifier, where), checked_text(text, where, "text"),
-                            where)
+        for number, identifier, text in tsv_pairs(path, "query"):
+            where = f"{path}:{number}"
+            yield Topic(checked_id(identifier, where), checked_text(text, where, "text"), where)
     else:
         for number, record in json_records(path):
             where = f"{path}:{number}"

@@ -15,16 +15,9 @@ import transformers
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import counter, progress
-from spladev3_anserini.collection.corpus import (
-    CorpusDigest,
-    Document,
-    Survey,
-    hash_of,
-    read_corpus,
-    survey,
-)
-from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.cli import counter
+from spladev3_anserini.collection.corpus import CorpusDigest, Document, Survey, hash_of
+from spladev3_anserini.collection.texts import read_texts
 from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
 from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.errors import InputError
@@ -55,24 +48,17 @@ class Outcome(NamedTuple):
     manifest: Manifest | None
 
 
-def read_texts(source: str, side: str) -> Iterator[Document]:
-    """The documents of a corpus, or the topics of a topic file, in order."""
-    if side == "document":
-        return read_corpus(source)
-    return (Document(*topic) for topic in read_topics(source))
-
-
-def encode_to_directory(source: str, checkpoint: Checkpoint, encoder: Encoder,
+def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, encoder: Encoder,
                         output: Output) -> Outcome:
     """Encodes every text of `source` into impact shards of `output`, resuming what is there.
 
-    Reads the source twice: once to refuse bad lines and duplicates before any model runs and to
-    hash it, once to encode. Holds one shard of texts at a time. Raises InputError as the readers,
-    `EncodedDirectory` and `Encoder` do.
+    `surveyed` is what a first pass over the source told, before any model was loaded: bad lines
+    and duplicates were refused, and its hash is known. Holds one shard of texts at a time. Raises
+    InputError as the readers, `EncodedDirectory` and `Encoder` do, and where the source is no
+    longer what was surveyed.
     """
     if output.shard_size < 1:
         raise InputError(f"--shard-size {output.shard_size}: expected a number above 0")
-    surveyed = survey(source, _watched(read_texts(source, encoder.side), "checking", None))
     count = -(-surveyed.documents // output.shard_size)
     names = [shard_name(number, output.gzip) for number in range(count)]
     written = found = 0
@@ -135,11 +121,6 @@ def _impact_documents(block: list[Document], encoder: Encoder, output: Output,
     for row, document in enumerate(block):
         contents = document.text if output.contents else ""
         yield ImpactDocument(document.id, contents, encoder.vector(matrix, row))
-
-
-def _watched(documents: Iterator[Document], what: str, total: int | None) -> Iterator[Document]:
-    with progress(documents, what, total) as bar:
-        yield from bar
 
 
 def _blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -92,6 +92,8 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a finished encoded directory; says what to do where there is none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
+    if folder.name == IMPACTS and (folder.parent / MANIFEST).exists():
+        raise InputError(f"{folder}: give the folder above it, {folder.parent}")
     if not (folder / MANIFEST).exists():
         raise InputError(f"{folder}: no {MANIFEST}: not an encoded directory, or one whose encode "
                          "has not finished (run the same encode again, it continues)")

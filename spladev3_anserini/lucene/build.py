@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
 from spladev3_anserini.cli import counter
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sync_folder
-from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, write_record
+from spladev3_anserini.files import short, sync_folder
+from spladev3_anserini.impacts.manifest import (
+    IndexManifest,
+    Manifest,
+    differences,
+    write_record,
+)
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
 from spladev3_anserini.lucene.check import (
     INDEX_MANIFEST,
@@ -85,8 +91,10 @@ def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest
         return None
     record = read_index_manifest(index)
     if record is None or record.encoded.shards != manifest.shards:
-        raise InputError(f"--index {index}: holds an index of something else; choose another "
-                         "name, or --overwrite")
+        other = differences(record.encoded.fingerprint, manifest.fingerprint) if record else []
+        shown = "; ".join(f"{name}: {short(a)} there, {short(b)} now" for name, a, b in other)
+        raise InputError(f"--index {index}: holds an index of something else"
+                         f"{f' ({shown})' if shown else ''}; choose another name, or --overwrite")
     compare_with_manifest(statistics(index), manifest, index)
     check_index(index)
     return record
@@ -119,6 +127,8 @@ def run_indexer(collection: str, source: Path, index: Path, threads: int, option
         except BaseException:
             process.kill()
             raise
+    if process.returncode in (128 + signal.SIGINT, -signal.SIGINT):
+        raise KeyboardInterrupt
     if process.returncode or last_error or not any(index.glob("segments_*")):
         shutil.rmtree(index, ignore_errors=True)
         raise InputError(f"{source}: Anserini did not index it (exit {process.returncode}): "

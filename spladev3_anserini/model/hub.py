@@ -44,9 +44,10 @@ def model_folder(name: str, pickles: bool = False) -> Path:
     path = Path(name)
     if path.is_dir():
         return path
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not path.exists():
+    if re.fullmatch(r"(?!models/)[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not path.exists():
         return _hub_folder(name, [*_CODE_FREE, PICKLE, f"*/{PICKLE}"] if pickles else _CODE_FREE)
-    raise InputError(f"--model {name}: no such folder, and no hub id (owner/name)")
+    hint = "; did convert run?" if name.startswith("models/") else ""
+    raise InputError(f"--model {name}: no such folder, and no hub id (owner/name){hint}")
 
 
 def cache_folder() -> Path:
@@ -117,10 +118,10 @@ def _hub_folder(name: str, patterns: list[str]) -> Path:
     except RevisionNotFoundError:
         raise InputError(f"--model {name}: the hub has no revision {revision!r} of it") from None
     except RepositoryNotFoundError:
-        raise InputError(f"--model {name}: the hub knows no such model (a private one needs 'hf "
-                         "auth login' or HF_TOKEN)") from None
+        raise InputError(f"--model {name}: no such folder here, and the hub knows no such model (a "
+                         "private one needs 'hf auth login' or HF_TOKEN)") from None
     except LocalEntryNotFoundError:
-        raise InputError(f"--model {name}: not in the local cache, and the hub cannot be reached; "
-                         "give a folder, or try again with a network") from None
+        raise InputError(f"--model {name}: no such folder here; as a hub id, not in the local "
+                         "cache, and the hub cannot be reached") from None
     except (HfHubHTTPError, OSError, ValueError) as error:  # ValueError: not a name the hub takes
         raise InputError(f"--model {name}: cannot be downloaded: {first_line(error)}") from None

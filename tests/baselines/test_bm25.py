@@ -25,7 +25,7 @@ def test_by_formula(tmp_path: Path, cli: Callable[..., Result]) -> None:
     (tmp_path / "topics.tsv").write_text("q1\twing flow\nq2\tnothing here\n")
     result = cli("bm25", "--input", corpus, "--topics", tmp_path / "topics.tsv", "--output",
                  tmp_path / "run")
-    assert "1 queries with hits, 3 lines" in result.out
+    assert "2 queries, 1 with hits, 3 lines" in result.out
     words = {i: text.split() for i, text in TEXTS.items() if text}
     mean = sum(map(len, words.values())) / len(words)
 

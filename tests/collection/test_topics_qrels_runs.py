@@ -43,6 +43,7 @@ def test_a_beir_folder_gives_queries_and_qrels(tmp_path: Path) -> None:
     ("1 no tab\n", "t.tsv:1: no tab between id and query"),
     ("1\ta\n2\tb\n1\tc\n", "t.tsv:3: the topic '1' is already at .*t.tsv:1"),
     ("\tno id\n", "t.tsv:1: the id is empty"),
+    ("qid\tquery\n1\ta\n", "t.tsv:1: is a header"),
 ])
 def test_bad_topics_are_refused(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text(content)

@@ -54,17 +54,17 @@ def test_bad_options(more: list[str], message: str, tiny: Path, tmp_path: Path,
 def test_a_corpus_that_changes_while_it_is_read(tiny: Path, tmp_path: Path,
                                                 monkeypatch: pytest.MonkeyPatch,
                                                 refused: Callable[..., str]) -> None:
-    import spladev3_anserini.encoding.pipeline as pipeline
+    import spladev3_anserini.collection.texts as texts
 
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
-    first_pass = pipeline.survey
+    first_pass = texts.survey
 
     def then_edit(*arguments: object) -> object:
         surveyed = first_pass(*arguments)  # type: ignore[arg-type]
         corpus.write_text(corpus.read_text("utf-8").replace("cat", "dog"), "utf-8")
         return surveyed
 
-    monkeypatch.setattr(pipeline, "survey", then_edit)
+    monkeypatch.setattr(texts, "survey", then_edit)
     assert "changed while it was being encoded" in refused(
         "encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "out",
         "--max-length", 64)

@@ -45,6 +45,12 @@ def test_help_loads_neither_torch_nor_java() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
 
 
+def test_a_bare_name_shows_help_as_it_is(cli: Callable[..., Result]) -> None:
+    assert cli().out == cli("--help").out
+    assert cli("models").out == cli("models", "list").out
+    assert "naver/splade-v3-doc" in cli("models").out
+
+
 def test_the_version(cli: Callable[..., Result]) -> None:
     assert cli("--version").out == f"spladev3-anserini, version {spladev3_anserini.__version__}\n"
 

@@ -153,8 +153,8 @@ def test_choices_that_are_not_the_indexs_are_refused(prepared: Path, tmp_path: P
                                                      refused: Callable[..., str]) -> None:
     topics = ("--topics", prepared / "topics.tsv")
     plain = search(prepared, "splade-v3", tmp_path / "run", *topics)
-    assert "--scale x50-rint: the index was built with x100-rint" in refused(*plain, "--scale", 50)
-    assert "--special-tokens keep: the index was built with drop" in refused(
+    assert "--scale 50: the index was built with --scale 100" in refused(*plain, "--scale", 50)
+    assert "--special-tokens keep: the index was built with --special-tokens drop" in refused(
         *plain, "--special-tokens", "keep")
     queries = write_lines(tmp_path / "q.jsonl", [{"id": "q", "vector": {"cat": 2}}])
     assert "are encoded already" in refused(

@@ -54,7 +54,7 @@ def test_a_finished_encode_is_left_as_it_is(whole: dict[str, bytes], tiny: Path,
                                             tmp_path: Path, cli: Cli) -> None:
     before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "whole" / "impacts").iterdir()}
     result = cli(*arguments(tiny, corpus, tmp_path / "whole"))
-    assert "0 shards written, 12 found finished" in result.out
+    assert "0 shards written, 12 kept" in result.out
     assert before == {p.name: p.stat().st_mtime_ns
                       for p in (tmp_path / "whole" / "impacts").iterdir()}
 
@@ -115,7 +115,7 @@ def test_damage_is_mended_by_the_same_command(damage: str, whole: dict[str, byte
         (folder / "impacts" / ".part-00003.jsonl.tmp").unlink()
     result = cli(*arguments(tiny, corpus, folder))
     written = {"journal-gone": 12, "stranger": 0}.get(damage, 1)
-    assert f"{written} shards written" in result.out
+    assert f"{written} shard{'' if written == 1 else 's'} written" in result.out
     assert content(folder) == whole
     assert cli("verify", folder).code == 0
 
@@ -181,9 +181,9 @@ def test_shards_of_a_corpus_that_changed_for_a_while_are_encoded_again(
         whole: dict[str, bytes], tiny: Path, corpus: Path, tmp_path: Path, cli: Cli,
         monkeypatch: pytest.MonkeyPatch) -> None:
     """The corpus is another during the second pass and itself again before the next encode."""
-    import spladev3_anserini.encoding.pipeline as pipeline
+    import spladev3_anserini.collection.texts as texts
 
-    own, first_pass, original = tmp_path / "own.jsonl", pipeline.survey, corpus.read_text()
+    own, first_pass, original = tmp_path / "own.jsonl", texts.survey, corpus.read_text()
     own.write_text(original)
 
     def then_edit(*given: object) -> object:
@@ -191,7 +191,7 @@ def test_shards_of_a_corpus_that_changed_for_a_while_are_encoded_again(
         own.write_text(original.replace("wing", "lift"))
         return surveyed
 
-    monkeypatch.setattr(pipeline, "survey", then_edit)
+    monkeypatch.setattr(texts, "survey", then_edit)
     assert "changed while" in cli(*arguments(tiny, own, tmp_path / "o")).err
     monkeypatch.undo()
     own.write_text(original)
@@ -219,7 +219,7 @@ def test_no_manifest_is_written_over_a_missing_shard(tiny: Path, corpus: Path, t
     assert "other parts still have work" in cli(
         *arguments(tiny, corpus, tmp_path / "p", "--part", "2/2")).out
     assert not (tmp_path / "p" / "manifest.json").exists()
-    assert "1 shards written" in cli(*arguments(tiny, corpus, tmp_path / "p", "--part", "1/2")).out
+    assert "1 shard written" in cli(*arguments(tiny, corpus, tmp_path / "p", "--part", "1/2")).out
     assert content(tmp_path / "p") == whole
 
 
@@ -230,7 +230,7 @@ def test_restart_touches_only_what_is_its_own(tiny: Path, corpus: Path, tmp_path
 
     for part in ("1/2", "2/2"):
         cli(*arguments(tiny, corpus, tmp_path / "p", "--part", part))
-    assert "6 shards written, 0 found" in cli(
+    assert "6 shards written, 0 kept" in cli(
         *arguments(tiny, corpus, tmp_path / "p", "--part", "1/2", "--restart")).out
     assert content(tmp_path / "p") == whole
     with FileLock(tmp_path / "p" / ".lock-2-of-2"):

@@ -91,7 +91,9 @@ def test_a_hub_out_of_reach_is_said(tmp_path: Path) -> None:
 
 def test_a_name_that_is_neither_folder_nor_id() -> None:
     with pytest.raises(InputError, match="no such folder, and no hub id"):
-        model_folder("models/deep/down/none")
+        model_folder("deep/down/none")
+    with pytest.raises(InputError, match=r"no such folder.*did convert run"):
+        model_folder("models/splade-v3")
 
 
 def test_the_demo_model_is_fetched_as_data(demo_model: Path,
