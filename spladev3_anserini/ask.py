@@ -11,7 +11,7 @@ import click
 
 from spladev3_anserini.cli import SETTINGS, run, table
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER, MAX_HITS, MODEL_HELP, model_run_options
+from spladev3_anserini.options import FOLDER, MODEL_HELP, hits_option, model_run_options
 
 _SNIPPET = 64
 
@@ -21,7 +21,7 @@ _SNIPPET = 64
 @click.option("--index", required=True, type=FOLDER, help="An index built by this package.")
 @click.option("--corpus", metavar="CORPUS", help="Show the beginning of each hit's text from here.")
 @click.option("--model", show_default="the one the index names", help=MODEL_HELP)
-@click.option("--hits", default=5, type=click.IntRange(1, MAX_HITS), help="Documents per question.")
+@hits_option(5)
 @click.option("--terms", default=10, type=click.IntRange(min=0),
               help="Query terms to show, largest impact first; + marks terms not in the question.")
 @model_run_options

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from spladev3_anserini.cli import SETTINGS, run
-from spladev3_anserini.options import FOLDER, MAX_HITS
+from spladev3_anserini.options import FOLDER, hits_option, threads_option
 
 
 @click.command("bm25", context_settings=SETTINGS)
@@ -16,11 +15,10 @@ from spladev3_anserini.options import FOLDER, MAX_HITS
               help="As encode takes it.")
 @click.option("--topics", required=True, metavar="FILE", help="As search takes it.")
 @click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
-@click.option("--hits", default=1000, type=click.IntRange(1, MAX_HITS), help="Documents per query.")
+@hits_option(1000)
 @click.option("--k1", default=0.9, type=click.FloatRange(min=0))
 @click.option("--b", default=0.4, type=click.FloatRange(min=0, max=1))
-@click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
-              type=click.IntRange(min=1))
+@threads_option()
 @click.option("--tag", default="bm25", help="Last column of the run.")
 def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float, threads: int,
          tag: str) -> None:

@@ -32,23 +32,24 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     except (click.ClickException, InputError) as error:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         usage = error.ctx if isinstance(error, click.UsageError) else None
-        _fail(2, f"{text} (try {usage.command_path} --help)" if usage else text)
+        fail(2, f"{text} (try {usage.command_path} --help)" if usage else text)
     except (KeyboardInterrupt, click.Abort):
-        _fail(130, "interrupted")
+        fail(130, "interrupted")
     except BrokenPipeError:
         # the reader of our stdout has gone: point it elsewhere so that the flush at exit is silent
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except UnicodeEncodeError as error:
-        _fail(2, f"not UTF-8: {error.object[:60]!r}")
+        fail(2, f"not UTF-8: {error.object[:60]!r}")
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise
-        _fail(2, f"{error.filename or 'input/output'}: {error.strerror}")
+        fail(2, f"{error.filename or 'input/output'}: {error.strerror}")
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(code: int, message: str) -> NoReturn:
+def fail(code: int, message: str) -> NoReturn:
+    """Exits with one line on stderr."""
     line = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
     click.echo(f"spladev3-anserini: {line}", err=True)
     sys.exit(code)
@@ -68,7 +69,6 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
     """A bar on stderr with rate and time left that vanishes when stderr is no terminal."""
     return tqdm(items, desc=what, total=total, unit=f" {unit}", file=sys.stderr, disable=None,
                 leave=False, ncols=shutil.get_terminal_size().columns)
-
 
 
 def counter(what: str, total: int, unit: str = "doc") -> tqdm[NoReturn]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from spladev3_anserini.cli import SETTINGS, run
-from spladev3_anserini.options import FOLDER
+from spladev3_anserini.options import FOLDER, threads_option
 
 
 @click.command("index", context_settings=SETTINGS)
 @click.option("--input", "encoded", required=True, type=FOLDER,
               help="An encoded directory, as encode writes it.")
 @click.option("--index", required=True, type=FOLDER, help="The Lucene index to build.")
-@click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
-              type=click.IntRange(min=1), help="Anserini indexes one shard per thread.")
+@threads_option("Anserini indexes one shard per thread.")
 @click.option("--optimize", is_flag=True, help="Merge into one segment: smaller, slower to build.")
 @click.option("--overwrite", is_flag=True, help="Replace an index of something else.")
 def main(encoded: Path, index: Path, threads: int, optimize: bool, overwrite: bool) -> None:

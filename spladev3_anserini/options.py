@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,13 @@ def special_tokens_option(default: str | None = "drop",
                         type=click.Choice(SPECIAL_TOKENS),
                         help="Dimensions dropped after pooling: drop = all special tokens; keep = "
                         "none, as Pyserini's encoders; anserini = ids 0, 101, 102.")
+
+
+def hits_option(default: int) -> Decorator:
+    return click.option("--hits", default=default, type=click.IntRange(1, MAX_HITS),
+                        help="Documents per query.")
+
+
+def threads_option(help_text: str | None = None) -> Decorator:
+    return click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
+                        type=click.IntRange(min=1), help=help_text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,11 @@ from spladev3_anserini.cli import SETTINGS, run, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
-    MAX_HITS,
     MODEL_HELP,
+    hits_option,
     model_run_options,
     special_tokens_option,
+    threads_option,
     variant_option,
 )
 
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 @click.option("--model", show_default="the one the index names", help=MODEL_HELP)
 @variant_option("Which variant weighs the queries; auto takes the index's own.")
 @click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
-@click.option("--hits", default=1000, type=click.IntRange(1, MAX_HITS), help="Documents per query.")
-@click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
-              type=click.IntRange(min=1))
+@hits_option(1000)
+@threads_option()
 @click.option("--tag", default="spladev3-anserini", help="Last column of the run.")
 @click.option("--prebuilt", is_flag=True, help="Search an index that this package did not build; "
               "nothing can be checked.")
@@ -58,7 +57,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     """
     if (topics is None) == (queries is None):
         raise click.UsageError("give either --topics or --queries")
-    if queries and (model or scale or special_tokens or variant != "auto"):
+    if queries and (model or scale is not None or special_tokens or variant != "auto"):
         raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
                                "--scale and --special-tokens")
     from spladev3_anserini.encoding.encoder import Settings
@@ -71,8 +70,9 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
         _refuse_other_choice(scale, special_tokens, record)
     elif topics and not model:
         raise InputError("--prebuilt: say the model with --model")
-    settings = Settings(max_length, Quantizer.of(scale or 100.0), special_tokens or "drop", None,
-                        batch_tokens, device, dtype)
+    quantizer = Quantizer() if scale is None else Quantizer.of(scale)
+    settings = Settings(max_length, quantizer, special_tokens or "drop", None, batch_tokens, device,
+                        dtype)
     encoded = _queries(index, record, topics, queries, model, variant, settings)
     warn_of_limits(encoded, record)
     searcher = ImpactSearcher(index)

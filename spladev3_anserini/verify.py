@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, run
+from spladev3_anserini.cli import SETTINGS, counted, fail, run
 from spladev3_anserini.errors import InputError
 
 
@@ -55,8 +55,7 @@ def main(folder: Path) -> None:
                    f"{found.impacts:,} total terms, {counted(found.segments, 'segment')}"
                    f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
     except InputError as error:
-        click.echo(f"spladev3-anserini: {error}", err=True)
-        click.get_current_context().exit(1)
+        fail(1, str(error))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spladev3_anserini.collection.ids import IdHashes, checked_id, checked_text, id_hash
+from spladev3_anserini.collection.ids import IdHashes, Text, checked, checked_text, id_hash
 from spladev3_anserini.collection.irds import irds_id, load_irds
 from spladev3_anserini.collection.lines import is_tsv, json_records, kind_of, tsv_pairs
 from spladev3_anserini.errors import InputError
@@ -15,12 +15,8 @@ from spladev3_anserini.errors import InputError
 _NOT_DOCUMENTS = {"queries", "topics", "qrels"}
 
 
-class Document(NamedTuple):
-    """One text to encode; `where` is its file and line."""
-
-    id: str
-    text: str
-    where: str
+#: One text to encode.
+Document = Text
 
 
 class Survey(NamedTuple):
@@ -63,9 +59,8 @@ def read_corpus(source: str) -> Iterator[Document]:
     """
     if dataset := irds_id(source):
         for number, document in enumerate(load_irds(dataset, "docs"), 1):
-            where = f"{source}, document {number}"
-            yield Document(checked_id(document.doc_id, where),
-                           checked_text(document.default_text(), where, "text"), where)
+            yield checked(document.doc_id, document.default_text(),
+                          f"{source}, document {number}")
         return
     for path in corpus_files(Path(source)):
         yield from _read_tsv(path) if is_tsv(path) else _read_json(path)
@@ -117,7 +112,7 @@ def _refuse_duplicates(documents: Iterator[Document], repeated: set[int]) -> Non
 def _read_json(path: Path) -> Iterator[Document]:
     for number, record in json_records(path):
         where = f"{path}:{number}"
-        yield Document(checked_id(_id_field(record, where), where), _text(record, where), where)
+        yield checked(_id_field(record, where), _text(record, where), where)
 
 
 def _id_field(record: dict[str, Any], where: str) -> Any:
@@ -139,5 +134,4 @@ def _text(record: dict[str, Any], where: str) -> str:
 
 def _read_tsv(path: Path) -> Iterator[Document]:
     for number, identifier, text in tsv_pairs(path, "text"):
-        where = f"{path}:{number}"
-        yield Document(checked_id(identifier, where), checked_text(text, where, "text"), where)
+        yield checked(identifier, text, f"{path}:{number}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from array import array
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,19 @@ def checked_text(value: Any, where: str, field: str) -> str:
         except UnicodeEncodeError:
             raise InputError(f"{where}: the field {field!r} has an unpaired surrogate") from None
     return value
+
+
+class Text(NamedTuple):
+    """A document or a topic: its id, its text, and the file and line it stands at."""
+
+    id: str
+    text: str
+    where: str
+
+
+def checked(identifier: Any, text: Any, where: str, field: str = "text") -> Text:
+    """An id and a text that both pass; raises InputError as `checked_id` and `checked_text`."""
+    return Text(checked_id(identifier, where), checked_text(text, where, field), where)
 
 
 class IdHashes:

@@ -13,7 +13,7 @@ def read_texts(source: str, side: str) -> Iterator[Document]:
     """The documents of a corpus (`side` document) or the topics of a topic file (query)."""
     if side == "document":
         return read_corpus(source)
-    return (Document(*topic) for topic in read_topics(source))
+    return iter(read_topics(source))
 
 
 def survey_texts(source: str, side: str) -> Survey:

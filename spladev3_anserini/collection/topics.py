@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from spladev3_anserini.collection.ids import checked_id, checked_text
+from spladev3_anserini.collection.ids import Text, checked
 from spladev3_anserini.collection.irds import irds_id, load_irds
 from spladev3_anserini.collection.lines import is_tsv, json_records, tsv_pairs
 from spladev3_anserini.errors import InputError
 
-
-class Topic(NamedTuple):
-    """One query; `where` is its file and line."""
-
-    id: str
-    text: str
-    where: str
+#: One query.
+Topic = Text
 
 
 def read_topics(source: str) -> list[Topic]:
@@ -41,9 +36,7 @@ def read_topics(source: str) -> list[Topic]:
 def _read(source: str) -> Iterator[Topic]:
     if dataset := irds_id(source):
         for number, query in enumerate(load_irds(dataset, "queries"), 1):
-            where = f"{source}, query {number}"
-            yield Topic(checked_id(query.query_id, where),
-                        checked_text(query.default_text(), where, "text"), where)
+            yield checked(query.query_id, query.default_text(), f"{source}, query {number}")
         return
     path = Path(source)
     if path.is_dir():
@@ -51,14 +44,13 @@ def _read(source: str) -> Iterator[Topic]:
         path = zipped if zipped.exists() else path / "queries.jsonl"
     if is_tsv(path):
         for number, identifier, text in tsv_pairs(path, "query"):
-            where = f"{path}:{number}"
-            yield Topic(checked_id(identifier, where), checked_text(text, where, "text"), where)
+            yield checked(identifier, text, f"{path}:{number}")
     else:
         for number, record in json_records(path):
             where = f"{path}:{number}"
             identifier = _field(record, ("id", "_id", "qid", "query_id"), where)
             text = _field(record, ("text", "title", "contents", "query"), where)
-            yield Topic(checked_id(identifier, where), checked_text(text, where, "text"), where)
+            yield checked(identifier, text, where)
 
 
 def _field(record: dict[str, Any], names: tuple[str, ...], where: str) -> Any:

@@ -13,13 +13,13 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, sha256_of, short
+from spladev3_anserini.files import appearing, sha256_of
 from spladev3_anserini.impacts.manifest import (
     Fingerprint,
     Manifest,
     Shard,
-    differences,
     read_record,
+    shown_differences,
     write_record,
 )
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, ImpactDocument, write_shard
@@ -175,9 +175,7 @@ class EncodedDirectory:
                              "use the same --part, or --restart")
 
     def _refuse_difference(self, found: Fingerprint) -> None:
-        if changed := differences(found, self.fingerprint):
-            shown = "; ".join(f"{name}: {short(old)} there, {short(new)} now"
-                              for name, old, new in changed)
+        if shown := shown_differences(found, self.fingerprint):
             raise InputError(f"{self.folder}: holds another encoding ({shown}); choose another "
                              "--output, or --restart to replace it")
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing
+from spladev3_anserini.errors import InputError, first_problem
+from spladev3_anserini.files import appearing, short
 
 #: The quantizer of a bag-of-words query: every weight is 1, whatever the index's scale.
 BINARY = "binary"
@@ -64,7 +64,8 @@ class Shard(_Record):
 class Manifest(_Record):
     """A finished encoded directory: its fingerprint, its shards, and where they came from.
 
-    `model_name`, `input` and `environment` are for people; nothing is decided by them.
+    `model_name` is where a search looks for the model, whose hash is then compared; `input` and
+    `environment` are for people, nothing is decided by them.
     """
 
     fingerprint: Fingerprint
@@ -118,10 +119,8 @@ def read_record(kind: type[R], path: Path) -> R:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"])) or "file"
-        raise InputError(f"{path}: not a valid {kind.__name__.lower()}: {field}: "
-                         f"{problem['msg']}") from None
+        raise InputError(f"{path}: not a valid {kind.__name__.lower()}: "
+                         f"{first_problem(error)}") from None
 
 
 def write_record(record: _Record, path: Path) -> None:
@@ -134,3 +133,9 @@ def differences(one: Fingerprint, other: Fingerprint) -> list[tuple[str, Any, An
     """(field, value, other value) wherever two fingerprints differ."""
     pairs = ((name, getattr(one, name), getattr(other, name)) for name in Fingerprint.model_fields)
     return [(name, a, b) for name, a, b in pairs if a != b]
+
+
+def shown_differences(there: Fingerprint, now: Fingerprint) -> str:
+    """The differences as text for a message, empty where there are none."""
+    return "; ".join(f"{name}: {short(old)} there, {short(new)} now"
+                     for name, old, new in differences(there, now))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, NamedTuple, cast
 
 import jsonlines
 
@@ -49,8 +49,7 @@ def write_shard(folder: Path, name: str, documents: Iterable[ImpactDocument],
     with appearing(final, "wb", folder / f".{name}.tmp") as raw:
         # without a name and a time in its header the same documents give the same gzip bytes
         packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if name.endswith(".gz") else None
-        text = cast(IO[str], _Text(cast(IO[bytes], packed or raw)))
-        with jsonlines.Writer(text, compact=True) as writer:
+        with jsonlines.Writer(cast(IO[bytes], packed or raw), compact=True) as writer:
             for document in documents:
                 writer.write(document._asdict())
                 count += 1
@@ -146,13 +145,3 @@ def recount(folder: Path, manifest: Manifest) -> None:
                              f"{shard.impacts:,}")
     if hashes.repeated():
         raise InputError(f"{folder / IMPACTS}: a document id is there twice")
-
-
-class _Text:
-    """The UTF-8 side of a binary stream, which is all that jsonlines needs."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> Any:
-        return self._stream.write(text.encode())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -12,11 +11,11 @@ from pathlib import Path
 
 from spladev3_anserini.cli import counter
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import short, sync_folder
+from spladev3_anserini.files import sync_folder
 from spladev3_anserini.impacts.manifest import (
     IndexManifest,
     Manifest,
-    differences,
+    shown_differences,
     write_record,
 )
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
@@ -91,8 +90,8 @@ def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest
         return None
     record = read_index_manifest(index)
     if record is None or record.encoded.shards != manifest.shards:
-        other = differences(record.encoded.fingerprint, manifest.fingerprint) if record else []
-        shown = "; ".join(f"{name}: {short(a)} there, {short(b)} now" for name, a, b in other)
+        built = record.encoded.fingerprint if record else manifest.fingerprint
+        shown = shown_differences(built, manifest.fingerprint)
         raise InputError(f"--index {index}: holds an index of something else"
                          f"{f' ({shown})' if shown else ''}; choose another name, or --overwrite")
     compare_with_manifest(statistics(index), manifest, index)
@@ -130,6 +129,5 @@ def run_indexer(collection: str, source: Path, index: Path, threads: int, option
     if process.returncode in (128 + signal.SIGINT, -signal.SIGINT):
         raise KeyboardInterrupt
     if process.returncode or last_error or not any(index.glob("segments_*")):
-        shutil.rmtree(index, ignore_errors=True)
         raise InputError(f"{source}: Anserini did not index it (exit {process.returncode}): "
                          f"{last_error or 'it built nothing'}")

@@ -16,6 +16,8 @@ from spladev3_anserini.errors import InputError, first_line
 
 OLDEST_JAVA = 21
 
+_NATIVE_ACCESS = "--enable-native-access=ALL-UNNAMED"
+
 #: Java reads names of files by the locale; under the C locale it would refuse any but ASCII.
 JAVA_LOCALE = {"LC_ALL": "C.UTF-8"}
 
@@ -62,7 +64,7 @@ def anserini_jar() -> Path:
 def java_command(main_class: str, *arguments: str) -> list[str]:
     """A command line that runs a class of Anserini's jar in a JVM of its own."""
     java = str(java_home() / "bin" / "java")
-    return [java, "--enable-native-access=ALL-UNNAMED", "-cp", str(anserini_jar()), main_class,
+    return [java, _NATIVE_ACCESS, "-cp", str(anserini_jar()), main_class,
             *arguments]
 
 
@@ -79,7 +81,7 @@ def start_jvm() -> None:
         home = java_home()
         os.environ |= {"JAVA_HOME": str(home)} | JAVA_LOCALE
         jnius_config.set_classpath(str(anserini_jar()))
-        jnius_config.add_options("--enable-native-access=ALL-UNNAMED")
+        jnius_config.add_options(_NATIVE_ACCESS)
     try:
         import jnius
     except Exception as error:  # pyjnius raises whatever its loader met

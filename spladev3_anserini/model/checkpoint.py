@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.errors import InputError, first_line, first_problem
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.model.hub import model_folder
 from spladev3_anserini.model.variants import VARIANTS, Variant, variant_named
@@ -207,8 +207,6 @@ def _read(kind: Any, path: Path) -> Any:
     try:
         return TypeAdapter(kind).validate_python(json.loads(path.read_text("utf-8")))
     except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"])) or "file"
-        raise InputError(f"{path}: {field}: {problem['msg']}") from None
+        raise InputError(f"{path}: {first_problem(error)}") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {first_line(error)}") from None

@@ -143,6 +143,8 @@ def test_an_index_from_elsewhere_needs_to_be_called_prebuilt(prepared: Path, tin
     plain = search(tmp_path, "elsewhere", tmp_path / "run", "--topics", prepared / "topics.tsv")
     assert "search it with --prebuilt" in refused(*plain)
     assert "say the model with --model" in cli(*plain, "--prebuilt").err
+    assert "--scale 0: expected a number above 0" in refused(
+        *plain, "--prebuilt", "--model", tiny, "--scale", 0)
     result = cli(*plain, "--prebuilt", "--model", tiny)
     assert "not checked: model, tokenizer, variant, special tokens, scale" in result.err
     cli(*search(prepared, "splade-v3", tmp_path / "ours", "--topics", prepared / "topics.tsv"))
