@@ -20,6 +20,7 @@ COMMANDS = {
     "models": "spladev3_anserini.models",
     "convert": "spladev3_anserini.convert",
     "verify": "spladev3_anserini.verify",
+    "reproduce": "spladev3_anserini.reproduce",
     "demo": "spladev3_anserini.demo.__main__",
 }
 

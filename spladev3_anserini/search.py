@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 @click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
 @hits_option(1000)
 @threads_option()
+@click.option("--remove-query", is_flag=True, help="Leave out the document whose id is the "
+              "topic's, as BEIR's ArguAna and Quora need it.")
 @click.option("--tag", default="spladev3-anserini", help="Last column of the run.")
 @click.option("--prebuilt", is_flag=True, help="Search an index that this package did not build; "
               "nothing can be checked.")
@@ -44,9 +46,9 @@ if TYPE_CHECKING:
 @special_tokens_option(None, "the index's; drop with --prebuilt")
 @model_run_options
 def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
-         output: Path, hits: int, threads: int, tag: str, prebuilt: bool, scale: float | None,
-         special_tokens: str | None, max_length: int, batch_tokens: int | None, device: str,
-         dtype: str) -> None:
+         output: Path, hits: int, threads: int, remove_query: bool, tag: str, prebuilt: bool,
+         scale: float | None, special_tokens: str | None, max_length: int,
+         batch_tokens: int | None, device: str, dtype: str) -> None:
     """Search an impact index with queries of any variant and write a TREC run.
 
     Model, tokenizer, variant, special tokens and scale of the queries must be the index's.
@@ -76,7 +78,8 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     encoded = _queries(index, record, topics, queries, model, variant, settings)
     warn_of_limits(encoded, record)
     searcher = ImpactSearcher(index)
-    found, lines = write_run(output, rank(searcher, encoded, hits, threads), tag)
+    found, lines = write_run(output, rank(searcher, encoded, hits, threads,
+                                              remove_query), tag)
     searcher.close()
     click.echo(f"{output}: {len(encoded):,} queries, {found:,} with hits, {lines:,} lines")
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from conftest import Result
 from layouts import add_modules
 
@@ -18,42 +17,46 @@ from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.shards import read_encoded, read_manifest
 from spladev3_anserini.lucene.check import statistics
+from spladev3_anserini.recipe.library import Library, default_folder
 
-RECIPE = yaml.safe_load(
-    (Path(__file__).parents[1] / "recipes" / "collections" / "cranfield.yaml").read_text("utf-8"))
-EXPECTED = RECIPE["expected"][0]
+COLLECTION = Library(default_folder()).collection("cranfield")
+EXPECTED = COLLECTION.expected[0]
+RECIPES = {"splade-v3": "demo", "splade-v3-lexical": "demo-lexical", "splade-v3-doc": "demo-doc"}
+LENGTH = 256
 
 
-@pytest.mark.parametrize("variant", EXPECTED["measures"])
+@pytest.mark.parametrize("variant", RECIPES)
 def test_all_variants_the_demo_model_can_serve(variant: str, cranfield: Path, demo_model: Path,
                                                tmp_path: Path, cli: Callable[..., Result]) -> None:
     encoded, index, run = tmp_path / "encoded", tmp_path / "index", tmp_path / "run"
-    length = EXPECTED["settings"]["max_length"]
+    measures = EXPECTED.values[RECIPES[variant]]["test"]
+    index_holds = EXPECTED.index[RECIPES[variant]]
+    assert EXPECTED.settings.max_length == EXPECTED.settings.query_max_length == LENGTH
     for words in (
             ("encode", "--model", "demo", "--variant", variant, "--input", cranfield, "--output",
-             encoded, "--max-length", length, "--shard-size", 700),
+             encoded, "--max-length", LENGTH, "--shard-size", 700),
             ("index", "--input", encoded, "--index", index),
             ("search", "--index", index, "--topics", cranfield, "--output", run, "--max-length",
-             length)):
+             LENGTH)):
         result = cli(*words)
         assert result.code == 0, result
     result = cli("evaluate", "--qrels", cranfield, "--run", run, "--measures",
-                 " ".join(EXPECTED["measures"][variant]), "--format", "json")
-    tolerance = EXPECTED["tolerance"]
+                 " ".join(measures), "--format", "json")
+    tolerance = EXPECTED.tolerance
     assert json.loads(result.out)[str(run)]["measures"] == pytest.approx(
-        EXPECTED["measures"][variant], abs=tolerance["measures"])
+        measures, abs=tolerance.measures)
 
     manifest, found = read_manifest(encoded), statistics(index)
-    assert manifest.fingerprint.corpus == RECIPE["corpus_sha256"]
+    assert manifest.fingerprint.corpus == COLLECTION.corpus_sha256
     assert manifest.empty_ids == ["471", "995"]
-    assert found.documents == EXPECTED["index"]["documents"]
-    assert found.postings == pytest.approx(EXPECTED["index"]["postings"],
-                                           abs=tolerance["postings"])
-    assert found.impacts == pytest.approx(EXPECTED["index"]["total_terms"],
-                                          abs=tolerance["total_terms"])
+    assert found.documents == index_holds.documents
+    assert found.postings == pytest.approx(index_holds.postings,
+                                           abs=tolerance.postings)
+    assert found.impacts == pytest.approx(index_holds.total_terms,
+                                          abs=tolerance.total_terms)
 
     cli("encode", "--model", "demo", "--variant", variant, "--side", "query", "--input", cranfield,
-        "--output", tmp_path / "queries", "--max-length", length)
+        "--output", tmp_path / "queries", "--max-length", LENGTH)
     oracle = ExactSearcher((d.id, d.vector) for d in read_encoded(encoded, manifest))
     queries = read_encoded(tmp_path / "queries", read_manifest(tmp_path / "queries"))
     assert read_run(run) == {query.id: dict(oracle.search(query.vector, 1000))
@@ -74,7 +77,7 @@ def test_the_expected_values_by_another_route(cranfield: Path, demo_model: Path,
     for path in demo_model.iterdir():
         (folder / path.name).symlink_to(path)
     peer = SparseEncoder(str(add_modules(folder)), device="cpu")
-    peer.max_seq_length = EXPECTED["settings"]["max_length"]
+    peer.max_seq_length = LENGTH
     specials = peer.tokenizer.all_special_ids
 
     def impacts(texts: list[str]) -> np.ndarray:
@@ -109,4 +112,4 @@ def test_the_expected_values_by_another_route(cranfield: Path, demo_model: Path,
                  "RR@10": [v["recip_rank"] for v in first.values()],
                  "R@100": [v["recall_100"] for v in whole.values()]}
         assert {name: sum(values) / len(qrels) for name, values in means.items()} == pytest.approx(
-            EXPECTED["measures"][variant], abs=5.1e-5)
+            EXPECTED.values[RECIPES[variant]]["test"], abs=5.1e-5)

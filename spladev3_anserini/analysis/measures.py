@@ -13,6 +13,26 @@ from spladev3_anserini.errors import InputError, first_line
 
 DEFAULT_MEASURES = "RR@10 nDCG@10 R@1000"
 
+_STARRED = re.compile(r"nDCG\*@(\d+)")
+
+
+class StarredNdcg(NamedTuple):
+    """nDCG*@k of the paper (section 3): nDCG@k of the judged documents alone where the qrels hold
+    negative judgments too (a grade of 0 or less), plain nDCG@k where they do not."""
+
+    cutoff: int
+
+    def __str__(self) -> str:
+        return f"nDCG*@{self.cutoff}"
+
+    def on(self, qrels: Qrels) -> Any:
+        """The ir-measures measure that these qrels make of it."""
+        import ir_measures
+
+        negative = any(grade <= 0 for judged in qrels.values() for grade in judged.values())
+        return ir_measures.nDCG(judged_only=True) @ self.cutoff if negative \
+            else ir_measures.nDCG @ self.cutoff
+
 
 class Evaluation(NamedTuple):
     """Means over all judged queries, values of each query, and what the means rest on.
@@ -30,12 +50,16 @@ class Evaluation(NamedTuple):
 
 def parse_measures(text: str) -> list[Any]:
     """Measures named as ir-measures does, separated by white space or commas, such as
-    `nDCG@10 RR@10 R(rel=2)@100`; raises InputError for one it does not know."""
+    `nDCG@10 RR@10 R(rel=2)@100`, and the paper's `nDCG*@10`; raises InputError for one it does
+    not know."""
     import ir_measures
     from ir_measures.measures.base import MeanAgg
 
-    measures = []
+    measures: list[Any] = []
     for name in re.split(r"[\s,]+(?![^()]*\))", text.strip()):
+        if (starred := _STARRED.fullmatch(name)) and int(starred[1]) > 0:
+            measures.append(StarredNdcg(int(starred[1])))
+            continue
         try:
             measure = ir_measures.parse_measure(name)
             measure.validate_params()
@@ -61,19 +85,21 @@ def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
     """
     import ir_measures
 
-    by_query: dict[str, dict[str, float]] = {query: {} for query in qrels}
+    meant = {str(measure): str(measure.on(qrels)) if isinstance(measure, StarredNdcg)
+             else str(measure) for measure in measures}
+    found: dict[str, dict[str, float]] = {query: {} for query in qrels}
     ranked = {query: _in_trec_order(run[query]) for query in qrels.keys() & run.keys()}
     try:
-        values = list(ir_measures.iter_calc(measures, qrels, ranked))
+        asked_of = [ir_measures.parse_measure(name) for name in dict.fromkeys(meant.values())]
+        values = list(ir_measures.iter_calc(asked_of, qrels, ranked))
     except Exception as error:  # each provider raises its own, one runs perl
         asked = " ".join(map(str, measures))
         raise InputError(f"--measures {asked}: cannot be calculated: {first_line(error)}") from None
     for value in values:
-        by_query[value.query_id][str(value.measure)] = float(value.value)
-    names = [str(measure) for measure in measures]
-    for query in by_query:
-        by_query[query] = {name: by_query[query].get(name, 0.0) for name in names}
-    means = {name: sum(q[name] for q in by_query.values()) / len(qrels) for name in names}
+        found[value.query_id][str(value.measure)] = float(value.value)
+    by_query = {query: {name: own.get(own_name, 0.0) for name, own_name in meant.items()}
+                for query, own in found.items()}
+    means = {name: sum(q[name] for q in by_query.values()) / len(qrels) for name in meant}
     return Evaluation(means, by_query, len(qrels), sorted(qrels.keys() - run.keys()),
                       sorted(run.keys() - qrels.keys()))
 

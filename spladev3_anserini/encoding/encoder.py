@@ -71,7 +71,7 @@ class Encoder:
             raise InputError(f"--top-k {settings.top_k}: expected a number above 0")
         limit = None
         if self.mode != "bow":
-            self.device = _device(settings.device)
+            self.device = resolved_device(settings.device)
             self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
             self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
                 self.device.partition(":")[0], BATCH_TOKENS["cpu"])
@@ -202,7 +202,8 @@ def _in_order(matrix: sparse.csr_matrix, order: list[int],
     return sparse.csr_matrix((ordered.data, ordered.indices, indptr), shape=size)
 
 
-def _device(name: str) -> str:
+def resolved_device(name: str) -> str:
+    """The device a --device names, `auto` being a GPU if there is one."""
     if name != "auto":
         if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name):
             raise InputError(f"--device {name}: expected auto, cpu, cuda, cuda:N, xpu or mps")

@@ -82,7 +82,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
             raise InputError(f"{source}: changed while it was being encoded; encode it again with "
                              "--restart")
         manifest = directory.publish(names, checkpoint.absolute_name, _printable(source),
-                                     environment(encoder))
+                                     environment(encoder.device))
     return Outcome(written, found, manifest)
 
 
@@ -99,11 +99,11 @@ def fingerprint(surveyed: Survey, encoder: Encoder, output: Output) -> Fingerpri
         contents=output.contents, package=__version__)
 
 
-def environment(encoder: Encoder) -> dict[str, str]:
+def environment(device: str) -> dict[str, str]:
     """The versions and the device that encoded, for people."""
     return {"python": platform.python_version(), "torch": str(torch.__version__),
             "transformers": transformers.__version__, "numpy": np.__version__,
-            "device": encoder.device}
+            "device": device}
 
 
 def _printable(source: str) -> str:

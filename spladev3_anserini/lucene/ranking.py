@@ -23,13 +23,20 @@ _BATCH = 64
 
 
 def rank(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int,
-         threads: int) -> Iterator[tuple[str, list[Hit]]]:
-    """Yields each topic's id and its best hits, in the topics' order."""
+         threads: int, remove_query: bool = False) -> Iterator[tuple[str, list[Hit]]]:
+    """Yields each topic's id and its best hits, in the topics' order.
+
+    `remove_query` leaves out the document whose id is the topic's: in some collections (ArguAna,
+    Quora) topics are documents themselves, and each would find itself first.
+    """
+    asked = hits + remove_query
     with counter("searching", len(topics), unit="query") as bar:
         for start in range(0, len(topics), _BATCH):
             batch = topics[start : start + _BATCH]
-            found = searcher.search_all([topic.query for topic in batch], hits, threads)
-            yield from zip((topic.id for topic in batch), found, strict=True)
+            found = searcher.search_all([topic.query for topic in batch], asked, threads)
+            for topic, ranked in zip(batch, found, strict=True):
+                own = topic.id if remove_query else None
+                yield topic.id, [hit for hit in ranked if hit.docid != own][:hits]
             bar.update(len(batch))
 
 

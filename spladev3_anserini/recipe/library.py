@@ -1,0 +1,99 @@
+"""Names -> recipes and collections on disk; a new one is a new file."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.recipe.schema import Collection, Recipe, validated
+from spladev3_anserini.recipe.strict_yaml import Source, read_yaml
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+class Library(NamedTuple):
+    """The folder of recipes: `*.yaml` models, `ablations/*.yaml`, `collections/*.yaml`."""
+
+    folder: Path
+
+    def recipes(self) -> dict[str, Path]:
+        """Files of model recipes by name, those that are released first."""
+        return _named(self.folder) | _named(self.folder / "ablations")
+
+    def collections(self) -> dict[str, Path]:
+        """Files of collections by name."""
+        return _named(self.folder / "collections")
+
+    def recipe(self, name: str) -> Recipe:
+        """A recipe by name or by the path of its file; raises InputError for none or a bad one."""
+        source = read_yaml(_file(name, self.recipes(), "recipe"))
+        data = source.data
+        if isinstance(data, dict) and isinstance(data.get("base"), str):
+            source = self._on_base(source, data["base"])
+        return validated(Recipe, source)
+
+    def collection(self, name: str) -> Collection:
+        """A collection by name or by the path of its file; raises InputError as `recipe`."""
+        return validated(Collection, read_yaml(self.collection_file(name)))
+
+    def collection_file(self, name: str) -> Path:
+        """The file of a collection, whose folder its paths start from."""
+        return _file(name, self.collections(), "collection")
+
+    def _on_base(self, source: Source, base: str) -> Source:
+        """An ablation: the base's training with some values changed, and a model of its own."""
+        where = source.where(("base",))
+        known = _named(self.folder)
+        if base not in known or "base" in (below := read_yaml(known[base]).data):
+            raise InputError(f"{where}: base: there is no recipe {base!r} to start from")
+        if allowed := source.data.keys() - {"base", "title", "note", "training"}:
+            raise InputError(f"{source.where((min(allowed),))}: {min(allowed)}: a recipe with a "
+                             "base changes its training alone")
+        changes = source.data.get("training")
+        if not isinstance(changes, dict) or not changes:
+            raise InputError(f"{where}: training: is missing; say what differs from {base}")
+        kept = {k: below[k] for k in ("licence", "variant", "settings") if k in below}
+        training = _changed(below.get("training") or {}, changes)
+        return source._replace(data=kept | source.data | {"training": training})
+
+
+def default_folder() -> Path:
+    """The recipes that came with this package: in its checkout, or where it is installed."""
+    for folder in (Path(__file__).parents[2] / "recipes",
+                   Path(sys.prefix) / "share" / "spladev3_anserini" / "recipes"):
+        if folder.is_dir():
+            return folder
+    raise InputError("no folder of recipes with this package; name one with --recipes")
+
+
+def name_of(given: str) -> str:
+    """The name a recipe or a collection goes by: its file's without `.yaml`."""
+    return Path(given).stem if given.endswith(_SUFFIXES) else given
+
+
+def _named(folder: Path) -> dict[str, Path]:
+    files = [f for f in folder.iterdir() if f.suffix in _SUFFIXES] if folder.is_dir() else []
+    return {file.stem: file for file in sorted(files, key=lambda file: file.stem)}
+
+
+def _file(given: str, known: Mapping[str, Path], what: str) -> Path:
+    if given in known:
+        return known[given]
+    if given.endswith(_SUFFIXES):
+        return Path(given)
+    close = difflib.get_close_matches(given, known, 3) or list(known)[:8]
+    raise InputError(f"no {what} {given!r}; there is {', '.join(close)} ... (spladev3-anserini "
+                     f"reproduce list), or the path of a file ending in .yaml")
+
+
+def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    changed = dict(base)
+    for key, value in changes.items():
+        inner = changed.get(key)
+        changed[key] = _changed(inner, value) if isinstance(inner, dict) and isinstance(
+            value, dict) else value
+    return changed

@@ -1,0 +1,243 @@
+"""What a recipe and a collection may hold."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from spladev3_anserini.analysis.measures import parse_measures
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.recipe.strict_yaml import Source
+from spladev3_anserini.recipe.training import Training
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+#: A commit on the hub: branches and tags move, commits do not.
+Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+#: On the hub, or the demo's; a folder is given to a run with --model instead.
+Model = Annotated[str, StringConstraints(pattern=r"^(demo|[\w-][\w.-]*/[\w-][\w.-]*)$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
+#: Values of one recipe on one collection: {query set: {measure: value}}.
+Values = dict[Name, dict[Text, Annotated[float, Field(ge=0)]]]
+
+T = TypeVar("T")
+
+SOURCES = ("paper", "anserini", "measured")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Settings(_Strict):
+    """How texts become impacts. In a recipe all of them count; in an expected value those that
+    are given are the ones its source states, and only a run that has them is compared."""
+
+    max_length: PositiveInt | None = None
+    query_max_length: PositiveInt | None = None
+    quantizer: Text | None = None
+    special_tokens: Literal["drop", "keep", "anserini"] | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+
+    @field_validator("quantizer")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        return name if name is None else str(_parsed(Quantizer.parse, name))
+
+    def given(self) -> dict[str, Any]:
+        return self.model_dump(exclude_none=True)
+
+
+class IndexStatistics(_Strict):
+    """What an index must hold; total terms are the sum of all impacts."""
+
+    documents: PositiveInt | None = None
+    postings: PositiveInt | None = None
+    total_terms: PositiveInt | None = None
+
+    def given(self) -> dict[str, int]:
+        return self.model_dump(exclude_none=True)
+
+
+class Tolerance(_Strict):
+    """How far a run may be off, up or down, and why it may be."""
+
+    measures: Annotated[float, Field(ge=0)]
+    documents: Annotated[int, Field(ge=0)] = 0
+    postings: Annotated[int, Field(ge=0)] = 0
+    total_terms: Annotated[int, Field(ge=0)] = 0
+    because: Text
+
+
+class Expected(_Strict):
+    """Values of one source, with the settings and the data they belong to.
+
+    `values` and `index` are keyed by collection in a recipe's file, by recipe in a collection's.
+    """
+
+    source: Literal["paper", "anserini", "measured"]
+    where: Text
+    date: datetime.date | None = None
+    versions: dict[Text, Text] = {}
+    settings: Settings
+    model_sha256: Sha256 | None = None
+    corpus_sha256: Sha256 | None = None
+    qrels_sha256: dict[Name, Sha256] = {}
+    tolerance: Tolerance
+    index: dict[Name, IndexStatistics] = {}
+    values: dict[Name, Values] = {}
+    summary: dict[Text, float] = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Expected:
+        if self.source == "measured" and not (self.date and self.versions and self.corpus_sha256):
+            raise ValueError("a measured value needs date, versions and corpus_sha256")
+        for sets in self.values.values():
+            for measures in sets.values():
+                _parsed(parse_measures, " ".join(measures))
+        return self
+
+
+class Prebuilt(_Strict):
+    """Indexes of this model that Pyserini offers, by collection, and how they were made."""
+
+    settings: Settings
+    indexes: dict[Name, Text]
+
+
+class Recipe(_Strict):
+    """A model, how it turns text into impacts, how it is trained, and what must come out."""
+
+    title: Text
+    note: Text | None = None
+    base: Name | None = None
+    model: Model | None = None
+    revision: Revision | None = None
+    pickled: bool = False
+    gated: bool = False
+    download_bytes: PositiveInt | None = None
+    parameters: PositiveInt | None = None
+    licence: Text
+    variant: Literal["splade-v3", "splade-v3-distilbert", "splade-v3-lexical", "splade-v3-doc"]
+    settings: Settings
+    prebuilt: Prebuilt | None = None
+    training: Training | None = None
+    expected: list[Expected] = []
+
+    @field_validator("settings")
+    @classmethod
+    def _all_given(cls, settings: Settings) -> Settings:
+        if missing := Settings.model_fields.keys() - settings.given().keys():
+            raise ValueError(f"a recipe states all its settings; missing: {', '.join(missing)}")
+        return settings
+
+    @property
+    def model_name(self) -> str | None:
+        """The model as commands take it, with its revision."""
+        return f"{self.model}@{self.revision}" if self.model and self.revision else self.model
+
+
+class QuerySet(_Strict):
+    """Topics and judgments over a collection, and the measures it is known by."""
+
+    topics: Text
+    qrels: Text
+    title: Text | None = None
+    queries: PositiveInt | None = None
+    judgments: PositiveInt | None = None
+    pyserini: Text | None = None
+    measures: Annotated[list[Text], Field(min_length=1)]
+    hits: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    remove_query: bool = False
+    group: Name | None = None
+
+    @field_validator("measures")
+    @classmethod
+    def _measures(cls, names: list[str]) -> list[str]:
+        _parsed(parse_measures, " ".join(names))
+        return names
+
+
+class Collection(_Strict):
+    """A corpus, the query sets over it, and values measured on it."""
+
+    title: Text
+    note: Text | None = None
+    root: Annotated[str, StringConstraints(pattern=r"^\$[A-Z][A-Z0-9_]*$")] | None = None
+    corpus: Text
+    documents: PositiveInt | None = None
+    corpus_sha256: Sha256 | None = None
+    download_bytes: PositiveInt | None = None
+    licence: Text | None = None
+    query_sets: Annotated[dict[Name, QuerySet], Field(min_length=1)]
+    expected: list[Expected] = []
+
+    @model_validator(mode="after")
+    def _paths_stay_inside(self) -> Collection:
+        for source in (self.corpus, *(s for q in self.query_sets.values()
+                                      for s in (q.topics, q.qrels))):
+            if is_path(source) and (Path(source).is_absolute() or ".." in Path(source).parts):
+                raise ValueError(f"the path {source!r} leads out of the collection's folder")
+        return self
+
+
+def _parsed(parse: Callable[[str], T], name: str) -> T:
+    try:
+        return parse(name)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def is_path(source: str) -> bool:
+    """Whether a corpus, topics or qrels are files, not `ir_datasets:ID` or `demo:NAME`."""
+    return not re.match(r"(ir_datasets|demo):", source)
+
+
+
+
+M = TypeVar("M", bound=_Strict)
+
+
+def validated(kind: type[M], source: Source) -> M:
+    """A file's data as a record; raises InputError naming file and line of the first problem."""
+    if not isinstance(source.data, dict):
+        raise InputError(f"{source.path}:1: holds no keys; expected a {kind.__name__.lower()}")
+    try:
+        return kind.model_validate(source.data)
+    except ValidationError as error:
+        # a misspelt key is also a missing one: the misspelling says more
+        problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        place = tuple(problem["loc"])
+        field = ".".join(map(str, place)) or kind.__name__.lower()
+        raise InputError(f"{source.where(place)}: {field}: {_reason(problem)}") from None
+
+
+def _reason(problem: Any) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "there is no such key"
+    if problem["type"] == "missing":
+        return "is missing"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    given = problem.get("input")
+    if isinstance(given, bool):
+        return f"{text}; YAML reads this as {str(given).lower()}, quote it if it is text"
+    if given is None:
+        return f"{text}; it is empty"
+    if isinstance(given, str | int | float):
+        return f"{text}; it is {given!r:.60}"
+    return text

@@ -1,0 +1,110 @@
+"""How a model is trained, as data: the sections that `training:` of a recipe may have."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    model_validator,
+)
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Weight = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Candidates(_Section):
+    """Negatives per query: the first `top` of a first-stage run, and `random` drawn from the rest
+    of its first `depth`; positives are never among them (paper, section 2.1)."""
+
+    first_stage: Text
+    top: Annotated[int, Field(ge=0)]
+    random: Annotated[int, Field(ge=0)]
+    depth: PositiveInt
+
+    @model_validator(mode="after")
+    def _fits(self) -> Candidates:
+        if not 0 < self.top + self.random <= self.depth:
+            raise ValueError(f"top {self.top} and random {self.random} do not fit into depth "
+                             f"{self.depth}")
+        return self
+
+
+class Loss(_Section):
+    """Weights of the loss parts (paper, section 2.3); `pairs` are the margins of MarginMSE: `all`
+    of a query's documents, or each negative with the `positive` alone."""
+
+    kl: Weight
+    margin_mse: Weight
+    contrastive: Weight = 0.0
+    pairs: Literal["all", "positive"] = "all"
+
+    @model_validator(mode="after")
+    def _has_a_part(self) -> Loss:
+        if not (self.kl or self.margin_mse or self.contrastive):
+            raise ValueError("every part has weight 0")
+        return self
+
+
+class Regularizer(_Section):
+    """Sparsity: `weight` is reached quadratically after `steps` optimiser steps."""
+
+    kind: Literal["flops", "l1", "none"]
+    weight: Weight
+    steps: PositiveInt
+
+
+class Training(_Section):
+    """A training run; `sources` says of each value where it is from."""
+
+    start: Text
+    corpus: Text
+    topics: Text
+    qrels: Text
+    candidates: Candidates
+    teachers: Annotated[list[Text], Field(min_length=1)]
+    rescore: bool
+    negatives: PositiveInt
+    loss: Loss
+    documents: Regularizer
+    queries: Regularizer
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    weight_decay: Weight = 0.0
+    warmup_ratio: Fraction
+    epochs: PositiveFloat
+    max_length: PositiveInt
+    precision: Literal["fp32", "fp16", "bf16"]
+    seed: Annotated[int, Field(ge=0)]
+    sources: dict[Text, Text] = {}
+
+    @model_validator(mode="after")
+    def _negatives_are_there(self) -> Training:
+        pool = self.candidates.top + self.candidates.random
+        if self.negatives > pool:
+            raise ValueError(f"{self.negatives} negatives of {pool} candidates")
+        known = set(flat(self.model_dump(exclude={"sources"})))
+        if unknown := self.sources.keys() - known:
+            raise ValueError(f"sources names {sorted(unknown)[0]!r}, which is no value of it")
+        return self
+
+
+def flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted names: `loss.kl`, `candidates.top`."""
+    values: dict[str, Any] = {}
+    for key, value in section.items():
+        if isinstance(value, dict):
+            values |= flat(value, f"{prefix}{key}.")
+        else:
+            values[f"{prefix}{key}"] = value
+    return values

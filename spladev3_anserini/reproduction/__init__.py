@@ -1,0 +1,1 @@
+"""A recipe on a collection: run it stage by stage, judge it, report it, hand it on."""

@@ -1,0 +1,146 @@
+"""One recipe on one collection: where its files go, and the commands that make them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.recipe.expected import Declared, declared
+from spladev3_anserini.recipe.library import Library, name_of
+from spladev3_anserini.recipe.schema import Collection, QuerySet, Recipe, Settings
+from spladev3_anserini.reproduction.data import Sources, demo_command
+
+#: In the order data flows; the verdict follows whatever ran.
+STAGES = ("download", "encode", "index", "check", "search", "evaluate")
+
+
+class Cell(NamedTuple):
+    """A recipe on a collection (one cell of the report), with the settings its run has."""
+
+    recipe_name: str
+    recipe: Recipe
+    collection_name: str
+    collection: Collection
+    collection_file: Path
+    prebuilt: str | None
+    output: Path
+
+    @property
+    def settings(self) -> Settings:
+        prebuilt = self.recipe.prebuilt
+        return prebuilt.settings if self.prebuilt and prebuilt else self.recipe.settings
+
+    @property
+    def folder(self) -> Path:
+        name = self.collection_name + ("-prebuilt" if self.prebuilt else "")
+        return self.output / self.recipe_name / name
+
+    @property
+    def encoded(self) -> Path:
+        return self.folder / "encoded"
+
+    @property
+    def index_folder(self) -> Path:
+        return self.folder / "index"
+
+    @property
+    def converted_model(self) -> Path:
+        revision = (self.recipe.revision or "newest")[:12]
+        return self.output / "models" / f"{self.recipe_name}-{revision}"
+
+    def declared(self) -> list[Declared]:
+        """The values that any source gives for this recipe on this collection."""
+        return list(declared(self.recipe_name, self.recipe, self.collection_name, self.collection))
+
+    def sources(self) -> Sources:
+        return Sources(self.collection, self.collection_file, self.output / "collections")
+
+    def run_file(self, query_set: str) -> Path:
+        return self.folder / f"run.{query_set}.txt"
+
+
+def open_cell(library: Library, recipe: str, collection: str, output: Path,
+              prebuilt: bool = False) -> Cell:
+    """Reads both files; raises InputError for a bad one, and where there is no prebuilt index."""
+    read, file = library.recipe(recipe), library.collection_file(collection)
+    name, on = name_of(recipe), name_of(collection)
+    index = None
+    if prebuilt:
+        index = read.prebuilt.indexes.get(on) if read.prebuilt else None
+        if index is None:
+            raise InputError(f"--prebuilt: Pyserini offers no index of {name} on {on}; leave it "
+                             "out to encode and index yourself")
+    return Cell(name, read, on, library.collection(collection), file, index, output)
+
+
+def chosen_sets(cell: Cell, names: str | None) -> dict[str, QuerySet]:
+    """The query sets asked for (all, where none is); raises InputError for an unknown one."""
+    sets = cell.collection.query_sets
+    if names is None:
+        return dict(sets)
+    asked = [name for name in names.replace(",", " ").split() if name]
+    for name in asked:
+        if name not in sets:
+            raise InputError(f"--sets {name}: {cell.collection_name} has {', '.join(sets)}")
+    if not asked:
+        raise InputError("--sets: names none")
+    return {name: sets[name] for name in asked}
+
+
+def measures_of(cell: Cell, query_set: str) -> list[str]:
+    """The measures of a query set: the collection's own, then any an expected value needs."""
+    names = list(cell.collection.query_sets[query_set].measures)
+    for block in cell.declared():
+        names += block.values.get(query_set, {})
+    return list(dict.fromkeys(names))
+
+
+def commands(cell: Cell) -> list[list[str]]:
+    """The ordinary commands that do what a run does, in order."""
+    settings, model = cell.settings, cell.recipe.model_name or "MODEL"
+    shown = cell.sources().shown
+    program, lines = "spladev3-anserini", []
+    if cell.collection.corpus == "demo:corpus" and not cell.prebuilt:
+        target = Path(shown(cell.collection.corpus))
+        lines += [["mkdir", "-p", str(target.parent)], demo_command(target)]
+    if cell.recipe.pickled:
+        lines.append([program, "convert", model, "--output", str(cell.converted_model)])
+        model = str(cell.converted_model)
+    else:
+        lines.append([program, "models", "fetch", model])
+    scale = f"{Quantizer.parse(str(settings.quantizer)).scale:.10g}"
+    policy, dtype = str(settings.special_tokens), str(settings.dtype)
+    variant = cell.recipe.variant
+    index = str(cell.index_folder)
+    if cell.prebuilt is None:
+        lines += [
+            [program, "encode", "--model", model, "--variant", variant, "--input",
+             shown(cell.collection.corpus), "--output", str(cell.encoded), "--max-length",
+             str(settings.max_length), "--scale", scale, "--special-tokens", policy,
+             "--dtype", dtype],
+            [program, "index", "--input", str(cell.encoded), "--index", index, "--optimize"],
+            [program, "verify", index]]
+    else:
+        index = f"PREBUILT/{cell.prebuilt}"
+    for name, query_set in cell.collection.query_sets.items():
+        own = ["--model", model, "--variant", variant, "--scale", scale, "--special-tokens",
+               policy, "--prebuilt"] if cell.prebuilt else []
+        run = str(cell.run_file(name))
+        lines += [
+            [program, "search", "--index", index, "--topics", shown(query_set.topics),
+             "--output", run, "--hits", str(query_set.hits), "--max-length",
+             str(settings.query_max_length), "--dtype", dtype, "--tag", cell.recipe_name,
+             *(["--remove-query"] if query_set.remove_query else []), *own],
+            [program, "evaluate", "--qrels", shown(query_set.qrels), "--run", run,
+             "--measures", " ".join(measures_of(cell, name))]]
+    return lines
+
+
+def typed(command: list[str]) -> str:
+    """A command as one would type it; a path that begins with a variable still has it."""
+    return " ".join(f'"{word}"' if re.match(r"\$[A-Z]", word) else shlex.quote(word)
+                    for word in command)

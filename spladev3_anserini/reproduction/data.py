@@ -1,0 +1,95 @@
+"""The sources a collection names -> what the readers take, and a mark of what is there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from spladev3_anserini.collection.corpus import corpus_files
+from spladev3_anserini.collection.irds import irds_id
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import sha256_of
+from spladev3_anserini.recipe.schema import Collection, is_path
+
+_DEMO = "demo:"
+
+
+class Sources:
+    """Resolves what one collection's file names; `made` is where a generated corpus goes."""
+
+    def __init__(self, collection: Collection, file: Path, made: Path) -> None:
+        self._collection, self._file, self._made = collection, file, made
+
+    def shown(self, source: str) -> str:
+        """A source as a command would name it; nothing is looked up or made."""
+        if source.startswith(_DEMO):
+            return str(self._demo_file(source.removeprefix(_DEMO)))
+        if not is_path(source):
+            return source
+        return f"{self._collection.root or self._file.parent}/{source}"
+
+    def resolve(self, source: str) -> str:
+        """A source as the readers take it, the demo's corpus made where it is not there.
+
+        Raises InputError where the root is a variable that is not set, and for a path that leads
+        out of it or to nothing.
+        """
+        if source.startswith(_DEMO):
+            file = self._demo_file(source.removeprefix(_DEMO))
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                subprocess.run(demo_command(file), check=True, stdout=subprocess.DEVNULL)
+            return str(file)
+        if not is_path(source):
+            return source
+        root = self._file.parent
+        if variable := self._collection.root:
+            named = os.environ.get(variable[1:])
+            if not named:
+                raise InputError(f"{self._file}: needs {variable}, the folder its data is in; "
+                                 "set it and try again")
+            root = Path(named)
+        path = root / source
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise InputError(f"{self._file}: the path {source!r} leads out of {root}")
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        return str(path)
+
+    def _demo_file(self, name: str) -> Path:
+        packaged = {"topics": "topics.tsv", "qrels": "qrels.txt"}
+        if name == "corpus":
+            return self._made / f"python-{platform.python_version()}" / "corpus.jsonl"
+        if name not in packaged:
+            raise InputError(f"{self._file}: {_DEMO}{name}: expected corpus, topics or qrels")
+        return Path(str(files("spladev3_anserini.demo").joinpath(packaged[name])))
+
+
+def demo_command(target: Path) -> list[str]:
+    """The command that writes the running Python's documentation as a corpus."""
+    script = str(files("spladev3_anserini.demo").joinpath("pydocs.py"))
+    return [sys.executable, "-I", "-S", "-E", script, str(target)]
+
+
+def mark(source: str, part: str) -> str:
+    """Changes whenever the files behind a resolved source do: a hash of local files, the place,
+    size and time of a data set's own (which may be a hundred gigabytes)."""
+    if dataset := irds_id(source):
+        import ir_datasets
+
+        loaded = ir_datasets.load(dataset)
+        path = getattr(loaded, f"{part}_path", lambda: None)()
+        seen = os.stat(path) if path and os.path.exists(path) else None
+        return f"{source} {path} {(seen.st_size, seen.st_mtime_ns) if seen else ''}"
+    path = Path(source)
+    if part == "docs":
+        found = corpus_files(path)
+    elif path.is_dir():
+        found = [path / ("qrels/test.tsv" if part == "qrels" else "queries.jsonl")]
+    else:
+        found = [path]
+    return " ".join(sha256_of(file) for file in found if file.is_file())

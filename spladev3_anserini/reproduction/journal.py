@@ -1,0 +1,112 @@
+"""Which stages are done, with which inputs, and what they left."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import click
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import appearing, sha256_of, short
+
+_NAME = "stages.json"
+
+Inputs = Mapping[str, str]
+
+
+class _Stage(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    inputs: dict[str, str]
+    outputs: dict[str, str] | None = None
+
+
+class _Stages(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    stages: dict[str, _Stage] = {}
+
+
+class Journal:
+    """The stages of one cell; use it as a context manager, which holds a lock.
+
+    A stage whose inputs are those of last time, and whose outputs are byte for byte as it left
+    them, is skipped and says so.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._record = _Stages()
+        self._lock = FileLock(folder / ".lock")
+
+    def __enter__(self) -> Journal:
+        """Makes the folder and reads its journal; one that is damaged begins again. Raises
+        InputError where another run is at work there."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"{self._folder}: another run is at work here; wait for it") from None
+        with contextlib.suppress(FileNotFoundError, ValidationError):
+            self._record = _Stages.model_validate_json((self._folder / _NAME).read_bytes())
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._lock.release()
+
+    def run(self, name: str, inputs: Inputs, work: Callable[[bool], str],
+            outputs: Iterable[Path]) -> None:
+        """Runs a stage unless it is done. `outputs` are the files it leaves, which may be told as
+        late as that. `work` is given whether to begin afresh (its inputs are
+        new) or may continue what an interruption left, and returns a line for people."""
+        if not (changed := self._changed(name, inputs)):
+            say(name, "skipped: unchanged")
+            return
+        before = self._record.stages.get(name)
+        self._record.stages[name] = _Stage(inputs=dict(inputs))
+        self._write()
+        begun = time.monotonic()
+        summary = work(before is not None and before.inputs != inputs)
+        self._record.stages[name].outputs = {
+            str(path.relative_to(self._folder)): sha256_of(path) for path in outputs}
+        self._write()
+        again = "" if before is None or before.outputs is None else f"again ({changed}): "
+        say(name, f"{again}{summary}  ({time.monotonic() - begun:.0f} s)")
+
+    def require(self, name: str, inputs: Inputs) -> None:
+        """Raises InputError unless a stage that was not asked for is done."""
+        if changed := self._changed(name, inputs):
+            raise InputError(f"--stages: the stage {name} is to be done first ({changed})")
+
+    def _changed(self, name: str, inputs: Inputs) -> str:
+        """What is new about a stage, empty if nothing is."""
+        stage = self._record.stages.get(name)
+        if stage is None:
+            return "not done"
+        for key in inputs.keys() | stage.inputs.keys():
+            old, new = stage.inputs.get(key), inputs.get(key)
+            if old != new:
+                return f"{key} was {short(old)}, is {short(new)}"
+        if stage.outputs is None:
+            return "was interrupted"
+        for path, digest in stage.outputs.items():
+            file = self._folder / path
+            if not file.is_file():
+                return f"{path} is gone"
+            if sha256_of(file) != digest:
+                return f"{path} was changed"
+        return ""
+
+    def _write(self) -> None:
+        with appearing(self._folder / _NAME) as stream:
+            stream.write(self._record.model_dump_json(indent=1) + "\n")
+
+
+def say(stage: str, what: str) -> None:
+    """One line about a stage on standard output."""
+    click.echo(f"{stage:<20}  {what}")

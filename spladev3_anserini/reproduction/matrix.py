@@ -1,0 +1,79 @@
+"""Recipes, collections and results -> the cells of a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from spladev3_anserini.recipe.library import Library
+from spladev3_anserini.reproduction.cell import Cell, open_cell
+from spladev3_anserini.reproduction.result import RESULT, Result, read_result
+from spladev3_anserini.reproduction.verdict import Verdict, is_the_collection, verdicts
+
+State = Literal["OK", "FAIL", "no reference", "not yet measured"]
+
+
+class Entry(NamedTuple):
+    """A cell with what is known of it: `result` is None where nothing ran, and `why_not` says why
+    a run that is there does not count."""
+
+    cell: Cell
+    result: Result | None
+    verdicts: list[Verdict]
+    why_not: str
+
+    @property
+    def state(self) -> State:
+        if self.result is None or self.why_not:
+            return "not yet measured"
+        states = {verdict.status for verdict in self.verdicts}
+        return "FAIL" if "FAIL" in states else "OK" if "OK" in states else "no reference"
+
+    def found(self, query_set: str, measure: str) -> float | None:
+        """What a run here gave, None where none counts."""
+        if self.result is None or self.why_not or query_set not in self.result.query_sets:
+            return None
+        return self.result.query_sets[query_set].measures.get(measure)
+
+    def declared(self, query_set: str, measure: str) -> list[tuple[str, float]]:
+        """(source, value) of everything declared, in the sources' order."""
+        return [(block.by.source, block.values[query_set][measure])
+                for block in self.cell.declared()
+                if measure in block.values.get(query_set, {})]
+
+
+def entries(library: Library, output: Path) -> list[Entry]:
+    """All released recipes on all collections for which there is a declared value or a run, and
+    ablations for which there is a run."""
+    found = []
+    collections = library.collections()
+    ablations = library.folder / "ablations"
+    for recipe, path in library.recipes().items():
+        for collection in collections:
+            for prebuilt in (False, True):
+                folder = output / recipe / (collection + ("-prebuilt" if prebuilt else ""))
+                ran = (folder / RESULT).exists()
+                if (prebuilt or path.parent == ablations) and not ran:
+                    continue
+                cell = open_cell(library, recipe, collection, output, prebuilt)
+                result = read_result(cell.folder)
+                if result is not None or cell.declared():
+                    found.append(entry(cell, result))
+    return found
+
+
+def entry(cell: Cell, result: Result | None) -> Entry:
+    """A cell and its result, judged. A run on other data than the collection's, such as a small
+    copy for a test, does not count."""
+    if result is None:
+        return Entry(cell, None, [], "")
+    names = [name for name in cell.collection.query_sets if name in result.query_sets]
+    wrong = is_the_collection(cell.collection, result)
+    for name in names:
+        described, here = cell.collection.query_sets[name], result.query_sets[name]
+        wrong += [f"{name}: {got:,} {what}, {asked:,} described" for what, got, asked in (
+            ("queries", here.queries, described.queries),
+            ("judgments", here.judgments, described.judgments)) if asked not in (None, got)]
+    if result.settings != cell.settings.given():
+        wrong.append("its settings are not the recipe's any more")
+    return Entry(cell, result, verdicts(cell, result, names), "; ".join(wrong))

@@ -1,0 +1,170 @@
+"""Cells -> one page: the matrix, and behind each cell how to get it again."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jinja2
+
+from spladev3_anserini import __version__
+from spladev3_anserini.reproduction.cell import commands, typed
+from spladev3_anserini.reproduction.matrix import Entry, State
+from spladev3_anserini.reproduction.verdict import number
+
+_TEMPLATE = "report.html.j2"
+#: A sign beside the word, so that nothing rests on colour alone.
+SIGNS: dict[State, str] = {"OK": "✓", "FAIL": "✗", "no reference": "–", "not yet measured": "·"}
+
+
+class Row(NamedTuple):
+    """One measure of one query set, with a shown cell for each column (None: nothing there)."""
+
+    collection: str
+    title: str
+    query_set: str
+    measure: str
+    cells: list[Shown | None]
+
+
+class Shown(NamedTuple):
+    """A cell as it is shown: the value found here, and what the sources declare."""
+
+    anchor: str
+    state: State
+    found: str
+    declared: str
+
+
+class Page(NamedTuple):
+    """What both forms of the report are made of."""
+
+    columns: list[str]
+    rows: list[Row]
+    entries: list[Entry]
+    counts: dict[State, int]
+
+
+def page(entries: Sequence[Entry]) -> Page:
+    """Arranges entries as a matrix: query sets and measures by recipes."""
+    columns = list(dict.fromkeys(column(e) for e in entries))
+    by_collection: dict[str, dict[str, Entry]] = {}
+    for one in entries:
+        by_collection.setdefault(one.cell.collection_name, {})[column(one)] = one
+    rows = []
+    for name, own in by_collection.items():
+        collection = next(iter(own.values())).cell.collection
+        for query_set, described in collection.query_sets.items():
+            known = [m for e in own.values() for block in e.cell.declared()
+                     for m in block.values.get(query_set, {})]
+            for measure in dict.fromkeys([*described.measures, *known]):
+                cells = [_shown(own[c], query_set, measure) if c in own else None
+                         for c in columns]
+                if any(cells):
+                    rows.append(Row(name, collection.title, query_set, measure, cells))
+    counts: dict[State, int] = dict.fromkeys(SIGNS, 0)
+    for one in entries:
+        counts[one.state] += 1
+    return Page(columns, rows, list(entries), counts)
+
+
+def column(entry: Entry) -> str:
+    """The recipe's name, and whether a prebuilt index was searched."""
+    return entry.cell.recipe_name + (" (prebuilt)" if entry.cell.prebuilt else "")
+
+
+def anchor(entry: Entry) -> str:
+    """The name of a cell's section."""
+    prebuilt = "-prebuilt" if entry.cell.prebuilt else ""
+    return f"{entry.cell.recipe_name}--{entry.cell.collection_name}{prebuilt}"
+
+
+def as_html(made: Page) -> str:
+    """The report as one HTML page that needs no other file."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("spladev3_anserini.reproduction", "."), autoescape=True,
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(_TEMPLATE).render(
+        page=made, signs=SIGNS, facts=facts, version=__version__, column=column, anchor=anchor,
+        commands_of=commands_of, run_command=run_command, number=number,
+        today=datetime.date.today().isoformat())
+
+
+def as_markdown(made: Page) -> str:
+    """The report as Markdown."""
+    lines = [f"# Reproductions with spladev3_anserini {__version__}", "", legend(made), "",
+             "| collection | set | measure | " + " | ".join(made.columns) + " |",
+             "|---|---|---|" + "---|" * len(made.columns)]
+    for row in made.rows:
+        shown = [_markdown(cell) if cell else "" for cell in row.cells]
+        lines.append(f"| {row.collection} | {row.query_set} | {_escaped(row.measure)} | "
+                     + " | ".join(shown) + " |")
+    for one in made.entries:
+        lines += ["", f"## {column(one)} on {one.cell.collection_name}: {one.state}", ""]
+        if one.why_not:
+            lines += [f"A run is there that does not count: {one.why_not}.", ""]
+        lines += ["```", run_command(one), "```", "", "which is", "", "```",
+                  *commands_of(one), "```"]
+        if one.result:
+            lines += ["", "| fact | value |", "|---|---|"]
+            lines += [f"| {key} | {value} |" for key, value in facts(one)]
+    return "\n".join(lines) + "\n"
+
+
+def legend(made: Page) -> str:
+    """How many cells are in which state, and what the states mean."""
+    counts = ", ".join(f"{SIGNS[state]} {count} {state}" for state, count in made.counts.items())
+    return (f"{counts}. The first number of a cell is what a run here gave; after it stand the "
+            "declared values, each with its source.")
+
+
+def run_command(entry: Entry) -> str:
+    """The one command that runs a cell."""
+    cell = entry.cell
+    return typed(["spladev3-anserini", "reproduce", "run", cell.recipe_name, "--on",
+                  cell.collection_name, *(["--prebuilt"] if cell.prebuilt else [])])
+
+
+def commands_of(entry: Entry) -> list[str]:
+    """The ordinary commands that a run of a cell stands for."""
+    return [typed(command) for command in commands(entry.cell)]
+
+
+def facts(entry: Entry) -> list[tuple[str, str]]:
+    """Fingerprints, statistics and environment of a result."""
+    result = entry.result
+    if result is None:
+        return []
+    shown = [("finished", result.finished), ("model sha256", result.model_sha256),
+             ("corpus sha256", result.corpus_sha256 or "unknown (prebuilt index)"),
+             ("documents", f"{result.documents:,}")]
+    shown += [(f"index {name.replace('_', ' ')}", f"{value:,}")
+              for name, value in result.index.items()]
+    shown += [(f"{name}: {what}", value) for name, own in result.query_sets.items()
+              for what, value in (("queries", f"{own.queries:,}"),
+                                  ("judgments", f"{own.judgments:,}"),
+                                  ("qrels sha256", own.qrels_sha256),
+                                  ("run sha256", own.run_sha256))]
+    return shown + list(result.environment.items())
+
+
+def _shown(entry: Entry, query_set: str, measure: str) -> Shown | None:
+    declared = entry.declared(query_set, measure)
+    found = entry.found(query_set, measure)
+    if found is None and not declared:
+        return None
+    words = ", ".join(f"{source} {value:.4f}" for source, value in declared)
+    verdict = [v.status for v in entry.verdicts if (v.query_set, v.what) == (query_set, measure)]
+    state: State = "not yet measured" if found is None else "FAIL" if "FAIL" in verdict else \
+        "OK" if "OK" in verdict else "no reference"
+    return Shown(anchor(entry), state, "" if found is None else number(found), words)
+
+
+def _markdown(cell: Shown) -> str:
+    found = f"**{cell.found}** {SIGNS[cell.state]}" if cell.found else cell.state
+    return f"{found} {f'({cell.declared})' if cell.declared else ''}".strip()
+
+
+def _escaped(text: str) -> str:
+    return text.replace("*", "\\*")

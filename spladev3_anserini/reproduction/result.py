@@ -1,0 +1,69 @@
+"""What a run of a recipe on a collection gave, kept beside its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spladev3_anserini.errors import InputError, first_problem
+from spladev3_anserini.files import appearing
+
+RESULT = "result.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SetResult(_Record):
+    """One query set: what was asked and judged, and the means over the judged queries."""
+
+    topics_sha256: str
+    qrels_sha256: str
+    queries: int
+    judgments: int
+    missing: int
+    run_sha256: str
+    measures: dict[str, float]
+
+
+class Result(_Record):
+    """Everything a verdict and a report need; `settings` are those the run really had."""
+
+    recipe: str
+    collection: str
+    prebuilt: str | None
+    settings: dict[str, Any]
+    model: str
+    model_sha256: str
+    documents: int
+    corpus_sha256: str | None
+    index: dict[str, int]
+    query_sets: dict[str, SetResult]
+    environment: dict[str, str]
+    finished: str
+
+    def same_run(self, other: Result) -> bool:
+        """Whether two results are of the same model, settings, corpus and index."""
+        fields = ("settings", "model_sha256", "corpus_sha256", "index", "prebuilt")
+        return all(getattr(self, field) == getattr(other, field) for field in fields)
+
+
+def read_result(folder: Path) -> Result | None:
+    """The result in a folder, None where there is none; raises InputError for a damaged one."""
+    path = folder / RESULT
+    if not path.exists():
+        return None
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InputError(f"{path}: not a result: {first_problem(error)}; remove it and run "
+                         "again") from None
+
+
+def write_result(result: Result, folder: Path) -> None:
+    """Writes a result as JSON, whole or not at all."""
+    with appearing(folder / RESULT) as stream:
+        stream.write(result.model_dump_json(indent=1) + "\n")
