@@ -37,6 +37,12 @@ def _cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _recipes_option(command)
 
 
+_sets_option = click.option("--sets", show_default="all", metavar="NAMES",
+                            help="Query sets of the collection, with commas.")
+_model_option = click.option("--model", metavar="FOLDER",
+                             help="The model of a recipe that names none.")
+
+
 @click.group("reproduce", context_settings=SETTINGS)
 def main() -> None:
     """Reproduce published and measured results from recipes.
@@ -85,10 +91,10 @@ def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
 
 @main.command("run")
 @_cell_options
-@click.option("--sets", show_default="all", help="Query sets of the collection, with commas.")
+@_sets_option
 @click.option("--stages", default=_STAGES, metavar="NAMES", help="What to do; what is left out "
               "must be done already.")
-@click.option("--model", help="The folder of a model that its recipe names none of.")
+@_model_option
 @click.option("--device", default="auto", help="cpu, cuda, ...; auto takes a GPU if there is one.")
 @click.option("--batch-tokens", type=click.IntRange(min=1),
               show_default="1024 on a CPU, 32768 on a GPU", help="Padded tokens per batch.")
@@ -144,10 +150,12 @@ def report(output: Path, recipes: Path | None) -> None:
       spladev3-anserini reproduce report
     """
     from spladev3_anserini.files import appearing
-    from spladev3_anserini.reproduction.matrix import entries
+    from spladev3_anserini.reproduction.matrix import entries, means
     from spladev3_anserini.reproduction.report import as_html, as_markdown, legend, page
 
-    made = page(entries(_library(recipes), output))
+    library = _library(recipes)
+    found = entries(library, output)
+    made = page(found, means(library, found))
     output.mkdir(parents=True, exist_ok=True)
     for name, text in (("report.html", as_html(made)), ("report.md", as_markdown(made))):
         with appearing(output / name) as stream:
@@ -160,9 +168,10 @@ def report(output: Path, recipes: Path | None) -> None:
 @main.command("export")
 @_cell_options
 @click.option("--to", "folder", required=True, type=FOLDER, help="The folder to write.")
-@click.option("--sets", show_default="all", help="Query sets of the collection, with commas.")
+@_sets_option
+@_model_option
 def export(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Path | None,
-           folder: Path, sets: str | None) -> None:
+           folder: Path, sets: str | None, model: str | None) -> None:
     """A finished run as an Anserini regression and a Pyserini 2CR condition.
 
     Anserini's own runner executes what is written: index, verify, search, [OK].
@@ -177,7 +186,7 @@ def export(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: 
     if prebuilt:
         raise InputError("--prebuilt: Pyserini and Anserini have that index's regression already")
     cell = open_cell(_library(recipes), recipe, collection, output)
-    click.echo(export_run(cell, chosen_sets(cell, sets), folder))
+    click.echo(export_run(cell, chosen_sets(cell, sets), folder, model))
 
 
 @main.command("pages")

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 @click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
 @hits_option(1000)
 @threads_option()
-@click.option("--remove-query", is_flag=True, help="Leave out the document whose id is the "
-              "topic's, as BEIR's ArguAna and Quora need it.")
+@click.option("--remove-query", is_flag=True, help="Take the document whose id is the topic's "
+              "out of its hits, as BEIR's ArguAna needs it.")
 @click.option("--tag", default="spladev3-anserini", help="Last column of the run.")
 @click.option("--prebuilt", is_flag=True, help="Search an index that this package did not build; "
               "nothing can be checked.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -56,3 +58,21 @@ def router(tiny: Path, folder: Path) -> Path:
         query_modules=[query], document_modules=[document, SpladePooling("max")])])
     model.save_pretrained(str(folder))
     return folder
+
+
+def irds_beir(home: Path, name: str, texts: Mapping[str, str]) -> None:
+    """A BEIR data set's own archive where ir_datasets keeps it, of a few texts and two queries."""
+    path = home / "beir" / name / "source.zip"
+    path.parent.mkdir(parents=True)
+    corpus = "".join(json.dumps({"_id": str(i), "title": "", "text": text, "metadata": {}}) + "\n"
+                     for i, text in enumerate(filter(str.strip, texts.values()), 1))
+    queries = "".join(json.dumps({"_id": i, "text": text, "metadata": {}}) + "\n"
+                      for i, text in QUERIES.items())
+    qrels = "query-id\tcorpus-id\tscore\n1\t1\t1\n3\t4\t1\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in (("corpus.jsonl", corpus), ("queries.jsonl", queries),
+                                ("qrels/test.tsv", qrels), ("qrels/train.tsv", qrels)):
+            archive.writestr(f"{name}/{member}", content)
+
+
+QUERIES = {"1": "the cat on the mat", "3": "wing boundary layer"}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import TEXTS, make_tiny, write_corpus
 from hub import hub
-from layouts import add_modules, pickled, router
+from layouts import add_modules, irds_beir, pickled, router
 
 from spladev3_anserini.__main__ import COMMANDS
 
@@ -33,8 +33,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     tiny = make_tiny(folder / "tiny", positions=256)
     models = {
         "naver/splade-v3": pickled(tiny, folder / "v3"),
-        "naver/splade-v3-distilbert": add_modules(
-            make_tiny(folder / "distil", "distilbert", positions=256)),
+        "naver/splade-v3-distilbert": pickled(
+            make_tiny(folder / "distil", "distilbert", positions=256), folder / "distil-pickled"),
         "naver/splade-v3-lexical": add_modules(Path(shutil.copytree(tiny, folder / "lexical"))),
         "naver/splade-v3-doc": router(tiny, folder / "doc"),
     }
@@ -50,8 +50,9 @@ def test_the_commands_of_a_page_run(page: Path, address: str, demo_model: Path,
     (tmp_path / "qrels.txt").write_text("q1 0 d1 1\nq2 0 d10 1\n")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {
         "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": "after-hf-auth-login",
-        "HF_HUB_DISABLE_XET": "1", "OPENAI_API_KEY": "unused",
+        "HF_HUB_DISABLE_XET": "1", "IR_DATASETS_HOME": str(tmp_path / "irds"), "OPENAI_API_KEY": "unused",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    irds_beir(tmp_path / "irds", "scifact", TEXTS)
     lines = [line for block in blocks(page, "bash") for line in block.splitlines() if line]
     for line in lines:
         if line == "hf auth login":  # stands for the token above
@@ -81,8 +82,9 @@ def test_every_command_is_in_the_documents_and_every_option_there_exists() -> No
     text = "\n".join(page.read_text("utf-8") for page in PAGES)
     for name in COMMANDS:
         assert re.search(rf"spladev3-anserini {name}\b|make {name}\b", text), name
-    options = {option for name in COMMANDS
-               for parameter in import_module(COMMANDS[name]).main.params
+    commands = [import_module(module).main for module in COMMANDS.values()]
+    commands += [own for group in commands for own in getattr(group, "commands", {}).values()]
+    options = {option for command in commands for parameter in command.params
                for option in (*parameter.opts, *parameter.secondary_opts)}
     foreign = {"--help", "--no-deps", "--ignore-requires-python", "--add-modules"}
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= options | foreign

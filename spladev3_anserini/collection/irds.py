@@ -16,13 +16,19 @@ def irds_id(source: str) -> str | None:
     return source.removeprefix(PREFIX) if source.startswith(PREFIX) else None
 
 
-def load_irds(dataset: str, kind: str) -> Iterator[Any]:
-    """Yields the `docs`, `queries` or `qrels` of a data set, downloading it on first use."""
+def import_irds(dataset: str) -> Any:
+    """The package ir_datasets; raises InputError where it is not installed."""
     try:
         import ir_datasets
     except ImportError:
         raise InputError(f"{PREFIX}{dataset}: needs the package ir-datasets; "
                          "pip install ir-datasets") from None
+    return ir_datasets
+
+
+def load_irds(dataset: str, kind: str) -> Iterator[Any]:
+    """Yields the `docs`, `queries` or `qrels` of a data set, downloading it on first use."""
+    ir_datasets = import_irds(dataset)
     try:
         loaded = ir_datasets.load(dataset)
     except KeyError:

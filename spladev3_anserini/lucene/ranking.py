@@ -26,17 +26,16 @@ def rank(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int,
          threads: int, remove_query: bool = False) -> Iterator[tuple[str, list[Hit]]]:
     """Yields each topic's id and its best hits, in the topics' order.
 
-    `remove_query` leaves out the document whose id is the topic's: in some collections (ArguAna,
-    Quora) topics are documents themselves, and each would find itself first.
+    `remove_query` takes the document whose id is the topic's out of them, as Anserini does: in
+    ArguAna topics are documents themselves, and each would find itself first.
     """
-    asked = hits + remove_query
     with counter("searching", len(topics), unit="query") as bar:
         for start in range(0, len(topics), _BATCH):
             batch = topics[start : start + _BATCH]
-            found = searcher.search_all([topic.query for topic in batch], asked, threads)
+            found = searcher.search_all([topic.query for topic in batch], hits, threads)
             for topic, ranked in zip(batch, found, strict=True):
                 own = topic.id if remove_query else None
-                yield topic.id, [hit for hit in ranked if hit.docid != own][:hits]
+                yield topic.id, [hit for hit in ranked if hit.docid != own]
             bar.update(len(batch))
 
 

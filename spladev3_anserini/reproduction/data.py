@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from spladev3_anserini.collection.corpus import corpus_files
-from spladev3_anserini.collection.irds import irds_id
+from spladev3_anserini.collection.irds import import_irds, irds_id
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.recipe.schema import Collection, is_path
@@ -76,15 +76,11 @@ def demo_command(target: Path) -> list[str]:
 
 
 def mark(source: str, part: str) -> str:
-    """Changes whenever the files behind a resolved source do: a hash of local files, the place,
-    size and time of a data set's own (which may be a hundred gigabytes)."""
+    """Changes whenever what is behind a resolved source may have: a hash of local files. The files
+    of ir_datasets, checked by their md5 when they come, are known by id, version and place."""
     if dataset := irds_id(source):
-        import ir_datasets
-
-        loaded = ir_datasets.load(dataset)
-        path = getattr(loaded, f"{part}_path", lambda: None)()
-        seen = os.stat(path) if path and os.path.exists(path) else None
-        return f"{source} {path} {(seen.st_size, seen.st_mtime_ns) if seen else ''}"
+        ir_datasets = import_irds(dataset)
+        return f"{source} {ir_datasets.__version__} {ir_datasets.util.home_path()}"
     path = Path(source)
     if part == "docs":
         found = corpus_files(path)

@@ -37,7 +37,8 @@ def regression_name(cell: Cell) -> str:
     return f"{cell.collection_name}.{cell.recipe_name}"
 
 
-def export_run(cell: Cell, sets: Mapping[str, QuerySet], folder: Path) -> str:
+def export_run(cell: Cell, sets: Mapping[str, QuerySet], folder: Path,
+               model: str | None) -> str:
     """Exports a finished run of these query sets; returns what to do with it, for people.
 
     Raises InputError where there is no such run, or it fails what is declared for it.
@@ -50,7 +51,7 @@ def export_run(cell: Cell, sets: Mapping[str, QuerySet], folder: Path) -> str:
     result = result.model_copy(update={"query_sets": {s: result.query_sets[s] for s in sets}})
     if any(verdict.status == "FAIL" for verdict in verdicts(cell, result, list(sets))):
         raise InputError(f"{cell.folder}: this run fails its declared values; nothing is exported")
-    run = Run(cell, sets, Options())
+    run = Run(cell, sets, Options(model=model))
     queries = {name: encode_topics(run.query_encoder, read_topics(run.topics[name]))
                for name in sets}
     left = export(cell, result, queries, {s: read_qrels(run.qrels[s]) for s in sets}, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -77,3 +78,43 @@ def entry(cell: Cell, result: Result | None) -> Entry:
     if result.settings != cell.settings.given():
         wrong.append("its settings are not the recipe's any more")
     return Entry(cell, result, verdicts(cell, result, names), "; ".join(wrong))
+
+
+class Mean(NamedTuple):
+    """A mean over the query sets of a group, as the paper prints it and as runs here give it.
+
+    `found` is None until every set of the group is measured.
+    """
+
+    recipe: str
+    group: str
+    measure: str
+    declared: float
+    found: float | None
+    measured: int
+    sets: int
+
+
+def means(library: Library, found: Sequence[Entry]) -> list[Mean]:
+    """The means that recipes declare under `summary` as `GROUP MEASURE`."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name in library.collections():
+        for query_set, own in library.collection(name).query_sets.items():
+            groups.setdefault(own.group or "", []).append((name, query_set))
+    by_cell = {(e.cell.recipe_name, e.cell.collection_name): e for e in found
+               if not e.cell.prebuilt}
+    made = []
+    for recipe in library.recipes():
+        for block in library.recipe(recipe).expected:
+            for key, declared in block.summary.items():
+                group, _, measure = key.partition(" ")
+                if group not in groups or not measure:
+                    continue
+                values = [cell.found(query_set, measure) for name, query_set in groups[group]
+                          if (cell := by_cell.get((recipe, name)))]
+                known = [value for value in values if value is not None]
+                whole = len(known) == len(groups[group])
+                made.append(Mean(recipe, group, measure, declared,
+                                 sum(known) / len(known) if whole else None,
+                                 len(known), len(groups[group])))
+    return made

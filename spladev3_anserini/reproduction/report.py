@@ -10,7 +10,7 @@ import jinja2
 
 from spladev3_anserini import __version__
 from spladev3_anserini.reproduction.cell import commands, typed
-from spladev3_anserini.reproduction.matrix import Entry, State
+from spladev3_anserini.reproduction.matrix import Entry, Mean, State
 from spladev3_anserini.reproduction.verdict import number
 
 _TEMPLATE = "report.html.j2"
@@ -44,9 +44,10 @@ class Page(NamedTuple):
     rows: list[Row]
     entries: list[Entry]
     counts: dict[State, int]
+    means: list[Mean]
 
 
-def page(entries: Sequence[Entry]) -> Page:
+def page(entries: Sequence[Entry], means: list[Mean]) -> Page:
     """Arranges entries as a matrix: query sets and measures by recipes."""
     columns = list(dict.fromkeys(column(e) for e in entries))
     by_collection: dict[str, dict[str, Entry]] = {}
@@ -66,7 +67,7 @@ def page(entries: Sequence[Entry]) -> Page:
     counts: dict[State, int] = dict.fromkeys(SIGNS, 0)
     for one in entries:
         counts[one.state] += 1
-    return Page(columns, rows, list(entries), counts)
+    return Page(columns, rows, list(entries), counts, means)
 
 
 def column(entry: Entry) -> str:
@@ -86,8 +87,9 @@ def as_html(made: Page) -> str:
         loader=jinja2.PackageLoader("spladev3_anserini.reproduction", "."), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template(_TEMPLATE).render(
-        page=made, signs=SIGNS, facts=facts, version=__version__, column=column, anchor=anchor,
-        commands_of=commands_of, run_command=run_command, number=number,
+        page=made, signs=SIGNS, facts=facts, mean_found=mean_found, version=__version__,
+        column=column, anchor=anchor, commands_of=commands_of, run_command=run_command,
+        number=number,
         today=datetime.date.today().isoformat())
 
 
@@ -100,6 +102,11 @@ def as_markdown(made: Page) -> str:
         shown = [_markdown(cell) if cell else "" for cell in row.cells]
         lines.append(f"| {row.collection} | {row.query_set} | {_escaped(row.measure)} | "
                      + " | ".join(shown) + " |")
+    if made.means:
+        lines += ["", "## Means over groups of query sets", "",
+                  "| recipe | group | measure | paper | here |", "|---|---|---|---|---|"]
+        lines += [f"| {m.recipe} | {m.group} | {m.measure} | {m.declared:.4f} | {mean_found(m)} |"
+                  for m in made.means]
     for one in made.entries:
         lines += ["", f"## {column(one)} on {one.cell.collection_name}: {one.state}", ""]
         if one.why_not:
@@ -117,6 +124,12 @@ def legend(made: Page) -> str:
     counts = ", ".join(f"{SIGNS[state]} {count} {state}" for state, count in made.counts.items())
     return (f"{counts}. The first number of a cell is what a run here gave; after it stand the "
             "declared values, each with its source.")
+
+
+def mean_found(mean: Mean) -> str:
+    """A mean, or how much of it is measured."""
+    return f"not yet: {mean.measured} of {mean.sets} sets measured" if mean.found is None \
+        else number(mean.found)
 
 
 def run_command(entry: Entry) -> str:

@@ -72,6 +72,7 @@ def _download(run: Run, stage: Stage) -> None:
             "judgments": sum(map(len, qrels.values())), "qrels": hash_of_qrels(qrels)})
         return f"{len(topics):,} queries, {len(qrels):,} of them judged"
 
+    _ = run.model_sha256, run.index  # what cannot be had is told before a long download begins
     if not cell.prebuilt:
         stage("download", {"corpus": mark(run.corpus, "docs")}, survey,
               [run.note_file("corpus")])

@@ -155,7 +155,8 @@ def test_an_ablation_changes_training_alone_and_needs_its_base(tmp_path: Path,
                                                                refused: Callable[..., str]) -> None:
     own = Library(default_folder())
     base, ablation = own.recipe("splade-v3"), own.recipe("v3-negatives-100")
-    assert ablation.training and base.training
+    assert ablation.training
+    assert base.training
     assert ablation.training.negatives == 100
     changed = ablation.training.model_dump(exclude={"negatives", "sources"})
     assert changed == base.training.model_dump(exclude={"negatives", "sources"})

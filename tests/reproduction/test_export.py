@@ -1,0 +1,122 @@
+"""What is exported runs in Anserini's own runner and in Pyserini, and gives the same values."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import TEXTS, Result, write_corpus
+
+from spladev3_anserini.lucene.jvm import java_command
+from spladev3_anserini.reproduction.export import trec_eval_flags
+
+PYSERINI = """
+import runpy, sys
+from spladev3_anserini.lucene.jvm import start_jvm
+start_jvm()
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture
+def exported(tmp_path: Path, cli: Callable[..., Result], tiny: Path) -> Path:
+    folder = tmp_path / "recipes"
+    (folder / "collections").mkdir(parents=True)
+    (folder / "small.yaml").write_text(yaml.safe_dump({
+        "title": "a small model", "licence": "none", "variant": "splade-v3-lexical",
+        "settings": {"max_length": 32, "query_max_length": 32, "quantizer": "x100-rint",
+                     "special_tokens": "drop", "dtype": "float32"}}))
+    (folder / "collections/texts.yaml").write_text(yaml.safe_dump({
+        "title": "texts", "corpus": "corpus.jsonl", "query_sets": {
+            name: {"topics": "topics.tsv", "qrels": f"{name}.txt",
+                   "measures": ["RR@10", "nDCG@10", "R@1000", "AP(rel=2)", "nDCG*@10", "Judged@5"],
+                   "hits": 5, "remove_query": True}
+            for name in ("first", "second")}}))
+    data = folder / "collections"
+    write_corpus(data / "corpus.jsonl", TEXTS)
+    (data / "topics.tsv").write_text("q1\tthe cat on the mat\nd3\twing boundary layer\n")
+    (data / "first.txt").write_text("q1 0 d1 2\nq1 0 d2 0\nd3 0 d4 1\nd3 0 d3 2\n")
+    (data / "second.txt").write_text("q1 0 d2 2\nd3 0 d10 0\nd3 0 d1 1\n")
+    same = ("small", "--on", "texts", "--recipes", folder, "--output", tmp_path / "out")
+    done = cli("reproduce", "run", *same, "--model", tiny)
+    assert done.code == 0, done
+    done = cli("reproduce", "export", *same, "--to", tmp_path / "exported", "--model", tiny)
+    assert done.code == 0, done
+    assert "trec_eval has no Judged@5" in done.out
+    return tmp_path / "exported"
+
+
+def anserini(folder: Path, name: str) -> str:
+    command = java_command("io.anserini.reproduce.ReproduceFromDocumentCollection", "--index",
+                           "--verify", "--search", "--config", name)
+    place = command.index("-cp") + 1
+    command[place] += f"{os.pathsep}src/main/resources"
+    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False,
+                          env=os.environ | {"HOME": str(folder)})
+    return done.stdout
+
+
+def test_anserinis_own_runner_executes_it(exported: Path) -> None:
+    log = anserini(exported, "texts.small")
+    assert "Index statistics successfully verified" in log, log[-3000:]
+    config = exported / ("src/main/resources/reproduce/from-document-collection/configs/"
+                         "texts.small.yaml")
+    metrics = yaml.safe_load(config.read_text())["metrics"]
+    assert [m["metric"] for m in metrics] == ["RR@10", "nDCG@10", "R@1000", "AP(rel=2)", "nDCG*@10"]
+    assert len(re.findall(r"\[OK\].*expected", log)) == 2 * len(metrics), log[-3000:]
+    assert "FAIL" not in log
+
+
+def test_anserinis_own_runner_would_see_a_difference(exported: Path) -> None:
+    config = exported / ("src/main/resources/reproduce/from-document-collection/configs/"
+                         "texts.small.yaml")
+    record = yaml.safe_load(config.read_text())
+    record["models"][0]["results"]["nDCG@10"][0] += 0.01
+    config.write_text(yaml.safe_dump(record))
+    assert "FAIL" in anserini(exported, "texts.small")
+
+
+def test_pyserinis_condition_gives_its_scores(exported: Path) -> None:
+    anserini(exported, "texts.small")  # builds the index
+    condition = yaml.safe_load((exported / "pyserini/2cr/texts.small.yaml").read_text())
+    (own,) = condition["conditions"]
+    for topics in own["topics"]:
+        line = own["command"].replace("$topics", topics["topic_key"]).replace("$output", "run.txt")
+        line = line.replace("${sparse_threads}", "1").replace("${sparse_batch_size}", "8")
+        words = shlex.split(line)
+        assert words[:2] == ["python", "-m"]
+        subprocess.run([sys.executable, "-c", PYSERINI, *words[2:]], cwd=exported, check=True,
+                       capture_output=True, env=os.environ | {"OPENAI_API_KEY": "unused"})
+        (scores,) = topics["scores"]
+        qrels = exported / topics["eval_key"]
+        for name, flags in (("MRR@10", "-c -M 10 -m recip_rank"), ("nDCG@10", "-c -m ndcg_cut.10"),
+                            ("R@1K", "-c -m recall.1000"), ("AP(rel=2)", "-c -l 2 -m map"),
+                            ("nDCG*@10", "-c -J -m ndcg_cut.10")):
+            command = java_command("trec_eval", *flags.split(), str(qrels), "run.txt")
+            done = subprocess.run(command, cwd=exported, capture_output=True, text=True, check=True)
+            assert float(done.stdout.split()[-1]) == pytest.approx(scores[name], abs=5.1e-5), name
+
+
+def test_flags_depend_on_the_judgments() -> None:
+    positive, mixed = {"q": {"d": 1}}, {"q": {"d": 1, "e": 0}}
+    assert trec_eval_flags("nDCG*@10", positive) == "-c -m ndcg_cut.10"
+    assert trec_eval_flags("nDCG*@10", mixed) == "-c -J -m ndcg_cut.10"
+    assert trec_eval_flags("R(rel=2)@100", mixed) == "-c -l 2 -m recall.100"
+    assert trec_eval_flags("Success@5", mixed) == "-c -m success.5"
+    assert trec_eval_flags("alpha_nDCG@10", mixed) is None
+
+
+def test_nothing_is_exported_before_a_run(tmp_path: Path, refused: Callable[..., str]) -> None:
+    message = refused("reproduce", "export", "demo", "--on", "cranfield", "--output",
+                      tmp_path / "out", "--to", tmp_path / "exported")
+    assert "first: spladev3-anserini reproduce run demo --on cranfield" in message
+    assert not (tmp_path / "exported").exists()
