@@ -115,10 +115,10 @@ def save_tokenizer(folder: Path, vocabulary: list[str]) -> None:
 def demo_model() -> Path:
     """The demo checkpoint's folder; skipped with a reason where it cannot be fetched."""
     from spladev3_anserini.errors import InputError
-    from spladev3_anserini.model.hub import fetch_demo
+    from spladev3_anserini.pinned import fetch
 
     try:
-        return fetch_demo()
+        return fetch("demo")
     except InputError as error:
         pytest.skip(str(error))
 

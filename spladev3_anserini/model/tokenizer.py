@@ -57,6 +57,11 @@ class Tokenizer:
         return encoded
 
     @property
+    def transformers(self) -> Any:
+        """The tokenizer as transformers knows it, for saving."""
+        return self._tokenizer
+
+    @property
     def added(self) -> int:
         """How many special tokens every text gets."""
         return int(self._tokenizer.num_special_tokens_to_add())

@@ -30,11 +30,15 @@ class Library(NamedTuple):
 
     def recipe(self, name: str) -> Recipe:
         """A recipe by name or by the path of its file; raises InputError for none or a bad one."""
-        source = read_yaml(_file(name, self.recipes(), "recipe"))
+        source = read_yaml(self.recipe_file(name))
         data = source.data
         if isinstance(data, dict) and isinstance(data.get("base"), str):
             source = self._on_base(source, data["base"])
         return validated(Recipe, source)
+
+    def recipe_file(self, name: str) -> Path:
+        """The file of a recipe."""
+        return _file(name, self.recipes(), "recipe")
 
     def collection(self, name: str) -> Collection:
         """A collection by name or by the path of its file; raises InputError as `recipe`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,10 +20,10 @@ from pydantic import (
 )
 
 from spladev3_anserini.analysis.measures import parse_measures
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, first_problem
 from spladev3_anserini.impacts.quantize import Quantizer
-from spladev3_anserini.recipe.strict_yaml import Source
-from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.recipe.strict_yaml import Source, scalar
+from spladev3_anserini.recipe.training import Training, flat
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -204,8 +204,9 @@ def _parsed(parse: Callable[[str], T], name: str) -> T:
 
 
 def is_path(source: str) -> bool:
-    """Whether a corpus, topics or qrels are files, not `ir_datasets:ID` or `demo:NAME`."""
-    return not re.match(r"(ir_datasets|demo):", source)
+    """Whether a corpus, topics or qrels are files, not `ir_datasets:ID`, `demo:NAME` or
+    `insuranceqa:NAME`."""
+    return not re.match(r"(ir_datasets|demo|insuranceqa):", source)
 
 
 
@@ -241,3 +242,23 @@ def _reason(problem: Any) -> str:
     if isinstance(given, str | int | float):
         return f"{text}; it is {given!r:.60}"
     return text
+
+
+def changed_training(section: Training, changes: Sequence[str]) -> Training:
+    """A training section with values changed by `KEY=VALUE`; raises InputError for a key it does
+    not have and for a value it does not take."""
+    data = section.model_dump(exclude={"sources"})
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or key not in flat(data):
+            raise InputError(f"--set {change}: expected KEY=VALUE with one of "
+                             f"{', '.join(flat(data))}")
+        *path, last = key.split(".")
+        inner = data
+        for part in path:
+            inner = inner[part]
+        inner[last] = scalar(text, f"--set {change}")
+    try:
+        return Training.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"--set {' '.join(changes)}: {first_problem(error)}") from None

@@ -60,6 +60,18 @@ def read_yaml(path: Path) -> Source:
     return Source(path, data, lines)
 
 
+def scalar(text: str, what: str) -> Any:
+    """One value as YAML reads it; raises InputError that begins with `what` for anything else."""
+    try:
+        loader = _Loader(text.encode(), Path(what))
+        node = loader.get_single_node()
+    except yaml.YAMLError:
+        node = None
+    if node is None:
+        raise InputError(f"{what}: {text!r} is no value")
+    return loader.plain(node, (), {})
+
+
 class _Loader(yaml.SafeLoader):
     def __init__(self, content: bytes, path: Path) -> None:
         self._path = path

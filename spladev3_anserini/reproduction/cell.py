@@ -10,7 +10,7 @@ from typing import NamedTuple
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.recipe.expected import Declared, declared
-from spladev3_anserini.recipe.library import Library, name_of
+from spladev3_anserini.recipe.library import Library, default_folder, name_of
 from spladev3_anserini.recipe.schema import Collection, QuerySet, Recipe, Settings
 from spladev3_anserini.reproduction.data import Sources, demo_command
 
@@ -23,6 +23,7 @@ class Cell(NamedTuple):
 
     recipe_name: str
     recipe: Recipe
+    recipe_file: Path
     collection_name: str
     collection: Collection
     collection_file: Path
@@ -67,6 +68,7 @@ def open_cell(library: Library, recipe: str, collection: str, output: Path,
               prebuilt: bool = False) -> Cell:
     """Reads both files; raises InputError for a bad one, and where there is no prebuilt index."""
     read, file = library.recipe(recipe), library.collection_file(collection)
+    recipe_file = library.recipe_file(recipe)
     name, on = name_of(recipe), name_of(collection)
     index = None
     if prebuilt:
@@ -74,7 +76,7 @@ def open_cell(library: Library, recipe: str, collection: str, output: Path,
         if index is None:
             raise InputError(f"--prebuilt: Pyserini offers no index of {name} on {on}; leave it "
                              "out to encode and index yourself")
-    return Cell(name, read, on, library.collection(collection), file, index, output)
+    return Cell(name, read, recipe_file, on, library.collection(collection), file, index, output)
 
 
 def chosen_sets(cell: Cell, names: str | None) -> dict[str, QuerySet]:
@@ -138,6 +140,16 @@ def commands(cell: Cell) -> list[list[str]]:
             [program, "evaluate", "--qrels", shown(query_set.qrels), "--run", run,
              "--measures", " ".join(measures_of(cell, name))]]
     return lines
+
+
+def run_command(cell: Cell) -> list[str]:
+    """The one command that runs a cell; files outside the default folder are given by path."""
+    own = default_folder()
+    recipe = cell.recipe_name if cell.recipe_file.is_relative_to(own) else str(cell.recipe_file)
+    on = cell.collection_name if cell.collection_file.is_relative_to(own) \
+        else str(cell.collection_file)
+    return ["spladev3-anserini", "reproduce", "run", recipe, "--on", on,
+            *(["--prebuilt"] if cell.prebuilt else [])]
 
 
 def typed(command: list[str]) -> str:

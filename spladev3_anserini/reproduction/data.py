@@ -10,12 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from spladev3_anserini.collection.corpus import corpus_files
+from spladev3_anserini.collection.insuranceqa import SPLITS, write_insuranceqa
 from spladev3_anserini.collection.irds import import_irds, irds_id
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.recipe.schema import Collection, is_path
 
-_DEMO = "demo:"
+_DEMO, _INSURANCEQA = "demo:", "insuranceqa:"
 
 
 class Sources:
@@ -28,12 +29,14 @@ class Sources:
         """A source as a command would name it; nothing is looked up or made."""
         if source.startswith(_DEMO):
             return str(self._demo_file(source.removeprefix(_DEMO)))
+        if source.startswith(_INSURANCEQA):
+            return str(self._insuranceqa_file(source.removeprefix(_INSURANCEQA)))
         if not is_path(source):
             return source
         return f"{self._collection.root or self._file.parent}/{source}"
 
     def resolve(self, source: str) -> str:
-        """A source as the readers take it, the demo's corpus made where it is not there.
+        """A source as the readers take it, what is generated made where it is not there.
 
         Raises InputError where the root is a variable that is not set, and for a path that leads
         out of it or to nothing.
@@ -43,6 +46,11 @@ class Sources:
             if not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 subprocess.run(demo_command(file), check=True, stdout=subprocess.DEVNULL)
+            return str(file)
+        if source.startswith(_INSURANCEQA):
+            file = self._insuranceqa_file(source.removeprefix(_INSURANCEQA))
+            if not (file.parent / "corpus.jsonl").exists():
+                write_insuranceqa(file.parent)
             return str(file)
         if not is_path(source):
             return source
@@ -67,6 +75,15 @@ class Sources:
         if name not in packaged:
             raise InputError(f"{self._file}: {_DEMO}{name}: expected corpus, topics or qrels")
         return Path(str(files("spladev3_anserini.demo").joinpath(packaged[name])))
+
+    def _insuranceqa_file(self, name: str) -> Path:
+        names = {"corpus": "corpus.jsonl"} | {
+            f"{kind}.{split}": f"{kind}.{split}.{ending}" for split in SPLITS
+            for kind, ending in (("topics", "tsv"), ("qrels", "txt"))}
+        if name not in names:
+            raise InputError(f"{self._file}: {_INSURANCEQA}{name}: expected one of "
+                             f"{', '.join(names)}")
+        return self._made / "insuranceqa" / names[name]
 
 
 def demo_command(target: Path) -> list[str]:

@@ -19,7 +19,7 @@ from spladev3_anserini.files import appearing
 from spladev3_anserini.impacts.query import cut_to_clause_limit
 from spladev3_anserini.impacts.shards import IMPACTS
 from spladev3_anserini.recipe.schema import QuerySet
-from spladev3_anserini.reproduction.cell import Cell
+from spladev3_anserini.reproduction.cell import Cell, run_command, typed
 from spladev3_anserini.reproduction.context import Options, Run
 from spladev3_anserini.reproduction.result import Result, read_result
 from spladev3_anserini.reproduction.verdict import verdicts
@@ -46,8 +46,7 @@ def export_run(cell: Cell, sets: Mapping[str, QuerySet], folder: Path,
     result = read_result(cell.folder)
     if result is None or not sets.keys() <= result.query_sets.keys():
         raise InputError(f"{cell.folder}: no finished run of {', '.join(sets)} there; first: "
-                         f"spladev3-anserini reproduce run {cell.recipe_name} --on "
-                         f"{cell.collection_name}")
+                         f"{typed(run_command(cell))}")
     result = result.model_copy(update={"query_sets": {s: result.query_sets[s] for s in sets}})
     if any(verdict.status == "FAIL" for verdict in verdicts(cell, result, list(sets))):
         raise InputError(f"{cell.folder}: this run fails its declared values; nothing is exported")

@@ -44,22 +44,29 @@ class Entry(NamedTuple):
 
 
 def entries(library: Library, output: Path) -> list[Entry]:
-    """All released recipes on all collections for which there is a declared value or a run, and
-    ablations for which there is a run."""
+    """All released recipes on all collections for which there is a declared value or a run,
+    ablations for which there is a run, and runs of files that are not in the library."""
     found = []
-    collections = library.collections()
-    ablations = library.folder / "ablations"
-    for recipe, path in library.recipes().items():
+    collections, recipes = library.collections(), library.recipes()
+    for recipe, path in recipes.items():
         for collection in collections:
             for prebuilt in (False, True):
                 folder = output / recipe / (collection + ("-prebuilt" if prebuilt else ""))
                 ran = (folder / RESULT).exists()
-                if (prebuilt or path.parent == ablations) and not ran:
+                if (prebuilt or path.parent != library.folder) and not ran:
                     continue
                 cell = open_cell(library, recipe, collection, output, prebuilt)
                 result = read_result(cell.folder)
                 if result is not None or cell.declared():
                     found.append(entry(cell, result))
+    for file in sorted(output.glob(f"*/*/{RESULT}")):
+        result = read_result(file.parent)
+        if result is None or (result.recipe in recipes and result.collection in collections):
+            continue
+        if Path(result.recipe_file).exists() and Path(result.collection_file).exists():
+            cell = open_cell(library, result.recipe_file, result.collection_file, output,
+                             result.prebuilt is not None)
+            found.append(entry(cell, result))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jinja2
 
 from spladev3_anserini import __version__
-from spladev3_anserini.reproduction.cell import commands, typed
+from spladev3_anserini.reproduction.cell import commands, run_command, typed
 from spladev3_anserini.reproduction.matrix import Entry, Mean, State
 from spladev3_anserini.reproduction.verdict import number
 
@@ -88,7 +88,8 @@ def as_html(made: Page) -> str:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template(_TEMPLATE).render(
         page=made, signs=SIGNS, facts=facts, mean_found=mean_found, version=__version__,
-        column=column, anchor=anchor, commands_of=commands_of, run_command=run_command,
+        column=column, anchor=anchor, commands_of=commands_of,
+        run_command=lambda entry: typed(run_command(entry.cell)),
         number=number,
         today=datetime.date.today().isoformat())
 
@@ -111,7 +112,7 @@ def as_markdown(made: Page) -> str:
         lines += ["", f"## {column(one)} on {one.cell.collection_name}: {one.state}", ""]
         if one.why_not:
             lines += [f"A run is there that does not count: {one.why_not}.", ""]
-        lines += ["```", run_command(one), "```", "", "which is", "", "```",
+        lines += ["```", typed(run_command(one.cell)), "```", "", "which is", "", "```",
                   *commands_of(one), "```"]
         if one.result:
             lines += ["", "| fact | value |", "|---|---|"]
@@ -130,13 +131,6 @@ def mean_found(mean: Mean) -> str:
     """A mean, or how much of it is measured."""
     return f"not yet: {mean.measured} of {mean.sets} sets measured" if mean.found is None \
         else number(mean.found)
-
-
-def run_command(entry: Entry) -> str:
-    """The one command that runs a cell."""
-    cell = entry.cell
-    return typed(["spladev3-anserini", "reproduce", "run", cell.recipe_name, "--on",
-                  cell.collection_name, *(["--prebuilt"] if cell.prebuilt else [])])
 
 
 def commands_of(entry: Entry) -> list[str]:

@@ -33,7 +33,9 @@ class Result(_Record):
     """Everything a verdict and a report need; `settings` are those the run really had."""
 
     recipe: str
+    recipe_file: str
     collection: str
+    collection_file: str
     prebuilt: str | None
     settings: dict[str, Any]
     model: str

@@ -165,7 +165,9 @@ def _evaluate(run: Run, stage: Stage) -> None:
         found = evaluate(read_qrels(run.qrels[name]), read_run(cell.run_file(name)),
                          parse_measures(wanted))
         run.write_note(f"measures.{name}", {"means": found.means, "missing": len(found.missing)})
-        return "  ".join(f"{measure} {value:.4f}" for measure, value in found.means.items())
+        without = f"; {len(found.missing)} of {found.queries} judged queries have no result and " \
+            "count as 0" if found.missing else ""
+        return "  ".join(f"{name} {value:.4f}" for name, value in found.means.items()) + without
 
     for name in run.sets:
         wanted = " ".join(measures_of(cell, name))
@@ -196,7 +198,9 @@ def _result(run: Run) -> Result:
             judgments=data["judgments"], missing=found["missing"],
             run_sha256=sha256_of(cell.run_file(name)), measures=found["means"])
     result = Result(
-        recipe=cell.recipe_name, collection=cell.collection_name, prebuilt=cell.prebuilt,
+        recipe=cell.recipe_name, recipe_file=str(cell.recipe_file.resolve()),
+        collection=cell.collection_name, collection_file=str(cell.collection_file.resolve()),
+        prebuilt=cell.prebuilt,
         settings=cell.settings.given(), model=run.checkpoint.name, model_sha256=run.model_sha256,
         documents=corpus["documents"] if corpus else index["documents"],
         corpus_sha256=corpus["sha256"] if corpus else None, index=index, query_sets=sets,

