@@ -20,6 +20,10 @@ COMMANDS = {
     "models": "spladev3_anserini.models",
     "convert": "spladev3_anserini.convert",
     "verify": "spladev3_anserini.verify",
+    "mine": "spladev3_anserini.mine",
+    "score": "spladev3_anserini.score",
+    "convert-scores": "spladev3_anserini.convert_scores",
+    "train": "spladev3_anserini.train",
     "reproduce": "spladev3_anserini.reproduce",
     "demo": "spladev3_anserini.demo.__main__",
 }

@@ -15,7 +15,7 @@ from spladev3_anserini.options import FOLDER, threads_option
 if TYPE_CHECKING:
     from spladev3_anserini.recipe.library import Library
 
-_STAGES = "download encode index check search evaluate"
+_STAGES = "train download encode index check search evaluate"
 
 
 def _recipes_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,7 +22,9 @@ ROOMS = {
     "baselines": {"collection", "lucene"},
     "analysis": {"collection"},
     "recipe": {"analysis", "collection", "impacts"},
-    "reproduction": {"analysis", "collection", "encoding", "impacts", "lucene", "model", "recipe"},
+    "training": {"collection", "encoding", "lucene", "model", "recipe"},
+    "reproduction": {"analysis", "collection", "encoding", "impacts", "lucene", "model", "recipe",
+                     "training"},
     "demo": {"options"},
 }
 COMMANDS = {path.stem for path in PACKAGE.glob("*.py")} - LEAVES - {"__init__", "__main__",

@@ -86,7 +86,8 @@ def test_every_command_is_in_the_documents_and_every_option_there_exists() -> No
     commands += [own for group in commands for own in getattr(group, "commands", {}).values()]
     options = {option for command in commands for parameter in command.params
                for option in (*parameter.opts, *parameter.secondary_opts)}
-    foreign = {"--help", "--no-deps", "--ignore-requires-python", "--add-modules"}
+    foreign = {"--help", "--no-deps", "--ignore-requires-python", "--add-modules",
+               "--nproc-per-node"}
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= options | foreign
 
 

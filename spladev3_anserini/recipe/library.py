@@ -54,11 +54,11 @@ class Library(NamedTuple):
         known = _named(self.folder)
         if base not in known or "base" in (below := read_yaml(known[base]).data):
             raise InputError(f"{where}: base: there is no recipe {base!r} to start from")
-        if allowed := source.data.keys() - {"base", "title", "note", "training"}:
+        if allowed := source.data.keys() - {"base", "title", "note", "variant", "training"}:
             raise InputError(f"{source.where((min(allowed),))}: {min(allowed)}: a recipe with a "
-                             "base changes its training alone")
-        changes = source.data.get("training")
-        if not isinstance(changes, dict) or not changes:
+                             "base changes its variant and its training alone")
+        changes = source.data.get("training", {})
+        if not isinstance(changes, dict) or not (changes or "variant" in source.data):
             raise InputError(f"{where}: training: is missing; say what differs from {base}")
         kept = {k: below[k] for k in ("licence", "variant", "settings") if k in below}
         training = _changed(below.get("training") or {}, changes)

@@ -65,19 +65,27 @@ class Regularizer(_Section):
 
 
 class Training(_Section):
-    """A training run; `sources` says of each value where it is from."""
+    """A training run; `sources` says of each value where it is from.
+
+    `sample` takes so many of the queries, drawn by the seed. `rescore` gives the ensemble's scores
+    the mean and deviation of the first teacher's raw ones: in the paper's setting both are
+    MiniLM-L-6-v2's, whose numbers it does not print.
+    """
 
     start: Text
     corpus: Text
     topics: Text
     qrels: Text
+    sample: PositiveInt | None = None
     candidates: Candidates
     teachers: Annotated[list[Text], Field(min_length=1)]
+    teacher_max_length: PositiveInt = 256
     rescore: bool
     negatives: PositiveInt
     loss: Loss
     documents: Regularizer
     queries: Regularizer
+    anti_zero: Weight = 0.0
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     weight_decay: Weight = 0.0

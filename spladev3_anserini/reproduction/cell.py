@@ -13,9 +13,10 @@ from spladev3_anserini.recipe.expected import Declared, declared
 from spladev3_anserini.recipe.library import Library, default_folder, name_of
 from spladev3_anserini.recipe.schema import Collection, QuerySet, Recipe, Settings
 from spladev3_anserini.reproduction.data import Sources, demo_command
+from spladev3_anserini.reproduction.models import converted_folder
 
 #: In the order data flows; the verdict follows whatever ran.
-STAGES = ("download", "encode", "index", "check", "search", "evaluate")
+STAGES = ("train", "download", "encode", "index", "check", "search", "evaluate")
 
 
 class Cell(NamedTuple):
@@ -24,6 +25,7 @@ class Cell(NamedTuple):
     recipe_name: str
     recipe: Recipe
     recipe_file: Path
+    training_file: Path
     collection_name: str
     collection: Collection
     collection_file: Path
@@ -48,17 +50,12 @@ class Cell(NamedTuple):
     def index_folder(self) -> Path:
         return self.folder / "index"
 
-    @property
-    def converted_model(self) -> Path:
-        revision = (self.recipe.revision or "newest")[:12]
-        return self.output / "models" / f"{self.recipe_name}-{revision}"
-
     def declared(self) -> list[Declared]:
         """The values that any source gives for this recipe on this collection."""
         return list(declared(self.recipe_name, self.recipe, self.collection_name, self.collection))
 
     def sources(self) -> Sources:
-        return Sources(self.collection, self.collection_file, self.output / "collections")
+        return Sources(self.collection_file, self.collection.root, self.output / "collections")
 
     def run_file(self, query_set: str) -> Path:
         return self.folder / f"run.{query_set}.txt"
@@ -76,7 +73,10 @@ def open_cell(library: Library, recipe: str, collection: str, output: Path,
         if index is None:
             raise InputError(f"--prebuilt: Pyserini offers no index of {name} on {on}; leave it "
                              "out to encode and index yourself")
-    return Cell(name, read, recipe_file, on, library.collection(collection), file, index, output)
+    # an ablation's training section is its base's, and so are the paths in it
+    training_file = library.recipe_file(read.base) if read.base else recipe_file
+    return Cell(name, read, recipe_file, training_file, on, library.collection(collection), file,
+                index, output)
 
 
 def chosen_sets(cell: Cell, names: str | None) -> dict[str, QuerySet]:
@@ -110,8 +110,9 @@ def commands(cell: Cell) -> list[list[str]]:
         target = Path(shown(cell.collection.corpus))
         lines += [["mkdir", "-p", str(target.parent)], demo_command(target)]
     if cell.recipe.pickled:
-        lines.append([program, "convert", model, "--output", str(cell.converted_model)])
-        model = str(cell.converted_model)
+        converted = str(converted_folder(model, cell.output))
+        lines.append([program, "convert", model, "--output", converted])
+        model = converted
     else:
         lines.append([program, "models", "fetch", model])
     scale = f"{Quantizer.parse(str(settings.quantizer)).scale:.10g}"

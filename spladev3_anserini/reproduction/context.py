@@ -19,17 +19,11 @@ from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
 from spladev3_anserini.lucene.prebuilt import prebuilt_index
-from spladev3_anserini.model.checkpoint import (
-    Checkpoint,
-    model_hash,
-    open_checkpoint,
-    weight_files,
-)
-from spladev3_anserini.model.convert import convert_checkpoint
+from spladev3_anserini.model.checkpoint import Checkpoint, model_hash, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.recipe.schema import QuerySet
 from spladev3_anserini.reproduction.cell import STAGES, Cell
-from spladev3_anserini.reproduction.journal import say
+from spladev3_anserini.reproduction.models import usable_checkpoint
 
 
 class Options(NamedTuple):
@@ -55,19 +49,15 @@ class Run:
     @cached_property
     def checkpoint(self) -> Checkpoint:
         recipe, name = self.cell.recipe, self.options.model or self.cell.recipe.model_name
+        if name is None and recipe.training is not None:
+            from spladev3_anserini.reproduction.trained import trained_model
+
+            name = str(trained_model(self.cell, self.options.threads, self.options.device,
+                                     "train" in self.options.stages))
         if name is None:
             raise InputError(f"{self.cell.recipe_name}: names no model; give the folder it is in "
                              "with --model")
-        converted = self.cell.converted_model
-        if not recipe.pickled:
-            return open_checkpoint(name)
-        if not converted.exists():
-            found = open_checkpoint(name)
-            if any(found.folder.glob("model*.safetensors")):
-                return found
-            done = convert_checkpoint(name, converted, None)
-            say("download", f"converted its pickle once (sha256 {done.pickle})")
-        return open_checkpoint(str(converted))
+        return usable_checkpoint(name, self.cell.output, recipe.pickled)
 
     @cached_property
     def model_sha256(self) -> str:

@@ -14,16 +14,17 @@ from spladev3_anserini.collection.insuranceqa import SPLITS, write_insuranceqa
 from spladev3_anserini.collection.irds import import_irds, irds_id
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
-from spladev3_anserini.recipe.schema import Collection, is_path
+from spladev3_anserini.recipe.schema import is_path
 
 _DEMO, _INSURANCEQA = "demo:", "insuranceqa:"
 
 
 class Sources:
-    """Resolves what one collection's file names; `made` is where a generated corpus goes."""
+    """Resolves what one file names, from its own folder or from `root`, a variable; `made` is where
+    a generated corpus goes."""
 
-    def __init__(self, collection: Collection, file: Path, made: Path) -> None:
-        self._collection, self._file, self._made = collection, file, made
+    def __init__(self, file: Path, root: str | None, made: Path) -> None:
+        self._file, self._root, self._made = file, root, made
 
     def shown(self, source: str) -> str:
         """A source as a command would name it; nothing is looked up or made."""
@@ -33,7 +34,7 @@ class Sources:
             return str(self._insuranceqa_file(source.removeprefix(_INSURANCEQA)))
         if not is_path(source):
             return source
-        return f"{self._collection.root or self._file.parent}/{source}"
+        return f"{self._root or self._file.parent}/{source}"
 
     def resolve(self, source: str) -> str:
         """A source as the readers take it, what is generated made where it is not there.
@@ -55,7 +56,7 @@ class Sources:
         if not is_path(source):
             return source
         root = self._file.parent
-        if variable := self._collection.root:
+        if variable := self._root:
             named = os.environ.get(variable[1:])
             if not named:
                 raise InputError(f"{self._file}: needs {variable}, the folder its data is in; "

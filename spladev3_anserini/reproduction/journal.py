@@ -83,6 +83,11 @@ class Journal:
         if changed := self._changed(name, inputs):
             raise InputError(f"--stages: the stage {name} is to be done first ({changed})")
 
+    def require_too(self, name: str, inputs: Inputs, work: Callable[[bool], str],
+                    outputs: Iterable[Path]) -> None:
+        """As `require`, with the shape of `run`."""
+        self.require(name, inputs)
+
     def _changed(self, name: str, inputs: Inputs) -> str:
         """What is new about a stage, empty if nothing is."""
         stage = self._record.stages.get(name)

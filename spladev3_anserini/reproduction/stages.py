@@ -51,10 +51,16 @@ def reproduce(cell: Cell, sets: Mapping[str, QuerySet], options: Options) -> Res
             else:
                 journal.require(name, inputs)
 
-        for number, step in enumerate((_download, _encode, _index, _check, _search, _evaluate)):
+        steps = (_prepare, _download, _encode, _index, _check, _search, _evaluate)
+        for number, step in enumerate(steps):
             if number <= last:
                 step(run, stage)
         return _result(run) if "evaluate" in options.stages else None
+
+
+def _prepare(run: Run, stage: Stage) -> None:
+    """What cannot be had is told before a long download; a recipe without a model trains its."""
+    _ = run.model_sha256, run.index
 
 
 def _download(run: Run, stage: Stage) -> None:
@@ -72,7 +78,6 @@ def _download(run: Run, stage: Stage) -> None:
             "judgments": sum(map(len, qrels.values())), "qrels": hash_of_qrels(qrels)})
         return f"{len(topics):,} queries, {len(qrels):,} of them judged"
 
-    _ = run.model_sha256, run.index  # what cannot be had is told before a long download begins
     if not cell.prebuilt:
         stage("download", {"corpus": mark(run.corpus, "docs")}, survey,
               [run.note_file("corpus")])

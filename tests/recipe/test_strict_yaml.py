@@ -164,8 +164,8 @@ def test_an_ablation_changes_training_alone_and_needs_its_base(tmp_path: Path,
     folder = default_folder() / "ablations"
     for text, says in (("base: nothing\ntitle: x\ntraining: {seed: 1}\n", "no recipe 'nothing'"),
                        ("base: splade-v3\ntitle: x\n", "say what differs"),
-                       ("base: splade-v3\ntitle: x\nvariant: splade-v3\ntraining: {seed: 1}\n",
-                        "changes its training alone"),
+                       ("base: splade-v3\ntitle: x\nlicence: mine\ntraining: {seed: 1}\n",
+                        "changes its variant and its training alone"),
                        ("base: splade-v3\ntitle: x\ntraining: {negatives: 101}\n",
                         "101 negatives of 100")):
         (tmp_path / "x.yaml").write_text(text)

@@ -1,0 +1,181 @@
+"""One training step with many negatives -> its peak memory and its head's time, naive and fused.
+
+    python benchmarks/training_memory.py [--documents 101] [--length 128] [--layers 12]
+
+A step is one query of 32 tokens and its documents, BERT-base's shapes with random weights (nearly
+every term active, the worst case for the fused head), dropout on, sdpa attention, AdamW, loss
+KL + 0.05 MarginMSE + FLOPS + L1. Each way runs in a process of its own. Its peak is VmHWM of the
+step, optimiser included, minus VmRSS before it, when weights, gradients, AdamW's state and, by a
+tiny step, the libraries' own buffers are there. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import BertConfig, BertForMaskedLM
+
+from spladev3_anserini.model.splade import Splade
+from spladev3_anserini.recipe.training import Loss
+from spladev3_anserini.training.head import splade_head
+from spladev3_anserini.training.losses import total
+from spladev3_anserini.training.regularizers import flops, l1
+
+WAYS = {"naive": "all logits, autograd",
+        "fused": "fused head",
+        "checkpointed": "fused head, encoder checkpointed"}
+QUERY_LENGTH = 32
+#: Share of the terms that is active in the timings of the head alone: SPLADE-v3 has 168 terms per
+#: document (0.55 %), a model at the start of training about all, and half is in between.
+ACTIVE = (0.0055, 0.5, 1.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--documents", type=int, default=101,
+                        help="positive and negatives (%(default)s)")
+    parser.add_argument("--length", type=int, default=128, help="tokens per document (%(default)s)")
+    parser.add_argument("--layers", type=int, default=12, help="of the encoder (%(default)s)")
+    parser.add_argument("--head-documents", type=int, default=16,
+                        help="documents in the timings of the head alone (%(default)s)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.one:
+        print(json.dumps(measured(arguments.one, arguments)))
+        return
+    print(f"1 query x {arguments.documents} documents x {arguments.length} tokens, "
+          f"{arguments.layers} layers, fp32, {arguments.threads} threads, "
+          f"torch {torch.__version__}")
+    print(f"\n{'one training step':34}{'peak MiB':>10}{'of naive':>10}{'seconds':>10}{'loss':>14}")
+    first: dict[str, Any] = {}
+    for way, name in WAYS.items():
+        found = in_a_process(way)
+        first = first or found
+        share = found["peak"] / first["peak"]
+        print(f"{name:34}{found['peak']:>10.0f}{share:>10.3f}{found['seconds']:>10.1f}"
+              f"{found['loss']:>14.6g}", flush=True)
+    print(f"\n{'head alone, terms active':34}{'forward s':>20}{'backward s':>20}{'faster':>10}")
+    for active in ACTIVE:
+        found = in_a_process(f"head {active}")
+        for way in ("naive", "fused"):
+            faster = found["naive"][1] / found[way][1]
+            title = f"{way}, {found['active']:.2%}"
+            print(f"{title:34}{found[way][0]:>20.3f}{found[way][1]:>20.3f}{faster:>10.1f}",
+                  flush=True)
+
+
+def in_a_process(what: str) -> Any:
+    """Runs this file again for one measurement; a process's memory would show in the next one's."""
+    done = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--one", what], check=False,
+                          stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{what}: the process ended with {done.returncode} (-9: out of memory); "
+                 "fewer --documents or --layers may fit")
+    return json.loads(done.stdout)
+
+
+def measured(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    torch.manual_seed(0)
+    if what.startswith("head "):
+        return head_alone(float(what.removeprefix("head ")), arguments)
+    return one_step(what, arguments)
+
+
+def one_step(way: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """MiB above weights, gradients and optimiser state, and seconds, of the second of two steps."""
+    model = BertForMaskedLM(BertConfig(num_hidden_layers=arguments.layers, use_cache=False,
+                                       attn_implementation="sdpa")).train()
+    if way == "checkpointed":
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    splade = None if way == "naive" else Splade(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)  # the weights stay, in all ways
+
+    def represent(ids: Tensor) -> Tensor:
+        mask = torch.ones_like(ids)
+        if splade is None:
+            return naive_head(model(input_ids=ids, attention_mask=mask).logits, mask)
+        hidden = splade.mlm(input_ids=ids, attention_mask=mask).logits
+        return splade_head(hidden, mask.bool(), splade.output.weight, splade.output.bias)
+
+    def step(documents: int, length: int) -> float:
+        torch.manual_seed(1)
+        query = represent(torch.randint(1000, 30000, (1, min(QUERY_LENGTH, length))))
+        texts = represent(torch.randint(1000, 30000, (documents, length)))
+        loss, _ = total(query, texts.unsqueeze(0), torch.randn(1, documents),
+                        Loss(kl=1.0, margin_mse=0.05))
+        loss = loss + 0.02 * flops(texts) + 0.01 * l1(query)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    step(2, 8)
+    optimizer.zero_grad(set_to_none=False)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    reset_peak()
+    before, started = status("VmRSS"), time.perf_counter()
+    loss = step(arguments.documents, arguments.length)
+    return {"seconds": time.perf_counter() - started, "peak": status("VmHWM") - before,
+            "loss": loss}
+
+
+def naive_head(logits: Tensor, mask: Tensor) -> Tensor:
+    """As the formula is usually written: activation of all logits, mask, maximum."""
+    return (torch.log1p(torch.relu(logits)) * mask.unsqueeze(-1)).max(dim=1).values
+
+
+def head_alone(active: float, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Seconds forward and backward of both heads, the best of 3, where `active` of the terms are
+    above 0 (the bias is set so)."""
+    mask = torch.ones(arguments.head_documents, arguments.length, dtype=torch.bool)
+    hidden = torch.nn.functional.layer_norm(torch.randn(*mask.shape, 768), [768])
+    weight = torch.randn(30522, 768) * 0.02
+    with torch.no_grad():
+        best = splade_head(hidden, mask, weight, torch.full([30522], 50.0)).expm1() - 50
+        bias = best.new_full([30522], -float(best.flatten().kthvalue(
+            max(1, round(best.numel() * (1 - active)))).values))
+    for leaf in (hidden, weight, bias):
+        leaf.requires_grad_()
+    ways = {"naive": lambda: naive_head(torch.nn.functional.linear(hidden, weight, bias), mask),
+            "fused": lambda: splade_head(hidden, mask, weight, bias)}
+    found: dict[str, Any] = {}
+    for name, way in ways.items():
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            value = way()
+            middle = time.perf_counter()
+            torch.autograd.grad(value, [hidden, weight, bias], torch.randn_like(value))
+            times.append((middle - started, time.perf_counter() - middle))
+        found[name] = [min(own) for own in zip(*times, strict=True)]
+        found["active"] = float((value > 0).float().mean())
+    return found
+
+
+def status(key: str) -> float:
+    """A line of /proc/self/status, in MiB."""
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(key))
+    return int(line.split()[1]) / 1024
+
+
+def reset_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:  # then the peak is that since the start, too high if anything
+        print(f"the peak of the process cannot be reset: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Command: a pickle of scores -> JSON lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.options import FOLDER
+
+
+@click.command("convert-scores", context_settings=SETTINGS)
+@click.argument("pickle", type=FOLDER)
+@click.option("--output", required=True, type=FOLDER, metavar="FILE",
+              help="Scores as JSON lines (.gz compresses).")
+def main(pickle: Path, output: Path) -> None:
+    """Convert a pickle of {query: {document: score}} to JSON lines.
+
+    For naver's and sentence-transformers' score files (.pkl, .pkl.gz). Nothing of the pickle is
+    run: dictionaries, texts and numbers are read, everything else is refused.
+
+    \b
+    Example:
+      spladev3-anserini convert-scores scores.pkl.gz --output scores.jsonl.gz
+    """
+    from spladev3_anserini.training.safe_pickle import convert_pickle
+
+    queries = convert_pickle(pickle, output)
+    click.echo(f"{output}: scores of {queries:,} {'query' if queries == 1 else 'queries'}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,220 @@
+"""A recipe's training section -> its model: first stage, mine, score, combine, train."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+from spladev3_anserini.collection.qrels import read_qrels
+from spladev3_anserini.collection.texts import survey_texts
+from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
+from spladev3_anserini.encoding.queries import encoder_for_index
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import sha256_of
+from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
+from spladev3_anserini.lucene.build import build_index
+from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
+from spladev3_anserini.lucene.searcher import ImpactSearcher
+from spladev3_anserini.model.checkpoint import model_hash
+from spladev3_anserini.model.variants import VARIANTS, variant_named
+from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.reproduction.cell import Cell
+from spladev3_anserini.reproduction.data import Sources, mark
+from spladev3_anserini.reproduction.journal import Inputs, Journal
+from spladev3_anserini.reproduction.models import usable_checkpoint
+from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine, moments_of
+from spladev3_anserini.training.mining import Draw, mine, sampled
+from spladev3_anserini.training.run import Machine, read_queries, train
+from spladev3_anserini.training.score_files import write_candidates
+from spladev3_anserini.training.scoring import Work, read_work, score_candidates
+from spladev3_anserini.training.teachers import Settings as TeacherSettings
+from spladev3_anserini.training.teachers import open_teacher
+
+Do = Callable[[str, Inputs, Callable[[bool], str], Iterable[Path]], None]
+
+
+def trained_model(cell: Cell, threads: int, device: str, wanted: bool) -> Path:
+    """The folder of the model that a cell's recipe trains, made stage by stage where it is not
+    there; recipes with the same data share what was mined and scored.
+
+    With `wanted` False nothing is made; raises InputError where something would have to be.
+    """
+    section = cell.recipe.training
+    assert section is not None
+    sources = Sources(cell.training_file, None, cell.output / "collections")
+    first = cell.output / "training-data" / f"first-{_key(cell, section.candidates.first_stage)}"
+    data = cell.output / "training-data" / f"scores-{_key(cell, _mined_from(section))}"
+    model = cell.output / cell.recipe_name / "training"
+    with Journal(first) as index, Journal(data) as shared, Journal(model) as own:
+        made = _Made(cell, section, sources, (first, data, model), threads, device)
+        _first_stage(made, index.run if wanted else index.require_too)
+        _candidates(made, shared.run if wanted else shared.require_too)
+        _scores(made, shared.run if wanted else shared.require_too)
+        _train(made, own.run if wanted else own.require_too)
+    return model / "model"
+
+
+class _Made:
+    """What the stages share: the training's sources resolved, and where its files go."""
+
+    def __init__(self, cell: Cell, section: Training, sources: Sources,
+                 folders: tuple[Path, Path, Path], threads: int, device: str) -> None:
+        first, data, model = folders
+        self.cell, self.section, self.threads, self.device = cell, section, threads, device
+        self.corpus, self.topics = sources.resolve(section.corpus), sources.resolve(section.topics)
+        self.qrels = sources.resolve(section.qrels)
+        self.encoded, self.index = first / "encoded", first / "index"
+        self.candidates, self.scores = data / "candidates.jsonl", data / "scores"
+        self.ensemble, self.model = model / "ensemble.jsonl", model / "model"
+
+    def teacher_folder(self, name: str) -> Path:
+        return self.scores / re.sub(r"[^\w.-]+", "-", name).strip(".-")
+
+    @cached_property
+    def work(self) -> Work:
+        """Candidates and their texts, read once for all teachers."""
+        return read_work(self.candidates, self.corpus, self.topics)
+
+
+def _first_stage(made: _Made, do: Do) -> None:
+    """The index that candidates come from; the first stage is a model that expands both sides."""
+    name = made.section.candidates.first_stage
+    checkpoint = usable_checkpoint(name, made.cell.output)
+    own = made.cell.recipe.settings
+    settings = Settings(own.max_length or 256, device=made.device)
+
+    def encode(fresh: bool) -> str:
+        surveyed = survey_texts(made.corpus, "document")
+        encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", settings)
+        manifest = encode_to_directory(made.corpus, surveyed, checkpoint, encoder,
+                                       Output(made.encoded, restart=fresh)).manifest
+        assert manifest is not None
+        return f"{name}: {manifest.documents:,} documents"
+
+    def index(_: bool) -> str:
+        build_index(made.encoded, made.index, made.threads, optimize=False, overwrite=True)
+        return f"{name}: indexed"
+
+    def shards() -> Iterator[Path]:
+        yield made.encoded / MANIFEST
+        for shard in read_manifest(made.encoded).shards:
+            yield made.encoded / IMPACTS / shard.name
+
+    do("first encode", {"weights": model_hash(checkpoint), "corpus": mark(made.corpus, "docs"),
+                        "max_length": str(settings.max_length)}, encode, shards())
+    do("first index", {"encoded": sha256_of(made.encoded / MANIFEST)}, index,
+       (made.index / name for name in [INDEX_MANIFEST]))
+
+
+def _candidates(made: _Made, do: Do) -> None:
+    section = made.section
+    draw = Draw(section.candidates.top, section.candidates.random, section.candidates.depth,
+                section.seed)
+
+    def work(_: bool) -> str:
+        topics = sampled(read_topics(made.topics), section.sample, section.seed)
+        record = read_index_manifest(made.index)
+        assert record is not None
+        checkpoint = usable_checkpoint(section.candidates.first_stage, made.cell.output)
+        settings = Settings(section.max_length, device=made.device)
+        encoder = encoder_for_index(made.index, record, checkpoint.name, "auto", settings)
+        searcher = ImpactSearcher(made.index)
+        written = write_candidates(made.candidates, mine(
+            searcher, encoder, topics, read_qrels(made.qrels), draw, made.threads))
+        searcher.close()
+        if not written:
+            raise InputError(f"{made.qrels}: no query has a positive and candidates")
+        return f"{written:,} queries with candidates"
+
+    do("mine", {"index": sha256_of(made.index / INDEX_MANIFEST),
+                "topics": mark(made.topics, "queries"), "qrels": mark(made.qrels, "qrels"),
+                "draw": repr(draw), "sample": str(section.sample)}, work, [made.candidates])
+
+
+def _scores(made: _Made, do: Do) -> None:
+    for name in made.section.teachers:
+        folder = made.teacher_folder(name)
+
+        def work(_: bool, name: str = name, folder: Path = folder) -> str:
+            teacher = open_teacher(name, TeacherSettings(made.section.teacher_max_length,
+                                                         device=made.device))
+            done = score_candidates(made.work, teacher, folder)
+            assert done.manifest is not None
+            return f"{done.manifest.pairs:,} pairs"
+
+        do(f"score {name}", {"candidates": sha256_of(made.candidates), "teacher": name,
+                              "max_length": str(made.section.teacher_max_length)}, work,
+           (path for path in [folder / "manifest.json"]))
+
+
+def _train(made: _Made, do: Do) -> None:
+    section, variant = made.section, variant_named(made.cell.recipe.variant)
+    folders = [made.teacher_folder(name) for name in section.teachers]
+    manifests = {f"scores {folder.name}": sha256_of(folder / "manifest.json")
+                 for folder in folders}
+
+    def combined(_: bool) -> str:
+        target = None
+        if section.rescore:
+            moments = moments_of(folders[0])
+            target = Target(moments.mean, moments.deviation, source=section.teachers[0])
+        records = [_teacher_record(name, folder) for name, folder
+                   in zip(section.teachers, folders, strict=True)]
+        made.ensemble.parent.mkdir(parents=True, exist_ok=True)
+        done = combine(made.candidates, records, folders, made.ensemble, target)
+        agreement = ", ".join(f"Spearman {own.spearman:.2f}" for own in done.disagreement
+                              if own.spearman is not None)
+        return f"{done.pairs:,} scores of {len(folders)} teachers" + (
+            f" ({agreement})" if agreement else "")
+
+    do("combine", manifests | {"rescore": str(section.rescore)}, combined, [made.ensemble])
+    start = usable_checkpoint(section.start, made.cell.output)
+
+    def work(fresh: bool) -> str:
+        if fresh or not (made.model / "begun.json").exists():
+            _clear(made.model)
+        last = train(section, variant, start, made.corpus,
+                     read_queries(made.candidates, made.ensemble, made.topics), made.model,
+                     Machine(made.device), resume=True,
+                     sources={"candidates": str(made.candidates), "scores": str(made.ensemble)})
+        return ", ".join(f"{name} {last[name]:.4g}" for name in (
+            "loss", "nonzero_queries", "nonzero_documents") if name in last)
+
+    inputs = {"start": model_hash(start), "variant": variant.name,
+              "ensemble": sha256_of(made.ensemble), "corpus": mark(made.corpus, "docs"),
+              "training": json.dumps(section.model_dump(exclude={"sources"}), sort_keys=True)}
+    do("train", inputs, work, (made.model / name for name in ("model.safetensors", "config.json")))
+
+
+def _teacher_record(name: str, folder: Path) -> TeacherRecord:
+    fingerprint = json.loads((folder / "manifest.json").read_text("utf-8"))["fingerprint"]
+    return TeacherRecord(name=name, sha256=fingerprint["teacher"], kind=fingerprint["kind"],
+                         max_length=fingerprint["max_length"])
+
+
+def _clear(folder: Path) -> None:
+    """Takes out a model of another training, which this folder alone ever holds."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _mined_from(section: Training) -> str:
+    """What decides the candidates, as text."""
+    own = section.model_dump(include={"topics", "qrels", "sample", "candidates", "seed",
+                                      "max_length"})
+    return json.dumps(own, sort_keys=True)
+
+
+def _key(cell: Cell, decided_by: str) -> str:
+    """A short name for what a corpus, the first stage's length and `decided_by` make."""
+    section = cell.recipe.training
+    assert section is not None
+    parts = (section.corpus, str(cell.training_file.parent), str(cell.recipe.settings.max_length))
+    return hashlib.sha256("\n".join([*parts, decided_by]).encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""Makes a model: mined negatives, teachers' scores, losses, and the trainer."""

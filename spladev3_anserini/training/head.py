@@ -1,0 +1,106 @@
+"""Hidden states -> term weights, with a backward pass through the winning tokens alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from spladev3_anserini.model.pooling import TILE, activation
+
+
+def splade_head(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
+                tile: int = TILE) -> Tensor:
+    """w_bv = log(1 + relu(max_i logit_biv)) over unmasked i; neither pass holds B x L x V numbers.
+
+    Shapes: hidden (B, L, H) after the MLM head's transform, mask (B, L) boolean, weight (V, H),
+    bias (V) or None; returns (B, V). Memory is B*L*tile forward; B*V for the graph (values and
+    positions); backward, some integers per active term and the gradients themselves.
+    Formula: SPLADE with max pooling (arXiv 2109.10086, equation 2); the maximum before the
+    activation is the same, as that is monotone.
+
+    Products are in hidden's dtype, under autocast in autocast's; bias, maximum, activation and the
+    sums of the backward pass are fp32 (fp64 throughout for fp64). The gradient goes to the first
+    position that has the maximum, as in `torch.max(dim)` on a CPU; `amax` would spread it over
+    ties. A row of padding alone is 0 and has no gradient. First derivatives only.
+    """
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device) and hidden.dtype != torch.float64:
+        hidden = hidden.to(torch.get_autocast_dtype(device))
+    weights: Tensor = _Head.apply(hidden, mask, weight, bias, tile)  # type: ignore[no-untyped-call]
+    return weights
+
+
+class _Head(torch.autograd.Function):
+    """Keeps, per text and term, the value and the position of the maximum."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
+                tile: int) -> Tensor:
+        batch, length, width = hidden.shape
+        vocabulary = weight.shape[0]
+        flat = hidden.reshape(batch * length, width)
+        padding = ~mask.unsqueeze(-1)
+        padded = bool(padding.any())
+        best = hidden.new_empty(batch, vocabulary, dtype=_precise(hidden))
+        positions = hidden.new_empty(
+            batch, vocabulary, dtype=torch.int16 if length < 2**15 else torch.int32)
+        with torch.autocast(hidden.device.type, enabled=False):
+            for start in range(0, vocabulary, tile):
+                columns = slice(start, start + tile)
+                logits = functional.linear(flat, weight[columns].to(flat.dtype))
+                logits = logits.view(batch, length, -1)
+                if padded:
+                    logits.masked_fill_(padding, -torch.inf)
+                best[:, columns], positions[:, columns] = logits.max(dim=1)
+        if bias is not None:  # the same for all positions, so it may follow the maximum
+            best += bias
+        values = activation(best)
+        ctx.save_for_backward(hidden, weight, values, positions)
+        ctx.bias_dtype = None if bias is None else bias.dtype
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, values, positions = ctx.saved_tensors
+        batch, length, width = hidden.shape
+        # d log(1 + x) / dx = 1 / (1 + x) = e^-value; a NaN is active and passes its NaN on
+        slopes = torch.where(values == 0, 0, gradient * torch.exp(-values))
+        texts, terms = slopes.nonzero(as_tuple=True)
+        tokens = texts * length + positions[texts, terms]
+        factors = slopes[texts, terms]
+        by_token = by_term = by_bias = None
+        if ctx.needs_input_grad[0]:
+            by_token = _summed(factors, weight, terms, tokens, batch * length)
+            by_token = by_token.view_as(hidden).to(hidden.dtype)
+        if ctx.needs_input_grad[2]:
+            states = hidden.reshape(batch * length, width)
+            by_term = _summed(factors, states, tokens, terms, len(weight)).to(weight.dtype)
+        if ctx.needs_input_grad[3]:
+            by_bias = slopes.sum(dim=0).to(ctx.bias_dtype)
+        return by_token, None, by_term, by_bias, None
+
+
+def _summed(factors: Tensor, table: Tensor, rows: Tensor, groups: Tensor, count: int) -> Tensor:
+    """(count, H): for each group g the sum of factor_n * table[row_n] over the n of that group.
+
+    A product of a sparse and a dense matrix, as `embedding_bag`. Measured on 2 CPU cores with 101
+    texts of 128 tokens and BERT-base's shapes, 0.7 % / 50 % of the terms active, both gradients:
+    0.04 / 0.39 s and 5 / 87 MB above the result; sparse CSR products 0.08 / 0.62 s and 96 / 272
+    MB; index_add in chunks 0.16 / 6.4 s. And it sums in one order, on a GPU too.
+    """
+    if not len(groups):
+        return table.new_zeros(count, table.shape[1], dtype=factors.dtype)
+    order = groups.argsort(stable=True)
+    ends = groups.bincount(minlength=count).cumsum(0)
+    return functional.embedding_bag(
+        rows[order], table.to(factors.dtype), functional.pad(ends, (1, 0)), mode="sum",
+        per_sample_weights=factors[order], include_last_offset=True)
+
+
+def _precise(hidden: Tensor) -> torch.dtype:
+    return torch.promote_types(hidden.dtype, torch.float32)

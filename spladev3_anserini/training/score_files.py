@@ -1,0 +1,227 @@
+"""Candidates and teachers' scores <-> JSON lines, one query a line, and folders of such files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spladev3_anserini.collection.ids import checked_id
+from spladev3_anserini.collection.lines import json_records
+from spladev3_anserini.errors import InputError, first_problem
+from spladev3_anserini.files import appearing, sha256_of, short
+
+MANIFEST = "manifest.json"
+
+
+class Candidates(NamedTuple):
+    """A training query, its positives, and the documents mined as its negatives."""
+
+    query: str
+    positives: list[str]
+    candidates: list[str]
+
+    @property
+    def documents(self) -> list[str]:
+        """What teachers score: the positives first."""
+        return [*self.positives, *self.candidates]
+
+
+class Scores(NamedTuple):
+    """What a teacher (or an ensemble) says of one query's documents, in the file's order."""
+
+    query: str
+    scores: dict[str, float]
+
+
+class Record(BaseModel):
+    """What a file says of scores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Fingerprint(Record):
+    """Everything that decides a teacher's scores: on one machine's CPU in float32, the same
+    fingerprint means the same bytes. `teacher` hashes weights, config and tokenizer, `corpus` and
+    `topics` ids and texts, `candidates` its file. Batches count because padding may move a score's
+    last bit."""
+
+    teacher: str
+    kind: str
+    max_length: int
+    batch_tokens: int
+    device: str
+    dtype: str
+    t5_token: str
+    candidates: str
+    corpus: str
+    topics: str
+    block: int
+    package: str
+
+
+class ScorePart(Record):
+    """One file of a folder of scores."""
+
+    name: str
+    sha256: str
+    queries: int
+    pairs: int
+
+
+class ScoreManifest(Record):
+    """A finished folder of scores; `name` and `environment` are for people."""
+
+    name: str
+    fingerprint: Fingerprint
+    parts: tuple[ScorePart, ...]
+    queries: int
+    pairs: int
+    environment: dict[str, str]
+
+
+def read_candidates(path: Path) -> Iterator[Candidates]:
+    """Yields the candidates of each query of a JSON-lines file (`.gz` too), in order.
+
+    Raises InputError naming file and line for a bad line, a query that is there twice, a document
+    twice under one query (a positive among the candidates is one), a query without any document,
+    and for a file without any query.
+    """
+    seen: set[str] = set()
+    for number, record in json_records(path):
+        where = f"{path}:{number}"
+        query = _new_query(record, where, seen)
+        own = Candidates(query, _ids(record, "positives", where), _ids(record, "candidates", where))
+        if not own.documents:
+            raise InputError(f"{where}: the query {query!r} has no document")
+        if len(set(own.documents)) < len(own.documents):
+            twice = next(d for d in own.documents if own.documents.count(d) > 1)
+            raise InputError(f"{where}: the document {twice!r} is there twice for {query!r}")
+        yield own
+    if not seen:
+        raise InputError(f"{path}: no query in it")
+
+
+def write_candidates(path: Path, items: Iterable[Candidates]) -> int:
+    """Writes candidates as they come, whole or not at all; returns how many queries."""
+    return _write(path, (own._asdict() for own in items))
+
+
+def read_scores(path: Path) -> Iterator[Scores]:
+    """Yields the scores of each query of a JSON-lines file (`.gz` too), or of a folder that
+    `score` wrote, in order.
+
+    Raises InputError naming file and line for a bad line, a query that is there twice, a score
+    that is no finite number, and where there is no query at all.
+    """
+    seen: set[str] = set()
+    for file in _files(path):
+        for number, record in json_records(file):
+            where = f"{file}:{number}"
+            yield Scores(_new_query(record, where, seen), _scores(record, where))
+    if not seen:
+        raise InputError(f"{path}: no query in it")
+
+
+def write_scores(path: Path, items: Iterable[Scores], temporary: Path | None = None) -> int:
+    """Writes scores as they come, whole or not at all; returns how many queries."""
+    return _write(path, (own._asdict() for own in items), temporary)
+
+
+def read_record(kind: type[R], path: Path) -> R:
+    """Reads a record from its JSON file; raises InputError naming the file and the field."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_problem(error)}") from None
+
+
+def write_record(record: Record, path: Path, temporary: Path | None = None) -> None:
+    """Writes a record as JSON, whole or not at all."""
+    with appearing(path, temporary=temporary) as stream:
+        stream.write(json.dumps(record.model_dump(), indent=1, ensure_ascii=False) + "\n")
+
+
+def shown_differences(there: Fingerprint, now: Fingerprint) -> str:
+    """Where two fingerprints differ, as text for a message; empty where they do not."""
+    old, new = there.model_dump(), now.model_dump()
+    return "; ".join(f"{name}: {short(old[name])} there, {short(new[name])} now"
+                     for name in new if old[name] != new[name])
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        yield path
+        return
+    if not (path / MANIFEST).exists():
+        raise InputError(f"{path}: no {MANIFEST} in it: not a folder of scores, or not finished")
+    for part in read_record(ScoreManifest, path / MANIFEST).parts:
+        if not (path / part.name).exists() or sha256_of(path / part.name) != part.sha256:
+            raise InputError(f"{path / part.name}: missing, or changed since it was written; the "
+                             "same score again restores it")
+        yield path / part.name
+
+
+def _new_query(record: Mapping[str, Any], where: str, seen: set[str]) -> str:
+    if "query" not in record:
+        raise InputError(f"{where}: no field 'query' (it has: {', '.join(record) or 'none'})")
+    query = checked_id(record["query"], where)
+    if query in seen:
+        raise InputError(f"{where}: the query {query!r} is there twice")
+    seen.add(query)
+    return query
+
+
+def _ids(record: Mapping[str, Any], field: str, where: str) -> list[str]:
+    if not isinstance(record.get(field), list):
+        raise InputError(f"{where}: the field {field!r} is not a list of ids")
+    return [checked_id(value, where) for value in record[field]]
+
+
+def _scores(record: Mapping[str, Any], where: str) -> dict[str, float]:
+    scores = record.get("scores")
+    if not isinstance(scores, dict) or not scores:
+        raise InputError(f"{where}: the field 'scores' is not an object with a score in it")
+    return {checked_id(name, where): finite(value, f"{where}: the score of {name!r}")
+            for name, value in scores.items()}
+
+
+def finite(value: Any, what: str) -> float:
+    """A number as a float; raises InputError, saying what it is, for anything not finite."""
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{what} is {str(value)[:20]!r}, not a finite number")
+    return number
+
+
+@contextmanager
+def _opened(path: Path, temporary: Path | None) -> Iterator[Any]:
+    with appearing(path, "wb", temporary) as raw:
+        if path.suffix.lower() != ".gz":
+            yield raw
+            return
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
+            yield packed
+
+
+def _write(path: Path, records: Iterable[Mapping[str, Any]], temporary: Path | None = None) -> int:
+    count = 0
+    with _opened(path, temporary) as stream:
+        for record in records:
+            stream.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+            count += 1
+    return count

@@ -1,0 +1,263 @@
+"""Candidates, their texts and a teacher -> a folder of raw scores, resumable."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+import torch
+import transformers
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from spladev3_anserini import __version__
+from spladev3_anserini.cli import counter, progress
+from spladev3_anserini.collection.corpus import CorpusDigest, hash_of, read_corpus
+from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.encoding.directory import WHOLE, Part
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import sha256_of
+from spladev3_anserini.training.score_files import (
+    MANIFEST,
+    Candidates,
+    Fingerprint,
+    ScoreManifest,
+    ScorePart,
+    Scores,
+    read_candidates,
+    read_record,
+    read_scores,
+    shown_differences,
+    write_record,
+    write_scores,
+)
+from spladev3_anserini.training.teachers import PairError, Teacher, chunks
+
+FINGERPRINT = "fingerprint.json"
+_ROOM_CHECKED = 10_000
+
+
+class Work(NamedTuple):
+    """What one part of a scoring needs: the candidates' file, its texts by id, and how many
+    queries and documents each block of `block` queries has. `corpus` and `topics` are hashes."""
+
+    candidates: Path
+    sha256: str
+    block: int
+    part: Part
+    blocks: list[tuple[int, int]]
+    queries: dict[str, str]
+    documents: dict[str, str]
+    corpus: str
+    topics: str
+
+    @property
+    def pairs(self) -> int:
+        return sum(pairs for number, (_, pairs) in enumerate(self.blocks) if self.part.has(number))
+
+
+class Outcome(NamedTuple):
+    """What a scoring did: files written now and found finished, and the manifest, which is None
+    while other parts still have work to do."""
+
+    written: int
+    found: int
+    manifest: ScoreManifest | None
+
+
+def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
+              block: int = 500) -> Work:
+    """Reads the candidates once, and then the texts of the part's own queries and documents, which
+    alone stay in memory.
+
+    Raises InputError as the readers do, for a query or document that has no text, by its id, and
+    for a needed document that the corpus has twice.
+    """
+    sha256, blocks = sha256_of_file(candidates), []
+    queries: dict[str, str] = {}
+    needed: dict[str, str] = {}
+    for number, records in enumerate(_blocks(candidates, block)):
+        blocks.append((len(records), sum(len(own.documents) for own in records)))
+        if part.has(number):
+            for own in records:
+                queries[own.query] = ""
+                for document in own.documents:
+                    needed.setdefault(document, own.query)
+    asked = read_topics(topics)
+    known = {topic.id: topic.text for topic in asked}
+    for query in queries:
+        if query not in known:
+            raise InputError(f"{topics}: no query {query!r}, which {candidates} has")
+        queries[query] = known[query]
+    documents, digest = _texts(corpus, needed, candidates)
+    return Work(candidates, sha256, block, part, blocks, queries, documents, digest, hash_of(asked))
+
+
+def score_candidates(work: Work, teacher: Teacher, output: Path) -> Outcome:
+    """Scores the positives and candidates of every query of this part with one teacher, into
+    `output/part-00000.jsonl` ... and, once all parts are there, `output/manifest.json`.
+
+    What is there already and is whole is kept. Raises InputError for a folder that holds the
+    scores of another fingerprint (the differences shown) or anything else, for a query too long
+    for the teacher, and as `Teacher.score` does, naming the query.
+    """
+    fingerprint = fingerprint_of(work, teacher)
+    _refuse_other(output, fingerprint)
+    _refuse_long_queries(work, teacher)
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(output / f".lock-{work.part.number}-of-{work.part.of}", timeout=0):
+            return _score(work, teacher, output, fingerprint)
+    except Timeout:
+        raise InputError(f"{output}: another score is writing here (part {work.part}); wait for "
+                         "it, or choose another --output") from None
+
+
+def fingerprint_of(work: Work, teacher: Teacher) -> Fingerprint:
+    """What decides a teacher's scores of this work."""
+    return Fingerprint(
+        teacher=teacher.sha256, kind=teacher.kind, max_length=teacher.settings.max_length,
+        batch_tokens=teacher.batch_tokens, device=teacher.device.partition(":")[0],
+        dtype=teacher.dtype, t5_token=teacher.settings.t5_token if teacher.kind == "t5" else "",
+        candidates=work.sha256, corpus=work.corpus, topics=work.topics, block=work.block,
+        package=__version__)
+
+
+def sha256_of_file(path: Path) -> str:
+    """As `sha256_of`; raises InputError where there is no such file."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    return sha256_of(path)
+
+
+def _score(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint) -> Outcome:
+    own_part = f"{work.part.number}-of-{work.part.of}"
+    temporary = output / f".{own_part}.tmp"
+    if not (output / FINGERPRINT).exists():
+        write_record(fingerprint, output / FINGERPRINT, temporary)
+    before = _recorded(output)
+    written = found = 0
+    with counter(f"scoring with {teacher.name}", work.pairs, unit="pair") as bar:
+        for number, records in enumerate(_blocks(work.candidates, work.block)):
+            path = output / part_name(number)
+            if not work.part.has(number):
+                continue
+            if _finished(path, records, before.get(path.name)):
+                found += 1
+                bar.update(sum(len(own.documents) for own in records))
+                continue
+            write_scores(path, _block_scores(records, work, teacher, bar), temporary)
+            written += 1
+    if sha256_of_file(work.candidates) != work.sha256:
+        raise InputError(f"{work.candidates}: changed while it was being scored")
+    return Outcome(written, found, _publish(work, teacher, output, fingerprint, temporary))
+
+
+def part_name(number: int) -> str:
+    return f"part-{number:05d}.jsonl"
+
+
+def _block_scores(records: list[Candidates], work: Work, teacher: Teacher,
+                  bar: tqdm[NoReturn]) -> Iterator[Scores]:
+    pairs = [(own.query, document) for own in records for document in own.documents]
+    try:
+        scores = teacher.score([(work.queries[q], work.documents[d]) for q, d in pairs], bar.update)
+    except PairError as error:
+        query, document = pairs[error.position]
+        raise InputError(f"{teacher.name}: query {query!r}, document {document!r}: "
+                         f"{error}") from None
+    shown = iter(map(_shortest, scores))
+    for own in records:
+        yield Scores(own.query, {document: next(shown) for document in own.documents})
+
+
+def _shortest(score: np.float32) -> float:
+    """The number with the fewest digits that is this float32."""
+    return float(str(score))
+
+
+def _publish(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint,
+             temporary: Path) -> ScoreManifest | None:
+    names = [part_name(number) for number in range(len(work.blocks))]
+    if not all((output / name).exists() for name in names):
+        return None
+    parts = tuple(ScorePart(name=name, sha256=sha256_of(output / name), queries=queries,
+                            pairs=pairs)
+                  for name, (queries, pairs) in zip(names, work.blocks, strict=True))
+    manifest = ScoreManifest(
+        name=teacher.name, fingerprint=fingerprint, parts=parts,
+        queries=sum(part.queries for part in parts), pairs=sum(part.pairs for part in parts),
+        environment={"python": platform.python_version(), "torch": str(torch.__version__),
+                     "transformers": transformers.__version__, "device": teacher.device})
+    write_record(manifest, output / MANIFEST, temporary)
+    return manifest
+
+
+def _recorded(output: Path) -> dict[str, str]:
+    """The hashes of an earlier manifest, by name."""
+    if not (output / MANIFEST).exists():
+        return {}
+    return {part.name: part.sha256 for part in read_record(ScoreManifest, output / MANIFEST).parts}
+
+
+def _finished(path: Path, records: list[Candidates], sha256: str | None) -> bool:
+    """Whether a file is there and holds the scores of just these queries and documents (and, where
+    a manifest tells, has this hash)."""
+    if not path.exists() or (sha256 and sha256_of(path) != sha256):
+        return False
+    try:
+        there = [(own.query, list(own.scores)) for own in read_scores(path)]
+    except InputError:
+        return False
+    return there == [(own.query, own.documents) for own in records]
+
+
+def _refuse_other(output: Path, fingerprint: Fingerprint) -> None:
+    if output.exists() and not output.is_dir():
+        raise InputError(f"--output: {output} is a file, expected a folder")
+    if (output / FINGERPRINT).exists():
+        found = read_record(Fingerprint, output / FINGERPRINT)
+        if shown := shown_differences(found, fingerprint):
+            raise InputError(f"{output}: holds other scores ({shown}); choose another --output")
+    elif output.is_dir() and any(not re.fullmatch(r"\.lock-.*|\..*\.tmp", path.name)
+                                 for path in output.iterdir()):
+        raise InputError(f"{output}: has files in it that no score wrote; choose another --output")
+
+
+def _refuse_long_queries(work: Work, teacher: Teacher) -> None:
+    names = list(work.queries)
+    for some in chunks(names, _ROOM_CHECKED):
+        rooms = teacher.room([work.queries[name] for name in some])
+        for name, room in zip(some, rooms, strict=True):
+            if room < 1:
+                raise InputError(f"{teacher.name}: query {name!r}: {teacher.too_long}; give "
+                                 "--max-length more")
+
+
+def _texts(corpus: str, needed: dict[str, str],
+           candidates: Path) -> tuple[dict[str, str], str]:
+    texts: dict[str, str] = {}
+    digest = CorpusDigest()
+    with progress(read_corpus(corpus), "reading") as documents:
+        for document in documents:
+            digest.add(document)
+            if document.id in texts:
+                raise InputError(f"{document.where}: the id {document.id!r} is there twice")
+            if document.id in needed:
+                texts[document.id] = document.text
+    for name, query in needed.items():
+        if name not in texts:
+            raise InputError(f"{corpus}: no document {name!r}, which {candidates} has for query "
+                             f"{query!r}")
+    return texts, digest.hexdigest()
+
+
+def _blocks(candidates: Path, size: int) -> Iterator[list[Candidates]]:
+    iterator = read_candidates(candidates)
+    while block := list(islice(iterator, size)):
+        yield block

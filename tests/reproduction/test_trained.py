@@ -1,0 +1,98 @@
+"""A recipe that trains its model: mine, score, combine, train, then encode to verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Result, write_corpus
+from training.tiny_teachers import make_cross_encoder
+
+Cli = Callable[..., Result]
+
+DOCUMENTS = {f"d{n}": text for n, text in enumerate((
+    "the cat sat on the mat", "the dog runs", "boundary layer of a wing", "heat and air flow",
+    "one two three", "shock wave theory", "lift and drag", "pressure speed", "jet body plate",
+    "mach number test"))}
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, tiny: Path) -> Path:
+    folder = tmp_path / "recipes"
+    (folder / "collections").mkdir(parents=True)
+    (folder / "ablations").mkdir()
+    data = folder / "collections"
+    write_corpus(data / "corpus.jsonl", DOCUMENTS)
+    (data / "topics.tsv").write_text("".join(
+        f"q{n}\t{text.split()[-1]}\n" for n, text in enumerate(DOCUMENTS.values())))
+    (data / "qrels.txt").write_text("".join(f"q{n} 0 d{n} 1\n" for n in range(10)))
+    (data / "texts.yaml").write_text(yaml.safe_dump({
+        "title": "texts", "corpus": "corpus.jsonl", "query_sets": {
+            "test": {"topics": "topics.tsv", "qrels": "qrels.txt", "measures": ["RR@10"]}}}))
+    teacher = make_cross_encoder(tmp_path / "teacher")
+    (folder / "small.yaml").write_text(yaml.safe_dump({
+        "title": "small", "licence": "none", "variant": "splade-v3",
+        "settings": {"max_length": 32, "query_max_length": 32, "quantizer": "x100-rint",
+                     "special_tokens": "drop", "dtype": "float32"},
+        "training": {
+            "start": str(tiny), "corpus": "collections/corpus.jsonl",
+            "topics": "collections/topics.tsv", "qrels": "collections/qrels.txt", "sample": 8,
+            "candidates": {"first_stage": str(tiny), "top": 3, "random": 2, "depth": 8},
+            "teachers": [str(teacher)], "teacher_max_length": 32, "rescore": True, "negatives": 2,
+            "loss": {"kl": 1.0, "margin_mse": 0.05},
+            "documents": {"kind": "flops", "weight": 0.01, "steps": 4},
+            "queries": {"kind": "l1", "weight": 0.01, "steps": 4}, "batch_size": 2,
+            "learning_rate": 0.001, "warmup_ratio": 0.1, "epochs": 1.0, "max_length": 16,
+            "precision": "fp32", "seed": 3}}))
+    (folder / "ablations/kl.yaml").write_text(
+        "base: small\ntitle: KL alone\ntraining: {loss: {margin_mse: 0.0}}\n")
+    (folder / "ablations/doc.yaml").write_text(
+        "base: small\ntitle: a binary query\nvariant: splade-v3-doc\n")
+    return folder
+
+
+def run(cli: Cli, recipes: Path, recipe: str, *options: object) -> Result:
+    return cli("reproduce", "run", recipe, "--on", "texts", "--recipes", recipes, "--output",
+               recipes.parent / "out", "--threads", 1, "--device", "cpu", *options)
+
+
+def test_the_whole_procedure_and_nothing_twice(recipes: Path, cli: Cli) -> None:
+    first = run(cli, recipes, "small")
+    assert first.code == 0, first
+    for stage in ("first encode", "first index", "mine", "score", "combine", "train", "encode",
+                  "index", "check", "search test", "evaluate test"):
+        assert f"\n{stage}" in f"\n{first.out}", stage
+    assert "skipped" not in first.out
+    again = run(cli, recipes, "small")
+    assert again.out.count("skipped: unchanged") == 13
+    output = recipes.parent / "out"
+    model = output / "small/training/model"
+    assert json.loads((model / "training.json").read_text())["training"]["negatives"] == 2
+    result = json.loads((output / "small/texts/result.json").read_text())
+    assert result["model"] == str(model)
+
+    ablation = run(cli, recipes, "kl")
+    assert ablation.code == 0, ablation
+    done = [line[:20].strip() for line in ablation.out.splitlines() if "skipped" in line]
+    assert {"first encode", "first index", "mine"} <= set(done)
+    assert any(name.startswith("score") for name in done)
+    assert not {"combine", "train", "encode"} & set(done)
+    doc = run(cli, recipes, "doc")
+    assert doc.code == 0, doc
+    weights = {name: (output / name / "training/model/model.safetensors").read_bytes()
+               for name in ("small", "kl", "doc")}
+    assert len(set(weights.values())) == 3
+
+
+def test_without_the_stage_train_the_model_must_be_there(recipes: Path, cli: Cli) -> None:
+    early = run(cli, recipes, "small", "--stages", "download encode index check search evaluate")
+    assert early.code == 2
+    assert "the stage first encode is to be done first" in early.err
+    trained = run(cli, recipes, "small", "--stages", "train")
+    assert trained.code == 0, trained
+    assert "verdict" not in trained.out
+    assert run(cli, recipes, "small", "--stages",
+               "download encode index check search evaluate").code == 0

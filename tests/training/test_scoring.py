@@ -1,0 +1,281 @@
+"""Scoring candidates: batches, files, resuming, parts, refusals, and the command around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from conftest import TEXTS, Result, write_corpus, write_lines
+from tiny_teachers import make_cross_encoder, make_t5
+
+from spladev3_anserini.encoding.directory import Part
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.training.score_files import Candidates, read_scores, write_candidates
+from spladev3_anserini.training.scoring import read_work, score_candidates
+from spladev3_anserini.training.teachers import (
+    Floats,
+    Pair,
+    PairError,
+    Settings,
+    Teacher,
+    open_teacher,
+)
+
+DOCUMENTS = list(TEXTS)
+CPU = Settings(max_length=32, device="cpu")
+
+
+class Counting(Teacher):
+    """Scores by lengths alone; may break at its nth call."""
+
+    kind: ClassVar[str] = "counting"
+    files: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, folder: Path, breaks_at: int | None = None, **settings: Any) -> None:
+        super().__init__("counting", folder, CPU._replace(**settings))
+        self.calls, self._breaks_at = 0, breaks_at
+
+    def score(self, pairs: Sequence[Pair],
+              done: Callable[[int], object] = lambda count: None) -> Floats:
+        self.calls += 1
+        if self.calls == self._breaks_at:
+            raise KeyboardInterrupt
+        return np.array([len(q) + len(d) / 7 for q, d in pairs], dtype=np.float32)
+
+    def room(self, queries: Sequence[str]) -> list[int]:
+        return [32 - len(query) for query in queries]
+
+    _query_lengths = _tokens = _outputs = None  # type: ignore[assignment]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """23 queries with one positive and three candidates each, a corpus and topics."""
+    folder = tmp_path / "data"
+    write_corpus(folder / "corpus.jsonl", TEXTS)
+    write_lines(folder / "topics.tsv", [f"q{n}\tcat {n}" for n in range(30)])
+    write_candidates(folder / "candidates.jsonl", [
+        Candidates(f"q{n}", [DOCUMENTS[n % 8]], [DOCUMENTS[(n + k) % 8] for k in (1, 3, 4)])
+        for n in range(23)])
+    return folder
+
+
+def work_of(data: Path, part: str = "1/1", block: int = 5) -> Any:
+    return read_work(data / "candidates.jsonl", str(data / "corpus.jsonl"),
+                     str(data / "topics.tsv"), Part.parse(part), block)
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())
+            if path.is_file() and not path.name.startswith(".")}
+
+
+@pytest.mark.parametrize("make", [make_cross_encoder, make_t5])
+@pytest.mark.parametrize("block", [2, 100])
+def test_every_positive_and_candidate_has_its_score(make: Any, block: int, data: Path,
+                                                    tmp_path: Path) -> None:
+    teacher = open_teacher(str(make(tmp_path / "model")), CPU._replace(batch_tokens=64))
+    outcome = score_candidates(work_of(data, block=block), teacher, tmp_path / "out")
+    assert (outcome.manifest.queries, outcome.manifest.pairs) == (23, 92)
+    for n, own in enumerate(read_scores(tmp_path / "out")):
+        assert own.query == f"q{n}"
+        assert list(own.scores) == [DOCUMENTS[(n + k) % 8] for k in (0, 1, 3, 4)]
+        expected = teacher.score([(f"cat {n}", TEXTS[d]) for d in own.scores])
+        np.testing.assert_allclose(list(own.scores.values()), expected, atol=1e-5)
+
+
+def test_scores_are_written_as_the_shortest_number_that_is_the_float32(data: Path,
+                                                                       tmp_path: Path) -> None:
+    score_candidates(work_of(data), Counting(tmp_path), tmp_path / "out")
+    line = json.loads((tmp_path / "out" / "part-00000.jsonl").read_text().splitlines()[0])
+    for document, score in line["scores"].items():
+        assert np.float32(score) == np.float32(5 + len(TEXTS[document]) / 7)
+        assert len(str(score)) < 11
+
+
+def test_an_interrupted_scoring_continues_to_the_same_bytes(data: Path, tmp_path: Path) -> None:
+    whole = Counting(tmp_path)
+    score_candidates(work_of(data), whole, tmp_path / "whole")
+    assert whole.calls == 5
+    with pytest.raises(KeyboardInterrupt):
+        score_candidates(work_of(data), Counting(tmp_path, breaks_at=3), tmp_path / "out")
+    assert set(bytes_of(tmp_path / "out")) == {"fingerprint.json", "part-00000.jsonl",
+                                               "part-00001.jsonl"}
+    (tmp_path / "out" / "part-00001.jsonl").write_text('{"query": "q5", "scores": {"d1": 1}}\n')
+    rest = Counting(tmp_path)
+    outcome = score_candidates(work_of(data), rest, tmp_path / "out")
+    assert (rest.calls, outcome.written, outcome.found) == (4, 4, 1)
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
+    again = Counting(tmp_path)
+    assert score_candidates(work_of(data), again, tmp_path / "out").found == 5
+    assert again.calls == 0
+
+
+def test_a_file_that_changed_after_the_manifest_is_told_and_restored(data: Path,
+                                                                     tmp_path: Path) -> None:
+    score_candidates(work_of(data), Counting(tmp_path), tmp_path / "out")
+    before, part = bytes_of(tmp_path / "out"), tmp_path / "out" / "part-00003.jsonl"
+    part.write_text(part.read_text().replace("6.", "7.", 1))
+    with pytest.raises(InputError, match="part-00003.jsonl: missing, or changed"):
+        list(read_scores(tmp_path / "out"))
+    assert score_candidates(work_of(data), Counting(tmp_path), tmp_path / "out").written == 1
+    assert bytes_of(tmp_path / "out") == before
+
+
+def test_parts_together_are_the_whole(data: Path, tmp_path: Path) -> None:
+    score_candidates(work_of(data), Counting(tmp_path), tmp_path / "whole")
+    for part in ("3/3", "1/3"):
+        own = work_of(data, part)
+        assert len(own.queries) < 23
+        assert score_candidates(own, Counting(tmp_path), tmp_path / "out").manifest is None
+    assert score_candidates(work_of(data, "2/3"), Counting(tmp_path),
+                            tmp_path / "out").manifest is not None
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
+
+
+def test_another_fingerprint_or_foreign_files_are_refused(data: Path, tmp_path: Path) -> None:
+    score_candidates(work_of(data, "1/2"), Counting(tmp_path), tmp_path / "out")
+    with pytest.raises(InputError, match=r"holds other scores \(max_length: 32 there, 40 now\)"):
+        score_candidates(work_of(data), Counting(tmp_path, max_length=40), tmp_path / "out")
+    with pytest.raises(InputError, match=r"\(block: 5 there, 6 now\)"):
+        score_candidates(work_of(data, block=6), Counting(tmp_path), tmp_path / "out")
+    write_lines(data / "topics.tsv", [f"q{n}\tdog {n}" for n in range(30)])
+    with pytest.raises(InputError, match=r"\(topics: [0-9a-f]{12} there, [0-9a-f]{12} now\)"):
+        score_candidates(work_of(data), Counting(tmp_path), tmp_path / "out")
+    with pytest.raises(InputError, match="has files in it that no score wrote"):
+        score_candidates(work_of(data), Counting(tmp_path), data)
+    with pytest.raises(InputError, match="is a file, expected a folder"):
+        score_candidates(work_of(data), Counting(tmp_path), data / "topics.tsv")
+
+
+def test_what_has_no_text_or_no_room_is_refused_by_name(data: Path, tmp_path: Path) -> None:
+    write_candidates(data / "candidates.jsonl", [Candidates("q1", ["d1"], ["d77"])])
+    with pytest.raises(InputError, match=r"corpus.jsonl: no document 'd77', which .* 'q1'"):
+        work_of(data)
+    write_candidates(data / "candidates.jsonl", [Candidates("q77", ["d1"], [])])
+    with pytest.raises(InputError, match=r"topics.tsv: no query 'q77', which"):
+        work_of(data)
+    write_candidates(data / "candidates.jsonl", [Candidates("q1", ["d1"], [])])
+    write_corpus(data / "more.jsonl", TEXTS)
+    with (data / "corpus.jsonl").open("a") as stream:
+        stream.write((data / "more.jsonl").read_text())
+    with pytest.raises(InputError, match=r"corpus.jsonl:9: the id 'd1' is there twice"):
+        work_of(data)
+    write_corpus(data / "corpus.jsonl", TEXTS)
+    write_lines(data / "topics.tsv", ["q1\t" + "cat " * 40])
+    with pytest.raises(InputError, match="query 'q1': the query leaves no room"):
+        score_candidates(work_of(data), Counting(tmp_path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_score_that_is_not_finite_names_query_and_document(data: Path, tmp_path: Path) -> None:
+    class Broken(Counting):
+        def score(self, pairs: Sequence[Pair],
+                  done: Callable[[int], object] = lambda count: None) -> Floats:
+            raise PairError(6, "the score is not a finite number")
+
+    with pytest.raises(InputError, match="query 'q1', document 'é-id': the score is not a finite"):
+        score_candidates(work_of(data), Broken(tmp_path), tmp_path / "out")
+    assert set(bytes_of(tmp_path / "out")) == {"fingerprint.json"}
+
+
+def options_of(data: Path, *teachers: Path) -> list[object]:
+    named = [word for teacher in teachers for word in ("--teacher", teacher)]
+    return ["score", "--candidates", data / "candidates.jsonl", "--corpus", data / "corpus.jsonl",
+            "--topics", data / "topics.tsv", "--max-length", 32, "--device", "cpu", *named]
+
+
+def test_a_killed_command_continues_to_the_same_bytes(data: Path, tmp_path: Path,
+                                                      cli: Callable[..., Result]) -> None:
+    teacher = make_cross_encoder(tmp_path / "teacher")
+    write_candidates(data / "candidates.jsonl", [
+        Candidates(f"q{n}", [DOCUMENTS[n % 8]], DOCUMENTS[:n % 8]) for n in range(1, 30)])
+    options = [str(option) for option in options_of(data, teacher)] + ["--block", "1", "--output"]
+    fourth = tmp_path / "out" / "teacher" / "part-00003.jsonl"
+    killed = subprocess.Popen([sys.executable, "-m", "spladev3_anserini.score", *options[1:],
+                               str(tmp_path / "out")], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not fourth.exists():
+        time.sleep(0.002)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert fourth.exists()
+    assert cli(*options, tmp_path / "out").code == 0
+    assert cli(*options, tmp_path / "whole").code == 0
+    assert bytes_of(tmp_path / "out/teacher") == bytes_of(tmp_path / "whole/teacher")
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
+
+
+def test_the_command_with_two_teachers(data: Path, tmp_path: Path,
+                                       cli: Callable[..., Result]) -> None:
+    one = make_cross_encoder(tmp_path / "Mini LM")
+    other = make_t5(tmp_path / "rank-t5")
+    result = cli(*options_of(data, one, other), "--output", tmp_path / "out", "--rescore", "-1.5,6")
+    assert result.code == 0, result.err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "Mini-LM", "rank-t5", "ensemble.jsonl", "ensemble.json"}
+    assert "92 pairs of 23 queries; 1 file written, 0 kept" in result.out
+    assert "rescored to -1.5000, 6.0000" in result.out
+    assert "Spearman" in result.out
+    values = [s for own in read_scores(tmp_path / "out/ensemble.jsonl")
+              for s in own.scores.values()]
+    assert np.mean(values) == pytest.approx(-1.5, abs=1e-9)
+    assert np.std(values) == pytest.approx(6, abs=1e-9)
+    record = json.loads((tmp_path / "out/ensemble.json").read_text())
+    assert [own["kind"] for own in record["teachers"]] == ["sequence classification", "t5"]
+    # the raw scores are kept, so another rescoring costs no teacher
+    like = tmp_path / "out/Mini-LM"
+    again = cli(*options_of(data, one, other), "--output", tmp_path / "out", "--rescore-like",
+                like, "--rescore-each", "query")
+    assert "0 files written, 1 kept" in again.out
+    assert json.loads((tmp_path / "out/ensemble.json").read_text())["rescoring"] == "query"
+
+
+def test_parts_of_the_command(data: Path, tmp_path: Path, cli: Callable[..., Result]) -> None:
+    options = [*options_of(data, make_cross_encoder(tmp_path / "model")), "--block", 5]
+    first = cli(*options, "--output", tmp_path / "out", "--part", "1/2")
+    assert "other parts still have work to do" in first.out
+    assert not (tmp_path / "out/ensemble.jsonl").exists()
+    assert cli(*options, "--output", tmp_path / "out", "--part", "2/2").code == 0
+    cli(*options, "--output", tmp_path / "whole")
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (["--teacher", "/no/such/model"], "--teacher /no/such/model: no such folder"),
+    (["--rescore", "x"], "--rescore x: expected none or MEAN,STD"),
+    (["--rescore", "1,0"], "--rescore 1,0: expected"),
+    (["--rescore", "nan,1"], "--rescore nan,1: expected"),
+    (["--rescore", "1,2,3"], "--rescore 1,2,3: expected"),
+    (["--rescore", "1,2", "--rescore-like", "x"], "give one of them"),
+    (["--rescore-like", "scores.pkl.gz"], "is a pickle; convert-scores it once"),
+    (["--rescore-like", "/no/such.jsonl"], "/no/such.jsonl: no such file"),
+    (["--part", "3/2"], "--part 3/2: expected I/N"),
+    (["--max-length", "3"], "--max-length"),
+    (["--max-length", "100"], "--max-length 100: "),
+    (["--device", "cuda:7"], "--device cuda:7"),
+    (["--candidates", "/no/such"], "/no/such: no such file"),
+    (["--topics", "/no/such.tsv"], "/no/such.tsv: no such file"),
+    (["--corpus", "/no/such.jsonl"], "/no/such.jsonl: no such file"),
+])
+def test_bad_options(more: list[str], message: str, data: Path, tmp_path: Path,
+                     refused: Callable[..., str]) -> None:
+    teacher = make_cross_encoder(tmp_path / "model")
+    assert message in refused(*options_of(data, teacher), "--output", tmp_path / "out", *more)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_teachers_of_one_name(data: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    one, other = tmp_path / "a" / "model", tmp_path / "b" / "model"
+    assert "another teacher has the folder" in refused(
+        *options_of(data, make_cross_encoder(one), make_cross_encoder(other)), "--output",
+        tmp_path / "out")

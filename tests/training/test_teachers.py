@@ -1,0 +1,223 @@
+"""Teachers: the scores transformers gives one pair at a time, whatever the batch; what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_teachers import (
+    PAIRS,
+    make_bi_encoder,
+    make_cross_encoder,
+    make_t5,
+    one_by_one,
+    t5_one_by_one,
+)
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.training.teachers import PairError, Settings, open_teacher
+
+CPU = Settings(max_length=24, device="cpu")
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+@pytest.mark.parametrize("max_length", [12, 64])
+def test_a_sequence_classification_scores_as_transformers_alone(labels: int, max_length: int,
+                                                                tmp_path: Path) -> None:
+    folder = make_cross_encoder(tmp_path / "model", labels)
+    teacher = open_teacher(str(folder), CPU._replace(max_length=max_length))
+    assert teacher.kind == "sequence classification"
+    scores = teacher.score(PAIRS)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, one_by_one(folder, max_length), atol=1e-5)
+    assert scores.std() > 0.05  # so that 1e-5 tells something
+
+
+@pytest.mark.parametrize("max_length", [16, 64])
+def test_a_t5_ranker_scores_as_transformers_alone(max_length: int, tmp_path: Path) -> None:
+    folder = make_t5(tmp_path / "model")
+    teacher = open_teacher(str(folder), CPU._replace(max_length=max_length))
+    assert teacher.kind == "t5"
+    scores = teacher.score(PAIRS)
+    np.testing.assert_allclose(scores, t5_one_by_one(folder, max_length), atol=1e-5)
+    assert scores.std() > 0.05  # so that 1e-5 tells something
+
+
+@pytest.mark.parametrize("make", [make_cross_encoder, make_t5, make_bi_encoder])
+def test_neither_batches_nor_order_matter(make: object, tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")  # type: ignore[operator]
+    done: list[int] = []
+    whole = open_teacher(str(folder), CPU._replace(batch_tokens=10_000)).score(PAIRS, done.append)
+    assert sum(done) == len(PAIRS)
+    single = open_teacher(str(folder), CPU._replace(batch_tokens=1))
+    np.testing.assert_allclose(single.score(PAIRS), whole, atol=1e-5)
+    np.testing.assert_allclose(single.score(PAIRS[::-1])[::-1], whole, atol=1e-5)
+
+
+def test_a_bi_encoder_scores_the_cosine_of_mean_states(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = make_bi_encoder(tmp_path / "model")
+    teacher = open_teacher(str(folder), CPU)
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+
+    def vector(text: str) -> torch.Tensor:
+        inputs = tokenizer(text, truncation=True, max_length=24, return_tensors="pt")
+        with torch.inference_mode():
+            return model(**inputs).last_hidden_state[0].mean(0)
+
+    expected = [float(torch.cosine_similarity(vector(q), vector(d), dim=0)) for q, d in PAIRS]
+    assert teacher.kind == "bi-encoder"
+    np.testing.assert_allclose(teacher.score(PAIRS), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [make_cross_encoder, make_t5])
+def test_only_the_document_is_cut_and_a_query_without_room_is_refused(make: object,
+                                                                      tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")  # type: ignore[operator]
+    teacher = open_teacher(str(folder), CPU)
+    short, long = "cat mat", "cat mat " * 30
+    assert teacher.room([short, long])[0] > 0 > teacher.room([short, long])[1]
+    room = teacher.room([short])[0]
+    words = "wing " * 40
+    same = teacher.score([(short, words), (short, "wing " * room), (short, "wing " * (room - 1))])
+    assert same[0] == pytest.approx(same[1], abs=1e-6)
+    assert same[0] != pytest.approx(same[2], abs=1e-6)
+    with pytest.raises(PairError, match="leaves no room for a document in 24 tokens") as refused:
+        teacher.score([(short, words), (long, "wing")])
+    assert refused.value.position == 1
+
+
+def test_the_hash_is_that_of_weights_config_and_tokenizer(tmp_path: Path) -> None:
+    one = make_cross_encoder(tmp_path / "one")
+    shutil.copytree(one, tmp_path / "same")
+    make_cross_encoder(tmp_path / "other", seed=1)
+    shutil.copytree(one, tmp_path / "vocabulary")
+    with (tmp_path / "vocabulary" / "tokenizer_config.json").open("a") as stream:
+        stream.write("\n")
+    (one / "README.md").write_text("nothing that decides a score")
+    hashes = {name: open_teacher(str(tmp_path / name), CPU).sha256
+              for name in ("one", "same", "other", "vocabulary")}
+    assert hashes["one"] == hashes["same"]
+    assert len(set(hashes.values())) == 3
+
+
+def _no_safetensors(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def _truncated(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:900])
+
+
+def _changed(folder: Path, **fields: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | fields))
+
+
+def _without_head(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    del weights["classifier.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def _not_finite(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"][:] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (_no_safetensors, "can run code and are not loaded"),
+    (_truncated, "the model cannot be loaded"),
+    (_without_head, "1 weights are missing, classifier.weight the first"),
+    (lambda f: (f / "config.json").write_text("{"), "config.json: not JSON"),
+    (lambda f: (f / "config.json").unlink(), "config.json: no such file"),
+    (lambda f: _changed(f, architectures=["BertForMaskedLM"]), "is a BertForMaskedLM; expected"),
+    (lambda f: _changed(f, architectures=["BertModel"]), "is a BertModel; expected"),
+    (lambda f: _changed(f, architectures=None), "names no architecture"),
+])
+def test_a_folder_that_is_no_teacher(change: object, message: str, tmp_path: Path) -> None:
+    folder = make_cross_encoder(tmp_path / "model")
+    change(folder)  # type: ignore[operator]
+    with pytest.raises(InputError, match=message):
+        open_teacher(str(folder), CPU)
+
+
+def test_what_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--teacher /no/such: no such folder"):
+        open_teacher("/no/such", CPU)
+    with pytest.raises(InputError, match="has 3 labels"):
+        open_teacher(str(make_cross_encoder(tmp_path / "three", 3)), CPU)
+    folder = str(make_cross_encoder(tmp_path / "model"))
+    with pytest.raises(InputError, match="--max-length 65: .* takes 64 at most"):
+        open_teacher(folder, CPU._replace(max_length=65))
+    with pytest.raises(InputError, match="--device cuda:7"):
+        open_teacher(folder, CPU._replace(device="cuda:7"))
+    with pytest.raises(InputError, match="--t5-token <extra_id_11>: not a token"):
+        open_teacher(str(make_t5(tmp_path / "t5")), CPU._replace(t5_token="<extra_id_11>"))
+    _not_finite(Path(folder))
+    with pytest.raises(PairError, match="not a finite number"):
+        open_teacher(folder, CPU).score(PAIRS)
+
+
+@pytest.fixture(scope="module")
+def cross_encoder() -> Path:
+    """ms-marco-MiniLM-L-12-v2 as int8 ONNX; skipped with a reason where it cannot be fetched."""
+    pytest.importorskip("onnxruntime")
+    from spladev3_anserini.pinned import fetch
+
+    try:
+        return fetch("demo-cross-encoder")
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def test_an_onnx_cross_encoder(cross_encoder: Path) -> None:
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    teacher = open_teacher(str(cross_encoder), CPU._replace(max_length=32))
+    pairs = [("what causes heart disease", "Smoking and high blood pressure cause heart disease."),
+             ("what causes heart disease", "The cat sat on the mat. " * 20),
+             ("capital of france", "Paris is the capital of France."), ("capital of france", "")]
+    scores = teacher.score(pairs)
+    session = onnxruntime.InferenceSession(cross_encoder / "model.onnx")
+    tokenizer = Tokenizer.from_file(str(cross_encoder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(32, strategy="only_second")
+    for (query, document), score in zip(pairs, scores, strict=True):
+        own = tokenizer.encode(query, document)
+        alone = session.run(None, {
+            "input_ids": np.array([own.ids]), "attention_mask": np.array([own.attention_mask]),
+            "token_type_ids": np.array([own.type_ids])})[0]
+        assert score == pytest.approx(float(alone[0, 0]), abs=1e-5)
+    assert scores[0] > 5 > -5 > scores[1]
+    # int8 activations are scaled by their batch, so pairs go one by one and company is no matter
+    assert teacher.batch_tokens == 1
+    assert teacher.score(pairs[2:]).tolist() == scores[2:].tolist()
+
+
+def test_a_damaged_onnx_model(cross_encoder: Path, tmp_path: Path) -> None:
+    shutil.copy(cross_encoder / "tokenizer.json", tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        open_teacher(str(tmp_path), CPU)
+
+
+def test_onnx_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    (tmp_path / "model.onnx").touch()
+    (tmp_path / "tokenizer.json").touch()
+    with pytest.raises(InputError, match="pip install onnxruntime"):
+        open_teacher(str(tmp_path), CPU)

@@ -1,0 +1,245 @@
+"""Training end to end on a small model: order, resume, ranks, and what it saves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TEXTS, Result, write_corpus, write_lines
+from safetensors.torch import load_file
+
+from spladev3_anserini.training.examples import Examples, Query
+
+Cli = Callable[..., Result]
+
+DOCUMENTS = {k: v for k, v in TEXTS.items() if v.strip()} | {
+    f"x{n}": text for n, text in enumerate((
+        "one dog", "two cats run", "lift and drag", "pressure speed", "the wave of the jet",
+        "body surface plate", "mach theory", "three four five"))}
+SECTION = {
+    "start": "demo", "corpus": "corpus.jsonl", "topics": "topics.tsv", "qrels": "qrels.txt",
+    "candidates": {"first_stage": "demo", "top": 4, "random": 4, "depth": 12},
+    "teachers": ["demo"], "rescore": False, "negatives": 3,
+    "loss": {"kl": 1.0, "margin_mse": 0.05},
+    "documents": {"kind": "flops", "weight": 0.01, "steps": 6},
+    "queries": {"kind": "l1", "weight": 0.01, "steps": 6},
+    "batch_size": 2, "learning_rate": 0.001, "warmup_ratio": 0.1, "epochs": 2.0, "max_length": 16,
+    "precision": "fp32", "seed": 7}
+
+
+@pytest.fixture
+def data(tmp_path: Path, tiny: Path) -> Path:
+    """A recipe, a corpus, topics, candidates and scores; the start is the tiny model."""
+    folder = tmp_path / "data"
+    write_corpus(folder / "corpus.jsonl", DOCUMENTS)
+    words = list(DOCUMENTS.values())
+    generator = np.random.default_rng(1)
+    names = list(DOCUMENTS)
+    topics, candidates, scores = [], [], []
+    for number in range(8):
+        own = names[number]
+        others = [n for n in generator.permutation(names).tolist() if n != own][:8]
+        topics.append(f"q{number}\t{words[number].split()[-1]} {words[number].split()[0]}")
+        candidates.append({"query": f"q{number}", "positives": [own], "candidates": others})
+        scores.append({"query": f"q{number}", "scores": {
+            d: float(generator.normal()) + 2 * (d == own) for d in [own, *others]}})
+    (folder / "topics.tsv").write_text("\n".join(topics) + "\n")
+    write_lines(folder / "candidates.jsonl", candidates)
+    write_lines(folder / "scores.jsonl", scores)
+    (folder / "recipes").mkdir()
+    recipe = {"title": "small", "licence": "none", "variant": "splade-v3",
+              "settings": {"max_length": 32, "query_max_length": 32, "quantizer": "x100-rint",
+                           "special_tokens": "drop", "dtype": "float32"}, "training": SECTION}
+    for variant in ("splade-v3", "splade-v3-lexical", "splade-v3-doc"):
+        (folder / "recipes" / f"{variant}.yaml").write_text(json.dumps(
+            recipe | {"variant": variant}))
+    shutil.copytree(tiny, folder / "start")
+    return folder
+
+
+def command(data: Path, output: Path, *options: object, recipe: str = "splade-v3") -> list[str]:
+    return list(map(str, (
+        "train", "--recipe", recipe, "--recipes", data / "recipes", "--candidates",
+        data / "candidates.jsonl", "--scores", data / "scores.jsonl", "--corpus",
+        data / "corpus.jsonl", "--topics", data / "topics.tsv", "--start-from", data / "start",
+        "--output", output, "--device", "cpu", "--log-steps", 1, *options)))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(str(folder / "model.safetensors"))
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_examples_are_drawn_from_seed_epoch_and_place_alone() -> None:
+    scores = {f"d{n}": float(n) for n in range(12)}
+    queries = [Query("q", "text", ["d0", "d1"], [f"d{n}" for n in range(2, 12)], scores),
+               Query("r", "text", ["d0"], ["d2", "d3"], scores)]
+    texts = {name: name for name in scores}
+    examples = Examples(queries, texts, 4, seed=3)
+    first = [examples[0] for _ in range(2)]
+    assert first[0] == first[1]
+    assert len(set(first[0].documents)) == 5
+    assert first[0].documents[0] in ("d0", "d1")
+    assert first[0].scores == [scores[d] for d in first[0].documents]
+    assert set(examples[1].documents[1:]) <= {"d2", "d3"}  # too few: with repetition
+    drawn = []
+    for epoch in range(40):
+        drawn.append(tuple(examples[2 * epoch].documents))
+    assert len(set(drawn)) > 30
+    assert {d[0] for d in drawn} == {"d0", "d1"}
+    assert {name for d in drawn for name in d[1:]} == {f"d{n}" for n in range(2, 12)}
+    assert tuple(Examples(queries, texts, 4, seed=3)[2 * 17].documents) == drawn[17]
+    assert tuple(Examples(queries, texts, 4, seed=4)[2 * 17].documents) != drawn[17]
+    every = Examples(queries, texts, 10, seed=3)
+    assert set(every[0].documents[1:]) == {f"d{n}" for n in range(2, 12)}
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(data: Path, tmp_path: Path,
+                                                                   cli: Cli) -> None:
+    for name, options in (("a", ()), ("b", ()), ("c", ("--set", "seed=8")),
+                          ("d", ("--checkpointing",))):
+        done = cli(*command(data, tmp_path / name, *options))
+        assert done.code == 0, done
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert all(torch.allclose(value, weights(tmp_path / "d")[name], atol=1e-5)
+               for name, value in weights(tmp_path / "a").items())
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+    assert not same(weights(tmp_path / "a"), weights(data / "start"))
+
+
+def test_a_killed_training_resumes_to_the_same_weights_bit_for_bit(data: Path, tmp_path: Path,
+                                                                   cli: Cli) -> None:
+    straight = cli(*command(data, tmp_path / "straight", "--save-steps", 2))
+    assert straight.code == 0, straight
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spladev3_anserini",
+         *command(data, tmp_path / "killed", "--save-steps", 2)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    while process.poll() is None and not (checkpoints / "checkpoint-2/trainer_state.json").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for later in ("checkpoint-6", "checkpoint-8"):  # however late the kill came
+        shutil.rmtree(checkpoints / later, ignore_errors=True)
+    for end in ("model.safetensors", "training.json"):
+        (tmp_path / "killed" / end).unlink(missing_ok=True)
+    refused = cli(*command(data, tmp_path / "killed", "--save-steps", 2))
+    assert refused.code == 2
+    assert "--resume to continue it" in refused.err
+    resumed = cli(*command(data, tmp_path / "killed", "--save-steps", 2, "--resume"))
+    assert resumed.code == 0, resumed
+    assert same(weights(tmp_path / "straight"), weights(tmp_path / "killed"))
+    curves = [json.loads(line) for line in
+              (tmp_path / "killed/curves.jsonl").read_text().splitlines()]
+    ramp = {own["step"]: own["lambda_documents"] for own in curves if "lambda_documents" in own}
+    assert ramp[5] == pytest.approx(0.01 * (5 / 7) ** 2)
+    assert ramp[8] == 0.01
+
+
+def test_two_ranks_are_one_with_the_same_global_batch(data: Path, tmp_path: Path,
+                                                      cli: Cli) -> None:
+    """Same loss, regularisers and sparsity at every step, to what summing in another order does.
+    Without dropout, which each rank draws for itself."""
+    config = data / "start" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {
+        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}))
+    one = cli(*command(data, tmp_path / "one", "--set", "batch_size=4"))
+    assert one.code == 0, one
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
+         str(20000 + os.getpid() % 20000), "-m", "spladev3_anserini",
+         *command(data, tmp_path / "two")], capture_output=True, text=True, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    def curves(name: str) -> list[dict[str, float]]:
+        lines = (tmp_path / name / "curves.jsonl").read_text().splitlines()
+        return [own for own in map(json.loads, lines) if "kl" in own]
+
+    alone, together = curves("one"), curves("two")
+    assert len(alone) == len(together) == 4
+    for a, b in zip(alone, together, strict=True):
+        for key in ("loss", "kl", "margin_mse", "penalty_documents", "penalty_queries",
+                    "lambda_documents", "nonzero_documents", "nonzero_queries"):
+            assert a[key] == pytest.approx(b[key], rel=2e-3), (key, a, b)
+
+
+@pytest.mark.parametrize("variant", ["splade-v3", "splade-v3-lexical", "splade-v3-doc"])
+def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path, cli: Cli) -> None:
+    from sentence_transformers import SparseEncoder
+    from transformers import AutoModelForMaskedLM
+
+    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
+
+    done = cli(*command(data, tmp_path / "model", recipe=variant))
+    assert done.code == 0, done
+    folder = tmp_path / "model"
+    _, report = AutoModelForMaskedLM.from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    checkpoint = open_checkpoint(str(folder))
+    assert chosen_variant("auto", checkpoint).name == variant
+    texts = list(DOCUMENTS.values())
+    ours = {side: Encoder(checkpoint, chosen_variant("auto", checkpoint), side,
+                          Settings(max_length=32, special_tokens="keep")).weights(texts).toarray()
+            for side in ("document", "query")}
+    peer = SparseEncoder(str(folder), device="cpu")
+    documents = peer.encode_document(texts, convert_to_sparse_tensor=False).numpy()
+    assert ours["document"] == pytest.approx(documents, abs=1e-5)
+    if variant == "splade-v3":
+        queries = peer.encode_query(texts, convert_to_sparse_tensor=False).numpy()
+        assert ours["query"] @ ours["document"].T == pytest.approx(queries @ documents.T, abs=1e-3)
+    encoded = cli("encode", "--model", folder, "--input", data / "corpus.jsonl", "--output",
+                  tmp_path / "encoded", "--max-length", 32)
+    assert encoded.code == 0
+    assert variant in encoded.out
+
+
+def test_a_collapsed_model_stops_with_the_queries(data: Path, tmp_path: Path, cli: Cli) -> None:
+    from safetensors.torch import save_file
+
+    state = weights(data / "start")
+    bias = next(name for name in state if name.endswith("predictions.bias"))
+    state[bias] = torch.full_like(state[bias], -1e4)
+    save_file(state, data / "start" / "model.safetensors", metadata={"format": "pt"})
+    done = cli(*command(data, tmp_path / "model"))
+    assert done.code == 2
+    assert "every document of the batch is empty" in done.err
+    assert "queries are q" in done.err
+
+
+def test_a_loss_that_is_no_number_stops_with_the_queries(data: Path, tmp_path: Path,
+                                                         cli: Cli) -> None:
+    done = cli(*command(data, tmp_path / "model", "--set", "learning_rate=1e30"))
+    assert done.code == 2
+    assert "the loss is" in done.err
+    assert "queries are q" in done.err
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    (("--set", "loss.kl"), "expected KEY=VALUE"),
+    (("--set", "nothing=1"), "expected KEY=VALUE with one of start"),
+    (("--set", "negatives=99"), "99 negatives of 8"),
+    (("--set", "batch_size=100"), "do not fill one batch"),
+    (("--corpus", "none.jsonl"), "none.jsonl"),
+])
+def test_what_cannot_be_trained_is_refused(options: tuple[str, ...], says: str, data: Path,
+                                           tmp_path: Path, cli: Cli) -> None:
+    done = cli(*command(data, tmp_path / "model", *options))
+    assert (done.code, says in done.err) == (2, True), done
+    assert not (tmp_path / "model" / "model.safetensors").exists()
