@@ -29,12 +29,14 @@ class Row(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A cell as it is shown: the value found here, and what the sources declare."""
+    """A cell as it is shown: the value found here (or what stands for none), and what the sources
+    declare."""
 
     anchor: str
     state: State
     found: str
     declared: str
+    nothing: str
 
 
 class Page(NamedTuple):
@@ -161,15 +163,27 @@ def _shown(entry: Entry, query_set: str, measure: str) -> Shown | None:
     found = entry.found(query_set, measure)
     if found is None and not declared:
         return None
-    words = ", ".join(f"{source} {value:.4f}" for source, value in declared)
-    verdict = [v.status for v in entry.verdicts if (v.query_set, v.what) == (query_set, measure)]
+    own = [v for v in entry.verdicts if (v.query_set, v.what) == (query_set, measure)]
+    verdict = [v.status for v in own]
+    # where a source has values for several corpora, those that were compared say enough
+    compared = {v.source: v.expected for v in own if v.expected is not None}
+    values: dict[str, list[float]] = {}
+    for source, value in declared:
+        values.setdefault(source, []).append(compared.get(source, value))
+    words = ", ".join(f"{source} {_range(known)}" for source, known in values.items())
     state: State = "not yet measured" if found is None else "FAIL" if "FAIL" in verdict else \
         "OK" if "OK" in verdict else "no reference"
-    return Shown(anchor(entry), state, "" if found is None else number(found), words)
+    nothing = "not run here" if "measured" in values else state
+    return Shown(anchor(entry), state, "" if found is None else number(found), words, nothing)
+
+
+def _range(values: list[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}"
 
 
 def _markdown(cell: Shown) -> str:
-    found = f"**{cell.found}** {SIGNS[cell.state]}" if cell.found else cell.state
+    found = f"**{cell.found}** {SIGNS[cell.state]}" if cell.found else cell.nothing
     return f"{found} {f'({cell.declared})' if cell.declared else ''}".strip()
 
 

@@ -72,10 +72,9 @@ def told(cell: Cell, result: Result, found: list[Verdict]) -> str:
     rows = [["", "set", "value", "found", "declared", "by", ""]]
     rows += [[f"[{v.status}]", v.query_set, v.what, number(v.found), number(v.expected), v.source,
               v.why] for v in found]
-    compared = {v.source for v in found}
     lines += ["", table(rows, words=7), ""]
     lines += [f"{block.by.source}: {said_by(block)}" for block in cell.declared()
-              if block.by.source in compared]
+              if not _obstacles(block, cell.collection, result)]
     return "\n".join(lines).rstrip()
 
 
