@@ -119,11 +119,13 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     wanted = tuple(stages.replace(",", " ").split())
     if not wanted or not set(wanted) <= set(_STAGES.split()):
         raise InputError(f"--stages {stages}: expected some of {_STAGES}")
-    if dry_run:
-        click.echo("\n".join(map(typed, commands(cell))))
-        return
     if model and cell.recipe.model:
         raise InputError(f"--model: {cell.recipe_name} names its own, {cell.recipe.model}")
+    if wanted == ("train",) and (cell.recipe.model or not cell.recipe.training):
+        raise InputError(f"--stages train: {cell.recipe_name} trains no model")
+    if dry_run:
+        click.echo("\n".join(map(typed, commands(cell, chosen))))
+        return
     from spladev3_anserini.reproduction.context import Options
     from spladev3_anserini.reproduction.stages import reproduce
     from spladev3_anserini.reproduction.verdict import told, verdicts

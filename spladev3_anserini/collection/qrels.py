@@ -40,15 +40,19 @@ def read_qrels(source: str) -> Qrels:
     return qrels
 
 
+def qrels_file(source: str) -> Path:
+    """The file that holds a source's judgments: in a BEIR folder `qrels/test.tsv`."""
+    path = Path(source)
+    return path / "qrels" / "test.tsv" if path.is_dir() else path
+
+
 def _read(source: str) -> Iterator[_Judgment]:
     if dataset := irds_id(source):
         for number, judged in enumerate(load_irds(dataset, "qrels"), 1):
             where = f"{source}, judgment {number}"
             yield _judgment(judged.query_id, judged.doc_id, str(judged.relevance), where)
         return
-    path = Path(source)
-    if path.is_dir():
-        path = path / "qrels" / "test.tsv"
+    path = qrels_file(source)
     for number, line in numbered_lines(path):
         columns = [c.strip() for c in line.split("\t")] if "\t" in line else line.split()
         where = f"{path}:{number}"

@@ -33,15 +33,21 @@ def read_topics(source: str) -> list[Topic]:
     return list(topics.values())
 
 
+def topics_file(source: str) -> Path:
+    """The file that holds a source's topics: in a BEIR folder `queries.jsonl`, also `.gz`."""
+    path = Path(source)
+    if not path.is_dir():
+        return path
+    zipped = path / "queries.jsonl.gz"
+    return zipped if zipped.exists() else path / "queries.jsonl"
+
+
 def _read(source: str) -> Iterator[Topic]:
     if dataset := irds_id(source):
         for number, query in enumerate(load_irds(dataset, "queries"), 1):
             yield checked(query.query_id, query.default_text(), f"{source}, query {number}")
         return
-    path = Path(source)
-    if path.is_dir():
-        zipped = path / "queries.jsonl.gz"
-        path = zipped if zipped.exists() else path / "queries.jsonl"
+    path = topics_file(source)
     if is_tsv(path):
         for number, identifier, text in tsv_pairs(path, "query"):
             yield checked(identifier, text, f"{path}:{number}")

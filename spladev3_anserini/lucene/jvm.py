@@ -81,7 +81,8 @@ def start_jvm() -> None:
         home = java_home()
         os.environ |= {"JAVA_HOME": str(home)} | JAVA_LOCALE
         jnius_config.set_classpath(str(anserini_jar()))
-        jnius_config.add_options(_NATIVE_ACCESS)
+        # -Xrs: Java would take SIGINT and SIGTERM from Python and wait for ever on its threads
+        jnius_config.add_options(_NATIVE_ACCESS, "-Xrs")
     try:
         import jnius
     except Exception as error:  # pyjnius raises whatever its loader met

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +15,8 @@ from spladev3_anserini.recipe.schema import Collection, Recipe, validated
 from spladev3_anserini.recipe.strict_yaml import Source, read_yaml
 
 _SUFFIXES = (".yaml", ".yml")
+#: Folders beside the results of recipes, or inside them.
+_RESERVED = {"models", "collections", "training", "training-data"}
 
 
 class Library(NamedTuple):
@@ -76,12 +80,19 @@ def default_folder() -> Path:
 
 def name_of(given: str) -> str:
     """The name a recipe or a collection goes by: its file's without `.yaml`."""
-    return Path(given).stem if given.endswith(_SUFFIXES) else given
+    name = Path(given).stem if given.endswith(_SUFFIXES) else given
+    if not re.fullmatch(r"[\w][\w. -]*", name) or name in _RESERVED:
+        raise InputError(f"{given}: {name!r} cannot be the name of a recipe or a collection")
+    return name
 
 
 def _named(folder: Path) -> dict[str, Path]:
     files = [f for f in folder.iterdir() if f.suffix in _SUFFIXES] if folder.is_dir() else []
-    return {file.stem: file for file in sorted(files, key=lambda file: file.stem)}
+    files.sort(key=lambda file: file.stem)
+    for one, other in pairwise(files):
+        if one.stem == other.stem:
+            raise InputError(f"{one} and {other} have one name; take one of them out")
+    return {file.stem: file for file in files}
 
 
 def _file(given: str, known: Mapping[str, Path], what: str) -> Path:

@@ -12,7 +12,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveInt,
     StringConstraints,
     ValidationError,
     field_validator,
@@ -25,7 +24,11 @@ from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.recipe.strict_yaml import Source, scalar
 from spladev3_anserini.recipe.training import Training, flat
 
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True,
+                                        pattern=r"^[^\x00-\x1f\x7f]*$")]
+#: Documents, bytes, parameters: beyond this it is a mistake.
+Count = Annotated[int, Field(gt=0, le=10**15)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 #: A commit on the hub: branches and tags move, commits do not.
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
@@ -33,7 +36,7 @@ Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Model = Annotated[str, StringConstraints(pattern=r"^(demo|[\w-][\w.-]*/[\w-][\w.-]*)$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
 #: Values of one recipe on one collection: {query set: {measure: value}}.
-Values = dict[Name, dict[Text, Annotated[float, Field(ge=0)]]]
+Values = dict[Name, dict[Text, Fraction]]
 
 T = TypeVar("T")
 
@@ -48,8 +51,8 @@ class Settings(_Strict):
     """How texts become impacts. In a recipe all of them count; in an expected value those that
     are given are the ones its source states, and only a run that has them is compared."""
 
-    max_length: PositiveInt | None = None
-    query_max_length: PositiveInt | None = None
+    max_length: Count | None = None
+    query_max_length: Count | None = None
     quantizer: Text | None = None
     special_tokens: Literal["drop", "keep", "anserini"] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -66,9 +69,9 @@ class Settings(_Strict):
 class IndexStatistics(_Strict):
     """What an index must hold; total terms are the sum of all impacts."""
 
-    documents: PositiveInt | None = None
-    postings: PositiveInt | None = None
-    total_terms: PositiveInt | None = None
+    documents: Count | None = None
+    postings: Count | None = None
+    total_terms: Count | None = None
 
     def given(self) -> dict[str, int]:
         return self.model_dump(exclude_none=True)
@@ -77,11 +80,17 @@ class IndexStatistics(_Strict):
 class Tolerance(_Strict):
     """How far a run may be off, up or down, and why it may be."""
 
-    measures: Annotated[float, Field(ge=0)]
-    documents: Annotated[int, Field(ge=0)] = 0
-    postings: Annotated[int, Field(ge=0)] = 0
-    total_terms: Annotated[int, Field(ge=0)] = 0
+    measures: Fraction
+    documents: Annotated[int, Field(ge=0, le=10**15)] = 0
+    postings: Annotated[int, Field(ge=0, le=10**15)] = 0
+    total_terms: Annotated[int, Field(ge=0, le=10**15)] = 0
     because: Text
+
+
+def _complete_settings(settings: Settings) -> Settings:
+    if missing := Settings.model_fields.keys() - settings.given().keys():
+        raise ValueError(f"a recipe states all its settings; missing: {', '.join(missing)}")
+    return settings
 
 
 class Expected(_Strict):
@@ -107,9 +116,14 @@ class Expected(_Strict):
     def _complete(self) -> Expected:
         if self.source == "measured" and not (self.date and self.versions and self.corpus_sha256):
             raise ValueError("a measured value needs date, versions and corpus_sha256")
+        if not (any(self.values.values()) or self.index or self.summary):
+            raise ValueError("declares nothing")
         for sets in self.values.values():
             for measures in sets.values():
-                _parsed(parse_measures, " ".join(measures))
+                if not measures:
+                    raise ValueError("declares a query set without a value")
+                for name in measures:
+                    _one_measure(name)
         return self
 
 
@@ -118,6 +132,11 @@ class Prebuilt(_Strict):
 
     settings: Settings
     indexes: dict[Name, Text]
+
+    @field_validator("settings")
+    @classmethod
+    def _all_given(cls, settings: Settings) -> Settings:
+        return _complete_settings(settings)
 
 
 class Recipe(_Strict):
@@ -130,8 +149,8 @@ class Recipe(_Strict):
     revision: Revision | None = None
     pickled: bool = False
     gated: bool = False
-    download_bytes: PositiveInt | None = None
-    parameters: PositiveInt | None = None
+    download_bytes: Count | None = None
+    parameters: Count | None = None
     licence: Text
     variant: Literal["splade-v3", "splade-v3-distilbert", "splade-v3-lexical", "splade-v3-doc"]
     settings: Settings
@@ -142,9 +161,7 @@ class Recipe(_Strict):
     @field_validator("settings")
     @classmethod
     def _all_given(cls, settings: Settings) -> Settings:
-        if missing := Settings.model_fields.keys() - settings.given().keys():
-            raise ValueError(f"a recipe states all its settings; missing: {', '.join(missing)}")
-        return settings
+        return _complete_settings(settings)
 
     @property
     def model_name(self) -> str | None:
@@ -158,8 +175,8 @@ class QuerySet(_Strict):
     topics: Text
     qrels: Text
     title: Text | None = None
-    queries: PositiveInt | None = None
-    judgments: PositiveInt | None = None
+    queries: Count | None = None
+    judgments: Count | None = None
     pyserini: Text | None = None
     measures: Annotated[list[Text], Field(min_length=1)]
     hits: Annotated[int, Field(ge=1, le=100_000)] = 1000
@@ -169,7 +186,8 @@ class QuerySet(_Strict):
     @field_validator("measures")
     @classmethod
     def _measures(cls, names: list[str]) -> list[str]:
-        _parsed(parse_measures, " ".join(names))
+        for name in names:
+            _one_measure(name)
         return names
 
 
@@ -180,9 +198,9 @@ class Collection(_Strict):
     note: Text | None = None
     root: Annotated[str, StringConstraints(pattern=r"^\$[A-Z][A-Z0-9_]*$")] | None = None
     corpus: Text
-    documents: PositiveInt | None = None
+    documents: Count | None = None
     corpus_sha256: Sha256 | None = None
-    download_bytes: PositiveInt | None = None
+    download_bytes: Count | None = None
     licence: Text | None = None
     query_sets: Annotated[dict[Name, QuerySet], Field(min_length=1)]
     expected: list[Expected] = []
@@ -201,6 +219,13 @@ def _parsed(parse: Callable[[str], T], name: str) -> T:
         return parse(name)
     except InputError as error:
         raise ValueError(str(error)) from None
+
+
+def _one_measure(name: str) -> None:
+    """A measure as it prints itself, so that one name is one value everywhere."""
+    found = [str(measure) for measure in _parsed(parse_measures, name)]
+    if found != [name]:
+        raise ValueError(f"{name!r} is written {' and '.join(found)}")
 
 
 def is_path(source: str) -> bool:

@@ -98,6 +98,8 @@ class _Loader(yaml.SafeLoader):
                     for number, item in enumerate(node.value)]
         if not isinstance(node, yaml.ScalarNode) or node.tag not in _SCALARS:
             self._refuse(node, f"the tag {node.tag.replace(_CORE, '!!')} is not taken")
+        if node.tag == f"{_CORE}int" and not re.fullmatch(r"[-+]?(0|[1-9]\d{0,17})", node.value):
+            self._refuse(node, f"{node.value[:40]!r} is no plain whole number of up to 18 digits")
         try:
             value = self.construct_object(node)
         except (ValueError, OverflowError) as error:

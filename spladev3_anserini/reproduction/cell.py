@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,8 +76,14 @@ def open_cell(library: Library, recipe: str, collection: str, output: Path,
                              "out to encode and index yourself")
     # an ablation's training section is its base's, and so are the paths in it
     training_file = library.recipe_file(read.base) if read.base else recipe_file
-    return Cell(name, read, recipe_file, training_file, on, library.collection(collection), file,
+    cell = Cell(name, read, recipe_file, training_file, on, library.collection(collection), file,
                 index, output)
+    for block in cell.declared():
+        for unknown in {*block.values, *block.by.qrels_sha256} - cell.collection.query_sets.keys():
+            if unknown in block.values:
+                raise InputError(f"{recipe_file} or {file}: expected values for {unknown!r}, which "
+                                 f"is no query set of {on}")
+    return cell
 
 
 def chosen_sets(cell: Cell, names: str | None) -> dict[str, QuerySet]:
@@ -101,8 +108,8 @@ def measures_of(cell: Cell, query_set: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def commands(cell: Cell) -> list[list[str]]:
-    """The ordinary commands that do what a run does, in order."""
+def commands(cell: Cell, sets: Mapping[str, QuerySet] | None = None) -> list[list[str]]:
+    """The ordinary commands that do what a run of these query sets (all, for None) does."""
     settings, model = cell.settings, cell.recipe.model_name or "MODEL"
     shown = cell.sources().shown
     program, lines = "spladev3-anserini", []
@@ -129,7 +136,7 @@ def commands(cell: Cell) -> list[list[str]]:
             [program, "verify", index]]
     else:
         index = f"PREBUILT/{cell.prebuilt}"
-    for name, query_set in cell.collection.query_sets.items():
+    for name, query_set in (sets or cell.collection.query_sets).items():
         own = ["--model", model, "--variant", variant, "--scale", scale, "--special-tokens",
                policy, "--prebuilt"] if cell.prebuilt else []
         run = str(cell.run_file(name))
@@ -155,5 +162,11 @@ def run_command(cell: Cell) -> list[str]:
 
 def typed(command: list[str]) -> str:
     """A command as one would type it; a path that begins with a variable still has it."""
-    return " ".join(f'"{word}"' if re.match(r"\$[A-Z]", word) else shlex.quote(word)
-                    for word in command)
+    return " ".join(map(_quoted, command))
+
+
+def _quoted(word: str) -> str:
+    variable, slash, rest = word.partition("/")
+    if slash and re.fullmatch(r"\$[A-Z][A-Z0-9_]*", variable):
+        return f'"{variable}"/{shlex.quote(rest)}'
+    return shlex.quote(word)

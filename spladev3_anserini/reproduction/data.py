@@ -12,6 +12,9 @@ from pathlib import Path
 from spladev3_anserini.collection.corpus import corpus_files
 from spladev3_anserini.collection.insuranceqa import SPLITS, write_insuranceqa
 from spladev3_anserini.collection.irds import import_irds, irds_id
+from spladev3_anserini.collection.lines import existing_file
+from spladev3_anserini.collection.qrels import qrels_file
+from spladev3_anserini.collection.topics import topics_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.recipe.schema import is_path
@@ -99,11 +102,8 @@ def mark(source: str, part: str) -> str:
     if dataset := irds_id(source):
         ir_datasets = import_irds(dataset)
         return f"{source} {ir_datasets.__version__} {ir_datasets.util.home_path()}"
-    path = Path(source)
     if part == "docs":
-        found = corpus_files(path)
-    elif path.is_dir():
-        found = [path / ("qrels/test.tsv" if part == "qrels" else "queries.jsonl")]
+        found = corpus_files(Path(source))
     else:
-        found = [path]
-    return " ".join(sha256_of(file) for file in found if file.is_file())
+        found = [(topics_file if part == "queries" else qrels_file)(source)]
+    return " ".join(sha256_of(existing_file(file)) for file in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
@@ -11,18 +12,19 @@ from typing import Any
 
 import yaml
 
+from spladev3_anserini.collection.corpus import hash_of
 from spladev3_anserini.collection.qrels import Qrels, read_qrels
-from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.collection.topics import Topic, read_topics
 from spladev3_anserini.encoding.queries import EncodedTopic, encode_topics
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing
+from spladev3_anserini.files import appearing, sha256_of
 from spladev3_anserini.impacts.query import cut_to_clause_limit
-from spladev3_anserini.impacts.shards import IMPACTS
+from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
 from spladev3_anserini.recipe.schema import QuerySet
 from spladev3_anserini.reproduction.cell import Cell, run_command, typed
-from spladev3_anserini.reproduction.context import Options, Run
+from spladev3_anserini.reproduction.context import Options, Run, hash_of_qrels
 from spladev3_anserini.reproduction.result import Result, read_result
-from spladev3_anserini.reproduction.verdict import verdicts
+from spladev3_anserini.reproduction.verdict import same_recipe, verdicts
 
 #: Where Anserini's runner looks on its class path (its jar's own are there too).
 CONFIGS = Path("src/main/resources/reproduce/from-document-collection/configs")
@@ -51,11 +53,32 @@ def export_run(cell: Cell, sets: Mapping[str, QuerySet], folder: Path,
     if any(verdict.status == "FAIL" for verdict in verdicts(cell, result, list(sets))):
         raise InputError(f"{cell.folder}: this run fails its declared values; nothing is exported")
     run = Run(cell, sets, Options(model=model))
-    queries = {name: encode_topics(run.query_encoder, read_topics(run.topics[name]))
-               for name in sets}
-    left = export(cell, result, queries, {s: read_qrels(run.qrels[s]) for s in sets}, folder)
+    topics = {name: read_topics(run.topics[name]) for name in sets}
+    qrels = {name: read_qrels(run.qrels[name]) for name in sets}
+    _refuse_stale(cell, result, run, topics, qrels)
+    queries = {name: encode_topics(run.query_encoder, own) for name, own in topics.items()}
+    left = export(cell, result, queries, qrels, folder)
     return (f"{folder}: {regression_name(cell)}; how to run it is in {folder / 'README.md'}"
             + (f"; trec_eval has no {', '.join(left)}, left out" if left else ""))
+
+
+def _refuse_stale(cell: Cell, result: Result, run: Run, topics: dict[str, list[Topic]],
+                  qrels: dict[str, Qrels]) -> None:
+    """Whatever is exported must be what the result was made of."""
+    record = run.index_record().encoded
+    verify_shards(cell.encoded, read_manifest(cell.encoded))
+    if not same_recipe(cell, result) or run.model_sha256 != result.model_sha256 \
+            or read_manifest(cell.encoded).shards != record.shards \
+            or record.fingerprint.corpus != result.corpus_sha256:
+        raise InputError(f"{cell.folder}: its recipe, model or index has changed since it ran; "
+                         f"run it again first: {typed(run_command(cell))}")
+    for name, own in result.query_sets.items():
+        file = cell.run_file(name)
+        if (hash_of(topics[name]) != own.topics_sha256
+                or hash_of_qrels(qrels[name]) != own.qrels_sha256
+                or not file.is_file() or sha256_of(file) != own.run_sha256):
+            raise InputError(f"{cell.folder}: the topics, judgments or run of {name} have changed "
+                             f"since it ran; run it again first: {typed(run_command(cell))}")
 
 
 def export(cell: Cell, result: Result, queries: dict[str, list[EncodedTopic]],
@@ -77,7 +100,7 @@ def export(cell: Cell, result: Result, queries: dict[str, list[EncodedTopic]],
     for set_name in result.query_sets:
         _write_queries(folder / TOPICS / _topics(name, set_name), queries[set_name])
         _write_qrels(folder / TOPICS / _qrels(name, set_name), qrels[set_name])
-    _write_yaml(folder / CONFIGS / f"{name}.yaml", _regression(cell, result, queries, qrels))
+    _write_yaml(folder / CONFIGS / f"{name}.yaml", _regression(cell, result, qrels))
     _write_yaml(folder / PYSERINI / f"{name}.yaml", _conditions(cell, result, qrels))
     with appearing(folder / "README.md") as stream:
         stream.write(_readme(name))
@@ -103,8 +126,7 @@ def trec_eval_flags(measure: str, qrels: Qrels) -> str | None:
     return None
 
 
-def _regression(cell: Cell, result: Result, queries: dict[str, list[EncodedTopic]],
-                qrels: dict[str, Qrels]) -> dict[str, Any]:
+def _regression(cell: Cell, result: Result, qrels: dict[str, Qrels]) -> dict[str, Any]:
     name = regression_name(cell)
     sets = list(result.query_sets)
     first = qrels[sets[0]]
@@ -113,7 +135,6 @@ def _regression(cell: Cell, result: Result, queries: dict[str, list[EncodedTopic
                if (flags := trec_eval_flags(measure, first)) is not None
                and all(measure in own.measures and trec_eval_flags(measure, qrels[s]) == flags
                        for s, own in result.query_sets.items())}
-    numbers = all(topic.id.isdecimal() for own in queries.values() for topic in own)
     hits = {own.hits for s, own in cell.collection.query_sets.items() if s in sets}
     remove = {own.remove_query for s, own in cell.collection.query_sets.items() if s in sets}
     if len(hits) > 1 or len(remove) > 1:
@@ -126,13 +147,13 @@ def _regression(cell: Cell, result: Result, queries: dict[str, list[EncodedTopic
         "collection_class": "JsonVectorCollection",
         "generator_class": "DefaultLuceneDocumentGenerator", "index_threads": 16,
         "index_options": "-impact -pretokenized -optimize",
-        "index_stats": {"documents": result.index["documents"],
-                        "documents (non-empty)": result.index["documents"],
-                        "total terms": result.index["total_terms"]},
+        "index_stats": {"documents": result.index.documents,
+                        "documents (non-empty)": result.index.documents,
+                        "total terms": result.index.total_terms},
         "metrics": [{"metric": measure, "command": "bin/trec_eval", "params": flags,
                      "separator": "\t", "parse_index": 2, "metric_precision": 4,
                      "can_combine": False} for measure, flags in metrics.items()],
-        "topic_reader": "TsvInt" if numbers else "TsvString",
+        "topic_reader": "TsvString",
         "topics": [{"name": f"{cell.collection.title}: {cell.collection.query_sets[s].title or s}",
                     "id": s, "path": _topics(name, s), "qrel": _qrels(name, s)} for s in sets],
         "models": [{"name": cell.recipe_name, "display": cell.recipe.title, "params": search,
@@ -146,7 +167,8 @@ def _conditions(cell: Cell, result: Result, qrels: dict[str, Qrels]) -> dict[str
     query_set = cell.collection.query_sets[first]
     remove = " --remove-query" if query_set.remove_query else ""
     return {"conditions": [{
-        "name": cell.recipe_name, "display": cell.recipe.title, "display-html": cell.recipe.title,
+        "name": cell.recipe_name, "display": cell.recipe.title,
+        "display-html": html.escape(cell.recipe.title),
         "display-row": "",
         "command": "python -m pyserini.search.lucene --threads ${sparse_threads} --batch-size "
         f"${{sparse_batch_size}} --index indexes/lucene-inverted.{name} --topics $topics "
@@ -173,6 +195,7 @@ with the values that a run of them gave. From this folder, with Java 21 and the 
 It exits with 0 even where a value differs: look for `[FAIL]`. Or lay the folders over a checkout
 of Anserini. `pyserini/2cr/{name}.yaml` is the same as a condition of Pyserini's two-click
 reproductions; its topics are files, and `--min-idf -1` keeps terms that are in every document.
+Pyserini takes topic ids that are digits for numbers: `007` becomes 7.
 """
 
 

@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from spladev3_anserini.cli import warn
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import sha256_of
 from spladev3_anserini.recipe.library import Library
 from spladev3_anserini.reproduction.cell import Cell, open_cell
 from spladev3_anserini.reproduction.result import RESULT, Result, read_result
-from spladev3_anserini.reproduction.verdict import Verdict, is_the_collection, verdicts
+from spladev3_anserini.reproduction.verdict import (
+    Verdict,
+    is_the_collection,
+    same_recipe,
+    same_set,
+    verdicts,
+)
 
 State = Literal["OK", "FAIL", "no reference", "not yet measured"]
 
@@ -28,7 +37,11 @@ class Entry(NamedTuple):
         if self.result is None or self.why_not:
             return "not yet measured"
         states = {verdict.status for verdict in self.verdicts}
-        return "FAIL" if "FAIL" in states else "OK" if "OK" in states else "no reference"
+        if "FAIL" in states:
+            return "FAIL"
+        if self.result.query_sets.keys() != self.cell.collection.query_sets.keys():
+            return "not yet measured"  # a part of it is; its cells show which
+        return "OK" if "OK" in states else "no reference"
 
     def found(self, query_set: str, measure: str) -> float | None:
         """What a run here gave, None where none counts."""
@@ -56,11 +69,14 @@ def entries(library: Library, output: Path) -> list[Entry]:
                 if (prebuilt or path.parent != library.folder) and not ran:
                     continue
                 cell = open_cell(library, recipe, collection, output, prebuilt)
-                result = read_result(cell.folder)
+                result = _result_in(cell.folder)
+                if result is not None and Path(result.collection_file).resolve() != \
+                        cell.collection_file.resolve():
+                    result = None  # of another file of that name
                 if result is not None or cell.declared():
                     found.append(entry(cell, result))
     for file in sorted(output.glob(f"*/*/{RESULT}")):
-        result = read_result(file.parent)
+        result = _result_in(file.parent)
         if result is None or (result.recipe in recipes and result.collection in collections):
             continue
         if Path(result.recipe_file).exists() and Path(result.collection_file).exists():
@@ -68,6 +84,15 @@ def entries(library: Library, output: Path) -> list[Entry]:
                              result.prebuilt is not None)
             found.append(entry(cell, result))
     return found
+
+
+def _result_in(folder: Path) -> Result | None:
+    """One bad file must not keep all others from being seen."""
+    try:
+        return read_result(folder)
+    except InputError as error:
+        warn(str(error))
+        return None
 
 
 def entry(cell: Cell, result: Result | None) -> Entry:
@@ -82,8 +107,13 @@ def entry(cell: Cell, result: Result | None) -> Entry:
         wrong += [f"{name}: {got:,} {what}, {asked:,} described" for what, got, asked in (
             ("queries", here.queries, described.queries),
             ("judgments", here.judgments, described.judgments)) if asked not in (None, got)]
-    if result.settings != cell.settings.given():
-        wrong.append("its settings are not the recipe's any more")
+        if not same_set(described, here):
+            wrong.append(f"{name}: hits or remove_query have changed since")
+        run = cell.run_file(name)
+        if not run.is_file() or sha256_of(run) != here.run_sha256:
+            wrong.append(f"{name}: its run is gone or was changed")
+    if not same_recipe(cell, result):
+        wrong.append("the recipe has changed since")
     return Entry(cell, result, verdicts(cell, result, names), "; ".join(wrong))
 
 

@@ -14,12 +14,14 @@ RESULT = "result.json"
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SetResult(_Record):
     """One query set: what was asked and judged, and the means over the judged queries."""
 
+    hits: int
+    remove_query: bool
     topics_sha256: str
     qrels_sha256: str
     queries: int
@@ -27,6 +29,14 @@ class SetResult(_Record):
     missing: int
     run_sha256: str
     measures: dict[str, float]
+
+
+class IndexCounts(_Record):
+    """What an index holds."""
+
+    documents: int
+    postings: int
+    total_terms: int
 
 
 class Result(_Record):
@@ -37,19 +47,20 @@ class Result(_Record):
     collection: str
     collection_file: str
     prebuilt: str | None
+    variant: str
     settings: dict[str, Any]
     model: str
     model_sha256: str
     documents: int
     corpus_sha256: str | None
-    index: dict[str, int]
+    index: IndexCounts
     query_sets: dict[str, SetResult]
     environment: dict[str, str]
     finished: str
 
     def same_run(self, other: Result) -> bool:
         """Whether two results are of the same model, settings, corpus and index."""
-        fields = ("settings", "model_sha256", "corpus_sha256", "index", "prebuilt")
+        fields = ("variant", "settings", "model_sha256", "corpus_sha256", "index", "prebuilt")
         return all(getattr(self, field) == getattr(other, field) for field in fields)
 
 

@@ -16,8 +16,9 @@ from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.texts import survey_texts
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import Encoder
-from spladev3_anserini.encoding.pipeline import Output, encode_to_directory, environment
+from spladev3_anserini.encoding.pipeline import environment
 from spladev3_anserini.encoding.queries import encode_topics
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
 from spladev3_anserini.lucene.build import build_index
@@ -31,7 +32,15 @@ from spladev3_anserini.reproduction.cell import STAGES, Cell, measures_of
 from spladev3_anserini.reproduction.context import Options, Run, hash_of_qrels
 from spladev3_anserini.reproduction.data import mark
 from spladev3_anserini.reproduction.journal import Inputs, Journal
-from spladev3_anserini.reproduction.result import Result, SetResult, read_result, write_result
+from spladev3_anserini.reproduction.models import encode_afresh_or_on
+from spladev3_anserini.reproduction.result import (
+    IndexCounts,
+    Result,
+    SetResult,
+    read_result,
+    write_result,
+)
+from spladev3_anserini.reproduction.verdict import same_set
 
 Stage = Callable[[str, Inputs, Callable[[bool], str], Iterable[Path]], None]
 
@@ -99,9 +108,8 @@ def _encode(run: Run, stage: Stage) -> None:
 
     def work(fresh: bool) -> str:
         encoder = Encoder(run.checkpoint, variant_named(cell.recipe.variant), "document", settings)
-        manifest = encode_to_directory(run.corpus, surveyed, run.checkpoint, encoder,
-                                       Output(cell.encoded, restart=fresh)).manifest
-        assert manifest is not None
+        manifest = encode_afresh_or_on(run.corpus, surveyed, run.checkpoint, encoder,
+                                       cell.encoded, fresh)
         return (f"{manifest.documents:,} documents, "
                 f"{manifest.postings / manifest.documents:.1f} terms each")
 
@@ -198,24 +206,31 @@ def _result(run: Run) -> Result:
     sets = {}
     for name in run.sets:
         data, found = run.note(f"data.{name}"), run.note(f"measures.{name}")
+        query_set = run.sets[name]
         sets[name] = SetResult(
+            hits=query_set.hits, remove_query=query_set.remove_query,
             topics_sha256=data["topics"], qrels_sha256=data["qrels"], queries=data["queries"],
             judgments=data["judgments"], missing=found["missing"],
             run_sha256=sha256_of(cell.run_file(name)), measures=found["means"])
     result = Result(
         recipe=cell.recipe_name, recipe_file=str(cell.recipe_file.resolve()),
         collection=cell.collection_name, collection_file=str(cell.collection_file.resolve()),
-        prebuilt=cell.prebuilt,
+        prebuilt=cell.prebuilt, variant=cell.recipe.variant,
         settings=cell.settings.given(), model=run.checkpoint.name, model_sha256=run.model_sha256,
         documents=corpus["documents"] if corpus else index["documents"],
-        corpus_sha256=corpus["sha256"] if corpus else None, index=index, query_sets=sets,
+        corpus_sha256=corpus["sha256"] if corpus else None, index=IndexCounts(**index),
+        query_sets=sets,
         environment=environment(run.device) | versions() | {
             "spladev3_anserini": __version__, "lucene": lucene_version(),
             "machine": platform.machine(), "system": platform.system()},
         finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
-    before = read_result(cell.folder)
+    try:
+        before = read_result(cell.folder)
+    except InputError:  # damaged: this one takes its place
+        before = None
     if before is not None and before.same_run(result):
-        known = {n: s for n, s in before.query_sets.items() if n in cell.collection.query_sets}
+        known = {n: s for n, s in before.query_sets.items()
+                 if n in cell.collection.query_sets and same_set(cell.collection.query_sets[n], s)}
         if before.query_sets == known | sets:
             return before
         result = result.model_copy(update={"query_sets": known | sets})

@@ -14,7 +14,6 @@ from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.texts import survey_texts
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import Encoder, Settings
-from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
 from spladev3_anserini.encoding.queries import encoder_for_index
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
@@ -28,7 +27,7 @@ from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.reproduction.cell import Cell
 from spladev3_anserini.reproduction.data import Sources, mark
 from spladev3_anserini.reproduction.journal import Inputs, Journal
-from spladev3_anserini.reproduction.models import usable_checkpoint
+from spladev3_anserini.reproduction.models import encode_afresh_or_on, usable_checkpoint
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine, moments_of
 from spladev3_anserini.training.mining import Draw, mine, sampled
 from spladev3_anserini.training.run import Machine, read_queries, train
@@ -93,9 +92,8 @@ def _first_stage(made: _Made, do: Do) -> None:
     def encode(fresh: bool) -> str:
         surveyed = survey_texts(made.corpus, "document")
         encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", settings)
-        manifest = encode_to_directory(made.corpus, surveyed, checkpoint, encoder,
-                                       Output(made.encoded, restart=fresh)).manifest
-        assert manifest is not None
+        manifest = encode_afresh_or_on(made.corpus, surveyed, checkpoint, encoder, made.encoded,
+                                       fresh)
         return f"{name}: {manifest.documents:,} documents"
 
     def index(_: bool) -> str:

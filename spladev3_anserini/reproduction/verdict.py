@@ -8,9 +8,10 @@ from typing import Literal, NamedTuple
 from spladev3_anserini.cli import table
 from spladev3_anserini.files import short
 from spladev3_anserini.recipe.expected import Declared
-from spladev3_anserini.recipe.schema import Collection
+from spladev3_anserini.recipe.schema import Collection, QuerySet
 from spladev3_anserini.reproduction.cell import Cell
-from spladev3_anserini.reproduction.result import Result
+from spladev3_anserini.reproduction.models import converted_folder
+from spladev3_anserini.reproduction.result import Result, SetResult
 
 Status = Literal["OK", "FAIL", "no reference"]
 
@@ -90,6 +91,19 @@ def number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
+def same_recipe(cell: Cell, result: Result) -> bool:
+    """Whether a result is of what the recipe says now."""
+    return (result.settings == cell.settings.given() and result.variant == cell.recipe.variant
+            and (cell.recipe.model_name is None or result.model in (
+                cell.recipe.model_name, str(converted_folder(cell.recipe.model_name,
+                                                             cell.output)))))
+
+
+def same_set(described: QuerySet, result: SetResult) -> bool:
+    """Whether a query set's result is of what the collection says now."""
+    return (result.hits, result.remove_query) == (described.hits, described.remove_query)
+
+
 def is_the_collection(collection: Collection, result: Result) -> list[str]:
     """What of the collection a run used differs from what its file describes; empty for none."""
     wrong = []
@@ -132,7 +146,7 @@ def _set_obstacles(block: Declared, collection: Collection, result: Result,
 def _index(block: Declared, result: Result) -> Iterator[Verdict]:
     for name, expected in block.statistics.given().items():
         tolerance = getattr(block.by.tolerance, name)
-        yield _compared(block, "index", name, result.index.get(name), expected, tolerance)
+        yield _compared(block, "index", name, getattr(result.index, name), expected, tolerance)
 
 
 def _compared(block: Declared, name: str, what: str, found: float | None, expected: float,

@@ -106,6 +106,22 @@ def test_pyserinis_condition_gives_its_scores(exported: Path) -> None:
             assert float(done.stdout.split()[-1]) == pytest.approx(scores[name], abs=5.1e-5), name
 
 
+def test_what_has_changed_since_the_run_is_not_exported(exported: Path, cli: Callable[..., Result],
+                                                        tiny: Path) -> None:
+    folder = exported.parent
+    same = ("small", "--on", "texts", "--recipes", folder / "recipes", "--output", folder / "out",
+            "--model", tiny, "--to", folder / "again")
+    for name, old, new in (("topics.tsv", "cat", "dog"), ("second.txt", "d10 0", "d10 1")):
+        path = folder / "recipes/collections" / name
+        whole = path.read_text()
+        path.write_text(whole.replace(old, new, 1))
+        refused = cli("reproduce", "export", *same)
+        assert (refused.code, "have changed since it ran" in refused.err) == (2, True), refused
+        path.write_text(whole)
+    assert not (folder / "again").exists()
+    assert cli("reproduce", "export", *same).code == 0
+
+
 def test_flags_depend_on_the_judgments() -> None:
     positive, mixed = {"q": {"d": 1}}, {"q": {"d": 1, "e": 0}}
     assert trec_eval_flags("nDCG*@10", positive) == "-c -m ndcg_cut.10"

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -151,7 +152,7 @@ def test_a_collection_that_is_not_the_one_described_is_never_ok(bench: Bench) ->
     assert "not the collection its file describes (8 documents, 8,841,823 described" in judged.out
     assert "[OK]" not in judged.out
     report = bench.cli("reproduce", "report", "--recipes", bench.folder, "--output", bench.output)
-    assert "0 OK" in report.out
+    assert "✓ 0 OK," in report.out
     page = (bench.output / "report.md").read_text()
     assert "small on texts: not yet measured" in page
     assert f"{found:.4f}** ✓" not in page
@@ -335,3 +336,107 @@ def test_a_collection_given_by_its_path_is_in_the_report_and_its_commands(
     assert "1 of 2 judged queries have no result and count as 0" in done.out
     bench.cli("reproduce", "report", "--recipes", bench.folder, "--output", bench.output)
     assert f"--on '{elsewhere}'" in (bench.output / "report.md").read_text()
+
+
+def report_of(bench: Bench) -> str:
+    bench.write()
+    return bench.cli("reproduce", "report", "--recipes", bench.folder, "--output",
+                     bench.output).out
+
+
+def test_a_report_counts_only_what_the_recipe_still_says(bench: Bench) -> None:
+    bench.run()
+    bench.declare({name: own["measures"]
+                   for name, own in bench.result()["query_sets"].items()})
+    assert "✓ 1 OK," in report_of(bench)
+    bench.recipe["variant"] = "splade-v3-doc"
+    assert "✓ 0 OK," in report_of(bench)
+    bench.recipe["variant"] = "splade-v3"
+    bench.collection["query_sets"]["first"]["hits"] = 1
+    assert "✓ 0 OK," in report_of(bench)
+    del bench.collection["query_sets"]["first"]["hits"]
+    assert "✓ 1 OK," in report_of(bench)
+    run_file = bench.output / "small/texts/run.first.txt"
+    run_file.write_text(run_file.read_text() + "x Q0 d1 1 1 y\n")
+    assert "✓ 0 OK," in report_of(bench)
+
+
+def test_query_sets_of_another_variant_are_not_mixed_and_a_part_is_not_all(bench: Bench) -> None:
+    bench.run()
+    bench.declare({name: own["measures"]
+                   for name, own in bench.result()["query_sets"].items()})
+    bench.recipe["variant"] = "splade-v3-doc"
+    bench.run("--sets", "first")
+    assert list(bench.result()["query_sets"]) == ["first"]
+    assert "✓ 0 OK," in report_of(bench)
+
+
+def test_settings_changed_while_an_encode_was_interrupted(bench: Bench,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    from spladev3_anserini.reproduction import stages as module
+
+    bench.run()
+    bench.recipe["settings"]["max_length"] = 8
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "Encoder", killed)
+        assert bench.run().code == 130
+    assert bench.run().code == 0
+
+
+def test_topics_in_gzip_are_looked_at_too(bench: Bench) -> None:
+    import gzip
+
+    folder = bench.folder / "collections" / "beir"
+    folder.mkdir()
+    shutil.copy(bench.folder / "collections/corpus.jsonl", folder / "corpus.jsonl")
+    (folder / "queries.jsonl.gz").write_bytes(gzip.compress(b'{"_id": "q1", "text": "the cat"}\n'))
+    for own in bench.collection["query_sets"].values():
+        own |= {"topics": "beir", "queries": 1}
+    assert bench.run().code == 0
+    (folder / "queries.jsonl.gz").write_bytes(gzip.compress(b'{"_id": "q1", "text": "a dog"}\n'))
+    assert not stages(bench.run())["search first"]
+
+
+def test_ctrl_c_ends_a_run_in_java_with_one_line(bench: Bench) -> None:
+    bench.write()
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "spladev3_anserini", "reproduce", "run", "small", "--on",
+         "texts", "--recipes", str(bench.folder), "--output", str(bench.output), "--model",
+         str(bench.model)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("check"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (130, 0), err
+    assert "Traceback" not in err
+
+
+def test_values_for_a_set_that_is_not_there_are_refused(bench: Bench) -> None:
+    bench.run()
+    bench.declare({"secund": {"R@5": 0.5}})
+    refused = bench.run()
+    assert refused.code == 2
+    assert "'secund', which is no query set" in refused.err
+
+
+def test_a_path_with_a_shells_words_is_quoted(bench: Bench) -> None:
+    from spladev3_anserini.reproduction.cell import typed
+
+    assert typed(["a", "$DATA/x $(touch y)", "$(z)", "$Ab"]) == (
+        "a \"$DATA\"/'x $(touch y)' '$(z)' '$Ab'")
+
+
+@pytest.mark.parametrize("name", ["...yaml", "models.yaml", ".hidden.yaml"])
+def test_names_that_would_lead_elsewhere_are_refused(name: str, bench: Bench) -> None:
+    shutil.copy(bench.folder / "collections/texts.yaml", bench.folder / name)
+    refused = bench.cli("reproduce", "run", "small", "--on", bench.folder / name, "--recipes",
+                        bench.folder, "--output", bench.output)
+    assert refused.code == 2
+    assert "cannot be the name" in refused.err
+    assert not bench.output.exists()
