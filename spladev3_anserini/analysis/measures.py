@@ -18,7 +18,9 @@ _STARRED = re.compile(r"nDCG\*@(\d+)")
 
 class StarredNdcg(NamedTuple):
     """nDCG*@k of the paper (section 3): nDCG@k of the judged documents alone where the qrels hold
-    negative judgments too (a grade of 0 or less), plain nDCG@k where they do not."""
+    negative judgments too (a grade of 0 or less), plain nDCG@k where they do not.
+
+    As in trec_eval's -J, a document with a grade below 0 counts as not judged."""
 
     cutoff: int
 
