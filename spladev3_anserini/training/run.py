@@ -23,7 +23,8 @@ from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import Variant, dropped_ids
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.examples import Collator, Examples, Query
-from spladev3_anserini.training.model import TrainedSplade, save_model
+from spladev3_anserini.training.model import TrainedSplade
+from spladev3_anserini.training.saving import save_model
 from spladev3_anserini.training.score_files import read_candidates, read_scores
 
 RECORD = "training.json"

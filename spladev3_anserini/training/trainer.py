@@ -15,8 +15,9 @@ from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.recipe.training import Regularizer, Training
 from spladev3_anserini.training.examples import Order
 from spladev3_anserini.training.losses import total
-from spladev3_anserini.training.model import TrainedSplade, save_model
+from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.regularizers import anti_zero, flops, l1, ramp, sparsity
+from spladev3_anserini.training.saving import save_model
 
 
 class SpladeTrainer(Trainer):  # type: ignore[misc]

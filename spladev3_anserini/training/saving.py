@@ -1,0 +1,69 @@
+"""A trained model -> a folder that our encoder and those of other libraries read alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spladev3_anserini.files import appearing
+from spladev3_anserini.model.checkpoint import MODULES, ROUTER, VARIANT_NOTE
+from spladev3_anserini.model.variants import Variant
+from spladev3_anserini.training.model import TrainedSplade
+
+_KINDS = "sentence_transformers.sparse_encoder.models."
+_POOLING, _OWN_TERMS = "1_SpladePooling", "2_SparseStaticEmbedding"
+
+
+def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: Path) -> None:
+    """Writes a folder that transformers, sentence-transformers' SparseEncoder, Pyserini's encoder
+    and `encode --variant auto` read: safetensors, tokenizer, modules and the variant's note.
+
+    Doc's binary and Lexical's masked queries are a Router to sentence-transformers, with a weight
+    of 1 for each term a query has (0 for special tokens). Pyserini knows expanded queries alone.
+    """
+    mlm, output = model.splade.mlm, model.splade.output
+    standing_in = mlm.get_output_embeddings()
+    mlm.set_output_embeddings(output)
+    try:
+        mlm.save_pretrained(folder)
+    finally:
+        mlm.set_output_embeddings(standing_in)
+    tokenizer.save_pretrained(folder)
+    records = {
+        VARIANT_NOTE: {"variant": variant.name},
+        f"{_POOLING}/config.json": {"pooling_strategy": "max", "activation_function": "relu",
+                                    "word_embedding_dimension": None},
+        "config_sentence_transformers.json": {
+            "model_type": "SparseEncoder", "prompts": {"query": "", "document": ""},
+            "default_prompt_name": None, "similarity_fn_name": "dot"}}
+    if variant.query == "expand":
+        records[MODULES] = [_module(0, "", "MLMTransformer"), _module(1, _POOLING, "SpladePooling")]
+    else:
+        records[MODULES] = [_module(0, "", "Router")]
+        records[ROUTER] = _router(variant)
+        records[f"{_OWN_TERMS}/config.json"] = {"frozen": True}
+        tokenizer.save_pretrained(folder / _OWN_TERMS)
+        weight: Tensor = model.keep.detach().cpu().contiguous()
+        save_file({"weight": weight}, folder / _OWN_TERMS / "model.safetensors")
+    for name, record in records.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with appearing(folder / name) as stream:
+            stream.write(json.dumps(record, indent=1) + "\n")
+
+
+def _module(number: int, path: str, kind: str) -> dict[str, Any]:
+    return {"idx": number, "name": str(number), "path": path, "type": _KINDS + kind}
+
+
+def _router(variant: Variant) -> dict[str, Any]:
+    """The first part is the folder itself, so that transformers and Pyserini find the model."""
+    document = ["", _POOLING]
+    return {"types": {"": f"{_KINDS}MLMTransformer", _POOLING: f"{_KINDS}SpladePooling",
+                      _OWN_TERMS: f"{_KINDS}SparseStaticEmbedding"},
+            "structure": {"query": [*(document if variant.query == "lexical" else ()), _OWN_TERMS],
+                          "document": document},
+            "parameters": {"default_route": "document", "allow_empty_key": True}}
