@@ -112,7 +112,8 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     Example:
       spladev3-anserini reproduce run demo --on demo
     """
-    from spladev3_anserini.reproduction.cell import chosen_sets, commands, open_cell, typed
+    from spladev3_anserini.reproduction.cell import chosen_sets, open_cell
+    from spladev3_anserini.reproduction.commands import commands, typed
 
     cell = open_cell(_library(recipes), recipe, collection, output, prebuilt)
     chosen = chosen_sets(cell, sets)

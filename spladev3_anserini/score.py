@@ -38,7 +38,7 @@ ENSEMBLE = "ensemble.jsonl"
               type=click.Choice(["auto", "float32", "bfloat16", "float16"]))
 @click.option("--t5-token", default="<extra_id_10>",
               help="The token whose logit a T5 ranker scores with.")
-@click.option("--block", default=500, type=click.IntRange(min=1),
+@click.option("--block", default=100, type=click.IntRange(min=1),
               help="Queries per file, the step in which scoring resumes.")
 @click.option("--part", default="1/1", metavar="I/N",
               help="Score every Nth block from the Ith: run N of these, anywhere, into the same "
@@ -104,10 +104,11 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
 
 
 def _folders(teachers: tuple[str, ...], output: Path) -> dict[str, Path]:
+    from spladev3_anserini.training.score_files import teacher_folder
+
     folders: dict[str, Path] = {}
     for name in teachers:
-        plain = Path(name).resolve().name if Path(name).is_dir() else name
-        folder = output / (re.sub(r"[^\w.-]+", "-", plain).strip(".-") or "teacher")
+        folder = teacher_folder(output, name)
         if folder in folders.values():
             raise InputError(f"--teacher {name}: another teacher has the folder {folder} already; "
                              "rename one of them")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _words(text: str) -> str:
     return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    write_insuranceqa(Path(sys.argv[1]))

@@ -25,12 +25,14 @@ class _Section(BaseModel):
 
 class Candidates(_Section):
     """Negatives per query: the first `top` of a first-stage run, and `random` drawn from the rest
-    of its first `depth`; positives are never among them (paper, section 2.1)."""
+    of its first `depth`; positives are never among them (paper, section 2.1). `seed` draws them,
+    and a sample of the queries, so that trainings with other seeds share what was scored."""
 
     first_stage: Text
     top: Annotated[int, Field(ge=0)]
     random: Annotated[int, Field(ge=0)]
     depth: PositiveInt
+    seed: Annotated[int, Field(ge=0)] = 123
 
     @model_validator(mode="after")
     def _fits(self) -> Candidates:
@@ -67,7 +69,7 @@ class Regularizer(_Section):
 class Training(_Section):
     """A training run; `sources` says of each value where it is from.
 
-    `sample` takes so many of the queries, drawn by the seed. `rescore` gives the ensemble's scores
+    `sample` takes so many of the queries. `rescore` gives the ensemble's scores
     the mean and deviation of the first teacher's raw ones: in the paper's setting both are
     MiniLM-L-6-v2's, whose numbers it does not print.
     """

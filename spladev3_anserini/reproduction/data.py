@@ -29,6 +29,15 @@ class Sources:
     def __init__(self, file: Path, root: str | None, made: Path) -> None:
         self._file, self._root, self._made = file, root, made
 
+    def commands(self, source: str) -> list[list[str]]:
+        """The commands that make the file of a source, where it is one that is made."""
+        if source == f"{_DEMO}corpus":
+            target = Path(self.shown(source))
+            return [["mkdir", "-p", str(target.parent)], demo_command(target)]
+        if source.startswith(_INSURANCEQA):
+            return [insuranceqa_command(self._made / "insuranceqa")]
+        return []
+
     def shown(self, source: str) -> str:
         """A source as a command would name it; nothing is looked up or made."""
         if source.startswith(_DEMO):
@@ -94,6 +103,11 @@ def demo_command(target: Path) -> list[str]:
     """The command that writes the running Python's documentation as a corpus."""
     script = str(files("spladev3_anserini.demo").joinpath("pydocs.py"))
     return [sys.executable, "-I", "-S", "-E", script, str(target)]
+
+
+def insuranceqa_command(folder: Path) -> list[str]:
+    """The command that fetches InsuranceQA and writes it as corpus, topics and qrels."""
+    return [sys.executable, "-m", "spladev3_anserini.collection.insuranceqa", str(folder)]
 
 
 def mark(source: str, part: str) -> str:

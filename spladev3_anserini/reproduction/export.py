@@ -21,7 +21,8 @@ from spladev3_anserini.files import appearing, sha256_of
 from spladev3_anserini.impacts.query import cut_to_clause_limit
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
 from spladev3_anserini.recipe.schema import QuerySet
-from spladev3_anserini.reproduction.cell import Cell, run_command, typed
+from spladev3_anserini.reproduction.cell import Cell
+from spladev3_anserini.reproduction.commands import run_command, typed
 from spladev3_anserini.reproduction.context import Options, Run, hash_of_qrels
 from spladev3_anserini.reproduction.result import Result, read_result
 from spladev3_anserini.reproduction.verdict import same_recipe, verdicts

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jinja2
 
 from spladev3_anserini import __version__
-from spladev3_anserini.reproduction.cell import commands, run_command, typed
+from spladev3_anserini.reproduction.commands import commands, run_command, typed
 from spladev3_anserini.reproduction.matrix import Entry, Mean, State
 from spladev3_anserini.reproduction.verdict import number
 

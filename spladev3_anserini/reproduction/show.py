@@ -5,7 +5,8 @@ from __future__ import annotations
 from spladev3_anserini.cli import table
 from spladev3_anserini.recipe.schema import Collection, Recipe
 from spladev3_anserini.recipe.training import Training, flat
-from spladev3_anserini.reproduction.cell import Cell, commands, typed
+from spladev3_anserini.reproduction.cell import Cell
+from spladev3_anserini.reproduction.commands import commands, typed
 
 #: Anserini's SPLADE-v3 index of MS MARCO passages holds 0.35 kB a passage; 168 terms a passage at
 #: 13 bytes of JSON each are 2.2 kB.
@@ -55,8 +56,8 @@ def training_table(training: Training) -> str:
 
 def _model(recipe: Recipe) -> str:
     if recipe.model is None:
-        return "the folder given with --model" + (
-            ", trained as below" if recipe.training else "")
+        return "trained as below, or the folder given with --model" if recipe.training else \
+            "the folder given with --model"
     pinned = f"revision {recipe.revision}" if recipe.revision else \
         "files pinned by sha256" if recipe.model == "demo" else \
         "revision not pinned: the newest is taken, and its hash recorded"
@@ -66,7 +67,8 @@ def _model(recipe: Recipe) -> str:
 
 def _downloads(cell: Cell) -> str:
     model = cell.recipe.download_bytes
-    parts = [f"model {size(model)}" if model else "model of unknown size"]
+    parts = [f"model {size(model)}" if model else
+             "model of unknown size" if cell.recipe.model else "no model"]
     if cell.prebuilt:
         parts.append(f"index {cell.prebuilt}")
     elif cell.collection.corpus.startswith("ir_datasets:"):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -23,11 +21,17 @@ from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.model.checkpoint import model_hash
 from spladev3_anserini.model.variants import VARIANTS, variant_named
-from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.recipe.training import Training, flat
 from spladev3_anserini.reproduction.cell import Cell
-from spladev3_anserini.reproduction.data import Sources, mark
+from spladev3_anserini.reproduction.data import mark
 from spladev3_anserini.reproduction.journal import Inputs, Journal
 from spladev3_anserini.reproduction.models import encode_afresh_or_on, usable_checkpoint
+from spladev3_anserini.reproduction.training_commands import (
+    Folders,
+    first_stage_length,
+    training_folders,
+    training_sources,
+)
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine, moments_of
 from spladev3_anserini.training.mining import Draw, mine, sampled
 from spladev3_anserini.training.run import Machine, read_queries, train
@@ -47,34 +51,29 @@ def trained_model(cell: Cell, threads: int, device: str, wanted: bool) -> Path:
     """
     section = cell.recipe.training
     assert section is not None
-    sources = Sources(cell.training_file, None, cell.output / "collections")
-    first = cell.output / "training-data" / f"first-{_key(cell, section.candidates.first_stage)}"
-    data = cell.output / "training-data" / f"scores-{_key(cell, _mined_from(section))}"
-    model = cell.output / cell.recipe_name / "training"
-    with Journal(first) as index, Journal(data) as shared, Journal(model) as own:
-        made = _Made(cell, section, sources, (first, data, model), threads, device)
+    folders = training_folders(cell)
+    with Journal(folders.first) as index, Journal(folders.data) as shared, \
+            Journal(folders.own) as own:
+        made = _Made(cell, section, folders, threads, device)
         _first_stage(made, index.run if wanted else index.require_too)
         _candidates(made, shared.run if wanted else shared.require_too)
         _scores(made, shared.run if wanted else shared.require_too)
         _train(made, own.run if wanted else own.require_too)
-    return model / "model"
+    return folders.model
 
 
 class _Made:
     """What the stages share: the training's sources resolved, and where its files go."""
 
-    def __init__(self, cell: Cell, section: Training, sources: Sources,
-                 folders: tuple[Path, Path, Path], threads: int, device: str) -> None:
-        first, data, model = folders
+    def __init__(self, cell: Cell, section: Training, folders: Folders, threads: int,
+                 device: str) -> None:
+        sources = training_sources(cell)
         self.cell, self.section, self.threads, self.device = cell, section, threads, device
         self.corpus, self.topics = sources.resolve(section.corpus), sources.resolve(section.topics)
         self.qrels = sources.resolve(section.qrels)
-        self.encoded, self.index = first / "encoded", first / "index"
-        self.candidates, self.scores = data / "candidates.jsonl", data / "scores"
-        self.ensemble, self.model = model / "ensemble.jsonl", model / "model"
-
-    def teacher_folder(self, name: str) -> Path:
-        return self.scores / re.sub(r"[^\w.-]+", "-", name).strip(".-")
+        self.encoded, self.index = folders.first / "encoded", folders.first / "index"
+        self.candidates, self.teacher_folder = folders.candidates, folders.teacher
+        self.ensemble, self.model = folders.own / "ensemble.jsonl", folders.model
 
     @cached_property
     def work(self) -> Work:
@@ -86,8 +85,7 @@ def _first_stage(made: _Made, do: Do) -> None:
     """The index that candidates come from; the first stage is a model that expands both sides."""
     name = made.section.candidates.first_stage
     checkpoint = usable_checkpoint(name, made.cell.output)
-    own = made.cell.recipe.settings
-    settings = Settings(own.max_length or 256, device=made.device)
+    settings = Settings(first_stage_length(made.cell), device=made.device)
 
     def encode(fresh: bool) -> str:
         surveyed = survey_texts(made.corpus, "document")
@@ -114,10 +112,10 @@ def _first_stage(made: _Made, do: Do) -> None:
 def _candidates(made: _Made, do: Do) -> None:
     section = made.section
     draw = Draw(section.candidates.top, section.candidates.random, section.candidates.depth,
-                section.seed)
+                section.candidates.seed)
 
     def work(_: bool) -> str:
-        topics = sampled(read_topics(made.topics), section.sample, section.seed)
+        topics = sampled(read_topics(made.topics), section.sample, draw.seed)
         record = read_index_manifest(made.index)
         assert record is not None
         checkpoint = usable_checkpoint(section.candidates.first_stage, made.cell.output)
@@ -186,8 +184,9 @@ def _train(made: _Made, do: Do) -> None:
             "loss", "nonzero_queries", "nonzero_documents") if name in last)
 
     inputs = {"start": model_hash(start), "variant": variant.name,
-              "ensemble": sha256_of(made.ensemble), "corpus": mark(made.corpus, "docs"),
-              "training": json.dumps(section.model_dump(exclude={"sources"}), sort_keys=True)}
+              "ensemble": sha256_of(made.ensemble), "corpus": mark(made.corpus, "docs")}
+    inputs |= {key: json.dumps(value) for key, value
+               in flat(section.model_dump(exclude={"sources", "corpus", "start"})).items()}
     do("train", inputs, work, (made.model / name for name in ("model.safetensors", "config.json")))
 
 
@@ -201,18 +200,3 @@ def _clear(folder: Path) -> None:
     """Takes out a model of another training, which this folder alone ever holds."""
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def _mined_from(section: Training) -> str:
-    """What decides the candidates, as text."""
-    own = section.model_dump(include={"topics", "qrels", "sample", "candidates", "seed",
-                                      "max_length"})
-    return json.dumps(own, sort_keys=True)
-
-
-def _key(cell: Cell, decided_by: str) -> str:
-    """A short name for what a corpus, the first stage's length and `decided_by` make."""
-    section = cell.recipe.training
-    assert section is not None
-    parts = (section.corpus, str(cell.training_file.parent), str(cell.recipe.settings.max_length))
-    return hashlib.sha256("\n".join([*parts, decided_by]).encode()).hexdigest()[:12]

@@ -156,7 +156,7 @@ def _arguments(section: Training, machine: Machine, folder: Path, size: int) -> 
         save_strategy="steps" if machine.save_steps else "epoch",
         save_steps=machine.save_steps or 500, save_total_limit=2,
         logging_steps=machine.log_steps, logging_first_step=True,
-        report_to=["tensorboard"] if machine.tensorboard else [], disable_tqdm=None,
+        report_to=["tensorboard"] if machine.tensorboard else [], disable_tqdm=True,
         ddp_find_unused_parameters=False, logging_nan_inf_filter=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,3 +226,9 @@ def _write(path: Path, records: Iterable[Mapping[str, Any]], temporary: Path | N
             stream.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
             count += 1
     return count
+
+
+def teacher_folder(scores: Path, teacher: str) -> Path:
+    """Where a teacher's raw scores lie in a folder of scores: under its own name."""
+    plain = Path(teacher).resolve().name if Path(teacher).is_dir() else teacher
+    return scores / (re.sub(r"[^\w.-]+", "-", plain).strip(".-") or "teacher")

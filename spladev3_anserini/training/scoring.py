@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
 
 
 def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
-              block: int = 500) -> Work:
+              block: int = 100) -> Work:
     """Reads the candidates once, and then the texts of the part's own queries and documents, which
     alone stay in memory.
 

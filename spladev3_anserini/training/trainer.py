@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.variants import Variant
@@ -16,6 +16,7 @@ from spladev3_anserini.recipe.training import Regularizer, Training
 from spladev3_anserini.training.examples import Order
 from spladev3_anserini.training.losses import total
 from spladev3_anserini.training.model import TrainedSplade
+from spladev3_anserini.training.progress import ShowsProgress
 from spladev3_anserini.training.regularizers import anti_zero, flops, l1, ramp, sparsity
 from spladev3_anserini.training.saving import save_model
 
@@ -31,6 +32,8 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         super().__init__(model, arguments, **others)
         self._order = Order(len(self.train_dataset), section.seed)
         self.add_callback(_TellsTheEpoch(self._order))
+        self.remove_callback(PrinterCallback)
+        self.add_callback(ShowsProgress())
         self.section, self.variant, self.tokenizer = section, variant, tokenizer
         self.model_accepts_loss_kwargs = False
         self._seen: dict[str, Tensor] = {}

@@ -426,7 +426,7 @@ def test_values_for_a_set_that_is_not_there_are_refused(bench: Bench) -> None:
 
 
 def test_a_path_with_a_shells_words_is_quoted(bench: Bench) -> None:
-    from spladev3_anserini.reproduction.cell import typed
+    from spladev3_anserini.reproduction.commands import typed
 
     assert typed(["a", "$DATA/x $(touch y)", "$(z)", "$Ab"]) == (
         "a \"$DATA\"/'x $(touch y)' '$(z)' '$Ab'")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,3 +99,22 @@ def test_without_the_stage_train_the_model_must_be_there(recipes: Path, cli: Cli
     assert "verdict" not in trained.out
     assert run(cli, recipes, "small", "--stages",
                "download encode index check search evaluate").code == 0
+
+
+def test_the_printed_commands_train_the_same_model(recipes: Path, cli: Cli) -> None:
+    printed = run(cli, recipes, "small", "--dry-run").out
+    output = recipes.parent / "out"
+    for line in printed.splitlines():
+        program, *words = shlex.split(line)
+        if program == "mkdir":
+            subprocess.run([program, *words], check=True)
+            continue
+        words += {"train": ["--recipes", str(recipes), "--device", "cpu"]}.get(words[0], [])
+        done = cli(*words)
+        assert done.code == 0, (line, done)
+        if words[0] == "train":
+            break
+    trained = (output / "small/training/model/model.safetensors").read_bytes()
+    shutil.rmtree(output)
+    assert run(cli, recipes, "small", "--stages", "train").code == 0
+    assert (output / "small/training/model/model.safetensors").read_bytes() == trained
