@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +13,7 @@ import torch
 import transformers
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import progress, warn
-from spladev3_anserini.collection.corpus import read_corpus
+from spladev3_anserini.cli import warn
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
@@ -22,6 +21,7 @@ from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import Variant, dropped_ids
 from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.training.documents import texts_of
 from spladev3_anserini.training.examples import Collator, Examples, Query
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.saving import save_model
@@ -70,17 +70,6 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
     return queries
 
 
-def read_texts_of(corpus: str, wanted: Iterable[str]) -> dict[str, str]:
-    """Texts of some documents, in one pass; raises InputError naming one that is not there."""
-    needed = set(wanted)
-    with progress(read_corpus(corpus), "reading") as documents:
-        texts = {own.id: own.text for own in documents if own.id in needed}
-    if missing := needed - texts.keys():
-        raise InputError(f"{corpus}: {len(missing):,} documents of the training data are not in "
-                         f"it, {min(missing)!r} the first")
-    return texts
-
-
 def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
           queries: list[Query], output: Path, machine: Machine, resume: bool,
           sources: Mapping[str, str]) -> dict[str, float]:
@@ -94,7 +83,8 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     record = _record(section, variant, start, sources, machine)
     if os.environ.get("RANK", "0") == "0":  # one process looks after the folder
         _prepare(output, record, resume)
-    texts = read_texts_of(corpus, {d for q in queries for d in (*q.positives, *q.negatives)})
+    texts, _ = texts_of(corpus, {d: q.id for q in queries for d in (*q.positives, *q.negatives)},
+                        sources["candidates"])
     tokenizer = Tokenizer(start.tokenizer)
     torch.manual_seed(section.seed)
     model = TrainedSplade(start, variant, dropped_ids("drop", tokenizer.special_ids,

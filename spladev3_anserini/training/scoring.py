@@ -16,12 +16,13 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import counter, progress
-from spladev3_anserini.collection.corpus import CorpusDigest, hash_of, read_corpus
+from spladev3_anserini.cli import counter
+from spladev3_anserini.collection.corpus import hash_of
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import WHOLE, Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
+from spladev3_anserini.training.documents import texts_of
 from spladev3_anserini.training.score_files import (
     MANIFEST,
     Candidates,
@@ -94,7 +95,7 @@ def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
         if query not in known:
             raise InputError(f"{topics}: no query {query!r}, which {candidates} has")
         queries[query] = known[query]
-    documents, digest = _texts(corpus, needed, candidates)
+    documents, digest = texts_of(corpus, needed, candidates)
     return Work(candidates, sha256, block, part, blocks, queries, documents, digest, hash_of(asked))
 
 
@@ -237,24 +238,6 @@ def _refuse_long_queries(work: Work, teacher: Teacher) -> None:
             if room < 1:
                 raise InputError(f"{teacher.name}: query {name!r}: {teacher.too_long}; give "
                                  "--max-length more")
-
-
-def _texts(corpus: str, needed: dict[str, str],
-           candidates: Path) -> tuple[dict[str, str], str]:
-    texts: dict[str, str] = {}
-    digest = CorpusDigest()
-    with progress(read_corpus(corpus), "reading") as documents:
-        for document in documents:
-            digest.add(document)
-            if document.id in texts:
-                raise InputError(f"{document.where}: the id {document.id!r} is there twice")
-            if document.id in needed:
-                texts[document.id] = document.text
-    for name, query in needed.items():
-        if name not in texts:
-            raise InputError(f"{corpus}: no document {name!r}, which {candidates} has for query "
-                             f"{query!r}")
-    return texts, digest.hexdigest()
 
 
 def _blocks(candidates: Path, size: int) -> Iterator[list[Candidates]]:
