@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.recipe.library import default_folder
+from spladev3_anserini.recipe.schema import is_path
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.reproduction.cell import Cell
 from spladev3_anserini.reproduction.data import Sources
@@ -38,8 +39,8 @@ def training_folders(cell: Cell) -> Folders:
     section = cell.recipe.training
     assert section is not None
     shared = cell.output / "training-data"
-    return Folders(shared / f"first-{_key(cell, section.candidates.first_stage)}",
-                   shared / f"scores-{_key(cell, _mined_from(section))}",
+    return Folders(shared / f"first-{_key(cell, section, section.candidates.first_stage)}",
+                   shared / f"scores-{_key(cell, section, _mined_from(cell, section))}",
                    cell.output / cell.recipe_name / "training")
 
 
@@ -84,15 +85,19 @@ def training_commands(cell: Cell) -> list[list[str]]:
          "--output", str(own.model)]]
 
 
-def _mined_from(section: Training) -> str:
+def _mined_from(cell: Cell, section: Training) -> str:
     """What decides the candidates, as text."""
-    own = section.model_dump(include={"topics", "qrels", "sample", "candidates", "max_length"})
+    own = section.model_dump(include={"sample", "candidates", "max_length"})
+    own |= {name: _placed(cell, getattr(section, name)) for name in ("topics", "qrels")}
     return json.dumps(own, sort_keys=True)
 
 
-def _key(cell: Cell, decided_by: str) -> str:
+def _key(cell: Cell, section: Training, decided_by: str) -> str:
     """A short name for what a corpus, the first stage's length and `decided_by` make."""
-    section = cell.recipe.training
-    assert section is not None
-    parts = (section.corpus, str(cell.training_file.parent), str(cell.recipe.settings.max_length))
-    return hashlib.sha256("\n".join([*parts, decided_by]).encode()).hexdigest()[:12]
+    parts = (_placed(cell, section.corpus), str(first_stage_length(cell)), decided_by)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _placed(cell: Cell, source: str) -> str:
+    """A source as it is known whatever file names it."""
+    return str(cell.training_file.parent.resolve() / source) if is_path(source) else source
