@@ -24,6 +24,7 @@ COMMANDS = {
     "score": "spladev3_anserini.score",
     "convert-scores": "spladev3_anserini.convert_scores",
     "train": "spladev3_anserini.train",
+    "diagnose": "spladev3_anserini.diagnose",
     "reproduce": "spladev3_anserini.reproduce",
     "demo": "spladev3_anserini.demo.__main__",
 }

@@ -1,0 +1,121 @@
+"""Command: what a training left -> the signs of known failures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spladev3_anserini.cli import SETTINGS, counted, run, table
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.options import FOLDER
+
+if TYPE_CHECKING:
+    from spladev3_anserini.diagnosis.signs import Sign
+
+_RUNS = ("QRELS", "START", "TRAINED")
+
+
+@click.command("diagnose", context_settings=SETTINGS)
+@click.option("--trained", type=FOLDER, help="What train wrote: its curves and its settings.")
+@click.option("--scores", type=FOLDER, help="ensemble.json of score, or the folder it is in.")
+@click.option("--encoded", type=FOLDER, help="A corpus encoded with the trained model.")
+@click.option("--in-domain", nargs=3, metavar=" ".join(_RUNS),
+              help="Judgments like those trained on, the start's run and the trained model's.")
+@click.option("--zero-shot", nargs=3, multiple=True, metavar=" ".join(_RUNS),
+              help="The same on other data; may be given several times.")
+@click.option("--measure", default="nDCG@10", help="For the runs, as evaluate names it.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with the curves.")
+@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+def main(trained: Path | None, scores: Path | None, encoded: Path | None,
+         in_domain: tuple[str, str, str] | None, zero_shot: tuple[tuple[str, str, str], ...],
+         measure: str, html: Path | None, form: str) -> None:
+    """Look for the known ways in which a training of SPLADE goes wrong.
+
+    Teachers that disagree, one loss that drowns the others, sparsity that collapses, dead and
+    saturated terms, and a gain in the training's domain that is a loss elsewhere. Each sign is a
+    number held to a limit; what is over it asks for a look. Give what there is.
+
+    \b
+    Example:
+      spladev3-anserini diagnose --trained model --scores scores --encoded encoded \\
+        --zero-shot qrels.txt start.run trained.run --html diagnosis.html
+    """
+    from spladev3_anserini.diagnosis.page import write_page
+    from spladev3_anserini.diagnosis.signs import (
+        loss_signs,
+        read_curves,
+        read_loss,
+        sparsity_signs,
+        teacher_signs,
+        term_signs,
+    )
+    from spladev3_anserini.training.ensemble import EnsembleRecord
+    from spladev3_anserini.training.score_files import read_record
+
+    signs, curves, loss = [], [], None
+    if scores:
+        file = scores / "ensemble.json" if scores.is_dir() else scores
+        signs += teacher_signs(read_record(EnsembleRecord, file))
+    if trained:
+        curves, loss = read_curves(trained / "curves.jsonl"), read_loss(trained)
+        signs += loss_signs(curves, loss) + sparsity_signs(curves)
+    if encoded:
+        signs += term_signs(encoded, _vocabulary(trained))
+    for given, unseen in (*([(in_domain, False)] if in_domain else []),
+                          *((own, True) for own in zero_shot)):
+        signs.append(_transfer(given, measure, unseen))
+    if not signs:
+        raise InputError("nothing to look at: give --trained, --scores, --encoded, --in-domain or "
+                         "--zero-shot")
+    if html:
+        write_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs, curves,
+                   loss.model_dump() if loss else {})
+    if form == "json":
+        click.echo(json.dumps([own._asdict() for own in signs], indent=1, ensure_ascii=False))
+    else:
+        click.echo(_text(signs))
+
+
+def _vocabulary(trained: Path | None) -> int | None:
+    """How many terms the trained model has."""
+    if trained is None:
+        return None
+    from spladev3_anserini.model.tokenizer import Tokenizer
+
+    return len(Tokenizer(trained).terms)
+
+
+def _transfer(given: tuple[str, str, str], measure: str, unseen: bool) -> Sign:
+    from spladev3_anserini.analysis.measures import evaluate, parse_measures
+    from spladev3_anserini.collection.qrels import read_qrels
+    from spladev3_anserini.collection.runs import read_run
+    from spladev3_anserini.diagnosis.signs import transfer_sign
+
+    parsed, judged = parse_measures(measure), read_qrels(given[0])
+    if len(parsed) != 1:
+        raise InputError(f"--measure {measure}: expected one measure")
+    values = []
+    for name in given[1:]:
+        ranking = read_run(Path(name))
+        if not judged.keys() & ranking.keys():
+            raise InputError(f"{name}: has no query in common with {given[0]}")
+        values.append([next(iter(own.values()))
+                       for own in evaluate(judged, ranking, parsed).by_query.values()])
+    return transfer_sign(Path(given[0]).name, values[0], values[1], str(parsed[0]), unseen)
+
+
+def _text(signs: list[Sign]) -> str:
+    rows = [["", "expected", "found", "limit"]]
+    rows += [["look" if own.alarming else "fine", own.subject, own.found, own.limit]
+             for own in signs]
+    alarming = [own for own in signs if own.alarming]
+    notes = "".join(f"\n{own.subject}: {own.meaning}" for own in alarming)
+    summary = f"{len(alarming)} of {counted(len(signs), 'sign')} to look at"
+    return f"{table(rows, words=4)}\n\n{summary}{':' if alarming else ''}{notes}"
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Whether a training went wrong in one of the known ways."""

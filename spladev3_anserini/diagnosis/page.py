@@ -1,0 +1,64 @@
+"""Signs and curves -> one page of HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from spladev3_anserini import __version__
+from spladev3_anserini.diagnosis.signs import Curve, Sign
+from spladev3_anserini.files import appearing
+
+#: Told apart in grey as well: Okabe and Ito's colours, and a dash of its own for each.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
+_DASHES = ("-", "--", ":", "-.", (0, (5, 1)))
+
+
+def write_page(path: Path, title: str, signs: Sequence[Sign], curves: Sequence[Curve],
+               weights: Mapping[str, float]) -> None:
+    """Writes the page, whole or not at all; it needs no other file."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader(__package__, "."), autoescape=True,
+                              trim_blocks=True, lstrip_blocks=True)
+    page = environment.get_template("page.html.j2").render(
+        title=title, signs=signs, version=__version__, alarms=sum(own.alarming for own in signs),
+        today=datetime.now(UTC).date().isoformat(), plots=_plots(curves, weights))
+    with appearing(path) as stream:
+        stream.write(page)
+
+
+def _plots(curves: Sequence[Curve], weights: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Captions and SVGs of a training's curves; none for fewer than two records."""
+    if len(curves) < 2:
+        return []
+    steps = [own.step for own in curves]
+    shares = {name: [weights[name] * own.parts[name] for own in curves]
+              for name in curves[0].parts}
+    shares |= {f"regulariser of {side}": [own.penalties.get(side, 0.0) for own in curves]
+               for side in curves[0].penalties}
+    sparse = {"documents": [own.nonzero_documents for own in curves],
+              "queries": [own.nonzero_queries for own in curves]}
+    return [("Parts of the loss, weighted", _svg(steps, shares, "loss")),
+            ("Mean non-zero terms", _svg(steps, sparse, "terms"))]
+
+
+def _svg(steps: Sequence[int], lines: Mapping[str, Sequence[float]], unit: str) -> str:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.hashsalt": "spladev3_anserini", "font.size": 9}):
+        figure = Figure(figsize=(6.2, 3.1), layout="constrained")
+        axes: Any = figure.add_subplot()
+        for number, (name, values) in enumerate(lines.items()):
+            axes.plot(steps, values, label=name, linewidth=1.6, color=_COLOURS[number % 5],
+                      linestyle=_DASHES[number % 5], marker="o", markersize=2.5)
+        axes.set(xlabel="optimiser step", ylabel=unit, ylim=(0, None))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        stream = StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()[stream.getvalue().index("<svg"):]

@@ -1,0 +1,188 @@
+"""What a training and its runs left -> signs of the known failures, each with its number."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.shards import read_encoded, read_manifest
+from spladev3_anserini.recipe.training import Loss
+from spladev3_anserini.training.ensemble import EnsembleRecord
+
+#: Below this rank correlation the mean of two teachers ranks like neither of them.
+_LOWEST_SPEARMAN = 0.3
+#: A part of the loss above this share leaves the others without a say.
+_LARGEST_SHARE = 0.95
+#: Of the non-zeros that a training began with.
+_COLLAPSED, _SWOLLEN = 0.1, 5.0
+#: A term in more than this share of all documents is a stop word that every query pays for.
+_SATURATED = 0.5
+
+
+class Sign(NamedTuple):
+    """One thing to look at: what was found, the limit it is held to, and what it would mean."""
+
+    subject: str
+    found: str
+    limit: str
+    alarming: bool
+    meaning: str
+
+
+class Curve(NamedTuple):
+    """One record of a training's curves; `parts` are the loss's parts before their weights."""
+
+    step: int
+    parts: dict[str, float]
+    penalties: dict[str, float]
+    nonzero_documents: float
+    nonzero_queries: float
+
+
+def read_curves(path: Path) -> list[Curve]:
+    """Records of `curves.jsonl` that have loss parts; raises InputError for a file that is not
+    one, by line."""
+    curves = []
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected what train wrote")
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            own = json.loads(line)
+            if "nonzero_documents" not in own:
+                continue
+            curves.append(Curve(
+                int(own["step"]),
+                {part: float(own[part]) for part in Loss.model_fields if part in own},
+                {side: float(own[f"penalty_{side}"]) * float(own[f"lambda_{side}"])
+                 for side in ("documents", "queries") if f"penalty_{side}" in own},
+                float(own["nonzero_documents"]), float(own["nonzero_queries"])))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{path}:{number}: not a record of a training's curves") from None
+    if not curves:
+        raise InputError(f"{path}: has no values of a loss; train for longer, or with smaller "
+                         "--log-steps")
+    return curves
+
+
+def read_loss(trained: Path) -> Loss:
+    """The weights of the loss's parts that a model was trained with; raises InputError where the
+    folder does not tell."""
+    path = trained / "training.json"
+    try:
+        return Loss.model_validate(json.loads(path.read_text("utf-8"))["training"]["loss"])
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected what train wrote") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: not the record of a training") from None
+
+
+def teacher_signs(record: EnsembleRecord) -> list[Sign]:
+    """Disagreement of the teachers, and queries for which they tell nothing."""
+    signs = []
+    known = [own for own in record.disagreement if own.spearman is not None]
+    if known:
+        worst = min(known, key=lambda own: own.spearman or 0.0)
+        signs.append(Sign(
+            "teachers agree", f"Spearman {worst.spearman:.2f} ({worst.one} and {worst.other})",
+            f"{_LOWEST_SPEARMAN} or more", (worst.spearman or 0.0) < _LOWEST_SPEARMAN,
+            "teachers that rank differently average to noise: look at each alone, leave one out"))
+        against = sum(own.negative for own in known) / sum(own.queries for own in known)
+        signs.append(Sign(
+            "teachers oppose each other", f"{against:.1%} of the queries", "10 % or less",
+            against > 0.1, "in these queries one teacher ranks against another"))
+    flat = sum(own.flat_queries for own in record.teachers) / (
+        len(record.teachers) * max(1, record.queries))
+    signs.append(Sign(
+        "teachers tell documents apart", f"flat for {flat:.1%} of the queries", "1 % or less",
+        flat > 0.01, "a teacher that scores all documents alike teaches nothing: is its input "
+        "cut before the document begins?"))
+    return signs
+
+
+def loss_signs(curves: Sequence[Curve], weights: Loss) -> list[Sign]:
+    """Whether one part of the loss, or the regularisers, outweigh all others at the end."""
+    last = curves[-1]
+    weighed = {name: getattr(weights, name) * value for name, value in last.parts.items()}
+    distilled, penalties = sum(weighed.values()), sum(last.penalties.values())
+    if distilled <= 0:
+        raise InputError("the curves have no loss above 0; nothing can be said of its parts")
+    signs = []
+    if len(weighed) > 1:
+        name, most = max(weighed.items(), key=lambda item: item[1])
+        share = most / distilled
+        signs.append(Sign(
+            "no loss dominates", f"{name} is {share:.0%} of the distillation",
+            f"{_LARGEST_SHARE:.0%} or less", share > _LARGEST_SHARE,
+            "the other parts are not heard: change their weights, or rescore the teachers"))
+    share = penalties / (penalties + distilled)
+    signs.append(Sign(
+        "regularisers leave room", f"{share:.0%} of the whole loss", "50 % or less", share > 0.5,
+        "the model learns to be empty: lower the weights of the regularisers"))
+    return signs
+
+
+def sparsity_signs(curves: Sequence[Curve]) -> list[Sign]:
+    """Non-zeros at the end of a training against its beginning."""
+    signs = []
+    for side in ("documents", "queries"):
+        first, last = (float(getattr(own, f"nonzero_{side}")) for own in (curves[0], curves[-1]))
+        ratio = last / first if first else 0.0
+        signs.append(Sign(
+            f"{side} stay sparse, not empty", f"{first:.0f} -> {last:.0f} terms ({ratio:.2f} x)",
+            f"{_COLLAPSED} to {_SWOLLEN:g} x", not _COLLAPSED <= ratio <= _SWOLLEN,
+            "collapsed below, not regularised above: change the regulariser's weight or its ramp"))
+    return signs
+
+
+def term_signs(encoded: Path, vocabulary: int | None) -> list[Sign]:
+    """Dead and saturated terms and empty documents of an encoded corpus.
+
+    `vocabulary` is how many terms the model has, None where that is not known.
+    """
+    manifest = read_manifest(encoded)
+    documents, frequency, empty = 0, Counter[str](), 0
+    for own in read_encoded(encoded, manifest):
+        documents += 1
+        empty += not own.vector
+        frequency.update(own.vector.keys())
+    if not documents:
+        raise InputError(f"{encoded}: has no documents")
+    saturated = [term for term, count in frequency.most_common() if count > _SATURATED * documents]
+    shown = f" ({', '.join(saturated[:8])} ...)" if saturated else ""
+    signs = [
+        Sign("no term is in most documents", f"{len(saturated)} terms{shown}",
+             f"10 or fewer in over {_SATURATED:.0%} of {documents:,} documents",
+             len(saturated) > 10, "saturated terms tell nothing apart and cost the most postings"),
+        Sign("documents have terms", f"{empty:,} of {documents:,} are empty", "1 % or less",
+             empty > 0.01 * documents, "an empty document is never found")]
+    if vocabulary:
+        dead = 1 - len(frequency) / vocabulary
+        few = documents < 10_000
+        signs.append(Sign(
+            "the vocabulary is used", f"{dead:.0%} of {vocabulary:,} terms in no document",
+            "90 % or less" + (" (few documents: not judged)" if few else ""),
+            dead > 0.9 and not few, "most terms have died: the FLOPS weight is too high"))
+    return signs
+
+
+def transfer_sign(name: str, before: Sequence[float], after: Sequence[float], measure: str,
+                  unseen: bool) -> Sign:
+    """A measure of each query at the start and after training, on data like the training's or on
+    `unseen` data; the two-sided paired t-test says whether a loss is one."""
+    from scipy.stats import ttest_rel
+
+    start, end = sum(before) / len(before), sum(after) / len(after)
+    p = float(ttest_rel(after, before).pvalue) if len(before) > 1 and any(
+        a != b for a, b in zip(after, before, strict=True)) else 1.0
+    shown = "< 0.001" if p < 0.001 else f"= {p:.3f}"
+    kind = "zero-shot" if unseen else "in-domain"
+    return Sign(f"{kind} {measure} does not fall ({name})",
+                f"{start:.4f} -> {end:.4f} ({end - start:+.4f}, p {shown})",
+                "no fall with p < 0.05", end < start and p < 0.05,
+                "what was learned does not carry over: fewer epochs, a lower learning rate, more "
+                "varied training data" if unseen else
+                "training hurts where it should help: look at teachers and positives first")

@@ -1,0 +1,145 @@
+"""Each failure, made on purpose, is told; a sound training has none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Result, write_lines
+
+from spladev3_anserini.diagnosis.signs import (
+    Sign,
+    loss_signs,
+    read_curves,
+    sparsity_signs,
+    transfer_sign,
+)
+from spladev3_anserini.recipe.training import Loss
+
+Cli = Callable[..., Result]
+
+SOUND = {"step": 100, "kl": 0.8, "margin_mse": 20.0, "penalty_documents": 10.0,
+         "lambda_documents": 0.02, "penalty_queries": 15.0, "lambda_queries": 0.01,
+         "nonzero_documents": 120.0, "nonzero_queries": 16.0, "loss": 2.15}
+LOSS = Loss(kl=1.0, margin_mse=0.05)
+
+
+def curves(folder: Path, *changes: dict[str, float]) -> Path:
+    """A first record, then the second with changes."""
+    write_lines(folder / "curves.jsonl", [
+        SOUND | {"step": 1}, *(SOUND | own for own in changes), {"train_runtime": 3.0, "step": 100}])
+    return folder / "curves.jsonl"
+
+
+def alarms(signs: list[Sign]) -> list[str]:
+    return [own.subject for own in signs if own.alarming]
+
+
+def test_a_sound_training_has_no_sign(tmp_path: Path) -> None:
+    read = read_curves(curves(tmp_path, {}))
+    assert [own.step for own in read] == [1, 100]
+    signs = loss_signs(read, LOSS) + sparsity_signs(read)
+    assert alarms(signs) == []
+    # 0.8 KL against 0.05 x 20 MarginMSE; penalties 0.02 x 10 + 0.01 x 15 of 2.15
+    assert signs[0].found == "margin_mse is 56% of the distillation"
+    assert signs[1].found == "16% of the whole loss"
+    assert signs[2].found == "120 -> 120 terms (1.00 x)"
+
+
+@pytest.mark.parametrize(("change", "subject"), [
+    ({"margin_mse": 2000.0}, "no loss dominates"),
+    ({"lambda_documents": 0.5}, "regularisers leave room"),
+    ({"nonzero_documents": 11.0}, "documents stay sparse, not empty"),
+    ({"nonzero_documents": 900.0}, "documents stay sparse, not empty"),
+    ({"nonzero_queries": 1.0}, "queries stay sparse, not empty")])
+def test_each_failure_of_a_training_is_told(change: dict[str, float], subject: str,
+                                            tmp_path: Path) -> None:
+    read = read_curves(curves(tmp_path, change))
+    assert alarms(loss_signs(read, LOSS) + sparsity_signs(read)) == [subject]
+
+
+def test_a_fall_is_told_where_it_is_one() -> None:
+    from scipy.stats import ttest_rel
+
+    before = [0.5, 0.6, 0.7, 0.4, 0.9, 0.8]
+    after = [0.4, 0.5, 0.5, 0.3, 0.9, 0.7]
+    sign = transfer_sign("cranfield", before, after, "nDCG@10", unseen=True)
+    assert sign.alarming
+    assert f"p = {ttest_rel(after, before).pvalue:.3f}" in sign.found
+    assert "0.6500 -> 0.5500 (-0.1000" in sign.found
+    assert not transfer_sign("x", after, before, "nDCG@10", unseen=True).alarming
+    assert not transfer_sign("x", before, before, "nDCG@10", unseen=True).alarming
+    assert not transfer_sign("x", [0.5], [0.4], "nDCG@10", unseen=False).alarming
+
+
+def teachers(folder: Path, spearman: float, flat: int = 0) -> Path:
+    own = {"sha256": "0" * 64, "kind": "onnx", "max_length": 256}
+    (folder / "ensemble.json").write_text(json.dumps({
+        "teachers": [own | {"name": "a", "flat_queries": flat},
+                     own | {"name": "b", "flat_queries": 0}],
+        "candidates": "0" * 64, "queries": 50, "pairs": 500, "filled_positives": 0,
+        "constant_queries": 0, "normalisation": "min-max", "aggregation": "mean", "mean": 0.5,
+        "deviation": 0.2, "rescoring": "none", "target_mean": None, "target_deviation": None,
+        "target_source": "", "scale": None, "shift": None,
+        "disagreement": [{"one": "a", "other": "b", "spearman": spearman, "queries": 50,
+                          "negative": 20 if spearman < 0.3 else 0}],
+        "spread": {"mean": 0.1, "most": 0.2, "most_query": "q"}, "package": "0"}))
+    return folder
+
+
+def test_the_command_tells_all_and_writes_a_page(tmp_path: Path, cli: Cli) -> None:
+    curves(tmp_path, {"nonzero_documents": 2.0})
+    (tmp_path / "training.json").write_text(json.dumps({"training": {"loss": LOSS.model_dump()}}))
+    # the vocabulary of the tokenizer is not needed without --encoded
+    from_scores = cli("diagnose", "--scores", teachers(tmp_path, 0.1, flat=3))
+    assert from_scores.code == 0
+    assert "look  teachers agree" in from_scores.out
+    assert "flat for 3.0% of the queries" in from_scores.out  # 3 of 2 x 50
+    assert "40.0% of the queries" in from_scores.out
+    assert "3 of 3 signs to look at" in from_scores.out
+    sound = cli("diagnose", "--scores", teachers(tmp_path, 0.9) / "ensemble.json")
+    assert "0 of 3 signs to look at" in sound.out
+
+
+def test_terms_of_an_encoded_corpus(tmp_path: Path, tiny: Path, cli: Cli) -> None:
+    from collections import Counter
+
+    from conftest import TEXTS, write_corpus
+
+    write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    assert cli("encode", "--model", tiny, "--input", tmp_path / "corpus.jsonl", "--output",
+               tmp_path / "encoded", "--max-length", 32).code == 0
+    frequency: Counter[str] = Counter()
+    documents = empty = 0
+    for shard in sorted((tmp_path / "encoded/impacts").iterdir()):
+        for line in shard.read_text().splitlines():
+            vector = json.loads(line)["vector"]
+            documents, empty = documents + 1, empty + (not vector)
+            frequency.update(vector)
+    saturated = sum(count > documents / 2 for count in frequency.values())
+    done = cli("diagnose", "--encoded", tmp_path / "encoded", "--format", "json")
+    found = {own["subject"]: own["found"] for own in json.loads(done.out)}
+    assert found["no term is in most documents"].startswith(f"{saturated} terms")
+    assert found["documents have terms"] == f"{empty} of {documents} are empty"
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ((), "nothing to look at"),
+    (("--trained", "."), "no such file; expected what train wrote"),
+    (("--scores", "none.json"), "none.json"),
+    (("--encoded", "."), "manifest.json"),
+    (("--zero-shot", "none.txt", "a", "b"), "none.txt")])
+def test_what_cannot_be_read_is_one_line(options: tuple[str, ...], says: str, tmp_path: Path,
+                                         cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = cli("diagnose", *options)
+    assert (done.code, says in done.err) == (2, True), done
+
+
+def test_a_damaged_curve_is_named_by_line(tmp_path: Path, cli: Cli) -> None:
+    path = curves(tmp_path, {})
+    path.write_text(path.read_text() + '{"nonzero_documents": "many"}\n')
+    done = cli("diagnose", "--trained", tmp_path)
+    assert (done.code, f"{path}:4: not a record" in done.err) == (2, True), done
