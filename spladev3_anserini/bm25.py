@@ -18,10 +18,12 @@ from spladev3_anserini.options import FOLDER, hits_option, threads_option
 @hits_option(1000)
 @click.option("--k1", default=0.9, type=click.FloatRange(min=0))
 @click.option("--b", default=0.4, type=click.FloatRange(min=0, max=1))
+@click.option("--remove-query", is_flag=True, help="Take the document whose id is the query's out "
+              "of its results, as ArguAna needs.")
 @threads_option()
 @click.option("--tag", default="bm25", help="Last column of the run.")
-def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float, threads: int,
-         tag: str) -> None:
+def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float,
+         remove_query: bool, threads: int, tag: str) -> None:
     """Rank a corpus by BM25 with Anserini, to compare with.
 
     \b
@@ -29,11 +31,13 @@ def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float,
       spladev3-anserini bm25 --input corpus.jsonl --topics topics.tsv --output run.bm25.txt
     """
     from spladev3_anserini.baselines.bm25 import bm25_rankings
+    from spladev3_anserini.baselines.own_query import without_own
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.lucene.ranking import write_run
 
     read = read_topics(topics)
-    found, lines = write_run(output, bm25_rankings(source, read, hits, k1, b, threads), tag)
+    rankings = without_own(bm25_rankings(source, read, hits, k1, b, threads), remove_query)
+    found, lines = write_run(output, rankings, tag)
     click.echo(f"{output}: {len(read):,} queries, {found:,} with hits, {lines:,} lines")
 
 

@@ -89,22 +89,13 @@ def _vocabulary(trained: Path | None) -> int | None:
 
 
 def _transfer(given: tuple[str, str, str], measure: str, unseen: bool) -> Sign:
-    from spladev3_anserini.analysis.measures import evaluate, parse_measures
-    from spladev3_anserini.collection.qrels import read_qrels
-    from spladev3_anserini.collection.runs import read_run
+    from spladev3_anserini.analysis.query_values import query_values
     from spladev3_anserini.diagnosis.signs import transfer_sign
 
-    parsed, judged = parse_measures(measure), read_qrels(given[0])
-    if len(parsed) != 1:
-        raise InputError(f"--measure {measure}: expected one measure")
-    values = []
-    for name in given[1:]:
-        ranking = read_run(Path(name))
-        if not judged.keys() & ranking.keys():
-            raise InputError(f"{name}: has no query in common with {given[0]}")
-        values.append([next(iter(own.values()))
-                       for own in evaluate(judged, ranking, parsed).by_query.values()])
-    return transfer_sign(Path(given[0]).name, values[0], values[1], str(parsed[0]), unseen)
+    before, after = query_values(given[0], {"start": Path(given[1]), "trained": Path(given[2])},
+                                 measure).values()
+    return transfer_sign(Path(given[0]).name, list(before.values()),
+                         [after[query] for query in before], measure, unseen)
 
 
 def _text(signs: list[Sign]) -> str:

@@ -61,10 +61,10 @@ def main() -> None:
 def list_(recipes: Path | None) -> None:
     """All recipes and collections, each with what it is."""
     library = _library(recipes)
-    rows = [["recipe", "model", "what it is"]]
-    for name in library.recipes():
-        recipe = library.recipe(name)
-        rows.append([name, recipe.model or "to be trained", recipe.title])
+    known = {name: library.recipe(name) for name in library.recipes()}
+    rows = [["recipe", "model", "what it is"], *(
+        [name, one.model or "to be trained", one.title] for name, one in known.items())]
+    rows += [[name, "baseline", library.recipe(name).title] for name in library.baselines()]
     click.echo(table(rows, words=3) + "\n")
     rows = [["collection", "query sets", "what it is", "documents"]]
     for name in library.collections():

@@ -24,8 +24,8 @@ ROOMS = {
     "recipe": {"analysis", "collection", "impacts"},
     "training": {"collection", "encoding", "lucene", "model", "recipe"},
     "diagnosis": {"analysis", "collection", "impacts", "recipe", "training"},
-    "reproduction": {"analysis", "collection", "encoding", "impacts", "lucene", "model", "recipe",
-                     "training"},
+    "reproduction": {"analysis", "baselines", "collection", "encoding", "impacts", "lucene",
+                     "model", "recipe", "training"},
     "demo": {"options"},
 }
 COMMANDS = {path.stem for path in PACKAGE.glob("*.py")} - LEAVES - {"__init__", "__main__",

@@ -20,13 +20,18 @@ _RESERVED = {"models", "collections", "training", "training-data"}
 
 
 class Library(NamedTuple):
-    """The folder of recipes: `*.yaml` models, `ablations/*.yaml`, `collections/*.yaml`."""
+    """The folder of recipes: `*.yaml` models, `ablations/*.yaml`, `baselines/*.yaml`,
+    `collections/*.yaml`."""
 
     folder: Path
 
     def recipes(self) -> dict[str, Path]:
         """Files of model recipes by name, those that are released first."""
         return _named(self.folder) | _named(self.folder / "ablations")
+
+    def baselines(self) -> dict[str, Path]:
+        """Files of the rankers to compare with, by name."""
+        return _named(self.folder / "baselines")
 
     def collections(self) -> dict[str, Path]:
         """Files of collections by name."""
@@ -42,7 +47,7 @@ class Library(NamedTuple):
 
     def recipe_file(self, name: str) -> Path:
         """The file of a recipe."""
-        return _file(name, self.recipes(), "recipe")
+        return _file(name, self.baselines() | self.recipes(), "recipe")
 
     def collection(self, name: str) -> Collection:
         """A collection by name or by the path of its file; raises InputError as `recipe`."""

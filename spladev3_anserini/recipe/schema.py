@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -21,6 +22,7 @@ from pydantic import (
 from spladev3_anserini.analysis.measures import parse_measures
 from spladev3_anserini.errors import InputError, first_problem
 from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.recipe.baseline import Baseline, without_splade
 from spladev3_anserini.recipe.strict_yaml import Source, scalar
 from spladev3_anserini.recipe.training import Training, flat
 
@@ -133,14 +135,11 @@ class Prebuilt(_Strict):
     settings: Settings
     indexes: dict[Name, Text]
 
-    @field_validator("settings")
-    @classmethod
-    def _all_given(cls, settings: Settings) -> Settings:
-        return _complete_settings(settings)
+    _all_given = field_validator("settings")(_complete_settings)
 
 
 class Recipe(_Strict):
-    """A model, how it turns text into impacts, how it is trained, and what must come out."""
+    """A model, how it is run and trained, and what must come out; or a baseline (variant none)."""
 
     title: Text
     note: Text | None = None
@@ -152,16 +151,30 @@ class Recipe(_Strict):
     download_bytes: Count | None = None
     parameters: Count | None = None
     licence: Text
-    variant: Literal["splade-v3", "splade-v3-distilbert", "splade-v3-lexical", "splade-v3-doc"]
+    variant: Literal["splade-v3", "splade-v3-distilbert", "splade-v3-lexical", "splade-v3-doc",
+                     "none"]
     settings: Settings
+    baseline: Baseline | None = None
     prebuilt: Prebuilt | None = None
     training: Training | None = None
     expected: list[Expected] = []
 
+    _baseline = model_validator(mode="before")(without_splade)
+
     @field_validator("settings")
     @classmethod
-    def _all_given(cls, settings: Settings) -> Settings:
-        return _complete_settings(settings)
+    def _all_given(cls, settings: Settings, info: ValidationInfo) -> Settings:
+        return settings if info.data.get("variant") == "none" else _complete_settings(settings)
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Recipe:
+        if self.variant == "none" and self.baseline is None:
+            raise ValueError("the variant none is a baseline's")
+        return self
+
+    def given(self) -> dict[str, Any]:
+        """All values that decide how texts are ranked, as a result records them."""
+        return self.baseline.given() if self.baseline else self.settings.given()
 
     @property
     def model_name(self) -> str | None:
@@ -232,8 +245,6 @@ def is_path(source: str) -> bool:
     """Whether a corpus, topics or qrels are files, not `ir_datasets:ID`, `demo:NAME` or
     `insuranceqa:NAME`."""
     return not re.match(r"(ir_datasets|demo|insuranceqa):", source)
-
-
 
 
 M = TypeVar("M", bound=_Strict)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.recipe.baseline import Rerank
 from spladev3_anserini.recipe.expected import Declared, declared
 from spladev3_anserini.recipe.library import Library, name_of
 from spladev3_anserini.recipe.schema import Collection, QuerySet, Recipe, Settings
@@ -27,11 +28,16 @@ class Cell(NamedTuple):
     collection_file: Path
     prebuilt: str | None
     output: Path
+    first: Cell | None = None  # whose run a re-ranker begins with
 
     @property
     def settings(self) -> Settings:
         prebuilt = self.recipe.prebuilt
         return prebuilt.settings if self.prebuilt and prebuilt else self.recipe.settings
+
+    def given(self) -> dict[str, Any]:
+        """All values that decide how texts are ranked, as a result records them."""
+        return self.settings.given() if self.prebuilt else self.recipe.given()
 
     @property
     def folder(self) -> Path:
@@ -71,8 +77,14 @@ def open_cell(library: Library, recipe: str, collection: str, output: Path,
                              "out to encode and index yourself")
     # an ablation's training section is its base's, and so are the paths in it
     training_file = library.recipe_file(read.base) if read.base else recipe_file
+    first = None
+    if isinstance(read.baseline, Rerank):
+        if isinstance(library.recipe(read.baseline.of).baseline, Rerank):
+            raise InputError(f"{recipe_file}: of: {read.baseline.of} re-ranks too; name a recipe "
+                             "that searches")
+        first = open_cell(library, read.baseline.of, collection, output)
     cell = Cell(name, read, recipe_file, training_file, on, library.collection(collection), file,
-                index, output)
+                index, output, first)
     for block in cell.declared():
         for unknown in {*block.values, *block.by.qrels_sha256} - cell.collection.query_sets.keys():
             if unknown in block.values:

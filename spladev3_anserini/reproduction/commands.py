@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 
 from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.recipe.baseline import Dense
 from spladev3_anserini.recipe.library import default_folder
 from spladev3_anserini.recipe.schema import QuerySet
 from spladev3_anserini.reproduction.cell import Cell, measures_of
@@ -16,6 +17,8 @@ from spladev3_anserini.reproduction.training_commands import training_commands, 
 
 def commands(cell: Cell, sets: Mapping[str, QuerySet] | None = None) -> list[list[str]]:
     """The ordinary commands that do what a run of these query sets (all, for None) does."""
+    if cell.recipe.baseline:
+        return _baseline_commands(cell, sets or cell.collection.query_sets)
     settings, model = cell.settings, cell.recipe.model_name or "MODEL"
     shown = cell.sources().shown
     program, lines = "spladev3-anserini", []
@@ -55,6 +58,36 @@ def commands(cell: Cell, sets: Mapping[str, QuerySet] | None = None) -> list[lis
              *(["--remove-query"] if query_set.remove_query else []), *own],
             [program, "evaluate", "--qrels", shown(query_set.qrels), "--run", run,
              "--measures", " ".join(measures_of(cell, name))]]
+    return lines
+
+
+def _baseline_commands(cell: Cell, sets: Mapping[str, QuerySet]) -> list[list[str]]:
+    program, own, shown = "spladev3-anserini", cell.recipe.baseline, cell.sources().shown
+    corpus = shown(cell.collection.corpus)
+    lines = commands(cell.first, sets) if cell.first else \
+        cell.sources().commands(cell.collection.corpus)
+    given = own.given() if own else {}
+    key = "model" if isinstance(own, Dense) else "teacher"
+    if cell.recipe.pickled:
+        converted = str(converted_folder(given[key], cell.output))
+        lines.append([program, "convert", given[key], "--output", converted])
+        given[key] = converted
+    options = [word for option, value in given.items() if option not in {"kind", "of"}
+               for word in (f"--{option.replace('_', '-')}", str(value))]
+    for name, query_set in sets.items():
+        run = str(cell.run_file(name))
+        common = ["--topics", shown(query_set.topics), "--output", run, "--tag", cell.recipe_name]
+        found = ["--hits", str(query_set.hits),
+                 *(["--remove-query"] if query_set.remove_query else [])]
+        if cell.first:
+            command = ["rerank", "--run", str(cell.first.run_file(name)), "--corpus", corpus]
+        elif isinstance(own, Dense):
+            command = ["dense", "--corpus", corpus, *found]
+        else:
+            command = ["bm25", "--input", corpus, *found]
+        lines += [[program, *command, *common, *options],
+                  [program, "evaluate", "--qrels", shown(query_set.qrels), "--run", run,
+                   "--measures", " ".join(measures_of(cell, name))]]
     return lines
 
 

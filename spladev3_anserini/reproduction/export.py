@@ -46,6 +46,8 @@ def export_run(cell: Cell, sets: Mapping[str, QuerySet], folder: Path,
 
     Raises InputError where there is no such run, or it fails what is declared for it.
     """
+    if cell.recipe.baseline:
+        raise InputError(f"{cell.recipe_name}: is a baseline; only runs of impacts are exported")
     result = read_result(cell.folder)
     if result is None or not sets.keys() <= result.query_sets.keys():
         raise InputError(f"{cell.folder}: no finished run of {', '.join(sets)} there; first: "
@@ -142,6 +144,7 @@ def _regression(cell: Cell, result: Result, qrels: dict[str, Qrels]) -> dict[str
         raise InputError(f"{cell.collection_name}: its query sets differ in hits or remove_query, "
                          "which one regression cannot hold; export them one by one with --sets")
     search = f"-impact -pretokenized -hits {hits.pop()}" + (" -removeQuery" if remove.pop() else "")
+    assert result.index is not None  # a baseline's is not exported
     return {
         "corpus": name, "corpus_path": f"collections/{name}",
         "index_path": f"indexes/lucene-inverted.{name}/",

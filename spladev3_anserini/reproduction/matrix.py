@@ -58,9 +58,10 @@ class Entry(NamedTuple):
 
 def entries(library: Library, output: Path) -> list[Entry]:
     """All released recipes on all collections for which there is a declared value or a run,
-    ablations for which there is a run, and runs of files that are not in the library."""
+    ablations and baselines for which there is a run, and runs of files that are not in the
+    library."""
     found = []
-    collections, recipes = library.collections(), library.recipes()
+    collections, recipes = library.collections(), library.recipes() | library.baselines()
     for recipe, path in recipes.items():
         for collection in collections:
             for prebuilt in (False, True):

@@ -149,7 +149,7 @@ def facts(entry: Entry) -> list[tuple[str, str]]:
              ("corpus sha256", result.corpus_sha256 or "unknown (prebuilt index)"),
              ("documents", f"{result.documents:,}")]
     shown += [(f"index {name.replace('_', ' ')}", f"{value:,}")
-              for name, value in result.index.model_dump().items()]
+              for name, value in (result.index.model_dump() if result.index else {}).items()]
     shown += [(f"{name}: {what}", value) for name, own in result.query_sets.items()
               for what, value in (("queries", f"{own.queries:,}"),
                                   ("judgments", f"{own.judgments:,}"),

@@ -40,7 +40,8 @@ class IndexCounts(_Record):
 
 
 class Result(_Record):
-    """Everything a verdict and a report need; `settings` are those the run really had."""
+    """Everything a verdict and a report need; `settings` are those the run really had. A baseline
+    has its kind for a variant, and no index that is kept."""
 
     recipe: str
     recipe_file: str
@@ -53,7 +54,7 @@ class Result(_Record):
     model_sha256: str
     documents: int
     corpus_sha256: str | None
-    index: IndexCounts
+    index: IndexCounts | None
     query_sets: dict[str, SetResult]
     environment: dict[str, str]
     finished: str

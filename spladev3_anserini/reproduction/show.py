@@ -20,7 +20,7 @@ def described(cell: Cell) -> str:
     recipe, collection = cell.recipe, cell.collection
     facts = [
         ("recipe", recipe.title), ("model", _model(recipe)), ("licence", recipe.licence),
-        ("settings", ", ".join(f"{k} {v}" for k, v in cell.settings.given().items())),
+        ("settings", ", ".join(f"{k} {v}" for k, v in cell.given().items())),
         ("collection", collection.title),
         ("documents", f"{collection.documents:,}" if collection.documents else "counted by a run"),
         ("its licence", collection.licence or "not stated: see the collection's own page"),
@@ -55,6 +55,8 @@ def training_table(training: Training) -> str:
 
 
 def _model(recipe: Recipe) -> str:
+    if recipe.baseline:
+        return "a baseline, with what is said under settings"
     if recipe.model is None:
         return "trained as below, or the folder given with --model" if recipe.training else \
             "the folder given with --model"
@@ -80,6 +82,8 @@ def _downloads(cell: Cell) -> str:
 
 
 def _disk(cell: Cell) -> str:
+    if cell.recipe.baseline:
+        return "its runs; what is searched is kept only while it runs"
     if not cell.collection.documents:
         return "depends on the collection"
     many = cell.collection.documents
@@ -89,6 +93,8 @@ def _disk(cell: Cell) -> str:
 
 def _time(cell: Cell) -> str:
     documents, parameters = cell.collection.documents, cell.recipe.parameters
+    if cell.recipe.baseline:
+        return "depends on its model"
     if cell.prebuilt or not documents or not parameters:
         return "minutes"
     flop = documents * parameters * _FLOP_PER_PARAMETER

@@ -28,10 +28,11 @@ from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.model.variants import variant_named
 from spladev3_anserini.recipe.schema import QuerySet
+from spladev3_anserini.reproduction.baseline import model_of, search_baseline
 from spladev3_anserini.reproduction.cell import STAGES, Cell, measures_of
 from spladev3_anserini.reproduction.context import Options, Run, hash_of_qrels
 from spladev3_anserini.reproduction.data import mark
-from spladev3_anserini.reproduction.journal import Inputs, Journal
+from spladev3_anserini.reproduction.journal import Inputs, Journal, say
 from spladev3_anserini.reproduction.models import encode_afresh_or_on
 from spladev3_anserini.reproduction.result import (
     IndexCounts,
@@ -48,8 +49,12 @@ Stage = Callable[[str, Inputs, Callable[[bool], str], Iterable[Path]], None]
 def reproduce(cell: Cell, sets: Mapping[str, QuerySet], options: Options) -> Result | None:
     """Runs the stages asked for and returns the result, None where evaluate was not asked for.
 
-    Raises InputError as the stages' commands do, and for a stage left out that is not done.
+    A re-ranker's first recipe runs before it. Raises InputError as the stages' commands do, and for
+    a stage left out that is not done.
     """
+    if cell.first:
+        say("first", f"{cell.recipe_name} begins with {cell.first.recipe_name}")
+        reproduce(cell.first, sets, options)
     run = Run(cell, sets, options)
     last = max(map(STAGES.index, options.stages))
     with Journal(cell.folder) as journal:
@@ -60,16 +65,20 @@ def reproduce(cell: Cell, sets: Mapping[str, QuerySet], options: Options) -> Res
             else:
                 journal.require(name, inputs)
 
-        steps = (_prepare, _download, _encode, _index, _check, _search, _evaluate)
-        for number, step in enumerate(steps):
-            if number <= last:
+        steps: dict[str, Callable[[Run, Stage], None]] = dict(zip(STAGES, (
+            _prepare, _download, _encode, _index, _check, _search, _evaluate), strict=True))
+        if cell.recipe.baseline:
+            steps = {"train": _prepare, "download": _download, "search": search_baseline,
+                     "evaluate": _evaluate}
+        for name, step in steps.items():
+            if STAGES.index(name) <= last:
                 step(run, stage)
         return _result(run) if "evaluate" in options.stages else None
 
 
 def _prepare(run: Run, stage: Stage) -> None:
     """What cannot be had is told before a long download; a recipe without a model trains its."""
-    _ = run.model_sha256, run.index
+    _ = model_of(run) if run.cell.recipe.baseline else (run.model_sha256, run.index)
 
 
 def _download(run: Run, stage: Stage) -> None:
@@ -201,8 +210,10 @@ def _model_inputs(run: Run, other_length: str) -> dict[str, str]:
 
 def _result(run: Run) -> Result:
     """Gathers what the stages left; query sets of an earlier run stay if all else is the same."""
-    cell, index = run.cell, run.note("check")
+    cell, baseline = run.cell, run.cell.recipe.baseline
+    index = None if baseline else run.note("check")
     corpus = None if cell.prebuilt else run.note("corpus")
+    model, digest = model_of(run) if baseline else (run.checkpoint.name, run.model_sha256)
     sets = {}
     for name in run.sets:
         data, found = run.note(f"data.{name}"), run.note(f"measures.{name}")
@@ -215,10 +226,11 @@ def _result(run: Run) -> Result:
     result = Result(
         recipe=cell.recipe_name, recipe_file=str(cell.recipe_file.resolve()),
         collection=cell.collection_name, collection_file=str(cell.collection_file.resolve()),
-        prebuilt=cell.prebuilt, variant=cell.recipe.variant,
-        settings=cell.settings.given(), model=run.checkpoint.name, model_sha256=run.model_sha256,
-        documents=corpus["documents"] if corpus else index["documents"],
-        corpus_sha256=corpus["sha256"] if corpus else None, index=IndexCounts(**index),
+        prebuilt=cell.prebuilt, variant=baseline.kind if baseline else cell.recipe.variant,
+        settings=cell.given(), model=model, model_sha256=digest,
+        documents=(corpus or index or {})["documents"],
+        corpus_sha256=corpus["sha256"] if corpus else None,
+        index=IndexCounts(**index) if index else None,
         query_sets=sets,
         environment=environment(run.device) | versions() | {
             "spladev3_anserini": __version__, "lucene": lucene_version(),

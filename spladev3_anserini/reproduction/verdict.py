@@ -93,7 +93,8 @@ def number(value: float | None) -> str:
 
 def same_recipe(cell: Cell, result: Result) -> bool:
     """Whether a result is of what the recipe says now."""
-    return (result.settings == cell.settings.given() and result.variant == cell.recipe.variant
+    kind = cell.recipe.baseline.kind if cell.recipe.baseline else cell.recipe.variant
+    return (result.settings == cell.given() and result.variant == kind
             and (cell.recipe.model_name is None or result.model in (
                 cell.recipe.model_name, str(converted_folder(cell.recipe.model_name,
                                                              cell.output)))))
@@ -146,7 +147,8 @@ def _set_obstacles(block: Declared, collection: Collection, result: Result,
 def _index(block: Declared, result: Result) -> Iterator[Verdict]:
     for name, expected in block.statistics.given().items():
         tolerance = getattr(block.by.tolerance, name)
-        yield _compared(block, "index", name, getattr(result.index, name), expected, tolerance)
+        found = getattr(result.index, name, None)  # a baseline has no index
+        yield _compared(block, "index", name, found, expected, tolerance)
 
 
 def _compared(block: Declared, name: str, what: str, found: float | None, expected: float,

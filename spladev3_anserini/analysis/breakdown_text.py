@@ -1,0 +1,142 @@
+"""A breakdown -> lines for a terminal, JSON, or a page with charts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from spladev3_anserini.analysis.breakdown import (
+    Breakdown,
+    ByFeature,
+    Correlation,
+    Difference,
+    Loss,
+)
+from spladev3_anserini.analysis.pages import write_page
+from spladev3_anserini.analysis.query_features import FEATURES
+from spladev3_anserini.cli import table
+
+#: Told apart in grey as well: Okabe and Ito's colours, and a marker of its own for each.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_MARKERS = "osD^"
+
+
+def shown_value(feature: str, value: float) -> str:
+    """A feature's value: a length whole, another with two digits."""
+    return f"{value:.0f}" if feature == "length" and value == int(value) else f"{value:.2f}"
+
+
+def shown_range(feature: str, lowest: float, highest: float) -> str:
+    """`3`, or `3 to 5`."""
+    ends = (shown_value(feature, lowest), shown_value(feature, highest))
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+def _interval(own: Difference) -> str:
+    interval = "" if own.low is None else f" [{own.low:+.4f}, {own.high:+.4f}]"
+    return f"{own.mean:+.4f}{interval}"
+
+
+def shown_correlation(own: Correlation) -> str:
+    """Spearman's rho and p in words."""
+    if own.rho is None:
+        return "no correlation to give: all alike"
+    p = "too few queries for a p" if own.p is None else \
+        "p < 0.0001" if own.p < 0.0001 else f"p = {own.p:.4f}"
+    return f"Spearman's rho {own.rho:+.3f}, {p}"
+
+
+def as_text(sets: Sequence[Breakdown], measure: str) -> str:
+    """Every set's table by feature, and its largest losses."""
+    return "\n\n".join(_set(own, measure) for own in sets)
+
+
+def as_json(sets: Sequence[Breakdown], measure: str) -> dict[str, Any]:
+    """Everything in a breakdown, by the names of its fields."""
+    return {"measure": measure, "sets": [_plain(own) for own in sets]}
+
+
+def write_breakdown(path: Path, sets: Sequence[Breakdown], measure: str) -> None:
+    """Writes one self-contained page with a chart for each feature of each set."""
+    charts = {own.name: {each.feature: _chart(each, measure) for each in own.features}
+              for own in sets}
+    write_page(path, "breakdown.html.j2", sets=sets, measure=measure, charts=charts,
+               meanings=FEATURES, shown_value=shown_value, shown_range=shown_range,
+               shown_correlation=shown_correlation)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {key: _plain(own) for key, own in value._asdict().items()}
+    if isinstance(value, dict):
+        return {key: _plain(own) for key, own in value.items()}
+    return [_plain(own) for own in value] if isinstance(value, list) else value
+
+
+def _set(own: Breakdown, measure: str) -> str:
+    runs, others = list(own.means), list(own.differences)
+    heads = [*runs, *(f"{runs[0]} - {other}" for other in others)]
+    rows = [[f"{own.name}: {measure}", "queries", *heads],
+            ["all", f"{own.queries:,}", *_cells(own.means, own.differences)]]
+    for each in own.features:
+        rows.append([each.feature, *[""] * (len(rows[0]) - 1)])
+        rows += [[f"  {shown_range(each.feature, g.lowest, g.highest)}", f"{g.queries:,}",
+                  *_cells(g.means, g.differences)] for g in each.groups]
+    lines = [table(rows), ""]
+    for other, d in own.differences.items():
+        ties = own.queries - d.wins - d.losses
+        lines.append(f"{runs[0]} against {other}: wins {d.wins}, ties {ties}, loses {d.losses}")
+        lines += [f"{runs[0]} - {other} with {each.feature}: "
+                  f"{shown_correlation(each.correlations[other])}" for each in own.features]
+        lines += _losses(own.losses[other], runs[0], other,
+                         [each.feature for each in own.features])
+    return "\n".join(lines)
+
+
+def _cells(means: Mapping[str, float], differences: Mapping[str, Difference]) -> list[str]:
+    return [*(f"{value:.4f}" for value in means.values()),
+            *map(_interval, differences.values())]
+
+
+def _losses(losses: Sequence[Loss], first: str, other: str,
+            features: Sequence[str]) -> list[str]:
+    if not losses:
+        return [f"{first} loses no query to {other}", ""]
+    rows = [["  query", "text", first, other, *features]]
+    rows += [[f"  {loss.query}", _beginning(loss.text), f"{loss.first:.4f}", f"{loss.other:.4f}",
+              *(shown_value(f, loss.features[f]) if f in loss.features else "-"
+                for f in features)] for loss in losses]
+    return [f"the queries that {first} loses most to {other}:", table(rows, words=2), ""]
+
+
+def _beginning(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= 60 else f"{words[:56].rstrip()} ..."
+
+
+def _chart(each: ByFeature, measure: str) -> str:
+    """SVG: the mean difference of each group with its interval, at the group's mean value."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.hashsalt": "spladev3_anserini", "font.size": 9}):
+        figure = Figure(figsize=(4.6, 2.7), layout="constrained")
+        axes: Any = figure.add_subplot()
+        axes.axhline(0, color="#5c6670", linewidth=0.8)
+        wide = each.groups[-1].centre - each.groups[0].centre or 1.0
+        for number, other in enumerate(each.correlations):
+            own = [group.differences[other] for group in each.groups]
+            # side by side, so that intervals do not hide each other
+            at = [group.centre + 0.015 * wide * number for group in each.groups]
+            reach = [(d.high - d.mean) if d.high is not None else 0.0 for d in own]
+            axes.errorbar(at, [d.mean for d in own], yerr=reach, label=f"against {other}",
+                          color=_COLOURS[number % 4], marker=_MARKERS[number % 4], capsize=3,
+                          markersize=5, linewidth=1.3)
+        axes.set(xlabel=f"{each.feature} (mean of the group)", ylabel=f"difference in {measure}")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        stream = StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()[stream.getvalue().index("<svg"):]

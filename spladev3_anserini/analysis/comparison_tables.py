@@ -1,0 +1,170 @@
+"""Comparisons -> tables as text, Markdown, LaTeX and JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from spladev3_anserini.analysis.comparison import (
+    CORRECTIONS,
+    Comparison,
+    Values,
+    group_means,
+    most_moved,
+)
+from spladev3_anserini.analysis.meta_analysis import Summary
+from spladev3_anserini.cli import table
+
+_ESCAPED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+
+
+class Shown(NamedTuple):
+    """What the tables say: the level of significance, the correction, and the queries to list."""
+
+    alpha: float
+    confidence: float
+    correction: str
+    moved: int
+    texts: Mapping[str, str]
+
+
+class Meta(NamedTuple):
+    """The summary of a system against another over query sets, by one measure."""
+
+    measure: str
+    baseline: str
+    system: str
+    summary: Summary
+
+
+def rows(values: Sequence[Values], compared: Sequence[Comparison],
+         shown: Shown) -> list[list[str]]:
+    """A header, then for each set and measure a row for every system that is compared with none
+    and one for each comparison."""
+    found = [["set", "measure", "system", "mean", "against", "difference",
+              f"{shown.confidence:.0%} interval", "p (t)", "p (rand.)", "wins/ties/losses", ""]]
+    for own in values:
+        members = [one for one in compared if one.values is own]
+        others = {one.system for one in members}
+        found += [[own.name, own.measure, system, f"{own.mean(system):.4f}", *[""] * 7]
+                  for system in own.systems if system not in others]
+        for one in members:
+            d = one.found
+            mark = "".join(sign for sign, test in (("*", "t_test"), ("+", "randomisation"))
+                           if one.significant(test, shown.correction, shown.alpha))
+            found.append([
+                own.name, own.measure, one.system, f"{own.mean(one.system):.4f}", one.baseline,
+                f"{d.mean:+.4f}", "-" if d.low is None else f"[{d.low:+.4f}, {d.high:+.4f}]",
+                *(_p(one.adjusted[test, shown.correction]) for test in ("t_test", "randomisation")),
+                f"{d.wins}/{d.ties}/{d.losses}", mark])
+    return found
+
+
+def legend(shown: Shown, samples: int) -> str:
+    """What the signs mean."""
+    return (f"p: two-sided and paired, {shown.correction.capitalize()} over all comparisons here; "
+            f"rand.: Fisher's randomisation test ({samples:,} samples); * (t) and + (rand.): below "
+            f"{shown.alpha:g}. An interval is not corrected.")
+
+
+def as_text(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
+            shown: Shown, samples: int) -> str:
+    """Aligned columns, means of groups, summary effects, and the queries that moved most."""
+    parts = [table(rows(values, compared, shown), words=3), legend(shown, samples)]
+    for measure in dict.fromkeys(own.measure for own in values):
+        if means := group_means(values, measure):
+            systems = list(dict.fromkeys(name for own in means.values() for name in own))
+            parts.append(table([[f"mean {measure}", *systems], *(
+                [group, *(f"{own[name]:.4f}" if name in own else "-" for name in systems)]
+                for group, own in means.items())]))
+    if metas:
+        parts.append("\n".join(map(_summary, metas)))
+    if shown.moved:
+        parts += [text for one in compared if (text := _moved(one, shown))]
+    return "\n\n".join(parts)
+
+
+def as_markdown(values: Sequence[Values], compared: Sequence[Comparison],
+                metas: Sequence[Meta], shown: Shown, samples: int) -> str:
+    """A table, the legend, and a line for each summary effect."""
+    header, *body = ([cell.replace("|", r"\|") for cell in row]
+                     for row in rows(values, compared, shown))
+    body = [[*row[:-1], row[-1].replace("*", r"\*")] for row in body]
+    line = "|".join(["---"] * 3 + ["--:"] + ["---"] + ["--:"] * 5 + ["---"])
+    lines = [f"| {' | '.join(header)} |", f"|{line}|", *(f"| {' | '.join(row)} |" for row in body)]
+    notes = [legend(shown, samples).replace("*", r"\*"), *map(_summary, metas)]
+    return "\n".join([*lines, "", *(f"{note}\n" for note in notes)]).rstrip()
+
+
+def as_latex(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
+             shown: Shown, samples: int) -> str:
+    """A tabular for a document with the package booktabs."""
+    header, *body = rows(values, compared, shown)
+    lines = [r"\begin{tabular}{lllrlrlrrrl}", r"\toprule", _latex_row(header), r"\midrule",
+             *map(_latex_row, body), r"\bottomrule", r"\end{tabular}"]
+    notes = [f"% {note}" for note in [legend(shown, samples), *map(_summary, metas)]]
+    return "\n".join(lines + notes)
+
+
+def as_json(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
+            shown: Shown, samples: int) -> dict[str, Any]:
+    """Everything, unrounded."""
+    tests = ("t_test", "randomisation")
+    return {
+        "alpha": shown.alpha, "confidence": shown.confidence, "samples": samples,
+        "means": [{"set": own.name, "group": own.group, "measure": own.measure,
+                   "queries": len(next(iter(own.systems.values()))),
+                   "systems": {name: own.mean(name) for name in own.systems}} for own in values],
+        "comparisons": [
+            {"set": one.values.name, "measure": one.values.measure, "baseline": one.baseline,
+             "system": one.system, **one.found._asdict(),
+             **{correction: {test: one.adjusted[test, correction] for test in tests}
+                for correction in CORRECTIONS},
+             "moved": [{"query": query, "text": shown.texts.get(query),
+                        "before": one.values.systems[one.baseline][query],
+                        "after": one.values.systems[one.system][query]}
+                       for query in most_moved(one.values, one.baseline, one.system, shown.moved)]}
+            for one in compared],
+        "groups": {measure: group_means(values, measure)
+                   for measure in dict.fromkeys(own.measure for own in values)},
+        "meta_analysis": [{"measure": own.measure, "baseline": own.baseline, "system": own.system,
+                           **own.summary._asdict()} for own in metas]}
+
+
+def _summary(own: Meta) -> str:
+    s = own.summary
+    return (f"{own.system} against {own.baseline}, {own.measure} over {s.sets} query sets: "
+            f"{s.mean:+.4f} [{s.low:+.4f}, {s.high:+.4f}], p {_sign(s.p)}, "
+            f"tau2 {s.tau2:.2g} (random effects)")
+
+
+def _moved(one: Comparison, shown: Shown) -> str:
+    own = one.values
+    queries = most_moved(own, one.baseline, one.system, shown.moved)
+    if not queries:
+        return ""
+    lines = [[f"{own.name}, {own.measure}", "", one.baseline, one.system, "difference"]]
+    for query in queries:
+        before, after = (own.systems[name][query] for name in (one.baseline, one.system))
+        text = shown.texts.get(query, "")
+        lines.append([query, text if len(text) <= 60 else f"{text[:59]}…", f"{before:.4f}",
+                      f"{after:.4f}", f"{after - before:+.4f}"])
+    return table(lines, words=2)
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}" if value >= 0.0001 else "<.0001"
+
+
+def _sign(value: float) -> str:
+    return f"= {value:.4f}" if value >= 0.0001 else "< 0.0001"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(map(_latex, cells)) + r" \\"
+
+
+def _latex(text: str) -> str:
+    return re.sub(r"[\\~^&%$#_{}<>]", lambda found: _ESCAPED.get(
+        found[0], f"${found[0]}$" if found[0] in "<>" else f"\\{found[0]}"), text)

@@ -1,0 +1,96 @@
+"""Mean differences on many query sets -> one summary effect, by a random-effects model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from spladev3_anserini.errors import InputError
+
+
+class Effect(NamedTuple):
+    """The mean difference on one query set, and the variance of that mean (both in the measure's
+    units, the second squared), from so many queries."""
+
+    name: str
+    group: str
+    mean: float
+    variance: float
+    queries: int
+
+
+class Summary(NamedTuple):
+    """The summary effect, its interval, standard error and two-sided p; tau2 is the variance
+    between query sets, q Cochran's heterogeneity; `weights` of the sets sum to 1."""
+
+    mean: float
+    low: float
+    high: float
+    error: float
+    p: float
+    tau2: float
+    q: float
+    sets: int
+    weights: tuple[float, ...]
+
+
+def effect_of(differences: Sequence[float], name: str, group: str = "") -> Effect:
+    """The effect of one query set from its queries' differences.
+
+    The variance of the mean is std^2 / n with ddof 0, as the tool of the paper has it (RANGER,
+    section 3). Raises InputError for fewer than two queries, and where all differ alike: such a
+    set has no variance to be weighed by.
+    """
+    own = np.asarray(differences, dtype=np.float64)
+    if len(own) < 2 or not own.var() > 0:
+        reason = "has fewer than two queries" if len(own) < 2 else \
+            "has the same difference on every query"
+        raise InputError(f"{name}: {reason}; a meta-analysis cannot weigh it, leave it out")
+    return Effect(name, group, float(own.mean()), float(own.var() / len(own)), len(own))
+
+
+def random_effects(effects: Sequence[Effect], clamped: bool = False,
+                   confidence: float = 0.95) -> Summary:
+    """The summary effect of query sets as the paper computes it (arXiv 2403.06789, section 3, with
+    RANGER): with W = 1 / variance,
+
+        Q = sum W e^2 - (sum W e)^2 / sum W,  C = sum W - sum W^2 / sum W,
+        tau2 = (Q - (k - 1)) / C,  W* = 1 / (variance + tau2),  M = sum W* e / sum W*,
+
+    standard error sqrt(1 / sum W*), normal interval. tau2 may be below 0, as in that tool;
+    `clamped` sets it to 0 then (DerSimonian and Laird 1986). With one set tau2 is 0. Raises
+    InputError for no set, for a variance that is not above 0, and where a negative tau2 makes a
+    weight negative.
+    """
+    from scipy import stats
+
+    if not effects:
+        raise InputError("no query set to summarise")
+    for own in effects:
+        if not (np.isfinite(own.mean) and 0 < own.variance < np.inf):
+            raise InputError(f"{own.name}: mean {own.mean} and variance {own.variance} are not an "
+                             "effect; the variance is to be above 0")
+    mean = np.array([own.mean for own in effects])
+    variance = np.array([own.variance for own in effects])
+    weight = 1 / variance
+    q = float((weight * (mean - (weight * mean).sum() / weight.sum()) ** 2).sum())
+    tau2 = 0.0
+    if len(effects) > 1:
+        scale = float(weight.sum() - (weight ** 2).sum() / weight.sum())
+        tau2 = (q - (len(effects) - 1)) / scale
+    if clamped:
+        tau2 = max(0.0, tau2)
+    total = variance + tau2
+    if not (total > 0).all():
+        worst = effects[int(total.argmin())].name
+        raise InputError(f"the variance between the query sets is {tau2:.3g}, below that of "
+                         f"{worst} alone, so it has no weight; clamp it at 0 (--clamped)")
+    final = 1 / total
+    summary = float((final * mean).sum() / final.sum())
+    error = float((1 / final.sum()) ** 0.5)
+    reach = float(stats.norm.ppf(0.5 + confidence / 2)) * error
+    return Summary(summary, summary - reach, summary + reach, error,
+                   float(2 * stats.norm.sf(abs(summary) / error)), tau2, q, len(effects),
+                   tuple((final / final.sum()).tolist()))

@@ -1,0 +1,45 @@
+"""Qrels, runs and a measure -> what each run is worth on each judged query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spladev3_anserini.analysis.measures import evaluate, parse_measures
+from spladev3_anserini.cli import warn
+from spladev3_anserini.collection.qrels import read_qrels
+from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.errors import InputError
+
+
+def query_values(qrels: str, runs: Mapping[str, Path],
+                 measure: str) -> dict[str, dict[str, float]]:
+    """{run: {query: value}} of one measure over every judged query, in the order of the runs;
+    raises InputError for more than one measure, and as `values_by_measure`."""
+    parsed = parse_measures(measure)
+    if len(parsed) != 1:
+        raise InputError(f"--measure {measure}: expected one measure")
+    return values_by_measure(qrels, runs, parsed)[str(parsed[0])]
+
+
+def values_by_measure(qrels: str, runs: Mapping[str, Path],
+                      measures: list[Any]) -> dict[str, dict[str, dict[str, float]]]:
+    """{measure: {run: {query: value}}} over every judged query, in the order of the runs.
+
+    A judged query without a result counts as 0, with a warning. Raises InputError for a run that
+    shares no query with the judgments.
+    """
+    judged = read_qrels(qrels)
+    values: dict[str, dict[str, dict[str, float]]] = {str(own): {} for own in measures}
+    for name, path in runs.items():
+        ranking = read_run(path)
+        if not judged.keys() & ranking.keys():
+            raise InputError(f"{path}: has no query in common with {qrels}")
+        found = evaluate(judged, ranking, measures)
+        if found.missing:
+            warn(f"{path}: {len(found.missing)} of {found.queries} judged queries "
+                 f"have no result and count as 0: {', '.join(found.missing[:5])}")
+        for measure, by_run in values.items():
+            by_run[name] = {query: own[measure] for query, own in found.by_query.items()}
+    return values

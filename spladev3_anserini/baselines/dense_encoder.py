@@ -1,0 +1,163 @@
+"""Texts -> vectors of a bi-encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from spladev3_anserini.baselines.dense_models import HEAD, DenseModel
+from spladev3_anserini.encoding.batches import length_batches
+from spladev3_anserini.encoding.encoder import BATCH_TOKENS, TextError, resolved_device
+from spladev3_anserini.errors import InputError, first_line
+
+Side = Literal["query", "passage"]
+Floats = NDArray[np.float32]
+
+
+class DenseEncoder:
+    """A transformers encoder with the pooling, projection and normalisation of its rules, in
+    float32. `dimension` is a vector's length."""
+
+    def __init__(self, model: DenseModel, device: str = "auto",
+                 batch_tokens: int | None = None) -> None:
+        """Raises InputError where a file is damaged or missing, a weight is missing, a length is
+        more than the model takes, or there is no such device."""
+        self.name, self.rules = model.name, model.rules
+        self.device = resolved_device(device)
+        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.partition(":")[0],
+                                                             BATCH_TOKENS["cpu"])
+        self._tokenizer, self._model = _loaded(model.folder)
+        self._head = _head(model)
+        self._limit()
+        try:
+            self._model = self._model.eval().to(self.device)
+            if self._head is not None:
+                self._head = self._head.eval().to(self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"--device {device}: {first_line(error)}") from None
+        self.dimension: int = self._model.config.hidden_size
+        if self._head is not None:
+            self.dimension = next(self._head.parameters()).shape[0]
+
+    @torch.inference_mode()
+    def vectors(self, texts: Sequence[str], side: Side,
+                done: Callable[[int], object] = lambda count: None) -> tuple[list[int], Floats]:
+        """The places of the texts that have a wordpiece, and their float32 vectors, shape
+        (places, dimension), in the order given; of length 1 where the similarity is cosine.
+
+        Texts are cut to the rules' length. Calls `done(n)` after every n texts. Raises TextError
+        for a vector that is not finite, InputError where a batch does not fit into memory.
+        """
+        ids, bare = self._ids(texts, side)
+        full = [place for place, own in enumerate(ids) if len(own) > bare]
+        done(len(texts) - len(full))
+        vectors = np.empty((len(full), self.dimension), dtype=np.float32)
+        for rows in length_batches([len(ids[place]) for place in full], self.batch_tokens):
+            vectors[rows] = self._batch([ids[full[row]] for row in rows])
+            done(len(rows))
+        if not (finite := np.isfinite(vectors).all(axis=1)).all():
+            raise TextError(full[int(np.argmin(finite))], "the model gives NaN or infinite numbers")
+        return full, vectors
+
+    def with_wordpieces(self, texts: Sequence[str], side: Side) -> list[int]:
+        """The places of the texts that have a wordpiece."""
+        ids, bare = self._ids(texts, side)
+        return [place for place, own in enumerate(ids) if len(own) > bare]
+
+    def _ids(self, texts: Sequence[str], side: Side) -> tuple[list[list[int]], int]:
+        """Ids of each text after its side's prefix, and how many there are without a text."""
+        rules = self.rules
+        prefix, length = (rules.query_prefix, rules.query_length) if side == "query" else (
+            rules.passage_prefix, rules.passage_length)
+        ids: list[list[int]] = self._tokenizer(
+            [prefix, *(prefix + text for text in texts)], truncation=True, max_length=length,
+            padding=False, verbose=False)["input_ids"]
+        return ids[1:], len(ids[0])
+
+    def _batch(self, ids: list[list[int]]) -> Floats:
+        padded = torch.full((len(ids), max(map(len, ids))), int(self._tokenizer.pad_token_id or 0))
+        mask = torch.zeros_like(padded)
+        for row, own in enumerate(ids):
+            padded[row, : len(own)], mask[row, : len(own)] = torch.tensor(own), 1
+        padded, mask = padded.to(self.device), mask.to(self.device)
+        try:
+            states = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
+            pooled = states[:, 0] if self.rules.pooling == "cls" else (
+                (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True))
+            if self._head is not None:
+                pooled = self._head(pooled)
+            if self.rules.similarity == "cosine":
+                pooled = torch.nn.functional.normalize(pooled)
+        except (RuntimeError, MemoryError, IndexError, ValueError) as error:
+            reason = "memory" if isinstance(error, MemoryError) else first_line(error)
+            if "memory" in reason:
+                raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into "
+                                 f"the memory of {self.device}; choose fewer") from None
+            raise InputError(f"--model {self.name}: fails on a batch: {reason}") from None
+        vectors: Floats = pooled.float().cpu().numpy()
+        return vectors
+
+    def _limit(self) -> None:
+        """Refuses a length beyond the model's positions; RoBERTa's begin after its padding id."""
+        config = self._model.config
+        positions = getattr(config, "max_position_embeddings", None)
+        if positions and "roberta" in str(config.model_type):
+            positions -= int(config.pad_token_id or 0) + 1
+        for option, length in (("--query-max-length", self.rules.query_length),
+                               ("--max-length", self.rules.passage_length)):
+            if length < 3 or (positions and length > positions):
+                raise InputError(f"{option} {length}: {self.name} takes 3 to "
+                                 f"{positions or 'any number of'} tokens")
+
+
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, truncation_side="right")
+    except Exception as error:  # a broken file raises whatever its parser raises
+        raise InputError(f"{folder}: the tokenizer cannot be loaded: {first_line(error)}") from None
+    try:
+        model, report = transformers.AutoModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+            dtype=torch.float32, output_loading_info=True)
+    except Exception as error:  # as above
+        raise InputError(f"{folder}: the model cannot be loaded: {first_line(error)}") from None
+    # transformers' own pooler is never used here, and Contriever has none
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} the first; "
+                         "vectors would be random")
+    return tokenizer, model
+
+
+def _head(model: DenseModel) -> torch.nn.Sequential | None:
+    """ANCE's projection where the checkpoint has one: x -> LayerNorm(W x + b)."""
+    found: dict[str, torch.Tensor] = {}
+    for path in sorted(model.folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as tensors:
+                own = set(tensors.keys())
+                found |= {name: tensors.get_tensor(name) for name in HEAD if name in own}
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path}: {first_line(error)}") from None
+    if not found and not model.rules.head:
+        return None
+    if missing := [name for name in HEAD if name not in found]:
+        raise InputError(f"{model.folder}: no {missing[0]}, which is part of ANCE's projection")
+    weight = found[HEAD[0]].float()
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
+    norm = torch.nn.LayerNorm(weight.shape[0])
+    for target, name in zip((linear.weight, linear.bias, norm.weight, norm.bias), HEAD,
+                            strict=True):
+        target.data = found[name].float()
+    return torch.nn.Sequential(linear, norm)

@@ -1,0 +1,159 @@
+"""A bi-encoder's name and files -> how its vectors are made and compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.model.hub import PICKLE, model_folder
+
+Pooling = Literal["mean", "cls"]
+Similarity = Literal["dot", "cosine"]
+
+#: ANCE's last layers: a linear map of the [CLS] state and a LayerNorm.
+HEAD = ("embeddingHead.weight", "embeddingHead.bias", "norm.weight", "norm.bias")
+_MODULES = {"Transformer", "Pooling", "Normalize"}
+
+
+class Rules(NamedTuple):
+    """How a model's states become a vector, what compares two of them, and how many tokens a text
+    may have, special ones included. `head`: a projection follows the pooling, as in ANCE. A prefix
+    stands before every query, or before every passage."""
+
+    pooling: Pooling
+    similarity: Similarity
+    query_length: int
+    passage_length: int
+    head: bool = False
+    query_prefix: str = ""
+    passage_prefix: str = ""
+
+
+class Known(NamedTuple):
+    """A model this package knows: where it is taken from, its name on the hub, its rules."""
+
+    source: str
+    hub: str
+    rules: Rules
+
+
+#: Lengths: MiniLM's card says 256. ANCE's queries have Pyserini's 64. Contriever's texts and ANCE's
+#: passages may fill the model's 512 positions, where Pyserini's encoders cut at 256 unless told.
+KNOWN = {
+    "minilm": Known("demo-bi-encoder", "sentence-transformers/all-MiniLM-L6-v2",
+                    Rules("mean", "cosine", 256, 256)),
+    "contriever": Known("facebook/contriever-msmarco", "facebook/contriever-msmarco",
+                        Rules("mean", "dot", 512, 512)),
+    "ance": Known("castorini/ance-msmarco-passage", "castorini/ance-msmarco-passage",
+                  Rules("cls", "dot", 64, 512, head=True)),
+}
+
+
+class DenseModel(NamedTuple):
+    """A model on this machine with its rules; `name` is what was asked for."""
+
+    name: str
+    folder: Path
+    rules: Rules
+
+
+def find_dense(name: str, pooling: Pooling | None = None, similarity: Similarity | None = None,
+               query_length: int | None = None, passage_length: int | None = None) -> DenseModel:
+    """A model and its rules: those of KNOWN (by short name, hub id, or a folder that bears the
+    hub's name, as `convert` suggests), else those its own sentence-transformers files state; what
+    is given here counts before either.
+
+    Raises InputError where there is no such model, its weights are a pickle, its files state
+    something else than is done here, or nothing says how to pool and compare.
+    """
+    known = _known(name)
+    folder = model_folder(known.source if known and name in KNOWN else name)
+    _refuse_pickle(name, known, folder)
+    rules = known.rules if known else _stated(name, folder, pooling, similarity)
+    return DenseModel(name, folder, rules._replace(
+        pooling=pooling or rules.pooling, similarity=similarity or rules.similarity,
+        query_length=query_length or rules.query_length,
+        passage_length=passage_length or rules.passage_length))
+
+
+def _known(name: str) -> Known | None:
+    if name in KNOWN:
+        return KNOWN[name]
+    plain = name.partition("@")[0]
+    for known in KNOWN.values():
+        if plain in {known.source, known.hub} or (
+                Path(name).is_dir() and Path(name).absolute().name == Path(known.hub).name):
+            return known
+    return None
+
+
+def _refuse_pickle(name: str, known: Known | None, folder: Path) -> None:
+    if list(folder.glob("*.safetensors")):
+        return
+    source = known.source if known else name
+    target = f"models/{Path(source.partition('@')[0]).name}"
+    raise InputError(f"--model {name}: no *.safetensors in {folder}; if its weights are a pickle "
+                     f"({PICKLE}), which is never loaded silently, convert it once: "
+                     f"spladev3-anserini convert {source} --output {target}, and give --model "
+                     f"{target}")
+
+
+def _stated(name: str, folder: Path, pooling: Pooling | None,
+            similarity: Similarity | None) -> Rules:
+    """What sentence-transformers' files say, and what is given where they say nothing."""
+    if not (folder / "modules.json").exists():
+        if pooling is None or similarity is None:
+            raise InputError(f"--model {name}: its files do not say how to pool and compare; give "
+                             "--pooling and --similarity as its page says")
+        return Rules(pooling, similarity, 256, 256)
+    modules = _json(folder / "modules.json", list)
+    kinds = [str(own.get("type", "")).rpartition(".")[2] for own in modules]
+    if kinds[:2] != ["Transformer", "Pooling"] or set(kinds) != set(kinds) & _MODULES:
+        raise InputError(f"--model {name}: is made of {', '.join(kinds)}; here a bi-encoder is "
+                         "Transformer, Pooling and perhaps Normalize")
+    own = _optional(folder / "sentence_bert_config.json")
+    settings = _optional(folder / "config_sentence_transformers.json")
+    pooled = _json(folder / str(modules[1].get("path", "")) / "config.json", dict)
+    if own.get("do_lower_case") or pooled.get("include_prompt") is False \
+            or settings.get("default_prompt_name"):
+        raise InputError(f"--model {name}: lower-cases, or treats prompts in a way that is not "
+                         "done here")
+    prompts = settings.get("prompts") or {}
+    length = int(own.get("max_seq_length")
+                 or _optional(folder / "tokenizer_config.json").get("model_max_length") or 512)
+    stated = "cosine" if "Normalize" in kinds else settings.get("similarity_fn_name") or similarity
+    if stated not in ("dot", "cosine"):
+        raise InputError(f"--model {name}: compares vectors by {stated or 'what it does not say'}; "
+                         "give --similarity dot or cosine as its page says")
+    return Rules(_pooling(name, pooled), stated, min(length, 512), min(length, 512), False,
+                 str(prompts.get("query") or ""),
+                 str(prompts.get("document") or prompts.get("passage") or ""))
+
+
+def _pooling(name: str, config: dict[str, Any]) -> Pooling:
+    modes = [key.removeprefix("pooling_mode_") for key, on in config.items()
+             if key.startswith("pooling_mode_") and on is True] or [str(config.get("pooling_mode"))]
+    if modes in (["mean_tokens"], ["mean"]):
+        return "mean"
+    if modes in (["cls_token"], ["cls"]):
+        return "cls"
+    raise InputError(f"--model {name}: pools by {', '.join(modes)}; expected mean or cls")
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = _json(path, dict) if path.exists() else {}
+    return record
+
+
+def _json(path: Path, kind: type) -> Any:
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {first_line(error)}") from None
+    if not isinstance(record, kind):
+        raise InputError(f"{path}: expected a JSON {'list' if kind is list else 'object'}")
+    return record

@@ -1,0 +1,132 @@
+"""Command: qrels and runs of several systems -> how they differ, and whether that is chance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spladev3_anserini.cli import SETTINGS, run, warn
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.options import FOLDER
+
+if TYPE_CHECKING:
+    from spladev3_anserini.analysis.comparison import Comparison, QuerySet, Values
+    from spladev3_anserini.analysis.comparison_tables import Meta
+
+_LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+
+@click.command("compare", context_settings=SETTINGS)
+@click.option("--qrels", metavar="FILE", help="Judgments of the runs given with --run.")
+@click.option("--run", "runs", multiple=True, metavar="[NAME=]FILE", help="A TREC run; several.")
+@click.option("--table", type=FOLDER,
+              help="Several query sets instead: tab-separated columns set, group, qrels, and for "
+              "each system its runs.")
+@click.option("--measures", default="nDCG@10", help="As evaluate names them.")
+@click.option("--baseline", metavar="NAME", show_default="the first",
+              help="The system that the others are compared with.")
+@click.option("--pairs", is_flag=True, help="Compare every pair of systems instead.")
+@click.option("--alpha", default=0.05, type=_LEVEL, help="What p is significant below.")
+@click.option("--confidence", default=0.95, type=_LEVEL, help="Of the intervals.")
+@click.option("--correction", default="holm", type=click.Choice(["holm", "bonferroni"]))
+@click.option("--samples", default=10_000, type=click.IntRange(min=100),
+              help="Of the randomisation test.")
+@click.option("--seed", default=0, type=click.IntRange(min=0), help="Of the randomisation test.")
+@click.option("--moved", default=0, type=click.IntRange(min=0), metavar="N",
+              help="List the N queries that gained and lost most.")
+@click.option("--topics", metavar="FILE", help="Show their texts.")
+@click.option("--forest", type=click.Path(path_type=Path),
+              help="Draw the query sets' effects as a forest plot, .svg or .png.")
+@click.option("--clamped", is_flag=True,
+              help="No negative variance between query sets (DerSimonian-Laird).")
+@click.option("--format", "form", default="text",
+              type=click.Choice(["text", "json", "markdown", "latex"]))
+def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, measures: str,
+         baseline: str | None, pairs: bool, alpha: float, confidence: float, correction: str,
+         samples: int, seed: int, moved: int, topics: str | None, forest: Path | None,
+         clamped: bool, form: str) -> None:
+    """Compare systems: means, paired tests, intervals, a meta-analysis over query sets.
+
+    p values are corrected over everything that one call compares. A judged query without results
+    counts as 0. Over several query sets a random-effects meta-analysis sums up, as in SPLADE-v3's
+    paper.
+
+    \b
+    Example:
+      spladev3-anserini compare --qrels qrels.txt --run bm25=run.bm25.txt --run splade=run.txt
+    """
+    from spladev3_anserini.analysis import comparison_tables as tables
+    from spladev3_anserini.analysis.comparison import compare, values_of
+    from spladev3_anserini.analysis.measures import parse_measures
+    from spladev3_anserini.analysis.plots import checked_suffix
+    from spladev3_anserini.collection.topics import read_topics
+
+    if forest:
+        checked_suffix(forest, "--forest")
+    parsed = parse_measures(measures)
+    values = values_of(_sets(qrels, runs, table), parsed)
+    names = list(dict.fromkeys(name for own in values for name in own.systems))
+    compared = compare(values, baseline or names[0], pairs, confidence, samples, seed)
+    metas = _metas(values, compared, clamped, confidence)
+    if forest:
+        _draw(forest, values, compared, clamped, confidence)
+    texts = {topic.id: topic.text for topic in read_topics(topics)} if topics else {}
+    shown = tables.Shown(alpha, confidence, correction, moved, texts)
+    made = {"text": tables.as_text, "markdown": tables.as_markdown, "latex": tables.as_latex,
+            "json": tables.as_json}[form](values, compared, metas, shown, samples)
+    click.echo(made if isinstance(made, str) else json.dumps(made, indent=1, ensure_ascii=False))
+
+
+def _sets(qrels: str | None, runs: tuple[str, ...], table: Path | None) -> list[QuerySet]:
+    from spladev3_anserini.analysis.comparison import QuerySet, read_table
+    from spladev3_anserini.analysis.named import named_paths
+
+    if table:
+        if qrels or runs:
+            raise InputError("--table: names the judgments and the runs itself; leave out --qrels "
+                             "and --run")
+        return read_table(table)
+    if not qrels or len(runs) < 2:
+        raise InputError("give --qrels and two or more --run, or --table")
+    return [QuerySet(Path(qrels).stem, "", qrels, named_paths("--run", runs))]
+
+
+def _metas(values: list[Values], compared: list[Comparison], clamped: bool,
+           confidence: float) -> list[Meta]:
+    from spladev3_anserini.analysis.comparison import effects
+    from spladev3_anserini.analysis.comparison_tables import Meta
+    from spladev3_anserini.analysis.meta_analysis import random_effects
+
+    metas = []
+    for measure, one, other in dict.fromkeys(
+            (own.values.measure, own.baseline, own.system) for own in compared):
+        if sum(own.measure == measure and {one, other} <= own.systems.keys()
+               for own in values) > 1 and (found := effects(values, one, other, measure)):
+            try:
+                summary = random_effects(found, clamped, confidence)
+            except InputError as error:
+                warn(f"{other} against {one}: no summary effect: {error}")
+            else:
+                metas.append(Meta(measure, one, other, summary))
+    return metas
+
+
+def _draw(path: Path, values: list[Values], compared: list[Comparison], clamped: bool,
+          confidence: float) -> None:
+    from spladev3_anserini.analysis.comparison import effects
+    from spladev3_anserini.analysis.forest import forest_plot
+
+    drawn = list(dict.fromkeys((own.values.measure, own.baseline, own.system) for own in compared))
+    if len(drawn) > 1:
+        raise InputError(f"--forest: shows one system against another by one measure; here are "
+                         f"{len(drawn)} such comparisons")
+    measure, one, other = drawn[0]
+    forest_plot(effects(values, one, other, measure), path, clamped=clamped,
+                title=f"{other} against {one}, {measure}", confidence=confidence)
+
+
+if __name__ == "__main__":
+    run(main)

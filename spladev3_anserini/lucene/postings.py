@@ -1,0 +1,96 @@
+"""An index -> document frequencies of terms, impacts of a document, its score by Lucene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.query import Query, cut_to_clause_limit
+from spladev3_anserini.lucene.check import require_index
+from spladev3_anserini.lucene.jvm import java_class, java_errors
+
+_FIELD = "contents"
+_LUCENE = "org.apache.lucene"
+
+#: Lucene's files of document numbers and impacts; a term of one document is in the dictionary.
+POSTING_FILES = (".doc", ".pos", ".pay")
+
+
+class Postings:
+    """An open index; `documents` have a term, `total` is the number of their postings."""
+
+    def __init__(self, reader: Any, index: Path) -> None:
+        self._reader, self._index = reader, index
+        self._all = java_class(f"{_LUCENE}.index.MultiTerms").getTerms(reader, _FIELD)
+        self.documents = int(reader.numDocs())
+        self.total = int(self._all.getSumDocFreq()) if self._all is not None else 0
+
+    def frequencies(self, terms: Iterable[str]) -> dict[str, int]:
+        """In how many documents each term is, 0 for one that the index does not hold."""
+        term_of = java_class(f"{_LUCENE}.index.Term")
+        return {term: int(self._reader.docFreq(term_of(_FIELD, term))) for term in terms}
+
+    def vector(self, docid: str) -> Query:
+        """{term: impact} of one document, terms ascending: asks the postings of every term of the
+        index. Raises InputError for an id that is not in the index."""
+        number, vector = self._number(docid), {}
+        each = self._all.iterator()
+        while (term := each.next()) is not None:
+            postings = each.postings(None, java_class(f"{_LUCENE}.index.PostingsEnum").FREQS)
+            if postings.advance(number) == number:
+                vector[str(term.utf8ToString())] = int(postings.freq())
+        return vector
+
+    def score(self, query: Mapping[str, int], docid: str) -> float:
+        """Lucene's own score of one document, whatever its rank; 0 where no term is shared."""
+        from jnius import cast
+
+        clauses = java_class(f"{_LUCENE}.search.BooleanQuery$Builder")()
+        should = java_class(f"{_LUCENE}.search.BooleanClause$Occur").SHOULD
+        for term, weight in cut_to_clause_limit(query).items():
+            one = java_class(f"{_LUCENE}.search.TermQuery")(
+                java_class(f"{_LUCENE}.index.Term")(_FIELD, term))
+            clauses.add(java_class(f"{_LUCENE}.search.BoostQuery")(one, float(weight)), should)
+        searcher = java_class(f"{_LUCENE}.search.IndexSearcher")(self._reader)
+        searcher.setSimilarity(java_class("io.anserini.search.similarity.ImpactSimilarity")())
+        # pyjnius would take the other method of that name, which wants a Weight
+        asked = cast(f"{_LUCENE}.search.Query", clauses.build())
+        return float(searcher.explain(asked, self._number(docid)).getValue().floatValue())
+
+    def _number(self, docid: str) -> int:
+        utils = java_class("io.anserini.index.IndexReaderUtils")
+        number = int(utils.convertDocidToLuceneDocid(self._reader, docid))
+        if number < 0:
+            raise InputError(f"--docid {docid}: not in {self._index} (documents without terms are "
+                             "never indexed)")
+        return number
+
+
+@contextmanager
+def open_postings(index: Path) -> Iterator[Postings]:
+    """Opens an index for the block; raises InputError where there is none, where Lucene cannot
+    open it, and where documents were deleted (its counts would hold them still)."""
+    require_index(index)
+    with java_errors(f"{index}: Lucene cannot open it"):
+        reader = java_class("io.anserini.index.IndexReaderUtils").getReader(str(index))
+    try:
+        if reader.hasDeletions():
+            raise InputError(f"{index}: has deleted documents, which its counts still hold; merge "
+                             "or build it again")
+        with java_errors(f"{index}: Lucene cannot read it"):
+            yield Postings(reader, index)
+    finally:
+        reader.close()
+
+
+def index_bytes(index: Path) -> tuple[int, int | None]:
+    """(bytes of all of Lucene's files, bytes of POSTING_FILES); None for the latter where they
+    are inside compound files."""
+    files = [path for path in index.iterdir() if path.name.startswith(("_", "segments"))]
+    sizes = {path.name: path.stat().st_size for path in files}
+    postings = sum(size for name, size in sizes.items() if name.endswith(POSTING_FILES))
+    compound = any(name.endswith(".cfs") for name in sizes)
+    return sum(sizes.values()), None if compound else postings

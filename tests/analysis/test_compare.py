@@ -1,0 +1,141 @@
+"""The command on runs whose values are known by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Result
+from scipy import stats
+
+Cli = Callable[..., Result]
+
+#: Rank of the one relevant document, by system and query; 0: not found.
+RANKS = {"bm25": [1, 2, 0, 4, 1, 2], "splade": [1, 1, 2, 1, 2, 2], "doc": [1, 2, 0, 4, 1, 2]}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    queries = range(len(RANKS["bm25"]))
+    (tmp_path / "qrels.txt").write_text("".join(f"q{n} 0 good 1\n" for n in queries))
+    (tmp_path / "topics.tsv").write_text("".join(f"q{n}\tquestion {n}\n" for n in queries))
+    for name, ranks in RANKS.items():
+        lines = [f"q{n} Q0 {'good' if rank == own else f'bad{rank}'} {rank} {10 - rank} x\n"
+                 for n, own in enumerate(ranks) for rank in range(1, 6)]
+        (tmp_path / f"{name}.txt").write_text("".join(lines))
+    return tmp_path
+
+
+def values(name: str) -> list[float]:
+    return [1 / rank if rank else 0.0 for rank in RANKS[name]]
+
+
+def call(cli: Cli, folder: Path, *options: object) -> Result:
+    named = [part for name in RANKS for part in ("--run", f"{name}={folder / name}.txt")]
+    return cli("compare", "--qrels", folder / "qrels.txt", *named, "--measures", "RR@10", *options)
+
+
+def test_json_holds_every_statistic(runs: Path, cli: Cli) -> None:
+    made = json.loads(call(cli, runs, "--format", "json", "--moved", 2, "--topics",
+                           runs / "topics.tsv").out)
+    first, second = made["comparisons"]
+    wanted = stats.ttest_rel(values("splade"), values("bm25"))
+    assert (first["baseline"], first["system"]) == ("bm25", "splade")
+    assert first["mean"] == pytest.approx((0.5 + 0.5 + 0.75 - 0.5) / 6, abs=1e-12)
+    assert first["t_test"] == pytest.approx(wanted.pvalue, abs=1e-9)
+    assert first["bonferroni"]["t_test"] == pytest.approx(min(1, 2 * wanted.pvalue), abs=1e-9)
+    assert (first["wins"], first["ties"], first["losses"]) == (3, 2, 1)
+    assert [own["query"] for own in first["moved"]] == ["q3", "q1", "q4"]
+    assert first["moved"][0] == {"query": "q3", "text": "question 3", "before": 0.25, "after": 1.0}
+    # moved by .5 .5 -.5 .75: of 2^4 assignments |sum| >= 1.25 for 2 with all alike and 6 with one .5
+    # against the others
+    assert first["randomisation"] == 8 / 16
+    assert (second["mean"], second["t_test"], second["holm"]["randomisation"]) == (0, 1, 1)
+    assert made["means"][0]["systems"]["splade"] == pytest.approx(4.5 / 6)
+
+
+def test_text_markdown_and_latex_say_the_same(runs: Path, cli: Cli) -> None:
+    text = call(cli, runs, "--moved", 1).out
+    assert "splade  0.7500     bm25     +0.2083" in text
+    assert "3/2/1" in text
+    markdown = call(cli, runs, "--format", "markdown").out.splitlines()
+    assert len({line.count("|") for line in markdown[:5]}) == 1
+    latex = call(cli, runs, "--format", "latex").out
+    assert latex.count(r"\\") == 4
+    assert r"95\% interval" in latex
+    assert "\\toprule" in latex
+
+
+def test_pairs_and_corrections_cover_all_of_a_call(runs: Path, cli: Cli) -> None:
+    made = json.loads(call(cli, runs, "--pairs", "--format", "json").out)
+    assert [(own["baseline"], own["system"]) for own in made["comparisons"]] == [
+        ("bm25", "splade"), ("bm25", "doc"), ("splade", "doc")]
+    raw = [own["t_test"] for own in made["comparisons"]]
+    assert [own["bonferroni"]["t_test"] for own in made["comparisons"]] == pytest.approx(
+        [min(1, 3 * p) for p in raw])
+
+
+@pytest.fixture
+def table(runs: Path) -> Path:
+    # the second set leaves a query out, the third has no run of splade
+    (runs / "fewer.txt").write_text("".join(f"q{n} 0 good 1\n" for n in range(5)))
+    (runs / "runs.tsv").write_text(
+        "set\tgroup\tqrels\tbm25\tsplade\n"
+        "one\tbig\tqrels.txt\tbm25.txt\tsplade.txt\n"
+        "two\tbig\tfewer.txt\tbm25.txt\tsplade.txt\n"
+        "three\tsmall\tqrels.txt\tbm25.txt\t\n")
+    return runs / "runs.tsv"
+
+
+def test_a_table_of_sets_has_means_of_groups_a_summary_and_a_forest(table: Path, cli: Cli,
+                                                                    tmp_path: Path) -> None:
+    from spladev3_anserini.analysis.meta_analysis import effect_of, random_effects
+
+    drawn = tmp_path / "forest.svg"
+    done = cli("compare", "--table", table, "--measures", "RR@10", "--forest", drawn, "--clamped")
+    assert done.code == 0, done
+    b, s = values("bm25"), values("splade")
+    big = (sum(s) / 6 + sum(s[:5]) / 5) / 2
+    assert any(line.split() == ["big", f"{(sum(b) / 6 + sum(b[:5]) / 5) / 2:.4f}", f"{big:.4f}"]
+               for line in done.out.splitlines())
+    both = [effect_of([y - x for x, y in zip(b[:n], s[:n], strict=True)], str(n)) for n in (6, 5)]
+    wanted = random_effects(both, clamped=True)
+    assert f"splade against bm25, RR@10 over 2 query sets: {wanted.mean:+.4f} [" in done.out
+    picture = drawn.read_text()
+    assert picture.startswith("<?xml")
+    again = tmp_path / "again.svg"
+    assert cli("compare", "--table", table, "--measures", "RR@10", "--forest", again,
+               "--clamped").code == 0
+    assert again.read_bytes() == drawn.read_bytes()
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    (lambda d: (d / "bm25.txt").write_text("other Q0 good 1 1 x\n"), "no query in common"),
+    (lambda d: (d / "bm25.txt").write_text("q1 Q0 good 1 x\n"), "bm25.txt:1"),
+    (lambda d: (d / "bm25.txt").write_text("q1 Q0 good 1 2 x\nq1 Q0 good 2 1 x\n"), "bm25.txt:2"),
+    (lambda d: (d / "bm25.txt").unlink(), "bm25.txt"),
+    (lambda d: (d / "qrels.txt").write_text(""), "qrels.txt")])
+def test_bad_runs_and_qrels_are_one_line(change: Callable[[Path], object], says: str, runs: Path,
+                                         cli: Cli) -> None:
+    change(runs)
+    done = call(cli, runs)
+    assert (done.code, says in done.err) == (2, True), done
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    (("--qrels", "qrels.txt", "--run", "bm25.txt"), "two or more --run"),
+    (("--qrels", "qrels.txt", "--run", "bm25.txt", "--run", "bm25.txt"), "given twice"),
+    (("--qrels", "qrels.txt", "--run", "a=bm25.txt", "--run", "b=doc.txt", "--baseline", "c"),
+     "--baseline c"),
+    (("--table", "runs.tsv", "--qrels", "qrels.txt"), "leave out --qrels"),
+    (("--table", "runs.tsv", "--forest", "a.pdf"), "ending in .svg or .png"),
+    (("--table", "topics.tsv"), "topics.tsv:1: expected the columns"),
+    (("--table", "runs.tsv", "--measures", "RR@10 AP", "--forest", "f.svg"), "one measure")])
+def test_bad_usage_is_one_line(options: tuple[str, ...], says: str, table: Path, cli: Cli,
+                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(table.parent)
+    done = cli("compare", *options)
+    assert (done.code, says in done.err) == (2, True), done
+    assert not (table.parent / "f.svg").exists()

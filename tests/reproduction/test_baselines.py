@@ -1,0 +1,181 @@
+"""Baselines as recipes: the runs of the ordinary commands, what is done again, what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import SPECIALS, WORDS, Result, save_tokenizer, write_corpus
+
+from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.recipe.baseline import Baseline
+from spladev3_anserini.recipe.library import Library
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+WORDED = {f"d{number}": " ".join(WORDS[(7 * number + i * i) % 36] for i in range(3 + number % 6))
+          for number in range(40)} | {"empty": ""}
+
+
+def saved(model: Any, folder: Path) -> Path:
+    import torch
+
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.6, generator=generator)
+    model.save_pretrained(folder)
+    save_tokenizer(folder, [*SPECIALS, *WORDS])
+    return folder
+
+
+class Bench:
+    """A library of three baselines over a collection of two query sets, in one folder."""
+
+    def __init__(self, folder: Path, cli: Callable[..., Result]) -> None:
+        from transformers import BertConfig, BertForSequenceClassification, BertModel
+
+        self.folder, self.cli = folder, cli
+        config = BertConfig(vocab_size=len(SPECIALS) + len(WORDS), hidden_size=16,
+                            num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+                            max_position_embeddings=64, num_labels=1)
+        dense = saved(BertModel(config, add_pooling_layer=False), folder / "dense-model")
+        ranker = saved(BertForSequenceClassification(config), folder / "ranker-model")
+        for inner in ("baselines", "collections"):
+            (folder / inner).mkdir()
+        self.recipe("bm25", kind="bm25", b=0.5)
+        self.recipe("dense", kind="dense", model=str(dense), pooling="mean", similarity="cosine",
+                    max_length=32, query_max_length=16)
+        self.recipe("rerank", kind="rerank", of="bm25", teacher=str(ranker), top=3, max_length=32)
+        data = folder / "collections"
+        write_corpus(data / "corpus.jsonl", WORDED)
+        (data / "topics.tsv").write_text("q1\twing flow air\nd3\tboundary layer heat\n")
+        (data / "qrels.txt").write_text("q1 0 d1 1\nq1 0 d2 0\nd3 0 d4 1\n")
+        sets: dict[str, Any] = {"topics": "topics.tsv", "qrels": "qrels.txt", "measures": ["nDCG@10"]}
+        (data / "texts.yaml").write_text(yaml.safe_dump({
+            "title": "texts", "corpus": "corpus.jsonl", "query_sets": {
+                "all": sets, "few": sets | {"measures": ["R@5"], "hits": 5, "remove_query": True}}}))
+
+    def recipe(self, name: str, **baseline: Any) -> None:
+        (self.folder / "baselines" / f"{name}.yaml").write_text(yaml.safe_dump(
+            {"title": name, "licence": "none", "baseline": baseline}))
+
+    def run(self, name: str, *options: object, output: str = "out") -> Result:
+        return self.cli("reproduce", "run", name, "--on", "texts", "--recipes", self.folder,
+                        "--output", self.folder / output, "--threads", 1, *options)
+
+    def file(self, name: str, query_set: str, output: str = "out") -> Path:
+        return self.folder / output / name / "texts" / f"run.{query_set}.txt"
+
+
+@pytest.fixture
+def bench(tmp_path: Path, cli: Callable[..., Result]) -> Bench:
+    return Bench(tmp_path, cli)
+
+
+@pytest.mark.parametrize("name", ["bm25", "dense", "rerank"])
+def test_a_run_is_that_of_the_commands_and_the_second_is_skipped(name: str, bench: Bench) -> None:
+    first = bench.run(name)
+    assert first.code == 0, first.err
+    assert re.search(r"^search +2 query sets: \d queries", first.out, re.M), first.out
+    second = bench.run(name)
+    done = second.out.partition("verdict:")[0].splitlines()
+    assert all("skipped: unchanged" in line or line.startswith("first ") for line in done), done
+    assert second.out.partition("verdict:")[2] == first.out.partition("verdict:")[2]
+
+    shown = bench.run(name, "--dry-run", output="by-hand").out
+    for line in shown.splitlines():
+        assert bench.cli(*shlex.split(line)[1:]).code == 0
+    for query_set in ("all", "few"):
+        ours = bench.file(name, query_set).read_bytes()
+        assert bench.file(name, query_set, "by-hand").read_bytes() == ours
+        assert ours
+    few = read_run(bench.file(name, "few"))
+    assert "d3" not in few["d3"]  # the query's own document
+    assert max(map(len, few.values())) <= 5
+    assert max(map(len, read_run(bench.file(name, "all")).values())) > 5
+
+
+def test_a_reranker_follows_what_it_begins_with(bench: Bench) -> None:
+    bench.run("rerank")
+    begun, result = read_run(bench.file("bm25", "all")), bench.file("rerank", "all")
+    after = read_run(result)
+    for query, documents in begun.items():
+        assert set(list(after[query])[:3]) == set(list(documents)[:3])
+        assert list(after[query])[3:] == list(documents)[3:]
+    before = json.loads((result.parent / "result.json").read_text())
+    assert (before["variant"], before["index"], before["documents"]) == ("rerank", None, 41)
+    bench.recipe("bm25", kind="bm25", b=0.9)
+    again = bench.run("rerank")
+    assert len(re.findall("^search +again", again.out, re.M)) == 2
+    assert list(read_run(bench.file("bm25", "all"))["q1"]) != list(begun["q1"])
+
+
+def test_the_report_has_a_column_for_each_that_ran(bench: Bench) -> None:
+    bench.run("bm25")
+    done = bench.cli("reproduce", "report", "--recipes", bench.folder, "--output",
+                     bench.folder / "out")
+    assert "1 no reference" in done.out, done
+    assert "| bm25 |" in (bench.folder / "out" / "report.md").read_text()
+    shown = bench.cli("reproduce", "show", "bm25", "--on", "texts", "--recipes", bench.folder).out
+    assert "kind bm25, k1 0.9, b 0.5" in shown
+
+
+def test_a_pickle_is_converted_once(bench: Bench) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    bench.run("dense")
+    folder = bench.folder / "dense-model"
+    weights = folder / "model.safetensors"
+    torch.save(load_file(weights), folder / "pytorch_model.bin")
+    weights.unlink()
+    assert "convert it once" in bench.run("dense").err
+    recipe = bench.folder / "baselines" / "dense.yaml"
+    recipe.write_text(recipe.read_text() + "pickled: true\n")
+    ours = bench.file("dense", "all").read_bytes()
+    done = bench.run("dense")
+    assert "converted its pickle once" in done.out
+    assert "converted" not in bench.run("dense").out
+    assert bench.file("dense", "all").read_bytes() == ours
+    convert, dense = bench.run("dense", "--dry-run").out.splitlines()[:2]
+    converted = shlex.split(convert)[shlex.split(convert).index("--output") + 1]
+    assert shlex.split(dense)[shlex.split(dense).index("--model") + 1] == converted
+
+
+def test_refused(bench: Bench, refused: Callable[..., str]) -> None:
+    def call(*options: object) -> str:
+        return refused("reproduce", "run", "bad", "--on", "texts", "--recipes", bench.folder,
+                       "--output", bench.folder / "out", *options)
+
+    bench.recipe("bad", kind="bm25", k2=1.0)
+    assert "there is no such key" in call()
+    bench.recipe("bad", kind="nonsense")
+    assert "bad.yaml:" in call()
+    bench.recipe("bad", kind="rerank", of="nowhere", teacher="x")
+    assert "no recipe 'nowhere'" in call()
+    for name in ("rerank", "bad"):
+        bench.recipe("bad", kind="rerank", of=name, teacher="x")
+        assert f"of: {name} re-ranks too" in call()
+    bench.recipe("bad", kind="dense", model="nowhere")
+    assert "--model nowhere: no such folder" in call()
+    bench.recipe("bad", kind="bm25")
+    assert "is a baseline, and has its own" in call("--model", "demo")
+    bad = bench.folder / "baselines" / "bad.yaml"
+    bad.write_text(bad.read_text() + "variant: splade-v3\n")
+    assert "a recipe with a baseline has no variant" in call()
+    assert "only runs of impacts are exported" in refused(
+        "reproduce", "export", "bm25", "--on", "texts", "--recipes", bench.folder, "--output",
+        bench.folder / "out", "--to", bench.folder / "exported")
+
+
+@pytest.mark.parametrize("name", Library(RECIPES).baselines())
+def test_those_that_come_with_the_package_are_read(name: str) -> None:
+    own = Library(RECIPES).recipe(name)
+    assert isinstance(own.baseline, Baseline.__origin__)
+    assert own.settings.given() == {}
