@@ -50,25 +50,25 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.encoding.queries import encoder_for_index
     from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
     from spladev3_anserini.lucene.searcher import ImpactSearcher
-    from spladev3_anserini.training.mining import Draw, sampled
+    from spladev3_anserini.training.mining import Draw, sampled, with_positive
     from spladev3_anserini.training.mining import mine as mined
     from spladev3_anserini.training.score_files import write_candidates
 
     record = read_index_manifest(index)
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
-    asked, judged = sampled(read_topics(topics), sample, seed), read_qrels(qrels)
+    judged = read_qrels(qrels)
+    asked = sampled(with_positive(read_topics(topics), judged), sample, seed)
+    if not asked:
+        raise InputError(f"{qrels}: no query of {topics} has a positive")
     settings = Settings(max_length, batch_tokens=batch_tokens, device=device, dtype=dtype)
     encoder = encoder_for_index(index, record, model, "auto", settings)
     searcher = ImpactSearcher(index)
     written = write_candidates(output, mined(searcher, encoder, asked, judged,
                                              Draw(top, drawn, depth, seed), threads))
     searcher.close()
-    if not written:
-        output.unlink()
-        raise InputError(f"{qrels}: no query of {topics} has a positive and candidates")
     click.echo(f"{output}: {counted(written, 'query').replace('querys', 'queries')} with "
-               f"candidates, of {len(asked):,}")
+               f"candidates, of {len(asked):,} with a positive")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pydantic import (
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Weight = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class _Section(BaseModel):
@@ -32,7 +33,7 @@ class Candidates(_Section):
     top: Annotated[int, Field(ge=0)]
     random: Annotated[int, Field(ge=0)]
     depth: PositiveInt
-    seed: Annotated[int, Field(ge=0)] = 123
+    seed: Seed = 123
 
     @model_validator(mode="after")
     def _fits(self) -> Candidates:
@@ -69,9 +70,9 @@ class Regularizer(_Section):
 class Training(_Section):
     """A training run; `sources` says of each value where it is from.
 
-    `sample` takes so many of the queries. `rescore` gives the ensemble's scores
-    the mean and deviation of the first teacher's raw ones: in the paper's setting both are
-    MiniLM-L-6-v2's, whose numbers it does not print.
+    `sample` takes so many of the queries that have a positive. `rescore` gives the ensemble's
+    scores a mean and a deviation: those of the list, or with true those of the first teacher's raw
+    ones on these candidates (the paper took MiniLM-L-6-v2's on other ones, and prints no numbers).
     """
 
     start: Text
@@ -81,8 +82,8 @@ class Training(_Section):
     sample: PositiveInt | None = None
     candidates: Candidates
     teachers: Annotated[list[Text], Field(min_length=1)]
-    teacher_max_length: PositiveInt = 256
-    rescore: bool
+    teacher_max_length: Annotated[int, Field(ge=4)] = 256
+    rescore: bool | Annotated[list[float], Field(min_length=2, max_length=2)]
     negatives: PositiveInt
     loss: Loss
     documents: Regularizer
@@ -93,9 +94,9 @@ class Training(_Section):
     weight_decay: Weight = 0.0
     warmup_ratio: Fraction
     epochs: PositiveFloat
-    max_length: PositiveInt
+    max_length: Annotated[int, Field(ge=3)]
     precision: Literal["fp32", "fp16", "bf16"]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     sources: dict[Text, Text] = {}
 
     @model_validator(mode="after")

@@ -33,12 +33,18 @@ from spladev3_anserini.reproduction.training_commands import (
     training_sources,
 )
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine, moments_of
-from spladev3_anserini.training.mining import Draw, mine, sampled
+from spladev3_anserini.training.mining import Draw, mine, sampled, with_positive
 from spladev3_anserini.training.run import Machine, read_queries, train
 from spladev3_anserini.training.score_files import write_candidates
-from spladev3_anserini.training.scoring import Work, read_work, score_candidates
+from spladev3_anserini.training.scoring import (
+    Work,
+    fingerprint_of,
+    holds_scores_of,
+    read_work,
+    score_candidates,
+)
 from spladev3_anserini.training.teachers import Settings as TeacherSettings
-from spladev3_anserini.training.teachers import open_teacher
+from spladev3_anserini.training.teachers import open_teacher, teacher_hash
 
 Do = Callable[[str, Inputs, Callable[[bool], str], Iterable[Path]], None]
 
@@ -52,13 +58,14 @@ def trained_model(cell: Cell, threads: int, device: str, wanted: bool) -> Path:
     section = cell.recipe.training
     assert section is not None
     folders = training_folders(cell)
-    with Journal(folders.first) as index, Journal(folders.data) as shared, \
-            Journal(folders.own) as own:
-        made = _Made(cell, section, folders, threads, device)
-        _first_stage(made, index.run if wanted else index.require_too)
-        _candidates(made, shared.run if wanted else shared.require_too)
-        _scores(made, shared.run if wanted else shared.require_too)
-        _train(made, own.run if wanted else own.require_too)
+    made = _Made(cell, section, folders, threads, device)
+    # each lock is held no longer than its stages take, so that recipes with alike data can train
+    # side by side
+    for folder, stages in ((folders.first, (_first_stage,)),
+                           (folders.data, (_candidates, _scores)), (folders.own, (_train,))):
+        with Journal(folder) as journal:
+            for stage in stages:
+                stage(made, journal.run if wanted else journal.require_too)
     return folders.model
 
 
@@ -115,7 +122,8 @@ def _candidates(made: _Made, do: Do) -> None:
                 section.candidates.seed)
 
     def work(_: bool) -> str:
-        topics = sampled(read_topics(made.topics), section.sample, draw.seed)
+        judged = read_qrels(made.qrels)
+        topics = sampled(with_positive(read_topics(made.topics), judged), section.sample, draw.seed)
         record = read_index_manifest(made.index)
         assert record is not None
         checkpoint = usable_checkpoint(section.candidates.first_stage, made.cell.output)
@@ -123,10 +131,8 @@ def _candidates(made: _Made, do: Do) -> None:
         encoder = encoder_for_index(made.index, record, checkpoint.name, "auto", settings)
         searcher = ImpactSearcher(made.index)
         written = write_candidates(made.candidates, mine(
-            searcher, encoder, topics, read_qrels(made.qrels), draw, made.threads))
+            searcher, encoder, topics, judged, draw, made.threads))
         searcher.close()
-        if not written:
-            raise InputError(f"{made.qrels}: no query has a positive and candidates")
         return f"{written:,} queries with candidates"
 
     do("mine", {"index": sha256_of(made.index / INDEX_MANIFEST),
@@ -135,17 +141,23 @@ def _candidates(made: _Made, do: Do) -> None:
 
 
 def _scores(made: _Made, do: Do) -> None:
-    for name in made.section.teachers:
-        folder = made.teacher_folder(name)
-
+    folders = [made.teacher_folder(name) for name in made.section.teachers]
+    if len(set(folders)) < len(folders):
+        raise InputError(f"{made.cell.recipe_file}: teachers: two of them have the same name, and "
+                         "so the same folder of scores; rename one")
+    for name, folder in zip(made.section.teachers, folders, strict=True):
         def work(_: bool, name: str = name, folder: Path = folder) -> str:
             teacher = open_teacher(name, TeacherSettings(made.section.teacher_max_length,
                                                          device=made.device))
+            if not holds_scores_of(folder, fingerprint_of(made.work, teacher)):
+                _clear(folder)
             done = score_candidates(made.work, teacher, folder)
             assert done.manifest is not None
             return f"{done.manifest.pairs:,} pairs"
 
-        do(f"score {name}", {"candidates": sha256_of(made.candidates), "teacher": name,
+        do(f"score {name}", {"candidates": sha256_of(made.candidates),
+                              "teacher": teacher_hash(name), "corpus": mark(made.corpus, "docs"),
+                              "topics": mark(made.topics, "queries"),
                               "max_length": str(made.section.teacher_max_length)}, work,
            (path for path in [folder / "manifest.json"]))
 
@@ -158,7 +170,9 @@ def _train(made: _Made, do: Do) -> None:
 
     def combined(_: bool) -> str:
         target = None
-        if section.rescore:
+        if isinstance(section.rescore, list):
+            target = Target(section.rescore[0], section.rescore[1])
+        elif section.rescore:
             moments = moments_of(folders[0])
             target = Target(moments.mean, moments.deviation, source=section.teachers[0])
         records = [_teacher_record(name, folder) for name, folder
@@ -173,12 +187,10 @@ def _train(made: _Made, do: Do) -> None:
     do("combine", manifests | {"rescore": str(section.rescore)}, combined, [made.ensemble])
     start = usable_checkpoint(section.start, made.cell.output)
 
-    def work(fresh: bool) -> str:
-        if fresh or not (made.model / "begun.json").exists():
-            _clear(made.model)
+    def work(_: bool) -> str:
         last = train(section, variant, start, made.corpus,
                      read_queries(made.candidates, made.ensemble, made.topics), made.model,
-                     Machine(made.device), resume=True,
+                     Machine(made.device), resume=True, replace=True,
                      sources={"candidates": str(made.candidates), "scores": str(made.ensemble)})
         return ", ".join(f"{name} {last[name]:.4g}" for name in (
             "loss", "nonzero_queries", "nonzero_documents") if name in last)

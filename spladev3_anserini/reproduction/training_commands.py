@@ -21,17 +21,22 @@ class Folders(NamedTuple):
     first: Path
     data: Path
     own: Path
+    teacher_length: int
 
     @property
     def candidates(self) -> Path:
         return self.data / "candidates.jsonl"
 
     @property
+    def scores(self) -> Path:
+        return self.data / f"scores-{self.teacher_length}"
+
+    @property
     def model(self) -> Path:
         return self.own / "model"
 
     def teacher(self, name: str) -> Path:
-        return teacher_folder(self.data / "scores", name)
+        return teacher_folder(self.scores, name)
 
 
 def training_folders(cell: Cell) -> Folders:
@@ -41,7 +46,7 @@ def training_folders(cell: Cell) -> Folders:
     shared = cell.output / "training-data"
     return Folders(shared / f"first-{_key(cell, section, section.candidates.first_stage)}",
                    shared / f"scores-{_key(cell, section, _mined_from(cell, section))}",
-                   cell.output / cell.recipe_name / "training")
+                   cell.output / cell.recipe_name / "training", section.teacher_max_length)
 
 
 def training_sources(cell: Cell) -> Sources:
@@ -60,7 +65,7 @@ def training_commands(cell: Cell) -> list[list[str]]:
     assert section is not None
     sources, drawn = training_sources(cell), section.candidates
     corpus, topics, qrels = map(sources.shown, (section.corpus, section.topics, section.qrels))
-    encoded, index, scores = own.first / "encoded", own.first / "index", own.data / "scores"
+    encoded, index, scores = own.first / "encoded", own.first / "index", own.scores
     data = ["--candidates", str(own.candidates), "--corpus", corpus, "--topics", topics]
     score = [program, "score", *data, "--output", str(scores), "--max-length",
              str(section.teacher_max_length), "--teacher", section.teachers[0]]
@@ -68,6 +73,12 @@ def training_commands(cell: Cell) -> list[list[str]]:
     first = str(own.teacher(section.teachers[0]))
     recipe = cell.recipe_name if cell.recipe_file.is_relative_to(default_folder()) \
         else str(cell.recipe_file)
+    if isinstance(section.rescore, list):
+        scored = [[*score, *others, f"--rescore={','.join(map(str, section.rescore))}"]]
+    elif section.rescore:  # to the first teacher's own scores
+        scored = [score, [*score, *others, "--rescore-like", first]]
+    else:
+        scored = [[*score, *others]]
     return [
         *sources.commands(section.corpus),
         [program, "encode", "--model", drawn.first_stage, "--variant", "splade-v3", "--input",
@@ -78,9 +89,7 @@ def training_commands(cell: Cell) -> list[list[str]]:
          str(own.candidates), "--top", str(drawn.top), "--random", str(drawn.random), "--depth",
          str(drawn.depth), "--seed", str(drawn.seed), "--max-length", str(section.max_length),
          *(["--sample", str(section.sample)] if section.sample else [])],
-        # the first teacher's own scores are what the ensemble is rescored to
-        *([score, [*score, *others, "--rescore-like", first]] if section.rescore
-          else [[*score, *others]]),
+        *scored,
         [program, "train", "--recipe", recipe, *data, "--scores", str(scores / "ensemble.jsonl"),
          "--output", str(own.model)]]
 

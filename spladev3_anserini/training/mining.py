@@ -53,15 +53,19 @@ def sampled(topics: Sequence[Topic], count: int | None, seed: int) -> list[Topic
     return [topics[place] for place in sorted(places.tolist())]
 
 
+def with_positive(topics: Sequence[Topic], qrels: Qrels) -> list[Topic]:
+    """The topics that have a positive, a grade above 0."""
+    return [topic for topic in topics
+            if any(grade > 0 for grade in qrels.get(topic.id, {}).values())]
+
+
 def mine(searcher: ImpactSearcher, encoder: Encoder, topics: Sequence[Topic], qrels: Qrels,
          draw: Draw, threads: int) -> Iterator[Candidates]:
-    """Yields the candidates of each topic that has a positive (a grade above 0), in order; memory
-    holds one batch of queries. A query that finds nothing else has no candidates and is left out.
+    """Yields the candidates of each topic, all of which have a positive, in order; memory holds one
+    batch of queries. A query that finds nothing else has no candidates and is left out.
     """
-    judged = [topic for topic in topics
-              if any(grade > 0 for grade in qrels.get(topic.id, {}).values())]
-    source = iter(judged)
-    with counter("mining", len(judged), unit="query") as bar:
+    source = iter(topics)
+    with counter("mining", len(topics), unit="query") as bar:
         while batch := list(islice(source, _BATCH)):
             # a positive found on the way would shorten the pool, so as many more are asked for
             positives = [[d for d, grade in qrels[t.id].items() if grade > 0] for t in batch]

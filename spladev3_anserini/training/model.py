@@ -10,6 +10,9 @@ from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.training.head import splade_head
 
+#: A logit that no state lifts above 0; half precision holds it.
+_NEVER = -1e4
+
 
 class TrainedSplade(nn.Module):
     """A SPLADE whose output layer is the fused head, and how its variant weighs a query.
@@ -28,6 +31,10 @@ class TrainedSplade(nn.Module):
         keep = torch.ones(self.splade.vocabulary)
         keep[special_ids] = 0
         self.register_buffer("keep", keep, persistent=False)
+        if self.splade.output.bias is not None:
+            # what other libraries compute from the saved weights has none of them either
+            with torch.no_grad():
+                self.splade.output.bias[special_ids] = _NEVER
         self.train()
 
     def forward(self, query_ids: Tensor, query_mask: Tensor, document_ids: Tensor,

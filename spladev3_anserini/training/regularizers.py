@@ -39,13 +39,13 @@ def l1(representations: Tensor) -> Tensor:
     return representations.abs().sum(dim=1).mean()
 
 
-def anti_zero(queries: Tensor, documents: Tensor) -> Tensor:
-    """1 / (sum q)^2 + 1 / (sum d)^2 over all entries of (N, V) each: infinite for empty ones.
+def anti_zero(representations: Tensor) -> Tensor:
+    """1 / (sum w)^2 over all entries of (N, V): infinite for empty ones.
 
-    naver's code adds it always, against the collapse of all weights to 0. The sums are this
-    rank's. Infinity, not an error, is what empty queries or documents give.
+    naver's code adds it for queries and for documents, always, against the collapse of all weights
+    to 0. The sum is this rank's. Infinity, not an error, is what empty texts give.
     """
-    return queries.sum().square().reciprocal() + documents.sum().square().reciprocal()
+    return representations.sum().square().reciprocal()
 
 
 def ramp(weight: float, step: int, steps: int) -> float:

@@ -57,8 +57,8 @@ def convert_pickle(path: Path, output: Path) -> int:
 
 def read_pickle(path: Path) -> Iterator[Scores]:
     """Yields the scores of each query of a pickle (protocol 2 to 5), gzipped or not, as they are
-    read. Ids are texts or whole numbers, scores Python's or numpy's numbers. No module is imported
-    and no callable called, whatever the file names.
+    read. Ids are texts or whole numbers, scores Python's numbers or, from protocol 3 on, numpy's of
+    32 or 64 bits. No module is imported and no callable called, whatever the file names.
 
     Raises InputError naming the byte for anything else than {query: {document: score}}: another
     opcode or name, a query or a document that is there twice, a score that is not finite; and for

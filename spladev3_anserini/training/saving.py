@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 from spladev3_anserini.model.checkpoint import MODULES, ROUTER, VARIANT_NOTE
 from spladev3_anserini.model.variants import Variant
@@ -24,7 +26,12 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
 
     Doc's binary and Lexical's masked queries are a Router to sentence-transformers, with a weight
     of 1 for each term a query has (0 for special tokens). Pyserini knows expanded queries alone.
+    Raises InputError where a weight is not finite.
     """
+    for name, own in model.named_parameters():
+        if not bool(torch.isfinite(own).all()):
+            raise InputError(f"the weight {name} is no longer finite, nothing is saved of this "
+                             "step; a lower learning rate may help")
     mlm, output = model.splade.mlm, model.splade.output
     standing_in = mlm.get_output_embeddings()
     mlm.set_output_embeddings(output)

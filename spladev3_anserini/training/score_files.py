@@ -113,8 +113,9 @@ def read_candidates(path: Path) -> Iterator[Candidates]:
 
 
 def write_candidates(path: Path, items: Iterable[Candidates]) -> int:
-    """Writes candidates as they come, whole or not at all; returns how many queries."""
-    return _write(path, (own._asdict() for own in items))
+    """Writes candidates as they come, whole or not at all; returns how many queries. Raises
+    InputError where there is none, and leaves what is at `path`."""
+    return _write(path, (own._asdict() for own in items), none="no query has candidates")
 
 
 def read_scores(path: Path) -> Iterator[Scores]:
@@ -219,12 +220,15 @@ def _opened(path: Path, temporary: Path | None) -> Iterator[Any]:
             yield packed
 
 
-def _write(path: Path, records: Iterable[Mapping[str, Any]], temporary: Path | None = None) -> int:
+def _write(path: Path, records: Iterable[Mapping[str, Any]], temporary: Path | None = None,
+           none: str = "") -> int:
     count = 0
     with _opened(path, temporary) as stream:
         for record in records:
             stream.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
             count += 1
+        if none and not count:
+            raise InputError(none)
     return count
 
 

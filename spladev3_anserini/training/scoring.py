@@ -129,6 +129,15 @@ def fingerprint_of(work: Work, teacher: Teacher) -> Fingerprint:
         package=__version__)
 
 
+def holds_scores_of(output: Path, fingerprint: Fingerprint) -> bool:
+    """Whether a folder has nothing that `score_candidates` would refuse."""
+    try:
+        _refuse_other(output, fingerprint)
+    except InputError:
+        return False
+    return True
+
+
 def sha256_of_file(path: Path) -> str:
     """As `sha256_of`; raises InputError where there is no such file."""
     if not path.is_file():

@@ -217,6 +217,13 @@ def _json(path: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def teacher_hash(name: str) -> str:
+    """What `Teacher.sha256` of a name is, without loading it; raises InputError as
+    `find_teacher`."""
+    kind, folder = find_teacher(name)
+    return _hash(folder, kind.files)
+
+
 def _hash(folder: Path, patterns: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):

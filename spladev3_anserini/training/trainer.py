@@ -16,6 +16,7 @@ from spladev3_anserini.recipe.training import Regularizer, Training
 from spladev3_anserini.training.examples import Order
 from spladev3_anserini.training.losses import total
 from spladev3_anserini.training.model import TrainedSplade
+from spladev3_anserini.training.output import mark_whole
 from spladev3_anserini.training.progress import ShowsProgress
 from spladev3_anserini.training.regularizers import anti_zero, flops, l1, ramp, sparsity
 from spladev3_anserini.training.saving import save_model
@@ -28,8 +29,11 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
     """
 
     def __init__(self, model: TrainedSplade, section: Training, variant: Variant, tokenizer: Any,
-                 arguments: TrainingArguments, **others: Any) -> None:
+                 arguments: TrainingArguments, last_step: int = -1, **others: Any) -> None:
+        """`last_step`: stop there, with a checkpoint, the schedule being that of all epochs."""
         super().__init__(model, arguments, **others)
+        self.trained_steps = 0
+        self.add_callback(_Stops(self, last_step))
         self._order = Order(len(self.train_dataset), section.seed)
         self.add_callback(_TellsTheEpoch(self._order))
         self.remove_callback(PrinterCallback)
@@ -61,16 +65,21 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             loss = loss + weight_q * penalty_q
             parts |= {"penalty_queries": penalty_q.detach(), "lambda_queries": weight_q}
         if self.section.anti_zero:
-            loss = loss + self.section.anti_zero * anti_zero(queries, documents)
+            # a query without terms, or without parameters, is none of the model's failures
+            learned = [documents] if self.variant.query == "bow" or not bool(queries.any()) \
+                else [queries, documents]
+            loss = loss + self.section.anti_zero * sum(map(anti_zero, learned))
         filled = sparsity(documents)
         parts |= {"nonzero_documents": filled, "nonzero_queries": sparsity(queries)}
         if not bool(torch.isfinite(loss)):
-            raise InputError(f"step {step}: the loss is {float(loss)}; the batch's queries are "
+            raise InputError(f"step {step}: the loss is {float(loss.detach())}; the batch's "
+                             "queries are "
                              f"{', '.join(names)}")
-        if float(filled) == 0:
-            raise InputError(f"step {step}: every document of the batch is empty: the model has "
-                             "collapsed (weaker regularisers or a lower learning rate may help); "
-                             f"the batch's queries are {', '.join(names)}")
+        for side, count in (("document", filled), ("query", sparsity(queries))):
+            if count == 0 and (side == "document" or self.variant.query == "expand"):
+                raise InputError(f"step {step}: every {side} of the batch is empty: the model has "
+                                 "collapsed (weaker regularisers or a lower learning rate may "
+                                 f"help); the batch's queries are {', '.join(names)}")
         for name, value in parts.items():
             own = torch.as_tensor(value, dtype=torch.float64, device=loss.device).detach()
             self._seen[name] = self._seen.get(name, torch.zeros_like(own)) + own
@@ -105,6 +114,22 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         if unexpected or known & set(missing) - _tied(mlm):
             raise InputError(f"{resume_from_checkpoint}: holds another model than the one to be "
                              "trained")
+
+
+class _Stops(TrainerCallback):  # type: ignore[misc]
+    """Counts steps, ends a run early, and marks checkpoints when they are whole."""
+
+    def __init__(self, trainer: SpladeTrainer, last_step: int) -> None:
+        self._trainer, self._last_step = trainer, last_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._trainer.trained_steps += 1
+        if 0 < self._last_step <= state.global_step:
+            control.should_training_stop = control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 class _TellsTheEpoch(TrainerCallback):  # type: ignore[misc]

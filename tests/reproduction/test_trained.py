@@ -101,6 +101,23 @@ def test_without_the_stage_train_the_model_must_be_there(recipes: Path, cli: Cli
                "download encode index check search evaluate").code == 0
 
 
+def test_another_teacher_or_text_is_scored_again(recipes: Path, cli: Cli) -> None:
+    """Under the same names: what was scored before is another's."""
+    assert run(cli, recipes, "small", "--stages", "train").code == 0
+    make_cross_encoder(recipes.parent / "teacher", seed=9)
+    other = run(cli, recipes, "small", "--stages", "train")
+    assert other.code == 0, other
+    again = {line[:20].strip() for line in other.out.splitlines() if "again" in line}
+    assert {"combine", "train"} <= again
+    assert any(name.startswith("score") for name in again)
+    corpus = recipes / "collections/corpus.jsonl"
+    # beyond what the first stage reads, within what the teacher does
+    corpus.write_text(corpus.read_text().replace("the dog runs", "the dog runs" + " one" * 40))
+    text = run(cli, recipes, "small", "--stages", "train")
+    assert text.code == 0, text
+    assert any(line.startswith("score") and "again" in line for line in text.out.splitlines())
+
+
 def test_the_printed_commands_train_the_same_model(recipes: Path, cli: Cli) -> None:
     printed = run(cli, recipes, "small", "--dry-run").out
     output = recipes.parent / "out"

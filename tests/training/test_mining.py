@@ -10,8 +10,9 @@ from conftest import TEXTS, Result, write_corpus
 
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.topics import Topic
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.training.mining import Draw, draw_negatives, sampled
-from spladev3_anserini.training.score_files import read_candidates
+from spladev3_anserini.training.score_files import read_candidates, write_candidates
 
 RANKED = [f"d{n}" for n in range(1200)]
 
@@ -95,5 +96,18 @@ def test_what_cannot_be_mined_is_refused(index: Path, tmp_path: Path,
                  tmp_path / "out.jsonl", "--max-length", 32)
     assert "in all" in refused(*arguments, "--qrels", tmp_path / "qrels.txt", "--depth", 10)
     (tmp_path / "none.txt").write_text("x 0 d1 1\n")
-    assert "has a positive and candidates" in refused(*arguments, "--qrels", tmp_path / "none.txt")
-    assert not (tmp_path / "out.jsonl").exists()
+    (tmp_path / "out.jsonl").write_text("of another day\n")
+    assert "has a positive" in refused(*arguments, "--qrels", tmp_path / "none.txt")
+    with pytest.raises(InputError, match="no query has candidates"):
+        write_candidates(tmp_path / "out.jsonl", iter(()))
+    assert (tmp_path / "out.jsonl").read_text() == "of another day\n"
+
+
+def test_a_sample_is_of_queries_that_have_a_positive(index: Path, tmp_path: Path,
+                                                     cli: Callable[..., Result]) -> None:
+    for seed in range(4):
+        done = cli("mine", "--index", index, "--topics", tmp_path / "topics.tsv", "--qrels",
+                   tmp_path / "qrels.txt", "--output", tmp_path / "candidates.jsonl", "--top", 2,
+                   "--random", 0, "--depth", 3, "--max-length", 32, "--sample", 2, "--seed", seed)
+        assert done.code == 0, done
+        assert len(list(read_candidates(tmp_path / "candidates.jsonl"))) == 2

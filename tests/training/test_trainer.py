@@ -150,6 +150,79 @@ def test_a_killed_training_resumes_to_the_same_weights_bit_for_bit(data: Path, t
     assert ramp[8] == 0.01
 
 
+def test_stopped_early_and_resumed_is_the_straight_run(data: Path, tmp_path: Path,
+                                                       cli: Cli) -> None:
+    """--max-steps keeps the schedule of all epochs."""
+    assert cli(*command(data, tmp_path / "straight")).code == 0
+    assert cli(*command(data, tmp_path / "early", "--max-steps", 3)).code == 0
+    record = json.loads((tmp_path / "early/training.json").read_text())
+    assert record["steps"] == 3
+    assert not same(weights(tmp_path / "straight"), weights(tmp_path / "early"))
+    assert cli(*command(data, tmp_path / "early", "--resume")).code == 0
+    assert same(weights(tmp_path / "straight"), weights(tmp_path / "early"))
+    # a finished one keeps its record of how it went
+    before = (tmp_path / "early/curves.jsonl").read_bytes()
+    assert cli(*command(data, tmp_path / "early", "--resume")).code == 0
+    assert (tmp_path / "early/curves.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("damaged", ["trainer_state.json", "optimizer.pt", "whole.json"])
+def test_a_checkpoint_cut_in_half_is_passed_over(damaged: str, data: Path, tmp_path: Path,
+                                                 cli: Cli) -> None:
+    assert cli(*command(data, tmp_path / "straight")).code == 0
+    folder = tmp_path / "cut"
+    assert cli(*command(data, folder, "--save-steps", 2, "--max-steps", 6)).code == 0
+    newest = folder / "checkpoints/checkpoint-6" / damaged
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    done = cli(*command(data, folder, "--save-steps", 2, "--resume"))
+    assert done.code == 0, done
+    assert "checkpoint-6: is damaged" in done.err
+    assert same(weights(tmp_path / "straight"), weights(folder))
+
+
+def test_other_scores_in_the_same_folder_are_another_training(data: Path, tmp_path: Path,
+                                                              cli: Cli) -> None:
+    scores = data / "scores.jsonl"
+    assert cli(*command(data, tmp_path / "model", "--max-steps", 2)).code == 0
+    lines = scores.read_text().splitlines()
+    first = json.loads(lines[0])
+    name = next(iter(first["scores"]))
+    first["scores"][name] += 1.0
+    write_lines(scores, [first, *map(json.loads, lines[1:])])
+    done = cli(*command(data, tmp_path / "model", "--resume"))
+    assert (done.code, "holds another training (other data)" in done.err) == (2, True), done
+
+
+def test_a_refused_training_leaves_no_folder(data: Path, tmp_path: Path, cli: Cli) -> None:
+    for options in (("--corpus", data / "none.jsonl"), ("--set", "batch_size=100"),
+                    ("--device", "cdua"), ("--device", "cuda:1")):
+        assert cli(*command(data, tmp_path / "model", *options)).code == 2
+        assert not (tmp_path / "model").exists()
+
+
+def test_weights_that_are_no_numbers_are_never_saved(data: Path, tmp_path: Path,
+                                                     cli: Cli) -> None:
+    done = cli(*command(data, tmp_path / "model", "--set", "learning_rate=1e38", "--set",
+                        "warmup_ratio=0.0", "--max-steps", 1))
+    assert (done.code, "no longer finite" in done.err) == (2, True), done
+    assert not (tmp_path / "model/model.safetensors").exists()
+
+
+def test_a_positive_without_a_score_takes_its_querys_best(tmp_path: Path) -> None:
+    from spladev3_anserini.training.run import read_queries
+
+    (tmp_path / "topics.tsv").write_text("q\tone\nr\ttwo\n")
+    write_lines(tmp_path / "candidates.jsonl", [
+        {"query": "q", "positives": ["p", "s"], "candidates": ["a", "b", "c"]}])
+    write_lines(tmp_path / "scores.jsonl", [
+        {"query": "q", "scores": {"s": 2.0, "a": 3.0, "b": -1.0}},
+        {"query": "r", "scores": {"a": 1.0}}])
+    own, = read_queries(tmp_path / "candidates.jsonl", tmp_path / "scores.jsonl",
+                        str(tmp_path / "topics.tsv"))
+    assert (own.positives, own.negatives) == (["p", "s"], ["a", "b"])
+    assert own.scores == {"p": 3.0, "s": 2.0, "a": 3.0, "b": -1.0}
+
+
 def test_two_ranks_are_one_with_the_same_global_batch(data: Path, tmp_path: Path,
                                                       cli: Cli) -> None:
     """Same loss, regularisers and sparsity at every step, to what summing in another order does.
@@ -185,7 +258,6 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
 
     from spladev3_anserini.encoding.encoder import Encoder, Settings
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
-    from spladev3_anserini.model.tokenizer import Tokenizer
 
     done = cli(*command(data, tmp_path / "model", recipe=variant))
     assert done.code == 0, done
@@ -202,15 +274,11 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
     peer = SparseEncoder(str(folder), device="cpu")
     documents = peer.encode_document(texts).to_dense()
     queries = peer.encode_query(texts).to_dense()
-    special = sorted(Tokenizer(folder).special_ids)
-    if variant == "splade-v3":  # it keeps the special tokens' dimensions, the others weigh them 0
-        documents[:, special] = 0
-    elif variant == "splade-v3-doc":
+    if variant == "splade-v3-doc":
         assert set(queries.unique().tolist()) == {0.0, 1.0}
     assert ours["query"] @ ours["document"].T == pytest.approx(
         peer.similarity(queries, documents).to_dense().numpy(), abs=1e-4)
     assert ours["query"].any()
-    documents[:, special] = 0
     assert ours["document"] == pytest.approx(documents.numpy(), abs=1e-5)
     encoded = cli("encode", "--model", folder, "--input", data / "corpus.jsonl", "--output",
                   tmp_path / "encoded", "--max-length", 32)
@@ -238,7 +306,7 @@ def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: 
     for peer in (SpladeDocumentEncoder, SpladeQueryEncoder):  # before round(w / 5 * 256)
         monkeypatch.setattr(peer, "_get_encoded_query_token_wight_dicts", lambda self, raw: raw)
     made = Encoder(open_checkpoint(str(folder)), VARIANTS["splade-v3"], "document",
-                   Settings(special_tokens="keep", max_length=64))
+                   Settings(max_length=64))
     texts = list(DOCUMENTS.values())
     matrix = made.weights(texts)
     documents = SpladeDocumentEncoder(str(folder), device="cpu").encode(texts, max_length=64)

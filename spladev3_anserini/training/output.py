@@ -1,0 +1,112 @@
+"""A training -> its folder: what it is of, and checkpoints known to be whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from spladev3_anserini import __version__
+from spladev3_anserini.cli import warn
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import appearing, sha256_of
+from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
+from spladev3_anserini.model.variants import Variant
+from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.training.examples import Query
+
+RECORD = "training.json"
+BEGUN = "begun.json"
+_WHOLE = "whole.json"
+#: What must be alike for a training to be continued.
+_DECISIVE = ("variant", "start", "training", "data", "accumulate", "ranks")
+
+
+def record_of(section: Training, variant: Variant, start: Checkpoint, data: str,
+              sources: Mapping[str, str], accumulate: int, precision: str) -> dict[str, Any]:
+    """What decides a training's weights (`data` is a hash), and where it ran."""
+    return {"variant": variant.name, "start": model_hash(start), "start_name": start.name,
+            "package": __version__, "training": section.model_dump(exclude={"sources"}),
+            "data": data, "inputs": dict(sources), "accumulate": accumulate,
+            "ranks": int(os.environ.get("WORLD_SIZE", "1")),
+            "environment": {"python": platform.python_version(), "torch": str(torch.__version__),
+                            "transformers": transformers.__version__, "precision": precision}}
+
+
+def data_hash(queries: Sequence[Query], texts: Mapping[str, str]) -> str:
+    """sha256 of everything a training reads: queries, documents, scores and texts."""
+    digest = hashlib.sha256()
+    for own in queries:
+        digest.update((json.dumps(own) + "\n").encode())
+    for name in sorted(texts):
+        digest.update((json.dumps([name, texts[name]]) + "\n").encode())
+    return digest.hexdigest()
+
+
+def prepare(output: Path, record: Mapping[str, Any], resume: bool, replace: bool) -> None:
+    """Makes the folder and notes what it is of.
+
+    One that holds another training is refused (emptied, with `replace`); this training itself is,
+    unless it is to `resume`; and so is one with anything else in it.
+    """
+    begun = output / BEGUN
+    if begun.exists():
+        try:
+            there = json.loads(begun.read_text("utf-8"))
+        except ValueError:
+            there = {}
+        differing = [name for name in _DECISIVE if there.get(name) != record[name]]
+        if differing and not replace:
+            raise InputError(f"{output}: holds another training (other {', '.join(differing)}); "
+                             "choose another --output")
+        if differing:
+            shutil.rmtree(output)
+        elif not resume:
+            raise InputError(f"{output}: holds this training already; --resume to continue it, or "
+                             "choose another --output")
+    elif output.exists() and any(output.iterdir()):
+        if not replace:
+            raise InputError(f"--output {output}: has files in it that no training wrote")
+        shutil.rmtree(output)
+    output.mkdir(parents=True, exist_ok=True)
+    with appearing(begun) as stream:
+        stream.write(json.dumps(record, indent=1) + "\n")
+
+
+def mark_whole(checkpoint: Path) -> None:
+    """Notes the hashes of a checkpoint's files once all of them are written."""
+    hashes = {str(path.relative_to(checkpoint)): sha256_of(path)
+              for path in sorted(checkpoint.rglob("*"))
+              # other ranks may still be writing theirs
+              if path.is_file() and not path.name.startswith("rng_state_")}
+    with appearing(checkpoint / _WHOLE) as stream:
+        stream.write(json.dumps(hashes, indent=1) + "\n")
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The checkpoint with the most steps whose files are all as they were written; a damaged one
+    is passed over with a warning."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[-1]))
+    for path in found:
+        if _is_whole(path):
+            return path
+        warn(f"{path}: is damaged or was being written; the one before it is taken")
+    return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        hashes = json.loads((checkpoint / _WHOLE).read_text("utf-8"))
+        return bool(hashes) and all((checkpoint / name).is_file()
+                                    and sha256_of(checkpoint / name) == digest
+                                    for name, digest in hashes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
