@@ -25,6 +25,11 @@ _LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option("--table", type=FOLDER,
               help="Several query sets instead: tab-separated columns set, group, qrels, and for "
               "each system its runs.")
+@click.option("--recipe", "recipes", multiple=True, metavar="NAME",
+              help="Recipes instead of runs, run on --on as reproduce does; several.")
+@click.option("--on", "collections", multiple=True, metavar="COLLECTION", help="For --recipe.")
+@click.option("--output", type=FOLDER, default=Path("reproduced"),
+              help="Where --recipe keeps its files.")
 @click.option("--measures", default="nDCG@10", help="As evaluate names them.")
 @click.option("--baseline", metavar="NAME", show_default="the first",
               help="The system that the others are compared with.")
@@ -44,10 +49,10 @@ _LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
               help="No negative variance between query sets (DerSimonian-Laird).")
 @click.option("--format", "form", default="text",
               type=click.Choice(["text", "json", "markdown", "latex"]))
-def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, measures: str,
-         baseline: str | None, pairs: bool, alpha: float, confidence: float, correction: str,
-         samples: int, seed: int, moved: int, topics: str | None, forest: Path | None,
-         clamped: bool, form: str) -> None:
+def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: tuple[str, ...],
+         collections: tuple[str, ...], output: Path, measures: str, baseline: str | None,
+         pairs: bool, alpha: float, confidence: float, correction: str, samples: int, seed: int,
+         moved: int, topics: str | None, forest: Path | None, clamped: bool, form: str) -> None:
     """Compare systems: means, paired tests, intervals, a meta-analysis over query sets.
 
     p values are corrected over everything that one call compares. A judged query without results
@@ -57,6 +62,7 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, measures:
     \b
     Example:
       spladev3-anserini compare --qrels qrels.txt --run bm25=run.bm25.txt --run splade=run.txt
+      spladev3-anserini compare --recipe bm25 --recipe demo --recipe demo-rerank --on demo
     """
     from spladev3_anserini.analysis import comparison_tables as tables
     from spladev3_anserini.analysis.comparison import compare, values_of
@@ -67,7 +73,16 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, measures:
     if forest:
         checked_suffix(forest, "--forest")
     parsed = parse_measures(measures)
-    values = values_of(_sets(qrels, runs, table), parsed)
+    if recipes:
+        if qrels or runs or table or not collections:
+            raise InputError("--recipe: needs --on, and neither --qrels, --run nor --table")
+        from spladev3_anserini.recipe.library import Library, default_folder
+        from spladev3_anserini.reproduction.compared import runs_of
+
+        sets = runs_of(Library(default_folder()), recipes, collections, output)
+    else:
+        sets = _sets(qrels, runs, table)
+    values = values_of(sets, parsed)
     names = list(dict.fromkeys(name for own in values for name in own.systems))
     compared = compare(values, baseline or names[0], pairs, confidence, samples, seed)
     metas = _metas(values, compared, clamped, confidence)
@@ -90,7 +105,7 @@ def _sets(qrels: str | None, runs: tuple[str, ...], table: Path | None) -> list[
                              "and --run")
         return read_table(table)
     if not qrels or len(runs) < 2:
-        raise InputError("give --qrels and two or more --run, or --table")
+        raise InputError("give --qrels and two or more --run, or --table, or --recipe and --on")
     return [QuerySet(Path(qrels).stem, "", qrels, named_paths("--run", runs))]
 
 

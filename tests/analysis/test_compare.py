@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Result
+from conftest import TEXTS, Result, write_corpus
 from scipy import stats
 
 Cli = Callable[..., Result]
@@ -111,6 +111,30 @@ def test_a_table_of_sets_has_means_of_groups_a_summary_and_a_forest(table: Path,
     assert again.read_bytes() == drawn.read_bytes()
 
 
+def test_recipes_are_run_and_then_compared(tmp_path: Path, cli: Cli,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    (tmp_path / "topics.tsv").write_text("q1\tthe cat on the mat\nq2\theat and air flow\n")
+    (tmp_path / "qrels.txt").write_text("q1 0 d1 1\nq2 0 d10 1\n")
+    (tmp_path / "texts.yaml").write_text(json.dumps({
+        "title": "texts", "corpus": "corpus.jsonl", "query_sets": {"all": {
+            "topics": "topics.tsv", "qrels": "qrels.txt", "measures": ["RR@10"]}}}))
+    (tmp_path / "short.yaml").write_text(json.dumps({
+        "title": "no length", "licence": "none", "baseline": {"kind": "bm25", "k1": 0.9, "b": 0.0}}))
+    done = cli("compare", "--recipe", "bm25", "--recipe", "short.yaml", "--on", "texts.yaml",
+               "--measures", "RR@10", "--format", "json")
+    assert done.code == 0, done
+    made = json.loads(done.out)
+    assert made["comparisons"][0]["system"] == "short"
+    for name in ("bm25", "short"):
+        evaluated = json.loads(cli(
+            "evaluate", "--qrels", "qrels.txt", "--run", f"reproduced/{name}/texts/run.all.txt",
+            "--measures", "RR@10", "--format", "json").out)
+        own, = evaluated.values()
+        assert made["means"][0]["systems"][name] == pytest.approx(own["measures"]["RR@10"])
+
+
 @pytest.mark.parametrize(("change", "says"), [
     (lambda d: (d / "bm25.txt").write_text("other Q0 good 1 1 x\n"), "no query in common"),
     (lambda d: (d / "bm25.txt").write_text("q1 Q0 good 1 x\n"), "bm25.txt:1"),
@@ -130,6 +154,8 @@ def test_bad_runs_and_qrels_are_one_line(change: Callable[[Path], object], says:
     (("--qrels", "qrels.txt", "--run", "a=bm25.txt", "--run", "b=doc.txt", "--baseline", "c"),
      "--baseline c"),
     (("--table", "runs.tsv", "--qrels", "qrels.txt"), "leave out --qrels"),
+    (("--recipe", "bm25"), "needs --on"),
+    (("--recipe", "bm26", "--on", "cranfield"), "no recipe 'bm26'"),
     (("--table", "runs.tsv", "--forest", "a.pdf"), "ending in .svg or .png"),
     (("--table", "topics.tsv"), "topics.tsv:1: expected the columns"),
     (("--table", "runs.tsv", "--measures", "RR@10 AP", "--forest", "f.svg"), "one measure")])
