@@ -16,6 +16,7 @@ COMMANDS = {
     "search": "spladev3_anserini.search",
     "evaluate": "spladev3_anserini.evaluate",
     "compare": "spladev3_anserini.compare",
+    "meta": "spladev3_anserini.meta",
     "explain": "spladev3_anserini.explain",
     "breakdown": "spladev3_anserini.breakdown",
     "flops": "spladev3_anserini.flops",

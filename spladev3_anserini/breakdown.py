@@ -69,6 +69,9 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         raise click.UsageError("give either --expander or --expanded")
     if len(names) != len(set(names)):
         raise click.UsageError("--set: a name is given twice")
+    if names and any("{set}" not in text for text in (qrels, *runs)):
+        raise click.UsageError("--set: write {set} where the set's name goes, in --qrels and in "
+                               "each --run at least")
     if any("=" not in text for text in runs) or len(runs) < 2:
         raise InputError("--run: expected two or more, each as NAME=FILE")
     ends, paths = _edges(edges), named_paths("--run", runs)

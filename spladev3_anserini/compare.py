@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, warn
+from spladev3_anserini.cli import SETTINGS, run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER
 
 if TYPE_CHECKING:
-    from spladev3_anserini.analysis.comparison import Comparison, QuerySet, Values
-    from spladev3_anserini.analysis.comparison_tables import Meta
+    from spladev3_anserini.analysis.comparison import QuerySet
 
-_LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+def _level(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not 1e-6 <= value <= 1 - 1e-6:  # also for nan
+        raise click.BadParameter(f"{value} is not between 0 and 1")
+    return value
+
 
 
 @click.command("compare", context_settings=SETTINGS)
@@ -34,10 +38,10 @@ _LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option("--baseline", metavar="NAME", show_default="the first",
               help="The system that the others are compared with.")
 @click.option("--pairs", is_flag=True, help="Compare every pair of systems instead.")
-@click.option("--alpha", default=0.05, type=_LEVEL, help="What p is significant below.")
-@click.option("--confidence", default=0.95, type=_LEVEL, help="Of the intervals.")
+@click.option("--alpha", default=0.05, callback=_level, help="What p is significant below.")
+@click.option("--confidence", default=0.95, callback=_level, help="Of the intervals.")
 @click.option("--correction", default="holm", type=click.Choice(["holm", "bonferroni"]))
-@click.option("--samples", default=10_000, type=click.IntRange(min=100),
+@click.option("--samples", default=10_000, type=click.IntRange(100, 1_000_000),
               help="Of the randomisation test.")
 @click.option("--seed", default=0, type=click.IntRange(min=0), help="Of the randomisation test.")
 @click.option("--moved", default=0, type=click.IntRange(min=0), metavar="N",
@@ -65,17 +69,21 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
       spladev3-anserini compare --recipe bm25 --recipe demo --recipe demo-rerank --on demo
     """
     from spladev3_anserini.analysis import comparison_tables as tables
-    from spladev3_anserini.analysis.comparison import compare, values_of
+    from spladev3_anserini.analysis.comparison import compare, systems_of, values_of
     from spladev3_anserini.analysis.measures import parse_measures
     from spladev3_anserini.analysis.plots import checked_suffix
+    from spladev3_anserini.analysis.summaries import draw_forest, summaries
     from spladev3_anserini.collection.topics import read_topics
 
     if forest:
         checked_suffix(forest, "--forest")
     parsed = parse_measures(measures)
-    if recipes:
-        if qrels or runs or table or not collections:
-            raise InputError("--recipe: needs --on, and neither --qrels, --run nor --table")
+    texts = {topic.id: topic.text for topic in read_topics(topics)} if topics else {}
+    if recipes or collections:
+        _check_recipes(recipes, collections, baseline, bool(qrels or runs or table))
+        if forest and (len(recipes) > 2 or len(parsed) > 1):
+            raise InputError("--forest: shows one system against another by one measure; give two "
+                             "recipes and one measure")
         from spladev3_anserini.recipe.library import Library, default_folder
         from spladev3_anserini.reproduction.compared import runs_of
 
@@ -83,12 +91,10 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
     else:
         sets = _sets(qrels, runs, table)
     values = values_of(sets, parsed)
-    names = list(dict.fromkeys(name for own in values for name in own.systems))
-    compared = compare(values, baseline or names[0], pairs, confidence, samples, seed)
-    metas = _metas(values, compared, clamped, confidence)
+    compared = compare(values, baseline or systems_of(sets)[0], pairs, confidence, samples, seed)
+    metas = summaries(values, compared, clamped, confidence)
     if forest:
-        _draw(forest, values, compared, clamped, confidence)
-    texts = {topic.id: topic.text for topic in read_topics(topics)} if topics else {}
+        draw_forest(forest, values, compared, clamped, confidence)
     shown = tables.Shown(alpha, confidence, correction, moved, texts)
     made = {"text": tables.as_text, "markdown": tables.as_markdown, "latex": tables.as_latex,
             "json": tables.as_json}[form](values, compared, metas, shown, samples)
@@ -109,38 +115,18 @@ def _sets(qrels: str | None, runs: tuple[str, ...], table: Path | None) -> list[
     return [QuerySet(Path(qrels).stem, "", qrels, named_paths("--run", runs))]
 
 
-def _metas(values: list[Values], compared: list[Comparison], clamped: bool,
-           confidence: float) -> list[Meta]:
-    from spladev3_anserini.analysis.comparison import effects
-    from spladev3_anserini.analysis.comparison_tables import Meta
-    from spladev3_anserini.analysis.meta_analysis import random_effects
-
-    metas = []
-    for measure, one, other in dict.fromkeys(
-            (own.values.measure, own.baseline, own.system) for own in compared):
-        if sum(own.measure == measure and {one, other} <= own.systems.keys()
-               for own in values) > 1 and (found := effects(values, one, other, measure)):
-            try:
-                summary = random_effects(found, clamped, confidence)
-            except InputError as error:
-                warn(f"{other} against {one}: no summary effect: {error}")
-            else:
-                metas.append(Meta(measure, one, other, summary))
-    return metas
-
-
-def _draw(path: Path, values: list[Values], compared: list[Comparison], clamped: bool,
-          confidence: float) -> None:
-    from spladev3_anserini.analysis.comparison import effects
-    from spladev3_anserini.analysis.forest import forest_plot
-
-    drawn = list(dict.fromkeys((own.values.measure, own.baseline, own.system) for own in compared))
-    if len(drawn) > 1:
-        raise InputError(f"--forest: shows one system against another by one measure; here are "
-                         f"{len(drawn)} such comparisons")
-    measure, one, other = drawn[0]
-    forest_plot(effects(values, one, other, measure), path, clamped=clamped,
-                title=f"{other} against {one}, {measure}", confidence=confidence)
+def _check_recipes(recipes: tuple[str, ...], collections: tuple[str, ...], baseline: str | None,
+                   others: bool) -> None:
+    """What can be told before hours of running."""
+    if others or not collections or len(recipes) < 2:
+        raise InputError("--recipe: needs a second one and --on, and neither --qrels, --run nor "
+                         "--table")
+    for option, given in (("--recipe", recipes), ("--on", collections)):
+        if len({*given}) < len(given):
+            raise InputError(f"{option}: one is given twice")
+    if baseline and baseline not in {Path(own).stem if own.endswith((".yaml", ".yml")) else own
+                                     for own in recipes}:
+        raise InputError(f"--baseline {baseline}: is none of the recipes")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from spladev3_anserini.errors import InputError
+
 
 @contextmanager
 def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Iterator[Any]:
     """Opens a temporary file beside `path` (or at `temporary`) that becomes `path` at the end of
     the block, synced to disk; if the block raises, nothing is left of it."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
     temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open(mode, encoding=None if "b" in mode else "utf-8") as stream:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
               help="Also what each index is worth: its run, in the order of the indexes.")
 @click.option("--measure", default="nDCG@10", help="For --run, as evaluate names it.")
 @click.option("--plot", type=FOLDER, metavar="FILE",
-              help="With --run: a picture of the measure against FLOPS (.svg, .png or .pdf).")
+              help="With --run: a picture of the measure against FLOPS (.svg or .png).")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
 @model_run_options
 def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
@@ -60,8 +60,12 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
     if queries and len(queries) != len(folders):
         raise InputError(f"--queries: {len(queries)} given for {len(folders)} collections; give "
                          "one for each, in their order")
-    if plot and not runs:
-        raise click.UsageError("--plot needs --qrels and --run")
+    if plot:
+        from spladev3_anserini.analysis.plots import checked_suffix
+
+        checked_suffix(plot, "--plot")
+        if not runs:
+            raise click.UsageError("--plot needs --qrels and --run")
     worth = _worth(qrels, runs, measure, len(folders))
     settings = Settings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                         dtype=dtype)
@@ -104,8 +108,8 @@ def _worth(qrels: str | None, runs: tuple[Path, ...], measure: str, count: int) 
                          "run for each collection in their order")
     from spladev3_anserini.analysis.query_values import query_values
 
-    return [sum(values.values()) / len(values) for values in
-            query_values(qrels, {str(path): path for path in runs}, measure).values()]
+    found = query_values(qrels, {str(path): path for path in runs}, measure)
+    return [sum(found[str(path)].values()) / len(found[str(path)]) for path in runs]
 
 
 def _as_json(costs: dict[str, Cost], measure: str, worth: list[float]) -> list[dict[str, object]]:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from spladev3_anserini.analysis.query_features import Features
+from spladev3_anserini.analysis.significance import ROUNDING
 from spladev3_anserini.errors import InputError
 
 #: Spearman's p is from Student's t, which needs some queries to be near.
@@ -111,7 +112,7 @@ def breakdown(name: str, values: Values, features: Features, texts: Mapping[str,
 def difference(values: Sequence[float]) -> Difference:
     """Mean and 95 % interval, mean -+ t(0.975, n - 1) * s / sqrt(n), of per-query differences."""
     count, mean = len(values), math.fsum(values) / len(values)
-    wins, losses = sum(v > 0 for v in values), sum(v < 0 for v in values)
+    wins, losses = sum(v > ROUNDING for v in values), sum(v < -ROUNDING for v in values)
     if count < 2:
         return Difference(mean, None, None, wins, losses)
     half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))

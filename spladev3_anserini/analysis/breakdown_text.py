@@ -15,6 +15,7 @@ from spladev3_anserini.analysis.breakdown import (
     Loss,
 )
 from spladev3_anserini.analysis.pages import write_page
+from spladev3_anserini.analysis.plots import drawing
 from spladev3_anserini.analysis.query_features import FEATURES
 from spladev3_anserini.cli import table
 
@@ -118,10 +119,11 @@ def _beginning(text: str) -> str:
 
 def _chart(each: ByFeature, measure: str) -> str:
     """SVG: the mean difference of each group with its interval, at the group's mean value."""
-    import matplotlib
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "spladev3_anserini", "font.size": 9}):
+    with drawing():
+        rcParams["font.size"] = 9
         figure = Figure(figsize=(4.6, 2.7), layout="constrained")
         axes: Any = figure.add_subplot()
         axes.axhline(0, color="#5c6670", linewidth=0.8)

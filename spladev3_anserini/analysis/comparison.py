@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -12,7 +11,7 @@ from spladev3_anserini.analysis.meta_analysis import Effect, effect_of
 from spladev3_anserini.analysis.query_values import values_by_measure
 from spladev3_anserini.analysis.significance import Difference, corrected, difference
 from spladev3_anserini.cli import warn
-from spladev3_anserini.collection.lines import existing_file
+from spladev3_anserini.collection.lines import numbered_lines
 from spladev3_anserini.errors import InputError
 
 CORRECTIONS = ("holm", "bonferroni")
@@ -67,29 +66,31 @@ def read_table(path: Path) -> list[QuerySet]:
     Raises InputError by file and line.
     """
     sets: list[QuerySet] = []
-    with existing_file(path).open(encoding="utf-8-sig", newline="") as stream:
-        lines = csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-        header = next(lines, [])
-        names = header[3:]
-        if header[:3] != _COLUMNS or not names or len({*header}) < len(header) or "" in names:
-            raise InputError(f"{path}:1: expected the columns set, group, qrels and a name for "
-                             "each system, with tabs between them")
-        for row in lines:
-            where = f"{path}:{lines.line_num}"
-            if not row:
-                continue
-            if len(row) != len(header) or not row[0] or not row[2]:
-                raise InputError(f"{where}: expected {len(header)} columns with set and qrels "
-                                 "filled in")
-            if any(own.name == row[0] for own in sets):
-                raise InputError(f"{where}: the set {row[0]} is there twice")
-            qrels = row[2] if row[2].startswith("ir_datasets:") else str(path.parent / row[2])
-            runs = {name: path.parent / run for name, run in zip(names, row[3:], strict=True)
-                    if run}
-            sets.append(QuerySet(row[0], row[1], qrels, runs))
+    lines = ((f"{path}:{number}", line.split("\t")) for number, line in numbered_lines(path)
+             if line.strip())
+    _, header = next(lines, ("", [""]))
+    names = header[3:]
+    if header[:3] != _COLUMNS or not names or len({*header}) < len(header) or "" in names:
+        raise InputError(f"{path}:1: expected the columns set, group, qrels and a name for each "
+                         "system, with tabs between them")
+    for where, row in lines:
+        if len(row) != len(header) or not row[0] or not row[2] or not any(row[3:]):
+            raise InputError(f"{where}: expected {len(header)} columns with set, qrels and a run "
+                             "filled in")
+        if any(own.name == row[0] for own in sets):
+            raise InputError(f"{where}: the set {row[0]} is there twice")
+        qrels = row[2] if row[2].startswith("ir_datasets:") else str(path.parent / row[2])
+        runs = {name: path.parent / run for name, run in zip(names, row[3:], strict=True) if run}
+        sets.append(QuerySet(row[0], row[1], qrels, runs))
     if not sets:
         raise InputError(f"{path}: has no query set")
     return sets
+
+
+def systems_of(sets: Sequence[QuerySet]) -> list[str]:
+    """The systems with a run, in the order of the first set that has most of them."""
+    fullest = max(sets, key=lambda own: len(own.runs))
+    return list(dict.fromkeys([*fullest.runs, *(name for own in sets for name in own.runs)]))
 
 
 def values_of(sets: Iterable[QuerySet], measures: list[Any]) -> list[Values]:

@@ -13,7 +13,7 @@ from spladev3_anserini.analysis.comparison import (
     group_means,
     most_moved,
 )
-from spladev3_anserini.analysis.meta_analysis import Summary
+from spladev3_anserini.analysis.summaries import Meta
 from spladev3_anserini.cli import table
 
 _ESCAPED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -29,21 +29,13 @@ class Shown(NamedTuple):
     texts: Mapping[str, str]
 
 
-class Meta(NamedTuple):
-    """The summary of a system against another over query sets, by one measure."""
-
-    measure: str
-    baseline: str
-    system: str
-    summary: Summary
-
-
 def rows(values: Sequence[Values], compared: Sequence[Comparison],
          shown: Shown) -> list[list[str]]:
     """A header, then for each set and measure a row for every system that is compared with none
     and one for each comparison."""
-    found = [["set", "measure", "system", "mean", "against", "difference",
-              f"{shown.confidence:.0%} interval", "p (t)", "p (rand.)", "wins/ties/losses", ""]]
+    interval = f"{100 * shown.confidence:g}% interval"
+    found = [["set", "measure", "system", "mean", "against", "difference", interval, "p (t)",
+              "p (rand.)", "wins/ties/losses", ""]]
     for own in values:
         members = [one for one in compared if one.values is own]
         others = {one.system for one in members}

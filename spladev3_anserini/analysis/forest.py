@@ -2,153 +2,253 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import groupby
+from math import floor, log10
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
-from spladev3_anserini.analysis.meta_analysis import Effect, random_effects
+from spladev3_anserini.analysis.meta_analysis import (
+    Effect,
+    Summary,
+    interval_of,
+    random_effects,
+)
 from spladev3_anserini.analysis.plots import (
     BLUE,
     GREY,
     INK,
     ORANGE,
+    RULE,
     checked_suffix,
+    drawing,
     new_figure,
     save,
+    width_of,
 )
 
-_ROW, _WIDTH = 0.2, 8.4  # inches
-#: Where the columns stand, in shares of the width.
-_NAMES, _LEFT, _RIGHT, _NUMBERS, _WEIGHTS = 0.02, 0.30, 0.70, 0.885, 0.985
+#: Inches: a row, the edges of the page and between columns, the axis, and what a name may take.
+_ROW, _EDGE, _GAP, _AXIS, _LONGEST = 0.19, 0.16, 0.2, 3.4, 3.2
+_SIZE, _SMALL = 8.0, 7.0  # points
+_INDENT = 0.12
+#: An interval is drawn to the axis' end where it is this many times as wide as the median one.
+_WIDE = 4.0
 
 
 class _Row(NamedTuple):
-    height: float
+    """A query set at its height on the page, with its interval."""
+
+    y: float
     effect: Effect
     weight: float
     low: float
     high: float
 
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval leaves 0 out, else 0."""
+        return (self.low > 0) - (self.high < 0)
+
+
+class _Columns(NamedTuple):
+    """Inches from the left: the right ends of the counts, numbers and weights, the axis, and the
+    width of the page."""
+
+    counts: float
+    left: float
+    right: float
+    numbers: float
+    weights: float
+    width: float
+
 
 def forest_plot(effects: Sequence[Effect], path: Path, *, title: str, clamped: bool = False,
                 confidence: float = 0.95) -> None:
-    """Draws a row per query set, in the order given and under its group's name: a square as large
-    as its weight, its normal interval, both as numbers; below all the summary as a diamond.
+    """Draws a row per query set under its group's name, groups as they first appear and sets in
+    the order given: a square as large as its weight, its normal interval, both as numbers; below
+    all the summary as a diamond.
 
-    Filled squares are significant (the interval leaves 0 out), blue for better and orange for
-    worse; the others are hollow and grey. Raises InputError as `random_effects` does, and for
-    another suffix than .svg or .png.
+    A square is full where its set is better and half full where it is worse, each with an interval
+    that leaves 0 out; the others are hollow. An interval that is very wide ends in an arrow.
+    Raises InputError as `random_effects` does, and for another suffix than .svg or .png.
     """
-    from scipy import stats
-
     checked_suffix(path, "--forest")
     summary = random_effects(effects, clamped, confidence)
-    reach = float(stats.norm.ppf(0.5 + confidence / 2))
-    rows, labels, height = [], [], 0.0
-    weighed = zip(effects, summary.weights, strict=True)
-    for group, members in groupby(weighed, key=lambda pair: pair[0].group):
-        if group:
-            labels.append((height, group))
-            height -= 1
-        for own, weight in members:
-            half = reach * own.variance ** 0.5
-            rows.append(_Row(height, own, weight, own.mean - half, own.mean + half))
-            height -= 1
-        height -= 0.35 if group else 0
-    bottom = height - 0.35
-    inches = _ROW * (-bottom + 5.6)
-    figure = new_figure(_WIDTH, inches)
-    axes = figure.add_axes((_LEFT, 3.2 * _ROW / inches, _RIGHT - _LEFT,
-                            1 - 5.2 * _ROW / inches), facecolor="none")
-    axes.set_ylim(bottom - 0.8, 0.7)
-    _draw_rows(axes, rows)
-    _draw_summary(axes, bottom, summary.mean, summary.low, summary.high)
-    _limits(axes, rows, summary.low, summary.high)
-    column = _Columns(figure, axes)
-    for place, group in labels:
-        column.write(_NAMES, place, group, "left", weight="bold")
-    for row in rows:
-        indent = 0.015 if row.effect.group else 0.0
-        column.write(_NAMES + indent, row.height, _cut(row.effect.name), "left")
-        column.write(_NUMBERS, row.height, _numbers(row.effect.mean, row.low, row.high), "right")
-        column.write(_WEIGHTS, row.height, f"{row.weight:.1%}", "right", color=GREY)
-    column.write(_NAMES, bottom, f"Summary of {summary.sets} query sets" if summary.sets > 1
-                 else "Summary", "left", weight="bold")
-    column.write(_NUMBERS, bottom, _numbers(summary.mean, summary.low, summary.high), "right",
-                 weight="bold")
-    top = 1 - 0.75 * _ROW / inches
-    figure.text(_NAMES, top, title, fontsize=10, fontweight="bold", color=INK, va="center")
-    head = 1 - 1.75 * _ROW / inches
-    figure.text(_NUMBERS, head, f"difference [{confidence:.0%} interval]", ha="right", fontsize=7,
-                color=GREY, va="center")
-    figure.text(_WEIGHTS, head, "weight", ha="right", fontsize=7, color=GREY, va="center")
-    foot = 0.75 * _ROW / inches
-    axes.annotate("worse  ←  0  →  better", (0, 0), (0, -22), textcoords="offset points",
-                  xycoords=("data", "axes fraction"), ha="center", va="center", fontsize=8,
-                  color=INK, annotation_clip=False)
-    figure.text(_NAMES, foot, f"random effects, τ² = {summary.tau2:.2g}"
-                f"{' (clamped)' if clamped else ''}, Q = {summary.q:.1f}, "
-                f"p = {summary.p:.2g}.  Filled: the interval leaves 0 out.", fontsize=7,
-                color=GREY, va="center")
+    with drawing():
+        _draw(effects, summary, path, title, clamped, confidence)
+
+
+def _draw(effects: Sequence[Effect], summary: Summary, path: Path, title: str, clamped: bool,
+          confidence: float) -> None:
+    rows, headings, end = _placed(effects, summary, confidence)
+    low, high = _range(rows, summary)
+    digits = max(0, 2 - floor(log10(high - low)))
+    shown = {own: _numbers(own.effect.mean, own.low, own.high, digits) for own in rows}
+    total = _numbers(summary.mean, summary.low, summary.high, digits)
+    at = _columns(effects, [*shown.values(), total])
+    lines = _wrapped(title, at.width - 2 * _EDGE)
+    above, below = (len(lines) + 2.0) * _ROW, 5.8 * _ROW
+    height = above - end + below  # `end` is below 0
+
+    figure = new_figure(at.width, height)
+    # the page in inches from its lower left corner, and the axis on the same heights
+    page = figure.add_axes((0, 0, 1, 1), xlim=(0, at.width), ylim=(0, height))
+    page.axis("off")
+    axes = figure.add_axes((at.left / at.width, 0, (at.right - at.left) / at.width, 1),
+                           xlim=(low, high), ylim=(0, height), facecolor="none")
+    axes.axis("off")
+    top = height - above
+
+    def write(x: float, y: float, text: str, side: str = "left", **style: Any) -> None:
+        page.text(x, y, text, ha=side, va="center_baseline",
+                  **{"color": INK, "fontsize": _SIZE} | style)
+
+    for number, line in enumerate(lines):
+        write(_EDGE, height - (0.8 + number) * _ROW, line, fontsize=10, weight="bold")
+    head: dict[str, Any] = {"color": GREY, "fontsize": _SMALL}
+    write(_EDGE, top + 1.05 * _ROW, "query set", **head)
+    write(at.counts, top + 1.05 * _ROW, "queries", "right", **head)
+    write(at.numbers, top + 1.05 * _ROW, f"difference [{100 * confidence:g}% interval]", "right",
+          **head)
+    write(at.weights, top + 1.05 * _ROW, "weight", "right", **head)
+    for y, text in headings:
+        write(_EDGE, top + y, _cut(text, at.counts - _EDGE, weight="bold"), weight="bold")
+    for own in rows:
+        indent = _INDENT if headings else 0.0
+        write(_EDGE + indent, top + own.y, _cut(own.effect.name, _LONGEST - indent))
+        write(at.counts, top + own.y, f"{own.effect.queries:,}", "right", color=GREY)
+        write(at.numbers, top + own.y, shown[own], "right")
+        write(at.weights, top + own.y, f"{own.weight:.1%}", "right", color=GREY)
+    _draw_rows(axes, [own._replace(y=top + own.y) for own in rows], low, high)
+    y = top + end - 0.55 * _ROW
+    page.plot([_EDGE, at.width - _EDGE], [y + 0.75 * _ROW] * 2, color=RULE, linewidth=0.6)
+    many = f"Summary of {summary.sets} query sets" if summary.sets > 1 else "Summary"
+    write(_EDGE, y, many, weight="bold")
+    write(at.numbers, y, total, "right", weight="bold")
+    axes.fill([summary.low, summary.mean, summary.high, summary.mean],
+              [y, y + 0.38 * _ROW, y, y - 0.38 * _ROW], color=INK, linewidth=0, zorder=3)
+    foot = y - 0.8 * _ROW
+    axes.plot([0, 0], [foot, top + 0.5 * _ROW], color=INK, linewidth=0.8, zorder=1)
+    axes.plot([summary.mean] * 2, [foot, top + 0.5 * _ROW], color=GREY, linewidth=0.7,
+              linestyle=(0, (4, 3)), zorder=0)
+    _draw_scale(axes, foot, low, high)
+    axes.text(0, foot - 1.75 * _ROW, "worse  ←  0  →  better", ha="center", va="center_baseline",
+              fontsize=_SIZE, color=INK)
+    _draw_key(page, write, 1.45 * _ROW)
+    write(_EDGE, 0.6 * _ROW, _statistics(summary, clamped), **head)
     save(figure, path)
 
 
-class _Columns:
-    """Text at a share of the figure's width and a row of the axes."""
-
-    def __init__(self, figure: Any, axes: Any) -> None:
-        from matplotlib.transforms import blended_transform_factory
-
-        self._axes = axes
-        self._place = blended_transform_factory(figure.transFigure, axes.transData)
-
-    def write(self, x: float, y: float, text: str, side: str, **style: Any) -> None:
-        self._axes.text(x, y, text, ha=side, va="center", fontsize=8, transform=self._place,
-                        **{"color": INK} | style)
-
-
-def _draw_rows(axes: Any, rows: Sequence[_Row]) -> None:
-    largest = max(row.weight for row in rows)
-    axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
-    for row in rows:
-        color = BLUE if row.low > 0 else ORANGE if row.high < 0 else GREY
-        axes.plot([row.low, row.high], [row.height] * 2, color=color, linewidth=1.1, zorder=2,
-                  solid_capstyle="butt")
-        axes.scatter([row.effect.mean], [row.height], s=12 + 38 * row.weight / largest, marker="s",
-                     facecolor="white" if color == GREY else color, edgecolor=color, linewidth=1.1,
-                     zorder=3)
+def _placed(effects: Sequence[Effect], summary: Summary,
+            confidence: float) -> tuple[list[_Row], list[tuple[float, str]], float]:
+    """Rows, headings of the groups and where they end, in inches down from 0."""
+    names = list(dict.fromkeys(own.group for own in effects))
+    names = [*filter(None, names), *([""] if "" in names else [])]
+    weighed = sorted(zip(effects, summary.weights, strict=True),
+                     key=lambda pair: names.index(pair[0].group))
+    rows: list[_Row] = []
+    headings: list[tuple[float, str]] = []
+    y = 0.0
+    for group, members in groupby(weighed, key=lambda pair: pair[0].group):
+        y -= 0.35 * _ROW if rows else 0
+        if names != [""]:
+            headings.append((y, group or "Others"))
+            y -= _ROW
+        for own, weight in members:
+            rows.append(_Row(y, own, weight, *interval_of(own, confidence)))
+            y -= _ROW
+    return rows, headings, y - 0.1 * _ROW
 
 
-def _draw_summary(axes: Any, height: float, mean: float, low: float, high: float) -> None:
-    axes.axhline(height + 0.85, color="#c5ccd2", linewidth=0.6)
-    axes.axvline(mean, color=GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
-    axes.fill([low, mean, high, mean], [height, height + 0.38, height, height - 0.38],
-              facecolor=INK, edgecolor=INK, linewidth=0.8, zorder=3)
+def _range(rows: Sequence[_Row], summary: Summary) -> tuple[float, float]:
+    """What the axis spans: 0, every mean, the summary, and the intervals that are not very wide."""
+    most = _WIDE * median(own.high - own.low for own in rows)
+    ends = [0.0, summary.low, summary.high, *(own.effect.mean for own in rows)]
+    ends += [end for own in rows if own.high - own.low <= most for end in (own.low, own.high)]
+    room = 0.04 * (max(ends) - min(ends))
+    return min(ends) - room, max(ends) + room
 
 
-def _limits(axes: Any, rows: Sequence[_Row], low: float, high: float) -> None:
+def _columns(effects: Sequence[Effect], numbers: Sequence[str]) -> _Columns:
+    widest = max(width_of(own.name, fontsize=_SIZE) for own in effects)
+    counts = _EDGE + _INDENT + min(max(widest, 1.3), _LONGEST) + _GAP + 0.42
+    left = counts + _GAP
+    right = left + _AXIS
+    end = right + _GAP + max(width_of(text, fontsize=_SIZE, weight="bold") for text in numbers)
+    return _Columns(counts, left, right, end, end + _GAP + 0.4, end + _GAP + 0.4 + _EDGE)
+
+
+def _draw_rows(axes: Any, rows: Sequence[_Row], low: float, high: float) -> None:
+    largest = max(own.weight for own in rows)
+    for own in rows:
+        color = (GREY, BLUE, ORANGE)[own.sign]
+        axes.plot([max(own.low, low), min(own.high, high)], [own.y] * 2, color=color, linewidth=1.1,
+                  solid_capstyle="butt", zorder=2, snap=False)
+        for end, beyond, marker in ((low, own.low < low, "<"), (high, own.high > high, ">")):
+            if beyond:
+                axes.plot([end], [own.y], marker, color=color, markersize=4, clip_on=False,
+                          zorder=2, snap=False)
+        _square(axes, own.effect.mean, own.y, own.sign, (7 + 43 * own.weight / largest) ** 0.5)
+
+
+def _square(axes: Any, x: float, y: float, sign: int, side: float) -> None:
+    color = (GREY, BLUE, ORANGE)[sign]
+    axes.plot([x], [y], "s", markersize=side, markeredgecolor=color, markeredgewidth=1.1, zorder=3,
+              markerfacecolor="white" if sign == 0 else color, markerfacecoloralt="white",
+              fillstyle="left" if sign < 0 else "full", snap=False)
+
+
+def _draw_scale(axes: Any, y: float, low: float, high: float) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    least = min(0.0, low, *(row.low for row in rows))
-    most = max(0.0, high, *(row.high for row in rows))
-    room = 0.04 * (most - least)
-    axes.set_xlim(least - room, most + room)
-    axes.xaxis.set_major_locator(MaxNLocator(6, min_n_ticks=3))
-    axes.xaxis.set_major_formatter(lambda value, _: _signed(value, "+.3g") if abs(value) > 1e-12
-                                   else "0")
-    axes.tick_params(labelsize=7.5, colors=INK, length=3)
-    axes.set_yticks([])
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+    digits = max(0, -floor(log10(ticks[1] - ticks[0]) + 1e-9))
+    axes.plot([low, high], [y, y], color=INK, linewidth=0.8, clip_on=False)
+    for tick in ticks:
+        if low <= tick <= high:
+            axes.plot([tick, tick], [y, y - 0.05], color=INK, linewidth=0.8)
+            axes.text(tick, y - 0.8 * _ROW, _signed(tick, digits), ha="center",
+                      va="center_baseline", fontsize=_SMALL + 0.5, color=INK)
 
 
-def _numbers(mean: float, low: float, high: float) -> str:
-    return f"{_signed(mean)} [{_signed(low)}, {_signed(high)}]"
+def _draw_key(page: Any, write: Any, y: float) -> None:
+    x = _EDGE + 0.06
+    for sign, text in ((1, "better"), (-1, "worse"), (0, "the interval includes 0")):
+        _square(page, x, y, sign, 6)
+        write(x + 0.1, y, text, fontsize=_SMALL, color=GREY)
+        x += 0.35 + width_of(text, fontsize=_SMALL)
 
 
-def _signed(value: float, form: str = "+.3f") -> str:
-    return format(value, form).replace("-", "−")
+def _statistics(summary: Summary, clamped: bool) -> str:
+    p = f"p = {summary.p:.4f}" if summary.p >= 0.0001 else "p < 0.0001"
+    if summary.sets == 1:
+        return p
+    tau2 = f"{summary.tau2:.2g}".replace("-", "−")
+    return (f"random effects, τ² = {tau2}{' (clamped at 0)' if clamped else ''}, "
+            f"Q = {summary.q:.1f} (df = {summary.sets - 1}), {p}")
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= 30 else f"{name[:29]}…"
+def _numbers(mean: float, low: float, high: float, digits: int) -> str:
+    return f"{_signed(mean, digits)} [{_signed(low, digits)}, {_signed(high, digits)}]"
+
+
+def _signed(value: float, digits: int) -> str:
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else text[1:]
+
+
+def _wrapped(text: str, inches: float) -> list[str]:
+    share = inches / width_of(text, fontsize=10, weight="bold") if text.strip() else 1.0
+    return textwrap.wrap(text, max(10, int(0.95 * share * len(text)))) or [""]
+
+
+def _cut(text: str, inches: float, **style: Any) -> str:
+    """The text itself, or as much of its ends as fits: names often differ in their ends."""
+    kept = len(text)
+    shown = text
+    while kept > 2 and width_of(shown, fontsize=_SIZE, **style) > inches:
+        kept -= 1
+        shown = f"{text[:kept // 2]}…{text[len(text) - (kept - kept // 2):]}"
+    return shown

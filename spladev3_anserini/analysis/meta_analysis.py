@@ -9,6 +9,14 @@ import numpy as np
 
 from spladev3_anserini.errors import InputError
 
+#: Standard deviations below this are what rounding leaves of differences that are alike: measures
+#: are of the order of 1, so a difference is exact to 1e-16.
+_ROUNDING = 1e-12
+#: A weight is lost to rounding where a negative tau2 takes all but this share of a variance.
+_LOST = 1e-9
+#: What a variance of a mean can be; beyond, weights leave the range of a double.
+_LEAST, _MOST = 1e-30, 1e30
+
 
 class Effect(NamedTuple):
     """The mean difference on one query set, and the variance of that mean (both in the measure's
@@ -40,15 +48,25 @@ def effect_of(differences: Sequence[float], name: str, group: str = "") -> Effec
     """The effect of one query set from its queries' differences.
 
     The variance of the mean is std^2 / n with ddof 0, as the tool of the paper has it (RANGER,
-    section 3). Raises InputError for fewer than two queries, and where all differ alike: such a
-    set has no variance to be weighed by.
+    section 3). Raises InputError for fewer than two queries, for a difference that is no finite
+    number, and where all differ alike (up to rounding): such a set has no variance to be weighed
+    by.
     """
     own = np.asarray(differences, dtype=np.float64)
-    if len(own) < 2 or not own.var() > 0:
-        reason = "has fewer than two queries" if len(own) < 2 else \
-            "has the same difference on every query"
+    reason = ("has fewer than two queries" if len(own) < 2 else
+              "has a difference that is no finite number" if not np.isfinite(own).all() else
+              "has the same difference on every query" if own.std() < _ROUNDING else "")
+    if reason:
         raise InputError(f"{name}: {reason}; a meta-analysis cannot weigh it, leave it out")
     return Effect(name, group, float(own.mean()), float(own.var() / len(own)), len(own))
+
+
+def interval_of(effect: Effect, confidence: float = 0.95) -> tuple[float, float]:
+    """The normal interval of one set's mean difference, as the paper's figures show it."""
+    from scipy import stats
+
+    reach = float(stats.norm.ppf(0.5 + confidence / 2)) * effect.variance ** 0.5
+    return effect.mean - reach, effect.mean + reach
 
 
 def random_effects(effects: Sequence[Effect], clamped: bool = False,
@@ -61,32 +79,35 @@ def random_effects(effects: Sequence[Effect], clamped: bool = False,
 
     standard error sqrt(1 / sum W*), normal interval. tau2 may be below 0, as in that tool;
     `clamped` sets it to 0 then (DerSimonian and Laird 1986). With one set tau2 is 0. Raises
-    InputError for no set, for a variance that is not above 0, and where a negative tau2 makes a
-    weight negative.
+    InputError for no set, for a variance that is not above 0 (or beyond 1e-30 to 1e30), and where
+    a negative tau2 leaves a set no weight.
     """
     from scipy import stats
 
     if not effects:
         raise InputError("no query set to summarise")
     for own in effects:
-        if not (np.isfinite(own.mean) and 0 < own.variance < np.inf):
-            raise InputError(f"{own.name}: mean {own.mean} and variance {own.variance} are not an "
-                             "effect; the variance is to be above 0")
+        if not (np.isfinite(own.mean) and _LEAST <= own.variance <= _MOST):
+            raise InputError(f"{own.name}: mean {own.mean:g} and variance {own.variance:g} are no "
+                             "effect; the variance is to be above 0 and both are to be finite; "
+                             "leave the set out")
     mean = np.array([own.mean for own in effects])
     variance = np.array([own.variance for own in effects])
     weight = 1 / variance
     q = float((weight * (mean - (weight * mean).sum() / weight.sum()) ** 2).sum())
     tau2 = 0.0
     if len(effects) > 1:
-        scale = float(weight.sum() - (weight ** 2).sum() / weight.sum())
-        tau2 = (q - (len(effects) - 1)) / scale
+        # C as a sum over pairs: the difference of two sums is 0 once one weight outgrows the others
+        pairs = np.outer(weight, weight / weight.sum())
+        np.fill_diagonal(pairs, 0.0)
+        tau2 = (q - (len(effects) - 1)) / float(pairs.sum())
     if clamped:
         tau2 = max(0.0, tau2)
     total = variance + tau2
-    if not (total > 0).all():
-        worst = effects[int(total.argmin())].name
-        raise InputError(f"the variance between the query sets is {tau2:.3g}, below that of "
-                         f"{worst} alone, so it has no weight; clamp it at 0 (--clamped)")
+    if not (total > _LOST * variance).all():
+        worst = effects[int((total / variance).argmin())].name
+        raise InputError(f"the variance between the query sets is {tau2:.3g}, which outweighs "
+                         f"that of {worst} alone, so it has no weight; clamp it at 0 (--clamped)")
     final = 1 / total
     summary = float((final * mean).sum() / final.sum())
     error = float((1 / final.sum()) ** 0.5)

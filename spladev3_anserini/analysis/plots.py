@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import appearing
 
 SUFFIXES = (".svg", ".png")
-#: Okabe and Ito's colours, which stay apart for the colour-blind; in grey, fill tells them apart.
+#: Okabe and Ito's colours, which stay apart for the colour-blind; in grey, shape and fill tell
+#: them apart.
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#6b7680", "#1c2126"
+#: What the figures' backgrounds are ruled with.
+RULE = "#c5ccd2"
 
 
 def checked_suffix(path: Path, option: str) -> None:
     """Raises InputError for a picture of another kind."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{option} {path}: expected a name ending in {' or '.join(SUFFIXES)}")
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """matplotlib's own defaults in the block, whatever the user's are; a `$` is a `$`."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({"text.parse_math": False, "svg.hashsalt": "spladev3_anserini"})
+        yield
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -25,15 +42,19 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), dpi=200)
 
 
+def width_of(text: str, **style: Any) -> float:
+    """How many inches wide a text is drawn."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = new_figure(1, 1)
+    canvas: Any = FigureCanvasAgg(figure)
+    box = figure.text(0, 0, text, **style).get_window_extent(canvas.get_renderer())
+    return float(box.width / figure.dpi)
+
+
 def save(figure: Any, path: Path) -> None:
     """Writes a figure whole or not at all; the same figure gives the same bytes."""
-    import matplotlib
-
-    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
-    given = {"Date": None} if path.suffix.lower() == ".svg" else {"Software": None}
-    try:
-        with matplotlib.rc_context({"svg.hashsalt": "spladev3_anserini"}):
-            figure.savefig(temporary, metadata=given, facecolor="white")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    kind = path.suffix.lower()[1:]
+    given = {"Date": None} if kind == "svg" else {"Software": None}
+    with appearing(path, "wb") as stream:
+        figure.savefig(stream, format=kind, metadata=given, facecolor="white")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import cos, isfinite, pi, sin
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +12,20 @@ from spladev3_anserini.analysis.plots import (
     GREY,
     INK,
     ORANGE,
+    RULE,
     checked_suffix,
+    drawing,
     new_figure,
     save,
 )
 from spladev3_anserini.errors import InputError
 
 _COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", GREY)
-_MARKERS = "osD^v"
+#: Seven, so that colour and marker together repeat after 35 groups.
+_MARKERS = "osD^vPX"
+_MARK = 10.0  # pixels around a point's centre that no name may cover
+
+Box = tuple[float, float, float, float]
 
 
 class Point(NamedTuple):
@@ -32,70 +39,113 @@ class Point(NamedTuple):
 
 def scatter_plot(points: Sequence[Point], path: Path, *, measure: str) -> None:
     """Draws the points with their names, up and left the better; logarithmic in FLOPS where they
-    span more than a decade. Raises InputError for no point, for FLOPS not above 0, and for another
-    suffix than .svg or .png."""
+    span more than a decade. A name that finds no room beside its point stands further off, with a
+    line to it. Raises InputError for no point, for FLOPS that are not above 0, for a measure that
+    is no finite number, and for another suffix than .svg or .png."""
     checked_suffix(path, "--plot")
     if not points:
         raise InputError("no model to plot")
     for own in points:
-        if not own.flops > 0:
+        if not 0 < own.flops < float("inf"):
             raise InputError(f"{own.name}: has FLOPS {own.flops:g}; a plot needs more than 0")
-    figure = new_figure(6.2, 4.2)
-    axes = figure.add_axes((0.12, 0.14, 0.83, 0.78))
+        if not isfinite(own.value):
+            raise InputError(f"{own.name}: its {measure} is {own.value:g}, no finite number")
+    with drawing():
+        _draw(points, path, measure)
+
+
+def _draw(points: Sequence[Point], path: Path, measure: str) -> None:
+    figure = new_figure(6.6, 4.4)
+    axes = figure.add_axes((0.12, 0.13, 0.85, 0.75))
     groups = list(dict.fromkeys(own.group for own in points))
+    marks = []
     for number, group in enumerate(groups):
         members = [own for own in points if own.group == group]
-        axes.scatter([own.flops for own in members], [own.value for own in members], s=42,
-                     color=_COLOURS[number % 5], marker=_MARKERS[number % 5], label=group,
-                     edgecolor="white", linewidth=0.8, zorder=3)
-    least, most = min(own.flops for own in points), max(own.flops for own in points)
-    if most > 10 * least:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.margins(0.18, 0.16)
+        marks.append(axes.scatter(
+            [own.flops for own in members], [own.value for own in members], s=42, zorder=3,
+            color=_COLOURS[number % 5], marker=_MARKERS[number % 7], edgecolor="white",
+            linewidth=0.8))
+    _scale(axes, points)
     axes.set_xlabel("FLOPS (mean terms that a query and a document share)", color=INK)
     axes.set_ylabel(measure, color=INK)
     axes.grid(color="#e5e8eb", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8, colors=INK)
-    axes.text(0.0, 1.03, "↖ better and cheaper", transform=axes.transAxes, fontsize=8, color=GREY)
+    axes.text(0.01, 0.985, "↖ better and cheaper", transform=axes.transAxes, fontsize=8,
+              color=GREY, va="top")
+    if any(groups):  # above the axes, where it covers nothing
+        figure.legend(marks, [group or "others" for group in groups], frameon=False, fontsize=8,
+                      loc="upper left", bbox_to_anchor=(0.11, 0.995), ncols=min(4, len(groups)),
+                      handletextpad=0.2, columnspacing=1.4, labelcolor=INK)
+        rows = -(-len(groups) // 4)
+        axes.set_position((0.12, 0.13, 0.85, 0.835 - 0.05 * rows))
     _names(figure, axes, points)
-    if any(groups):
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
     save(figure, path)
 
 
+def _scale(axes: Any, points: Sequence[Point]) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    least, most = min(own.flops for own in points), max(own.flops for own in points)
+    if most > 10 * least:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if most < 1000 * least else (1,)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(0.15, 0.15)
+
+
 def _names(figure: Any, axes: Any, points: Sequence[Point]) -> None:
-    """Writes each name beside its point where it covers no other name or point."""
+    """Writes each name where it leaves the axes nowhere and covers no other name or point."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas: Any = FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()
-    marks = [axes.transData.transform((own.flops, own.value)) for own in points]
-    taken: list[tuple[float, float, float, float]] = [
-        (x - 9, y - 9, x + 9, y + 9) for x, y in marks]
-    for place, own in enumerate(points):
-        for dx, dy, ha, va in ((7, 0, "left", "center"), (-7, 0, "right", "center"),
-                               (0, 7, "center", "bottom"), (0, -7, "center", "top"),
-                               (6, 9, "left", "bottom"), (6, -9, "left", "top"),
-                               (-6, 9, "right", "bottom"), (-6, -9, "right", "top"),
-                               (0, 18, "center", "bottom"), (0, -18, "center", "top"),
-                               (0, 29, "center", "bottom"), (0, -29, "center", "top")):
-            text = axes.annotate(own.name, (own.flops, own.value), (dx, dy),
-                                 textcoords="offset points", ha=ha, va=va, fontsize=8, color=INK)
-            box = text.get_window_extent(renderer)
-            edges = (box.x0, box.y0, box.x1, box.y1)
-            if not any(_meet(edges, other) for number, other in enumerate(taken)
-                       if number != place):
+    figure.draw_without_rendering()  # before it, points are not where they will be
+    bounds = axes.get_window_extent(renderer)
+    hint = axes.texts[0].get_window_extent(renderer)
+    centres = [axes.transData.transform((own.flops, own.value)) for own in points]
+    taken: list[Box] = [(x - _MARK, y - _MARK, x + _MARK, y + _MARK) for x, y in centres]
+    taken.append((hint.x0, hint.y0, hint.x1, hint.y1))
+    for number, own in enumerate(points):
+        best: tuple[float, int, tuple[float, float], Box] | None = None
+        text = axes.annotate(own.name, (own.flops, own.value), (0, 0), fontsize=8, color=INK,
+                             textcoords="offset points", ha="center", va="center", zorder=4)
+        size = text.get_window_extent(renderer)
+        to_points = 72 / figure.dpi
+        for order, (x, y) in enumerate(_places(size.width, size.height)):
+            middle = centres[number] + (x, y)
+            box = (middle[0] - size.width / 2, middle[1] - size.height / 2,
+                   middle[0] + size.width / 2, middle[1] + size.height / 2)
+            covered = sum(_shared(box, other) for place, other in enumerate(taken)
+                          if place != number)
+            outside = size.width * size.height - _shared(
+                box, (bounds.x0 + 2, bounds.y0 + 2, figure.bbox.x1 - 4, bounds.y1))
+            found = (covered + 2 * outside, order, (x * to_points, y * to_points), box)
+            best = min(best, found) if best else found
+            if best[0] < 1:
                 break
-            text.remove()
-        else:  # no room anywhere: better crowded than missing
-            axes.annotate(own.name, (own.flops, own.value), (7, 0),
-                          textcoords="offset points", va="center", fontsize=8, color=INK)
-            continue
-        taken.append(edges)
+        assert best is not None
+        text.set_position(best[2])
+        taken.append(best[3])
+        if best[1] >= 8:
+            axes.annotate("", (own.flops, own.value), best[2], textcoords="offset points",
+                          arrowprops={"arrowstyle": "-", "color": RULE, "linewidth": 0.8,
+                                      "shrinkA": 0, "shrinkB": 4}, zorder=2)
 
 
-def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    return (one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3])
+def _places(width: float, height: float) -> Iterator[tuple[float, float]]:
+    """Offsets of a name's middle in pixels: eight beside the point, then rings further off."""
+    x, y = width / 2 + 18, height / 2 + 16
+    yield from ((x, 0), (-x, 0), (0, y), (0, -y), (x, y - 6), (x, 6 - y), (-x, y - 6), (-x, 6 - y))
+    for ring in range(1, 9):
+        for step in range(16):
+            turn = step * pi / 8
+            yield (x + 22 * ring) * cos(turn), (y + 22 * ring) * sin(turn)
+
+
+def _shared(one: Box, other: Box) -> float:
+    """The area that two boxes share."""
+    return (max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
+            * max(0.0, min(one[3], other[3]) - max(one[1], other[1])))

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK = 4_000_000
+#: Measures are of the order of 1, so a smaller difference is what rounding left.
+ROUNDING = 1e-12
 
 
 class Difference(NamedTuple):
-    """B - A over `queries` queries; interval and p values are None where there is one query."""
+    """B - A over `queries` queries; interval and t-test are None where all differ alike, and with
+    one query the randomisation too."""
 
     mean: float
     low: float | None
@@ -30,7 +33,8 @@ def difference(before: Sequence[float], after: Sequence[float], confidence: floa
     """Compares values of the same queries, in the same order.
 
     The interval is Student's t of the mean difference; both tests are two-sided and paired, of the
-    hypothesis that the mean difference is 0. Systems alike on every query have p = 1. Raises
+    hypothesis that the mean difference is 0. Systems alike on every query have p = 1; differences
+    below 1e-12 are ties. Raises
     ValueError for no query and for unequal lengths.
     """
     from scipy import stats
@@ -38,14 +42,15 @@ def difference(before: Sequence[float], after: Sequence[float], confidence: floa
     own = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     if own.ndim != 1 or not len(own):
         raise ValueError("no query to compare")
+    own[np.abs(own) < ROUNDING] = 0.0
     mean, counts = float(own.mean()), (int((own > 0).sum()), int((own == 0).sum()),
                                        int((own < 0).sum()))
     if len(own) == 1:
         return Difference(mean, None, None, None, None, 1, *counts)
     error = float(own.std(ddof=1)) / len(own) ** 0.5
-    if not error:  # the same difference everywhere
-        p = 1.0 if mean == 0 else 0.0
-        return Difference(mean, mean, mean, p, randomisation(own, samples, seed), len(own),
+    if error < ROUNDING:  # the same difference everywhere: t has nothing to go by
+        p = None if own.any() else 1.0
+        return Difference(mean, None, None, p, randomisation(own, samples, seed), len(own),
                           *counts)
     reach = float(stats.t.ppf(0.5 + confidence / 2, len(own) - 1)) * error
     return Difference(mean, mean - reach, mean + reach,
@@ -67,8 +72,10 @@ def randomisation(differences: NDArray[np.float64], samples: int, seed: int) -> 
     observed = abs(float(moved.sum()))
     least = observed - 1e-12 * float(np.abs(moved).sum())
     if len(moved) < 63 and 2 ** len(moved) <= samples:
-        bits = np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1
-        return float((np.abs((1 - 2 * bits) @ moved) >= least).mean())
+        sums = np.zeros(1)
+        for value in moved:  # both signs of each in turn: all assignments
+            sums = np.concatenate([sums - value, sums + value])
+        return float((np.abs(sums) >= least).mean())
     generator, reached, left = np.random.default_rng(seed), 0, samples
     while left:
         rows = min(left, max(1, _BLOCK // len(moved)))

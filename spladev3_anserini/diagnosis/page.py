@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini import __version__
+from spladev3_anserini.analysis.plots import drawing
 from spladev3_anserini.diagnosis.signs import Curve, Sign
 from spladev3_anserini.files import appearing
 
@@ -37,7 +38,7 @@ def _plots(curves: Sequence[Curve], weights: Mapping[str, float]) -> list[tuple[
         return []
     steps = [own.step for own in curves]
     shares = {name: [weights[name] * own.parts[name] for own in curves]
-              for name in curves[0].parts}
+              for name in curves[-1].parts}
     shares |= {f"regulariser of {side}": [own.penalties.get(side, 0.0) for own in curves]
                for side in curves[0].penalties}
     sparse = {"documents": [own.nonzero_documents for own in curves],
@@ -47,10 +48,11 @@ def _plots(curves: Sequence[Curve], weights: Mapping[str, float]) -> list[tuple[
 
 
 def _svg(steps: Sequence[int], lines: Mapping[str, Sequence[float]], unit: str) -> str:
-    import matplotlib
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "spladev3_anserini", "font.size": 9}):
+    with drawing():
+        rcParams["font.size"] = 9
         figure = Figure(figsize=(6.2, 3.1), layout="constrained")
         axes: Any = figure.add_subplot()
         for number, (name, values) in enumerate(lines.items()):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from spladev3_anserini.collection.lines import json_records
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.shards import read_encoded, read_manifest
 from spladev3_anserini.recipe.training import Loss
@@ -21,6 +23,9 @@ _LARGEST_SHARE = 0.95
 _COLLAPSED, _SWOLLEN = 0.1, 5.0
 #: A term in more than this share of all documents is a stop word that every query pays for.
 _SATURATED = 0.5
+
+
+_PARTS = ("kl", "margin_mse", "contrastive")
 
 
 class Sign(NamedTuple):
@@ -46,22 +51,27 @@ class Curve(NamedTuple):
 def read_curves(path: Path) -> list[Curve]:
     """Records of `curves.jsonl` that have loss parts; raises InputError for a file that is not
     one, by line."""
-    curves = []
+    curves: list[Curve] = []
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected what train wrote")
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, own in json_records(path):
+        if "nonzero_documents" not in own:
+            continue
         try:
-            own = json.loads(line)
-            if "nonzero_documents" not in own:
-                continue
-            curves.append(Curve(
-                int(own["step"]),
-                {part: float(own[part]) for part in Loss.model_fields if part in own},
-                {side: float(own[f"penalty_{side}"]) * float(own[f"lambda_{side}"])
-                 for side in ("documents", "queries") if f"penalty_{side}" in own},
-                float(own["nonzero_documents"]), float(own["nonzero_queries"])))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            parts = {part: float(own[part]) for part in _PARTS if part in own}
+            penalties = {side: float(own[f"penalty_{side}"]) * float(own[f"lambda_{side}"])
+                         for side in ("documents", "queries") if f"penalty_{side}" in own}
+            curve = Curve(int(own["step"]), parts, penalties, float(own["nonzero_documents"]),
+                          float(own["nonzero_queries"]))
+        except (ValueError, KeyError, TypeError, OverflowError):
             raise InputError(f"{path}:{number}: not a record of a training's curves") from None
+        odd = [name for name, value in (parts | penalties).items() if not math.isfinite(value)]
+        if odd or not math.isfinite(curve.nonzero_documents + curve.nonzero_queries):
+            raise InputError(f"{path}:{number}: step {curve.step}: {odd[0] if odd else 'non-zeros'}"
+                             " is no finite number: the training diverged")
+        if curves and parts.keys() != curves[0].parts.keys():
+            raise InputError(f"{path}:{number}: has other parts of a loss than the lines before")
+        curves.append(curve)
     if not curves:
         raise InputError(f"{path}: has no values of a loss; train for longer, or with smaller "
                          "--log-steps")
@@ -115,12 +125,12 @@ def loss_signs(curves: Sequence[Curve], weights: Loss) -> list[Sign]:
         name, most = max(weighed.items(), key=lambda item: item[1])
         share = most / distilled
         signs.append(Sign(
-            "no loss dominates", f"{name} is {share:.0%} of the distillation",
+            "no loss dominates", f"{name} is {share:.1%} of the distillation",
             f"{_LARGEST_SHARE:.0%} or less", share > _LARGEST_SHARE,
             "the other parts are not heard: change their weights, or rescore the teachers"))
     share = penalties / (penalties + distilled)
     signs.append(Sign(
-        "regularisers leave room", f"{share:.0%} of the whole loss", "50 % or less", share > 0.5,
+        "regularisers leave room", f"{share:.1%} of the whole loss", "50 % or less", share > 0.5,
         "the model learns to be empty: lower the weights of the regularisers"))
     return signs
 

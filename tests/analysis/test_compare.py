@@ -111,6 +111,18 @@ def test_a_table_of_sets_has_means_of_groups_a_summary_and_a_forest(table: Path,
     assert again.read_bytes() == drawn.read_bytes()
 
 
+def test_the_first_system_of_a_table_is_the_baseline(runs: Path, cli: Cli) -> None:
+    """Also where the first set has no run of it."""
+    (runs / "runs.tsv").write_text(
+        "set\tgroup\tqrels\tbm25\tsplade\n"
+        "one\t\tqrels.txt\t\tsplade.txt\n"
+        "two\t\tqrels.txt\tbm25.txt\tsplade.txt\n")
+    made = json.loads(cli("compare", "--table", runs / "runs.tsv", "--measures", "RR@10",
+                          "--format", "json").out)
+    own, = made["comparisons"]
+    assert (own["baseline"], own["system"]) == ("bm25", "splade")
+
+
 def test_recipes_are_run_and_then_compared(tmp_path: Path, cli: Cli,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -154,14 +166,26 @@ def test_bad_runs_and_qrels_are_one_line(change: Callable[[Path], object], says:
     (("--qrels", "qrels.txt", "--run", "a=bm25.txt", "--run", "b=doc.txt", "--baseline", "c"),
      "--baseline c"),
     (("--table", "runs.tsv", "--qrels", "qrels.txt"), "leave out --qrels"),
-    (("--recipe", "bm25"), "needs --on"),
-    (("--recipe", "bm26", "--on", "cranfield"), "no recipe 'bm26'"),
+    (("--recipe", "bm25", "--recipe", "demo"), "--on"),
+    (("--recipe", "bm25", "--recipe", "bm26", "--on", "cranfield"), "no recipe 'bm26'"),
+    (("--recipe", "bm25", "--recipe", "bm25", "--on", "cranfield"), "given twice"),
+    (("--recipe", "bm25", "--recipe", "demo", "--on", "demo", "--baseline", "x"), "--baseline x"),
+    (("--qrels", "qrels.txt", "--run", "a=bm25.txt", "--run", "b=doc.txt", "--on", "demo"),
+     "neither --qrels"),
+    (("--table", "runs.tsv", "--confidence", "nan"), "nan is not between 0 and 1"),
+    (("--table", "runs.tsv", "--alpha", "nan"), "nan is not between 0 and 1"),
+    (("--table", "runs.tsv", "--forest", "f.svg", "--topics", "none.tsv"), "none.tsv"),
+    (("--table", "empty.tsv"), "empty.tsv:2: expected 5 columns with set, qrels and a run"),
+    (("--table", "latin.tsv"), "latin.tsv:2"),
     (("--table", "runs.tsv", "--forest", "a.pdf"), "ending in .svg or .png"),
     (("--table", "topics.tsv"), "topics.tsv:1: expected the columns"),
     (("--table", "runs.tsv", "--measures", "RR@10 AP", "--forest", "f.svg"), "one measure")])
 def test_bad_usage_is_one_line(options: tuple[str, ...], says: str, table: Path, cli: Cli,
                                monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(table.parent)
+    header = "set\tgroup\tqrels\tbm25\tsplade\n"
+    (table.parent / "empty.tsv").write_text(f"{header}one\t\tqrels.txt\t\t\n")
+    (table.parent / "latin.tsv").write_bytes(f"{header}caf\xe9\t\tq\ta\tb\n".encode("latin-1"))
     done = cli("compare", *options)
     assert (done.code, says in done.err) == (2, True), done
     assert not (table.parent / "f.svg").exists()

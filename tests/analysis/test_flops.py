@@ -128,7 +128,7 @@ def test_what_is_refused(prepared: Path, tmp_path: Path, refused: Callable[..., 
     assert "one for each" in refused("flops", "--index", index, "--index",
                                      f"doc={prepared / 'v3-doc.idx'}", "--queries",
                                      prepared / "v3.queries")
-    assert "--plot needs" in refused("flops", "--index", index, "--topics", topics, "--plot", "x")
+    assert "--plot needs" in refused("flops", "--index", index, "--topics", topics, "--plot", "x.svg")
     assert "do not belong" in refused("flops", "--index", index, "--queries",
                                       prepared / "v3-doc.queries")
     assert "encoded queries" in refused("flops", "--encoded", prepared / "v3.queries", "--topics",

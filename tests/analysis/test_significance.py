@@ -61,6 +61,9 @@ def test_without_a_difference_p_is_one_and_one_query_is_not_tested() -> None:
     assert (same.mean, same.t_test, same.randomisation, same.ties) == (0.0, 1.0, 1.0, 3)
     one = difference([0.1], [0.3])
     assert (one.low, one.t_test, one.randomisation, one.wins) == (None, None, None, 1)
+    shifted = difference([0.1, 0.2, 0.6], [0.2, 0.3, 0.7])  # alike up to rounding
+    assert (shifted.t_test, shifted.low, shifted.randomisation) == (None, None, 2 / 8)
+    assert difference([0.1 + 0.2], [0.3]).ties == 1
     with pytest.raises(ValueError, match="no query"):
         difference([], [])
 

@@ -43,8 +43,8 @@ def test_a_sound_training_has_no_sign(tmp_path: Path) -> None:
     signs = loss_signs(read, LOSS) + sparsity_signs(read)
     assert alarms(signs) == []
     # 0.8 KL against 0.05 x 20 MarginMSE; penalties 0.02 x 10 + 0.01 x 15 of 2.15
-    assert signs[0].found == "margin_mse is 56% of the distillation"
-    assert signs[1].found == "16% of the whole loss"
+    assert signs[0].found == "margin_mse is 55.6% of the distillation"
+    assert signs[1].found == "16.3% of the whole loss"
     assert signs[2].found == "120 -> 120 terms (1.00 x)"
 
 
@@ -136,6 +136,20 @@ def test_what_cannot_be_read_is_one_line(options: tuple[str, ...], says: str, tm
     monkeypatch.chdir(tmp_path)
     done = cli("diagnose", *options)
     assert (done.code, says in done.err) == (2, True), done
+
+
+@pytest.mark.parametrize(("line", "says"), [
+    ('{"step": 3, "kl": NaN, "nonzero_documents": 1, "nonzero_queries": 1}', "kl is no finite"),
+    ('{"step": Infinity, "nonzero_documents": 1, "nonzero_queries": 1}', "not a record"),
+    ('{"step": 3, "kl": 1, "nonzero_documents": 1, "nonzero_queries": 1}', "other parts"),
+    ("\udcff", "UTF-8")])
+def test_a_curve_that_cannot_be_judged_is_refused(line: str, says: str, tmp_path: Path,
+                                                  cli: Cli) -> None:
+    path = curves(tmp_path, {})
+    path.write_bytes(path.read_bytes() + line.encode(errors="surrogateescape") + b"\n")
+    (tmp_path / "training.json").write_text(json.dumps({"training": {"loss": LOSS.model_dump()}}))
+    done = cli("diagnose", "--trained", tmp_path)
+    assert (done.code, f"{path}:4" in done.err, says in done.err) == (2, True, True), done
 
 
 def test_a_damaged_curve_is_named_by_line(tmp_path: Path, cli: Cli) -> None:

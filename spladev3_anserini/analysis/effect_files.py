@@ -1,0 +1,85 @@
+"""A table of mean differences -> effects of query sets."""
+
+from __future__ import annotations
+
+import csv
+from math import isfinite
+from pathlib import Path
+
+from spladev3_anserini.analysis.meta_analysis import Effect
+from spladev3_anserini.collection.lines import numbered_lines
+from spladev3_anserini.errors import InputError
+
+_COLUMNS = ("set", "group", "mean", "count")
+#: The columns that tell a mean's variance, one of these kinds in a file.
+_SPREADS = (("variance",), ("error",), ("low", "high"))
+_NORMAL_95 = 1.959963984540054
+
+
+def read_effects(path: Path) -> list[Effect]:
+    """Effects from a tab-separated table with the columns set, group (may be empty), mean, count
+    (queries) in any order, and one of: variance (of the mean), error (its square root), or low and
+    high (the ends of a 95 % normal interval; variance = ((high - low) / (2 x 1.96))^2).
+
+    Raises InputError by file and line for other columns, a number that is none, a set that is
+    there twice, a variance that is not above 0 and a mean outside its interval.
+    """
+    effects: list[Effect] = []
+    header: list[str] = []
+    for line, text in numbered_lines(path):
+        where = f"{path}:{line}"
+        row = next(csv.reader([text], delimiter="\t", quoting=csv.QUOTE_NONE), [])
+        if not header:
+            header = _checked_header(row, where)
+            continue
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise InputError(f"{where}: {len(row)} columns, its header has {len(header)}")
+        own = _effect(dict(zip(header, row, strict=True)), where)
+        if any(own.name == other.name for other in effects):
+            raise InputError(f"{where}: the set {own.name} is there twice")
+        effects.append(own)
+    if not effects:
+        raise InputError(f"{path}: has no query set")
+    return effects
+
+
+def _checked_header(header: list[str], where: str) -> list[str]:
+    if not any(sorted(header) == sorted((*_COLUMNS, *spread)) for spread in _SPREADS):
+        raise InputError(f"{where}: expected a header with the columns set, group, mean, count, "
+                         "and variance, error, or low and high, with tabs between them")
+    return header
+
+
+def _effect(row: dict[str, str], where: str) -> Effect:
+    name, count = row["set"].strip(), row["count"].strip()
+    if not name:
+        raise InputError(f"{where}: the set has no name")
+    if not (count.isascii() and count.isdigit() and int(count) > 0):
+        raise InputError(f"{where}: the count {row['count']!r} is no whole number above 0")
+    mean = _number(row["mean"], where)
+    if "low" in row:
+        low, high = _number(row["low"], where), _number(row["high"], where)
+        if not low <= mean <= high:
+            raise InputError(f"{where}: the mean {mean:g} is not within [{low:g}, {high:g}]")
+        variance = ((high - low) / (2 * _NORMAL_95)) ** 2
+    elif "error" in row:
+        variance = max(0.0, _number(row["error"], where)) ** 2
+    else:
+        variance = _number(row["variance"], where)
+    if not variance > 0:
+        raise InputError(f"{where}: {name} has no spread above 0, so it cannot be weighed; "
+                         "leave it out")
+    return Effect(name, row["group"].strip(), mean, variance, int(count))
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        # a paper's minus is often U+2212; Python reads 1_0 as 10
+        value = float(text.replace("−", "-").replace("_", "?"))
+    except ValueError:
+        value = float("nan")
+    if not isfinite(value):
+        raise InputError(f"{where}: {text!r} is no finite number")
+    return value
