@@ -40,7 +40,8 @@ def _level(context: click.Context, parameter: click.Parameter, value: float) -> 
 @click.option("--pairs", is_flag=True, help="Compare every pair of systems instead.")
 @click.option("--alpha", default=0.05, callback=_level, help="What p is significant below.")
 @click.option("--confidence", default=0.95, callback=_level, help="Of the intervals.")
-@click.option("--correction", default="holm", type=click.Choice(["holm", "bonferroni"]))
+@click.option("--correction", default="holm", type=click.Choice(["holm", "bonferroni"]),
+              help="Of p for how many comparisons there are.")
 @click.option("--samples", default=10_000, type=click.IntRange(100, 1_000_000),
               help="Of the randomisation test.")
 @click.option("--seed", default=0, type=click.IntRange(min=0), help="Of the randomisation test.")

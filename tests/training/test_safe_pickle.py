@@ -215,5 +215,5 @@ def test_the_command(cli: Any, refused: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "t.jsonl").exists()
     assert "no such file" in refused("convert-scores", tmp_path / "none", "--output",
                                      tmp_path / "t.jsonl")
-    assert "No such file" in refused("convert-scores", tmp_path / "s.pkl", "--output",
+    assert "there is no folder" in refused("convert-scores", tmp_path / "s.pkl", "--output",
                                      tmp_path / "no" / "t.jsonl")
