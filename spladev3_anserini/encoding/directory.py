@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
+from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import (
     Fingerprint,
     Manifest,
@@ -22,7 +23,7 @@ from spladev3_anserini.impacts.manifest import (
     shown_differences,
     write_record,
 )
-from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, ImpactDocument, write_shard
+from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, write_lines
 
 _SHARD = re.compile(r"\.?part-(\d+)\.jsonl(\.gz)?(\.tmp)?")
 
@@ -93,9 +94,9 @@ class EncodedDirectory:
         """Whether a shard of these texts (their hash) is on disk already."""
         return name in self._done and self._done[name].texts == texts
 
-    def write(self, name: str, documents: Iterable[ImpactDocument], texts: str) -> None:
+    def write(self, name: str, lines: Iterable[ImpactLine], texts: str) -> None:
         """Writes a shard and then its line in the journal."""
-        shard = write_shard(self.folder, name, documents, texts)
+        shard = write_lines(self.folder, name, lines, texts)
         with self._journal.open("a", encoding="utf-8") as stream:
             stream.write(shard.model_dump_json() + "\n")
             stream.flush()

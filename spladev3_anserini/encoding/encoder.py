@@ -97,9 +97,17 @@ class Encoder:
         make terms of [CLS] and [SEP] alone). Calls `done(n)` after every n texts. Raises TextError
         for NaN or infinite weights, InputError where a batch does not fit into memory.
         """
-        ids = self.tokenizer.ids(texts, self.settings.max_length)
+        return self.weights_of(self.tokenized(texts), done)
+
+    def tokenized(self, texts: Sequence[str]) -> list[list[int]]:
+        """Wordpiece ids of each text, cut to the length of the settings."""
+        return self.tokenizer.ids(texts, self.settings.max_length)
+
+    def weights_of(self, ids: list[list[int]],
+                   done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
+        """`weights` of texts that are wordpiece ids already."""
         full = [place for place, own in enumerate(ids) if len(own) > self.tokenizer.added]
-        done(len(texts) - len(full))
+        done(len(ids) - len(full))
         budget = self.batch_tokens or BOW_BATCH_TOKENS
         rows: list[sparse.csr_matrix] = []
         order: list[int] = []
@@ -114,7 +122,7 @@ class Encoder:
                                  f"of {self.device}; choose fewer") from None
             order.extend(positions)
             done(len(positions))
-        size = (len(texts), len(self.terms))
+        size = (len(ids), len(self.terms))
         if not rows:
             return sparse.csr_matrix(size, dtype=np.float32)
         return _in_order(sparse.vstack(rows, format="csr"), order, size)
@@ -123,7 +131,12 @@ class Encoder:
                 done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
         """Int32 impacts, zeros dropped; shape and order as `weights`. In mode `bow` they are 1,
         whatever the scale. Raises TextError, also for an impact beyond MAX_IMPACT."""
-        matrix = self.weights(texts, done)
+        return self.impacts_of(self.tokenized(texts), done)
+
+    def impacts_of(self, ids: list[list[int]],
+                   done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
+        """`impacts` of texts that are wordpiece ids already."""
+        matrix = self.weights_of(ids, done)
         if self.mode == "bow":
             return matrix.astype(np.int32)
         try:

@@ -12,6 +12,7 @@ from typing import NamedTuple, NoReturn, TypeVar
 import numpy as np
 import torch
 import transformers
+from scipy import sparse
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
@@ -20,9 +21,11 @@ from spladev3_anserini.collection.corpus import CorpusDigest, Document, Survey, 
 from spladev3_anserini.collection.texts import read_texts
 from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
 from spladev3_anserini.encoding.encoder import Encoder, TextError
+from spladev3_anserini.encoding.overlap import Behind, ahead
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.lines import RowLines
 from spladev3_anserini.impacts.manifest import Fingerprint, Manifest
-from spladev3_anserini.impacts.shards import ImpactDocument, shard_name
+from spladev3_anserini.impacts.shards import shard_name
 from spladev3_anserini.model.checkpoint import Checkpoint
 
 T = TypeVar("T")
@@ -37,6 +40,16 @@ class Output(NamedTuple):
     gzip: bool = False
     contents: bool = False
     restart: bool = False
+
+
+class _Block(NamedTuple):
+    """The texts of one shard; `ids` are their wordpieces, None where there is nothing to do."""
+
+    name: str
+    texts: list[Document]
+    own: bool
+    texts_hash: str
+    ids: list[list[int]] | None
 
 
 class Outcome(NamedTuple):
@@ -69,15 +82,26 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     ):
         digest = CorpusDigest()
         texts = map(digest.add, islice(read_texts(source, encoder.side), surveyed.documents))
-        for number, block in enumerate(_blocks(texts, output.shard_size)):
-            own, hash_of_block = output.part.has(number), hash_of(block)
-            if not own or directory.finished(names[number], hash_of_block):
-                found += own
-                bar.update(len(block))
-                continue
-            documents = _impact_documents(block, encoder, output, bar)
-            directory.write(names[number], documents, hash_of_block)
-            written += 1
+
+        def prepared() -> Iterator[_Block]:
+            for number, block in enumerate(_blocks(texts, output.shard_size)):
+                own, texts_hash = output.part.has(number), hash_of(block)
+                todo = own and not directory.finished(names[number], texts_hash)
+                ids = encoder.tokenized([text.text for text in block]) if todo else None
+                yield _Block(names[number], block, own, texts_hash, ids)
+
+        lines = RowLines(encoder.terms)
+        with ahead(prepared()) as blocks, Behind() as writer:
+            for block in blocks:
+                if block.ids is None:
+                    found += block.own
+                    bar.update(len(block.texts))
+                    continue
+                matrix = _impacts(block, block.ids, encoder, bar)
+                contents = [text.text if output.contents else "" for text in block.texts]
+                writer.submit(directory.write, block.name, lines(
+                    [text.id for text in block.texts], contents, matrix), block.texts_hash)
+                written += 1
         if digest.hexdigest() != surveyed.sha256:
             raise InputError(f"{source}: changed while it was being encoded; encode it again with "
                              "--restart")
@@ -111,16 +135,13 @@ def _printable(source: str) -> str:
     return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
-def _impact_documents(block: list[Document], encoder: Encoder, output: Output,
-                      bar: tqdm[NoReturn]) -> Iterator[ImpactDocument]:
+def _impacts(block: _Block, ids: list[list[int]], encoder: Encoder,
+             bar: tqdm[NoReturn]) -> sparse.csr_matrix:
     try:
-        matrix = encoder.impacts([document.text for document in block], done=bar.update)
+        return encoder.impacts_of(ids, done=bar.update)
     except TextError as error:
-        document = block[error.position]
-        raise InputError(f"{document.where}: {document.id!r}: {error}") from None
-    for row, document in enumerate(block):
-        contents = document.text if output.contents else ""
-        yield ImpactDocument(document.id, contents, encoder.vector(matrix, row))
+        text = block.texts[error.position]
+        raise InputError(f"{text.where}: {text.id!r}: {error}") from None
 
 
 def _blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:

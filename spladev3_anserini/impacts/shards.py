@@ -5,14 +5,13 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, cast
-
-import jsonlines
+from typing import NamedTuple
 
 from spladev3_anserini.collection.ids import IdHashes, checked_id
 from spladev3_anserini.collection.lines import json_records
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
+from spladev3_anserini.impacts.lines import ImpactLine, impact_line
 from spladev3_anserini.impacts.manifest import Manifest, Shard, read_record
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
 
@@ -36,31 +35,35 @@ def shard_name(number: int, gzipped: bool) -> str:
 
 def write_shard(folder: Path, name: str, documents: Iterable[ImpactDocument],
                 texts: str) -> Shard:
+    """Writes one shard of documents; see `write_lines`."""
+    return write_lines(folder, name, (impact_line(*own) for own in documents), texts)
+
+
+def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str) -> Shard:
     """Writes one shard of an encoded directory and returns what is in it; `texts` is the hash of
     the texts it is of.
 
     The file is written outside `impacts/`, synced, then renamed into it, so that a shard under
-    its final name is complete. The same documents give the same bytes.
+    its final name is complete. The same lines give the same bytes.
     """
     count = nonempty = postings = total = largest = 0
     empty_ids: list[str] = []
     final = folder / IMPACTS / name
     final.parent.mkdir(exist_ok=True)
     with appearing(final, "wb", folder / f".{name}.tmp") as raw:
-        # without a name and a time in its header the same documents give the same gzip bytes
-        packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if name.endswith(".gz") else None
-        with jsonlines.Writer(cast(IO[bytes], packed or raw), compact=True) as writer:
-            for document in documents:
-                writer.write(document._asdict())
-                count += 1
-                if document.vector:
-                    nonempty += 1
-                    postings += len(document.vector)
-                    total += sum(document.vector.values())
-                    largest = max(largest, *document.vector.values())
-                else:
-                    empty_ids.append(document.id)
-        if packed:
+        # without a name and a time in its header the same lines give the same gzip bytes
+        packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if name.endswith(".gz") else raw
+        for own in lines:
+            packed.write(own.line.encode())
+            count += 1
+            postings += own.postings
+            total += own.impacts
+            largest = max(largest, own.largest)
+            if own.postings:
+                nonempty += 1
+            else:
+                empty_ids.append(own.id)
+        if packed is not raw:
             packed.close()
     return Shard(name=name, sha256=sha256_of(final), texts=texts, documents=count,
                  nonempty=nonempty, postings=postings, impacts=total, max_impact=largest,

@@ -1,0 +1,58 @@
+"""Impact vectors -> the lines of a shard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+#: Numbers below this are looked up instead of printed; a SPLADE's impacts at x100 stay below 400.
+_PRINTED = 1024
+
+
+class ImpactLine(NamedTuple):
+    """A finished line of a shard with its line end, and what a manifest counts of it."""
+
+    id: str
+    line: str
+    postings: int
+    impacts: int
+    largest: int
+
+
+def impact_line(identifier: str, contents: str, vector: Mapping[str, int]) -> ImpactLine:
+    """The line of one document: JSON without spaces, in UTF-8, terms in the vector's order."""
+    line = _compact({"id": identifier, "contents": contents, "vector": vector}) + "\n"
+    return ImpactLine(identifier, line, len(vector), sum(vector.values()),
+                      max(vector.values(), default=0))
+
+
+class RowLines:
+    """The lines of a matrix's rows, equal to `impact_line`'s and several times faster: terms and
+    small numbers are escaped and printed once for a vocabulary."""
+
+    def __init__(self, terms: Sequence[str] | NDArray[Any]) -> None:
+        self._keys = np.array([f"{_compact(term)}:" for term in terms], dtype=object)
+        self._numbers = np.array([str(number) for number in range(_PRINTED)], dtype=object)
+
+    def __call__(self, ids: Sequence[str], contents: Sequence[str],
+                 matrix: sparse.csr_matrix) -> Iterator[ImpactLine]:
+        """Yields a line for each row of an int32 impact matrix, shape (texts, vocabulary)."""
+        ends = matrix.indptr.tolist()
+        for row, (identifier, text) in enumerate(zip(ids, contents, strict=True)):
+            span = slice(ends[row], ends[row + 1])
+            data = matrix.data[span]
+            largest = int(data.max(initial=0))
+            printed = self._numbers[data] if largest < _PRINTED else data.astype(str).astype(object)
+            pairs = ",".join((self._keys[matrix.indices[span]] + printed).tolist())
+            yield ImpactLine(identifier, f'{{"id":{_compact(identifier)},"contents":'
+                             f'{_compact(text)},"vector":{{{pairs}}}}}\n',
+                             len(data), int(data.sum(dtype=np.int64)), largest)
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
