@@ -26,6 +26,7 @@ COMMANDS = {
     "ask": "spladev3_anserini.ask",
     "models": "spladev3_anserini.models",
     "convert": "spladev3_anserini.convert",
+    "export": "spladev3_anserini.export",
     "verify": "spladev3_anserini.verify",
     "mine": "spladev3_anserini.mine",
     "score": "spladev3_anserini.score",

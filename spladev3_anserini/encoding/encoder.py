@@ -14,8 +14,9 @@ from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import BINARY
 from spladev3_anserini.impacts.quantize import Quantizer
-from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
-from spladev3_anserini.model.splade import load_splade
+from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
+from spladev3_anserini.model.onnx_run import OnnxSplade
+from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
 
@@ -71,12 +72,16 @@ class Encoder:
             raise InputError(f"--top-k {settings.top_k}: expected a number above 0")
         limit = None
         if self.mode != "bow":
-            self.device = resolved_device(settings.device)
+            onnx = is_onnx(checkpoint)
+            self.device = "cpu" if onnx and settings.device == "auto" else resolved_device(
+                settings.device)
             self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
             self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
                 self.device.partition(":")[0], BATCH_TOKENS["cpu"])
             self.model_hash = model_hash(checkpoint)
-            self._model = load_splade(checkpoint, DTYPES[self.dtype], self.device)
+            self._model: Splade | OnnxSplade = (
+                self._exported(checkpoint) if onnx
+                else load_splade(checkpoint, DTYPES[self.dtype], self.device))
             limit = self._model.max_positions
             if self._model.vocabulary != len(self.terms):
                 raise InputError(f"{checkpoint.folder}: the model has {self._model.vocabulary} "
@@ -84,6 +89,21 @@ class Encoder:
         if settings.max_length < 3 or (limit and settings.max_length > limit):
             raise InputError(f"--max-length {settings.max_length}: expected 3 to "
                              f"{limit or 'any number of'} tokens")
+
+    def _exported(self, checkpoint: Checkpoint) -> OnnxSplade:
+        """An ONNX graph, whose precision and top-k are fixed in it."""
+        settings = self.settings
+        if self.device != "cpu" or settings.dtype != "auto":
+            raise InputError(f"--model {checkpoint.name}: an ONNX graph runs on the CPU in the "
+                             "precision it was exported in; leave out --device and --dtype")
+        model = OnnxSplade(checkpoint)
+        self.dtype, top_k = model.properties.precision, model.properties.top_k
+        if top_k and settings.special_tokens != "drop":
+            raise InputError(f"--special-tokens {settings.special_tokens}: this graph keeps the "
+                             f"{top_k} largest weights, special tokens dropped")
+        if top_k:
+            self.settings = settings._replace(top_k=min(top_k, settings.top_k or top_k))
+        return model
 
     @property
     def quantizer_name(self) -> str:

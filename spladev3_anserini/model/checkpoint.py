@@ -17,6 +17,8 @@ from spladev3_anserini.model.variants import VARIANTS, Variant, variant_named
 
 #: Written by `convert` beside the weights, because files of -lexical and v3 do not differ.
 VARIANT_NOTE = "spladev3.json"
+#: What `export` writes in place of safetensors.
+ONNX_WEIGHTS = "model.onnx"
 MODULES = "modules.json"
 ROUTER = "router_config.json"
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
@@ -96,9 +98,17 @@ def open_checkpoint(name: str, pickles: bool = False) -> Checkpoint:
     return Checkpoint(name, folder, tokenizer, _stated_variant(name, root, folder, router))
 
 
+def is_onnx(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint is an exported ONNX graph, without weights for torch."""
+    return ((checkpoint.folder / ONNX_WEIGHTS).exists()
+            and not any(checkpoint.folder.glob("model*.safetensors")))
+
+
 def weight_files(checkpoint: Checkpoint) -> list[Path]:
-    """The safetensors files of a checkpoint; where there are none, raises InputError that says
-    how to convert a pickle."""
+    """The safetensors files of a checkpoint, or its ONNX graph; where there are none, raises
+    InputError that says how to convert a pickle."""
+    if is_onnx(checkpoint):
+        return [checkpoint.folder / ONNX_WEIGHTS]
     files = sorted(checkpoint.folder.glob("model*.safetensors"))
     if not files:
         raise InputError(

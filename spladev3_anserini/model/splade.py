@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spladev3_anserini.errors import InputError, first_line
-from spladev3_anserini.model.checkpoint import Checkpoint, weight_files
+from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, weight_files
 from spladev3_anserini.model.pooling import activation, max_logits
 
 
@@ -52,7 +52,8 @@ class _PassThrough(nn.Module):
         return states
 
 
-def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Splade:
+def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
+                attention: str = "sdpa") -> Splade:
     """Loads safetensors weights for inference.
 
     Raises InputError for a truncated file, a missing layer (a model without an MLM head would
@@ -61,13 +62,16 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Spla
     from transformers import AutoModelForMaskedLM
     from transformers.utils import logging
 
+    if is_onnx(checkpoint):
+        raise InputError(f"--model {checkpoint.name}: an ONNX graph encodes and searches; for this "
+                         "give the model it was exported from")
     weight_files(checkpoint)
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
         mlm, report = AutoModelForMaskedLM.from_pretrained(
             checkpoint.folder, local_files_only=True, use_safetensors=True,
-            trust_remote_code=False, dtype=dtype, attn_implementation="sdpa",
+            trust_remote_code=False, dtype=dtype, attn_implementation=attention,
             output_loading_info=True)
     except Exception as error:  # a broken file raises whatever its parser raises
         reason = first_line(error)

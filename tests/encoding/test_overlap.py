@@ -49,17 +49,28 @@ def test_calls_behind_are_made_in_order_and_all_of_them() -> None:
     assert seen == list(range(20))
 
 
-def test_what_a_call_raises_stops_the_next_one_or_the_block() -> None:
-    def fail() -> None:
-        raise OSError("disk full")
+def fail() -> None:
+    raise OSError("disk full")
 
+
+def test_what_a_call_raises_stops_the_next_one_or_the_block() -> None:
     seen: list[int] = []
-    with pytest.raises(OSError), Behind() as behind:
+
+    def two_calls(behind: Behind) -> None:
         behind.submit(fail)
         behind.submit(seen.append, 1)
+
+    with pytest.raises(OSError), Behind() as behind:
+        two_calls(behind)
     assert seen == []
     with pytest.raises(OSError), Behind() as behind:
         behind.submit(fail)
-    with pytest.raises(KeyError), Behind() as behind:  # the first error is the one to tell
+
+
+def test_the_first_error_is_the_one_that_is_told() -> None:
+    def call_and_stop(behind: Behind) -> None:
         behind.submit(fail)
         raise KeyError
+
+    with pytest.raises(KeyError), Behind() as behind:
+        call_and_stop(behind)

@@ -1,0 +1,176 @@
+"""A checkpoint -> an ONNX graph from wordpiece ids to term weights, pooling and top-k inside it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import sha256_of
+from spladev3_anserini.model.checkpoint import (
+    ONNX_WEIGHTS,
+    VARIANT_NOTE,
+    Checkpoint,
+    model_hash,
+)
+from spladev3_anserini.model.onnx_run import INPUTS, OUTPUTS, Properties
+from spladev3_anserini.model.pooling import activation
+from spladev3_anserini.model.splade import Splade, load_splade
+from spladev3_anserini.model.tokenizer import Tokenizer
+
+Precision = Literal["float32", "int8"]
+
+#: Columns of the vocabulary per product, so that no tensor of tokens x vocabulary exists.
+_TILE = 4096
+#: The names under which Anserini's SpladeV3Encoder looks for its files.
+ANSERINI_FILES = ("splade-v3-optimized.onnx", "splade-v3-vocab.txt")
+_OPSET = 17
+
+
+class Exported(NamedTuple):
+    """The file that was written, its sha256, and its size in bytes."""
+
+    path: Path
+    sha256: str
+    size: int
+
+
+def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "float32",
+                top_k: int | None = None, anserini: bool = False) -> Exported:
+    """Writes a model folder (`model.onnx`, config, tokenizer) that `encode` takes as any other, or,
+    with `anserini`, the two files that Anserini's own encoder reads.
+
+    int8 is ONNX Runtime's dynamic quantisation: weights by output channel, activations by tensor
+    as they come, so that a weight depends a little on the texts beside it in a batch. With `top_k`
+    the special tokens' dimensions are left out and each text keeps its largest weights. Raises
+    InputError where `output` exists, a package is missing, or (for Anserini) the tokenizer is not
+    BERT's.
+    """
+    if output.exists():
+        raise InputError(f"--output {output}: exists already")
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            import_module(package)
+        except ImportError:
+            raise InputError(f"export needs {package}, which is not installed; pip install "
+                             "'spladev3-anserini[onnx]'") from None
+    tokenizer = Tokenizer(checkpoint.tokenizer)
+    vocabulary = _bert_vocabulary(checkpoint, tokenizer) if anserini else ""
+    splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")
+    graph = _Graph(splade, sorted(tokenizer.special_ids) if top_k else [], top_k).eval()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
+        fresh = Path(scratch) / "model"
+        fresh.mkdir()
+        path = fresh / (ANSERINI_FILES[0] if anserini else ONNX_WEIGHTS)
+        _write(graph, Path(scratch) / "plain.onnx", path, precision, Properties(
+            precision, top_k, splade.vocabulary, splade.max_positions, model_hash(checkpoint)))
+        if anserini:
+            (fresh / ANSERINI_FILES[1]).write_text(vocabulary, "utf-8")
+        else:
+            _describe(checkpoint, fresh)
+        made = Exported(output / path.name, sha256_of(path), path.stat().st_size)
+        fresh.chmod(0o755)
+        fresh.replace(output)
+    return made
+
+
+class _Graph(nn.Module):
+    """input_ids, attention_mask, token_type_ids (B, L) -> the non-zero weights of all rows, row by
+    row with terms ascending: term ids, weights and rows, each (N)."""
+
+    def __init__(self, splade: Splade, dropped: list[int], top_k: int | None) -> None:
+        super().__init__()
+        self.mlm, self.top_k = splade.mlm, top_k
+        weight, bias = splade.output.weight.detach(), splade.output.bias
+        bias = torch.zeros(len(weight)) if bias is None else bias.detach().clone()
+        bias[dropped] = -1e4  # never above 0, so never a weight
+        self.tiles = nn.ModuleList()
+        for start in range(0, len(weight), _TILE):
+            own = weight[start : start + _TILE]
+            tile = nn.Linear(own.shape[1], own.shape[0])
+            tile.weight.data, tile.bias.data = own.clone(), bias[start : start + _TILE].clone()
+            self.tiles.append(tile)
+        self.types = hasattr(splade.mlm.config, "type_vocab_size")
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor,
+                token_type_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        types = {"token_type_ids": token_type_ids} if self.types else {}
+        states = self.mlm(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+        # padding repeats the state of [CLS], which takes part in the maximum anyway
+        states = torch.where(attention_mask.unsqueeze(-1) > 0, states, states[:, :1])
+        best = torch.cat([tile(states).amax(dim=1) for tile in self.tiles], dim=1)
+        weights = activation(best)
+        if self.top_k:
+            values, terms = weights.topk(self.top_k, dim=1)
+            weights = torch.zeros_like(weights).scatter(1, terms, values)
+        places = torch.nonzero(weights)
+        return places[:, 1], weights[places[:, 0], places[:, 1]], places[:, 0]
+
+
+def _write(graph: _Graph, plain: Path, path: Path, precision: Precision,
+           properties: Properties) -> None:
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    example = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 0]])
+    mask = (example > 0).long()
+    axes = {name: {0: "batch", 1: "length"} for name in INPUTS}
+    axes |= {name: {0: "weights"} for name in OUTPUTS}
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of traced shapes, and that this exporter is the old one
+        torch.onnx.export(graph, (example, mask, torch.zeros_like(example)), str(plain),
+                          input_names=list(INPUTS), output_names=list(OUTPUTS), dynamic_axes=axes,
+                          opset_version=_OPSET, dynamo=False)
+    if precision == "int8":
+        with _quiet_root_logger():
+            quantize_dynamic(plain, path, weight_type=QuantType.QInt8, per_channel=True,
+                             op_types_to_quantize=["MatMul", "Gemm"])
+    else:
+        plain.replace(path)
+    model: Any = onnx.load(str(path))
+    onnx.helper.set_model_props(model, properties.as_strings())
+    onnx.save(model, str(path))
+
+
+def _describe(checkpoint: Checkpoint, folder: Path) -> None:
+    """What encoding reads beside the graph: config, tokenizer, variant."""
+    for place in (checkpoint.tokenizer, checkpoint.folder):
+        for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
+                     "special_tokens_map.json", "added_tokens.json"):
+            if (place / name).exists():
+                shutil.copyfile(place / name, folder / name)
+    if checkpoint.variant:
+        note = f'{{"variant": "{checkpoint.variant.name}"}}\n'
+        (folder / VARIANT_NOTE).write_text(note, "utf-8")
+
+
+def _bert_vocabulary(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
+    """vocab.txt of BERT's uncased tokenizer, which Anserini's encoder has built in."""
+    terms = tokenizer.terms.tolist()
+    places = {"[PAD]": 0, "[CLS]": 101, "[SEP]": 102}
+    if any(len(terms) <= place or terms[place] != term for term, place in places.items()):
+        raise InputError(f"{checkpoint.folder}: Anserini's encoder takes BERT's vocabulary alone, "
+                         "with [PAD], [CLS] and [SEP] at 0, 101 and 102")
+    return "".join(f"{term}\n" for term in terms)
+
+
+class _quiet_root_logger:  # noqa: N801 (used as a function)
+    """onnxruntime's quantizer warns through the root logger that shapes were not inferred."""
+
+    def __enter__(self) -> None:
+        import logging
+
+        logging.disable(logging.WARNING)
+
+    def __exit__(self, *error: object) -> None:
+        import logging
+
+        logging.disable(logging.NOTSET)

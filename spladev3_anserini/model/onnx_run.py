@@ -1,0 +1,84 @@
+"""An exported ONNX graph as a model: wordpiece ids -> term weights."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+#: Named and ordered as Anserini's encoder expects the first two of them.
+OUTPUTS = ("output_idx", "output_weights", "rows")
+_PREFIX = "spladev3_anserini."
+
+
+class Properties(NamedTuple):
+    """What an exported graph says of itself, in its metadata; `source` is the hash of the
+    checkpoint it was made from."""
+
+    precision: str
+    top_k: int | None
+    vocabulary: int
+    max_positions: int
+    source: str
+
+    def as_strings(self) -> dict[str, str]:
+        return {_PREFIX + name: "" if value is None else str(value)
+                for name, value in self._asdict().items()}
+
+    @classmethod
+    def parse(cls, strings: dict[str, str]) -> Properties:
+        """Raises ValueError or KeyError for metadata that no export wrote."""
+        own = {name: strings[_PREFIX + name] for name in cls._fields}
+        return cls(own["precision"], int(own["top_k"]) if own["top_k"] else None,
+                   int(own["vocabulary"]), int(own["max_positions"]), own["source"])
+
+
+class OnnxSplade:
+    """Called as `Splade` is: ids and mask (B, L) -> term weights (B, V) in fp32, on the CPU."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """Raises InputError where onnxruntime is not installed, the file is damaged, or it is a
+        graph that `export` did not write."""
+        try:
+            runtime = import_module("onnxruntime")
+        except ImportError:
+            raise InputError(f"--model {checkpoint.name}: is an ONNX graph, which needs "
+                             "onnxruntime; pip install onnxruntime") from None
+        path = checkpoint.folder / ONNX_WEIGHTS
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4
+        try:
+            self._session = runtime.InferenceSession(path, options,
+                                                     providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own errors share no class
+            raise InputError(f"{path}: cannot be loaded: {first_line(error)}") from None
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            self.properties = Properties.parse(metadata)
+        except (KeyError, ValueError):
+            raise InputError(f"{path}: was not written by spladev3-anserini export, so how it "
+                             "pools is not known") from None
+        self._inputs = {own.name for own in self._session.get_inputs()}
+
+    @property
+    def vocabulary(self) -> int:
+        return self.properties.vocabulary
+
+    @property
+    def max_positions(self) -> int:
+        return self.properties.max_positions
+
+    def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        given = zip(INPUTS, (input_ids, attention_mask, torch.zeros_like(input_ids)), strict=True)
+        terms, values, rows = self._session.run(
+            list(OUTPUTS), {name: own.numpy() for name, own in given if name in self._inputs})
+        weights = torch.zeros(len(input_ids), self.vocabulary)
+        weights[torch.from_numpy(rows), torch.from_numpy(terms)] = torch.from_numpy(values)
+        return weights
