@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -55,7 +58,7 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     """
     if output.exists():
         raise InputError(f"--output {output}: exists already")
-    for package in ("onnx", "onnxscript", "onnxruntime"):
+    for package in ("onnx", "onnxruntime"):
         try:
             import_module(package)
         except ImportError:
@@ -130,7 +133,7 @@ def _write(graph: _Graph, plain: Path, path: Path, precision: Precision,
                           input_names=list(INPUTS), output_names=list(OUTPUTS), dynamic_axes=axes,
                           opset_version=_OPSET, dynamo=False)
     if precision == "int8":
-        with _quiet_root_logger():
+        with _quiet():
             quantize_dynamic(plain, path, weight_type=QuantType.QInt8, per_channel=True,
                              op_types_to_quantize=["MatMul", "Gemm"])
     else:
@@ -162,15 +165,11 @@ def _bert_vocabulary(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
     return "".join(f"{term}\n" for term in terms)
 
 
-class _quiet_root_logger:  # noqa: N801 (used as a function)
+@contextmanager
+def _quiet() -> Iterator[None]:
     """onnxruntime's quantizer warns through the root logger that shapes were not inferred."""
-
-    def __enter__(self) -> None:
-        import logging
-
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *error: object) -> None:
-        import logging
-
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
         logging.disable(logging.NOTSET)

@@ -1,0 +1,153 @@
+"""Exported graphs against the torch model, and inside Anserini's own encoder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TEXTS, Result, make_tiny, write_corpus
+
+from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.demo.__main__ import QUESTIONS
+from spladev3_anserini.encoding.encoder import Encoder, Settings, keep_top
+from spladev3_anserini.lucene.jvm import JAVA_LOCALE, java_command
+from spladev3_anserini.model.checkpoint import open_checkpoint
+from spladev3_anserini.model.onnx_export import ANSERINI_FILES, export_onnx
+from spladev3_anserini.model.variants import VARIANTS
+
+SOME = [*(text for text in TEXTS.values() if text.strip()), *QUESTIONS, "what causes heart disease"]
+
+
+def encoder(folder: Path, variant: str = "splade-v3", side: str = "document",
+            **chosen: object) -> Encoder:
+    settings = Settings(**{"max_length": 64, **chosen})  # type: ignore[arg-type]
+    return Encoder(open_checkpoint(str(folder)), VARIANTS[variant], side, settings)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
+def test_float32_weights_are_those_of_torch(architecture: str, tmp_path: Path) -> None:
+    tiny = make_tiny(tmp_path / "tiny", architecture)
+    export_onnx(open_checkpoint(str(tiny)), tmp_path / "onnx")
+    for variant, side in (("splade-v3", "document"), ("splade-v3-lexical", "query")):
+        expected = encoder(tiny, variant, side).weights(SOME)
+        for budget in (1, 1024):  # each text alone, and with padding
+            found = encoder(tmp_path / "onnx", variant, side, batch_tokens=budget).weights(SOME)
+            np.testing.assert_allclose(found.toarray(), expected.toarray(), atol=1e-5)
+
+
+def test_the_demo_models_too(demo_model: Path, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(str(demo_model))
+    made = export_onnx(checkpoint, tmp_path / "onnx")
+    assert made.path == tmp_path / "onnx/model.onnx"
+    np.testing.assert_allclose(encoder(tmp_path / "onnx").weights(SOME).toarray(),
+                               encoder(demo_model).weights(SOME).toarray(), atol=1e-5)
+
+
+def test_int8_weights_point_the_same_way(demo_model: Path, tmp_path: Path) -> None:
+    export_onnx(open_checkpoint(str(demo_model)), tmp_path / "int8", "int8")
+    small = encoder(tmp_path / "int8")
+    assert small.dtype == "int8"
+    found, expected = small.weights(SOME).toarray(), encoder(demo_model).weights(SOME).toarray()
+    cosine = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(
+        expected, axis=1)
+    assert cosine.min() > 0.98
+    assert not np.array_equal(found, expected)
+
+
+def test_top_k_inside_the_graph_is_top_k_after_it(demo_model: Path, tmp_path: Path) -> None:
+    export_onnx(open_checkpoint(str(demo_model)), tmp_path / "onnx", top_k=20)
+    made = encoder(tmp_path / "onnx", batch_tokens=1)
+    assert made.settings.top_k == 20
+    expected = keep_top(encoder(demo_model, batch_tokens=1).weights(SOME), 20)
+    found = made.weights(SOME)
+    assert np.array_equal(found.indptr, expected.indptr)
+    assert np.array_equal(found.indices, expected.indices)
+    np.testing.assert_allclose(found.data, expected.data, atol=1e-5)
+    assert encoder(tmp_path / "onnx", top_k=5).weights(SOME[:1]).nnz == 5
+
+
+def test_an_exported_model_encodes_indexes_and_searches(
+        tiny: Path, tmp_path: Path, cli: Callable[..., Result],
+        refused: Callable[..., str]) -> None:
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    (tmp_path / "topics.tsv").write_text("q\tthe cat and the dog\n")
+    for precision in ("float32", "int8"):
+        onnx, folder = tmp_path / f"onnx-{precision}", tmp_path / precision
+        done = cli("export", "--model", tiny, "--precision", precision, "--output", onnx)
+        assert done.code == 0, done.err
+        assert f"--model {onnx}" in done.out
+        common = ("--model", onnx, "--input", corpus, "--max-length", 64)
+        assert cli("encode", *common, "--output", folder / "encoded").code == 0
+        assert f'"dtype": "{precision}"' in (folder / "encoded/manifest.json").read_text()
+        assert "0 written" in cli("encode", *common, "--output", folder / "encoded").out.replace(
+            "0 shards", "0")
+        assert cli("index", "--input", folder / "encoded", "--index", folder / "index").code == 0
+        search = ("search", "--index", folder / "index", "--topics", tmp_path / "topics.tsv",
+                  "--max-length", 64, "--output", folder / "run.txt")
+        assert cli(*search).code == 0
+        assert len(read_run(folder / "run.txt")["q"]) > 3
+        # another precision is another model
+        assert "do not belong together: model" in refused(*search, "--model", tiny)
+
+
+def test_anserinis_own_encoder_reads_the_export_and_finds_the_same(
+        demo_model: Path, tmp_path: Path, cli: Callable[..., Result]) -> None:
+    """Its Java encoder weighs the queries with our graph; our search with torch: the same run."""
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    (tmp_path / "topics.tsv").write_text(
+        "".join(f"{number}\t{text}\n" for number, text in enumerate(QUESTIONS)))
+    done = cli("export", "--model", demo_model, "--anserini", "--output", tmp_path / "files")
+    assert done.code == 0, done.err
+    cache = tmp_path / "home/.cache/pyserini/encoders"
+    shutil.copytree(tmp_path / "files", cache)
+    assert {path.name for path in cache.iterdir()} == set(ANSERINI_FILES)
+    shared = ("--max-length", 512, "--scale", 51.2, "--special-tokens", "anserini")
+    assert cli("encode", "--model", demo_model, "--input", corpus, *shared, "--output",
+               tmp_path / "encoded").code == 0
+    assert cli("index", "--input", tmp_path / "encoded", "--index", tmp_path / "index").code == 0
+    assert cli("search", "--index", tmp_path / "index", "--topics", tmp_path / "topics.tsv",
+               "--max-length", 512, "--hits", 5, "--output", tmp_path / "ours.txt").code == 0
+    command = java_command(
+        "io.anserini.search.SearchCollection", "-index", str(tmp_path / "index"), "-topics",
+        str(tmp_path / "topics.tsv"), "-topicReader", "TsvInt", "-impact", "-pretokenized",
+        "-encoder", "SpladeV3", "-hits", "5", "-output", str(tmp_path / "theirs.txt"))
+    command.insert(1, f"-Duser.home={tmp_path / 'home'}")
+    ran = subprocess.run(command, capture_output=True, text=True, check=False,
+                         env=os.environ | JAVA_LOCALE | {"HOME": str(tmp_path / "home")})
+    assert (tmp_path / "theirs.txt").exists(), ran.stdout[-2000:] + ran.stderr[-2000:]
+    ours, theirs = read_run(tmp_path / "ours.txt"), read_run(tmp_path / "theirs.txt")
+    assert len(ours) == len(theirs) == len(QUESTIONS)
+    for query, documents in ours.items():
+        assert list(theirs[query]) == list(documents)
+        # Anserini takes 1e-6 steps off tied scores
+        assert [round(score) for score in theirs[query].values()] == list(documents.values())
+
+
+def test_refused(tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    assert "exists already" in refused("export", "--model", tiny, "--output", tmp_path)
+    assert "BERT's vocabulary alone" in refused(
+        "export", "--model", tiny, "--anserini", "--output", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    onnx = tmp_path / "onnx"
+    export_onnx(open_checkpoint(str(tiny)), onnx, top_k=4)
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    encode = ("encode", "--model", onnx, "--input", corpus, "--max-length", 64, "--output",
+              tmp_path / "encoded")
+    assert "leave out --device" in refused(*encode, "--dtype", "bfloat16")
+    assert "--special-tokens keep: this graph keeps" in refused(*encode, "--special-tokens", "keep")
+    assert "give the model it was exported from" in refused(
+        "export", "--model", onnx, "--output", tmp_path / "again")
+    whole = (onnx / "model.onnx").read_bytes()
+    (onnx / "model.onnx").write_bytes(whole[: len(whole) // 2])
+    assert "model.onnx: cannot be loaded" in refused(*encode)
+    import onnx as library
+
+    plain = library.load_from_string(whole)
+    del plain.metadata_props[:]
+    library.save(plain, str(onnx / "model.onnx"))
+    assert "was not written by spladev3-anserini export" in refused(*encode)
