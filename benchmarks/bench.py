@@ -1,0 +1,82 @@
+"""Ours and the peers on the same texts, model and machine, in turn -> docs/benchmarks.md.
+
+    make bench                                  # everything, about an hour on 2 idle cores
+    python benchmarks/bench.py --only encoding  # one section; the others keep their last figures
+
+Each section is a module with `measure(work, runs)`, which returns what it measured as JSON, and
+`page(measured, docs)`, which returns Markdown and draws plots into docs. Figures are medians of
+runs made in turn (A B C A B C); on a shared machine ratios of one run count, absolute times do not.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+SECTIONS = ("encoding", "host", "indexing", "searching", "growth")
+RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@click.command(help=(__doc__ or "").splitlines()[0])
+@click.option("--only", "chosen", multiple=True, type=click.Choice(SECTIONS),
+              help="Measure this section; may be repeated.")
+@click.option("--runs", default=3, show_default=True, help="Of each system, in turn.")
+@click.option("--work", type=click.Path(path_type=Path), default=Path("bench"), show_default=True,
+              help="Where models, corpora and indexes are kept between calls.")
+@click.option("--page-only", is_flag=True, help="Write the page from the last figures.")
+def main(chosen: tuple[str, ...], runs: int, work: Path, page_only: bool) -> None:
+    """Measures, keeps the figures in benchmarks/results, and writes docs/benchmarks.md."""
+    RESULTS.mkdir(exist_ok=True)
+    work.mkdir(parents=True, exist_ok=True)
+    for name in () if page_only else chosen or SECTIONS:
+        click.echo(f"== {name}", err=True)
+        measured = import_module(name).measure(work.resolve(), runs)
+        record = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "measured": measured}
+        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    (DOCS / "benchmarks.md").write_text(page(), "utf-8")
+    click.echo(f"{DOCS / 'benchmarks.md'}")
+
+
+def page() -> str:
+    """The page from the figures that are kept."""
+    parts = [(Path(__file__).parent / "introduction.md").read_text("utf-8")]
+    for name in SECTIONS:
+        kept = RESULTS / f"{name}.json"
+        if kept.exists():
+            record = json.loads(kept.read_text("utf-8"))
+            body = import_module(name).page(record["measured"], DOCS)
+            parts.append(f"{body.rstrip()}\n\n{record['machine']}, {record['date']}.\n")
+    return "\n".join(parts)
+
+
+def machine() -> str:
+    """The processor, its cores and the versions that count."""
+    import numpy
+    import torch
+    import transformers
+
+    lines: list[str] = []
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
+    return (f"{next(iter(names), platform.processor() or platform.machine())}, "
+            f"{torch.get_num_threads()} threads, Python {platform.python_version()}, torch "
+            f"{torch.__version__}, transformers {transformers.__version__}, numpy "
+            f"{numpy.__version__}")
+
+
+def table(rows: list[list[Any]]) -> str:
+    """A Markdown table; the first row is its head."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+if __name__ == "__main__":
+    main()
