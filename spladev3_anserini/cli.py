@@ -12,7 +12,7 @@ from typing import NoReturn, TypeVar
 import click
 from tqdm import tqdm
 
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, one_line
 
 T = TypeVar("T")
 
@@ -50,8 +50,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
 
 def fail(code: int, message: str) -> NoReturn:
     """Exits with one line on stderr."""
-    line = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
-    click.echo(f"spladev3-anserini: {line}", err=True)
+    click.echo(f"spladev3-anserini: {one_line(message)}", err=True)
     sys.exit(code)
 
 
@@ -62,7 +61,7 @@ def counted(number: int, noun: str) -> str:
 
 def warn(message: str) -> None:
     """One warning line on stderr, clear of any progress bar."""
-    tqdm.write(f"warning: {message}", file=sys.stderr)
+    tqdm.write(f"warning: {one_line(message)}", file=sys.stderr)
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "doc") -> tqdm[T]:

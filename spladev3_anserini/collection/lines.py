@@ -13,6 +13,8 @@ import jsonlines
 
 from spladev3_anserini.errors import InputError
 
+#: Of one line, in bytes: a gzipped file of zeros must not fill the memory.
+_LONGEST = 1 << 28
 _HEADER_IDS = {"id", "_id", "qid", "docid", "doc_id", "pid", "query_id", "query-id"}
 _HEADER_TEXTS = {"text", "title", "contents", "query", "question", "passage"}
 
@@ -21,12 +23,15 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields (line number from 1, text without its line end) of a UTF-8 file, gzipped or not.
 
     A byte order mark on the first line and the CR of CRLF are dropped. Raises InputError naming
-    file and line for bytes that are not UTF-8 and for a truncated or corrupt gzip file.
+    file and line for bytes that are not UTF-8, for a truncated or corrupt gzip file and for a line
+    of more than 256 MiB.
     """
     number = 0
     with _open(path) as stream:
         try:
-            for number, line in enumerate(stream, 1):
+            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1):
+                if len(line) == _LONGEST:
+                    raise InputError(f"{path}:{number}: a line of {_LONGEST:,} bytes or more")
                 yield number, _decode(line, path, number)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{path}:{number + 1}: corrupt or truncated gzip ({error})") from None
