@@ -18,6 +18,7 @@ import traceback
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+MEMORY = Path("/dev/shm")
 #: Seconds on one input, and MB: more is a finding, which libFuzzer itself writes and ends with.
 _LIMITS = ["-timeout=20", "-rss_limit_mb=4096", "-max_len=4096"]
 
@@ -30,6 +31,7 @@ def fuzz(name: str, seconds: int) -> None:
     with atheris.instrument_imports(include=["spladev3_anserini", "jsonlines", "yaml", "gzip"]):
         from readers import READERS, check
     reader, cases, places = READERS[name], HERE / "cases" / name, set()
+    cases.parent.mkdir(exist_ok=True)
     scratch = Path(tempfile.mkdtemp())
     work = Path(os.environ["FUZZ_WORK"])
     for number, seed in enumerate(reader.seeds):
@@ -74,7 +76,7 @@ def main() -> int:
         parser.error(f"no reader {min(unknown)!r}; there is {', '.join(READERS)}")
     tried = found = 0
     for name in names:
-        with tempfile.TemporaryDirectory() as work:
+        with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as work:
             done = subprocess.run(
                 [sys.executable, __file__, name, "--seconds",
                  str(max(1, chosen.seconds // len(names)))],
