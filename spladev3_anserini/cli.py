@@ -76,7 +76,9 @@ def counter(what: str, total: int, unit: str = "doc") -> tqdm[NoReturn]:
 
 
 def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """Aligned columns: the first `words` to the left, the others (numbers) to the right."""
+    """Aligned columns: the first `words` to the left, the others (numbers) to the right. A cell may
+    quote a corpus, so control characters, which a terminal would obey, are escaped."""
+    rows = [[cell if cell.isprintable() else one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) if column < words else cell.rjust(width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -52,9 +51,9 @@ def test_a_changed_file_is_read_or_refused_two_thousand_times(name: str) -> None
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bytes]:
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = make_tiny(tmp_path_factory.mktemp("fuzz") / "tiny")
-    yield (folder / "tokenizer.json").read_bytes()
+    return (folder / "tokenizer.json").read_bytes()
 
 
 def test_a_changed_tokenizer_is_loaded_or_refused(tokenizer: bytes) -> None:
