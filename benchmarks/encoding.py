@@ -146,8 +146,9 @@ def model_folder(size: str, work: Path) -> Path:
         model = BertForMaskedLM(BertConfig()).eval()
         texts = [json.loads(line)["contents"] for line in
                  some_texts(work, 60).read_text("utf-8").splitlines()[:16]]
-        given = [AutoTokenizer.from_pretrained(demo)(text, truncation=True, max_length=LENGTH,
-                                                     return_tensors="pt") for text in texts]
+        tokenizer = AutoTokenizer.from_pretrained(demo, trust_remote_code=False)
+        given = [tokenizer(text, truncation=True, max_length=LENGTH, return_tensors="pt")
+                 for text in texts]
         with torch.inference_mode():
             best = torch.stack([model(**own).logits.amax(1)[0] for own in given])
         with torch.no_grad():  # as sparse as a trained one, about 150 terms a text

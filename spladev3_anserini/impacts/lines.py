@@ -55,12 +55,12 @@ class RowLines:
         pieces[::2] = self._keys[matrix.indices]
         small = data.max(initial=0) < _PRINTED
         pieces[1::2] = self._numbers[data] if small else data.astype(str).astype(object)
-        pieces, numbers = pieces.tolist(), data.tolist()
+        words, numbers = pieces.tolist(), data.tolist()
         ends = matrix.indptr.tolist()
         for row, (identifier, text) in enumerate(zip(ids, contents, strict=True)):
             start, end = ends[row], ends[row + 1]
             own = numbers[start:end]
-            pairs = "".join(pieces[2 * start : 2 * end])[1:]
+            pairs = "".join(words[2 * start : 2 * end])[1:]
             yield ImpactLine(identifier, f'{{"id":{_compact(identifier)},"contents":'
                              f'{_compact(text)},"vector":{{{pairs}}}}}\n',
                              end - start, sum(own), max(own, default=0))

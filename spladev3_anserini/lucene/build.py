@@ -63,6 +63,7 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
     index.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=index.parent, prefix=f".{index.name}.") as scratch:
         fresh = Path(scratch) / "index"
+        fresh.mkdir()  # with the user's umask; the scratch folder around it is for the user alone
         options = ["-impact", "-pretokenized", *(["-optimize"] if optimize else [])]
         run_indexer("JsonVectorCollection", encoded / IMPACTS, fresh, threads, options,
                     manifest.nonempty)
@@ -73,7 +74,6 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
         record = IndexManifest(encoded=manifest,
                                versions=versions() | {"lucene": lucene_version()})
         write_record(record, fresh / INDEX_MANIFEST)
-        fresh.chmod(0o755)
         if index.exists():
             index.replace(Path(scratch) / "replaced")
         fresh.replace(index)

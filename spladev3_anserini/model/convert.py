@@ -15,6 +15,8 @@ from spladev3_anserini.files import sha256_of
 from spladev3_anserini.model.checkpoint import MODULES, ROUTER, VARIANT_NOTE, open_checkpoint
 from spladev3_anserini.model.hub import PICKLE
 
+_SAFE_TORCH = (2, 10)
+
 
 class Conversion(NamedTuple):
     """sha256 of the pickle that was read and of the safetensors file that was written."""
@@ -61,6 +63,9 @@ def convert_checkpoint(name: str, output: Path, expected: str | None) -> Convers
 
 
 def _load(source: Path) -> dict[str, torch.Tensor]:
+    if tuple(map(int, torch.__version__.split(".")[:2])) < _SAFE_TORCH:
+        raise InputError(f"torch {torch.__version__}: before 2.10 its weights_only could be "
+                         "got around (CVE-2025-32434, GHSA-63cw-57p8-fm3p); no pickle is opened")
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
     except Exception:  # a file that is no checkpoint raises whatever unpickling met
