@@ -10,7 +10,9 @@ ifneq ($(wildcard ../shared/data),)
 export SPLADEV3_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test test-long lint clean
+SECONDS ?= 600
+
+.PHONY: demo test test-long lint fuzz audit clean
 
 demo: .venv/.ready
 	$(BIN)/spladev3-anserini demo
@@ -27,8 +29,19 @@ lint: .venv/.ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Coverage-guided fuzzing of every reader for SECONDS in all; finds are kept in tests/fuzz/cases.
+fuzz: .venv/.ready-to-test
+	$(INSTALL) -e '.[fuzz]'
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS)
+
+# Known vulnerabilities of the pinned versions. Strict: a package that could not be looked up fails.
+audit:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }
+	test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet pip-audit; }
+	.audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .audit demo
 
 .venv/.ready: $(SETTINGS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }

@@ -32,6 +32,14 @@ def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Ite
     sync_folder(path.parent)
 
 
+def set_usual_mode(path: Path) -> None:
+    """Gives a file the mode that the user's umask says; safetensors writes for the user alone."""
+    sample = path.with_name(f".{path.name}.{os.getpid()}.mode")
+    sample.touch()
+    path.chmod(sample.stat().st_mode)
+    sample.unlink()
+
+
 def sync_folder(folder: Path) -> None:
     """Makes renames in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)

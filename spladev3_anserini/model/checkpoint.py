@@ -20,6 +20,8 @@ VARIANT_NOTE = "spladev3.json"
 ONNX_WEIGHTS = "model.onnx"
 MODULES = "modules.json"
 ROUTER = "router_config.json"
+#: Of a safetensors file, in bytes: BERT's 200 tensors take 20 KB.
+_LARGEST_HEADER = 1 << 20
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
 #: sentence-transformers' modules that a SPLADE is made of; any other would change its weights.
 _KNOWN_MODULES = {"Transformer", "MLMTransformer", "SpladePooling", "SparseStaticEmbedding"}
@@ -114,7 +116,7 @@ def weight_files(checkpoint: Checkpoint) -> list[Path]:
     its ONNX graph.
 
     Raises InputError where there are none, and says how to convert a pickle; and where an index
-    takes weights from another file.
+    takes weights from another file, or a header is so large that it would take minutes to read.
     """
     if is_onnx(checkpoint):
         return [checkpoint.folder / ONNX_WEIGHTS]
@@ -125,6 +127,11 @@ def weight_files(checkpoint: Checkpoint) -> list[Path]:
             "weights are a pickle (pytorch_model.bin), which is never loaded silently, convert it "
             f"once: spladev3-anserini convert {checkpoint.name} --output "
             f"models/{Path(checkpoint.name.partition('@')[0]).name}")
+    for path in files:
+        with path.open("rb") as stream:
+            if (size := int.from_bytes(stream.read(8), "little")) > _LARGEST_HEADER:
+                raise InputError(f"{path}: a header of {size:,} bytes; that of a model has some "
+                                 "thousands")
     index = checkpoint.folder / "model.safetensors.index.json"
     if index.exists():
         known = {path.name for path in files}

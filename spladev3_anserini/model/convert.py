@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
+from spladev3_anserini.files import set_usual_mode, sha256_of
 from spladev3_anserini.model.checkpoint import MODULES, ROUTER, VARIANT_NOTE, open_checkpoint
 from spladev3_anserini.model.hub import PICKLE
 
@@ -54,6 +54,7 @@ def convert_checkpoint(name: str, output: Path, expected: str | None) -> Convers
         for path in _described_by(checkpoint.folder, checkpoint.tokenizer):
             shutil.copyfile(path, fresh / path.name)
         save_file(tensors, fresh / "model.safetensors", metadata={"format": "pt"})
+        set_usual_mode(fresh / "model.safetensors")
         if checkpoint.variant:
             note = f'{{"variant": "{checkpoint.variant.name}"}}\n'
             (fresh / VARIANT_NOTE).write_text(note, "utf-8")
