@@ -113,8 +113,8 @@ def page(measured: dict[str, Any], docs: Path) -> str:
         "(CheckIndex; documents, postings and total terms); Pyserini's command checks nothing.",
         table(rows),
         "**Limit.** A term in df of N documents costs at least log2 C(N, df) bits for its "
-        f"documents (in the order they came in): {bits['gaps']:.2f} bits a posting over all terms. The "
-        f"impacts' empirical entropy is {bits['impacts']:.2f} bits a posting, or "
+        f"documents (in the order they came in): {bits['gaps']:.2f} bits a posting over all terms. "
+        f"The impacts' empirical entropy is {bits['impacts']:.2f} bits a posting, or "
         f"{bits['impacts_by_term']:.2f} if each term's own distribution came for free. Together "
         f"**{bound:.3f} bytes a posting** ({(bits['gaps'] + bits['impacts_by_term']) / 8:.3f} "
         f"with the second). With `--optimize` the whole index, ids and terms included, takes "
