@@ -16,8 +16,8 @@ from bench import table
 from drawing import GREY, OURS, figure, save
 from peers import matrix_of
 from real_vectors import Real, bytes_in, called, real_vectors, some_queries
-from searching import spread, timed
 from synthetic import REPLACED, first_documents, write_synthetic
+from timing import spread, timed
 
 from spladev3_anserini.impacts.query import Query
 from spladev3_anserini.lucene.build import build_index

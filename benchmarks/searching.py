@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
@@ -14,14 +13,16 @@ from typing import Any
 import numpy as np
 from bench import table
 from drawing import GREY, OURS, figure, save
-from peers import PEERS, Found, Search
+from outside import WARM, measure_peers, peers_page
+from peers import Found
 from real_vectors import Real, called, pyserini, real_vectors, some_queries
+from timing import spread, timed
 
 from spladev3_anserini.impacts.query import Query
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 
 HITS = (10, 1000)
-QUERIES, BATCH, WARM = 200, 500, 50
+QUERIES, BATCH = 200, 500
 #: Ours may take so many times Pyserini's time.
 TARGET = 1.05
 
@@ -32,12 +33,12 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
     theirs = PyseriniSearcher(real.index)
     queries = [one.query for one in some_queries(real, QUERIES)[0]]
     batch = [one.query for one in some_queries(real, BATCH)[0]]
+    rates = _batches(searcher, theirs, batch, runs)
     latency = {str(hits): _latency(searcher, theirs, queries, hits, runs) for hits in HITS}
     return {"documents": theirs.documents, "queries": len(queries), "batch": len(batch),
             "terms": mean(map(len, queries)), "latency": latency,
-            "rates": _batches(searcher, theirs, batch, runs),
-            "encoding": _encoding(real), "start": _start(real, work, runs),
-            "peers": _peers(real, searcher, queries, runs)}
+            "rates": rates, "encoding": _encoding(real), "start": _start(real, work, runs),
+            "peers": measure_peers(real, searcher, queries, runs)}
 
 
 class PyseriniSearcher:
@@ -66,23 +67,13 @@ class PyseriniSearcher:
         return [[(hit.docid, round(hit.score)) for hit in found[name]] for name in names]
 
 
-def timed(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
-    """Seconds, and what came back."""
-    begun = time.perf_counter()
-    found = call(*arguments)
-    return time.perf_counter() - begun, found
-
-
 def _latency(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequence[Query],
              hits: int, runs: int) -> dict[str, list[float]]:
-    """Milliseconds of each query, the median of its runs; the systems take turns at each query,
-    and at going first."""
+    """Milliseconds of each query, the median of its runs after a first that warms Java; the
+    systems take turns at each query, and at going first."""
     systems: dict[str, Callable[..., Any]] = {"ours": searcher.search, "pyserini": theirs.search}
-    for query in queries[:WARM]:
-        for search in systems.values():
-            search(query, hits)
     seconds: dict[str, list[list[float]]] = {name: [[] for _ in queries] for name in systems}
-    for run in range(runs):
+    for run in range(runs + 1):
         for number, query in enumerate(queries):
             found = {}
             for name in sorted(systems, reverse=bool((run + number) % 2)):
@@ -90,14 +81,14 @@ def _latency(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequen
                 seconds[name][number].append(took)
             if list(map(tuple, found["ours"])) != found["pyserini"]:
                 raise SystemExit(f"{hits} hits of query {number} differ from Pyserini's")
-    return {name: [1000 * median(each) for each in own] for name, own in seconds.items()}
+    return {name: [1000 * median(each[1:]) for each in own] for name, own in seconds.items()}
 
 
 def _batches(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequence[Query],
              runs: int) -> dict[str, list[float]]:
-    """Seconds of all queries at once, 1,000 hits each."""
+    """Seconds of all queries at once, 1,000 hits each, after a first run."""
     seconds: dict[str, list[float]] = {}
-    for _ in range(runs):
+    for _ in range(runs + 1):
         for threads in (1, 2):
             took, ours = timed(searcher.search_all, queries, HITS[-1], threads)
             seconds.setdefault(f"ours, {threads}", []).append(took)
@@ -105,7 +96,7 @@ def _batches(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequen
             seconds.setdefault(f"pyserini, {threads}", []).append(took)
             if [list(map(tuple, own)) for own in ours] != other:
                 raise SystemExit(f"hits of the batch with {threads} threads differ")
-    return seconds
+    return {name: own[1:] for name, own in seconds.items()}
 
 
 def _encoding(real: Real) -> dict[str, list[float]]:
@@ -151,44 +142,6 @@ def _start(real: Real, work: Path, runs: int) -> dict[str, list[float]]:
     return seconds
 
 
-def _peers(real: Real, searcher: ImpactSearcher, queries: Sequence[Query],
-           runs: int) -> list[dict[str, Any]]:
-    """Milliseconds of each engine at 10 hits, and its recall of the exact ten: how many of its ten
-    score, exactly, at least what the tenth does."""
-    k = HITS[0]
-    good = []
-    for query in queries:
-        exact = searcher.search(query, HITS[-1])
-        tenth = exact[min(k, len(exact)) - 1][1]
-        good.append({identifier for identifier, score in exact if score >= tenth})
-    rows = [_peer("ours (Lucene)", "exact", lambda query: searcher.search(query, k), queries, good,
-                  runs)]
-    for name, settings, build in PEERS:
-        try:
-            searches = build(real, settings, k)
-        except ImportError as error:
-            rows.append({"name": name, "missing": error.name})
-            continue
-        rows += [_peer(name, shown, search, queries, good, runs) for shown, search in searches]
-    return rows
-
-
-def _peer(name: str, shown: str, search: Search, queries: Sequence[Query],
-          good: Sequence[set[str]], runs: int) -> dict[str, Any]:
-    for query in queries[:WARM]:
-        search(query)
-    seconds: list[list[float]] = [[] for _ in queries]
-    recall = []
-    for _ in range(runs):
-        for number, query in enumerate(queries):
-            took, found = timed(search, query)
-            seconds[number].append(took)
-            right = {own[0] for own in found} & good[number]
-            recall.append(len(right) / min(HITS[0], len(good[number])))
-    return {"name": name, "settings": shown, "recall": mean(recall),
-            "milliseconds": [1000 * median(each) for each in seconds]}
-
-
 def page(measured: dict[str, Any], docs: Path) -> str:
     rows: list[list[Any]] = [["", "hits", "mean ms", "p50", "p99", "ours / Pyserini"]]
     for hits, own in measured["latency"].items():
@@ -218,28 +171,7 @@ def page(measured: dict[str, Any], docs: Path) -> str:
         f"{HITS[-1]:,} hits: `python -m spladev3_anserini.search` {start['ours']:.1f} s, "
         f"`python -m pyserini.search.lucene --impact` {start['pyserini']:.1f} s, "
         f"{start['pyserini'] / start['ours']:.1f} times as long, for the same hits.",
-        *_peers_page(measured["peers"])])
-
-
-def _peers_page(peers: list[dict[str, Any]]) -> list[str]:
-    rows: list[list[Any]] = [["10 hits, one thread", "settings", "recall@10", "mean ms", "p50",
-                              "p99"]]
-    rows += [[own["name"], own["settings"], f"{own['recall']:.3f}", *spread(own["milliseconds"])]
-             for own in peers if "missing" not in own]
-    lines = [f"{own['name']} is not measured: the package {own['missing']} is not installed."
-             for own in peers if "missing" in own]
-    return ["### Outside Lucene",
-            "Other engines on the same vectors and questions, each in memory, through its own "
-            "Python interface. Recall@10 is of the exact result, a tie with the tenth counted as "
-            "found. At this size reading every posting of a query is fast; what pruning saves "
-            "grows with a collection, so these figures are no forecast for a large one.",
-            table(rows), *lines, "![latency against recall](benchmarks-search.svg)"]
-
-
-def spread(milliseconds: Sequence[float]) -> list[str]:
-    """Mean, median and 99th percentile."""
-    p50, p99 = np.percentile(milliseconds, [50, 99])
-    return [f"{number:.2f}" for number in (mean(milliseconds), p50, p99)]
+        *peers_page(measured["peers"])])
 
 
 def _plot(measured: Mapping[str, Any], path: Path) -> None:
