@@ -25,9 +25,9 @@ from spladev3_anserini.lucene.jvm import start_jvm
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 
 #: Documents to encode, at the corpus's own lengths; wordpieces a document, at FULL documents.
-DOCUMENTS = (1000, 2000, 4000, 8000)
+DOCUMENTS = (500, 1000, 2000, 4000)
 LENGTHS = (64, 128, 256, 512)
-FULL = 500
+FULL = 300
 #: Documents to index and search.
 INDEXED = (30_000, 60_000, 125_000, 250_000, 500_000)
 QUERIES = 60

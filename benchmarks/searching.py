@@ -187,11 +187,11 @@ def _plot(measured: Mapping[str, Any], path: Path) -> None:
     left.legend(fontsize=7, frameon=False)
     shown = [own for own in measured["peers"] if "missing" not in own]
     names = list(dict.fromkeys(own["name"] for own in shown))
-    for name, marker in zip(names, "osD^vP", strict=False):
+    colors = (OURS, OURS, "#d95f02", "#7570b3", "#1b9e77", GREY)
+    for name, marker, color in zip(names, "osD^vP", colors, strict=False):
         points = [(mean(own["milliseconds"]), own["recall"]) for own in shown
                   if own["name"] == name]
-        right.plot(*zip(*points, strict=True), marker, label=name, ms=5, alpha=0.85,
-                   color=OURS if name.startswith("ours") else None)
+        right.plot(*zip(*points, strict=True), marker, label=name, ms=5, alpha=0.85, color=color)
     right.set_xscale("log")
     right.set_xlabel("mean ms, 10 hits")
     right.set_ylabel("recall@10")
