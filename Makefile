@@ -1,4 +1,5 @@
-# make demo: the whole main job on real data.  make test: the whole test suite.  Both set up first.
+# make demo: the whole main job on real data.  make test: the whole test suite.  make bench: ours and
+# the peers, an hour; make bench ONLY=searching: one section.  All set up first.
 
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -12,7 +13,7 @@ endif
 
 SECONDS ?= 600
 
-.PHONY: demo test test-long lint fuzz audit clean
+.PHONY: demo test test-long bench lint fuzz audit clean
 
 demo: .venv/.ready
 	$(BIN)/spladev3-anserini demo
@@ -24,6 +25,9 @@ test: .venv/.ready-to-test
 
 test-long: .venv/.ready-to-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+bench: .venv/.ready-to-bench
+	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
 
 lint: .venv/.ready-to-test
 	$(BIN)/ruff check .
@@ -41,7 +45,7 @@ audit:
 	.audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt
 
 clean:
-	rm -rf .venv .audit demo
+	rm -rf .venv .audit demo bench
 
 .venv/.ready: $(SETTINGS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }
@@ -53,4 +57,9 @@ clean:
 .venv/.ready-to-test: .venv/.ready
 	@echo "adding what the tests need to .venv"
 	$(INSTALL) -e '.[test]'
+	@touch $@
+
+.venv/.ready-to-bench: .venv/.ready
+	@echo "adding the peers that are measured to .venv"
+	$(INSTALL) -e '.[bench]'
 	@touch $@
