@@ -101,7 +101,7 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     if section.max_length > model.splade.max_positions:
         raise InputError(f"max_length {section.max_length}: {start.name} takes up to "
                          f"{model.splade.max_positions} wordpieces")
-    if machine.checkpointing:
+    if machine.checkpointing or section.checkpointing:
         model.checkpoint_activations()
     from spladev3_anserini.training.trainer import SpladeTrainer
 
