@@ -10,7 +10,7 @@ ifneq ($(wildcard ../shared/data),)
 export SPLADEV3_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test test-long lint clean
+.PHONY: demo test test-long faults lint clean
 
 demo: .venv/.ready
 	$(BIN)/spladev3-anserini demo
@@ -22,6 +22,11 @@ test: .venv/.ready-to-test
 
 test-long: .venv/.ready-to-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+# all that is broken on purpose, with N random draws; again with one seed: SPLADEV3_FAULTS_SEED=7
+N ?= 200
+faults: .venv/.ready-to-test
+	SPLADEV3_FAULTS=$(N) $(BIN)/python -m pytest -n auto --maxprocesses 4 -m fault --reliability docs/reliability.md
 
 lint: .venv/.ready-to-test
 	$(BIN)/ruff check .

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.collection.runs import Hit
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import Query, cut_to_clause_limit
-from spladev3_anserini.lucene.check import require_index
+from spladev3_anserini.lucene.check import read_index_manifest, require_index
 from spladev3_anserini.lucene.jvm import java_class, java_errors
 
 _SEARCHER = "io.anserini.search.SimpleImpactSearcher"
@@ -52,6 +54,33 @@ class ImpactSearcher:
 
     def close(self) -> None:
         self._searcher.close()
+
+
+def open_index(index: Path) -> tuple[ImpactSearcher, IndexManifest | None]:
+    """An open index and what it says of itself (None for one that this package did not build),
+    both of one build: an index that is replaced meanwhile is opened again.
+
+    Raises InputError as `read_index_manifest` and `ImpactSearcher` do.
+    """
+    while True:
+        before = _build(index)
+        try:
+            record, searcher = read_index_manifest(index), ImpactSearcher(index)
+        except InputError:
+            if before == _build(index):
+                raise
+            continue
+        if before == _build(index):
+            return searcher, record
+        searcher.close()
+
+
+def _build(index: Path) -> tuple[int, int] | None:
+    """What tells the folder of one build from that of another under its name."""
+    if not index.exists():
+        return None
+    found = index.stat()
+    return found.st_dev, found.st_ino
 
 
 def _java_query(query: Query) -> Any:
