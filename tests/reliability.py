@@ -96,7 +96,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call" or report.when == "setup" and not report.passed:
+    if report.when == "call" or (report.when == "setup" and not report.passed):
         times = int(dict(report.user_properties).get("tried", 0))  # type: ignore[call-overload]
         for name, value in report.user_properties:
             if name == "fault":

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, sha256_of
+from spladev3_anserini.files import appearing, naming, sha256_of
 from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import (
     Fingerprint,
@@ -104,7 +104,7 @@ class EncodedDirectory:
     def write(self, name: str, lines: Iterable[ImpactLine], texts: str) -> None:
         """Writes a shard and then its line in the journal."""
         shard = write_lines(self.folder, name, lines, texts)
-        with self._journal.open("a", encoding="utf-8") as stream:
+        with naming(self._journal), self._journal.open("a", encoding="utf-8") as stream:
             stream.write(to_json(shard) + "\n")
             stream.flush()
             os.fsync(stream.fileno())

@@ -11,7 +11,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import Query, cut_to_clause_limit
 from spladev3_anserini.lucene.check import read_index_manifest, require_index
-from spladev3_anserini.lucene.jvm import java_class, java_errors
+from spladev3_anserini.lucene.jvm import ONE_THREAD, java_class, java_errors
 
 _SEARCHER = "io.anserini.search.SimpleImpactSearcher"
 
@@ -20,13 +20,14 @@ class ImpactSearcher:
     """Exact top-k search of an impact index; the class that Pyserini's LuceneImpactSearcher wraps.
 
     The score is the integer dot product of query and document impacts (exact below 2^24), ties
-    are ordered by document id ascending. Every term counts, also one that is in all documents.
+    are ordered by document id ascending. Every term counts, also one that is in all documents. Many
+    Python threads may share one: they take turns (`threads` of `search_all` work side by side).
     """
 
     def __init__(self, index: Path) -> None:
         """Opens an index; raises InputError where there is none or Lucene cannot open it."""
         require_index(index)
-        with java_errors(f"{index}: Lucene cannot open it"):
+        with ONE_THREAD, java_errors(f"{index}: Lucene cannot open it"):
             self._searcher = java_class(_SEARCHER)(str(index))
 
     def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
@@ -40,6 +41,11 @@ class ImpactSearcher:
         Queries over Lucene's clause limit are cut to their largest terms, as the exact oracle
         cuts them; terms of weight 0 would match with score 0 and are left out.
         """
+        with ONE_THREAD:
+            return self._search_all(queries, hits, threads)
+
+    def _search_all(self, queries: Sequence[Mapping[str, int]], hits: int,
+                    threads: int) -> list[list[Hit]]:
         maps, names = java_class("java.util.ArrayList")(), java_class("java.util.ArrayList")()
         for number, query in enumerate(queries):
             terms = {term: weight for term, weight in query.items() if weight > 0}
@@ -53,7 +59,8 @@ class ImpactSearcher:
         return [_hits(found.get(str(number))) for number in range(len(queries))]
 
     def close(self) -> None:
-        self._searcher.close()
+        with ONE_THREAD:
+            self._searcher.close()
 
 
 def open_index(index: Path) -> tuple[ImpactSearcher, IndexManifest | None]:
