@@ -98,6 +98,8 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
                     bar.update(len(block.texts))
                     continue
                 matrix = _impacts(block, block.ids, encoder, bar)
+                if block.name == names[0] and encoder.side == "document":
+                    _refuse_collapsed(block.ids, matrix, encoder, checkpoint)
                 contents = [text.text if output.contents else "" for text in block.texts]
                 writer.submit(directory.write, block.name, lines(
                     [text.id for text in block.texts], contents, matrix), block.texts_hash)
@@ -142,6 +144,15 @@ def _impacts(block: _Block, ids: list[list[int]], encoder: Encoder,
     except TextError as error:
         text = block.texts[error.position]
         raise InputError(f"{text.where}: {text.id!r}: {error}") from None
+
+
+def _refuse_collapsed(ids: list[list[int]], matrix: sparse.csr_matrix, encoder: Encoder,
+                      checkpoint: Checkpoint) -> None:
+    """Refuses a model that gives none of the first texts a term, before anything is written."""
+    filled = sum(len(own) > encoder.tokenizer.added for own in ids)
+    if filled and not matrix.nnz:
+        raise InputError(f"--model {checkpoint.name}: gives no term to any of the first {filled:,} "
+                         f"texts; is it a SPLADE, and {encoder.quantizer_name} its scale?")
 
 
 def _blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -55,6 +55,9 @@ def test_a_finished_encode_is_left_as_it_is(whole: dict[str, bytes], tiny: Path,
                       for p in (tmp_path / "whole" / "impacts").iterdir()}
 
 
+@pytest.mark.fault(4, "a shard removed, the journal cut or gone, a stranger among the shards",
+                   then="same bytes",
+                   detected="journal, sha256 of shards, the folder's listing")
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "journal-cut", "journal-gone",
                                     "stranger"])
 def test_damage_is_mended_by_the_same_command(damage: str, whole: dict[str, bytes], tiny: Path,
@@ -92,6 +95,9 @@ def test_parts_together_are_the_whole(whole: dict[str, bytes], tiny: Path, corpu
     assert content(tmp_path / "parts") == whole
 
 
+@pytest.mark.fault(22, "parts of one encode side by side",
+                   then="same bytes",
+                   detected="compared with the whole")
 def test_parts_side_by_side_are_the_whole(whole: dict[str, bytes], tiny: Path, corpus: Path,
                                           tmp_path: Path) -> None:
     processes = [
@@ -102,6 +108,9 @@ def test_parts_side_by_side_are_the_whole(whole: dict[str, bytes], tiny: Path, c
     assert content(tmp_path / "p") == whole
 
 
+@pytest.mark.fault(5, "resumed with another scale, length, variant, top-k, special tokens, "
+                   "batches",
+                   detected="fingerprint, both shown")
 @pytest.mark.parametrize(("more", "shown"), [
     (["--scale", 20], "quantizer: x100-rint there, x20-rint now"),
     (["--max-length", 32], "max_length: 64 there, 32 now"),
@@ -119,6 +128,7 @@ def test_another_encoding_is_refused_with_both_shown(
     assert content(tmp_path / "whole")["manifest.json"] != whole["manifest.json"]
 
 
+@pytest.mark.fault(5, "resumed with another corpus or model", detected="fingerprint, both shown")
 def test_another_corpus_or_model_is_refused(whole: dict[str, bytes], tiny: Path, corpus: Path,
                                             tmp_path: Path, refused: Callable[..., str]) -> None:
     other = tmp_path / "other.jsonl"
@@ -129,6 +139,8 @@ def test_another_corpus_or_model_is_refused(whole: dict[str, bytes], tiny: Path,
     assert content(tmp_path / "whole") == whole
 
 
+@pytest.mark.fault(5, "a corpus that changes between the two passes over it",
+                   detected="hash of the texts")
 def test_shards_of_a_corpus_that_changed_for_a_while_are_encoded_again(
         whole: dict[str, bytes], tiny: Path, corpus: Path, tmp_path: Path, cli: Cli,
         monkeypatch: pytest.MonkeyPatch) -> None:

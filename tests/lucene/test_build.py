@@ -82,6 +82,8 @@ def test_an_empty_folder_becomes_the_index(encoded: Path, tmp_path: Path, cli: C
     assert statistics(tmp_path / "i").documents == 6
 
 
+@pytest.mark.fault(10, "a shard changed, doubled, cut, or a file beside them",
+                   detected="sha256 in the manifest, before Java starts")
 def test_damaged_shards_are_refused_before_java_starts(encoded: Path, tmp_path: Path,
                                                        refused: Callable[..., str]) -> None:
     shard = encoded / "impacts" / "part-00001.jsonl"
@@ -108,6 +110,10 @@ BAD_LINES = {
 }
 
 
+@pytest.mark.fault(10, "a duplicate id, 2.9, -3, NaN, no vector, a cut line, two words smuggled"
+                   " past every hash",
+                   detected="documents, postings and total terms against the manifest; "
+                            "Anserini's log")
 @pytest.mark.parametrize("kind", BAD_LINES)
 def test_a_bad_line_smuggled_past_the_hashes_is_caught_after(kind: str, encoded: Path,
                                                              tmp_path: Path,
