@@ -1,4 +1,5 @@
-# make demo: the whole main job on real data.  make test: the whole test suite.  Both set up first.
+# make demo: the whole main job on real data.  make test: the whole test suite.  make bench: ours and
+# the peers, an hour; make bench ONLY=searching: one section.  All set up first.
 
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -10,7 +11,10 @@ ifneq ($(wildcard ../shared/data),)
 export SPLADEV3_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test test-long faults lint clean
+SECONDS ?= 600
+N ?= 200
+
+.PHONY: demo test test-long faults bench lint fuzz audit clean
 
 demo: .venv/.ready
 	$(BIN)/spladev3-anserini demo
@@ -24,16 +28,29 @@ test-long: .venv/.ready-to-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 # all that is broken on purpose, with N random draws; again with one seed: SPLADEV3_FAULTS_SEED=7
-N ?= 200
 faults: .venv/.ready-to-test
 	SPLADEV3_FAULTS=$(N) $(BIN)/python -m pytest -n auto --maxprocesses 4 -m fault --reliability docs/reliability.md
+
+bench: .venv/.ready-to-bench
+	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
 
 lint: .venv/.ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Coverage-guided fuzzing of every reader for SECONDS in all; finds are kept in tests/fuzz/cases.
+fuzz: .venv/.ready-to-test
+	$(INSTALL) -e '.[fuzz]'
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS)
+
+# Known vulnerabilities of the pinned versions. Strict: a package that could not be looked up fails.
+audit:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }
+	test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet pip-audit; }
+	.audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .audit demo bench
 
 .venv/.ready: $(SETTINGS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }
@@ -45,4 +62,9 @@ clean:
 .venv/.ready-to-test: .venv/.ready
 	@echo "adding what the tests need to .venv"
 	$(INSTALL) -e '.[test]'
+	@touch $@
+
+.venv/.ready-to-bench: .venv/.ready
+	@echo "adding the peers that are measured to .venv"
+	$(INSTALL) -e '.[bench]'
 	@touch $@

@@ -12,7 +12,7 @@ from typing import NoReturn, TypeVar
 import click
 from tqdm import tqdm
 
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, one_line
 
 T = TypeVar("T")
 
@@ -50,8 +50,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
 
 def fail(code: int, message: str) -> NoReturn:
     """Exits with one line on stderr."""
-    line = " ".join(message.split()).encode("utf-8", "backslashreplace").decode()
-    click.echo(f"spladev3-anserini: {line}", err=True)
+    click.echo(f"spladev3-anserini: {one_line(message)}", err=True)
     sys.exit(code)
 
 
@@ -62,7 +61,7 @@ def counted(number: int, noun: str) -> str:
 
 def warn(message: str) -> None:
     """One warning line on stderr, clear of any progress bar."""
-    tqdm.write(f"warning: {message}", file=sys.stderr)
+    tqdm.write(f"warning: {one_line(message)}", file=sys.stderr)
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "doc") -> tqdm[T]:
@@ -77,7 +76,9 @@ def counter(what: str, total: int, unit: str = "doc") -> tqdm[NoReturn]:
 
 
 def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """Aligned columns: the first `words` to the left, the others (numbers) to the right."""
+    """Aligned columns: the first `words` to the left, the others (numbers) to the right. A cell may
+    quote a corpus, so control characters, which a terminal would obey, are escaped."""
+    rows = [[cell if cell.isprintable() else one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) if column < words else cell.rjust(width)

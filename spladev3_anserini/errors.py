@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+#: What stands before the @ of a URL, and tokens of the hub.
+_SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}\b")
+_LONGEST = 2000
+
+
 class InputError(Exception):
     """Bad input or bad usage: one line naming the file and line, or the option. Exit code 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """Text that may quote a file or a library, as one line that is safe to print and to keep:
+    control characters escaped, tokens taken out, at most 2,000 characters."""
+    words = _SECRETS.sub("***", " ".join(text.split()))
+    shown = words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def first_line(error: BaseException) -> str:

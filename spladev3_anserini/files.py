@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, first_line
 
 
 @contextmanager
@@ -43,6 +44,14 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+def set_usual_mode(path: Path) -> None:
+    """Gives a file the mode that the user's umask says; safetensors writes for the user alone."""
+    sample = path.with_name(f".{path.name}.{os.getpid()}.mode")
+    sample.touch()
+    path.chmod(sample.stat().st_mode)
+    sample.unlink()
+
+
 def sync_folder(folder: Path) -> None:
     """Makes renames in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -50,6 +59,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; raises InputError naming the file where it is none."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {first_line(error)}") from None
 
 
 def sha256_of(path: Path) -> str:

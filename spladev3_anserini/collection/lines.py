@@ -13,6 +13,8 @@ import jsonlines
 
 from spladev3_anserini.errors import InputError
 
+#: Of one line, in bytes: a gzipped file of zeros must not fill the memory.
+_LONGEST = 1 << 28
 _HEADER_IDS = {"id", "_id", "qid", "docid", "doc_id", "pid", "query_id", "query-id"}
 _HEADER_TEXTS = {"text", "title", "contents", "query", "question", "passage"}
 
@@ -21,12 +23,15 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields (line number from 1, text without its line end) of a UTF-8 file, gzipped or not.
 
     A byte order mark on the first line and the CR of CRLF are dropped. Raises InputError naming
-    file and line for bytes that are not UTF-8 and for a truncated or corrupt gzip file.
+    file and line for bytes that are not UTF-8, for a truncated or corrupt gzip file and for a line
+    of more than 256 MiB.
     """
     number = 0
     with _open(path) as stream:
         try:
-            for number, line in enumerate(stream, 1):
+            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1):
+                if len(line) == _LONGEST:
+                    raise InputError(f"{path}:{number}: a line of {_LONGEST:,} bytes or more")
                 yield number, _decode(line, path, number)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{path}:{number + 1}: corrupt or truncated gzip ({error})") from None
@@ -94,7 +99,7 @@ def existing_file(path: Path) -> Path:
 
 
 def _loads(line: str | bytes) -> Any:
-    return json.loads(line, object_pairs_hook=_without_duplicates)
+    return _DECODER.decode(cast(str, line))
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,3 +122,7 @@ def _decode(line: bytes, path: Path, number: int) -> str:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}:{number}: not UTF-8 at byte {error.start + 1}") from None
     return text.rstrip("\r\n")
+
+
+#: Made once: json.loads with a hook would make one for every line.
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -11,6 +12,8 @@ from spladev3_anserini.collection.lines import numbered_lines
 from spladev3_anserini.errors import InputError
 
 Run = dict[str, dict[str, float]]
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Hit(NamedTuple):
@@ -53,10 +56,8 @@ def read_run(path: Path) -> Run:
 
 
 def _finite(text: str, where: str) -> float:
-    try:
-        score = float(text)
-    except ValueError:
-        score = math.nan
+    # Python alone reads 1_0 and digits of other scripts
+    score = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(score):
         raise InputError(f"{where}: the score {text!r} is no finite number")
     return score

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from spladev3_anserini.collection.lines import json_records
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import read_json
 from spladev3_anserini.impacts.shards import read_encoded, read_manifest
 from spladev3_anserini.recipe.training import Loss
 from spladev3_anserini.training.ensemble import EnsembleRecord
@@ -83,9 +83,7 @@ def read_loss(trained: Path) -> Loss:
     folder does not tell."""
     path = trained / "training.json"
     try:
-        return Loss.model_validate(json.loads(path.read_text("utf-8"))["training"]["loss"])
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected what train wrote") from None
+        return Loss.model_validate(read_json(path)["training"]["loss"])
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{path}: not the record of a training") from None
 

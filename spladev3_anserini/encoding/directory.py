@@ -187,8 +187,8 @@ class EncodedDirectory:
             raise InputError(f"{journal}: its first line is damaged, so what this folder holds is "
                              "not known; --restart to encode it again")
         self._refuse_difference(found)
-        parts = int(journal.stem.rpartition("-")[2])
-        if parts != self.part.of:
+        parts = journal.stem.rpartition("-")[2]
+        if parts != str(self.part.of):
             raise InputError(f"{self.folder}: was begun in {parts} part(s), not {self.part.of}; "
                              "use the same --part, or --restart")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -176,12 +177,7 @@ class Encoder:
 
     @torch.inference_mode()
     def _batch(self, ids: list[list[int]], positions: list[int]) -> sparse.csr_matrix:
-        length = max(map(len, ids))
-        padded = torch.full((len(ids), length), self.tokenizer.padding_id, dtype=torch.long)
-        mask = torch.zeros_like(padded)
-        for row, own in enumerate(ids):
-            padded[row, : len(own)] = torch.tensor(own)
-            mask[row, : len(own)] = 1
+        padded, mask = padded_ids(ids, self.tokenizer.padding_id)
         if self.mode == "bow":
             weights = _bag_of_words(padded, mask, len(self.terms))
         else:
@@ -196,6 +192,15 @@ class Encoder:
         weights[:, self._dropped] = 0
         matrix = _sparse_rows(weights)
         return matrix if self.settings.top_k is None else keep_top(matrix, self.settings.top_k)
+
+
+def padded_ids(ids: list[list[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids of texts as one tensor (B, L) filled up with `padding`, and the mask of what is text."""
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    padded = np.full(mask.shape, padding, np.int64)
+    padded[mask] = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
+    return torch.from_numpy(padded), torch.from_numpy(mask.astype(np.int64))
 
 
 def keep_top(matrix: sparse.csr_matrix, k: int) -> sparse.csr_matrix:

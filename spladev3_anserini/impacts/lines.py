@@ -12,6 +12,8 @@ from scipy import sparse
 
 #: Numbers below this are looked up instead of printed; a SPLADE's impacts at x100 stay below 400.
 _PRINTED = 1024
+#: Rows that are taken apart at once.
+_ROWS = 256
 
 
 class ImpactLine(NamedTuple):
@@ -36,23 +38,36 @@ class RowLines:
     small numbers are escaped and printed once for a vocabulary."""
 
     def __init__(self, terms: Sequence[str] | NDArray[Any]) -> None:
-        self._keys = np.array([f"{_compact(term)}:" for term in terms], dtype=object)
+        self._keys = np.array([f",{_compact(term)}:" for term in terms], dtype=object)
         self._numbers = np.array([str(number) for number in range(_PRINTED)], dtype=object)
 
     def __call__(self, ids: Sequence[str], contents: Sequence[str],
                  matrix: sparse.csr_matrix) -> Iterator[ImpactLine]:
         """Yields a line for each row of an int32 impact matrix, shape (texts, vocabulary)."""
+        for start in range(0, len(ids), _ROWS):
+            rows = slice(start, start + _ROWS)
+            yield from self._lines(ids[rows], contents[rows], matrix[rows])
+
+    def _lines(self, ids: Sequence[str], contents: Sequence[str],
+               matrix: sparse.csr_matrix) -> Iterator[ImpactLine]:
+        data = matrix.data
+        pieces = np.empty(2 * len(data), dtype=object)  # key, number, key, number ...
+        pieces[::2] = self._keys[matrix.indices]
+        small = data.max(initial=0) < _PRINTED
+        pieces[1::2] = self._numbers[data] if small else data.astype(str).astype(object)
+        words, numbers = pieces.tolist(), data.tolist()
         ends = matrix.indptr.tolist()
         for row, (identifier, text) in enumerate(zip(ids, contents, strict=True)):
-            span = slice(ends[row], ends[row + 1])
-            data = matrix.data[span]
-            largest = int(data.max(initial=0))
-            printed = self._numbers[data] if largest < _PRINTED else data.astype(str).astype(object)
-            pairs = ",".join((self._keys[matrix.indices[span]] + printed).tolist())
+            start, end = ends[row], ends[row + 1]
+            own = numbers[start:end]
+            pairs = "".join(words[2 * start : 2 * end])[1:]
             yield ImpactLine(identifier, f'{{"id":{_compact(identifier)},"contents":'
                              f'{_compact(text)},"vector":{{{pairs}}}}}\n',
-                             len(data), int(data.sum(dtype=np.int64)), largest)
+                             end - start, sum(own), max(own, default=0))
 
 
 def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

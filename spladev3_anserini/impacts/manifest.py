@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from spladev3_anserini.errors import InputError, first_line, first_problem
 from spladev3_anserini.files import appearing, short
 
 #: The quantizer of a bag-of-words query: every weight is 1, whatever the index's scale.
 BINARY = "binary"
+
+#: A file beside the record that names it, never one elsewhere.
+FileName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]{0,99}$")]
 
 _HASH = "record_sha256"
 
@@ -53,7 +56,7 @@ class Fingerprint(_Record):
 class Shard(_Record):
     """One file of impact documents, what is in it, and a hash of the ids and texts it is of."""
 
-    name: str
+    name: FileName
     sha256: str
     texts: str
     documents: int

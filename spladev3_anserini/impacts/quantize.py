@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from spladev3_anserini.errors import InputError
 
 #: Lucene would take more, but a SPLADE weight is below 10: a larger impact is a mistake.
 MAX_IMPACT = 32_767
+
+_NAME = re.compile(r"x\d+(\.\d+)?(e[+-]?\d+)?-rint", re.ASCII)
 
 
 class Quantizer(NamedTuple):
@@ -30,7 +33,7 @@ class Quantizer(NamedTuple):
     def parse(cls, name: str) -> Quantizer:
         """The quantizer of a printed name; raises InputError for any other text."""
         try:
-            if name[:1] != "x" or not name.endswith("-rint"):
+            if not _NAME.fullmatch(name):
                 raise ValueError
             return cls.of(float(name[1:-5]))
         except ValueError:
@@ -39,10 +42,11 @@ class Quantizer(NamedTuple):
 
     @classmethod
     def of(cls, scale: float) -> Quantizer:
-        """The quantizer of a scale; raises InputError unless 0 < scale <= MAX_IMPACT."""
+        """The quantizer of a scale, which counts with the ten digits that its name shows; raises
+        InputError unless 0 < scale <= MAX_IMPACT."""
         if not (math.isfinite(scale) and 0 < scale <= MAX_IMPACT):
             raise InputError(f"--scale {scale:g}: expected a number above 0, up to {MAX_IMPACT}")
-        return cls(scale)
+        return cls(float(f"{scale:.10g}"))
 
     def __call__(self, weights: NDArray[np.float32]) -> NDArray[np.int32]:
         """Impacts of non-negative float32 weights, any shape.

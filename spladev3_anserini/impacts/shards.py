@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from spladev3_anserini.collection.ids import IdHashes, checked_id
+from spladev3_anserini.collection.ids import IdHashes, checked_id, checked_text
 from spladev3_anserini.collection.lines import json_records
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
 from spladev3_anserini.impacts.lines import ImpactLine, impact_line
 from spladev3_anserini.impacts.manifest import Manifest, Shard, read_record
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
+from spladev3_anserini.impacts.terms import fault
 
 #: Holds nothing but finished shards: Anserini reads every file it finds there.
 IMPACTS = "impacts"
@@ -74,8 +75,8 @@ def read_shard(path: Path) -> Iterator[ImpactDocument]:
     """The lines of a shard, or of any file of impact documents, each checked.
 
     Raises InputError naming file and line where Anserini would drop or change something: a
-    missing or wrong field, an id with white space, an impact that is no whole number from 1 to
-    MAX_IMPACT.
+    missing or wrong field, an id with white space, a term that it would split or cut, an impact
+    that is no whole number from 1 to MAX_IMPACT.
     """
     for number, record in json_records(path):
         where = f"{path}:{number}"
@@ -86,8 +87,10 @@ def read_shard(path: Path) -> Iterator[ImpactDocument]:
             if type(impact) is not int or not 0 < impact <= MAX_IMPACT:
                 raise InputError(f"{where}: the impact of {term!r} is {impact!r}, expected a "
                                  f"whole number from 1 to {MAX_IMPACT}")
-        yield ImpactDocument(checked_id(record["id"], where), str(record.get("contents", "")),
-                             vector)
+            if reason := fault(term):
+                raise InputError(f"{where}: the term {term[:40]!r} {reason}")
+        contents = checked_text(record.get("contents", ""), where, "contents")
+        yield ImpactDocument(checked_id(record["id"], where), contents, vector)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 #: Lucene's WhitespaceAnalyzer cuts longer tokens into pieces of this many UTF-16 units.
 MAX_TERM_LENGTH = 255
@@ -18,6 +19,7 @@ def splits(character: str) -> bool:
     return character in _CONTROLS or (separator and character not in _NO_BREAK)
 
 
+@lru_cache(maxsize=1 << 17)
 def fault(term: str) -> str | None:
     """Why a term cannot be indexed as one whole term, or None if it can."""
     if not term:

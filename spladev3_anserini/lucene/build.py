@@ -62,6 +62,7 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
     start_jvm()
     with scratch_beside(index) as scratch:
         fresh = scratch / "index"
+        fresh.mkdir()  # with the user's umask; the scratch folder around it is for the user alone
         options = ["-impact", "-pretokenized", *(["-optimize"] if optimize else [])]
         run_indexer("JsonVectorCollection", encoded / IMPACTS, fresh, threads, options,
                     manifest.nonempty)
@@ -72,7 +73,6 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
         record = IndexManifest(encoded=manifest,
                                versions=versions() | {"lucene": lucene_version()})
         write_record(record, fresh / INDEX_MANIFEST)
-        fresh.chmod(0o755)
         if not overwrite and index.exists() and any(index.iterdir()):
             raise InputError(f"--index {index}: appeared while this was built; choose another name")
         publish(fresh, index)

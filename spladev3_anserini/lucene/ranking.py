@@ -17,26 +17,23 @@ from spladev3_anserini.impacts.query import (
     cut_to_clause_limit,
     largest_score,
 )
-from spladev3_anserini.lucene.searcher import ImpactSearcher
-
-_BATCH = 64
+from spladev3_anserini.lucene.searcher import ImpactSearcher, TwoStep
 
 
 def rank(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int,
-         threads: int, remove_query: bool = False) -> Iterator[tuple[str, list[Hit]]]:
+         threads: int, remove_query: bool = False,
+         two_step: TwoStep | None = None) -> Iterator[tuple[str, list[Hit]]]:
     """Yields each topic's id and its best hits, in the topics' order.
 
     `remove_query` takes the document whose id is the topic's out of them, as Anserini does: in
     ArguAna topics are documents themselves, and each would find itself first.
     """
+    found = searcher.rankings((topic.query for topic in topics), hits, threads, two_step)
     with counter("searching", len(topics), unit="query") as bar:
-        for start in range(0, len(topics), _BATCH):
-            batch = topics[start : start + _BATCH]
-            found = searcher.search_all([topic.query for topic in batch], hits, threads)
-            for topic, ranked in zip(batch, found, strict=True):
-                own = topic.id if remove_query else None
-                yield topic.id, [hit for hit in ranked if hit.docid != own]
-            bar.update(len(batch))
+        for topic, ranked in zip(topics, found, strict=True):
+            own = topic.id if remove_query else None
+            yield topic.id, [hit for hit in ranked if hit.docid != own]
+            bar.update()
 
 
 def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None) -> None:

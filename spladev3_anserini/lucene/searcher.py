@@ -1,66 +1,114 @@
-"""Integer queries -> ranked hits, by Anserini's SimpleImpactSearcher."""
+"""Integer queries -> ranked hits, by the classes of Lucene that Anserini's searcher wraps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ctypes import c_float
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest
-from spladev3_anserini.impacts.query import Query, cut_to_clause_limit
+from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, cut_to_clause_limit
 from spladev3_anserini.lucene.check import read_index_manifest, require_index
+from spladev3_anserini.lucene.handles import (
+    called,
+    class_named,
+    described,
+    fed,
+    field,
+    given,
+    method,
+    then,
+)
 from spladev3_anserini.lucene.jvm import ONE_THREAD, java_class, java_errors
 
-_SEARCHER = "io.anserini.search.SimpleImpactSearcher"
+_FIELD, _ID = "contents", "id"
+_SEARCH = "org.apache.lucene.search"
+_SEARCHER, _QUERY, _TOP = f"{_SEARCH}.IndexSearcher", f"{_SEARCH}.Query", f"{_SEARCH}.TopDocs"
+
+#: A hit as Lucene's FieldDoc prints it: score, and the bytes of its id in hexadecimal.
+_HIT = re.compile(r"fields=\[([0-9.E]+), \[([0-9a-f ]*)\]\]")
+
+
+class TwoStep(NamedTuple):
+    """A pruned first pass: the best `candidates` documents by the query's `terms` largest impacts
+    (ties by term ascending) alone; then those are scored by the whole query, exactly."""
+
+    terms: int
+    candidates: int
 
 
 class ImpactSearcher:
-    """Exact top-k search of an impact index; the class that Pyserini's LuceneImpactSearcher wraps.
+    """Exact top-k search of an impact index: the query and the order that Anserini's
+    SimpleImpactSearcher, which Pyserini wraps, gives to Lucene.
 
     The score is the integer dot product of query and document impacts (exact below 2^24), ties
     are ordered by document id ascending. Every term counts, also one that is in all documents. Many
-    Python threads may share one: they take turns (`threads` of `search_all` work side by side).
+    Python threads may share one: `search` and `search_all` take turns, and work side by side in
+    Java.
     """
 
     def __init__(self, index: Path) -> None:
         """Opens an index; raises InputError where there is none or Lucene cannot open it."""
         require_index(index)
         with ONE_THREAD, java_errors(f"{index}: Lucene cannot open it"):
-            self._searcher = java_class(_SEARCHER)(str(index))
+            self._reader = java_class("io.anserini.index.IndexReaderUtils").getReader(str(index))
+            self._searcher = java_class(_SEARCHER)(self._reader)
+            self._searcher.setSimilarity(
+                java_class("io.anserini.search.similarity.ImpactSimilarity")())
+        self._handles: dict[tuple[int, int], Any] = {}
 
     def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
         """The best `hits` documents of one query; a query without terms has none."""
         return self.search_all([query], hits, threads=1)[0]
 
-    def search_all(self, queries: Sequence[Mapping[str, int]], hits: int,
-                   threads: int) -> list[list[Hit]]:
-        """The best `hits` documents of each query, in the order given.
+    def search_all(self, queries: Sequence[Mapping[str, int]], hits: int, threads: int,
+                   two_step: TwoStep | None = None) -> list[list[Hit]]:
+        """The best `hits` documents of each query, in the order given; none for hits below 1."""
+        if hits < 1:
+            return [[] for _ in queries]
+        with ONE_THREAD:
+            return list(self.rankings(queries, hits, threads, two_step))
+
+    def rankings(self, queries: Iterable[Mapping[str, int]], hits: int, threads: int,
+                 two_step: TwoStep | None = None) -> Iterator[list[Hit]]:
+        """Yields the best `hits` documents of each query while `threads` threads work ahead.
 
         Queries over Lucene's clause limit are cut to their largest terms, as the exact oracle
-        cuts them; terms of weight 0 would match with score 0 and are left out.
+        cuts them; terms of weight 0 would match with score 0 and are left out. With `two_step`
+        the hits are the best of its candidates, with their exact scores: at most that many. For one
+        Python thread at a time.
         """
-        with ONE_THREAD:
-            return self._search_all(queries, hits, threads)
+        def calls() -> Iterator[tuple[Any, tuple[str, ...]]]:
+            for query in queries:
+                terms = cut_to_clause_limit({t: w for t, w in query.items() if w > 0})
+                if two_step is None or len(terms) <= two_step.terms:
+                    yield self._handle(hits), (json.dumps(terms),)
+                else:
+                    first = cut_to_clause_limit(terms, two_step.terms)
+                    rest = {t: w for t, w in terms.items() if t not in first}
+                    yield (self._handle(hits, two_step.candidates),
+                           (json.dumps(first), json.dumps(rest)))
 
-    def _search_all(self, queries: Sequence[Mapping[str, int]], hits: int,
-                    threads: int) -> list[list[Hit]]:
-        maps, names = java_class("java.util.ArrayList")(), java_class("java.util.ArrayList")()
-        for number, query in enumerate(queries):
-            terms = {term: weight for term, weight in query.items() if weight > 0}
-            if terms:
-                maps.add(_java_query(cut_to_clause_limit(terms)))
-                names.add(str(number))
-        if maps.isEmpty() or hits < 1:
-            return [[] for _ in queries]
-        with java_errors("search"):
-            found = self._searcher.batch_search(maps, names, hits, threads)
-        return [_hits(found.get(str(number))) for number in range(len(queries))]
+        for printed in called(calls(), threads):
+            yield [Hit(bytes.fromhex(identifier).decode(), _whole(score))
+                   for score, identifier in _HIT.findall(printed)]
 
     def close(self) -> None:
         with ONE_THREAD:
-            self._searcher.close()
+            self._reader.close()
+
+    def _handle(self, hits: int, candidates: int = 0) -> Any:
+        key = (hits, candidates)
+        if key not in self._handles:
+            with java_errors("search"):
+                self._handles[key] = (two_passes(self._searcher, hits, candidates) if candidates
+                                      else one_pass(self._searcher, hits))
+        return self._handles[key]
 
 
 def open_index(index: Path) -> tuple[ImpactSearcher, IndexManifest | None]:
@@ -90,13 +138,57 @@ def _build(index: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _java_query(query: Query) -> Any:
-    integer, java_map = java_class("java.lang.Integer"), java_class("java.util.HashMap")()
-    for term, weight in query.items():
-        java_map.put(term, integer(weight))
-    return java_map
+def _whole(printed: str) -> int:
+    """The whole number nearest to the float32 that Java printed, as 12.0 or 1.2345678E7."""
+    score = float(printed)
+    if score > MAX_EXACT_SCORE:  # fewer digits than the number has are enough to tell a float32
+        score = c_float(score).value
+    return round(score)
 
 
-def _hits(scored: Any) -> list[Hit]:
-    # Anserini takes 1e-6 steps off tied scores; the scores themselves are whole numbers
-    return [Hit(hit.docid, round(hit.score)) for hit in scored or ()]
+def one_pass(searcher: Any, hits: int) -> Any:
+    """The handle (JSON of a query) -> its best hits, as Java prints them."""
+    search = method(searcher, "search", described(_QUERY, "I", f"{_SEARCH}.Sort",
+                                                  f"{_SEARCH}.TopFieldDocs"), _SEARCHER)
+    return then(then(_read_query(), given(search, 1, hits, _order())), _print())
+
+
+def two_passes(searcher: Any, hits: int, candidates: int) -> Any:
+    """The handle (JSON of the first terms, JSON of the others) -> the best hits as `one_pass`
+    prints them, among the best `candidates` documents of the first terms.
+
+    The score of the others is added to that of the first: whole numbers, so the sum is exact.
+    Of candidates that tie for the last place, those of smaller Lucene number are taken.
+    """
+    search = method(searcher, "search", described(_QUERY, "I", _TOP), _SEARCHER)
+    rescore = method(None, "rescore", described(_SEARCHER, _TOP, _QUERY, "D", "I", _TOP),
+                     f"{_SEARCH}.QueryRescorer")
+    rescore = given(given(rescore, 0, searcher), 2, 1.0, candidates)
+    sort = method(java_class(f"{_SEARCH}.SortRescorer")(_order()), "rescore",
+                  described(_SEARCHER, _TOP, "I", _TOP), f"{_SEARCH}.SortRescorer")
+    both = fed(rescore, 1, _read_query())
+    both = fed(both, 0, then(_read_query(), given(search, 1, candidates)))
+    return then(then(both, given(given(sort, 0, searcher), 1, hits)), _print())
+
+
+def _order() -> Any:
+    field_of = java_class(f"{_SEARCH}.SortField")
+    by_id = field_of(_ID, java_class(f"{_SEARCH}.SortField$Type").STRING_VAL)
+    return java_class(f"{_SEARCH}.Sort")(field_of.FIELD_SCORE, by_id)
+
+
+def _read_query() -> Any:
+    reader = java_class("com.fasterxml.jackson.databind.ObjectMapper")().readerForMapOf(
+        class_named("java.lang.Float"))
+    read = method(reader, "readValue", described("java.lang.String", "java.lang.Object"),
+                  "com.fasterxml.jackson.databind.ObjectReader")
+    generator = "io.anserini.search.query.BagOfWordsQueryGenerator"
+    build = method(java_class(generator)(), "buildQuery",
+                   described("java.lang.String", "java.util.Map", _QUERY), generator)
+    return then(read, given(build, 0, _FIELD))
+
+
+def _print() -> Any:
+    documents = field(_TOP, "scoreDocs", f"[L{_SEARCH}.ScoreDoc;")
+    text = method(None, "toString", "([Ljava/lang/Object;)Ljava/lang/String;", "java.util.Arrays")
+    return then(documents, text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from spladev3_anserini.errors import InputError, first_line, first_problem
-from spladev3_anserini.files import sha256_of
+from spladev3_anserini.files import read_json, sha256_of
 from spladev3_anserini.model.hub import model_folder
 from spladev3_anserini.model.variants import VARIANTS, Variant, variant_named
 
@@ -21,6 +20,8 @@ VARIANT_NOTE = "spladev3.json"
 ONNX_WEIGHTS = "model.onnx"
 MODULES = "modules.json"
 ROUTER = "router_config.json"
+#: Of a safetensors file, in bytes: BERT's 200 tensors take 20 KB.
+_LARGEST_HEADER = 1 << 20
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
 #: sentence-transformers' modules that a SPLADE is made of; any other would change its weights.
 _KNOWN_MODULES = {"Transformer", "MLMTransformer", "SpladePooling", "SparseStaticEmbedding"}
@@ -64,6 +65,10 @@ class _Arguments(BaseModel):
     lexical_type: str | None = None
 
 
+class _WeightIndex(BaseModel):
+    weight_map: dict[str, str]
+
+
 class _Note(BaseModel):
     model_config = ConfigDict(extra="forbid")
     variant: str
@@ -90,6 +95,8 @@ def open_checkpoint(name: str, pickles: bool = False) -> Checkpoint:
         document = _read(list[_Module], root / MODULES)
     else:
         document = [_Module(path="", type="Transformer")]
+    query = router.structure.get("query", []) if router else []
+    _refuse_paths_out(root, [*(module.path for module in document), *query])
     _check_modules(root, document)
     folder = _folder_with_config(root, document)
     tokenizer = folder if _has_tokenizer(folder) else root
@@ -105,8 +112,12 @@ def is_onnx(checkpoint: Checkpoint) -> bool:
 
 
 def weight_files(checkpoint: Checkpoint) -> list[Path]:
-    """The safetensors files of a checkpoint, or its ONNX graph; where there are none, raises
-    InputError that says how to convert a pickle."""
+    """The safetensors files of a checkpoint, which are all that its weights are loaded from, or
+    its ONNX graph.
+
+    Raises InputError where there are none, and says how to convert a pickle; and where an index
+    takes weights from another file, or a header is so large that it would take minutes to read.
+    """
     if is_onnx(checkpoint):
         return [checkpoint.folder / ONNX_WEIGHTS]
     files = sorted(checkpoint.folder.glob("model*.safetensors"))
@@ -116,6 +127,18 @@ def weight_files(checkpoint: Checkpoint) -> list[Path]:
             "weights are a pickle (pytorch_model.bin), which is never loaded silently, convert it "
             f"once: spladev3-anserini convert {checkpoint.name} --output "
             f"models/{Path(checkpoint.name.partition('@')[0]).name}")
+    for path in files:
+        with path.open("rb") as stream:
+            if (size := int.from_bytes(stream.read(8), "little")) > _LARGEST_HEADER:
+                raise InputError(f"{path}: a header of {size:,} bytes; that of a model has some "
+                                 "thousands")
+    index = checkpoint.folder / "model.safetensors.index.json"
+    if index.exists():
+        known = {path.name for path in files}
+        for name in _read(_WeightIndex, index).weight_map.values():
+            if name not in known:
+                raise InputError(f"{index}: takes weights from {name[:80]!r}, which is no "
+                                 "model*.safetensors beside it")
     return files
 
 
@@ -140,10 +163,16 @@ def chosen_variant(option: str, checkpoint: Checkpoint) -> Variant:
     return checkpoint.variant
 
 
+def _refuse_paths_out(root: Path, paths: list[str]) -> None:
+    for path in paths:
+        if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+            raise InputError(f"{root}: the module path {path!r} leads out of the folder")
+        if not path.isprintable() or len(path.encode()) > 255:
+            raise InputError(f"{root}: the module path {path[:40]!r} is no name of a folder")
+
+
 def _check_modules(root: Path, modules: list[_Module]) -> None:
     for module in modules:
-        if PurePath(module.path).is_absolute() or ".." in PurePath(module.path).parts:
-            raise InputError(f"{root}: the module path {module.path!r} leads out of the folder")
         kind = module.type.rpartition(".")[2]
         if kind not in _KNOWN_MODULES:
             raise InputError(f"{root}: has a module {kind or module.path!r} that SPLADE-v3 does "
@@ -170,13 +199,17 @@ def _stated_variant(name: str, root: Path, folder: Path, router: _Router | None)
     """In this order: our own note, naver's training arguments, the name of naver's model (its
     -lexical and v3 hold alike files), the query side of a Router, the architecture."""
     if (root / VARIANT_NOTE).exists():
-        return variant_named(_read(_Note, root / VARIANT_NOTE).variant)
+        stated = _read(_Note, root / VARIANT_NOTE).variant
+        if stated not in VARIANTS:
+            raise InputError(f"{root / VARIANT_NOTE}: the variant {stated[:40]!r} is none of "
+                             f"{', '.join(VARIANTS)}")
+        return VARIANTS[stated]
     arguments = root / "model_args.json"
-    stated = _read(_Arguments, arguments) if arguments.exists() else _Arguments()
+    own = _read(_Arguments, arguments) if arguments.exists() else _Arguments()
     known = _known_name(name, root)
-    if stated.splade_doc or known == "splade-v3-doc":
+    if own.splade_doc or known == "splade-v3-doc":
         return VARIANTS["splade-v3-doc"]
-    if stated.lexical_type == "query" or known == "splade-v3-lexical":
+    if own.lexical_type == "query" or known == "splade-v3-lexical":
         return VARIANTS["splade-v3-lexical"]
     if router:
         query = router.structure.get("query", [])
@@ -215,8 +248,6 @@ def _has_tokenizer(folder: Path) -> bool:
 def _read(kind: Any, path: Path) -> Any:
     """A JSON file of a checkpoint as `kind`; fields it does not name are passed over."""
     try:
-        return TypeAdapter(kind).validate_python(json.loads(path.read_text("utf-8")))
+        return TypeAdapter(kind).validate_python(read_json(path))
     except ValidationError as error:
         raise InputError(f"{path}: {first_problem(error)}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {first_line(error)}") from None

@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
+from spladev3_anserini.files import set_usual_mode, sha256_of
 from spladev3_anserini.model.checkpoint import MODULES, ROUTER, VARIANT_NOTE, open_checkpoint
 from spladev3_anserini.model.hub import PICKLE
+
+_SAFE_TORCH = (2, 10)
 
 
 class Conversion(NamedTuple):
@@ -52,6 +54,7 @@ def convert_checkpoint(name: str, output: Path, expected: str | None) -> Convers
         for path in _described_by(checkpoint.folder, checkpoint.tokenizer):
             shutil.copyfile(path, fresh / path.name)
         save_file(tensors, fresh / "model.safetensors", metadata={"format": "pt"})
+        set_usual_mode(fresh / "model.safetensors")
         if checkpoint.variant:
             note = f'{{"variant": "{checkpoint.variant.name}"}}\n'
             (fresh / VARIANT_NOTE).write_text(note, "utf-8")
@@ -61,6 +64,9 @@ def convert_checkpoint(name: str, output: Path, expected: str | None) -> Convers
 
 
 def _load(source: Path) -> dict[str, torch.Tensor]:
+    if tuple(map(int, torch.__version__.split(".")[:2])) < _SAFE_TORCH:
+        raise InputError(f"torch {torch.__version__}: before 2.10 its weights_only could be "
+                         "got around (CVE-2025-32434, GHSA-63cw-57p8-fm3p); no pickle is opened")
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
     except Exception:  # a file that is no checkpoint raises whatever unpickling met

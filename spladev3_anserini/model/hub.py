@@ -18,17 +18,31 @@ def model_folder(name: str, pickles: bool = False) -> Path:
     which is downloaded into the usual cache on first use.
 
     Pickled weights are downloaded only with `pickles`, which `convert` alone sets. Raises
-    InputError where there is no such model, or no access to it, with what to do next.
+    InputError where there is no such model, or no access to it, with what to do next; and for a
+    folder with links that lead out of it.
     """
     if name in MODELS:
         return fetch(name)
     path = Path(name)
     if path.is_dir():
+        _refuse_links_out(path)
         return path
     if re.fullmatch(r"(?!models/)[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not path.exists():
         return _hub_folder(name, [*_CODE_FREE, PICKLE, f"*/{PICKLE}"] if pickles else _CODE_FREE)
     hint = "; did convert run?" if name.startswith("models/") else ""
     raise InputError(f"--model {name}: no such folder, and no hub id (owner/name){hint}")
+
+
+def _refuse_links_out(folder: Path) -> None:
+    """A model from elsewhere may bring links to files it has no business with; those of the hub's
+    cache lead from a snapshot to the blobs beside it."""
+    home = folder.resolve()
+    if home.parent.name == "snapshots":
+        home = home.parents[1]
+    for path in (*folder.glob("*"), *folder.glob("*/*")):
+        if path.is_symlink() and not path.resolve().is_relative_to(home):
+            raise InputError(f"{path}: is a link that leads out of the model's folder; put the "
+                             "file itself there")
 
 
 def _hub_folder(name: str, patterns: list[str]) -> Path:

@@ -80,7 +80,6 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
         else:
             _describe(checkpoint, fresh)
         made = Exported(output / path.name, sha256_of(path), path.stat().st_size)
-        fresh.chmod(0o755)
         fresh.replace(output)
     return made
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints
 
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True,
+                                        pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 #: What a recipe says of a SPLADE, and none of it of a baseline.
 _OF_A_SPLADE = {"variant", "settings", "model", "revision", "prebuilt", "training", "base"}

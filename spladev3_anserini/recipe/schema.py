@@ -35,7 +35,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 #: A commit on the hub: branches and tags move, commits do not.
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 #: On the hub, or the demo's; a folder is given to a run with --model instead.
-Model = Annotated[str, StringConstraints(pattern=r"^(demo|[\w-][\w.-]*/[\w-][\w.-]*)$")]
+Model = Annotated[str, StringConstraints(pattern=r"^(demo|\w[\w.-]*/\w[\w.-]*)$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
 #: Values of one recipe on one collection: {query set: {measure: value}}.
 Values = dict[Name, dict[Text, Fraction]]

@@ -9,13 +9,17 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from spladev3_anserini.collection.ids import checked_text
 from spladev3_anserini.collection.lines import existing_file
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, first_line
 
 _LARGEST = 1 << 20
 _DEEPEST = 20
 _CORE = "tag:yaml.org,2002:"
 _SCALARS = {f"{_CORE}{kind}" for kind in ("null", "bool", "int", "float", "str", "timestamp")}
+
+#: YAML 1.1 has 1_000.5 and 1:30.5 (ninety and a half) as well.
+_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 Place = tuple[str | int, ...]
 
@@ -57,6 +61,8 @@ def read_yaml(path: Path) -> Source:
                          f"{error.position + 1}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start + 1}") from None
+    except (ValueError, OverflowError) as error:  # a version or an escape of too many digits
+        raise InputError(f"{path}: not YAML: {first_line(error)}") from None
     return Source(path, data, lines)
 
 
@@ -65,7 +71,7 @@ def scalar(text: str, what: str) -> Any:
     try:
         loader = _Loader(text.encode(), Path(what))
         node = loader.get_single_node()
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, OverflowError):
         node = None
     if node is None:
         raise InputError(f"{what}: {text!r} is no value")
@@ -98,6 +104,10 @@ class _Loader(yaml.SafeLoader):
                     for number, item in enumerate(node.value)]
         if not isinstance(node, yaml.ScalarNode) or node.tag not in _SCALARS:
             self._refuse(node, f"the tag {node.tag.replace(_CORE, '!!')} is not taken")
+        if not node.value.isascii():
+            checked_text(node.value, f"{self._path}:{node.start_mark.line + 1}", "value")
+        if node.tag == f"{_CORE}float" and not _FLOAT.fullmatch(node.value):
+            self._refuse(node, f"{node.value[:40]!r} is not a finite number in plain digits")
         if node.tag == f"{_CORE}int" and not re.fullmatch(r"[-+]?(0|[1-9]\d{0,17})", node.value):
             self._refuse(node, f"{node.value[:40]!r} is no plain whole number of up to 18 digits")
         try:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import transformers
 from spladev3_anserini import __version__
 from spladev3_anserini.cli import warn
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, sha256_of
+from spladev3_anserini.files import appearing, read_json, sha256_of
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.recipe.training import Training
@@ -59,10 +60,7 @@ def prepare(output: Path, record: Mapping[str, Any], resume: bool, replace: bool
     """
     begun = output / BEGUN
     if begun.exists():
-        try:
-            there = json.loads(begun.read_text("utf-8"))
-        except ValueError:
-            there = {}
+        there = _record(begun)
         differing = [name for name in _DECISIVE if there.get(name) != record[name]]
         if differing and not replace:
             raise InputError(f"{output}: holds another training (other {', '.join(differing)}); "
@@ -94,8 +92,9 @@ def mark_whole(checkpoint: Path) -> None:
 def newest_whole(folder: Path) -> Path | None:
     """The checkpoint with the most steps whose files are all as they were written; a damaged one
     is passed over with a warning."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[-1]))
-    for path in found:
+    found = [path for path in folder.glob("checkpoint-*")
+             if re.fullmatch(r"checkpoint-\d{1,15}", path.name, re.ASCII)]
+    for path in sorted(found, key=lambda path: -int(path.name.partition("-")[2])):
         if _is_whole(path):
             return path
         warn(f"{path}: is damaged or was being written; the one before it is taken")
@@ -103,10 +102,19 @@ def newest_whole(folder: Path) -> Path | None:
 
 
 def _is_whole(checkpoint: Path) -> bool:
+    hashes = _record(checkpoint / _WHOLE)
     try:
-        hashes = json.loads((checkpoint / _WHOLE).read_text("utf-8"))
         return bool(hashes) and all((checkpoint / name).is_file()
                                     and sha256_of(checkpoint / name) == digest
                                     for name, digest in hashes.items())
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError):
         return False
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What a file of ours notes, nothing where it is damaged."""
+    try:
+        record = read_json(path)
+    except (InputError, OSError):
+        return {}
+    return record if isinstance(record, dict) else {}

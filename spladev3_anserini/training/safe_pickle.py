@@ -242,17 +242,19 @@ class _Machine:
         return finite(value, f"{self._path}: byte {self._stream.tell():,}: a score")
 
     def _named(self, module: Any, name: Any) -> None:
+        if type(module) is not str or type(name) is not str:
+            self._refuse("a name that is no text")
         kind = _NAMES.get(f"{module} {name}")
         if kind is None:
-            self._refuse(f"the name {str(module)[:40]}.{str(name)[:40]}")
+            self._refuse(f"the name {module[:40]}.{name[:40]}")
         self._stack.append(_Name(kind))
 
     def _reduced(self, named: Any, arguments: Any) -> None:
         kind = named.kind if type(named) is _Name else None
         given = arguments if type(arguments) is tuple else (None,)
-        if kind == "dictionary" and all(own == _Name("type") for own in given):
+        if kind == "dictionary" and all(type(own) is _Name and own.kind == "type" for own in given):
             self._push_dictionary()
-        elif kind == "dtype" and type(given[0]) is str and given[0] in _Dtype.FORMATS:
+        elif kind == "dtype" and given and type(given[0]) is str and given[0] in _Dtype.FORMATS:
             self._stack.append(_Dtype(given[0]))
         elif kind == "scalar" and [type(own) for own in given] == [_Dtype, bytes]:
             layout = given[0].order + given[0].format
@@ -263,10 +265,11 @@ class _Machine:
             self._refuse("a call")
 
     def _built(self, made: Any, state: Any) -> None:
-        if type(made) is not _Dtype or type(state) is not tuple or state[1:2] not in {("<",),
-                                                                                       (">",)}:
+        order = state[1] if type(state) is tuple and len(state) > 1 else None
+        # its type first: hashing or comparing what the file has nested could overflow the stack
+        if type(made) is not _Dtype or type(order) is not str or order not in ("<", ">"):
             self._refuse("an object with a state")
-        made.order = state[1]
+        made.order = order
         self._stack.append(made)
 
     def _refuse(self, what: str) -> NoReturn:

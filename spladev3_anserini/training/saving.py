@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing
+from spladev3_anserini.files import appearing, set_usual_mode
 from spladev3_anserini.model.checkpoint import MODULES, ROUTER, VARIANT_NOTE
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.training.model import TrainedSplade
@@ -56,6 +56,8 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
         tokenizer.save_pretrained(folder / _OWN_TERMS)
         weight: Tensor = model.keep.detach().cpu().contiguous()
         save_file({"weight": weight}, folder / _OWN_TERMS / "model.safetensors")
+    for path in (*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")):
+        set_usual_mode(path)
     for name, record in records.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with appearing(folder / name) as stream:

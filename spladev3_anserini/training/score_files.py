@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from spladev3_anserini.collection.ids import checked_id
 from spladev3_anserini.collection.lines import json_records
@@ -73,7 +73,7 @@ class Fingerprint(Record):
 class ScorePart(Record):
     """One file of a folder of scores."""
 
-    name: str
+    name: Annotated[str, StringConstraints(pattern=r"^\w[\w.-]{0,99}$")]
     sha256: str
     queries: int
     pairs: int

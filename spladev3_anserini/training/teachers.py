@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.encoding.encoder import BATCH_TOKENS, resolved_device
 from spladev3_anserini.errors import InputError, first_line
-from spladev3_anserini.files import sha256_of
+from spladev3_anserini.files import read_json, sha256_of
 from spladev3_anserini.model.hub import model_folder
 
 T = TypeVar("T")
@@ -208,12 +207,7 @@ def _mean_pooled(name: str, folder: Path) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {first_line(error)}") from None
+    record = read_json(path)
     return record if isinstance(record, dict) else {}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,25 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         if unexpected or known & set(missing) - _tied(mlm):
             raise InputError(f"{resume_from_checkpoint}: holds another model than the one to be "
                              "trained")
+
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with _refusing(checkpoint, "optimizer"):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _refusing(checkpoint, "random state"):
+            super()._load_rng_state(checkpoint)
+
+
+@contextmanager
+def _refusing(checkpoint: str | None, what: str) -> Iterator[None]:
+    """torch loads these as tensors and numbers alone (`weights_only`) and refuses anything else."""
+    try:
+        yield
+    except Exception:  # a file that is no checkpoint raises whatever unpickling met
+        raise InputError(f"{checkpoint}: its {what} cannot be loaded: it is damaged, or holds "
+                         "objects that could run code; nothing of it was run") from None
 
 
 class _Stops(TrainerCallback):  # type: ignore[misc]

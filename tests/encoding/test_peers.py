@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_sentence_transformers_dense_rows_are_equal(demo_model: Path, tmp_path: 
     folder = tmp_path / "st"
     folder.mkdir()
     for path in demo_model.iterdir():
-        (folder / path.name).symlink_to(path)
+        shutil.copy(path, folder)
     add_modules(folder)
     peer = SparseEncoder(str(folder), device="cpu")
     peer.max_seq_length = 256
@@ -77,7 +78,7 @@ def pyserini_model(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("pyserini") / "splade-demo"
     folder.mkdir()
     for path in demo_model.iterdir():
-        (folder / path.name).symlink_to(path)
+        shutil.copy(path, folder)
     torch.save(load_file(demo_model / "model.safetensors"), folder / "pytorch_model.bin")
     return folder
 

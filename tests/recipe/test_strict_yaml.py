@@ -6,36 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from recipe_texts import COLLECTION, RECIPE
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.recipe.strict_yaml import read_yaml
-
-RECIPE = """\
-title: a model
-model: demo
-licence: Apache-2.0
-variant: splade-v3
-settings: {max_length: 64, query_max_length: 64, quantizer: x100-rint, special_tokens: drop, dtype: float32}
-"""
-COLLECTION = """\
-title: a collection
-corpus: corpus.jsonl
-query_sets:
-  test:
-    topics: topics.tsv
-    qrels: qrels.txt
-    measures: [RR@10]
-expected:
-  - source: measured
-    where: here
-    date: 2026-11-23
-    versions: {python: "3.11"}
-    settings: {max_length: 64}
-    corpus_sha256: "%s"
-    tolerance: {measures: 0.001, because: rounding}
-    values: {model: {test: {RR@10: 0.5}}}
-""" % ("a" * 64)
 
 
 def test_plain_data_comes_through_with_its_lines(tmp_path: Path) -> None:

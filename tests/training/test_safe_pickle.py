@@ -141,7 +141,7 @@ def _global(name: bytes) -> bytes:
     (_proto(_global(b"os system"), b"X\x02\x00\x00\x00id", b"\x85R"), "the name os.system"),
     (_proto(b"\x8c\x05posix\x8c\x06system\x93"), "the name posix.system"),
     (_proto(b"}\x93"), "an opcode without its values"),
-    (_proto(b"K\x01K\x02\x93"), "the name 1.2"),
+    (_proto(b"K\x01K\x02\x93"), "a name that is no text"),
     (_proto(_global(b"builtins dict"), b")R"), "a call"),
     (_proto(_global(b"numpy dtype"), b"X\x02\x00\x00\x00O8", b"\x85R"), "a call"),
     (_proto(_global(b"numpy dtype"), b"X\x02\x00\x00\x00V8", b"\x85R"), "a call"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -167,6 +168,37 @@ def test_stopped_early_and_resumed_is_the_straight_run(data: Path, tmp_path: Pat
     before = (tmp_path / "early/curves.jsonl").read_bytes()
     assert cli(*command(data, tmp_path / "early", "--resume")).code == 0
     assert (tmp_path / "early/curves.jsonl").read_bytes() == before
+
+
+class _Touches:
+    """A pickle that makes a file when it is opened without care."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.fault(19, "a pickle that runs a command as optimizer, scheduler or random state",
+                   detected="weights_only=True, refused in one line")
+def test_a_training_is_not_continued_from_a_pickle_with_code(data: Path, tmp_path: Path,
+                                                             cli: Cli) -> None:
+    assert cli(*command(data, tmp_path / "model", "--save-steps", 2, "--max-steps", 2)).code == 0
+    checkpoint = tmp_path / "model/checkpoints/checkpoint-2"
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        kept = {path: path.read_bytes() for path in (checkpoint / name, checkpoint / "whole.json")}
+        torch.save({"state": _Touches(tmp_path / "MARKER")}, checkpoint / name)
+        whole = json.loads((checkpoint / "whole.json").read_text())
+        whole[name] = hashlib.sha256((checkpoint / name).read_bytes()).hexdigest()
+        (checkpoint / "whole.json").write_text(json.dumps(whole))
+        done = cli(*command(data, tmp_path / "model", "--save-steps", 2, "--resume"))
+        assert not (tmp_path / "MARKER").exists()
+        assert done.code == 2, done
+        assert f"spladev3-anserini: {checkpoint}: its " in done.err
+        assert "Traceback" not in done.err
+        for path, content in kept.items():
+            path.write_bytes(content)
 
 
 @pytest.mark.fault(21, "a checkpoint cut in half",

@@ -1,0 +1,27 @@
+"""One of our commands in this process; prints its seconds and its peak memory as JSON.
+
+    python benchmarks/command_once.py encode --model demo --input corpus.jsonl --output encoded
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from spladev3_anserini.__main__ import commands
+
+
+def main() -> None:
+    begun = time.perf_counter()
+    commands.main(sys.argv[1:], standalone_mode=False)
+    seconds = time.perf_counter() - begun
+    # getrusage would count what the process was before this program replaced it
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    print(json.dumps({"seconds": seconds, "memory": peak * 1024}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Encoding a corpus: ours, as int8, and the peers, at two sizes of model."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import table
+
+ONCE = Path(__file__).with_name("encode_once.py")
+#: Texts of Python's documentation, so many for each model that a run takes about a minute at most.
+TEXTS = {"demo": 600, "base": 60}
+LENGTH = 256
+SYSTEMS = ("ours", "ours, int8", "sentence-transformers", "pyserini")
+
+
+def measure(work: Path, runs: int) -> dict[str, Any]:
+    return {"models": {size: _measure_model(size, work, runs) for size in TEXTS},
+            "lengths": _memory_by_length(work)}
+
+
+def _measure_model(size: str, work: Path, runs: int) -> dict[str, Any]:
+    model, corpus = model_folder(size, work), some_texts(work, TEXTS[size])
+    tokens, flop = _work(model, corpus)
+    each: dict[str, list[dict[str, Any]]] = {name: [] for name in SYSTEMS}
+    for _ in range(runs):
+        for name in SYSTEMS:
+            folder = exported(model) if name.endswith("int8") else model
+            output = work / "encoded"
+            each[name].append(once(name.partition(",")[0], folder, corpus, output, LENGTH)
+                              | {"bytes": _bytes(output)})
+    return {"texts": TEXTS[size], "tokens": tokens, "flop": flop, "systems": {
+        name: {"seconds": [own["seconds"] for own in made],
+               "memory": max(own["memory"] for own in made), "bytes": made[0]["bytes"],
+               "gemm": [max(own["gemm"]) for own in made]} for name, made in each.items()}}
+
+
+def _memory_by_length(work: Path) -> dict[str, int]:
+    """Peak memory of ours at two lengths, on texts that fill both."""
+    words = " ".join(json.loads(line)["contents"] for line in
+                     some_texts(work, 600).read_text("utf-8").splitlines()).split()
+    corpus = work / "long.jsonl"
+    with corpus.open("w", encoding="utf-8") as stream:
+        for number in range(64):
+            own = words[number * 500 : number * 500 + 600]
+            stream.write(json.dumps({"id": str(number), "contents": " ".join(own)}) + "\n")
+    model = model_folder("base", work)
+    return {str(length): once("ours", model, corpus, work / "encoded", length)["memory"]
+            for length in (128, 256, 512)}
+
+
+def once(system: str, model: Path, corpus: Path, output: Path, length: int) -> dict[str, Any]:
+    """One system in a process of its own; what it printed last."""
+    shutil.rmtree(output, ignore_errors=True)
+    done = subprocess.run([sys.executable, str(ONCE), system, str(model), str(corpus), str(output),
+                           str(length)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{system}: {done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def page(measured: dict[str, Any], docs: Path) -> str:
+    parts = ["## Encoding\n\nReal texts (docstrings of Python's library, "
+             f"cut at {LENGTH} wordpieces), in fp32 unless it says int8, from the model in memory "
+             "to the last line on disk; Pyserini and sentence-transformers with their own batches. "
+             "`demo` is the 4.4 million parameter SPLADE, `base` BERT-base's shape with random "
+             "weights. A multiplication of 1024 x H by H x 4H, timed before and after in each "
+             "process, gives the machine's rate; int8 does other arithmetic, so it has no share."]
+    for size, own in measured["models"].items():
+        rows: list[list[Any]] = [["", "documents/s", "tokens/s", "ours is", "of the GEMM rate",
+                                  "peak memory", "bytes written"]]
+        ours = own["systems"]["ours"]["seconds"]
+        for name, made in own["systems"].items():
+            seconds = median(made["seconds"])
+            share = median(own["flop"] / s / g / 1e9 for s, g in
+                           zip(made["seconds"], made["gemm"], strict=True))
+            rows.append([name, f"{own['texts'] / seconds:.1f}", f"{own['tokens'] / seconds:,.0f}",
+                         f"{ratio(made['seconds'], ours):.2f} x",
+                         "" if name.endswith("int8") else f"{share:.0%}",
+                         f"{made['memory'] / 2**20:,.0f} MiB", f"{made['bytes']:,}"])
+        parts.append(f"### {size}: {own['texts']} texts, {own['tokens']:,} wordpieces\n\n"
+                     f"{table(rows)}")
+    lengths = measured["lengths"]
+    grown = ", ".join(f"{value / 2**20:,.0f} MiB at {length}" for length, value in lengths.items())
+    parts.append(f"Peak memory of ours with `base` by length, on texts that fill it: {grown}: "
+                 "batches are bounded by their wordpieces, and no tensor has a column for every "
+                 "term.")
+    _plot(measured, docs / "benchmarks-encoding.svg")
+    parts.append("![documents per second, each system as a share of ours](benchmarks-encoding.svg)")
+    return "\n\n".join(parts)
+
+
+def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
+    """The median over runs made in turn of their seconds by ours."""
+    return median(t / o for t, o in zip(theirs, ours, strict=True))
+
+
+def _plot(measured: dict[str, Any], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "benchmarks"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(8, 2.6), sharey=True)
+    for axis, (size, own) in zip(axes, measured["models"].items(), strict=True):
+        names = list(own["systems"])
+        rates = [own["texts"] / median(made["seconds"]) for made in own["systems"].values()]
+        bars = axis.barh(names, rates, color=["#1b5e91", "#5b9bd0", "#a0a0a0", "#c8c8c8"])
+        axis.bar_label(bars, fmt="%.1f", padding=3)
+        axis.set_title(size, fontsize=10)
+        axis.set_xlabel("documents/s")
+        axis.set_xlim(0, max(rates) * 1.18)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def model_folder(size: str, work: Path) -> Path:
+    """The demo model, or BERT-base's shape with random weights and the same vocabulary, both with
+    a `modules.json`, so that every system reads the folder as the SPLADE it is."""
+    from spladev3_anserini.pinned import fetch
+
+    folder = work / f"splade-{size}"
+    if folder.exists():
+        return folder
+    demo, fresh = fetch("demo"), work / f".splade-{size}"
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(demo, fresh)
+    if size == "base":
+        import torch
+        from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
+
+        torch.manual_seed(0)
+        model = BertForMaskedLM(BertConfig()).eval()
+        texts = [json.loads(line)["contents"] for line in
+                 some_texts(work, 60).read_text("utf-8").splitlines()[:16]]
+        tokenizer = AutoTokenizer.from_pretrained(demo, trust_remote_code=False)
+        given = [tokenizer(text, truncation=True, max_length=LENGTH, return_tensors="pt")
+                 for text in texts]
+        with torch.inference_mode():
+            best = torch.stack([model(**own).logits.amax(1)[0] for own in given])
+        with torch.no_grad():  # as sparse as a trained one, about 150 terms a text
+            model.get_output_embeddings().bias.fill_(-float(best.flatten().quantile(
+                1 - 150 / best.shape[1])))
+        (fresh / "model.safetensors").unlink()
+        model.save_pretrained(fresh)
+    (fresh / "modules.json").write_text(json.dumps([
+        {"idx": 0, "name": "0", "path": "",
+         "type": "sentence_transformers.sparse_encoder.models.MLMTransformer"},
+        {"idx": 1, "name": "1", "path": "1_SpladePooling",
+         "type": "sentence_transformers.sparse_encoder.models.SpladePooling"}]))
+    (fresh / "config_sentence_transformers.json").write_text(json.dumps(
+        {"model_type": "SparseEncoder", "prompts": {"query": "", "document": ""},
+         "default_prompt_name": None, "similarity_fn_name": "dot"}))
+    (fresh / "1_SpladePooling").mkdir(exist_ok=True)
+    (fresh / "1_SpladePooling/config.json").write_text(json.dumps(
+        {"pooling_strategy": "max", "activation_function": "relu"}))
+    fresh.rename(folder)
+    return folder
+
+
+def exported(model: Path) -> Path:
+    """The same model as an int8 graph."""
+    from spladev3_anserini.model.checkpoint import open_checkpoint
+    from spladev3_anserini.model.onnx_export import export_onnx
+
+    folder = model.with_name(f"{model.name}-int8")
+    if not folder.exists():
+        export_onnx(open_checkpoint(str(model)), folder, "int8")
+    return folder
+
+
+def python_texts(work: Path) -> Path:
+    """The documentation of the Python that runs this, as a corpus."""
+    corpus = work / "python.jsonl"
+    if not corpus.exists():
+        script = files("spladev3_anserini.demo").joinpath("pydocs.py")
+        subprocess.run([sys.executable, "-I", "-S", "-E", str(script), str(corpus)], check=True,
+                       stdout=subprocess.DEVNULL)
+    return corpus
+
+
+def some_texts(work: Path, count: int) -> Path:
+    """A sample of them, drawn with a fixed seed."""
+    path = work / f"python-{count}.jsonl"
+    if not path.exists():
+        lines = python_texts(work).read_text("utf-8").splitlines(keepends=True)
+        path.write_text("".join(random.Random(0).sample(lines, count)), "utf-8")
+    return path
+
+
+def _work(model: Path, corpus: Path) -> tuple[int, float]:
+    """Wordpieces of a corpus, and the multiplications and additions that a SPLADE needs for them:
+    per wordpiece the encoder's 2 (4 H H + 2 H I) and attention's 4 H L a layer, the head's 2 H H,
+    and the vocabulary's 2 H V."""
+    from spladev3_anserini.model.tokenizer import Tokenizer
+
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    texts = [json.loads(line)["contents"] for line in corpus.read_text("utf-8").splitlines()]
+    lengths = [len(own) for own in Tokenizer(model).ids(texts, LENGTH)]
+    each = 2 * (config["num_hidden_layers"] * (4 * hidden * hidden + 2 * hidden * inner)
+                + hidden * hidden + hidden * config["vocab_size"])
+    attention = 4 * hidden * config["num_hidden_layers"]
+    return sum(lengths), float(sum(own * (each + attention * own) for own in lengths))
+
+
+def _bytes(output: Path) -> int:
+    return sum(path.stat().st_size for path in output.rglob("*.jsonl*")
+               if not path.name.startswith("progress"))

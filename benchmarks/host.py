@@ -1,0 +1,108 @@
+"""What the host does while a GPU would work: reading, tokenising, impacts, lines, writing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import table
+from scipy import sparse
+
+#: A text's words, so that it has about the wordpieces of MS MARCO's passages.
+WORDS = 55
+DOCUMENTS, SHARD = 40_000, 2_000
+
+
+def measure(work: Path, runs: int) -> dict[str, Any]:
+    from encoding import model_folder
+
+    model, corpus = model_folder("demo", work), _corpus(work)
+    made: dict[str, list[dict[str, float]]] = {"1": [], str(os.cpu_count()): []}
+    for _ in range(runs):
+        for cores, own in made.items():
+            done = subprocess.run(
+                [sys.executable, __file__, str(model), str(corpus), str(work / "host")],
+                capture_output=True, text=True, check=True,
+                env=os.environ | {"RAYON_NUM_THREADS": cores, "TOKENIZERS_PARALLELISM": "true"})
+            own.append(json.loads(done.stdout.splitlines()[-1]))
+    return {"documents": DOCUMENTS, "cores": made}
+
+
+def page(measured: dict[str, Any], docs: Path) -> str:
+    rows = [["cores for the tokeniser", "it alone, documents/s", "`encode`, documents/s", "kept"]]
+    for cores, runs in measured["cores"].items():
+        rows.append([cores, *(f"{median(own[name] for own in runs):,.0f}"
+                              for name in ("tokeniser", "host")),
+                     f"{median(own['host'] / own['tokeniser'] for own in runs):.0%}"])
+    return ("## The host, with the model stubbed\n\n"
+            f"{measured['documents']:,} texts of {WORDS} words (Python's documentation, cut); the "
+            "stub answers every batch at once with weights that the demo model gave. What is left "
+            "is checking the corpus, hashing, tokenising, padding, impacts, JSON and writing. "
+            "Reading and tokenising run in one thread, writing in another: with a core beside the "
+            "tokeniser's they cost it little; where the tokeniser takes every core, they share "
+            "them.\n\n" + table(rows))
+
+
+def _corpus(work: Path) -> Path:
+    from encoding import python_texts
+
+    path = work / f"host-{DOCUMENTS}.jsonl"
+    if not path.exists():
+        words = " ".join(json.loads(line)["contents"] for line in
+                         python_texts(work).read_text("utf-8").splitlines()).split()
+        with path.open("w", encoding="utf-8") as stream:
+            for number in range(DOCUMENTS):
+                start = number * WORDS % (len(words) - WORDS)
+                stream.write(json.dumps({"id": f"d{number}", "contents": " ".join(
+                    words[start : start + WORDS])}) + "\n")
+    return path
+
+
+def main() -> None:
+    """One run in a process of its own: first the tokeniser alone, then everything but the model."""
+    import shutil
+
+    from spladev3_anserini.collection.texts import survey_texts
+    from spladev3_anserini.encoding.encoder import Encoder, Settings, padded_ids
+    from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
+    from spladev3_anserini.model.checkpoint import open_checkpoint
+    from spladev3_anserini.model.variants import VARIANTS
+
+    model, corpus, output = sys.argv[1:]
+    shutil.rmtree(output, ignore_errors=True)
+    checkpoint = open_checkpoint(model)
+
+    class Stubbed(Encoder):
+        """Answers a batch with rows made before, after the padding that a model would get."""
+
+        def _batch(self, ids: list[list[int]], positions: list[int]) -> sparse.csr_matrix:
+            padded_ids(ids, self.tokenizer.padding_id)
+            return rows[: len(ids)]
+
+    settings = Settings(max_length=256, batch_tokens=32_768)
+    encoder = Stubbed(checkpoint, VARIANTS["splade-v3"], "document", settings)
+    lines = Path(corpus).read_text("utf-8").splitlines()
+    contents = [json.loads(line)["contents"] for line in lines]
+    real = Encoder(checkpoint, VARIANTS["splade-v3"], "document", settings).weights(contents[:256])
+    rows = sparse.vstack([real] * (32_768 // 256), format="csr")
+    texts = iter(contents)
+    begun = time.perf_counter()
+    while block := list(islice(texts, SHARD)):
+        encoder.tokenized(block)
+    alone = time.perf_counter() - begun
+    begun = time.perf_counter()
+    encode_to_directory(corpus, survey_texts(corpus, "document"), checkpoint, encoder,
+                        Output(Path(output), shard_size=SHARD))
+    whole = time.perf_counter() - begun
+    print(json.dumps({"tokeniser": len(lines) / alone, "host": len(lines) / whole}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Indexing: ours and Pyserini's plain command, and an index's bytes against their entropy."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from bench import table
+from drawing import GREY, LIGHT, OURS, figure, save
+from numpy.typing import NDArray
+from real_vectors import bytes_in, ours, pyserini, real_vectors
+from scipy.special import gammaln
+
+from spladev3_anserini.impacts.shards import IMPACTS, read_encoded, read_manifest
+
+#: An index may take so many times the entropy of its postings.
+TARGET = 1.35
+
+
+def measure(work: Path, runs: int) -> dict[str, Any]:
+    encoded = real_vectors(work).encoded
+    manifest = read_manifest(encoded)
+    index = work / "timed-index"
+    systems = _systems(encoded, index)
+    each: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in systems}
+    for _ in range(runs):
+        for name, build in systems.items():
+            shutil.rmtree(index, ignore_errors=True)
+            begun = time.perf_counter()
+            build()
+            each[name]["seconds"].append(time.perf_counter() - begun)
+            each[name] |= {"bytes": bytes_in(index), "doc": bytes_in(index, ".doc")}
+    shutil.rmtree(index)
+    return {"documents": manifest.nonempty, "postings": manifest.postings,
+            "quantizer": manifest.fingerprint.quantizer, "systems": each,
+            "shards": bytes_in(encoded / IMPACTS), "limit": _limit_of(encoded)}
+
+
+def _systems(encoded: Path, index: Path) -> dict[str, Callable[[], None]]:
+    def ours_with(threads: int, *options: str) -> Callable[[], None]:
+        return lambda: ours("index", "--input", encoded, "--index", index, "--threads", threads,
+                            *options)
+
+    def pyserinis(threads: int) -> Callable[[], None]:
+        return lambda: pyserini(
+            "pyserini.index.lucene", "--collection", "JsonVectorCollection", "--generator",
+            "DefaultLuceneDocumentGenerator", "--input", encoded / IMPACTS, "--index", index,
+            "--threads", threads, "--impact", "--pretokenized")
+
+    return {"ours, 1 thread": ours_with(1), "pyserini, 1 thread": pyserinis(1),
+            "ours, 2 threads": ours_with(2), "pyserini, 2 threads": pyserinis(2),
+            "ours, 1 thread, --optimize": ours_with(1, "--optimize"),
+            "ours, 2 threads, --optimize": ours_with(2, "--optimize")}
+
+
+def limit(documents: int, terms: NDArray[np.int64], impacts: NDArray[np.int64]
+          ) -> dict[str, float]:
+    """Bits a posting that no code can undercut on average; `terms` and `impacts` say of each
+    posting its term and its impact.
+
+    gaps: a term that is in df of N documents, in any of C(N, df) ways, all as likely, costs
+    log2 C(N, df). impacts: the entropy of the impacts' distribution over all postings;
+    impacts_by_term: of that inside each term, which is lower but leaves out what it would cost to
+    tell a decoder each term's distribution.
+    """
+    df = np.unique(terms, return_counts=True)[1].astype(float)
+    log_ways = gammaln(documents + 1) - gammaln(df + 1) - gammaln(documents - df + 1)
+    pairs, of_pair = np.unique(np.stack([terms, impacts]), axis=1, return_counts=True)
+    per_term = np.bincount(pairs[0])[np.bincount(pairs[0]) > 0]
+    within = of_pair * np.log2(np.repeat(df, per_term) / of_pair)
+    of_impact = np.unique(impacts, return_counts=True)[1]
+    return {"gaps": float(log_ways.sum() / np.log(2) / len(terms)),
+            "impacts": float((of_impact * np.log2(len(terms) / of_impact)).sum() / len(terms)),
+            "impacts_by_term": float(within.sum() / len(terms))}
+
+
+def _limit_of(encoded: Path) -> dict[str, float]:
+    manifest = read_manifest(encoded)
+    numbers: dict[str, int] = {}
+    terms, impacts = np.empty((2, manifest.postings), dtype=np.int64)
+    end = 0
+    for document in read_encoded(encoded, manifest):
+        begin, end = end, end + len(document.vector)
+        terms[begin:end] = [numbers.setdefault(term, len(numbers)) for term in document.vector]
+        impacts[begin:end] = list(document.vector.values())
+    return limit(manifest.nonempty, terms, impacts)
+
+
+def page(measured: dict[str, Any], docs: Path) -> str:
+    postings, bits = measured["postings"], measured["limit"]
+    bound = (bits["gaps"] + bits["impacts"]) / 8
+    rows: list[list[Any]] = [["", "documents/s", "seconds", "whole index, bytes",
+                              "bytes/posting", ".doc alone", "index / limit"]]
+    for name, own in measured["systems"].items():
+        seconds = median(own["seconds"])
+        rows.append([name, f"{measured['documents'] / seconds:,.0f}", f"{seconds:.1f}",
+                     f"{own['bytes']:,}", f"{own['bytes'] / postings:.3f}",
+                     f"{own['doc'] / postings:.3f}", f"{own['bytes'] / postings / bound:.2f}"])
+    optimized = measured["systems"]["ours, 2 threads, --optimize"]
+    ratio = optimized["bytes"] / postings / bound
+    _plot(measured, docs / "benchmarks-index.svg")
+    return "\n\n".join([
+        "## Index",
+        f"{measured['documents']:,} answers of InsuranceQA by the demo SPLADE at "
+        f"{measured['quantizer']}: {postings:,} postings, {measured['shards'] / postings:.1f} "
+        "bytes each as JSON lines. Whole commands from start to exit, in turn. Ours runs the same "
+        "Anserini, and also checks every shard's sha256 before and every byte of the index after "
+        "(CheckIndex; documents, postings and total terms); Pyserini's command checks nothing.",
+        table(rows),
+        "**Limit.** A term in df of N documents costs at least log2 C(N, df) bits for its "
+        f"documents (in the order they came in): {bits['gaps']:.2f} bits a posting over all terms. "
+        f"The impacts' empirical entropy is {bits['impacts']:.2f} bits a posting, or "
+        f"{bits['impacts_by_term']:.2f} if each term's own distribution came for free. Together "
+        f"**{bound:.3f} bytes a posting** ({(bits['gaps'] + bits['impacts_by_term']) / 8:.3f} "
+        f"with the second). With `--optimize` the whole index, ids and terms included, takes "
+        f"{ratio:.2f} times that (target: {TARGET}{'' if ratio <= TARGET else ', missed'}); its "
+        f"postings alone {optimized['doc'] / postings / bound:.2f} times. No vectors and no texts "
+        "are stored.",
+        "![bytes a posting](benchmarks-index.svg)"])
+
+
+def _plot(measured: dict[str, Any], path: Path) -> None:
+    drawn, (axis,) = figure(1, height=1.9)
+    postings, bits = measured["postings"], measured["limit"]
+    own = measured["systems"]["ours, 2 threads, --optimize"]
+    bars = {"limit": [("document gaps", bits["gaps"] / 8, OURS),
+                      ("impacts", bits["impacts"] / 8, LIGHT)],
+            "Lucene": [("postings (.doc)", own["doc"] / postings, GREY),
+                       ("terms, ids, the rest", (own["bytes"] - own["doc"]) / postings,
+                        "#dcdcdc")]}
+    for name, parts in bars.items():
+        left = 0.0
+        for label, width, color in parts:
+            axis.barh([name], [width], left=left, color=color, label=label)
+            left += width
+    axis.axvline(TARGET * (bits["gaps"] + bits["impacts"]) / 8, color="black", ls=":", lw=1)
+    axis.set_xlabel(f"bytes a posting (dotted: {TARGET} x the limit)", fontsize=9)
+    axis.invert_yaxis()
+    axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    save(drawn, path)

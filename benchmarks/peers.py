@@ -1,0 +1,147 @@
+"""Engines outside Lucene, each as a function from a query to (id, score), built from our impacts.
+
+A builder imports its package when it is called, so that one that is not installed raises
+ImportError and can be left out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from real_vectors import Real
+from scipy import sparse
+
+from spladev3_anserini.impacts.exact import ExactSearcher
+from spladev3_anserini.impacts.query import Query
+from spladev3_anserini.impacts.shards import read_encoded, read_manifest
+
+Found = Sequence[tuple[str, float]]
+Search = Callable[[Query], Any]
+Searches = Iterator[tuple[str, Search]]
+
+
+def exact(real: Real, settings: Sequence[Any], k: int) -> Searches:
+    """Our oracle: every posting of the query, added up in numpy."""
+    searcher = ExactSearcher((own.id, own.vector) for own in _documents(real))
+    yield "exact", lambda query: searcher.search(query, k)
+
+
+def splade_index(real: Real, settings: Sequence[Any], k: int) -> Searches:
+    """splade-index, whose model is asked for nothing: it is handed matrices that are ready.
+
+    Its `index` encodes texts, so its attributes are set to what `index` would have made of them.
+    """
+    import torch
+    from splade_index import SPLADE
+
+    vocabulary, matrix, ids = matrix_of(real)
+    ready: dict[str, Any] = {}
+
+    class Model:
+        def encode_query(self, names: list[str], **options: Any) -> list[Any]:
+            return [ready[name] for name in names]
+
+    backends = ["numpy"]
+    try:
+        import numba  # noqa: F401
+
+        backends.append("numba")
+    except ImportError:
+        pass
+    columns = matrix.tocsc()
+    for backend in backends:
+        engine = SPLADE(backend=backend)
+        engine.scores = {"data": columns.data.astype(engine.dtype), "num_docs": len(ids),
+                         "indices": columns.indices.astype(engine.int_dtype),
+                         "indptr": columns.indptr.astype(engine.int_dtype)}
+        engine.vocab_dict, engine.model = vocabulary, Model()
+        engine.corpus = engine.document_ids = np.array(ids)
+        engine.unique_token_ids_set = set(range(len(vocabulary)))
+
+        def search(query: Query, engine: Any = engine) -> Found:
+            known = sorted((vocabulary[term], weight) for term, weight in query.items()
+                           if term in vocabulary)
+            ready["q"] = torch.sparse_coo_tensor(
+                [[column for column, _ in known]], [float(weight) for _, weight in known],
+                (len(vocabulary),), check_invariants=False)
+            found = engine.retrieve(["q"], k=k, show_progress=False)
+            return list(zip(found.doc_ids[0].tolist(), found.scores[0].tolist(), strict=True))
+
+        yield f"exact, {backend}", search
+
+
+def seismic(real: Real, settings: Sequence[tuple[int, float]], k: int) -> Searches:
+    """Seismic with its own build defaults; a setting is (query_cut, heap_factor), where more terms
+    and a smaller factor cost time and miss less."""
+    from seismic import SeismicDataset, SeismicIndex, get_seismic_string
+
+    kind, dataset = get_seismic_string(), SeismicDataset()
+    for own in _documents(real):
+        dataset.add_document(own.id, np.array(list(own.vector), dtype=kind),
+                             np.array(list(own.vector.values()), dtype=np.float32))
+    index = SeismicIndex.build_from_dataset(dataset, num_threads=2)
+
+    for cut, factor in settings:
+        def search(query: Query, cut: int = cut, factor: float = factor) -> Found:
+            found = index.search("", np.array(list(query), dtype=kind),
+                                 np.array(list(query.values()), dtype=np.float32), k, cut, factor)
+            return [(identifier, score) for _, score, identifier in found]
+
+        yield f"query_cut {cut}, heap_factor {factor}", search
+
+
+def bmp(real: Real, settings: Sequence[tuple[float, float]], k: int) -> Searches:
+    """BMP, whose impacts are bytes: the largest becomes 255; a setting is (alpha, beta), and
+    (1, 1) is exact but for the rounding."""
+    from bmp import Indexer, Searcher
+
+    scale = 255 / read_manifest(real.encoded).max_impact
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "index.bmp")
+        indexer = Indexer(path, bsize=32, compress_range=False)
+        for own in _documents(real):
+            vector = {term: round(impact * scale) for term, impact in own.vector.items()}
+            indexer.add_document(own.id, {term: own for term, own in vector.items() if own})
+        indexer.finish()
+        searcher = Searcher(path)
+
+    for alpha, beta in settings:
+        def search(query: Query, alpha: float = alpha, beta: float = beta) -> Found:
+            ids, scores = searcher.search(dict(query), k=k, alpha=alpha, beta=beta)
+            return list(zip(ids, scores, strict=True))
+
+        yield f"8 bits, alpha {alpha:g}, beta {beta:g}", search
+
+
+#: Name on the page, settings, builder.
+PEERS: tuple[tuple[str, tuple[Any, ...], Callable[..., Searches]], ...] = (
+    ("ours (impacts/exact.py, numpy)", (), exact),
+    ("splade-index", (), splade_index),
+    ("Seismic", ((3, 1.0), (5, 0.9), (10, 0.8), (20, 0.7)), seismic),
+    ("BMP", ((1.0, 1.0), (0.9, 1.0), (0.8, 0.8)), bmp))
+
+
+def matrix_of(real: Real) -> tuple[dict[str, int], sparse.csr_matrix, list[str]]:
+    """All documents of an encoded directory: numbers of terms, int32 impacts of shape (documents,
+    terms), ids."""
+    vocabulary: dict[str, int] = {}
+    columns: list[int] = []
+    impacts: list[int] = []
+    ends, ids = [0], []
+    for own in _documents(real):
+        columns += [vocabulary.setdefault(term, len(vocabulary)) for term in own.vector]
+        impacts += own.vector.values()
+        ends.append(len(columns))
+        ids.append(own.id)
+    data = np.array(impacts, dtype=np.int32)
+    matrix = sparse.csr_matrix((data, columns, ends), shape=(len(ids), len(vocabulary)))
+    matrix.sort_indices()
+    return vocabulary, matrix, ids
+
+
+def _documents(real: Real) -> Iterator[Any]:
+    return read_encoded(real.encoded, read_manifest(real.encoded))

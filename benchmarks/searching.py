@@ -1,0 +1,200 @@
+"""Searching: ours and Pyserini's searcher on one index; start-up; engines outside Lucene."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+from bench import table
+from drawing import GREY, OURS, figure, save
+from outside import WARM, measure_peers, peers_page
+from peers import Found
+from real_vectors import Real, called, pyserini, real_vectors, some_queries
+from timing import spread, timed
+
+from spladev3_anserini.impacts.query import Query
+from spladev3_anserini.lucene.searcher import ImpactSearcher
+
+HITS = (10, 1000)
+QUERIES, BATCH = 200, 500
+#: Ours may take so many times Pyserini's time.
+TARGET = 1.05
+
+
+def measure(work: Path, runs: int) -> dict[str, Any]:
+    real = real_vectors(work)
+    searcher = ImpactSearcher(real.index)
+    theirs = PyseriniSearcher(real.index)
+    queries = [one.query for one in some_queries(real, QUERIES)[0]]
+    batch = [one.query for one in some_queries(real, BATCH)[0]]
+    rates = _batches(searcher, theirs, batch, runs)
+    latency = {str(hits): _latency(searcher, theirs, queries, hits, runs) for hits in HITS}
+    return {"documents": theirs.documents, "queries": len(queries), "batch": len(batch),
+            "terms": mean(map(len, queries)), "latency": latency,
+            "rates": rates, "encoding": _encoding(real), "start": _start(real, work, runs),
+            "peers": measure_peers(real, searcher, queries, runs)}
+
+
+class PyseriniSearcher:
+    """Pyserini's LuceneImpactSearcher, given ready queries; hits as (id, score) like ours."""
+
+    def __init__(self, index: Path) -> None:
+        os.environ.setdefault("OPENAI_API_KEY", "unused")  # pyserini 1.6 makes a client at import
+        from pyserini.search.lucene import LuceneImpactSearcher
+
+        self._ready: dict[str, Query] = {}
+        # a term that is in all documents has an idf of 0, and would be left out
+        self._own = LuceneImpactSearcher(str(index), self, min_idf=-1)
+        self.documents = int(self._own.num_docs)
+
+    def encode(self, name: str) -> Query:
+        return self._ready[name]
+
+    def search(self, query: Query, hits: int) -> Found:
+        self._ready[""] = query
+        return [(hit.docid, round(hit.score)) for hit in self._own.search("", hits)]
+
+    def search_all(self, queries: Sequence[Query], hits: int, threads: int) -> list[Found]:
+        names = list(map(str, range(len(queries))))
+        self._ready = dict(zip(names, queries, strict=True))
+        found = self._own.batch_search(names, names, hits, threads)
+        return [[(hit.docid, round(hit.score)) for hit in found[name]] for name in names]
+
+
+def _latency(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequence[Query],
+             hits: int, runs: int) -> dict[str, list[float]]:
+    """Milliseconds of each query, the median of its runs after a first that warms Java; the
+    systems take turns at each query, and at going first."""
+    systems: dict[str, Callable[..., Any]] = {"ours": searcher.search, "pyserini": theirs.search}
+    seconds: dict[str, list[list[float]]] = {name: [[] for _ in queries] for name in systems}
+    for run in range(runs + 1):
+        for number, query in enumerate(queries):
+            found = {}
+            for name in sorted(systems, reverse=bool((run + number) % 2)):
+                took, found[name] = timed(systems[name], query, hits)
+                seconds[name][number].append(took)
+            if list(map(tuple, found["ours"])) != found["pyserini"]:
+                raise SystemExit(f"{hits} hits of query {number} differ from Pyserini's")
+    return {name: [1000 * median(each[1:]) for each in own] for name, own in seconds.items()}
+
+
+def _batches(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequence[Query],
+             runs: int) -> dict[str, list[float]]:
+    """Seconds of all queries at once, 1,000 hits each, after a first run."""
+    seconds: dict[str, list[float]] = {}
+    for _ in range(runs + 1):
+        for threads in (1, 2):
+            took, ours = timed(searcher.search_all, queries, HITS[-1], threads)
+            seconds.setdefault(f"ours, {threads}", []).append(took)
+            took, other = timed(theirs.search_all, queries, HITS[-1], threads)
+            seconds.setdefault(f"pyserini, {threads}", []).append(took)
+            if [list(map(tuple, own)) for own in ours] != other:
+                raise SystemExit(f"hits of the batch with {threads} threads differ")
+    return {name: own[1:] for name, own in seconds.items()}
+
+
+def _encoding(real: Real) -> dict[str, list[float]]:
+    """Milliseconds to encode each question alone, one thread, by variant."""
+    import torch
+
+    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.model.checkpoint import open_checkpoint
+    from spladev3_anserini.model.variants import VARIANTS
+
+    texts = [topic.text for topic in some_queries(real, QUERIES)[1]]
+    threads, found = torch.get_num_threads(), {}
+    torch.set_num_threads(1)
+    for name in ("splade-v3", "splade-v3-doc"):
+        encoder = Encoder(open_checkpoint("demo"), VARIANTS[name], "query", Settings())
+        seconds = [timed(encoder.impacts, [text])[0] for text in texts[:WARM] + texts]
+        found[name] = [1000 * own for own in seconds[WARM:]]
+    torch.set_num_threads(threads)
+    return found
+
+
+def _start(real: Real, work: Path, runs: int) -> dict[str, list[float]]:
+    """Seconds from the start of a process to its end, one query, already encoded, 1,000 hits."""
+    encoded, topics = some_queries(real, 1)
+    query, topic = work / "one-query.jsonl", work / "one-query.tsv"
+    query.write_text(json.dumps({"id": topics[0].id, "contents": topics[0].text,
+                                 "vector": encoded[0].query}) + "\n", "utf-8")
+    topic.write_text(f"{topics[0].id}\t{topics[0].text}\n", "utf-8")
+    runs_of = {name: work / f"one-query-{name}.txt" for name in ("ours", "pyserini")}
+    seconds: dict[str, list[float]] = {name: [] for name in runs_of}
+    for _ in range(runs):
+        seconds["ours"].append(timed(called, [
+            sys.executable, "-m", "spladev3_anserini.search", "--index", str(real.index),
+            "--queries", str(query), "--output", str(runs_of["ours"]), "--threads", "1"])[0])
+        seconds["pyserini"].append(timed(
+            pyserini, "pyserini.search.lucene", "--index", real.index, "--topics", topic,
+            "--encoder", query, "--impact", "--min-idf", "-1", "--hits", HITS[-1],
+            "--output", runs_of["pyserini"])[0])
+    found = [[line.split()[2] for line in path.read_text("utf-8").splitlines()]
+             for path in runs_of.values()]
+    if found[0] != found[1]:
+        raise SystemExit("the runs of whole commands differ")
+    return seconds
+
+
+def page(measured: dict[str, Any], docs: Path) -> str:
+    rows: list[list[Any]] = [["", "hits", "mean ms", "p50", "p99", "ours / Pyserini"]]
+    for hits, own in measured["latency"].items():
+        ratio = median(a / b for a, b in zip(own["ours"], own["pyserini"], strict=True))
+        for name, each in own.items():
+            rows.append([name, hits, *spread(each), f"{ratio:.2f}" if name == "ours" else ""])
+    for name, each in measured["encoding"].items():
+        rows.append([f"encoding the query, {name}", "", *spread(each), ""])
+    batches: list[list[Any]] = [["queries/s", "1 thread", "2 threads"]]
+    rates = {name: measured["batch"] / median(own) for name, own in measured["rates"].items()}
+    for name in ("ours", "pyserini"):
+        batches.append([name, *(f"{rates[f'{name}, {threads}']:.0f}" for threads in (1, 2))])
+    start = {name: median(own) for name, own in measured["start"].items()}
+    _plot(measured, docs / "benchmarks-search.svg")
+    return "\n\n".join([
+        "## Search",
+        f"{measured['queries']} questions of InsuranceQA, {measured['terms']:.0f} terms each on "
+        f"average, on the index of {measured['documents']:,} answers; both searchers in one "
+        "process, one thread, in turn at every query, until ids and scores are in Python. The hits "
+        "are identical, and the benchmark ends where they are not. Pyserini is given ready "
+        "impacts, so that neither side's encoder is in its figures; ours has rows of its own "
+        "(demo model, one thread; `splade-v3-doc` needs no model for a query). The ratio is the "
+        f"median over queries; target: at most {TARGET}.",
+        table(rows),
+        f"{measured['batch']} questions at once, {HITS[-1]:,} hits each:", table(batches),
+        "**Start-up to the first result**: whole processes, one question that is encoded already, "
+        f"{HITS[-1]:,} hits: `python -m spladev3_anserini.search` {start['ours']:.1f} s, "
+        f"`python -m pyserini.search.lucene --impact` {start['pyserini']:.1f} s, "
+        f"{start['pyserini'] / start['ours']:.1f} times as long, for the same hits.",
+        *peers_page(measured["peers"])])
+
+
+def _plot(measured: Mapping[str, Any], path: Path) -> None:
+    drawn, (left, right) = figure(2)
+    for own, color in (("ours", OURS), ("pyserini", GREY)):
+        for hits, line in zip(measured["latency"], ("-", "--"), strict=True):
+            each = np.sort(measured["latency"][hits][own])
+            left.plot(each, (np.arange(len(each)) + 1) / len(each), line, color=color, lw=1.2,
+                      label=f"{own}, k = {hits}")
+    left.set_xlabel("ms")
+    left.set_ylabel("share of queries")
+    left.set_xlim(left=0)
+    left.legend(fontsize=7, frameon=False)
+    shown = [own for own in measured["peers"] if "missing" not in own]
+    names = list(dict.fromkeys(own["name"] for own in shown))
+    colors = (OURS, OURS, "#d95f02", "#7570b3", "#1b9e77", GREY)
+    for name, marker, color in zip(names, "osD^vP", colors, strict=False):
+        points = [(mean(own["milliseconds"]), own["recall"]) for own in shown
+                  if own["name"] == name]
+        right.plot(*zip(*points, strict=True), marker, label=name, ms=5, alpha=0.85, color=color)
+    right.set_xscale("log")
+    right.set_xlabel("mean ms, 10 hits")
+    right.set_ylabel("recall@10")
+    right.grid(color="#eeeeee")
+    right.legend(fontsize=7, frameon=False)
+    save(drawn, path)

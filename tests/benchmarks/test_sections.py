@@ -1,0 +1,72 @@
+"""The benchmark's page is what its figures say, and its arithmetic, against examples by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from math import log2
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+ROOT = Path(__file__).parents[2]
+Section = Callable[[str], ModuleType]
+
+
+@pytest.fixture
+def section(monkeypatch: pytest.MonkeyPatch) -> Section:
+    """Imports one of the benchmark's modules, which are scripts and in no package."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return import_module
+
+
+def test_the_page_is_what_its_figures_say(section: Section, tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    committed = ROOT / "docs/benchmarks.md"
+    if not committed.exists() or not any((ROOT / "benchmarks/results").glob("*.json")):
+        pytest.skip("no figures are kept")
+    bench = section("bench")
+    monkeypatch.setattr(bench, "DOCS", tmp_path)
+    assert bench.page() == committed.read_text("utf-8")
+    for plot in tmp_path.glob("*.svg"):
+        assert (committed.parent / plot.name).exists(), f"{plot.name} is not in docs/"
+
+
+def test_the_limit_of_an_index_by_hand(section: Section) -> None:
+    """Four documents; `a` is in two of them with impact 7, `b` in one with impact 9: 6 and 4 ways
+    to choose documents; impacts are 7, 7, 9, and inside each term there is no choice."""
+    found = section("indexing").limit(4, np.array([5, 5, 8]), np.array([7, 7, 9]))
+    assert found["gaps"] == pytest.approx((log2(6) + log2(4)) / 3)
+    assert found["impacts"] == pytest.approx(2 / 3 * log2(3 / 2) + 1 / 3 * log2(3))
+    assert found["impacts_by_term"] == pytest.approx(0)
+
+
+def test_the_limit_inside_terms_by_hand(section: Section) -> None:
+    """One term in all of four documents, once each with impacts 1 to 4: the documents are certain,
+    an impact costs two bits either way."""
+    found = section("indexing").limit(4, np.zeros(4, dtype=int), np.arange(1, 5))
+    assert found == pytest.approx({"gaps": 0, "impacts": 2, "impacts_by_term": 2})
+
+
+def test_synthetic_documents_keep_the_terms_frequencies(section: Section) -> None:
+    """Ten real rows, a term in one to ten of them: new ones have it as often, within what chance
+    gives, and never an impact that the term has nowhere."""
+    real = sparse.csr_matrix(np.array([[100 * (term + 1) + row if row <= term else 0
+                                        for term in range(10)] for row in range(10)], np.int32))
+    made = section("synthetic").crossed(real, 20_000, np.random.default_rng(1)).toarray()
+    share = np.arange(1, 11) / 10
+    assert (made > 0).mean(axis=0) == pytest.approx(share, abs=0.02)
+    for term in range(10):
+        assert set(made[:, term]) <= {0, *real.toarray()[:, term].tolist()}
+    assert len({row.tobytes() for row in made}) > 1000
+
+
+def test_a_line_is_fitted_to_relative_errors(section: Section) -> None:
+    """Exact on a line; and the two small points of three decide, not the large one."""
+    line = section("growth").line
+    assert line([1, 2, 1000], [5, 7, 2003]) == pytest.approx((2, 3))
+    slope, start = line([1, 2, 1000], [5, 7, 2500])
+    assert start + slope == pytest.approx(5, rel=0.1)
