@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from spladev3_anserini.collection.rejected import REJECTED
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, naming, sha256_of
 from spladev3_anserini.impacts.lines import ImpactLine
@@ -72,7 +73,7 @@ class EncodedDirectory:
         self._journal = folder / f"progress-{part.number}-of-{part.of}.jsonl"
         self._lock = FileLock(folder / f".lock-{part.number}-of-{part.of}")
         self._temporary = tuple(f".{name}." for name in (
-            self._journal.name, *([MANIFEST] if part == WHOLE else [])))
+            self._journal.name, *([MANIFEST, REJECTED] if part == WHOLE else [])))
         self._done: dict[str, Shard] = {}
 
     def __enter__(self) -> EncodedDirectory:
@@ -111,7 +112,7 @@ class EncodedDirectory:
         self._done[name] = shard
 
     def publish(self, names: list[str], model_name: str, source: str,
-                environment: dict[str, str]) -> Manifest | None:
+                environment: dict[str, str], rejected: int = 0) -> Manifest | None:
         """Writes the manifest once every named shard is on disk, by whichever part; returns None
         while other parts still have work to do."""
         shards = dict(self._done)
@@ -122,7 +123,8 @@ class EncodedDirectory:
         if not all(name in shards for name in names):
             return None
         manifest = Manifest(fingerprint=self.fingerprint, shards=tuple(shards[n] for n in names),
-                            model_name=model_name, input=source, environment=environment)
+                            model_name=model_name, input=source, environment=environment,
+                            rejected=rejected)
         write_record(manifest, self.folder / MANIFEST)
         return manifest
 

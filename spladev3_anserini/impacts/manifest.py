@@ -71,7 +71,8 @@ class Manifest(_Record):
     """A finished encoded directory: its fingerprint, its shards, and where they came from.
 
     `model_name` is where a search looks for the model, whose hash is then compared; `input` and
-    `environment` are for people, nothing is decided by them.
+    `environment` are for people, nothing is decided by them. `rejected` lines of the input were
+    left out on demand: documents and they are all that were there.
     """
 
     fingerprint: Fingerprint
@@ -79,6 +80,7 @@ class Manifest(_Record):
     model_name: str
     input: str
     environment: dict[str, str]
+    rejected: int = 0
 
     @property
     def documents(self) -> int:
