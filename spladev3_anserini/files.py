@@ -21,7 +21,8 @@ def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Ite
         raise InputError(f"{path}: there is no folder {path.parent}; make it first")
     temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open(mode, encoding=None if "b" in mode else "utf-8") as stream:
+        encoding = None if "b" in mode else "utf-8"
+        with naming(path), temporary.open(mode, encoding=encoding) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -30,6 +31,17 @@ def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Ite
         raise
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Puts the file's name into an error of the block that has none, such as that of a full disk
+    met while writing."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def set_usual_mode(path: Path) -> None:

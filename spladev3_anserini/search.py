@@ -64,12 +64,16 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
                                "--scale and --special-tokens")
     from spladev3_anserini.encoding.encoder import Settings
     from spladev3_anserini.impacts.quantize import Quantizer
+    from spladev3_anserini.lucene.check import INDEX_MANIFEST
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
-    from spladev3_anserini.lucene.searcher import ImpactSearcher
+    from spladev3_anserini.lucene.searcher import open_index
 
-    record = _index_record(index, prebuilt)
+    searcher, record = open_index(index)
     if record:
         _refuse_other_choice(scale, special_tokens, record)
+    elif not prebuilt:
+        raise InputError(f"{index}: no {INDEX_MANIFEST} in it, so its model, variant and scale are "
+                         "unknown; search it with --prebuilt and say them yourself")
     elif topics and not model:
         raise InputError("--prebuilt: say the model with --model")
     quantizer = Quantizer() if scale is None else Quantizer.of(scale)
@@ -77,21 +81,10 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
                         dtype)
     encoded = _queries(index, record, topics, queries, model, variant, settings)
     warn_of_limits(encoded, record)
-    searcher = ImpactSearcher(index)
     found, lines = write_run(output, rank(searcher, encoded, hits, threads,
                                               remove_query), tag)
     searcher.close()
     click.echo(f"{output}: {len(encoded):,} queries, {found:,} with hits, {lines:,} lines")
-
-
-def _index_record(index: Path, prebuilt: bool) -> IndexManifest | None:
-    from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
-
-    record = read_index_manifest(index)
-    if record is None and not prebuilt:
-        raise InputError(f"{index}: no {INDEX_MANIFEST} in it, so its model, variant and scale are "
-                         "unknown; search it with --prebuilt and say them yourself")
-    return record
 
 
 def _refuse_other_choice(scale: float | None, special_tokens: str | None,

@@ -100,6 +100,8 @@ def test_a_score_beyond_2_to_the_24_is_warned_of(prepared: Path, tmp_path: Path,
     assert "warning: 1 queries may pass a score of 2^24" in result.err
 
 
+@pytest.mark.fault(14, "queries of another scale, variant, model or policy than the index",
+                   detected="fingerprint, both shown")
 def test_what_does_not_belong_together_is_refused(prepared: Path, tiny: Path, tmp_path: Path,
                                                   cli: Cli, refused: Callable[..., str]) -> None:
     topics = ("--topics", prepared / "topics.tsv")

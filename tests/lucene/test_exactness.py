@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from indexes import Corpus, assert_equal, index_of
+from reliability import draws, tried
 
 from spladev3_anserini.impacts.exact import ExactSearcher
-from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, write_record
 from spladev3_anserini.impacts.query import MAX_EXACT_SCORE
-from spladev3_anserini.impacts.shards import ImpactDocument, write_shard
-from spladev3_anserini.lucene.build import build_index
 from spladev3_anserini.lucene.check import statistics
 from spladev3_anserini.lucene.searcher import ImpactSearcher
-
-Corpus = list[tuple[str, dict[str, int]]]
-
-
-def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 2,
-             optimize: bool = False) -> Path:
-    """A real index of documents given as impacts, through shards, manifest and Anserini."""
-    fingerprint = Fingerprint(
-        model="m", tokenizer="t", variant="splade-v3", side="document", quantizer="x100-rint",
-        special_tokens="drop", max_length=256, top_k=None, dtype="float32", device="cpu",
-        batch_tokens=1024, corpus="c",
-        documents=len(documents), shard_size=1, gzip=False, contents=False, package="0")
-    encoded = folder / "encoded"
-    encoded.mkdir(parents=True)
-    written = [write_shard(encoded, f"part-{n:05d}.jsonl",
-                           [ImpactDocument(i, "", v) for i, v in documents[n::shards]], "h")
-               for n in range(shards)]
-    write_record(Manifest(fingerprint=fingerprint, shards=tuple(written), model_name="m",
-                          input="x", environment={}), encoded / "manifest.json")
-    build_index(encoded, folder / "index", threads, optimize, overwrite=False)
-    return folder / "index"
-
-
-def assert_equal(index: Path, documents: Corpus, queries: list[Mapping[str, int]],
-                 hits: int, threads: int = 2) -> None:
-    oracle, searcher = ExactSearcher(documents), ImpactSearcher(index)
-    try:
-        found = searcher.search_all(queries, hits, threads)
-        assert found == [oracle.search(query, hits) for query in queries]
-        assert [searcher.search(query, hits) for query in queries[:3]] == found[:3]
-    finally:
-        searcher.close()
-
 
 TERMS = ["a", "b", "##c", '"', "\\", "é", "中", "[CLS]", "\u00a0", "common"]
 identifiers = st.text("ab19é中😀-_.:#", min_size=1, max_size=4)
@@ -58,7 +23,11 @@ vectors = st.dictionaries(st.sampled_from(TERMS), impacts, max_size=6)
 queries = st.dictionaries(st.sampled_from([*TERMS, "absent"]), st.integers(0, 5), max_size=8)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.fault(13, "random corpora and queries: ties, absent terms, weight 0, no term, more"
+                   " hits than documents",
+                   then="the oracle's documents, scores and order",
+                   detected="impacts/exact.py")
+@settings(max_examples=draws(15, 0.5), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(identifiers, vectors, min_size=1, max_size=25),
        st.lists(queries, min_size=1, max_size=6), st.sampled_from([1, 3, 1000]),
        st.integers(1, 3), st.booleans())
@@ -66,6 +35,7 @@ def test_random_small_corpora(tmp_path_factory: pytest.TempPathFactory,
                               corpus: dict[str, dict[str, int]], asked: list[dict[str, int]],
                               hits: int, shards: int, optimize: bool) -> None:
     """Ties, absent terms, terms in every document, empty queries, hits beyond the corpus."""
+    tried()
     corpus["always"] = {"common": 1}
     documents = [(i, v | {"common": 1}) for i, v in corpus.items()]
     documents.append(("nothing", {}))
@@ -98,12 +68,18 @@ def test_long_postings(zipfian: Corpus, shards: int, threads: int, optimize: boo
         assert_equal(index, zipfian, asked, hits)
 
 
+@pytest.mark.fault(13, "more ties than hits",
+                   then="the oracle's order",
+                   detected="impacts/exact.py")
 def test_more_ties_than_hits(tmp_path: Path) -> None:
     documents = [(str(n), {"a": 9, "b": 1 + n % 2}) for n in range(2500)]
     index = index_of(documents, tmp_path)
     assert_equal(index, documents, [{"a": 1000}, {"a": 1}, {"a": 3, "b": 3}], 1000)
 
 
+@pytest.mark.fault(13, "queries beyond 1,024 terms",
+                   then="cut as the oracle cuts, with a warning",
+                   detected="impacts/exact.py")
 def test_the_clause_limit_is_cut_as_the_oracle_cuts(tmp_path: Path) -> None:
     documents = [(f"d{n}", {f"t{n:04d}": 5, f"t{n + 1:04d}": 7}) for n in range(1500)]
     index = index_of(documents, tmp_path)
@@ -112,6 +88,7 @@ def test_the_clause_limit_is_cut_as_the_oracle_cuts(tmp_path: Path) -> None:
     assert_equal(index, documents, [whole, exactly, exactly | {"t1400": 1}], 2000)
 
 
+@pytest.mark.fault(13, "sums near 2^24", then="the oracle's scores", detected="impacts/exact.py")
 def test_sums_up_to_2_to_the_24_are_exact(tmp_path: Path) -> None:
     big = 32_767
     documents = [("below", {"x": big, "y": big, "z": 1}), ("same", {"x": big, "y": big, "w": 1}),
