@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.pinned import Packaged, _checked, _fetch
 
@@ -167,3 +169,14 @@ def test_libraries_unpack_nothing_outside(name: str, tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
     # an absolute name is taken as one below the folder, all others are refused
     assert done.returncode == (0 if name == "an absolute name" else 1)
+
+
+@pytest.mark.long
+@pytest.mark.fault(20, "a gzipped corpus of zeros without a line end",
+                   detected="lines of at most 256 MiB are read")
+def test_a_corpus_of_zeros_does_not_fill_the_memory(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "zeros.jsonl.gz", "wb", 1) as stream:
+        for _ in range(300):
+            stream.write(bytes(1 << 20))
+    with pytest.raises(InputError, match=r"zeros.jsonl.gz:1: a line of 268,435,456 bytes or more"):
+        list(read_corpus(str(tmp_path / "zeros.jsonl.gz")))
