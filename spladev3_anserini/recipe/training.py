@@ -97,11 +97,14 @@ class Training(_Section):
     epochs: PositiveFloat
     max_length: Annotated[int, Field(ge=3)]
     precision: Literal["fp32", "fp16", "bf16"]
+    checkpointing: bool | None = None
     seed: Seed
     sources: dict[Text, Text] = {}
 
     @model_validator(mode="after")
     def _negatives_are_there(self) -> Training:
+        if isinstance(self.rescore, list) and self.rescore[1] <= 0:
+            raise ValueError(f"rescore to a deviation of {self.rescore[1]:g}; expected one above 0")
         pool = self.candidates.top + self.candidates.random
         if self.negatives > pool:
             raise ValueError(f"{self.negatives} negatives of {pool} candidates")

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spladev3_anserini.recipe.training import Loss
+from spladev3_anserini.training.ranks import gathered
 
 
 def scores(queries: Tensor, documents: Tensor) -> Tensor:
@@ -66,13 +67,14 @@ def contrastive(queries: Tensor, documents: Tensor) -> Tensor:
 
     queries (B, V), documents (B, K, V): -mean_b log(e^p / (e^p + sum_n e^(q_b . n))), where
     p = q_b . d_b0 and n runs over all B (K - 1) negatives; the other queries' positives take no
-    part (naver's in-batch loss). Raises ValueError where the shapes do not fit, and for fewer than
-    two documents.
+    part (naver's in-batch loss). The batch is that of all ranks. Raises ValueError where the shapes
+    do not fit, and for fewer than two documents.
     """
     own = scores(queries, documents[:, :1])
     negatives = documents[:, 1:].flatten(0, 1)
     if not len(negatives):
         raise ValueError("a contrastive loss needs a negative per query")
+    negatives = gathered(negatives)
     with torch.autocast(queries.device.type, enabled=False):
         against = queries @ negatives.T
     positive = torch.zeros(len(own), dtype=torch.long, device=own.device)

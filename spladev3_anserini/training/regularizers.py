@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, distributed
 
+from spladev3_anserini.training.ranks import shared, summed
+
 
 def flops(representations: Tensor) -> Tensor:
     """sum_j (mean_i |w_ij|)^2 over rows (N, V): the expected products of two texts; a scalar.
@@ -19,7 +21,7 @@ def flops(representations: Tensor) -> Tensor:
     Accumulation steps are not seen together: each has a mean of its own.
     """
     sums = representations.abs().sum(dim=0)
-    if not _shared():
+    if not shared():
         return (sums / representations.shape[0]).square().sum()
     everywhere = torch.cat([sums.detach(), sums.new_tensor([representations.shape[0]])])
     distributed.all_reduce(everywhere)
@@ -43,9 +45,9 @@ def anti_zero(representations: Tensor) -> Tensor:
     """1 / (sum w)^2 over all entries of (N, V): infinite for empty ones.
 
     naver's code adds it for queries and for documents, always, against the collapse of all weights
-    to 0. The sum is this rank's. Infinity, not an error, is what empty texts give.
+    to 0. The sum is over the rows of all ranks. Infinity, not an error, is what empty texts give.
     """
-    return representations.sum().square().reciprocal()
+    return summed(representations.sum()).square().reciprocal()
 
 
 def ramp(weight: float, step: int, steps: int) -> float:
@@ -61,6 +63,3 @@ def sparsity(representations: Tensor) -> float:
     """Mean number of non-zero terms per row (N, V), of this rank."""
     return int(representations.count_nonzero()) / representations.shape[0]
 
-
-def _shared() -> bool:
-    return bool(distributed.is_available() and distributed.is_initialized())

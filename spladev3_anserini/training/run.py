@@ -102,7 +102,10 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     torch.manual_seed(section.seed)
     model = TrainedSplade(start, variant, dropped_ids("drop", tokenizer.special_ids,
                                                       len(tokenizer.terms)))
-    if machine.checkpointing:
+    if section.max_length > model.splade.max_positions:
+        raise InputError(f"max_length {section.max_length}: {start.name} takes up to "
+                         f"{model.splade.max_positions} wordpieces")
+    if machine.checkpointing or section.checkpointing:
         model.checkpoint_activations()
     from spladev3_anserini.training.trainer import SpladeTrainer
 
@@ -112,6 +115,7 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
         prepare(output, record, resume, replace)
     dataset = Examples(queries, texts, section.negatives, section.seed)
     arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda, precision)
+    arguments._n_gpu = min(1, arguments.n_gpu)  # more would be DataParallel: torchrun is the way
     trainer = SpladeTrainer(model, section, variant, tokenizer.transformers, arguments,
                             train_dataset=dataset, last_step=machine.max_steps,
                             data_collator=Collator(tokenizer, section.max_length))

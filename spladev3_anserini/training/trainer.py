@@ -67,21 +67,21 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             loss = loss + weight_q * penalty_q
             parts |= {"penalty_queries": penalty_q.detach(), "lambda_queries": weight_q}
         if self.section.anti_zero:
-            # a query without terms, or without parameters, is none of the model's failures
-            learned = [documents] if self.variant.query == "bow" or not bool(queries.any()) \
-                else [queries, documents]
-            loss = loss + self.section.anti_zero * sum(map(anti_zero, learned))
-        filled = sparsity(documents)
-        parts |= {"nonzero_documents": filled, "nonzero_queries": sparsity(queries)}
+            learned = [documents] if self.variant.query == "bow" else [queries, documents]
+            against = torch.stack([anti_zero(own) for own in learned]).sum()
+            loss = loss + self.section.anti_zero * against
+            parts["anti_zero"] = against.detach()
+        counts = {"document": sparsity(documents), "query": sparsity(queries)}
+        parts |= {"nonzero_documents": counts["document"], "nonzero_queries": counts["query"]}
+        for side, count in counts.items():
+            if count == 0 and (side == "document" or self.variant.query != "bow"):
+                raise InputError(f"step {step}: every {side} of the batch is empty: the model has "
+                                 "collapsed (weaker regularisers or a lower learning rate may "
+                                 f"help); the batch's queries are {', '.join(names)}")
         if not bool(torch.isfinite(loss)):
             raise InputError(f"step {step}: the loss is {float(loss.detach())}; the batch's "
                              "queries are "
                              f"{', '.join(names)}")
-        for side, count in (("document", filled), ("query", sparsity(queries))):
-            if count == 0 and (side == "document" or self.variant.query == "expand"):
-                raise InputError(f"step {step}: every {side} of the batch is empty: the model has "
-                                 "collapsed (weaker regularisers or a lower learning rate may "
-                                 f"help); the batch's queries are {', '.join(names)}")
         for name, value in parts.items():
             own = torch.as_tensor(value, dtype=torch.float64, device=loss.device).detach()
             self._seen[name] = self._seen.get(name, torch.zeros_like(own)) + own
