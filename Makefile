@@ -29,7 +29,7 @@ test-long: .venv/.ready-to-test
 
 # all that is broken on purpose, with N random draws; again with one seed: SPLADEV3_FAULTS_SEED=7
 faults: .venv/.ready-to-test
-	SPLADEV3_FAULTS=$(N) $(BIN)/python -m pytest -n auto --maxprocesses 4 -m fault --reliability docs/reliability.md
+	SPLADEV3_FAULTS=$(N) $(BIN)/python -m pytest -n auto --maxprocesses 4 -m fault --reliability=docs/reliability.md
 
 bench: .venv/.ready-to-bench
 	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
