@@ -12,8 +12,9 @@ export SPLADEV3_DATA ?= $(abspath ../shared/data)
 endif
 
 SECONDS ?= 600
+N ?= 200
 
-.PHONY: demo test test-long bench lint fuzz audit clean
+.PHONY: demo test test-long faults bench lint fuzz audit clean
 
 demo: .venv/.ready
 	$(BIN)/spladev3-anserini demo
@@ -25,6 +26,10 @@ test: .venv/.ready-to-test
 
 test-long: .venv/.ready-to-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+# all that is broken on purpose, with N random draws; again with one seed: SPLADEV3_FAULTS_SEED=7
+faults: .venv/.ready-to-test
+	SPLADEV3_FAULTS=$(N) $(BIN)/python -m pytest -n auto --maxprocesses 4 -m fault --reliability=docs/reliability.md
 
 bench: .venv/.ready-to-bench
 	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))

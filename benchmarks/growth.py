@@ -165,9 +165,10 @@ def _extrapolated(measured: dict[str, Any]) -> list[str]:
         "machines with `--part`, indexing gains from cores as long as disks follow); texts of the "
         "same length, for encoding; terms as frequent as here, so that a query still touches the "
         "same share of postings; an index that fits the page cache, as it does here (the largest "
-        "would not, on a machine of this size); one segment, whose final merge is copied by more "
-        "than one level at such sizes; and that Lucene's skipping pays no better in a larger "
-        "collection, which is a pessimist's line for k = 10. It is two orders of magnitude beyond "
+        "would not, on a machine of this size); one segment, though a collection of that size is "
+        "merged in more rounds than these; and that Lucene's skipping pays no better in a larger "
+        "collection, which is a pessimist's line for k = 10. It reaches "
+        f"{' and '.join(f'{TERMS * count / x[-1]:.0f}' for count in LARGER.values())} times beyond "
         "what was measured: a guide for what to provide, not a result."]
 
 
@@ -175,23 +176,23 @@ def _plot(measured: dict[str, Any], path: Path) -> None:
     drawn, axes = figure(4, 10, 2.5)
     own = measured["documents"]
     axes[0].plot([one["documents"] for one in own], [one["seconds"] for one in own], "o",
-                 color=OURS)
+                 color=OURS, ms=4)
     axes[0].set(xlabel="documents", ylabel="encode, s")
-    axes[1].plot([one["length"] for one in measured["lengths"]],
-                 [one["memory"] / 2**20 for one in measured["lengths"]], "o-", color=OURS,
-                 label="by length")
-    axes[1].plot([one["documents"] / 20 for one in own], [one["memory"] / 2**20 for one in own],
-                 "s--", color=GREY, label="by documents / 20")
-    axes[1].set(xlabel="wordpieces a text", ylabel="encode, peak MiB", ylim=(0, None))
-    axes[1].legend(fontsize=7, frameon=False)
+    for name, key, style in (("documents", "documents", "s--"), ("lengths", "length", "o-")):
+        axes[1].semilogx([one[key] for one in measured[name]],
+                         [one["memory"] / 2**20 for one in measured[name]], style, ms=4,
+                         color=GREY if key == "documents" else OURS, label=f"by {key}")
+    axes[1].set(xlabel="documents, or wordpieces a text", ylabel="encode, peak MiB")
+    axes[1].set_ylim(0, axes[1].get_ylim()[1] * 1.2)
+    axes[1].legend(fontsize=7, frameon=False, loc="lower left")
     indexed = measured["indexed"]
     x = np.array([one["postings"] / 1e6 for one in indexed])
-    axes[2].plot(x, [one["seconds"] for one in indexed], "o", color=OURS)
+    axes[2].plot(x, [one["seconds"] for one in indexed], "o", color=OURS, ms=4)
     axes[2].set(xlabel="million postings", ylabel="index, s")
     for hits, color in zip(HITS, (OURS, GREY), strict=True):
         means = [mean(one["latency"][str(hits)]) for one in indexed]
         slope, start = line(x, means)
-        axes[3].plot(x, means, "o", color=color, label=f"k = {hits}")
+        axes[3].plot(x, means, "o", ms=4, color=color, label=f"k = {hits}")
         axes[3].plot(x, start + slope * x, "-", color=color, lw=1)
     axes[3].set(xlabel="million postings", ylabel="query, mean ms", ylim=(0, None))
     axes[3].legend(fontsize=7, frameon=False)

@@ -74,6 +74,7 @@ def peers_page(peers: list[dict[str, Any]]) -> list[str]:
     return ["### Outside Lucene",
             "Other engines on the same vectors and questions, each in memory, through its own "
             "Python interface. Recall@10 is of the exact result, a tie with the tenth counted as "
-            "found. At this size reading every posting of a query is fast; what pruning saves "
-            "grows with a collection, so these figures are no forecast for a large one.",
+            "found; BMP's impacts are rounded to bytes. At this size reading every posting "
+            "of a query is fast; what pruning saves grows with a collection, so these "
+            "figures are no forecast for a large one.",
             table(rows), *lines, "![latency against recall](benchmarks-search.svg)"]

@@ -22,7 +22,7 @@ from spladev3_anserini.impacts.query import Query
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 
 HITS = (10, 1000)
-QUERIES, BATCH = 200, 500
+QUERIES, BATCH = 200, 300
 #: Ours may take so many times Pyserini's time.
 TARGET = 1.05
 

@@ -52,8 +52,8 @@ def write_synthetic(matrix: sparse.csr_matrix, terms: Sequence[str], real: Path,
 
     Its fingerprint is the real ones' but for corpus and size, so that their queries fit it.
     """
-    if (folder / MANIFEST).exists():
-        return read_manifest(folder)
+    if (folder / MANIFEST).exists() and (kept := read_manifest(folder)).documents == count:
+        return kept
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     random, lines = np.random.default_rng(0), RowLines(terms)

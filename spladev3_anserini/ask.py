@@ -39,10 +39,9 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
     from spladev3_anserini.collection.topics import Topic
     from spladev3_anserini.encoding.encoder import Settings
     from spladev3_anserini.encoding.queries import encode_topics, encoder_for_index
-    from spladev3_anserini.lucene.check import read_index_manifest
-    from spladev3_anserini.lucene.searcher import ImpactSearcher
+    from spladev3_anserini.lucene.searcher import open_index
 
-    record = read_index_manifest(index)
+    searcher, record = open_index(index)
     if record is None:
         raise InputError(f"{index}: was not built by this package, ask knows nothing of its model; "
                          "use search --prebuilt --model ...")
@@ -50,7 +49,6 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
                         dtype=dtype)
     encoder = encoder_for_index(index, record, model, "auto", settings)
     texts = _beginnings(corpus) if corpus else {}
-    searcher = ImpactSearcher(index)
     # words without quotes are one question
     asked = (" ".join(question),) if not any(" " in text for text in question) else question
     for text in asked if question else _lines_of_input():

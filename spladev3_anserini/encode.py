@@ -36,13 +36,16 @@ from spladev3_anserini.options import (
 @click.option("--gzip", is_flag=True, help="Compress shards.")
 @click.option("--contents", is_flag=True,
               help="Keep each document's text in its shard (queries always do).")
+@click.option("--on-error", default="stop", type=click.Choice(["stop", "skip"]),
+              help="At a line that cannot be read, or an id that was there before: stop, or leave "
+              "it out and write it to OUTPUT/rejected.jsonl with the reason.")
 @click.option("--resume/--restart", default=True,
               help="Continue an interrupted encode, or begin it again from nothing.")
 @model_run_options
 def main(model: str, variant: str, source: str, output: Path, side: str, scale: float,
          special_tokens: str, top_k: int | None, shard_size: int, part: str, gzip: bool,
-         contents: bool, resume: bool, max_length: int, batch_tokens: int | None, device: str,
-         dtype: str) -> None:
+         contents: bool, on_error: str, resume: bool, max_length: int, batch_tokens: int | None,
+         device: str, dtype: str) -> None:
     """Turn a corpus (or topics) into Lucene impact documents.
 
     Writes OUTPUT/impacts/part-00000.jsonl ... in the input's order and OUTPUT/manifest.json last.
@@ -52,6 +55,7 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     Example:
       spladev3-anserini encode --model demo --input corpus.jsonl --output encoded
     """
+    from spladev3_anserini.collection.rejected import REJECTED
     from spladev3_anserini.collection.texts import survey_texts
     from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.encoding.encoder import Encoder, Settings
@@ -65,7 +69,7 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
                     not resume)
     checkpoint = open_checkpoint(model)
     chosen = chosen_variant(variant, checkpoint)
-    surveyed = survey_texts(source, side)
+    surveyed = survey_texts(source, side, on_error == "skip")
     encoder = Encoder(checkpoint, chosen, side, settings)
     outcome = encode_to_directory(source, surveyed, checkpoint, encoder, target)
     shards = f"{counted(outcome.written, 'shard')} written, {outcome.found} kept"
@@ -76,6 +80,8 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     noun = "queries" if side == "query" else "documents"
     click.echo(f"{output}: {encoder.variant.name}, {manifest.documents:,} {noun}, "
                f"{manifest.postings / manifest.documents:.1f} terms each; {shards}")
+    if manifest.rejected:
+        click.echo(f"{counted(manifest.rejected, 'line')} left out: {output / REJECTED}")
     if empty := manifest.empty_ids:
         click.echo(f"{len(empty):,} of them have no term and will not be found: "
                    f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,18 @@ from spladev3_anserini.errors import InputError, first_line
 @contextmanager
 def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Iterator[Any]:
     """Opens a temporary file beside `path` (or at `temporary`) that becomes `path` at the end of
-    the block, synced to disk; if the block raises, nothing is left of it."""
+    the block, synced to disk; if the block raises, nothing is left of it.
+
+    Raises InputError where the folder is missing, and where `path` is a folder itself.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}; make it first")
     temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open(mode, encoding=None if "b" in mode else "utf-8") as stream:
+        encoding = None if "b" in mode else "utf-8"
+        with naming(path), temporary.open(mode, encoding=encoding) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -30,6 +37,24 @@ def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Ite
         raise
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Puts the file's name into an error of the block that has none, such as that of a full disk
+    met while writing."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def keep_archives_in() -> None:
+    """Has every tar archive, also those that libraries unpack, refuse what leads out of its folder
+    (PEP 706), which is the default from Python 3.14 on alone."""
+    if hasattr(tarfile, "data_filter"):  # Python 3.11.4
+        tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
 
 
 def set_usual_mode(path: Path) -> None:

@@ -48,13 +48,13 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.encoder import Settings
     from spladev3_anserini.encoding.queries import encoder_for_index
-    from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
-    from spladev3_anserini.lucene.searcher import ImpactSearcher
+    from spladev3_anserini.lucene.check import INDEX_MANIFEST
+    from spladev3_anserini.lucene.searcher import open_index
     from spladev3_anserini.training.mining import Draw, sampled, with_positive
     from spladev3_anserini.training.mining import mine as mined
     from spladev3_anserini.training.score_files import write_candidates
 
-    record = read_index_manifest(index)
+    searcher, record = open_index(index)
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
     judged = read_qrels(qrels)
@@ -63,7 +63,6 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
         raise InputError(f"{qrels}: no query of {topics} has a positive")
     settings = Settings(max_length, batch_tokens=batch_tokens, device=device, dtype=dtype)
     encoder = encoder_for_index(index, record, model, "auto", settings)
-    searcher = ImpactSearcher(index)
     written = write_candidates(output, mined(searcher, encoder, asked, judged,
                                              Draw(top, drawn, depth, seed), threads))
     searcher.close()

@@ -11,6 +11,7 @@ from spladev3_anserini.cli import SETTINGS, run, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
+    MAX_HITS,
     MODEL_HELP,
     hits_option,
     model_run_options,
@@ -20,8 +21,8 @@ from spladev3_anserini.options import (
 )
 
 if TYPE_CHECKING:
+    from spladev3_anserini.encoding.encoded import EncodedTopic
     from spladev3_anserini.encoding.encoder import Settings
-    from spladev3_anserini.encoding.queries import EncodedTopic
     from spladev3_anserini.impacts.manifest import IndexManifest
 
 
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
 @click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
 @hits_option(1000)
 @threads_option()
+@click.option("--query-top-k", type=click.IntRange(min=1), metavar="K", show_default="all",
+              help="Search with each query's K largest impacts alone: faster, not exact.")
+@click.option("--first-pass-terms", type=click.IntRange(min=1), metavar="K", help="Two steps: find "
+              "--candidates by each query's K largest impacts, then rank them by all. Their "
+              "scores are exact; what the first step misses is not found.")
+@click.option("--candidates", type=click.IntRange(1, MAX_HITS), metavar="N",
+              show_default="as many as --hits", help="With --first-pass-terms.")
 @click.option("--remove-query", is_flag=True, help="Take the document whose id is the topic's "
               "out of its hits, as BEIR's ArguAna needs it.")
 @click.option("--tag", default="spladev3-anserini", help="Last column of the run.")
@@ -46,8 +54,9 @@ if TYPE_CHECKING:
 @special_tokens_option(None, "the index's; drop with --prebuilt")
 @model_run_options
 def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
-         output: Path, hits: int, threads: int, remove_query: bool, tag: str, prebuilt: bool,
-         scale: float | None, special_tokens: str | None, max_length: int,
+         output: Path, hits: int, threads: int, query_top_k: int | None,
+         first_pass_terms: int | None, candidates: int | None, remove_query: bool, tag: str,
+         prebuilt: bool, scale: float | None, special_tokens: str | None, max_length: int,
          batch_tokens: int | None, device: str, dtype: str) -> None:
     """Search an impact index with queries of any variant and write a TREC run.
 
@@ -62,36 +71,36 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     if queries and (model or scale is not None or special_tokens or variant != "auto"):
         raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
                                "--scale and --special-tokens")
-    from spladev3_anserini.encoding.encoder import Settings
-    from spladev3_anserini.impacts.quantize import Quantizer
+    from spladev3_anserini.encoding.encoded import read_queries
+    from spladev3_anserini.lucene.check import INDEX_MANIFEST
+    from spladev3_anserini.lucene.faster import Faster
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
-    from spladev3_anserini.lucene.searcher import ImpactSearcher
+    from spladev3_anserini.lucene.searcher import open_index
 
-    record = _index_record(index, prebuilt)
+    faster = Faster.of(query_top_k, first_pass_terms, candidates, hits)
+    searcher, record = open_index(index)
     if record:
         _refuse_other_choice(scale, special_tokens, record)
-    elif topics and not model:
-        raise InputError("--prebuilt: say the model with --model")
-    quantizer = Quantizer() if scale is None else Quantizer.of(scale)
-    settings = Settings(max_length, quantizer, special_tokens or "drop", None, batch_tokens, device,
-                        dtype)
-    encoded = _queries(index, record, topics, queries, model, variant, settings)
-    warn_of_limits(encoded, record)
-    searcher = ImpactSearcher(index)
-    found, lines = write_run(output, rank(searcher, encoded, hits, threads,
-                                              remove_query), tag)
-    searcher.close()
-    click.echo(f"{output}: {len(encoded):,} queries, {found:,} with hits, {lines:,} lines")
-
-
-def _index_record(index: Path, prebuilt: bool) -> IndexManifest | None:
-    from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
-
-    record = read_index_manifest(index)
-    if record is None and not prebuilt:
+    elif not prebuilt:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it, so its model, variant and scale are "
                          "unknown; search it with --prebuilt and say them yourself")
-    return record
+    elif topics and not model:
+        raise InputError("--prebuilt: say the model with --model")
+    if queries is not None:
+        encoded = read_queries(queries, index, record.encoded.fingerprint if record else None)
+    else:
+        from spladev3_anserini.encoding.encoder import Settings
+        from spladev3_anserini.impacts.quantize import Quantizer
+
+        settings = Settings(max_length, Quantizer() if scale is None else Quantizer.of(scale),
+                            special_tokens or "drop", None, batch_tokens, device, dtype)
+        encoded = _encoded(index, record, str(topics), model, variant, settings)
+    encoded = faster.pruned(encoded)
+    warn_of_limits(encoded, record)
+    found, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
+                                          faster.two_step), tag)
+    searcher.close()
+    click.echo(f"{output}: {len(encoded):,} queries, {found:,} with hits, {lines:,} lines{faster}")
 
 
 def _refuse_other_choice(scale: float | None, special_tokens: str | None,
@@ -107,20 +116,16 @@ def _refuse_other_choice(scale: float | None, special_tokens: str | None,
                          f"--special-tokens {built.special_tokens}")
 
 
-def _queries(index: Path, record: IndexManifest | None, topics: str | None,
-             queries: Path | None, model: str | None, variant: str,
-             settings: Settings) -> list[EncodedTopic]:
+def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str | None,
+             variant: str, settings: Settings) -> list[EncodedTopic]:
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.queries import (
         encode_topics,
         encoder_for_index,
         encoder_for_prebuilt,
-        read_queries,
     )
 
-    if queries is not None:
-        return read_queries(queries, index, record.encoded.fingerprint if record else None)
-    read = read_topics(str(topics))
+    read = read_topics(topics)
     if record is not None:
         encoder = encoder_for_index(index, record, model, variant, settings)
     else:

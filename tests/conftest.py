@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
+pytest_plugins = ["reliability", "breaking"]
+
 # one thread: the machine is shared by xdist workers, and nothing here is large
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from spladev3_anserini.analysis.comparison import (
@@ -64,39 +64,31 @@ def as_text(values: Sequence[Values], compared: Sequence[Comparison], metas: Seq
             shown: Shown, samples: int) -> str:
     """Aligned columns, means of groups, summary effects, and the queries that moved most."""
     parts = [table(rows(values, compared, shown), words=3), legend(shown, samples)]
-    for measure in dict.fromkeys(own.measure for own in values):
-        if means := group_means(values, measure):
-            systems = list(dict.fromkeys(name for own in means.values() for name in own))
-            parts.append(table([[f"mean {measure}", *systems], *(
-                [group, *(f"{own[name]:.4f}" if name in own else "-" for name in systems)]
-                for group, own in means.items())]))
+    parts += [table(own, words=1) for own in _means(values)]
     if metas:
         parts.append("\n".join(map(_summary, metas)))
-    if shown.moved:
-        parts += [text for one in compared if (text := _moved(one, shown))]
+    parts += [table(own, words=2) for own in _moved(compared, shown)]
     return "\n\n".join(parts)
 
 
 def as_markdown(values: Sequence[Values], compared: Sequence[Comparison],
                 metas: Sequence[Meta], shown: Shown, samples: int) -> str:
-    """A table, the legend, and a line for each summary effect."""
-    header, *body = ([cell.replace("|", r"\|") for cell in row]
-                     for row in rows(values, compared, shown))
-    body = [[*row[:-1], row[-1].replace("*", r"\*")] for row in body]
-    line = "|".join(["---"] * 3 + ["--:"] + ["---"] + ["--:"] * 5 + ["---"])
-    lines = [f"| {' | '.join(header)} |", f"|{line}|", *(f"| {' | '.join(row)} |" for row in body)]
+    """What `as_text` shows, as Markdown."""
     notes = [legend(shown, samples).replace("*", r"\*"), *map(_summary, metas)]
-    return "\n".join([*lines, "", *(f"{note}\n" for note in notes)]).rstrip()
+    parts = [_markdown(rows(values, compared, shown), "lllrlrrrrrl"), *notes]
+    parts += [_markdown(own, "l" + "r" * len(own[0][1:])) for own in _means(values)]
+    parts += [_markdown(own, "llrrr") for own in _moved(compared, shown)]
+    return "\n\n".join(parts)
 
 
 def as_latex(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
              shown: Shown, samples: int) -> str:
-    """A tabular for a document with the package booktabs."""
-    header, *body = rows(values, compared, shown)
-    lines = [r"\begin{tabular}{lllrlrlrrrl}", r"\toprule", _latex_row(header), r"\midrule",
-             *map(_latex_row, body), r"\bottomrule", r"\end{tabular}"]
+    """What `as_text` shows, as tabulars for a document with the package booktabs."""
     notes = [f"% {note}" for note in [legend(shown, samples), *map(_summary, metas)]]
-    return "\n".join(lines + notes)
+    parts = [_tabular(rows(values, compared, shown), "lllrlrlrrrl"), *notes]
+    parts += [_tabular(own, "l" + "r" * len(own[0][1:])) for own in _means(values)]
+    parts += [_tabular(own, "llrrr") for own in _moved(compared, shown)]
+    return "\n".join(parts)
 
 
 def as_json(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
@@ -131,18 +123,46 @@ def _summary(own: Meta) -> str:
             f"tau2 {s.tau2:.2g} (random effects)")
 
 
-def _moved(one: Comparison, shown: Shown) -> str:
-    own = one.values
-    queries = most_moved(own, one.baseline, one.system, shown.moved)
-    if not queries:
-        return ""
-    lines = [[f"{own.name}, {own.measure}", "", one.baseline, one.system, "difference"]]
-    for query in queries:
-        before, after = (own.systems[name][query] for name in (one.baseline, one.system))
-        text = shown.texts.get(query, "")
-        lines.append([query, text if len(text) <= 60 else f"{text[:59]}…", f"{before:.4f}",
-                      f"{after:.4f}", f"{after - before:+.4f}"])
-    return table(lines, words=2)
+def _means(values: Sequence[Values]) -> Iterator[list[list[str]]]:
+    """A table of the means of groups for each measure that has some."""
+    for measure in dict.fromkeys(own.measure for own in values):
+        if means := group_means(values, measure):
+            systems = list(dict.fromkeys(name for own in means.values() for name in own))
+            yield [[f"mean {measure}", *systems], *(
+                [group, *(f"{own[name]:.4f}" if name in own else "-" for name in systems)]
+                for group, own in means.items())]
+
+
+def _moved(compared: Sequence[Comparison], shown: Shown) -> Iterator[list[list[str]]]:
+    """A table of the queries that moved most for each comparison, where they are asked for."""
+    for one in compared if shown.moved else ():
+        own = one.values
+        lines = [[f"{own.name}, {own.measure}", "", one.baseline, one.system, "difference"]]
+        for query in most_moved(own, one.baseline, one.system, shown.moved):
+            before, after = (own.systems[name][query] for name in (one.baseline, one.system))
+            text = shown.texts.get(query, "")
+            lines.append([query, text if len(text) <= 60 else f"{text[:59]}…", f"{before:.4f}",
+                          f"{after:.4f}", f"{after - before:+.4f}"])
+        if len(lines) > 1:
+            yield lines
+
+
+def _markdown(lines: Sequence[Sequence[str]], columns: str) -> str:
+    """A table; `columns` has l or r for each of them."""
+    header, *body = (f"| {' | '.join(re.sub(r'[|*]', _escaped, cell) for cell in row)} |"
+                     for row in lines)
+    line = "|".join("--:" if side == "r" else "---" for side in columns)
+    return "\n".join([header, f"|{line}|", *body])
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "\\" + found[0]
+
+
+def _tabular(lines: Sequence[Sequence[str]], columns: str) -> str:
+    header, *body = map(_latex_row, lines)
+    return "\n".join([f"\\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule", *body,
+                      r"\bottomrule", r"\end{tabular}"])
 
 
 def _p(value: float | None) -> str:

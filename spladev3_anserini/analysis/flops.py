@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 from spladev3_anserini.cli import warn
 from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.encoding.encoded import EncodedTopic, read_queries
 from spladev3_anserini.encoding.encoder import Settings
 from spladev3_anserini.encoding.queries import (
-    EncodedTopic,
     encode_topics,
     encoder_for_index,
     encoder_for_prebuilt,
-    read_queries,
 )
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest

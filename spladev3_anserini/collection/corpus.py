@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.ids import IdHashes, Text, checked, checked_text, id_hash
 from spladev3_anserini.collection.irds import irds_id, load_irds
-from spladev3_anserini.collection.lines import is_tsv, json_records, kind_of, tsv_pairs
+from spladev3_anserini.collection.lines import (
+    decoded,
+    is_tsv,
+    json_record,
+    kind_of,
+    raw_lines,
+    tsv_pair,
+)
+from spladev3_anserini.collection.rejected import Rejects, id_in
 from spladev3_anserini.errors import InputError
 
 _NOT_DOCUMENTS = {"queries", "topics", "qrels"}
@@ -20,10 +28,16 @@ Document = Text
 
 
 class Survey(NamedTuple):
-    """What one pass over a corpus tells: number of documents and a hash of ids and texts."""
+    """What one pass over a corpus tells: number of documents and a hash of ids and texts.
+
+    `rejected` lines were left out, None where none may be; `repeated` are hashes of ids of which
+    the first document alone is kept.
+    """
 
     documents: int
     sha256: str
+    rejected: int | None = None
+    repeated: frozenset[int] = frozenset()
 
 
 class CorpusDigest:
@@ -49,21 +63,53 @@ def hash_of(documents: Iterable[Document]) -> str:
     return digest.hexdigest()
 
 
-def read_corpus(source: str) -> Iterator[Document]:
+def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Document]:
     """Yields the documents of a corpus in its own order.
 
     `source` is a JSON-lines or TSV file (also `.gz`), a BEIR folder (`corpus.jsonl`), any other
     folder of such files (in name order), or `ir_datasets:ID`. JSON objects carry `id` (or `_id`)
     with `contents`, or with `text` and optionally `title`, joined by a space as BEIR does. TSV
-    lines are split at the first tab. Raises InputError naming file and line for a bad line.
+    lines are split at the first tab. Raises InputError naming file and line for a bad line, or
+    puts it among the `rejects`, where they are given, and goes on.
     """
     if dataset := irds_id(source):
         for number, document in enumerate(load_irds(dataset, "docs"), 1):
-            yield checked(document.doc_id, document.default_text(),
-                          f"{source}, document {number}")
+            where = f"{source}, document {number}"
+            try:
+                yield checked(document.doc_id, document.default_text(), where)
+            except InputError as error:
+                if rejects is None:
+                    raise
+                rejects.add(where, str(document.doc_id), error)
         return
     for path in corpus_files(Path(source)):
-        yield from _read_tsv(path) if is_tsv(path) else _read_json(path)
+        tsv = is_tsv(path)
+        for number, line in raw_lines(path):
+            where = f"{path}:{number}"
+            try:
+                own = _document(decoded(line, where, number), where, number, tsv)
+            except InputError as error:
+                if rejects is None:
+                    raise
+                rejects.add(where, id_in(line, tsv), error)
+            else:
+                if own is not None:
+                    yield own
+
+
+def without_repeated(documents: Iterator[Document], repeated: Set[int],
+                     rejects: Rejects) -> Iterator[Document]:
+    """The documents without those whose id, one of `repeated` hashes, was there before; they are
+    put among the `rejects`."""
+    first: dict[str, str] = {}
+    for document in documents:
+        if repeated and id_hash(document.id) in repeated:
+            if document.id in first:
+                rejects.add(document.where, document.id, f"the id {document.id!r} is already at "
+                                                         f"{first[document.id]}")
+                continue
+            first[document.id] = document.where
+        yield document
 
 
 def survey(source: str, documents: Iterator[Document]) -> Survey:
@@ -72,16 +118,22 @@ def survey(source: str, documents: Iterator[Document]) -> Survey:
     The hash covers ids and texts alone, so the same corpus in another layout (gzip, TSV, BEIR)
     has the same hash. Keeps eight bytes per document.
     """
+    found, repeated = tally(documents)
+    if not found.documents:
+        raise InputError(f"{source}: no document in it")
+    if repeated:
+        _refuse_duplicates(read_corpus(source), repeated)
+    return found
+
+
+def tally(documents: Iterator[Document]) -> tuple[Survey, set[int]]:
+    """What a pass over documents tells, and the hashes of ids that are there more than once."""
     hashes, digest, count = IdHashes(), CorpusDigest(), 0
     for document in documents:
         hashes.add(document.id)
         digest.add(document)
         count += 1
-    if not count:
-        raise InputError(f"{source}: no document in it")
-    if repeated := hashes.repeated():
-        _refuse_duplicates(read_corpus(source), repeated)
-    return Survey(count, digest.hexdigest())
+    return Survey(count, digest.hexdigest()), hashes.repeated()
 
 
 def corpus_files(path: Path) -> list[Path]:
@@ -109,10 +161,14 @@ def _refuse_duplicates(documents: Iterator[Document], repeated: set[int]) -> Non
             first[document.id] = document.where
 
 
-def _read_json(path: Path) -> Iterator[Document]:
-    for number, record in json_records(path):
-        where = f"{path}:{number}"
-        yield checked(_id_field(record, where), _text(record, where), where)
+def _document(line: str, where: str, number: int, tsv: bool) -> Document | None:
+    """The document of a line, None for a blank one."""
+    if tsv:
+        pair = tsv_pair(line, "text", where, number)
+        return checked(*pair, where) if pair else None
+    record = json_record(line, where)
+    return None if record is None else checked(_id_field(record, where), _text(record, where),
+                                               where)
 
 
 def _id_field(record: dict[str, Any], where: str) -> Any:
@@ -130,8 +186,3 @@ def _text(record: dict[str, Any], where: str) -> str:
     text = checked_text(record["text"], where, "text")
     title = record.get("title")
     return text if title is None else f"{checked_text(title, where, 'title')} {text}".strip()
-
-
-def _read_tsv(path: Path) -> Iterator[Document]:
-    for number, identifier, text in tsv_pairs(path, "text"):
-        yield checked(identifier, text, f"{path}:{number}")

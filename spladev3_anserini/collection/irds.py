@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.files import keep_archives_in
 
 PREFIX = "ir_datasets:"
 
@@ -18,6 +19,7 @@ def irds_id(source: str) -> str | None:
 
 def import_irds(dataset: str) -> Any:
     """The package ir_datasets; raises InputError where it is not installed."""
+    keep_archives_in()
     try:
         import ir_datasets
     except ImportError:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import jsonlines
-
 from spladev3_anserini.errors import InputError
 
 #: Of one line, in bytes: a gzipped file of zeros must not fill the memory.
@@ -19,12 +17,11 @@ _HEADER_IDS = {"id", "_id", "qid", "docid", "doc_id", "pid", "query_id", "query-
 _HEADER_TEXTS = {"text", "title", "contents", "query", "question", "passage"}
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields (line number from 1, text without its line end) of a UTF-8 file, gzipped or not.
+def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yields (line number from 1, bytes) of a file, gzipped or not.
 
-    A byte order mark on the first line and the CR of CRLF are dropped. Raises InputError naming
-    file and line for bytes that are not UTF-8, for a truncated or corrupt gzip file and for a line
-    of more than 256 MiB.
+    Raises InputError naming file and line for a truncated or corrupt gzip file and for a line of
+    more than 256 MiB.
     """
     number = 0
     with _open(path) as stream:
@@ -32,9 +29,19 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1):
                 if len(line) == _LONGEST:
                     raise InputError(f"{path}:{number}: a line of {_LONGEST:,} bytes or more")
-                yield number, _decode(line, path, number)
+                yield number, line
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{path}:{number + 1}: corrupt or truncated gzip ({error})") from None
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields (line number from 1, text without its line end) of a UTF-8 file, gzipped or not.
+
+    A byte order mark on the first line and the CR of CRLF are dropped. Raises InputError naming
+    file and line as `raw_lines` does, and for bytes that are not UTF-8.
+    """
+    for number, line in raw_lines(path):
+        yield number, decoded(line, f"{path}:{number}", number)
 
 
 def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -42,35 +49,51 @@ def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     Raises InputError naming file and line for a line that is not one JSON object.
     """
-    number = 0
+    for number, line in numbered_lines(path):
+        if (record := json_record(line, f"{path}:{number}")) is not None:
+            yield number, record
 
-    def lines() -> Iterator[str]:
-        nonlocal number
-        for number, line in numbered_lines(path):  # noqa: B007 (read by the loop below)
-            yield line
 
-    with jsonlines.Reader(lines(), loads=_loads) as reader:
-        try:
-            for record in reader.iter(type=dict, skip_empty=True):
-                yield number, record
-        except jsonlines.InvalidLineError as error:
-            reason = str(error.__cause__ or error).split(" (line ")[0]
-            raise InputError(f"{path}:{number}: not a JSON object: {reason}") from None
-        except RecursionError:
-            raise InputError(f"{path}:{number}: not a JSON object: nested too deeply") from None
+def json_record(line: str, where: str) -> dict[str, Any] | None:
+    """The object of a line, None for a blank one; raises InputError for anything else."""
+    if not line.strip():
+        return None
+    try:
+        record = _DECODER.decode(line)
+    except ValueError as error:
+        raise InputError(f"{where}: not a JSON object: {error}") from None
+    except RecursionError:
+        raise InputError(f"{where}: not a JSON object: nested too deeply") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: not a JSON object: it is another kind of value")
+    return record
 
 
 def tsv_pairs(path: Path, second: str) -> Iterator[tuple[int, str, str]]:
     """Yields (line number, id, rest of the line) of a TSV file, split at each line's first tab;
     blank lines are passed over. Raises InputError for a line without a tab and for a header."""
     for number, line in numbered_lines(path):
-        identifier, tab, rest = line.partition("\t")
-        if line and not tab:
-            raise InputError(f"{path}:{number}: no tab between id and {second}")
-        if number == 1 and identifier.lower() in _HEADER_IDS and rest.lower() in _HEADER_TEXTS:
-            raise InputError(f"{path}:1: is a header, not an id and a {second}; take it out")
-        if line:
-            yield number, identifier, rest
+        if pair := tsv_pair(line, second, f"{path}:{number}", number):
+            yield number, *pair
+
+
+def tsv_pair(line: str, second: str, where: str, number: int) -> tuple[str, str] | None:
+    """The id and the rest of a line, None for a blank one; raises InputError as `tsv_pairs`."""
+    identifier, tab, rest = line.partition("\t")
+    if line and not tab:
+        raise InputError(f"{where}: no tab between id and {second}")
+    if number == 1 and identifier.lower() in _HEADER_IDS and rest.lower() in _HEADER_TEXTS:
+        raise InputError(f"{where}: is a header, not an id and a {second}; take it out")
+    return (identifier, rest) if line else None
+
+
+def decoded(line: bytes, where: str, number: int) -> str:
+    """A line's text; raises InputError for bytes that are not UTF-8."""
+    try:
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: not UTF-8 at byte {error.start + 1}") from None
+    return text.rstrip("\r\n")
 
 
 def kind_of(path: Path) -> str | None:
@@ -98,10 +121,6 @@ def existing_file(path: Path) -> Path:
     return path
 
 
-def _loads(line: str | bytes) -> Any:
-    return _DECODER.decode(cast(str, line))
-
-
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
@@ -114,14 +133,6 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _open(path: Path) -> BinaryIO:
     existing_file(path)
     return cast(BinaryIO, gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb"))
-
-
-def _decode(line: bytes, path: Path, number: int) -> str:
-    try:
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}:{number}: not UTF-8 at byte {error.start + 1}") from None
-    return text.rstrip("\r\n")
 
 
 #: Made once: json.loads with a hook would make one for every line.

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
+from spladev3_anserini.collection.rejected import REJECTED
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, sha256_of
+from spladev3_anserini.files import appearing, naming, sha256_of
 from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import (
     Fingerprint,
     Manifest,
     Shard,
+    from_json,
     read_record,
     shown_differences,
+    to_json,
     write_record,
 )
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, write_lines
@@ -69,6 +72,8 @@ class EncodedDirectory:
         self._restart = restart
         self._journal = folder / f"progress-{part.number}-of-{part.of}.jsonl"
         self._lock = FileLock(folder / f".lock-{part.number}-of-{part.of}")
+        self._temporary = tuple(f".{name}." for name in (
+            self._journal.name, *([MANIFEST, REJECTED] if part == WHOLE else [])))
         self._done: dict[str, Shard] = {}
 
     def __enter__(self) -> EncodedDirectory:
@@ -77,9 +82,12 @@ class EncodedDirectory:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise InputError(f"{self.folder}: another encode is writing here (part {self.part}); "
-                             "wait for it, or choose another --output") from None
+            raise InputError(f"{self.folder}: another encode is writing here (part {self.part}"
+                             f"{self._holder()}); wait for it, or choose another "
+                             "--output") from None
         try:
+            # the lock is the kernel's and goes with its process; this only says whose it is
+            Path(self._lock.lock_file).write_text(f"{os.getpid()} on {socket.gethostname()}\n")
             self._open()
         except BaseException:
             self._lock.release()
@@ -97,14 +105,14 @@ class EncodedDirectory:
     def write(self, name: str, lines: Iterable[ImpactLine], texts: str) -> None:
         """Writes a shard and then its line in the journal."""
         shard = write_lines(self.folder, name, lines, texts)
-        with self._journal.open("a", encoding="utf-8") as stream:
-            stream.write(shard.model_dump_json() + "\n")
+        with naming(self._journal), self._journal.open("a", encoding="utf-8") as stream:
+            stream.write(to_json(shard) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
         self._done[name] = shard
 
     def publish(self, names: list[str], model_name: str, source: str,
-                environment: dict[str, str]) -> Manifest | None:
+                environment: dict[str, str], rejected: int = 0) -> Manifest | None:
         """Writes the manifest once every named shard is on disk, by whichever part; returns None
         while other parts still have work to do."""
         shards = dict(self._done)
@@ -115,28 +123,39 @@ class EncodedDirectory:
         if not all(name in shards for name in names):
             return None
         manifest = Manifest(fingerprint=self.fingerprint, shards=tuple(shards[n] for n in names),
-                            model_name=model_name, input=source, environment=environment)
+                            model_name=model_name, input=source, environment=environment,
+                            rejected=rejected)
         write_record(manifest, self.folder / MANIFEST)
         return manifest
+
+    def _holder(self) -> str:
+        """Who holds the lock, for a message."""
+        holder = Path(self._lock.lock_file).read_text("utf-8", errors="replace").strip()
+        return f", process {holder}" if holder else ""
 
     def _open(self) -> None:
         if self._restart:
             self._remove_own()
-        for journal in sorted(self.folder.glob("progress-*-of-*.jsonl")):
+        journals = sorted(self.folder.glob("progress-*-of-*.jsonl"))
+        for journal in journals:
             if journal == self._journal or not self._restart:
                 self._refuse_other(journal)
         manifest = self.folder / MANIFEST
         if manifest.exists():
-            self._refuse_difference(read_record(Manifest, manifest).fingerprint)
-        for path in self.folder.glob(".part-*.tmp"):
-            if self._is_own(path):
+            try:
+                self._refuse_difference(read_record(Manifest, manifest).fingerprint)
+            except InputError:
+                if not journals:  # which say the same, and from which it is written again
+                    raise
+        for path in self.folder.glob(".*.tmp"):  # left by an encode that was killed
+            if self._is_own(path) or path.name.startswith(self._temporary):
                 path.unlink()
         if self._journal.exists():
             _, shards = _read_journal(self._journal)
             self._done = {n: s for n, s in shards.items() if self._on_disk(s)}
         with appearing(self._journal) as stream:
             for record in (self.fingerprint, *self._done.values()):
-                stream.write(record.model_dump_json() + "\n")
+                stream.write(to_json(record) + "\n")
 
     def _remove_own(self) -> None:
         """Begins again: removes this part's shards and journal, or, for an encode in one part,
@@ -182,17 +201,18 @@ class EncodedDirectory:
 
 
 def _read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
-    """The fingerprint and shards of a journal; a line cut short by a crash ends it."""
+    """The fingerprint and shards of a journal; a line cut short by a crash, or changed since,
+    ends it."""
     shards: dict[str, Shard] = {}
     fingerprint = None
     try:
         for number, line in enumerate(path.read_text("utf-8").splitlines()):
             if number == 0:
-                fingerprint = Fingerprint.model_validate_json(line)
+                fingerprint = from_json(Fingerprint, line)
             else:
-                shard = Shard.model_validate_json(line)
+                shard = from_json(Shard, line)
                 shards[shard.name] = shard
-    except (ValidationError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         pass
     return fingerprint, shards
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar
@@ -18,11 +19,13 @@ from tqdm import tqdm
 from spladev3_anserini import __version__
 from spladev3_anserini.cli import counter
 from spladev3_anserini.collection.corpus import CorpusDigest, Document, Survey, hash_of
+from spladev3_anserini.collection.rejected import REJECTED, Rejects
 from spladev3_anserini.collection.texts import read_texts
 from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
 from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.encoding.overlap import Behind, ahead
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import appearing
 from spladev3_anserini.impacts.lines import RowLines
 from spladev3_anserini.impacts.manifest import Fingerprint, Manifest
 from spladev3_anserini.impacts.shards import shard_name
@@ -66,9 +69,9 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     """Encodes every text of `source` into impact shards of `output`, resuming what is there.
 
     `surveyed` is what a first pass over the source told, before any model was loaded: bad lines
-    and duplicates were refused, and its hash is known. Holds one shard of texts at a time. Raises
-    InputError as the readers, `EncodedDirectory` and `Encoder` do, and where the source is no
-    longer what was surveyed.
+    and duplicates were refused or counted, and its hash is known. Holds one shard of texts at a
+    time. Raises InputError as the readers, `EncodedDirectory` and `Encoder` do, and where the
+    source is no longer what was surveyed.
     """
     if output.shard_size < 1:
         raise InputError(f"--shard-size {output.shard_size}: expected a number above 0")
@@ -81,32 +84,41 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
         counter("encoding", surveyed.documents) as bar,
     ):
         digest = CorpusDigest()
-        texts = map(digest.add, islice(read_texts(source, encoder.side), surveyed.documents))
 
-        def prepared() -> Iterator[_Block]:
+        def prepared(rejects: Rejects | None) -> Iterator[_Block]:
+            every = map(digest.add, read_texts(source, encoder.side, rejects, surveyed.repeated))
+            texts = islice(every, surveyed.documents)
             for number, block in enumerate(_blocks(texts, output.shard_size)):
                 own, texts_hash = output.part.has(number), hash_of(block)
                 todo = own and not directory.finished(names[number], texts_hash)
                 ids = encoder.tokenized([text.text for text in block]) if todo else None
                 yield _Block(names[number], block, own, texts_hash, ids)
+            next(every, None)  # a text more changes the hash; lines after the last are rejected
 
         lines = RowLines(encoder.terms)
-        with ahead(prepared()) as blocks, Behind() as writer:
+        with (
+            _rejects(output.folder, surveyed) as rejects,
+            ahead(prepared(rejects)) as blocks,
+            Behind() as writer,
+        ):
             for block in blocks:
                 if block.ids is None:
                     found += block.own
                     bar.update(len(block.texts))
                     continue
                 matrix = _impacts(block, block.ids, encoder, bar)
+                if block.name == names[0] and encoder.side == "document":
+                    _refuse_collapsed(block.ids, matrix, encoder, checkpoint)
                 contents = [text.text if output.contents else "" for text in block.texts]
                 writer.submit(directory.write, block.name, lines(
                     [text.id for text in block.texts], contents, matrix), block.texts_hash)
                 written += 1
-        if digest.hexdigest() != surveyed.sha256:
+        rejected = rejects.count if rejects else None
+        if (digest.hexdigest(), rejected) != (surveyed.sha256, surveyed.rejected):
             raise InputError(f"{source}: changed while it was being encoded; encode it again with "
                              "--restart")
         manifest = directory.publish(names, checkpoint.absolute_name, _printable(source),
-                                     environment(encoder.device))
+                                     environment(encoder.device), rejected or 0)
     return Outcome(written, found, manifest)
 
 
@@ -130,6 +142,17 @@ def environment(device: str) -> dict[str, str]:
             "device": device}
 
 
+@contextmanager
+def _rejects(folder: Path, surveyed: Survey) -> Iterator[Rejects | None]:
+    """What writes the lines that are left out, None where none may be."""
+    if surveyed.rejected is None:
+        (folder / REJECTED).unlink(missing_ok=True)
+        yield None
+        return
+    with appearing(folder / REJECTED) as stream:
+        yield Rejects(stream)
+
+
 def _printable(source: str) -> str:
     """A path as text that any file can hold, whatever its bytes."""
     return os.fsencode(source).decode("utf-8", "backslashreplace")
@@ -142,6 +165,15 @@ def _impacts(block: _Block, ids: list[list[int]], encoder: Encoder,
     except TextError as error:
         text = block.texts[error.position]
         raise InputError(f"{text.where}: {text.id!r}: {error}") from None
+
+
+def _refuse_collapsed(ids: list[list[int]], matrix: sparse.csr_matrix, encoder: Encoder,
+                      checkpoint: Checkpoint) -> None:
+    """Refuses a model that gives none of the first texts a term, before anything is written."""
+    filled = sum(len(own) > encoder.tokenizer.added for own in ids)
+    if filled and not matrix.nnz:
+        raise InputError(f"--model {checkpoint.name}: gives no term to any of the first {filled:,} "
+                         f"texts; is it a SPLADE, and {encoder.quantizer_name} its scale?")
 
 
 def _blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from spladev3_anserini.errors import InputError, first_problem
+from spladev3_anserini.errors import InputError, first_line, first_problem
 from spladev3_anserini.files import appearing, short
 
 #: The quantizer of a bag-of-words query: every weight is 1, whatever the index's scale.
@@ -16,6 +17,8 @@ BINARY = "binary"
 
 #: A file beside the record that names it, never one elsewhere.
 FileName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]{0,99}$")]
+
+_HASH = "record_sha256"
 
 
 class _Record(BaseModel):
@@ -68,7 +71,8 @@ class Manifest(_Record):
     """A finished encoded directory: its fingerprint, its shards, and where they came from.
 
     `model_name` is where a search looks for the model, whose hash is then compared; `input` and
-    `environment` are for people, nothing is decided by them.
+    `environment` are for people, nothing is decided by them. `rejected` lines of the input were
+    left out on demand: documents and they are all that were there.
     """
 
     fingerprint: Fingerprint
@@ -76,6 +80,7 @@ class Manifest(_Record):
     model_name: str
     input: str
     environment: dict[str, str]
+    rejected: int = 0
 
     @property
     def documents(self) -> int:
@@ -116,20 +121,40 @@ R = TypeVar("R", bound=_Record)
 
 
 def read_record(kind: type[R], path: Path) -> R:
-    """Reads a record from its JSON file; raises InputError naming the file and the field."""
+    """Reads a record from its JSON file; raises InputError naming the file and the field, also
+    where a byte of it changed since it was written."""
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return from_json(kind, path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except ValidationError as error:
-        raise InputError(f"{path}: not a valid {kind.__name__.lower()}: "
-                         f"{first_problem(error)}") from None
+    except (ValueError, RecursionError) as error:
+        reason = first_problem(error) if isinstance(error, ValidationError) else first_line(error)
+        raise InputError(f"{path}: not a valid {kind.__name__.lower()}: {reason}") from None
 
 
 def write_record(record: _Record, path: Path) -> None:
     """Writes a record as JSON, whole or not at all."""
     with appearing(path) as stream:
-        stream.write(json.dumps(record.model_dump(), indent=1, ensure_ascii=False) + "\n")
+        stream.write(to_json(record, indent=1) + "\n")
+
+
+def to_json(record: _Record, indent: int | None = None) -> str:
+    """A record as JSON that ends with the hash of its content."""
+    content = record.model_dump(mode="json")
+    return json.dumps(content | {_HASH: _hash_of(content)}, indent=indent, ensure_ascii=False)
+
+
+def from_json(kind: type[R], text: str | bytes) -> R:
+    """The record of `to_json`; raises ValueError for any other text. A record without a hash, as
+    one written by hand, is taken as it is."""
+    content = json.loads(text)
+    if isinstance(content, dict) and content.pop(_HASH, None) not in (None, _hash_of(content)):
+        raise ValueError(f"changed since it was written ({_HASH})")
+    return kind.model_validate(content)
+
+
+def _hash_of(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def differences(one: Fingerprint, other: Fingerprint) -> list[tuple[str, Any, Any]]:

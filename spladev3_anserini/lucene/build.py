@@ -6,12 +6,10 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
 from spladev3_anserini.cli import counter
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sync_folder
 from spladev3_anserini.impacts.manifest import (
     IndexManifest,
     Manifest,
@@ -33,6 +31,7 @@ from spladev3_anserini.lucene.jvm import (
     start_jvm,
     versions,
 )
+from spladev3_anserini.lucene.publish import die_with_parent, publish, scratch_beside
 
 #: Anserini's log lines, which may quote any path, and what else it prints when it fails.
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\d \S+ (INFO|DEBUG) ")
@@ -46,8 +45,9 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
 
     Anserini's exit code says nothing, so the shards are checked before (every byte), the index
     after (CheckIndex, and documents, postings and total terms against the manifest's sums). It is
-    built in a temporary folder beside `index` and renamed. An index of the same shards
-    that is already there is checked and left as it is. Raises InputError for any difference, and
+    built in a temporary folder beside `index`, which then changes places with what is there: a
+    search finds the old index or the new one. An index of the same shards that is already there is
+    checked and left as it is. Raises InputError for any difference, and
     for another index under that name unless `overwrite`.
     """
     manifest = read_manifest(encoded)
@@ -60,9 +60,8 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
         return record, False
     verify_shards(encoded, manifest)
     start_jvm()
-    index.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=index.parent, prefix=f".{index.name}.") as scratch:
-        fresh = Path(scratch) / "index"
+    with scratch_beside(index) as scratch:
+        fresh = scratch / "index"
         fresh.mkdir()  # with the user's umask; the scratch folder around it is for the user alone
         options = ["-impact", "-pretokenized", *(["-optimize"] if optimize else [])]
         run_indexer("JsonVectorCollection", encoded / IMPACTS, fresh, threads, options,
@@ -74,10 +73,9 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
         record = IndexManifest(encoded=manifest,
                                versions=versions() | {"lucene": lucene_version()})
         write_record(record, fresh / INDEX_MANIFEST)
-        if index.exists():
-            index.replace(Path(scratch) / "replaced")
-        fresh.replace(index)
-        sync_folder(index.parent)
+        if not overwrite and index.exists() and any(index.iterdir()):
+            raise InputError(f"--index {index}: appeared while this was built; choose another name")
+        publish(fresh, index)
     return record, True
 
 
@@ -113,7 +111,8 @@ def run_indexer(collection: str, source: Path, index: Path, threads: int, option
     last_error = ""
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                         errors="replace", env=os.environ | JAVA_LOCALE) as process,
+                         errors="replace", env=os.environ | JAVA_LOCALE,
+                         preexec_fn=die_with_parent) as process,
         counter("indexing", documents) as bar,
     ):
         assert process.stdout is not None

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +16,10 @@ from typing import Any
 from spladev3_anserini.errors import InputError, first_line
 
 OLDEST_JAVA = 21
+
+#: pyjnius keeps the object of a call in the method, which all objects of a class share: two threads
+#: that call `add` at once may add to one list. (Found by a test: other hits, or an exception.)
+ONE_THREAD = threading.RLock()
 
 _NATIVE_ACCESS = "--enable-native-access=ALL-UNNAMED"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spladev3_anserini.cli import counter, warn
 from spladev3_anserini.collection.runs import Hit, write_hits
-from spladev3_anserini.encoding.queries import EncodedTopic
+from spladev3_anserini.encoding.encoded import EncodedTopic
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 from spladev3_anserini.impacts.manifest import IndexManifest

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.runs import Hit
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, cut_to_clause_limit
-from spladev3_anserini.lucene.check import require_index
+from spladev3_anserini.lucene.check import read_index_manifest, require_index
 from spladev3_anserini.lucene.handles import (
     called,
     class_named,
@@ -22,7 +24,7 @@ from spladev3_anserini.lucene.handles import (
     method,
     then,
 )
-from spladev3_anserini.lucene.jvm import java_class, java_errors
+from spladev3_anserini.lucene.jvm import ONE_THREAD, java_class, java_errors
 
 _FIELD, _ID = "contents", "id"
 _SEARCH = "org.apache.lucene.search"
@@ -45,17 +47,19 @@ class ImpactSearcher:
     SimpleImpactSearcher, which Pyserini wraps, gives to Lucene.
 
     The score is the integer dot product of query and document impacts (exact below 2^24), ties
-    are ordered by document id ascending. Every term counts, also one that is in all documents.
+    are ordered by document id ascending. Every term counts, also one that is in all documents. Many
+    Python threads may share one: `search` and `search_all` take turns, and work side by side in
+    Java.
     """
 
     def __init__(self, index: Path) -> None:
         """Opens an index; raises InputError where there is none or Lucene cannot open it."""
         require_index(index)
-        with java_errors(f"{index}: Lucene cannot open it"):
+        with ONE_THREAD, java_errors(f"{index}: Lucene cannot open it"):
             self._reader = java_class("io.anserini.index.IndexReaderUtils").getReader(str(index))
-        self._searcher = java_class(_SEARCHER)(self._reader)
-        self._searcher.setSimilarity(
-            java_class("io.anserini.search.similarity.ImpactSimilarity")())
+            self._searcher = java_class(_SEARCHER)(self._reader)
+            self._searcher.setSimilarity(
+                java_class("io.anserini.search.similarity.ImpactSimilarity")())
         self._handles: dict[tuple[int, int], Any] = {}
 
     def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
@@ -67,7 +71,8 @@ class ImpactSearcher:
         """The best `hits` documents of each query, in the order given; none for hits below 1."""
         if hits < 1:
             return [[] for _ in queries]
-        return list(self.rankings(queries, hits, threads, two_step))
+        with ONE_THREAD:
+            return list(self.rankings(queries, hits, threads, two_step))
 
     def rankings(self, queries: Iterable[Mapping[str, int]], hits: int, threads: int,
                  two_step: TwoStep | None = None) -> Iterator[list[Hit]]:
@@ -75,7 +80,8 @@ class ImpactSearcher:
 
         Queries over Lucene's clause limit are cut to their largest terms, as the exact oracle
         cuts them; terms of weight 0 would match with score 0 and are left out. With `two_step`
-        the hits are the best of its candidates, with their exact scores: at most that many.
+        the hits are the best of its candidates, with their exact scores: at most that many. For one
+        Python thread at a time.
         """
         def calls() -> Iterator[tuple[Any, tuple[str, ...]]]:
             for query in queries:
@@ -93,7 +99,8 @@ class ImpactSearcher:
                    for score, identifier in _HIT.findall(printed)]
 
     def close(self) -> None:
-        self._reader.close()
+        with ONE_THREAD:
+            self._reader.close()
 
     def _handle(self, hits: int, candidates: int = 0) -> Any:
         key = (hits, candidates)
@@ -102,6 +109,33 @@ class ImpactSearcher:
                 self._handles[key] = (two_passes(self._searcher, hits, candidates) if candidates
                                       else one_pass(self._searcher, hits))
         return self._handles[key]
+
+
+def open_index(index: Path) -> tuple[ImpactSearcher, IndexManifest | None]:
+    """An open index and what it says of itself (None for one that this package did not build),
+    both of one build: an index that is replaced meanwhile is opened again.
+
+    Raises InputError as `read_index_manifest` and `ImpactSearcher` do.
+    """
+    while True:
+        before = _build(index)
+        try:
+            record, searcher = read_index_manifest(index), ImpactSearcher(index)
+        except InputError:
+            if before == _build(index):
+                raise
+            continue
+        if before == _build(index):
+            return searcher, record
+        searcher.close()
+
+
+def _build(index: Path) -> tuple[int, int] | None:
+    """What tells the folder of one build from that of another under its name."""
+    if not index.exists():
+        return None
+    found = index.stat()
+    return found.st_dev, found.st_ino
 
 
 def _whole(printed: str) -> int:

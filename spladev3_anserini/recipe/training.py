@@ -97,6 +97,7 @@ class Training(_Section):
     epochs: PositiveFloat
     max_length: Annotated[int, Field(ge=3)]
     precision: Literal["fp32", "fp16", "bf16"]
+    checkpointing: bool | None = None
     seed: Seed
     sources: dict[Text, Text] = {}
 

@@ -15,7 +15,8 @@ import yaml
 from spladev3_anserini.collection.corpus import hash_of
 from spladev3_anserini.collection.qrels import Qrels, read_qrels
 from spladev3_anserini.collection.topics import Topic, read_topics
-from spladev3_anserini.encoding.queries import EncodedTopic, encode_topics
+from spladev3_anserini.encoding.encoded import EncodedTopic
+from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
 from spladev3_anserini.impacts.query import cut_to_clause_limit

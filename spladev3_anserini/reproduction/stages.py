@@ -86,7 +86,7 @@ def _download(run: Run, stage: Stage) -> None:
 
     def survey(_: bool) -> str:
         surveyed = survey_texts(run.corpus, "document")
-        run.write_note("corpus", surveyed._asdict())
+        run.write_note("corpus", {"documents": surveyed.documents, "sha256": surveyed.sha256})
         return f"{surveyed.documents:,} documents"
 
     def topics_and_qrels(name: str, _: bool) -> str:

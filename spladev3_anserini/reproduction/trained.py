@@ -44,7 +44,7 @@ from spladev3_anserini.training.scoring import (
     score_candidates,
 )
 from spladev3_anserini.training.teachers import Settings as TeacherSettings
-from spladev3_anserini.training.teachers import open_teacher, teacher_hash
+from spladev3_anserini.training.teachers import find_teacher, open_teacher, teacher_hash
 
 Do = Callable[[str, Inputs, Callable[[bool], str], Iterable[Path]], None]
 
@@ -59,6 +59,10 @@ def trained_model(cell: Cell, threads: int, device: str, wanted: bool) -> Path:
     assert section is not None
     folders = training_folders(cell)
     made = _Made(cell, section, folders, threads, device)
+    if wanted:  # what is missing is told before hours of work, not after
+        usable_checkpoint(section.start, cell.output)
+        for name in section.teachers:
+            find_teacher(name)
     # each lock is held no longer than its stages take, so that recipes with alike data can train
     # side by side
     for folder, stages in ((folders.first, (_first_stage,)),

@@ -46,7 +46,8 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
     """Training queries with positives and negatives that have a score.
 
     A candidate without a score is left out; a positive without one takes its query's maximum, as
-    in an ensemble; warnings count both, and queries of one file that the other lacks.
+    in an ensemble; warnings count both, and queries of one file that the other lacks. Raises
+    InputError where no query's scores tell its documents apart, from which nothing is learned.
     """
     texts = {topic.id: topic.text for topic in read_topics(topics)}
     known = {record.query: record for record in read_candidates(candidates)}
@@ -66,6 +67,9 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
             filled += len(missing)
             queries.append(Query(own.query, texts[own.query], record.positives, negatives,
                                  own.scores | missing))
+    if queries and all(len(set(own.scores.values())) == 1 for own in queries):
+        raise InputError(f"{scores}: the scores of every query are all equal, which teaches "
+                         "nothing")
     if unknown:
         warn(f"{scores}: {unknown:,} of its queries are not in {candidates} and are left out")
     if filled:
@@ -101,7 +105,7 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     if section.max_length > model.splade.max_positions:
         raise InputError(f"max_length {section.max_length}: {start.name} takes up to "
                          f"{model.splade.max_positions} wordpieces")
-    if machine.checkpointing:
+    if machine.checkpointing or section.checkpointing:
         model.checkpoint_activations()
     from spladev3_anserini.training.trainer import SpladeTrainer
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,24 +67,6 @@ def test_a_corpus_that_changes_while_it_is_read(tiny: Path, tmp_path: Path,
         "encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "out",
         "--max-length", 64)
     assert not (tmp_path / "out" / "manifest.json").exists()
-
-
-def test_a_full_disk_leaves_no_half_shard(tiny: Path, tmp_path: Path) -> None:
-    """A process that may write 60 kB a file: the first shard is larger than that."""
-    corpus = write_corpus(tmp_path / "corpus.jsonl", {f"d{n}": "the cat" for n in range(3000)})
-    script = ("import resource, signal, sys; from spladev3_anserini.__main__ import main; "
-              "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-              "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); main()")
-    command = ["encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "out",
-               "--max-length", 64]
-    done = subprocess.run([sys.executable, "-c", script, *map(str, command)], check=False,
-                          capture_output=True, text=True)
-    assert done.returncode == 2, done
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert not list((tmp_path / "out" / "impacts").iterdir())
-    again = [sys.executable, "-m", "spladev3_anserini", *map(str, command)]
-    assert subprocess.run(again, check=False, capture_output=True).returncode == 0
-    assert len(list((tmp_path / "out" / "impacts").iterdir())) == 1
 
 
 def test_topics_become_queries_with_their_text(tiny: Path, tmp_path: Path,

@@ -100,6 +100,8 @@ def test_a_score_beyond_2_to_the_24_is_warned_of(prepared: Path, tmp_path: Path,
     assert "warning: 1 queries may pass a score of 2^24" in result.err
 
 
+@pytest.mark.fault(14, "queries of another scale, variant, model or policy than the index",
+                   detected="fingerprint, both shown")
 def test_what_does_not_belong_together_is_refused(prepared: Path, tiny: Path, tmp_path: Path,
                                                   cli: Cli, refused: Callable[..., str]) -> None:
     topics = ("--topics", prepared / "topics.tsv")
@@ -217,6 +219,54 @@ def test_names_of_any_script_under_the_c_locale(prepared: Path, tiny: Path,
     assert (folder / "run").exists()
 
 
+def test_queries_are_cut_to_their_largest_terms_by_id(prepared: Path, tmp_path: Path,
+                                                      cli: Cli) -> None:
+    whole = [{"id": "q", "vector": {"dog": 7, "cat": 7, "mat": 9, "the": 2}}, {"id": "e", "vector": {}}]
+    cut = [{"id": "q", "vector": {"mat": 9, "cat": 7}}, {"id": "e", "vector": {}}]
+    result = cli(*search(prepared, "splade-v3", tmp_path / "a", "--queries",
+                         write_lines(tmp_path / "whole.jsonl", whole), "--query-top-k", 2))
+    assert result.out.endswith("lines; not exact: query top-k 2\n")
+    exact = cli(*search(prepared, "splade-v3", tmp_path / "b", "--queries",
+                        write_lines(tmp_path / "cut.jsonl", cut)))
+    assert exact.out.endswith("lines\n")
+    assert (tmp_path / "a").read_text("utf-8") == (tmp_path / "b").read_text("utf-8") != ""
+
+
+def test_two_steps_rank_what_the_first_terms_find_by_all_terms(prepared: Path, tmp_path: Path,
+                                                               cli: Cli) -> None:
+    vector = {"mat": 9, "cat": 8, "dog": 3, "the": 2}
+    queries = write_lines(tmp_path / "q.jsonl", [{"id": "q", "vector": vector}])
+    for name, more in (("exact", ()), ("two", ("--first-pass-terms", 2)),
+                       ("all", ("--first-pass-terms", 4, "--candidates", 5000))):
+        result = cli(*search(prepared, "splade-v3", tmp_path / name, "--queries", queries, *more))
+        assert result.code == 0, result
+        if name == "two":
+            assert result.out.endswith("not exact: two steps (2 terms, 1,000 candidates)\n")
+    assert (tmp_path / "all").read_bytes() == (tmp_path / "exact").read_bytes()
+    encoded = prepared / "splade-v3.encoded"
+    documents = read_encoded(encoded, read_manifest(encoded))
+    first = ExactSearcher((d.id, d.vector) for d in documents).search({"mat": 9, "cat": 8}, 1000)
+    exact = read_run(tmp_path / "exact")["q"]
+    assert read_run(tmp_path / "two")["q"] == {hit.docid: exact[hit.docid] for hit in first}
+
+
+def test_encoded_queries_are_searched_without_the_models_libraries(prepared: Path,
+                                                                   tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    queries = write_lines(tmp_path / "q.jsonl", [{"id": "q", "vector": {"cat": 2}}])
+    words = [str(word) for word in search(prepared, "splade-v3", tmp_path / "run", "--queries",
+                                          queries)]
+    script = ("import sys\nfrom spladev3_anserini.__main__ import commands\n"
+              f"commands.main({words!r}, standalone_mode=False)\n"
+              "print(sorted({'torch', 'transformers', 'scipy', 'pyserini'} & sys.modules.keys()))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                          check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert (tmp_path / "run").read_text("utf-8")
+
+
 BAD = {
     "no such index": lambda f, t: search(t, "none", t / "run", "--topics", f / "topics.tsv"),
     "no such file": lambda f, t: search(f, "splade-v3", t / "run", "--topics", t / "none.tsv"),
@@ -226,6 +276,11 @@ BAD = {
                                        f / "topics.tsv"),
     "--hits": lambda f, t: search(f, "splade-v3", t / "run", "--hits", 0, "--topics",
                                   f / "topics.tsv"),
+    "--candidates 5: fewer than --hits 1000": lambda f, t: search(
+        f, "splade-v3", t / "run", "--topics", f / "topics.tsv", "--first-pass-terms", 2,
+        "--candidates", 5),
+    "--candidates needs --first-pass-terms": lambda f, t: search(
+        f, "splade-v3", t / "run", "--topics", f / "topics.tsv", "--candidates", 5000),
     "is a folder": lambda f, t: search(f, "splade-v3", t, "--topics", f / "topics.tsv"),
     "No such option": lambda f, t: search(f, "splade-v3", t / "run", "--topic", "x"),
     "is there twice": lambda f, t: search(f, "splade-v3", t / "run", "--queries", t / "q.jsonl"),

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,40 +55,9 @@ def test_a_finished_encode_is_left_as_it_is(whole: dict[str, bytes], tiny: Path,
                       for p in (tmp_path / "whole" / "impacts").iterdir()}
 
 
-def kill_once(command: list[str], output: Path, after: int) -> bool:
-    """Starts an encode and kills it once `after` shards have their final name; True if killed."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    while process.poll() is None:
-        shards = output / "impacts"
-        if shards.is_dir() and len(list(shards.iterdir())) >= after:
-            process.send_signal(signal.SIGKILL)
-            break
-        time.sleep(0.001)
-    process.communicate()
-    return process.returncode == -signal.SIGKILL
-
-
-@pytest.mark.parametrize("points", [3, pytest.param(40, marks=pytest.mark.long)])
-def test_kill_and_continue(points: int, whole: dict[str, bytes], tiny: Path, corpus: Path,
-                           tmp_path: Path, cli: Cli) -> None:
-    seed = int(os.environ.get("SEED", time.time_ns() % 10**6))
-    print(f"SEED={seed}")
-    draw, killed = random.Random(seed), 0
-    command = [sys.executable, "-m", "spladev3_anserini", *arguments(tiny, corpus, tmp_path / "k")]
-    for _ in range(points):
-        shutil.rmtree(tmp_path / "k", ignore_errors=True)
-        killed += kill_once(command, tmp_path / "k", after=draw.randint(1, 9))
-        finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "k" / "impacts").iterdir()}
-        journal = (tmp_path / "k" / "progress-1-of-1.jsonl").read_text()
-        assert cli(*arguments(tiny, corpus, tmp_path / "k")).code == 0
-        assert content(tmp_path / "k") == whole
-        for path, time_before in finished.items():
-            if path.name in journal:
-                assert path.stat().st_mtime_ns == time_before, "a finished shard was encoded again"
-        assert not list((tmp_path / "k").glob(".*.tmp"))
-    assert killed, "no encode was killed in time"
-
-
+@pytest.mark.fault(4, "a shard removed, the journal cut or gone, a stranger among the shards",
+                   then="same bytes",
+                   detected="journal, sha256 of shards, the folder's listing")
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "journal-cut", "journal-gone",
                                     "stranger"])
 def test_damage_is_mended_by_the_same_command(damage: str, whole: dict[str, bytes], tiny: Path,
@@ -130,6 +95,9 @@ def test_parts_together_are_the_whole(whole: dict[str, bytes], tiny: Path, corpu
     assert content(tmp_path / "parts") == whole
 
 
+@pytest.mark.fault(22, "parts of one encode side by side",
+                   then="same bytes",
+                   detected="compared with the whole")
 def test_parts_side_by_side_are_the_whole(whole: dict[str, bytes], tiny: Path, corpus: Path,
                                           tmp_path: Path) -> None:
     processes = [
@@ -140,16 +108,9 @@ def test_parts_side_by_side_are_the_whole(whole: dict[str, bytes], tiny: Path, c
     assert content(tmp_path / "p") == whole
 
 
-def test_a_second_encoder_on_one_folder_is_refused(tiny: Path, corpus: Path, tmp_path: Path,
-                                                   refused: Callable[..., str]) -> None:
-    from filelock import FileLock
-
-    (tmp_path / "out").mkdir()
-    with FileLock(tmp_path / "out" / ".lock-1-of-1"):
-        assert "another encode is writing here" in refused(
-            *arguments(tiny, corpus, tmp_path / "out"))
-
-
+@pytest.mark.fault(5, "resumed with another scale, length, variant, top-k, special tokens, "
+                   "batches",
+                   detected="fingerprint, both shown")
 @pytest.mark.parametrize(("more", "shown"), [
     (["--scale", 20], "quantizer: x100-rint there, x20-rint now"),
     (["--max-length", 32], "max_length: 64 there, 32 now"),
@@ -167,6 +128,7 @@ def test_another_encoding_is_refused_with_both_shown(
     assert content(tmp_path / "whole")["manifest.json"] != whole["manifest.json"]
 
 
+@pytest.mark.fault(5, "resumed with another corpus or model", detected="fingerprint, both shown")
 def test_another_corpus_or_model_is_refused(whole: dict[str, bytes], tiny: Path, corpus: Path,
                                             tmp_path: Path, refused: Callable[..., str]) -> None:
     other = tmp_path / "other.jsonl"
@@ -177,6 +139,8 @@ def test_another_corpus_or_model_is_refused(whole: dict[str, bytes], tiny: Path,
     assert content(tmp_path / "whole") == whole
 
 
+@pytest.mark.fault(5, "a corpus that changes between the two passes over it",
+                   detected="hash of the texts")
 def test_shards_of_a_corpus_that_changed_for_a_while_are_encoded_again(
         whole: dict[str, bytes], tiny: Path, corpus: Path, tmp_path: Path, cli: Cli,
         monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,10 +212,12 @@ def test_restart_touches_only_what_is_its_own(tiny: Path, corpus: Path, tmp_path
 def test_a_manifest_that_counts_wrong_is_found(whole: dict[str, bytes], tmp_path: Path,
                                                cli: Cli) -> None:
     path = tmp_path / "whole" / "manifest.json"
-    sound = path.read_text()
-    path.write_text(sound.replace('"documents": 20,', '"documents": 1000,', 1))
+    record = json.loads(path.read_text())
+    del record["record_sha256"]
+    record["shards"][0]["documents"] = 1000
+    path.write_text(json.dumps(record))
     assert "its manifest says 1,000" in cli("verify", tmp_path / "whole").err
-    record = json.loads(sound)
+    record["shards"][0]["documents"] = 20
     record["shards"].append(record["shards"][0])
     path.write_text(json.dumps(record))
     assert "names a shard twice" in cli("verify", tmp_path / "whole").err

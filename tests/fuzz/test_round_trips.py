@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 
 from spladev3_anserini.collection.ids import checked_id
 from spladev3_anserini.collection.runs import Hit, read_run, write_hits
-from spladev3_anserini.encoding.queries import read_queries
+from spladev3_anserini.encoding.encoded import read_queries
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.quantize import MAX_IMPACT, Quantizer

@@ -13,6 +13,9 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import MAX_IMPACT, Quantizer
 
 
+@pytest.mark.fault(9, "weights halfway between two impacts",
+                   then="the even one, as in a table by hand",
+                   detected="compared with the table")
 @pytest.mark.parametrize(("scale", "weight", "impact"), [
     (100, 0.004, 0), (100, 0.006, 1), (100, 2.55, 255), (100, 3.7, 370), (2, 0.25, 0),
     (2, 0.75, 2), (2, 1.25, 2), (2, 1.75, 4), (51.2, 5.0, 256), (51.2, 2.5, 128), (100, 0, 0),

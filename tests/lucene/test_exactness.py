@@ -9,47 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from indexes import Corpus, assert_equal, index_of
+from reliability import draws, tried
 
+from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.impacts.exact import ExactSearcher
-from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, write_record
-from spladev3_anserini.impacts.query import MAX_EXACT_SCORE
-from spladev3_anserini.impacts.shards import ImpactDocument, write_shard
-from spladev3_anserini.lucene.build import build_index
+from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, cut_to_clause_limit
 from spladev3_anserini.lucene.check import statistics
-from spladev3_anserini.lucene.searcher import ImpactSearcher
-
-Corpus = list[tuple[str, dict[str, int]]]
-
-
-def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 2,
-             optimize: bool = False) -> Path:
-    """A real index of documents given as impacts, through shards, manifest and Anserini."""
-    fingerprint = Fingerprint(
-        model="m", tokenizer="t", variant="splade-v3", side="document", quantizer="x100-rint",
-        special_tokens="drop", max_length=256, top_k=None, dtype="float32", device="cpu",
-        batch_tokens=1024, corpus="c",
-        documents=len(documents), shard_size=1, gzip=False, contents=False, package="0")
-    encoded = folder / "encoded"
-    encoded.mkdir(parents=True)
-    written = [write_shard(encoded, f"part-{n:05d}.jsonl",
-                           [ImpactDocument(i, "", v) for i, v in documents[n::shards]], "h")
-               for n in range(shards)]
-    write_record(Manifest(fingerprint=fingerprint, shards=tuple(written), model_name="m",
-                          input="x", environment={}), encoded / "manifest.json")
-    build_index(encoded, folder / "index", threads, optimize, overwrite=False)
-    return folder / "index"
-
-
-def assert_equal(index: Path, documents: Corpus, queries: list[Mapping[str, int]],
-                 hits: int, threads: int = 2) -> None:
-    oracle, searcher = ExactSearcher(documents), ImpactSearcher(index)
-    try:
-        found = searcher.search_all(queries, hits, threads)
-        assert found == [oracle.search(query, hits) for query in queries]
-        assert [searcher.search(query, hits) for query in queries[:3]] == found[:3]
-    finally:
-        searcher.close()
-
+from spladev3_anserini.lucene.searcher import ImpactSearcher, TwoStep
 
 TERMS = ["a", "b", "##c", '"', "\\", "é", "中", "[CLS]", "\u00a0", "common"]
 identifiers = st.text("ab19é中😀-_.:#", min_size=1, max_size=4)
@@ -58,7 +25,11 @@ vectors = st.dictionaries(st.sampled_from(TERMS), impacts, max_size=6)
 queries = st.dictionaries(st.sampled_from([*TERMS, "absent"]), st.integers(0, 5), max_size=8)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.fault(13, "random corpora and queries: ties, absent terms, weight 0, no term, more"
+                   " hits than documents",
+                   then="the oracle's documents, scores and order",
+                   detected="impacts/exact.py")
+@settings(max_examples=draws(15, 0.5), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(identifiers, vectors, min_size=1, max_size=25),
        st.lists(queries, min_size=1, max_size=6), st.sampled_from([1, 3, 1000]),
        st.integers(1, 3), st.booleans())
@@ -66,12 +37,53 @@ def test_random_small_corpora(tmp_path_factory: pytest.TempPathFactory,
                               corpus: dict[str, dict[str, int]], asked: list[dict[str, int]],
                               hits: int, shards: int, optimize: bool) -> None:
     """Ties, absent terms, terms in every document, empty queries, hits beyond the corpus."""
+    tried()
     corpus["always"] = {"common": 1}
     documents = [(i, v | {"common": 1}) for i, v in corpus.items()]
     documents.append(("nothing", {}))
     index = index_of(documents, tmp_path_factory.mktemp("random"), shards, optimize=optimize)
     assert statistics(index).documents == len(documents) - 1
     assert_equal(index, documents, [*asked, {"common": 2}, {}], hits)
+
+
+def two_steps(documents: Corpus, query: Mapping[str, int], hits: int, step: TwoStep) -> list[Hit]:
+    """The slow twin: candidates by a sort over all documents, ties in the corpus's order (which is
+    Lucene's where one thread indexes one shard), then the dot product of each. A query that the
+    first pass has whole is searched exactly."""
+    def dot(terms: Mapping[str, int], vector: Mapping[str, int]) -> int:
+        return sum(weight * vector.get(term, 0) for term, weight in terms.items())
+
+    positive = {term: weight for term, weight in query.items() if weight > 0}
+    if len(positive) <= step.terms:
+        return ExactSearcher(documents).search(positive, hits)
+    first = cut_to_clause_limit(positive, step.terms)
+    scored = [(-dot(first, vector), place) for place, (_, vector) in enumerate(documents)]
+    candidates = sorted(row for row in scored if row[0])[: step.candidates]
+    found = [Hit(documents[place][0], dot(positive, documents[place][1]))
+             for _, place in candidates]
+    return sorted(found, key=lambda hit: (-hit.score, hit.docid))[:hits]
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(identifiers, vectors, min_size=1, max_size=25),
+       st.lists(queries, min_size=1, max_size=6), st.integers(1, 8), st.integers(1, 30),
+       st.integers(1, 30))
+def test_two_steps_score_their_candidates_exactly(tmp_path_factory: pytest.TempPathFactory,
+                                                  corpus: dict[str, dict[str, int]],
+                                                  asked: list[dict[str, int]], terms: int,
+                                                  candidates: int, hits: int) -> None:
+    """The exact result where all documents are candidates and the first pass has all terms."""
+    documents = [(i, v) for i, v in (corpus | {"always": {"common": 1}}).items() if v]
+    index = index_of(documents, tmp_path_factory.mktemp("two"), 1, 1)
+    searcher = ImpactSearcher(index)
+    try:
+        step = TwoStep(terms, max(hits, candidates))
+        expected = [two_steps(documents, query, hits, step) for query in asked]
+        assert searcher.search_all(asked, hits, 2, step) == expected
+        everything = searcher.search_all(asked, hits, 1, TwoStep(len(TERMS) + 1, len(documents)))
+        assert everything == searcher.search_all(asked, hits, 1)
+    finally:
+        searcher.close()
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +99,19 @@ def zipfian() -> Corpus:
     return documents
 
 
+def test_two_steps_over_long_postings(zipfian: Corpus, tmp_path: Path) -> None:
+    draw = random.Random(11)
+    asked = [{f"t{draw.randrange(500)}": draw.randint(1, 300) for _ in range(size)}
+             for size in (3, 10, 30, 60, 200) for _ in range(3)]
+    searcher = ImpactSearcher(index_of(zipfian, tmp_path, 1, 1))
+    try:
+        for step, hits in ((TwoStep(2, 50), 10), (TwoStep(8, 1000), 1000), (TwoStep(1, 3000), 5)):
+            assert searcher.search_all(asked, hits, 2, step) == [
+                two_steps(zipfian, query, hits, step) for query in asked]
+    finally:
+        searcher.close()
+
+
 @pytest.mark.parametrize(("shards", "threads", "optimize"), [(1, 1, True), (5, 2, False)])
 def test_long_postings(zipfian: Corpus, shards: int, threads: int, optimize: bool,
                        tmp_path: Path) -> None:
@@ -98,12 +123,18 @@ def test_long_postings(zipfian: Corpus, shards: int, threads: int, optimize: boo
         assert_equal(index, zipfian, asked, hits)
 
 
+@pytest.mark.fault(13, "more ties than hits",
+                   then="the oracle's order",
+                   detected="impacts/exact.py")
 def test_more_ties_than_hits(tmp_path: Path) -> None:
     documents = [(str(n), {"a": 9, "b": 1 + n % 2}) for n in range(2500)]
     index = index_of(documents, tmp_path)
     assert_equal(index, documents, [{"a": 1000}, {"a": 1}, {"a": 3, "b": 3}], 1000)
 
 
+@pytest.mark.fault(13, "queries beyond 1,024 terms",
+                   then="cut as the oracle cuts, with a warning",
+                   detected="impacts/exact.py")
 def test_the_clause_limit_is_cut_as_the_oracle_cuts(tmp_path: Path) -> None:
     documents = [(f"d{n}", {f"t{n:04d}": 5, f"t{n + 1:04d}": 7}) for n in range(1500)]
     index = index_of(documents, tmp_path)
@@ -112,6 +143,7 @@ def test_the_clause_limit_is_cut_as_the_oracle_cuts(tmp_path: Path) -> None:
     assert_equal(index, documents, [whole, exactly, exactly | {"t1400": 1}], 2000)
 
 
+@pytest.mark.fault(13, "sums near 2^24", then="the oracle's scores", detected="impacts/exact.py")
 def test_sums_up_to_2_to_the_24_are_exact(tmp_path: Path) -> None:
     big = 32_767
     documents = [("below", {"x": big, "y": big, "z": 1}), ("same", {"x": big, "y": big, "w": 1}),

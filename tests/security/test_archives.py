@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.pinned import Packaged, _checked, _fetch
 
@@ -147,3 +151,32 @@ def test_another_archive_is_not_opened(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(InputError, match="it was not opened"):
         _checked(archive, pinned)
     assert {p.name for p in tmp_path.rglob("*")} == {archive.name, "cache", "evil", "good.txt"}
+
+
+@pytest.mark.fault(20, "an archive of a data set or a prebuilt index, which a library unpacks",
+                   detected="PEP 706's data filter, for the whole process")
+@pytest.mark.parametrize("name", TARS)
+def test_libraries_unpack_nothing_outside(name: str, tmp_path: Path) -> None:
+    """In a process of its own, because the filter is set for all of it."""
+    (tmp_path / "out").mkdir()
+    archive = tar(tmp_path / "evil.tar.gz", *TARS[name](tmp_path / "out"), (member(NAME), GOOD))
+    (tmp_path / "in").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, tarfile\n"
+         "from spladev3_anserini.files import keep_archives_in\nkeep_archives_in()\n"
+         "tarfile.open(sys.argv[1]).extractall(sys.argv[2])", archive, tmp_path / "in"],
+        capture_output=True, text=True, check=False)
+    assert not list((tmp_path / "out").iterdir())
+    # an absolute name is taken as one below the folder, all others are refused
+    assert done.returncode == (0 if name == "an absolute name" else 1)
+
+
+@pytest.mark.long
+@pytest.mark.fault(20, "a gzipped corpus of zeros without a line end",
+                   detected="lines of at most 256 MiB are read")
+def test_a_corpus_of_zeros_does_not_fill_the_memory(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "zeros.jsonl.gz", "wb", 1) as stream:
+        for _ in range(300):
+            stream.write(bytes(1 << 20))
+    with pytest.raises(InputError, match=r"zeros.jsonl.gz:1: a line of 268,435,456 bytes or more"):
+        list(read_corpus(str(tmp_path / "zeros.jsonl.gz")))

@@ -81,6 +81,8 @@ def test_bad_candidates_are_refused_by_line(line: object, message: str, tmp_path
         list(read_candidates(path))
 
 
+@pytest.mark.fault(21, "teachers' scores that are no numbers, twice, or of no document",
+                   detected="reader, by file and line")
 @pytest.mark.parametrize(("line", "message"), [
     ('{"query": "q2"}', "the field 'scores' is not an object"),
     ('{"query": "q2", "scores": {}}', "the field 'scores' is not an object with a score"),

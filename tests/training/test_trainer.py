@@ -121,6 +121,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(data: Path, t
     assert not same(weights(tmp_path / "a"), weights(data / "start"))
 
 
+@pytest.mark.fault(21, "training killed (kill -9), resumed",
+                   then="the straight run's weights bit for bit (CPU)",
+                   detected="whole checkpoints, order drawn from the seed")
 def test_a_killed_training_resumes_to_the_same_weights_bit_for_bit(data: Path, tmp_path: Path,
                                                                    cli: Cli) -> None:
     straight = cli(*command(data, tmp_path / "straight", "--save-steps", 2))
@@ -198,6 +201,9 @@ def test_a_training_is_not_continued_from_a_pickle_with_code(data: Path, tmp_pat
             path.write_bytes(content)
 
 
+@pytest.mark.fault(21, "a checkpoint cut in half",
+                   then="the one before it is taken, with a warning; same weights",
+                   detected="sha256 of its files")
 @pytest.mark.parametrize("damaged", ["trainer_state.json", "optimizer.pt", "whole.json"])
 def test_a_checkpoint_cut_in_half_is_passed_over(damaged: str, data: Path, tmp_path: Path,
                                                  cli: Cli) -> None:
@@ -212,6 +218,7 @@ def test_a_checkpoint_cut_in_half_is_passed_over(damaged: str, data: Path, tmp_p
     assert same(weights(tmp_path / "straight"), weights(folder))
 
 
+@pytest.mark.fault(21, "resumed with other scores", detected="hash of the data")
 def test_other_scores_in_the_same_folder_are_another_training(data: Path, tmp_path: Path,
                                                               cli: Cli) -> None:
     scores = data / "scores.jsonl"
@@ -232,6 +239,7 @@ def test_a_refused_training_leaves_no_folder(data: Path, tmp_path: Path, cli: Cl
         assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.fault(21, "weights that are no numbers", detected="before they are saved")
 def test_weights_that_are_no_numbers_are_never_saved(data: Path, tmp_path: Path,
                                                      cli: Cli) -> None:
     done = cli(*command(data, tmp_path / "model", "--set", "learning_rate=1e38", "--set",
@@ -355,6 +363,8 @@ def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: 
                 {term: weight for term, weight in found.items() if weight > 0}, abs=1e-5)
 
 
+@pytest.mark.fault(21, "a model that gives no term",
+                   detected="every step, with the batch's queries")
 def test_a_collapsed_model_stops_with_the_queries(data: Path, tmp_path: Path, cli: Cli) -> None:
     from safetensors.torch import save_file
 
@@ -368,6 +378,7 @@ def test_a_collapsed_model_stops_with_the_queries(data: Path, tmp_path: Path, cl
     assert "queries are q" in done.err
 
 
+@pytest.mark.fault(21, "a loss that is NaN", detected="every step, with the batch's queries")
 def test_a_loss_that_is_no_number_stops_with_the_queries(data: Path, tmp_path: Path,
                                                          cli: Cli) -> None:
     done = cli(*command(data, tmp_path / "model", "--set", "learning_rate=1e30"))
@@ -388,3 +399,27 @@ def test_what_cannot_be_trained_is_refused(options: tuple[str, ...], says: str, 
     done = cli(*command(data, tmp_path / "model", *options))
     assert (done.code, says in done.err) == (2, True), done
     assert not (tmp_path / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.fault(21, "teachers' scores that are all equal", detected="before training begins")
+def test_scores_that_tell_nothing_apart(data: Path, tmp_path: Path, cli: Cli) -> None:
+    own = [json.loads(line) for line in (data / "scores.jsonl").read_text().splitlines()]
+    write_lines(data / "scores.jsonl", [q | {"scores": dict.fromkeys(q["scores"], float(n))}
+                                        for n, q in enumerate(own)])
+    done = cli(*command(data, tmp_path / "model"))
+    assert (done.code, "scores.jsonl: the scores of every query are all equal" in done.err) == (
+        2, True), done
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.fault(21, "teachers' scores of too few documents", then="counted in a warning; "
+                   "without any, refused", detected="the candidates' own list")
+def test_scores_of_too_few_documents(data: Path, tmp_path: Path, cli: Cli) -> None:
+    own = [json.loads(line) for line in (data / "scores.jsonl").read_text().splitlines()]
+    for keep, code, says in (
+            (5, 0, "scores.jsonl: 32 candidates have no score and are left out"),
+            (1, 2, "0 training queries do not fill one batch")):
+        write_lines(data / "scores.jsonl", [
+            q | {"scores": dict(list(q["scores"].items())[:keep])} for q in own])
+        done = cli(*command(data, tmp_path / f"model{keep}", "--max-steps", 1))
+        assert (done.code, says in done.err) == (code, True), done

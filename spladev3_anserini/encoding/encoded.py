@@ -1,0 +1,55 @@
+"""Queries that are encoded already -> integer queries that fit an index; no model is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from spladev3_anserini.cli import warn
+from spladev3_anserini.collection.lines import existing_file
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.compatible import QueryIdentity, refuse_mismatch
+from spladev3_anserini.impacts.manifest import Fingerprint
+from spladev3_anserini.impacts.query import Query
+from spladev3_anserini.impacts.shards import (
+    read_encoded,
+    read_manifest,
+    read_shard,
+    verify_shards,
+)
+
+
+class EncodedTopic(NamedTuple):
+    """A topic's id and its impacts."""
+
+    id: str
+    query: Query
+
+
+def read_queries(source: Path, index: Path, documents: Fingerprint | None) -> list[EncodedTopic]:
+    """Pre-encoded queries: an encoded directory of `--side query`, checked against the index, or
+    a file of impact documents from elsewhere, of which nothing can be checked (a warning says so).
+    """
+    if source.is_dir():
+        manifest = read_manifest(source)
+        if manifest.fingerprint.side != "query":
+            raise InputError(f"{source}: holds encoded documents; encode the topics with "
+                             "--side query")
+        verify_shards(source, manifest)
+        if documents is not None:
+            refuse_mismatch(QueryIdentity.of(manifest.fingerprint), f"the queries {source}",
+                            documents, index)
+        lines = read_encoded(source, manifest)
+    else:
+        existing_file(source)
+        warn(f"{source}: a file says nothing of its model, variant and scale; not checked against "
+             "the index")
+        lines = read_shard(source)
+    queries: dict[str, EncodedTopic] = {}
+    for line in lines:
+        if line.id in queries:
+            raise InputError(f"{source}: the query {line.id!r} is there twice")
+        queries[line.id] = EncodedTopic(line.id, line.vector)
+    if not queries:
+        raise InputError(f"{source}: no query in it")
+    return list(queries.values())

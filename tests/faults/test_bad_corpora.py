@@ -1,0 +1,96 @@
+"""A corpus with something wrong in it: refused by file and line, or a result that is written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from breaking import Encoding, content
+from conftest import Result, write_corpus
+from reliability import tried
+
+Cli = Callable[..., Result]
+
+GOOD = b'{"id": "a", "contents": "the cat"}\n'
+
+#: File content -> what is said of it, after the folder's name.
+FAULTS = {
+    "id with a tab": (GOOD + b'{"id": "a\\tb", "contents": ""}\n', "c.jsonl:2: the id 'a\\tb' has"),
+    "id with a line break": (b'{"id": "a\\nb", "contents": ""}\n', "c.jsonl:1: the id 'a\\nb' has"),
+    "id with NUL": (b'{"id": "a\\u0000", "contents": ""}\n', "c.jsonl:1: the id 'a\\x00' has"),
+    "id with a space": (GOOD + b'{"id": "a b", "contents": ""}\n', "c.jsonl:2: the id 'a b' has"),
+    "empty id": (b"\n\n" + b'{"id": "", "contents": ""}\n', "c.jsonl:3: the id is empty"),
+    "no id": (GOOD + b'{"contents": "x"}\n', "c.jsonl:2: no field 'id'"),
+    "no text": (GOOD + b'{"id": "b"}\n', "c.jsonl:2: no field 'contents' or 'text'"),
+    "text that is a list": (b'{"id": "b", "contents": ["x"]}\n', "c.jsonl:1: the field 'contents'"),
+    "not UTF-8": (GOOD + b'{"id": "b", "contents": "\xff\xfe"}\n', "c.jsonl:2: not UTF-8 at byte 26"),
+    "UTF-16": (GOOD.decode().encode("utf-16"), "c.jsonl:1: not UTF-8 at byte 1"),
+    "a line cut short": (GOOD + b'{"id": "b", "contents": "x', "c.jsonl:2: not a JSON object"),
+    "two objects on a line": (GOOD.strip() + GOOD, "c.jsonl:1: not a JSON object"),
+    "an id twice": (GOOD + b'{"id": "b", "contents": ""}\n' + GOOD, "c.jsonl:3: the id 'a' is already"),
+    "nested 100,000 deep": (b'{"id": "b", "contents": ' + b"[" * 100_000 + b"\n",
+                            "c.jsonl:1: not a JSON object"),
+    "no line": (b"", "c.jsonl: no document in it"),
+}
+
+
+@pytest.mark.fault(7, "a line of the corpus with a bad id, no text, bytes that are no UTF-8, a cut or "
+                   "nested object", detected="readers, by file and line, before the model is loaded")
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_bad_line(name: str, tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    data, message = FAULTS[name]
+    (tmp_path / "c.jsonl").write_bytes(data)
+    assert f"{tmp_path}/{message}" in refused("encode", "--model", tiny, "--input",
+                                              tmp_path / "c.jsonl", "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.fault(7, "an id in two files of a corpus",
+                   detected="hashes of all ids, both lines named")
+def test_an_id_in_two_files(tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    (tmp_path / "corpus").mkdir()
+    write_corpus(tmp_path / "corpus" / "1.jsonl", {f"d{n}": "cat" for n in range(500)})
+    (tmp_path / "corpus" / "2.tsv").write_text("e1\tcat\nd77\tdog\n")
+    message = refused("encode", "--model", tiny, "--input", tmp_path / "corpus", "--output",
+                      tmp_path / "out")
+    assert "2.tsv:2: the id 'd77' is already at " in message
+    assert "1.jsonl:78" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.fault(7, "a byte order mark, CRLF, blank lines", then="same bytes",
+                   detected="readers drop them")
+def test_marks_and_line_ends(encoding: Encoding, tmp_path: Path, cli: Cli) -> None:
+    text = encoding.corpus.read_text("utf-8")
+    (tmp_path / "corpus.jsonl").write_bytes(
+        ("\ufeff" + text.replace("\n", "\r\n\r\n")).encode("utf-8"))
+    command = [tmp_path / "corpus.jsonl" if word == encoding.corpus else word
+               for word in encoding.command]
+    assert cli(*command, tmp_path / "out").code == 0
+    found, expected = content(tmp_path / "out"), dict(encoding.files)
+    records = [json.loads(files.pop("manifest.json")) for files in (found, expected)]
+    assert found == expected
+    assert records[0]["fingerprint"] == records[1]["fingerprint"]
+
+
+@pytest.mark.fault(7, "a document of 10 MB, one of a million tokens on one line, an empty one, one "
+                   "of special tokens alone", then="cut to --max-length; without text: no term, "
+                   "counted and named", detected="manifest")
+def test_documents_of_extreme_lengths(tiny: Path, tmp_path: Path, cli: Cli) -> None:
+    texts = {"large": "boundary layer pressure surface " * 330_000, "many": "dog " * 1_000_000, "empty": "",
+             "blank": " \t ", "special": "[CLS] [SEP] [PAD]"}
+    vectors = {}
+    for name, own in (("whole", texts), ("cut", {i: text[:2000] for i, text in texts.items()})):
+        corpus = write_corpus(tmp_path / f"{name}.jsonl", own)
+        done = cli("encode", "--model", tiny, "--input", corpus, "--max-length", 64, "--output",
+                   tmp_path / name)
+        assert done.code == 0, done
+        assert "2 of them have no term and will not be found: empty, blank" in done.out
+        vectors[name] = (tmp_path / name / "impacts" / "part-00000.jsonl").read_bytes()
+    assert vectors["whole"] == vectors["cut"]
+    lines = {own["id"]: own["vector"] for own in map(json.loads, vectors["whole"].splitlines())}
+    assert (lines["empty"], lines["blank"]) == ({}, {})
+    assert all(lines[name] for name in ("large", "many"))
+    tried(len(texts))
