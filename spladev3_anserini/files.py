@@ -15,7 +15,10 @@ from spladev3_anserini.errors import InputError
 @contextmanager
 def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Iterator[Any]:
     """Opens a temporary file beside `path` (or at `temporary`) that becomes `path` at the end of
-    the block, synced to disk; if the block raises, nothing is left of it."""
+    the block, synced to disk; if the block raises, nothing is left of it. Raises InputError for a
+    folder, and where there is none to lie in."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}; make it first")
     temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
