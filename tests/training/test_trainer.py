@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -230,6 +231,46 @@ def test_other_scores_in_the_same_folder_are_another_training(data: Path, tmp_pa
     write_lines(scores, [first, *map(json.loads, lines[1:])])
     done = cli(*command(data, tmp_path / "model", "--resume"))
     assert (done.code, "holds another training (other data)" in done.err) == (2, True), done
+
+
+def test_the_closing_line_is_of_one_step(data: Path, tmp_path: Path, cli: Cli) -> None:
+    """Of the last, though the curves are written every 50."""
+    done = cli(*command(data, tmp_path / "model"), "--log-steps", 50)
+    assert done.code == 0, done
+    shown = re.search(r"step (\d+): loss ([\d.]+), kl ([\d.]+), margin_mse ([\d.]+)", done.out)
+    assert shown, done.out
+    step, *values = map(float, shown.groups())
+    curves = [json.loads(line) for line in
+              (tmp_path / "model/curves.jsonl").read_text().splitlines()]
+    assert [own["step"] for own in curves if "kl" in own] == [1, 8]
+    last = next(own for own in curves if own["step"] == step == 8 and "kl" in own)
+    assert values == pytest.approx([last["loss"], last["kl"], last["margin_mse"]], rel=1e-3)
+
+
+def test_the_record_and_warnings_say_what_scores_were_made_of(data: Path, tmp_path: Path,
+                                                              cli: Cli) -> None:
+    from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine
+
+    plain = cli(*command(data, tmp_path / "plain", "--max-steps", 1))
+    assert "scores.jsonl: no record beside it of how it was made" in plain.err
+    record = json.loads((tmp_path / "plain/training.json").read_text())
+    assert record["scores"] == {"kind": "unknown"}
+    teachers = [TeacherRecord(name=name, sha256="", kind="onnx", max_length=256)
+                for name in ("one", "two")]
+    shutil.move(data / "scores.jsonl", data / "raw.jsonl")
+    for target, count, warned in (
+            (None, 1, ["teachers: one; the recipe says demo"]),
+            (Target(1.0, 2.5), 2, ["teachers: one, two; the recipe says demo",
+                                   "rescoring: to 1, 2.5; the recipe says none"])):
+        combine(data / "candidates.jsonl", teachers[:count], [data / "raw.jsonl"] * count,
+                data / "scores.jsonl", target)
+        done = cli(*command(data, tmp_path / f"model-{count}", "--max-steps", 1))
+        assert done.code == 0, done
+        said = [line for line in done.err.splitlines() if line.startswith("warning: ")]
+        assert said == [f"warning: {data / 'scores.jsonl'}: {own}" for own in warned]
+        record = json.loads((tmp_path / f"model-{count}/training.json").read_text())
+        assert record["scores"]["teachers"] == ["one", "two"][:count]
+        assert record["scores"]["rescoring"] == ("all" if target else "none")
 
 
 def test_a_refused_training_leaves_no_folder(data: Path, tmp_path: Path, cli: Cli) -> None:
