@@ -275,7 +275,7 @@ def test_the_record_and_warnings_say_what_scores_were_made_of(data: Path, tmp_pa
 
 def test_a_refused_training_leaves_no_folder(data: Path, tmp_path: Path, cli: Cli) -> None:
     for options in (("--corpus", data / "none.jsonl"), ("--set", "batch_size=100"),
-                    ("--device", "cdua"), ("--device", "cuda:1")):
+                    ("--device", "cdua"), ("--device", "cuda:1"), ("--set", "max_length=65")):
         assert cli(*command(data, tmp_path / "model", *options)).code == 2
         assert not (tmp_path / "model").exists()
 
@@ -420,6 +420,25 @@ def test_a_collapsed_model_stops_with_the_queries(data: Path, tmp_path: Path, cl
 
 
 @pytest.mark.fault(21, "a loss that is NaN", detected="every step, with the batch's queries")
+def test_masked_queries_that_are_all_empty_stop(data: Path, tmp_path: Path, cli: Cli) -> None:
+    """With documents that are not: the queries' own wordpieces have no weight, others have."""
+    from safetensors.torch import save_file
+    from transformers import AutoTokenizer
+
+    state = weights(data / "start")
+    bias = next(name for name in state if name.endswith("predictions.bias"))
+    queries = [line.split("\t")[1] for line in (data / "topics.tsv").read_text().splitlines()]
+    own = AutoTokenizer.from_pretrained(data / "start")(queries).input_ids
+    state[bias][[token for ids in own for token in ids]] = -1e4
+    save_file(state, data / "start" / "model.safetensors", metadata={"format": "pt"})
+    for anti_zero in ("0.0", "1.0"):
+        done = cli(*command(data, tmp_path / anti_zero, "--set", f"anti_zero={anti_zero}",
+                            recipe="splade-v3-lexical"))
+        assert done.code == 2, done
+        assert "every query of the batch is empty: the model has collapsed" in done.err
+        assert "queries are q" in done.err
+
+
 def test_a_loss_that_is_no_number_stops_with_the_queries(data: Path, tmp_path: Path,
                                                          cli: Cli) -> None:
     done = cli(*command(data, tmp_path / "model", "--set", "learning_rate=1e30"))
@@ -433,6 +452,7 @@ def test_a_loss_that_is_no_number_stops_with_the_queries(data: Path, tmp_path: P
     (("--set", "nothing=1"), "expected KEY=VALUE with one of start"),
     (("--set", "negatives=99"), "99 negatives of 8"),
     (("--set", "batch_size=100"), "do not fill one batch"),
+    (("--set", "max_length=65"), "max_length 65: "),  # the tiny model's positions are 64
     (("--corpus", "none.jsonl"), "none.jsonl"),
 ])
 def test_what_cannot_be_trained_is_refused(options: tuple[str, ...], says: str, data: Path,
