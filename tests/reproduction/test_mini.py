@@ -79,6 +79,7 @@ def test_the_mini_recipe_cut_from_mine_to_evaluate(recipes: Path, cli: Cli) -> N
         done = cli("reproduce", "run", recipe, "--on", "few", "--recipes", recipes, "--output",
                    output, "--threads", 1, "--device", "cpu")
         assert done.code == 0, done
+        assert "the recipe says" not in done.err  # the scores are as it says
         assert ("skipped: unchanged" in done.out) == (recipe != "cut")  # mined and scored once
     judged = read_qrels(str(data / "qrels.txt"))
 
