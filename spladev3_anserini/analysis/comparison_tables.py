@@ -63,40 +63,36 @@ def legend(shown: Shown, samples: int) -> str:
 def as_text(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
             shown: Shown, samples: int) -> str:
     """Aligned columns, means of groups, summary effects, and the queries that moved most."""
-    parts = [table(rows(values, compared, shown), words=3), legend(shown, samples)]
-    for measure in dict.fromkeys(own.measure for own in values):
-        if means := group_means(values, measure):
-            systems = list(dict.fromkeys(name for own in means.values() for name in own))
-            parts.append(table([[f"mean {measure}", *systems], *(
-                [group, *(f"{own[name]:.4f}" if name in own else "-" for name in systems)]
-                for group, own in means.items())]))
+    parts = [table(rows(values, compared, shown), words=3), legend(shown, samples),
+             *map(table, _means(values))]
     if metas:
         parts.append("\n".join(map(_summary, metas)))
-    if shown.moved:
-        parts += [text for one in compared if (text := _moved(one, shown))]
+    parts += [table(own, words=2) for own in _moved(compared, shown)]
     return "\n\n".join(parts)
 
 
 def as_markdown(values: Sequence[Values], compared: Sequence[Comparison],
                 metas: Sequence[Meta], shown: Shown, samples: int) -> str:
-    """A table, the legend, and a line for each summary effect."""
-    header, *body = ([cell.replace("|", r"\|") for cell in row]
-                     for row in rows(values, compared, shown))
-    body = [[*row[:-1], row[-1].replace("*", r"\*")] for row in body]
-    line = "|".join(["---"] * 3 + ["--:"] + ["---"] + ["--:"] * 5 + ["---"])
-    lines = [f"| {' | '.join(header)} |", f"|{line}|", *(f"| {' | '.join(row)} |" for row in body)]
-    notes = [legend(shown, samples).replace("*", r"\*"), *map(_summary, metas)]
-    return "\n".join([*lines, "", *(f"{note}\n" for note in notes)]).rstrip()
+    """What the text says, as tables of Markdown and a paragraph for each note."""
+    parts = [_markdown_table(rows(values, compared, shown), "lllrlrrrrrl"),
+             _markdown(legend(shown, samples)),
+             *(_markdown_table(own, "l" + "r" * (len(own[0]) - 1)) for own in _means(values)),
+             *(_markdown(_summary(own)) for own in metas),
+             *(_markdown_table(own, "llrrr") for own in _moved(compared, shown))]
+    return "\n\n".join(parts)
 
 
 def as_latex(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
              shown: Shown, samples: int) -> str:
-    """A tabular for a document with the package booktabs."""
-    header, *body = rows(values, compared, shown)
-    lines = [r"\begin{tabular}{lllrlrlrrrl}", r"\toprule", _latex_row(header), r"\midrule",
-             *map(_latex_row, body), r"\bottomrule", r"\end{tabular}"]
-    notes = [f"% {note}" for note in [legend(shown, samples), *map(_summary, metas)]]
-    return "\n".join(lines + notes)
+    """What the text says, as tabulars for a document with the package booktabs, the notes as
+    comments."""
+    notes = [f"% {' '.join(note.split())}" for note in (legend(shown, samples),
+                                                        *map(_summary, metas))]
+    first = _tabular(rows(values, compared, shown), "lllrlrlrrrl")
+    return "\n\n".join([
+        "\n".join([first, *notes]),
+        *(_tabular(own, "l" + "r" * (len(own[0]) - 1)) for own in _means(values)),
+        *(_tabular(own, "llrrr") for own in _moved(compared, shown))])
 
 
 def as_json(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
@@ -131,18 +127,33 @@ def _summary(own: Meta) -> str:
             f"tau2 {s.tau2:.2g} (random effects)")
 
 
-def _moved(one: Comparison, shown: Shown) -> str:
-    own = one.values
-    queries = most_moved(own, one.baseline, one.system, shown.moved)
-    if not queries:
-        return ""
-    lines = [[f"{own.name}, {own.measure}", "", one.baseline, one.system, "difference"]]
-    for query in queries:
-        before, after = (own.systems[name][query] for name in (one.baseline, one.system))
-        text = shown.texts.get(query, "")
-        lines.append([query, text if len(text) <= 60 else f"{text[:59]}…", f"{before:.4f}",
-                      f"{after:.4f}", f"{after - before:+.4f}"])
-    return table(lines, words=2)
+def _means(values: Sequence[Values]) -> list[list[list[str]]]:
+    """For each measure with a group of several sets: a header and a row for each group."""
+    found = []
+    for measure in dict.fromkeys(own.measure for own in values):
+        if means := group_means(values, measure):
+            systems = list(dict.fromkeys(name for own in means.values() for name in own))
+            found.append([[f"mean {measure}", *systems], *(
+                [group, *(f"{own[name]:.4f}" if name in own else "-" for name in systems)]
+                for group, own in means.items())])
+    return found
+
+
+def _moved(compared: Sequence[Comparison], shown: Shown) -> list[list[list[str]]]:
+    """For each comparison with a query that moved, where they are asked for: a header and a row
+    for each query."""
+    found = []
+    for one in compared:
+        own = one.values
+        lines = [[f"{own.name}, {own.measure}", "", one.baseline, one.system, "difference"]]
+        for query in most_moved(own, one.baseline, one.system, shown.moved):
+            before, after = (own.systems[name][query] for name in (one.baseline, one.system))
+            text = " ".join(shown.texts.get(query, "").split())
+            lines.append([query, text if len(text) <= 60 else f"{text[:59]}…", f"{before:.4f}",
+                          f"{after:.4f}", f"{after - before:+.4f}"])
+        if len(lines) > 1:
+            found.append(lines)
+    return found
 
 
 def _p(value: float | None) -> str:
@@ -153,10 +164,29 @@ def _sign(value: float) -> str:
     return f"= {value:.4f}" if value >= 0.0001 else "< 0.0001"
 
 
+def _markdown_table(lines: Sequence[Sequence[str]], columns: str) -> str:
+    header, *body = (f"| {' | '.join(map(_markdown, row))} |" for row in lines)
+    rule = "|".join({"l": "---", "r": "--:"}[column] for column in columns)
+    return "\n".join([header, f"|{rule}|", *body])
+
+
+def _markdown(text: str) -> str:
+    """Text that is shown as it is: no emphasis, code, HTML, entity, formula, heading or link."""
+    return re.sub(r"[\\`*_|<&$~#]|\](?=[(\[:])", r"\\\g<0>", " ".join(text.split()))
+
+
+def _tabular(lines: Sequence[Sequence[str]], columns: str) -> str:
+    header, *body = map(_latex_row, lines)
+    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule", *body,
+                      r"\bottomrule", r"\end{tabular}"])
+
+
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_latex, cells)) + r" \\"
+    row = " & ".join(map(_latex, cells)) + r" \\"
+    return f"{{}}{row}" if row.startswith(("[", "*")) else row  # no option of the command before
 
 
 def _latex(text: str) -> str:
-    return re.sub(r"[\\~^&%$#_{}<>]", lambda found: _ESCAPED.get(
-        found[0], f"${found[0]}$" if found[0] in "<>" else f"\\{found[0]}"), text)
+    return re.sub(r"[\\~^&%$#_{}<>|]", lambda found: _ESCAPED.get(
+        found[0], f"${found[0]}$" if found[0] in "<>|" else f"\\{found[0]}"),
+        " ".join(text.split()))
