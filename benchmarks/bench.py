@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-SECTIONS = ("encoding", "host", "indexing", "searching", "growth")
+SECTIONS = ("encoding", "host", "quality", "indexing", "searching", "growth")
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
 
