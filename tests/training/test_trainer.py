@@ -462,27 +462,3 @@ def test_what_cannot_be_trained_is_refused(options: tuple[str, ...], says: str, 
     done = cli(*command(data, tmp_path / "model", *options))
     assert (done.code, says in done.err, "Value error" in done.err) == (2, True, False), done
     assert not (tmp_path / "model" / "model.safetensors").exists()
-
-
-@pytest.mark.fault(21, "teachers' scores that are all equal", detected="before training begins")
-def test_scores_that_tell_nothing_apart(data: Path, tmp_path: Path, cli: Cli) -> None:
-    own = [json.loads(line) for line in (data / "scores.jsonl").read_text().splitlines()]
-    write_lines(data / "scores.jsonl", [q | {"scores": dict.fromkeys(q["scores"], float(n))}
-                                        for n, q in enumerate(own)])
-    done = cli(*command(data, tmp_path / "model"))
-    assert (done.code, "scores.jsonl: the scores of every query are all equal" in done.err) == (
-        2, True), done
-    assert not (tmp_path / "model").exists()
-
-
-@pytest.mark.fault(21, "teachers' scores of too few documents", then="counted in a warning; "
-                   "without any, refused", detected="the candidates' own list")
-def test_scores_of_too_few_documents(data: Path, tmp_path: Path, cli: Cli) -> None:
-    own = [json.loads(line) for line in (data / "scores.jsonl").read_text().splitlines()]
-    for keep, code, says in (
-            (5, 0, "scores.jsonl: 32 candidates have no score and are left out"),
-            (1, 2, "0 training queries do not fill one batch")):
-        write_lines(data / "scores.jsonl", [
-            q | {"scores": dict(list(q["scores"].items())[:keep])} for q in own])
-        done = cli(*command(data, tmp_path / f"model{keep}", "--max-steps", 1))
-        assert (done.code, says in done.err) == (code, True), done
