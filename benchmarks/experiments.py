@@ -4,10 +4,10 @@
     python benchmarks/experiments.py --output experiments-full --full --device cuda
 
 Each row is `reproduce run ROW` on both collections, so an interrupted run continues, and rows whose
-training data are alike share it. A verdict that fails is told and passed over; anything else that goes wrong
-stops. --full trains every row on all 12,889 questions (recipe mini-full), without the values that
-are declared for models of 500. p is of a paired t-test of nDCG@10 against the start over the queries, by Holm over the
-rows. SPLADEV3_DATA holds cranfield/.
+training data are alike share it. A verdict that fails is told and passed over; anything else that
+goes wrong stops. --full trains every row on all 12,889 questions (recipe mini-full), without the
+values that are declared for models of 500. p is of a paired t-test of nDCG@10 against the start
+over the queries, by Holm over the rows. SPLADEV3_DATA holds cranfield/.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def _whatever_the_verdict() -> Iterator[None]:
 
 
 def _at_full_size(recipes: Path, folder: Path) -> Path:
-    """A copy of the recipes where insuranceqa-mini trains as mini-full does, and no value is declared
-    for a model that is trained."""
+    """A copy of the recipes where insuranceqa-mini trains as mini-full does, and no value is
+    declared for a model that is trained."""
     shutil.copytree(recipes, folder)
     base, changes = _read(folder / "insuranceqa-mini.yaml"), _read(
         folder / "ablations" / "mini-full.yaml")
