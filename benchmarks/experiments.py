@@ -4,17 +4,21 @@
     python benchmarks/experiments.py --output experiments-full --full --device cuda
 
 Each row is `reproduce run ROW` on both collections, so an interrupted run continues, and rows whose
-training data are alike share it. --full trains every row on all 12,889 questions (recipe
-mini-full). p is of a paired t-test of nDCG@10 against the start over the queries, by Holm over the
-rows. SPLADEV3_DATA holds cranfield/.
+training data are alike share it. A verdict that fails is told and passed over; anything else that
+goes wrong stops. --full trains every row on all 12,889 questions (recipe mini-full), without the
+values that are declared for models of 500. p is of a paired t-test of nDCG@10 against the start
+over the queries, by Holm over the rows. SPLADEV3_DATA holds cranfield/.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import yaml
@@ -22,11 +26,12 @@ from scipy.stats import ttest_rel
 from statsmodels.stats.multitest import multipletests
 
 from spladev3_anserini.analysis.measures import evaluate, parse_measures
+from spladev3_anserini.cli import run
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.reproduce import main as reproduce
-from spladev3_anserini.reproduction.result import read_result
+from spladev3_anserini.reproduction.result import Result, read_result
 
 ROWS = ("demo", "demo-lexical", "demo-doc", "insuranceqa-mini", "mini-lexical", "mini-doc",
         "mini-seed-2", "mini-seed-3", "mini-negatives-10", "mini-negatives-100", "mini-kl",
@@ -45,8 +50,8 @@ MEASURES = parse_measures("nDCG@10 RR@10 R@100")
 def main(output: Path, full: bool, device: str, rows: tuple[str, ...]) -> None:
     """Runs ROWS (all of them unless given), then prints the table as Markdown."""
     chosen = rows or ROWS
-    if unknown := set(chosen) - set(ROWS):
-        raise click.UsageError(f"no row {min(unknown)}; there are {', '.join(ROWS)}")
+    if unknown := [row for row in chosen if row not in ROWS]:
+        raise click.UsageError(f"no row {', '.join(unknown)}; there is {', '.join(ROWS)}")
     with tempfile.TemporaryDirectory() as temporary:
         recipes = default_folder()
         if full:
@@ -55,52 +60,88 @@ def main(output: Path, full: bool, device: str, rows: tuple[str, ...]) -> None:
             for collection in COLLECTIONS:
                 arguments = ["run", row, "--on", collection, "--sets", "test", "--output",
                              str(output), "--recipes", str(recipes), "--device", device]
-                try:
+                with _whatever_the_verdict():
                     reproduce.main(arguments, standalone_mode=False)
-                except SystemExit as stop:
-                    if stop.code != 1:  # a declared value that was not met is no reason to stop
-                        raise
-        print(_table(chosen, output, Library(recipes)))
+        print(_table(chosen, output))
+
+
+@contextlib.contextmanager
+def _whatever_the_verdict() -> Iterator[None]:
+    """Passes over exit code 1, a declared value that was not met, and nothing else."""
+    try:
+        yield
+    except SystemExit as stop:
+        if stop.code != 1:
+            raise
 
 
 def _at_full_size(recipes: Path, folder: Path) -> Path:
-    """A copy of the recipes where insuranceqa-mini trains as mini-full does; what was declared for
-    500 questions is left out."""
+    """A copy of the recipes where insuranceqa-mini trains as mini-full does, and no value is
+    declared for a model that is trained."""
     shutil.copytree(recipes, folder)
-    base = yaml.safe_load((folder / "insuranceqa-mini.yaml").read_text("utf-8"))
-    changes = yaml.safe_load((folder / "ablations" / "mini-full.yaml").read_text("utf-8"))
+    base, changes = _read(folder / "insuranceqa-mini.yaml"), _read(
+        folder / "ablations" / "mini-full.yaml")
     base["training"] |= changes["training"]
     base.pop("expected")
-    (folder / "insuranceqa-mini.yaml").write_text(yaml.safe_dump(base), "utf-8")
+    _write(folder / "insuranceqa-mini.yaml", base)
+    library = Library(folder)
+    trained = {name for name in library.recipes() if library.recipe(name).training}
+    for name in COLLECTIONS:
+        collection = _read(folder / "collections" / f"{name}.yaml")
+        for block in collection["expected"]:
+            for kind in ("values", "index"):
+                block[kind] = {row: own for row, own in block.get(kind, {}).items()
+                               if row not in trained}
+        collection["expected"] = [block for block in collection["expected"]
+                                  if block["values"] or block["index"]]
+        _write(folder / "collections" / f"{name}.yaml", collection)
     return folder
 
 
-def _table(rows: tuple[str, ...], output: Path, library: Library) -> str:
-    by_query = {row: {on: _by_query(row, on, output) for on in COLLECTIONS} for row in rows}
-    start = by_query.get("demo")
-    adjusted: dict[tuple[str, str], float] = {}
-    for on in COLLECTIONS if start else ():
-        others = [row for row in rows if row != "demo"]
-        raw = [float(ttest_rel(list(by_query[row][on].values()), [
-            start[on][q] for q in by_query[row][on]]).pvalue) for row in others]
-        if others:
-            holm = multipletests(raw, method="holm")[1]
-            adjusted |= {(row, on): p for row, p in zip(others, holm, strict=True)}
+def _read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def _write(path: Path, data: Any) -> None:
+    path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), "utf-8")
+
+
+def _table(rows: tuple[str, ...], output: Path) -> str:
+    """The rows with a result on each collection, then a line for each that has none."""
+    results: dict[str, dict[str, Result]] = {}
+    left_out = []
+    for row in rows:
+        found = {on: own for on in COLLECTIONS if (own := read_result(output / row / on))}
+        if missing := [on for on in COLLECTIONS if on not in found]:
+            left_out.append(f"`{row}` is left out: no result on {' and '.join(missing)}")
+        else:
+            results[row] = found
+    adjusted = _adjusted_p({row: {on: _by_query(row, on, output) for on in COLLECTIONS}
+                            for row in results})
     lines = ["| recipe | nDCG@10 | RR@10 | R@100 | p | Cranfield nDCG@10 | p "
              "| non-zeros per document |", "|---|---|---|---|---|---|---|---|"]
-    for row in rows:
-        own = read_result(output / row / "insuranceqa")
-        other = read_result(output / row / "cranfield")
-        assert own is not None
-        assert other is not None
-        found = own.query_sets["test"].measures
-        cells = [f"`{row}`", *(f"{found[name]:.4f}" for name in ("nDCG@10", "RR@10", "R@100")),
-                 _shown(adjusted.get((row, "insuranceqa"))),
-                 f"{other.query_sets['test'].measures['nDCG@10']:.4f}",
+    for row, found in results.items():
+        inside, outside = (found[on].query_sets["test"].measures for on in COLLECTIONS)
+        index = found["insuranceqa"].index
+        cells = [f"`{row}`", *(f"{inside[name]:.4f}" for name in ("nDCG@10", "RR@10", "R@100")),
+                 _shown(adjusted.get((row, "insuranceqa"))), f"{outside['nDCG@10']:.4f}",
                  _shown(adjusted.get((row, "cranfield"))),
-                 f"{own.index.postings / own.index.documents:.1f}"]
+                 f"{index.postings / index.documents:.1f}" if index else ""]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *([""] if left_out else []), *left_out])
+
+
+def _adjusted_p(by_query: dict[str, dict[str, dict[str, float]]]) -> dict[tuple[str, str], float]:
+    """p of each row but the start's on each collection; none where the start is not there."""
+    others = [row for row in by_query if row != "demo"]
+    adjusted: dict[tuple[str, str], float] = {}
+    for on in COLLECTIONS if others and "demo" in by_query else ():
+        start = by_query["demo"][on]
+        raw = [float(ttest_rel(list(by_query[row][on].values()), [
+            start[query] for query in by_query[row][on]]).pvalue) for row in others]
+        holm = multipletests(raw, method="holm")[1]
+        adjusted |= {(row, on): p for row, p in zip(others, holm, strict=True)}
+    return adjusted
 
 
 def _by_query(row: str, on: str, output: Path) -> dict[str, float]:
@@ -117,4 +158,4 @@ def _shown(p: float | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
