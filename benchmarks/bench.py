@@ -19,7 +19,8 @@ from typing import Any
 
 import click
 
-SECTIONS = ("encoding", "host", "quality", "indexing", "searching", "growth")
+SECTIONS = ("encoding", "host", "quality", "indexing", "searching", "faster",
+            "growth")
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
 
