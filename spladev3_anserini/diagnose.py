@@ -47,6 +47,7 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     from spladev3_anserini.diagnosis.signs import (
         loss_signs,
         read_curves,
+        read_kinds,
         read_loss,
         sparsity_signs,
         teacher_signs,
@@ -72,7 +73,7 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
                          "--zero-shot")
     if html:
         write_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs, curves,
-                   loss.model_dump() if loss else {})
+                   loss.model_dump() if loss else {}, read_kinds(trained) if trained else {})
     if form == "json":
         click.echo(json.dumps([own._asdict() for own in signs], indent=1, ensure_ascii=False))
     else:

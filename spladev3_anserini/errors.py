@@ -40,4 +40,4 @@ def first_problem(error: ValidationError) -> str:
     """The first field that does not validate, and why, in one line."""
     problem = error.errors()[0]
     field = ".".join(map(str, problem["loc"])) or "file"
-    return f"{field}: {problem['msg']}"
+    return f"{field}: {str(problem['msg']).removeprefix('Value error, ')}"

@@ -42,8 +42,8 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
     """Count what a query costs on a collection: how many terms a query and a document share.
 
     FLOPS = sum over terms of the share of documents that have it times the share of queries that
-    do. Bytes per posting are those of Lucene's files of postings (.doc; .pos and .pay where there
-    are any), not of its dictionary.
+    do. List bytes per posting are those of Lucene's files of postings (.doc; .pos and .pay where
+    there are any); what `index` prints counts the whole index, with its dictionary and ids.
 
     \b
     Example:
@@ -114,7 +114,8 @@ def _worth(qrels: str | None, runs: tuple[Path, ...], measure: str, count: int) 
 
 def _as_json(costs: dict[str, Cost], measure: str, worth: list[float]) -> list[dict[str, object]]:
     values = [{measure: value} for value in worth] or [{}] * len(costs)
-    return [{"name": name, **cost._asdict(), "bytes_per_posting": cost.bytes_per_posting, **own}
+    return [{"name": name, **cost._asdict(),
+             "list_bytes_per_posting": cost.list_bytes_per_posting, **own}
             for (name, cost), own in zip(costs.items(), values, strict=True)]
 
 
@@ -123,9 +124,9 @@ def _table(costs: dict[str, Cost], measure: str, worth: list[float]) -> str:
         return "-" if number is None else f"{number:,}"
 
     rows = [["", "FLOPS", "terms/document", "terms/query", "documents", "queries", "postings",
-             "index bytes", "bytes/posting", *([measure] if worth else [])]]
+             "index bytes", "list bytes/posting", *([measure] if worth else [])]]
     for number, (name, cost) in enumerate(costs.items()):
-        each = cost.bytes_per_posting
+        each = cost.list_bytes_per_posting
         rows.append([name, f"{cost.flops:.4f}", f"{cost.document_nonzeros:.1f}",
                      f"{cost.query_nonzeros:.1f}", f"{cost.documents:,}", f"{cost.queries:,}",
                      f"{cost.postings:,}", bytes_of(cost.index_bytes),

@@ -34,7 +34,7 @@ def main(encoded: Path, index: Path, threads: int, optimize: bool, overwrite: bo
     manifest = record.encoded
     click.echo(f"{index}: {manifest.nonempty:,} documents, {manifest.postings:,} postings, "
                f"{manifest.impacts:,} total terms, {size / 1e6:.1f} MB "
-               f"({size / max(1, manifest.postings):.2f} bytes a posting)"
+               f"({size / max(1, manifest.postings):.2f} bytes of index a posting)"
                f"{'' if built else '; was there already'}")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER
 
 
@@ -50,6 +51,8 @@ def main(source: Path, corpus: str, topics: str, teacher: str, output: Path, top
     from spladev3_anserini.lucene.ranking import write_run
     from spladev3_anserini.training.teachers import Settings, find_teacher, open_teacher
 
+    if output.exists() and source.exists() and output.samefile(source):
+        raise InputError(f"--output {output}: is the run that is re-ranked; choose another")
     find_teacher(teacher)  # a wrong name is told before a corpus is read
     work = read_rerank(read_run(source), corpus, topics, top)
     opened = open_teacher(teacher, Settings(max_length, batch_tokens, device, dtype, t5_token))

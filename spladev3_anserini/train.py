@@ -72,9 +72,11 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     last = trained(section, variant_named(read.variant), checkpoint, corpus, queries, output,
                    machine, resume, sources)
     if last:
-        shown = ("loss", "kl", "margin_mse", "nonzero_queries", "nonzero_documents")
+        shown = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
+                 "nonzero_documents")
         values = ", ".join(f"{name} {last[name]:.4g}" for name in shown if name in last)
-        click.echo(f"{output}: trained on {len(queries):,} queries; last logged: {values}")
+        click.echo(f"{output}: trained on {len(queries):,} queries; step {last['step']}: "
+                   f"{values}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from spladev3_anserini.analysis.comparison import (
@@ -63,8 +63,8 @@ def legend(shown: Shown, samples: int) -> str:
 def as_text(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
             shown: Shown, samples: int) -> str:
     """Aligned columns, means of groups, summary effects, and the queries that moved most."""
-    parts = [table(rows(values, compared, shown), words=3), legend(shown, samples)]
-    parts += [table(own, words=1) for own in _means(values)]
+    parts = [table(rows(values, compared, shown), words=3), legend(shown, samples),
+             *map(table, _means(values))]
     if metas:
         parts.append("\n".join(map(_summary, metas)))
     parts += [table(own, words=2) for own in _moved(compared, shown)]
@@ -73,22 +73,26 @@ def as_text(values: Sequence[Values], compared: Sequence[Comparison], metas: Seq
 
 def as_markdown(values: Sequence[Values], compared: Sequence[Comparison],
                 metas: Sequence[Meta], shown: Shown, samples: int) -> str:
-    """What `as_text` shows, as Markdown."""
-    notes = [legend(shown, samples).replace("*", r"\*"), *map(_summary, metas)]
-    parts = [_markdown(rows(values, compared, shown), "lllrlrrrrrl"), *notes]
-    parts += [_markdown(own, "l" + "r" * len(own[0][1:])) for own in _means(values)]
-    parts += [_markdown(own, "llrrr") for own in _moved(compared, shown)]
+    """What the text says, as tables of Markdown and a paragraph for each note."""
+    parts = [_markdown_table(rows(values, compared, shown), "lllrlrrrrrl"),
+             _markdown(legend(shown, samples)),
+             *(_markdown_table(own, "l" + "r" * (len(own[0]) - 1)) for own in _means(values)),
+             *(_markdown(_summary(own)) for own in metas),
+             *(_markdown_table(own, "llrrr") for own in _moved(compared, shown))]
     return "\n\n".join(parts)
 
 
 def as_latex(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
              shown: Shown, samples: int) -> str:
-    """What `as_text` shows, as tabulars for a document with the package booktabs."""
-    notes = [f"% {note}" for note in [legend(shown, samples), *map(_summary, metas)]]
-    parts = [_tabular(rows(values, compared, shown), "lllrlrlrrrl"), *notes]
-    parts += [_tabular(own, "l" + "r" * len(own[0][1:])) for own in _means(values)]
-    parts += [_tabular(own, "llrrr") for own in _moved(compared, shown)]
-    return "\n".join(parts)
+    """What the text says, as tabulars for a document with the package booktabs, the notes as
+    comments."""
+    notes = [f"% {' '.join(note.split())}" for note in (legend(shown, samples),
+                                                        *map(_summary, metas))]
+    first = _tabular(rows(values, compared, shown), "lllrlrlrrrl")
+    return "\n\n".join([
+        "\n".join([first, *notes]),
+        *(_tabular(own, "l" + "r" * (len(own[0]) - 1)) for own in _means(values)),
+        *(_tabular(own, "llrrr") for own in _moved(compared, shown))])
 
 
 def as_json(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
@@ -123,46 +127,33 @@ def _summary(own: Meta) -> str:
             f"tau2 {s.tau2:.2g} (random effects)")
 
 
-def _means(values: Sequence[Values]) -> Iterator[list[list[str]]]:
-    """A table of the means of groups for each measure that has some."""
+def _means(values: Sequence[Values]) -> list[list[list[str]]]:
+    """For each measure with a group of several sets: a header and a row for each group."""
+    found = []
     for measure in dict.fromkeys(own.measure for own in values):
         if means := group_means(values, measure):
             systems = list(dict.fromkeys(name for own in means.values() for name in own))
-            yield [[f"mean {measure}", *systems], *(
+            found.append([[f"mean {measure}", *systems], *(
                 [group, *(f"{own[name]:.4f}" if name in own else "-" for name in systems)]
-                for group, own in means.items())]
+                for group, own in means.items())])
+    return found
 
 
-def _moved(compared: Sequence[Comparison], shown: Shown) -> Iterator[list[list[str]]]:
-    """A table of the queries that moved most for each comparison, where they are asked for."""
-    for one in compared if shown.moved else ():
+def _moved(compared: Sequence[Comparison], shown: Shown) -> list[list[list[str]]]:
+    """For each comparison with a query that moved, where they are asked for: a header and a row
+    for each query."""
+    found = []
+    for one in compared:
         own = one.values
         lines = [[f"{own.name}, {own.measure}", "", one.baseline, one.system, "difference"]]
         for query in most_moved(own, one.baseline, one.system, shown.moved):
             before, after = (own.systems[name][query] for name in (one.baseline, one.system))
-            text = shown.texts.get(query, "")
+            text = " ".join(shown.texts.get(query, "").split())
             lines.append([query, text if len(text) <= 60 else f"{text[:59]}…", f"{before:.4f}",
                           f"{after:.4f}", f"{after - before:+.4f}"])
         if len(lines) > 1:
-            yield lines
-
-
-def _markdown(lines: Sequence[Sequence[str]], columns: str) -> str:
-    """A table; `columns` has l or r for each of them."""
-    header, *body = (f"| {' | '.join(re.sub(r'[|*]', _escaped, cell) for cell in row)} |"
-                     for row in lines)
-    line = "|".join("--:" if side == "r" else "---" for side in columns)
-    return "\n".join([header, f"|{line}|", *body])
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return "\\" + found[0]
-
-
-def _tabular(lines: Sequence[Sequence[str]], columns: str) -> str:
-    header, *body = map(_latex_row, lines)
-    return "\n".join([f"\\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule", *body,
-                      r"\bottomrule", r"\end{tabular}"])
+            found.append(lines)
+    return found
 
 
 def _p(value: float | None) -> str:
@@ -173,10 +164,29 @@ def _sign(value: float) -> str:
     return f"= {value:.4f}" if value >= 0.0001 else "< 0.0001"
 
 
+def _markdown_table(lines: Sequence[Sequence[str]], columns: str) -> str:
+    header, *body = (f"| {' | '.join(map(_markdown, row))} |" for row in lines)
+    rule = "|".join({"l": "---", "r": "--:"}[column] for column in columns)
+    return "\n".join([header, f"|{rule}|", *body])
+
+
+def _markdown(text: str) -> str:
+    """Text that is shown as it is: no emphasis, code, HTML, entity, formula, heading or link."""
+    return re.sub(r"[\\`*_|<&$~#]|\](?=[(\[:])", r"\\\g<0>", " ".join(text.split()))
+
+
+def _tabular(lines: Sequence[Sequence[str]], columns: str) -> str:
+    header, *body = map(_latex_row, lines)
+    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule", *body,
+                      r"\bottomrule", r"\end{tabular}"])
+
+
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_latex, cells)) + r" \\"
+    row = " & ".join(map(_latex, cells)) + r" \\"
+    return f"{{}}{row}" if row.startswith(("[", "*")) else row  # no option of the command before
 
 
 def _latex(text: str) -> str:
-    return re.sub(r"[\\~^&%$#_{}<>]", lambda found: _ESCAPED.get(
-        found[0], f"${found[0]}$" if found[0] in "<>" else f"\\{found[0]}"), text)
+    return re.sub(r"[\\~^&%$#_{}<>|]", lambda found: _ESCAPED.get(
+        found[0], f"${found[0]}$" if found[0] in "<>|" else f"\\{found[0]}"),
+        " ".join(text.split()))

@@ -49,7 +49,7 @@ class Cost(NamedTuple):
     posting_bytes: int | None
 
     @property
-    def bytes_per_posting(self) -> float | None:
+    def list_bytes_per_posting(self) -> float | None:
         return self.posting_bytes / self.postings if self.posting_bytes is not None else None
 
 

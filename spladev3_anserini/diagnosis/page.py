@@ -19,32 +19,40 @@ _DASHES = ("-", "--", ":", "-.", (0, (5, 1)))
 
 
 def write_page(path: Path, title: str, signs: Sequence[Sign], curves: Sequence[Curve],
-               weights: Mapping[str, float]) -> None:
-    """Writes the page, whole or not at all; it needs no other file."""
+               weights: Mapping[str, float], kinds: Mapping[str, str]) -> None:
+    """Writes the page, whole or not at all; it needs no other file. `weights` are those of the
+    loss's parts, `kinds` what each side's regulariser is called."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader(__package__, "."), autoescape=True,
                               trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("page.html.j2").render(
         title=title, signs=signs, version=__version__, alarms=sum(own.alarming for own in signs),
-        today=datetime.now(UTC).date().isoformat(), plots=_plots(curves, weights))
+        today=datetime.now(UTC).date().isoformat(), plots=_plots(curves, weights, kinds))
     with appearing(path) as stream:
         stream.write(page)
 
 
-def _plots(curves: Sequence[Curve], weights: Mapping[str, float]) -> list[tuple[str, str]]:
+def _plots(curves: Sequence[Curve], weights: Mapping[str, float],
+           kinds: Mapping[str, str]) -> list[tuple[str, str]]:
     """Captions and SVGs of a training's curves; none for fewer than two records."""
     if len(curves) < 2:
         return []
     steps = [own.step for own in curves]
     shares = {name: [weights[name] * own.parts[name] for own in curves]
               for name in curves[-1].parts}
-    shares |= {f"regulariser of {side}": [own.penalties.get(side, 0.0) for own in curves]
-               for side in curves[0].penalties}
+    sides = list(curves[0].penalties)
+    shares |= {f"regulariser of {side}": [own.regularisers().get(side, 0.0) for own in curves]
+               for side in sides}
+    penalties = {f"{kinds.get(side, 'regulariser')} of {side}": [
+        own.penalties.get(side, 0.0) for own in curves] for side in sides}
+    ramps = {f"λ of {side}": [own.ramps.get(side, 0.0) for own in curves] for side in sides}
     sparse = {"documents": [own.nonzero_documents for own in curves],
               "queries": [own.nonzero_queries for own in curves]}
     return [("Parts of the loss, weighted", _svg(steps, shares, "loss")),
-            ("Mean non-zero terms", _svg(steps, sparse, "terms"))]
+            ("Mean non-zero terms", _svg(steps, sparse, "terms")),
+            ("Regularisers before their weights", _svg(steps, penalties, "penalty")),
+            ("Weights of the regularisers, λ(t)", _svg(steps, ramps, "weight"))]
 
 
 def _svg(steps: Sequence[int], lines: Mapping[str, Sequence[float]], unit: str) -> str:

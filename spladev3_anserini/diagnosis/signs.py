@@ -39,13 +39,19 @@ class Sign(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """One record of a training's curves; `parts` are the loss's parts before their weights."""
+    """One record of a training's curves; `parts` are the loss's parts and `penalties` the
+    regularisers by side, before their weights; those of the regularisers are `ramps`."""
 
     step: int
     parts: dict[str, float]
     penalties: dict[str, float]
+    ramps: dict[str, float]
     nonzero_documents: float
     nonzero_queries: float
+
+    def regularisers(self) -> dict[str, float]:
+        """What each side's regulariser adds to the loss."""
+        return {side: self.ramps[side] * value for side, value in self.penalties.items()}
 
 
 def read_curves(path: Path) -> list[Curve]:
@@ -59,13 +65,15 @@ def read_curves(path: Path) -> list[Curve]:
             continue
         try:
             parts = {part: float(own[part]) for part in _PARTS if part in own}
-            penalties = {side: float(own[f"penalty_{side}"]) * float(own[f"lambda_{side}"])
-                         for side in ("documents", "queries") if f"penalty_{side}" in own}
-            curve = Curve(int(own["step"]), parts, penalties, float(own["nonzero_documents"]),
-                          float(own["nonzero_queries"]))
+            sides = [side for side in ("documents", "queries") if f"penalty_{side}" in own]
+            penalties = {side: float(own[f"penalty_{side}"]) for side in sides}
+            ramps = {side: float(own[f"lambda_{side}"]) for side in sides}
+            curve = Curve(int(own["step"]), parts, penalties, ramps,
+                          float(own["nonzero_documents"]), float(own["nonzero_queries"]))
         except (ValueError, KeyError, TypeError, OverflowError):
             raise InputError(f"{path}:{number}: not a record of a training's curves") from None
-        odd = [name for name, value in (parts | penalties).items() if not math.isfinite(value)]
+        odd = [name for name, value in [
+            *parts.items(), *penalties.items(), *ramps.items()] if not math.isfinite(value)]
         if odd or not math.isfinite(curve.nonzero_documents + curve.nonzero_queries):
             raise InputError(f"{path}:{number}: step {curve.step}: {odd[0] if odd else 'non-zeros'}"
                              " is no finite number: the training diverged")
@@ -86,6 +94,15 @@ def read_loss(trained: Path) -> Loss:
         return Loss.model_validate(read_json(path)["training"]["loss"])
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{path}: not the record of a training") from None
+
+
+def read_kinds(trained: Path) -> dict[str, str]:
+    """What each side's regulariser is called, by side; empty where the folder does not tell."""
+    try:
+        section = read_json(trained / "training.json")["training"]
+        return {side: str(section[side]["kind"]).upper() for side in ("documents", "queries")}
+    except (InputError, KeyError, TypeError):
+        return {}
 
 
 def teacher_signs(record: EnsembleRecord) -> list[Sign]:
@@ -115,7 +132,7 @@ def loss_signs(curves: Sequence[Curve], weights: Loss) -> list[Sign]:
     """Whether one part of the loss, or the regularisers, outweigh all others at the end."""
     last = curves[-1]
     weighed = {name: getattr(weights, name) * value for name, value in last.parts.items()}
-    distilled, penalties = sum(weighed.values()), sum(last.penalties.values())
+    distilled, penalties = sum(weighed.values()), sum(last.regularisers().values())
     if distilled <= 0:
         raise InputError("the curves have no loss above 0; nothing can be said of its parts")
     signs = []

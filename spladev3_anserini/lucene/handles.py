@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from time import thread_time
 from typing import Any
 
 from spladev3_anserini.lucene.jvm import java_class, java_errors
@@ -72,13 +73,23 @@ def fed(handle: Any, position: int, source: Any) -> Any:
         source.asType(source.type().changeReturnType(whole)))
 
 
-def called(calls: Iterable[tuple[Any, tuple[str, ...]]], threads: int) -> Iterator[str]:
-    """Yields what each (handle, texts) returns, in their order, while `threads` threads of Java
+def call(handle: Any, *texts: str) -> tuple[str, float]:
+    """What a handle returns, and this thread's processor seconds inside the JVM. Raises
+    InputError where it throws."""
+    task = _task(given(handle, 0, *texts))
+    begin = thread_time()
+    task.run()
+    seconds = thread_time() - begin
+    return _result(task), seconds
+
+
+def called(calls: Iterable[tuple[Any, ...]], threads: int) -> Iterator[str]:
+    """Yields what each (handle, text, ...) returns, in their order, while `threads` threads of Java
     work ahead by a bounded number of calls; raises InputError where one throws."""
     executor = java_class("java.util.concurrent.Executors").newFixedThreadPool(threads)
     running: deque[Any] = deque()
     try:
-        for handle, texts in calls:
+        for handle, *texts in calls:
             task = _task(given(handle, 0, *texts))
             executor.execute(task)
             running.append(task)

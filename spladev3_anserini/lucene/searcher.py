@@ -15,6 +15,7 @@ from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, cut_to_clause_limit
 from spladev3_anserini.lucene.check import read_index_manifest, require_index
 from spladev3_anserini.lucene.handles import (
+    call,
     called,
     class_named,
     described,
@@ -62,9 +63,20 @@ class ImpactSearcher:
                 java_class("io.anserini.search.similarity.ImpactSimilarity")())
         self._handles: dict[tuple[int, int], Any] = {}
 
-    def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
+    def search(self, query: Mapping[str, int], hits: int,
+               two_step: TwoStep | None = None) -> list[Hit]:
         """The best `hits` documents of one query; a query without terms has none."""
-        return self.search_all([query], hits, threads=1)[0]
+        return self.timed(query, hits, two_step)[0]
+
+    def timed(self, query: Mapping[str, int], hits: int,
+              two_step: TwoStep | None = None) -> tuple[list[Hit], float]:
+        """`search`, and its processor seconds inside the JVM: from a query's JSON to printed
+        hits, without what Java's compiler and collector do on threads of their own."""
+        if hits < 1:
+            return [], 0.0
+        with ONE_THREAD:
+            printed, seconds = call(*self._call(query, hits, two_step))
+        return _read_hits(printed), seconds
 
     def search_all(self, queries: Sequence[Mapping[str, int]], hits: int, threads: int,
                    two_step: TwoStep | None = None) -> list[list[Hit]]:
@@ -83,24 +95,23 @@ class ImpactSearcher:
         the hits are the best of its candidates, with their exact scores: at most that many. For one
         Python thread at a time.
         """
-        def calls() -> Iterator[tuple[Any, tuple[str, ...]]]:
-            for query in queries:
-                terms = cut_to_clause_limit({t: w for t, w in query.items() if w > 0})
-                if two_step is None or len(terms) <= two_step.terms:
-                    yield self._handle(hits), (json.dumps(terms),)
-                else:
-                    first = cut_to_clause_limit(terms, two_step.terms)
-                    rest = {t: w for t, w in terms.items() if t not in first}
-                    yield (self._handle(hits, two_step.candidates),
-                           (json.dumps(first), json.dumps(rest)))
-
-        for printed in called(calls(), threads):
-            yield [Hit(bytes.fromhex(identifier).decode(), _whole(score))
-                   for score, identifier in _HIT.findall(printed)]
+        calls = (self._call(query, hits, two_step) for query in queries)
+        for printed in called(calls, threads):
+            yield _read_hits(printed)
 
     def close(self) -> None:
         with ONE_THREAD:
             self._reader.close()
+
+    def _call(self, query: Mapping[str, int], hits: int,
+              two_step: TwoStep | None) -> tuple[Any, ...]:
+        """A handle and its texts."""
+        terms = cut_to_clause_limit({t: w for t, w in query.items() if w > 0})
+        if two_step is None or len(terms) <= two_step.terms:
+            return self._handle(hits), json.dumps(terms)
+        first = cut_to_clause_limit(terms, two_step.terms)
+        rest = {t: w for t, w in terms.items() if t not in first}
+        return self._handle(hits, two_step.candidates), json.dumps(first), json.dumps(rest)
 
     def _handle(self, hits: int, candidates: int = 0) -> Any:
         key = (hits, candidates)
@@ -136,6 +147,11 @@ def _build(index: Path) -> tuple[int, int] | None:
         return None
     found = index.stat()
     return found.st_dev, found.st_ino
+
+
+def _read_hits(printed: str) -> list[Hit]:
+    return [Hit(bytes.fromhex(identifier).decode(), _whole(score))
+            for score, identifier in _HIT.findall(printed)]
 
 
 def _whole(printed: str) -> int:

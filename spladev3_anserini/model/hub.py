@@ -11,13 +11,18 @@ from spladev3_anserini.pinned import MODELS, fetch
 
 _CODE_FREE = ["*.json", "*.txt", "*.safetensors", "*.model"]
 PICKLE = "pytorch_model.bin"
+#: A graph and its external data, at the top or where the hub's models usually have it; not the
+#: variants beside it (model_O3.onnx, model_quint8.onnx, ...).
+_GRAPHS = ["model.onnx*", "onnx/model.onnx*"]
 
-def model_folder(name: str, pickles: bool = False) -> Path:
+
+def model_folder(name: str, pickles: bool = False, graphs: bool = False) -> Path:
     """The folder of a model given as `demo` or another that a package ships (a folder of that
     name is `./demo`), as a folder, or as a hub id (`owner/name`, also `owner/name@revision`),
     which is downloaded into the usual cache on first use.
 
-    Pickled weights are downloaded only with `pickles`, which `convert` alone sets. Raises
+    Pickled weights are downloaded only with `pickles`, which `convert` alone sets, and ONNX only
+    with `graphs`: models have both, and want one. Raises
     InputError where there is no such model, or no access to it, with what to do next; and for a
     folder with links that lead out of it.
     """
@@ -28,7 +33,8 @@ def model_folder(name: str, pickles: bool = False) -> Path:
         _refuse_links_out(path)
         return path
     if re.fullmatch(r"(?!models/)[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not path.exists():
-        return _hub_folder(name, [*_CODE_FREE, PICKLE, f"*/{PICKLE}"] if pickles else _CODE_FREE)
+        return _hub_folder(name, [*_CODE_FREE, *([PICKLE, f"*/{PICKLE}"] if pickles else []),
+                                  *(_GRAPHS if graphs else [])])
     hint = "; did convert run?" if name.startswith("models/") else ""
     raise InputError(f"--model {name}: no such folder, and no hub id (owner/name){hint}")
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from spladev3_anserini.analysis.measures import parse_measures
-from spladev3_anserini.errors import InputError, first_problem
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.recipe.baseline import Baseline, without_splade
 from spladev3_anserini.recipe.strict_yaml import Source, scalar
@@ -297,4 +297,7 @@ def changed_training(section: Training, changes: Sequence[str]) -> Training:
     try:
         return Training.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"--set {' '.join(changes)}: {first_problem(error)}") from None
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"]))
+        raise InputError(f"--set {' '.join(changes)}: {f'{field}: ' if field else ''}"
+                         f"{_reason(problem)}") from None

@@ -24,6 +24,7 @@ from spladev3_anserini.training.documents import texts_of
 from spladev3_anserini.training.examples import Collator, Examples, Query
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.output import RECORD, data_hash, newest_whole, prepare, record_of
+from spladev3_anserini.training.provenance import provenance, warn_of_other_scores
 from spladev3_anserini.training.saving import save_model
 from spladev3_anserini.training.score_files import read_candidates, read_scores
 
@@ -85,12 +86,13 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
 def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
           queries: list[Query], output: Path, machine: Machine, resume: bool,
           sources: Mapping[str, str], replace: bool = False) -> dict[str, float]:
-    """Trains and writes the model to `output`; returns the last values logged.
+    """Trains and writes the model to `output`; returns the values logged at the last step.
 
     `output/checkpoints` holds the Trainer's checkpoints, which `resume` continues from the newest
     whole one of: on a CPU the weights are those of a run never interrupted, bit for bit. `sources`
-    are told in `training.json`. Raises InputError where the output is of another training (with
-    `replace` that one is removed), and as `SpladeTrainer` does.
+    (`candidates` and `scores` at least) are told in `training.json`, with what the scores' own
+    record says of them; a warning says where the section differs. Raises InputError where the
+    output is of another training (with `replace` that one is removed), and as `SpladeTrainer` does.
     """
     cuda, precision = _device(machine.device, section.precision)
     if len(queries) < section.batch_size:
@@ -111,7 +113,9 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
 
     record = record_of(section, variant, start, data_hash(queries, texts), sources,
                        machine.accumulate, precision)
+    record["scores"] = provenance(scores := Path(sources["scores"]))
     if os.environ.get("RANK", "0") == "0":  # one process looks after the folder
+        warn_of_other_scores(scores, Path(sources["candidates"]), section)
         prepare(output, record, resume, replace)
     dataset = Examples(queries, texts, section.negatives, section.seed)
     arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda, precision)
@@ -127,10 +131,8 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
-    last: dict[str, float] = {}
-    for own in trainer.state.log_history if first else ():
-        last |= own
-    return last
+    logged: list[dict[str, float]] = trainer.state.log_history if first else []
+    return next((own for own in reversed(logged) if "loss" in own), {})
 
 
 def _write(output: Path, trainer: Any, record: dict[str, Any], variant: Variant,

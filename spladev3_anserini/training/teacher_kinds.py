@@ -152,7 +152,7 @@ class BiEncoder(_Transformer):
 
 
 class OnnxCrossEncoder(Teacher):
-    """A cross-encoder as `model.onnx` with its `tokenizer.json`.
+    """A cross-encoder as `model.onnx`, or `onnx/model.onnx`, with its `tokenizer.json`.
 
     A graph that quantizes activations as it runs (int8 exports) scales them by the whole batch, so
     a score would depend on its neighbours (by up to .67 with the demo's, whose scores deviate by
@@ -160,7 +160,7 @@ class OnnxCrossEncoder(Teacher):
     """
 
     kind = "onnx"
-    files = ("model.onnx*", "tokenizer.json")
+    files = ("model.onnx*", "onnx/model.onnx*", "tokenizer.json")
 
     def __init__(self, name: str, folder: Path, settings: Settings) -> None:
         """Raises InputError where onnxruntime is not installed, has not the device, or a file is
@@ -178,7 +178,8 @@ class OnnxCrossEncoder(Teacher):
             if settings.device not in {"auto", "cpu"}:
                 raise InputError(f"--device {settings.device}: this onnxruntime has no GPU")
             self.device = "cpu"
-        if b"DynamicQuantize" in (folder / "model.onnx").read_bytes():
+        graph = graph_of(folder)
+        if b"DynamicQuantize" in graph.read_bytes():
             self.batch_tokens = 1
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -186,15 +187,14 @@ class OnnxCrossEncoder(Teacher):
         provider = "CPUExecutionProvider" if self.device == "cpu" else "CUDAExecutionProvider"
         try:
             self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            self._session = onnxruntime.InferenceSession(folder / "model.onnx", options,
-                                                         providers=[provider])
+            self._session = onnxruntime.InferenceSession(graph, options, providers=[provider])
         except Exception as error:  # a broken file raises whatever its parser raises
             raise InputError(f"{folder}: cannot be loaded: {first_line(error)}") from None
         self.tokenizer.no_padding()
         self._inputs = {own.name: np.int32 if "int32" in own.type else np.int64
                         for own in self._session.get_inputs()}
         if not self._inputs.keys() <= {"input_ids", "attention_mask", "token_type_ids"}:
-            raise InputError(f"{folder / 'model.onnx'}: takes {', '.join(self._inputs)}; expected "
+            raise InputError(f"{graph}: takes {', '.join(self._inputs)}; expected "
                              "input_ids, attention_mask and token_type_ids")
 
     def _query_lengths(self, queries: Sequence[str]) -> list[int]:
@@ -216,6 +216,13 @@ class OnnxCrossEncoder(Teacher):
         if scores.shape not in {(len(ids),), (len(ids), 1)}:
             raise ValueError(f"its output has the shape {scores.shape}, not one score a pair")
         return scores.reshape(-1)
+
+
+def graph_of(folder: Path) -> Path:
+    """Where a folder's ONNX graph is, or would be: at the top, or in `onnx/` as on the hub."""
+    inside = folder / "onnx" / "model.onnx"
+    return inside if inside.exists() and not (folder / inside.name).exists() \
+        else folder / inside.name
 
 
 def _arrays(ids: list[list[int]], types: list[list[int]] | None) -> list[Tokens]:

@@ -143,13 +143,16 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
 
     A name is a folder, a hub id or a packaged model's. Its files say the kind: a transformers
     sequence classification (1 label: its logit; 2: the second's minus the first's), a T5 ranker,
-    ONNX (`model.onnx` and `tokenizer.json`), or a bi-encoder with mean pooling (the cosine). Raises
-    InputError where it is none of these, or its weights are only a pickle.
+    ONNX (`model.onnx`, there or in `onnx/`, and `tokenizer.json`), or a bi-encoder with mean
+    pooling (the cosine). Raises InputError where it is none of these, or its weights are only a
+    pickle.
     """
     from spladev3_anserini.training import teacher_kinds as kinds
 
     try:
         folder = model_folder(name)
+        if not list(folder.glob("*.safetensors")):
+            folder = model_folder(name, graphs=True)
     except InputError as error:
         raise InputError(str(error).replace("--model ", "--teacher ", 1)) from None
     if list(folder.glob("*.safetensors")):
@@ -162,11 +165,12 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
             return kinds.BiEncoder, folder
         raise InputError(f"--teacher {name}: is a {architecture}; expected a model for sequence "
                          "classification, a T5ForConditionalGeneration or an ONNX model")
-    if (folder / "model.onnx").exists() and (folder / "tokenizer.json").exists():
+    if kinds.graph_of(folder).exists() and (folder / "tokenizer.json").exists():
         return kinds.OnnxCrossEncoder, folder
-    raise InputError(f"--teacher {name}: neither *.safetensors nor model.onnx with tokenizer.json "
-                     f"in {folder}; pickled weights (pytorch_model.bin) can run code and are not "
-                     "loaded: load them once where you trust them and save_pretrained them")
+    raise InputError(f"--teacher {name}: neither *.safetensors nor (onnx/)model.onnx with "
+                     f"tokenizer.json in {folder}; pickled weights (pytorch_model.bin) can run "
+                     "code and are not loaded: load them once where you trust them and "
+                     "save_pretrained them")
 
 
 def open_teacher(name: str, settings: Settings) -> Teacher:

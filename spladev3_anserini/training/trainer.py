@@ -147,6 +147,8 @@ class _Stops(TrainerCallback):  # type: ignore[misc]
         self._trainer.trained_steps += 1
         if 0 < self._last_step <= state.global_step:
             control.should_training_stop = control.should_save = True
+        if control.should_training_stop or state.global_step >= state.max_steps:
+            control.should_log = True  # the curves end where the training does
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:

@@ -68,6 +68,33 @@ def test_text_markdown_and_latex_say_the_same(runs: Path, cli: Cli) -> None:
     assert "\\toprule" in latex
 
 
+#: What Markdown and LaTeX would take for something of theirs, and how each writes it as text.
+HARD = "a|b *c* _d_ `e` <b> &lt; $x$ 5% #1 {f} [g](h) \\i ~j ^k"
+IN_MARKDOWN = r"a\|b \*c\* \_d\_ \`e\` \<b> \&lt; \$x\$ 5% \#1 {f} [g\](h) \\i \~j ^k"
+IN_LATEX = (r"a$|$b *c* \_d\_ `e` $<$b$>$ \&lt; \$x\$ 5\% \#1 \{f\} [g](h) \textbackslash{}i "
+            r"\textasciitilde{}j \textasciicircum{}k")
+
+
+def test_markdown_and_latex_list_the_queries_that_moved(runs: Path, cli: Cli) -> None:
+    """q3 gained .75 and q4 lost .5; doc's values are bm25's, so no query of it moved."""
+    topics = runs / "topics.jsonl"
+    topics.write_text("".join(json.dumps({"id": f"q{n}", "text": text}) + "\n" for n, text in
+                              enumerate(["a", "b", "c", f"  {HARD}\n", "x" * 61, "f"])))
+    asked = ("--moved", 1, "--topics", topics, "--format")
+    markdown = call(cli, runs, *asked, "markdown").out
+    assert markdown.endswith(
+        "\n\n| qrels, RR@10 |  | bm25 | splade | difference |\n|---|---|--:|--:|--:|\n"
+        f"| q3 | {IN_MARKDOWN} | 0.2500 | 1.0000 | +0.7500 |\n"
+        f"| q4 | {'x' * 59}… | 1.0000 | 0.5000 | -0.5000 |\n")
+    latex = call(cli, runs, *asked, "latex").out
+    assert latex.endswith(
+        "\n\n\\begin{tabular}{llrrr}\n\\toprule\n"
+        "qrels, RR@10 &  & bm25 & splade & difference \\\\\n\\midrule\n"
+        f"q3 & {IN_LATEX} & 0.2500 & 1.0000 & +0.7500 \\\\\n"
+        f"q4 & {'x' * 59}… & 1.0000 & 0.5000 & -0.5000 \\\\\n\\bottomrule\n\\end{{tabular}}\n")
+    assert latex.count("begin{tabular}") == 2
+
+
 def test_pairs_and_corrections_cover_all_of_a_call(runs: Path, cli: Cli) -> None:
     made = json.loads(call(cli, runs, "--pairs", "--format", "json").out)
     assert [(own["baseline"], own["system"]) for own in made["comparisons"]] == [
@@ -109,6 +136,25 @@ def test_a_table_of_sets_has_means_of_groups_a_summary_and_a_forest(table: Path,
     assert cli("compare", "--table", table, "--measures", "RR@10", "--forest", again,
                "--clamped").code == 0
     assert again.read_bytes() == drawn.read_bytes()
+
+
+def test_markdown_and_latex_have_the_means_of_groups(table: Path, cli: Cli) -> None:
+    text = table.read_text().replace("one\tbig", "[1]\tbig").replace("\tbig\t", "\t*big*\t")
+    table.write_text(text.replace("splade\n", "v_3\n", 1))
+    asked = ("compare", "--table", table, "--measures", "RR@10", "--clamped", "--format")
+    b, s = values("bm25"), values("splade")
+    means = [f"{(sum(x) / 6 + sum(x[:5]) / 5) / 2:.4f}" for x in (b, s)]
+    everywhere = f"{(2 * sum(b) / 6 + sum(b[:5]) / 5) / 3:.4f}"
+    markdown = cli(*asked, "markdown").out
+    assert ("\n\n| mean RR@10 | bm25 | v\\_3 |\n|---|--:|--:|\n"
+            f"| \\*big\\* | {' | '.join(means)} |\n| all sets | {everywhere} | - |\n"
+            "\nv\\_3 against bm25, RR@10 over 2 query sets: ") in markdown
+    latex = cli(*asked, "latex").out
+    assert ("\n\n\\begin{tabular}{lrr}\n\\toprule\nmean RR@10 & bm25 & v\\_3 \\\\\n\\midrule\n"
+            f"{{}}*big* & {' & '.join(means)} \\\\\nall sets & {everywhere} & - \\\\\n"
+            "\\bottomrule\n\\end{tabular}\n") in latex
+    assert "\n{}[1] & RR@10 & bm25 & " in latex
+    assert "\n% v_3 against bm25, RR@10 over 2 query sets: " in latex
 
 
 def test_the_first_system_of_a_table_is_the_baseline(runs: Path, cli: Cli) -> None:

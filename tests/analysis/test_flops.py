@@ -67,7 +67,7 @@ def test_it_is_the_product_of_shares_and_the_mean_of_shared_terms(name: str, pre
     assert shards["query_nonzeros"] == q.sum(axis=1).mean()
     assert shards["postings"] == d.sum()
     assert (shards["documents"], shards["queries"]) == (len(TEXTS), len(TOPICS))
-    assert shards["index_bytes"] is shards["bytes_per_posting"] is None
+    assert shards["index_bytes"] is shards["list_bytes_per_posting"] is None
 
     index, = asked(cli, "--index", prepared / f"{name}.idx", "--queries",
                    prepared / f"{name}.queries")
@@ -75,7 +75,7 @@ def test_it_is_the_product_of_shares_and_the_mean_of_shared_terms(name: str, pre
     bytes_of = {"index_bytes": sum(f.stat().st_size for f in files),
                 "posting_bytes": sum(f.stat().st_size for f in files if f.suffix == ".doc")}
     assert index == shards | {"name": str(prepared / f"{name}.idx"), **bytes_of,
-                              "bytes_per_posting": bytes_of["posting_bytes"] / d.sum()}
+                              "list_bytes_per_posting": bytes_of["posting_bytes"] / d.sum()}
 
 
 def test_queries_of_a_file_from_elsewhere(prepared: Path, tmp_path: Path, cli: Cli) -> None:
@@ -118,6 +118,20 @@ def test_a_table_with_what_each_is_worth_and_a_plot(prepared: Path, tmp_path: Pa
     assert [(row[0], row[-1]) for row in rows] == [("v3", "1.0000"), ("doc", "0.2500")]
     assert head[-1] == "RR@10"
     assert "<svg" in (tmp_path / "plot.svg").read_text()
+
+
+def test_bytes_of_lists_and_of_the_whole_index_have_two_names(prepared: Path, cli: Cli) -> None:
+    """What `index` prints counts every file, what `flops` shows the lists of postings alone."""
+    index = prepared / "v3.idx"
+    built = cli("index", "--input", prepared / "v3.enc", "--index", index).out
+    shown = cli("flops", "--index", index, "--queries", prepared / "v3.queries").out
+    postings = sum(map(len, vectors(prepared / "v3.enc")))
+    whole = sum(file.stat().st_size for file in index.iterdir())
+    lists = sum(file.stat().st_size for file in index.glob("*.doc"))
+    assert f"({whole / postings:.2f} bytes of index a posting)" in built
+    head, row = shown.splitlines()
+    assert head.endswith("  list bytes/posting")
+    assert row.split()[-1] == f"{lists / postings:.2f}"
 
 
 def test_what_is_refused(prepared: Path, tmp_path: Path, refused: Callable[..., str]) -> None:

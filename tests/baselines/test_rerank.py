@@ -148,6 +148,20 @@ def test_refused(tiny_ranker: Path, tmp_path: Path, refused: Callable[..., str])
     assert "is there twice" in call({"q1": [("d1", 1.0)]}, "--corpus", doubled(tmp_path))
 
 
+def test_a_run_is_not_written_over_itself(tiny_ranker: Path, tmp_path: Path,
+                                          refused: Callable[..., str]) -> None:
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    (tmp_path / "topics.tsv").write_text("q1\tcat on mat\n")
+    run = write_run(tmp_path / "run", {"q1": [("d1", 1.0)]})
+    before = run.read_bytes()
+    (tmp_path / "link").symlink_to(run)
+    for output in (run, tmp_path / "link"):
+        assert "is the run that is re-ranked" in refused(
+            "rerank", "--run", run, "--corpus", corpus, "--topics", tmp_path / "topics.tsv",
+            "--teacher", tiny_ranker, "--output", output, "--max-length", 64)
+    assert run.read_bytes() == before
+
+
 def doubled(folder: Path) -> Path:
     path = folder / "doubled.jsonl"
     path.write_text('{"id": "d1", "contents": "cat"}\n' * 2)

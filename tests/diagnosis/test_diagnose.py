@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,26 @@ def test_the_command_tells_all_and_writes_a_page(tmp_path: Path, cli: Cli) -> No
     assert "3 of 3 signs to look at" in from_scores.out
     sound = cli("diagnose", "--scores", teachers(tmp_path, 0.9) / "ensemble.json")
     assert "0 of 3 signs to look at" in sound.out
+
+
+def test_the_page_has_a_curve_of_everything_that_is_logged(tmp_path: Path, cli: Cli) -> None:
+    """Losses, non-zeros, FLOPS and L1, and their weights over time, each line by its name."""
+    curves(tmp_path, {"step": 50, "lambda_documents": 0.1}, {"lambda_documents": 0.4})
+    (tmp_path / "training.json").write_text(json.dumps({"training": {
+        "loss": LOSS.model_dump(), "documents": {"kind": "flops"}, "queries": {"kind": "l1"}}}))
+    done = cli("diagnose", "--trained", tmp_path, "--html", tmp_path / "page.html")
+    assert done.code == 0, done
+    page = (tmp_path / "page.html").read_text()
+    drawings = dict(zip(re.findall("<h2>(.*?)</h2>", page), page.split("<h2>")[1:], strict=True))
+    assert list(drawings) == ["Parts of the loss, weighted", "Mean non-zero terms",
+                              "Regularisers before their weights",
+                              "Weights of the regularisers, λ(t)"]
+    for name, lines in (("Regularisers before their weights", ["FLOPS of documents",
+                                                              "L1 of queries"]),
+                        ("Weights of the regularisers, λ(t)", ["λ of documents",
+                                                              "λ of queries"])):
+        for line in lines:
+            assert line in drawings[name], (name, line)
 
 
 def test_terms_of_an_encoded_corpus(tmp_path: Path, tiny: Path, cli: Cli) -> None:

@@ -101,6 +101,38 @@ def test_without_the_stage_train_the_model_must_be_there(recipes: Path, cli: Cli
                "download encode index check search evaluate").code == 0
 
 
+@pytest.mark.parametrize(("change", "says"), [
+    ({"teachers": ["TEACHER", "no-such-folder/x/y"]}, "--teacher no-such-folder/x/y: no such"),
+    ({"start": "no-such-folder/x/y"}, "no-such-folder/x/y: no such"),
+    ({"rescore": [1.0, -2.0]}, "rescore to a deviation of -2; expected one above 0"),
+    ({"rescore": [1.0, 0.0]}, "rescore to a deviation of 0; expected one above 0")])
+def test_what_cannot_be_trained_is_told_before_any_stage(change: dict[str, object], says: str,
+                                                         recipes: Path, cli: Cli) -> None:
+    path = recipes / "small.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    change = {key: [str(recipes.parent / "teacher") if own == "TEACHER" else own for own in value]
+              if isinstance(value, list) else value for key, value in change.items()}
+    path.write_text(yaml.safe_dump(recipe | {"training": recipe["training"] | change}))
+    done = run(cli, recipes, "small")
+    assert (done.code, says in done.err, len(done.err.splitlines())) == (2, True, 1), done
+    assert not list(recipes.parent.rglob("manifest.json"))
+
+
+def test_a_recipe_that_checkpoints_activations_trains_the_same(recipes: Path, cli: Cli) -> None:
+    (recipes / "ablations/checkpointed.yaml").write_text(
+        "base: small\ntitle: activations recomputed\ntraining: {checkpointing: true}\n")
+    losses = []
+    for name in ("small", "checkpointed"):
+        assert run(cli, recipes, name, "--stages", "train").code == 0
+        model = recipes.parent / "out" / name / "training/model"
+        assert json.loads((model / "training.json").read_text())["training"]["checkpointing"] == (
+            name == "checkpointed" or None)
+        curves = map(json.loads, (model / "curves.jsonl").read_text().splitlines())
+        losses.append([own["loss"] for own in curves if "loss" in own])
+    assert losses[0]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_another_teacher_or_text_is_scored_again(recipes: Path, cli: Cli) -> None:
     """Under the same names: what was scored before is another's."""
     assert run(cli, recipes, "small", "--stages", "train").code == 0

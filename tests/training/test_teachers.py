@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hub import hub
 from tiny_teachers import (
     PAIRS,
     make_bi_encoder,
@@ -206,6 +210,44 @@ def test_an_onnx_cross_encoder(cross_encoder: Path) -> None:
     assert teacher.score(pairs[2:]).tolist() == scores[2:].tolist()
 
 
+def test_an_onnx_model_in_the_hubs_layout(cross_encoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "onnx").mkdir()
+    shutil.copy(cross_encoder / "tokenizer.json", tmp_path)
+    shutil.copy(cross_encoder / "model.onnx", tmp_path / "onnx")
+    pairs = [("capital of france", "Paris is the capital of France.")]
+    plain, nested = (open_teacher(str(folder), CPU) for folder in (cross_encoder, tmp_path))
+    assert nested.kind == "onnx"
+    assert nested.score(pairs).tolist() == plain.score(pairs).tolist()
+    assert nested.sha256 == plain.sha256
+
+
+def test_onnx_teachers_by_hub_id(tmp_path: Path) -> None:
+    """Their graph and no variant of it; no graph where there are weights. In a process of its own,
+    because hub settings are read once, at import."""
+    models = {"some/weights": make_cross_encoder(tmp_path / "weights")}
+    for name, layout in {"some/top": ".", "some/nested": "onnx"}.items():
+        models[name] = tmp_path / name
+        (models[name] / layout).mkdir(parents=True)
+        shutil.copy(tmp_path / "weights/tokenizer.json", models[name])
+        (tmp_path / "weights" / layout).mkdir(exist_ok=True)
+        for folder in (models[name], tmp_path / "weights"):
+            for file in ("model.onnx", "model.onnx_data", "model_quint8.onnx"):
+                (folder / layout / file).write_bytes(b"a graph")
+    code = ("import json, sys; from spladev3_anserini.training.teachers import find_teacher\n"
+            "for name in sys.argv[1:]:\n"
+            "    kind, folder = find_teacher(name)\n"
+            "    graphs = [str(own.relative_to(folder)) for own in folder.rglob('*.onnx*')]\n"
+            "    print(json.dumps([kind.kind, sorted(graphs)]))")
+    with hub(models) as endpoint:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *models], capture_output=True, text=True, check=False,
+            timeout=120, env=os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"),
+                                           "HF_HUB_DISABLE_XET": "1"})
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        ["sequence classification", []], ["onnx", ["model.onnx", "model.onnx_data"]],
+        ["onnx", ["onnx/model.onnx", "onnx/model.onnx_data"]]], done
+
+
 def test_a_damaged_onnx_model(cross_encoder: Path, tmp_path: Path) -> None:
     shutil.copy(cross_encoder / "tokenizer.json", tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
@@ -214,8 +256,6 @@ def test_a_damaged_onnx_model(cross_encoder: Path, tmp_path: Path) -> None:
 
 
 def test_onnx_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "model.onnx").touch()
     (tmp_path / "tokenizer.json").touch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -232,9 +233,49 @@ def test_other_scores_in_the_same_folder_are_another_training(data: Path, tmp_pa
     assert (done.code, "holds another training (other data)" in done.err) == (2, True), done
 
 
+def test_the_closing_line_is_of_one_step(data: Path, tmp_path: Path, cli: Cli) -> None:
+    """Of the last, though the curves are written every 50."""
+    done = cli(*command(data, tmp_path / "model"), "--log-steps", 50)
+    assert done.code == 0, done
+    shown = re.search(r"step (\d+): loss ([\d.]+), kl ([\d.]+), margin_mse ([\d.]+)", done.out)
+    assert shown, done.out
+    step, *values = map(float, shown.groups())
+    curves = [json.loads(line) for line in
+              (tmp_path / "model/curves.jsonl").read_text().splitlines()]
+    assert [own["step"] for own in curves if "kl" in own] == [1, 8]
+    last = next(own for own in curves if own["step"] == step == 8 and "kl" in own)
+    assert values == pytest.approx([last["loss"], last["kl"], last["margin_mse"]], rel=1e-3)
+
+
+def test_the_record_and_warnings_say_what_scores_were_made_of(data: Path, tmp_path: Path,
+                                                              cli: Cli) -> None:
+    from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine
+
+    plain = cli(*command(data, tmp_path / "plain", "--max-steps", 1))
+    assert "scores.jsonl: no record beside it of how it was made" in plain.err
+    record = json.loads((tmp_path / "plain/training.json").read_text())
+    assert record["scores"] == {"kind": "unknown"}
+    teachers = [TeacherRecord(name=name, sha256="", kind="onnx", max_length=256)
+                for name in ("one", "two")]
+    shutil.move(data / "scores.jsonl", data / "raw.jsonl")
+    for target, count, warned in (
+            (None, 1, ["teachers: one; the recipe says demo"]),
+            (Target(1.0, 2.5), 2, ["teachers: one, two; the recipe says demo",
+                                   "rescoring: to 1, 2.5; the recipe says none"])):
+        combine(data / "candidates.jsonl", teachers[:count], [data / "raw.jsonl"] * count,
+                data / "scores.jsonl", target)
+        done = cli(*command(data, tmp_path / f"model-{count}", "--max-steps", 1))
+        assert done.code == 0, done
+        said = [line for line in done.err.splitlines() if line.startswith("warning: ")]
+        assert said == [f"warning: {data / 'scores.jsonl'}: {own}" for own in warned]
+        record = json.loads((tmp_path / f"model-{count}/training.json").read_text())
+        assert record["scores"]["teachers"] == ["one", "two"][:count]
+        assert record["scores"]["rescoring"] == ("all" if target else "none")
+
+
 def test_a_refused_training_leaves_no_folder(data: Path, tmp_path: Path, cli: Cli) -> None:
     for options in (("--corpus", data / "none.jsonl"), ("--set", "batch_size=100"),
-                    ("--device", "cdua"), ("--device", "cuda:1")):
+                    ("--device", "cdua"), ("--device", "cuda:1"), ("--set", "max_length=65")):
         assert cli(*command(data, tmp_path / "model", *options)).code == 2
         assert not (tmp_path / "model").exists()
 
@@ -379,6 +420,25 @@ def test_a_collapsed_model_stops_with_the_queries(data: Path, tmp_path: Path, cl
 
 
 @pytest.mark.fault(21, "a loss that is NaN", detected="every step, with the batch's queries")
+def test_masked_queries_that_are_all_empty_stop(data: Path, tmp_path: Path, cli: Cli) -> None:
+    """With documents that are not: the queries' own wordpieces have no weight, others have."""
+    from safetensors.torch import save_file
+    from transformers import AutoTokenizer
+
+    state = weights(data / "start")
+    bias = next(name for name in state if name.endswith("predictions.bias"))
+    queries = [line.split("\t")[1] for line in (data / "topics.tsv").read_text().splitlines()]
+    own = AutoTokenizer.from_pretrained(data / "start")(queries).input_ids
+    state[bias][[token for ids in own for token in ids]] = -1e4
+    save_file(state, data / "start" / "model.safetensors", metadata={"format": "pt"})
+    for anti_zero in ("0.0", "1.0"):
+        done = cli(*command(data, tmp_path / anti_zero, "--set", f"anti_zero={anti_zero}",
+                            recipe="splade-v3-lexical"))
+        assert done.code == 2, done
+        assert "every query of the batch is empty: the model has collapsed" in done.err
+        assert "queries are q" in done.err
+
+
 def test_a_loss_that_is_no_number_stops_with_the_queries(data: Path, tmp_path: Path,
                                                          cli: Cli) -> None:
     done = cli(*command(data, tmp_path / "model", "--set", "learning_rate=1e30"))
@@ -390,12 +450,15 @@ def test_a_loss_that_is_no_number_stops_with_the_queries(data: Path, tmp_path: P
 @pytest.mark.parametrize(("options", "says"), [
     (("--set", "loss.kl"), "expected KEY=VALUE"),
     (("--set", "nothing=1"), "expected KEY=VALUE with one of start"),
-    (("--set", "negatives=99"), "99 negatives of 8"),
+    (("--set", "negatives=99"), "--set negatives=99: 99 negatives of 8"),
+    (("--set", "loss.kl=0", "--set", "loss.margin_mse=0"), "loss: every part has weight 0"),
+    (("--set", "loss.kl=-1"), "loss.kl: Input should be greater than or equal to 0; it is -1"),
     (("--set", "batch_size=100"), "do not fill one batch"),
+    (("--set", "max_length=65"), "max_length 65: "),  # the tiny model's positions are 64
     (("--corpus", "none.jsonl"), "none.jsonl"),
 ])
 def test_what_cannot_be_trained_is_refused(options: tuple[str, ...], says: str, data: Path,
                                            tmp_path: Path, cli: Cli) -> None:
     done = cli(*command(data, tmp_path / "model", *options))
-    assert (done.code, says in done.err) == (2, True), done
+    assert (done.code, says in done.err, "Value error" in done.err) == (2, True, False), done
     assert not (tmp_path / "model" / "model.safetensors").exists()

@@ -1,0 +1,161 @@
+"""An index and encoded queries -> what each way to search faster costs in quality, as curves.
+
+    python benchmarks/search_curves.py --index INDEX --queries QUERIES --output OUT [--qrels FILE]
+
+Ways: exact; queries cut to their largest terms; two steps over a grid of terms and candidates.
+Times are processor time of one thread inside the JVM, from a query's JSON to its printed hits: what
+a query takes on an idle core with the index in memory. After a round that warms Java the ways take
+turns at each query; a query's time is the median of its rounds. Recall is of exact's hits. Writes
+OUT/curves.json, and OUT/curves.svg with nDCG@10 over exact's (with --qrels, else recall) against
+the speed-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+
+from spladev3_anserini.analysis.measures import evaluate, parse_measures
+from spladev3_anserini.cli import table
+from spladev3_anserini.collection.qrels import Qrels, read_qrels
+from spladev3_anserini.collection.runs import Hit
+from spladev3_anserini.encoding.encoded import EncodedTopic, read_queries
+from spladev3_anserini.lucene.check import read_index_manifest, statistics
+from spladev3_anserini.lucene.faster import Faster
+from spladev3_anserini.lucene.searcher import ImpactSearcher, TwoStep
+
+TOP_K = (4, 6, 8, 12, 16, 24, 32)
+FIRST_TERMS = (2, 3, 4, 6, 8)
+CANDIDATES = (20, 50, 100, 200, 500, 1000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--queries", type=Path, required=True, help="encode --side query")
+    parser.add_argument("--qrels")
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT")
+    parser.add_argument("--topics", type=int, default=500, help="the first N (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--hits", type=int, nargs="+", default=[10, 1000])
+    arguments = parser.parse_args()
+    record = read_index_manifest(arguments.index)
+    topics = read_queries(arguments.queries, arguments.index,
+                          record.encoded.fingerprint if record else None)[: arguments.topics]
+    qrels = read_qrels(arguments.qrels) if arguments.qrels else {}
+    searcher = ImpactSearcher(arguments.index)
+    curves = {str(hits): measured(searcher, topics, hits, arguments.rounds, qrels)
+              for hits in arguments.hits}
+    searcher.close()
+    found = {"documents": statistics(arguments.index).documents, "topics": len(topics),
+             "terms": mean(len(topic.query) for topic in topics), "curves": curves}
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "curves.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    draw(found, arguments.output / "curves.svg")
+    print(f"{found['documents']:,} documents, {len(topics)} queries of {found['terms']:.1f} terms")
+    for hits, rows in curves.items():
+        print(f"\n{hits} hits")
+        print(shown(rows))
+
+
+def ways(hits: int) -> list[Faster]:
+    """Exact first; a first pass with fewer candidates than hits is none."""
+    steps = [TwoStep(terms, candidates) for terms in FIRST_TERMS for candidates in CANDIDATES
+             if candidates >= hits]
+    return [Faster(), *(Faster(query_top_k=k) for k in TOP_K),
+            *(Faster(two_step=step) for step in steps)]
+
+
+def measured(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int, rounds: int,
+             qrels: Qrels) -> list[dict[str, Any]]:
+    """A row a way: milliseconds per query (mean, p50, p99), speed-up of the mean and of p99 over
+    exact, recall of exact's hits, nDCG@10 over exact's (over the queries searched that are
+    judged)."""
+    chosen = ways(hits)
+    asked = [way.pruned(topics) for way in chosen]
+    seconds = np.empty((rounds, len(chosen), len(topics)))
+    found: list[list[list[Hit]]] = [[[] for _ in topics] for _ in chosen]
+    for turn in range(rounds + 1):
+        for number in range(len(topics)):
+            for place, way in enumerate(chosen):
+                found[place][number], took = searcher.timed(asked[place][number].query, hits,
+                                                            way.two_step)
+                if turn:
+                    seconds[turn - 1, place, number] = took
+    times = 1000 * np.median(seconds, axis=0)
+    ndcg = [_ndcg(topics, own, qrels) for own in found]
+    return [{"query_top_k": way.query_top_k, "two_step": way.two_step, "mean": float(own.mean()),
+             "p50": float(median(own)), "p99": float(np.percentile(own, 99)),
+             "speedup": float(times[0].mean() / own.mean()),
+             "speedup_p99": float(np.percentile(times[0], 99) / np.percentile(own, 99)),
+             "recall": mean(_recall(exact, hit) for exact, hit in zip(found[0], got, strict=True)),
+             "ndcg": value, "ndcg_ratio": value / ndcg[0] if value and ndcg[0] else None}
+            for way, own, got, value in zip(chosen, times, found, ndcg, strict=True)]
+
+
+def _recall(exact: Sequence[Hit], found: Sequence[Hit]) -> float:
+    wanted = {hit.docid for hit in exact}
+    return len(wanted & {hit.docid for hit in found}) / len(wanted) if wanted else 1.0
+
+
+def _ndcg(topics: Sequence[EncodedTopic], found: Sequence[Sequence[Hit]],
+          qrels: Qrels) -> float | None:
+    judged = {topic.id: qrels[topic.id] for topic in topics if topic.id in qrels}
+    run = {topic.id: {hit.docid: hit.score for hit in hits}
+           for topic, hits in zip(topics, found, strict=True)}
+    return evaluate(judged, run, parse_measures("nDCG@10")).means["nDCG@10"] if judged else None
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    if row["two_step"]:
+        return "two-step {} terms, {} candidates".format(*row["two_step"])
+    return f"query top-k {row['query_top_k']}" if row["query_top_k"] else "exact"
+
+
+def shown(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = ["", "mean ms", "p50", "p99", "speed-up", "at p99", "recall", "nDCG@10", "of exact"]
+    body = [[_named(row), f"{row['mean']:.2f}", f"{row['p50']:.2f}", f"{row['p99']:.2f}",
+             f"{row['speedup']:.1f}", f"{row['speedup_p99']:.1f}", f"{row['recall']:.4f}",
+             *(f"{row[key]:.4f}" if row[key] else "" for key in ("ndcg", "ndcg_ratio"))]
+            for row in rows]
+    return table([head, *body])
+
+
+def draw(found: Mapping[str, Any], path: Path) -> None:
+    """The first number of hits: a line a number of first terms, and one of cut queries."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "benchmarks"
+    from matplotlib import pyplot
+
+    hits, rows = next(iter(found["curves"].items()))
+    key = "ndcg_ratio" if rows[0]["ndcg_ratio"] else "recall"
+    drawn, axis = pyplot.subplots(figsize=(6, 4))
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in rows[1:]:
+        terms = row["two_step"][0] if row["two_step"] else None
+        lines.setdefault(f"two steps, {terms} terms first" if terms else "queries cut to K terms",
+                         []).append((row["speedup"], row[key]))
+    for (name, points), marker in zip(lines.items(), "sov^D*", strict=False):
+        axis.plot(*zip(*points, strict=True), marker=marker, ms=4, lw=1, label=name)
+    axis.plot(1, 1, "k+", ms=10, label="exact")
+    axis.axhline(0.99, color="#a0a0a0", lw=0.8, ls="--")
+    axis.set(xscale="log", xlabel=f"faster than exact (mean, {hits} hits)",
+             ylabel="nDCG@10 / exact's" if key == "ndcg_ratio" else f"recall@{hits} of exact",
+             title=f"{found['documents']:,} documents, one thread")
+    axis.legend(fontsize=7, frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    drawn.tight_layout()
+    drawn.savefig(path, metadata={"Date": None})
+    pyplot.close(drawn)
+
+
+if __name__ == "__main__":
+    main()

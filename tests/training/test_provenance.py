@@ -1,0 +1,83 @@
+"""What is said of scores: nothing where they are as the recipe says, else each difference."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import write_corpus, write_lines
+from tiny_teachers import make_cross_encoder
+
+from spladev3_anserini.recipe.library import default_folder
+from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine
+from spladev3_anserini.training.provenance import provenance, warn_of_other_scores
+from spladev3_anserini.training.scoring import read_work, score_candidates
+from spladev3_anserini.training.teachers import Settings, open_teacher
+
+TEACHER = TeacherRecord(name="one", sha256="", kind="onnx", max_length=256)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_lines(tmp_path / "candidates.jsonl", [
+        {"query": "q", "positives": ["a"], "candidates": ["b", "c"]}])
+    write_lines(tmp_path / "raw.jsonl", [{"query": "q", "scores": {"a": 9.0, "b": 2.0, "c": 1.0}}])
+    return tmp_path
+
+
+def section(**changes: Any) -> Training:
+    recipe = yaml.safe_load((default_folder() / "insuranceqa-mini.yaml").read_text())
+    return Training.model_validate(recipe["training"] | {"learning_rate": 1e-5, "teachers": ["one"]}
+                                   | changes)
+
+
+def warnings(folder: Path, scores: str, capfd: pytest.CaptureFixture[str],
+             **changes: Any) -> list[str]:
+    capfd.readouterr()
+    warn_of_other_scores(folder / scores, folder / "candidates.jsonl", section(**changes))
+    return [line.removeprefix(f"warning: {folder / scores}: ")
+            for line in capfd.readouterr().err.splitlines()]
+
+
+@pytest.mark.parametrize(("target", "rescore", "said"), [
+    (None, False, []), (None, True, ["rescoring: none; the recipe says as another's scores, over "
+                                     "all pairs"]),
+    (Target(-1.5, 6.0), [-1.5, 6.0], []), (Target(-1.5, 6.0, source="one"), True, []),
+    (Target(-1.5, 6.0), [-1.5, 5.0], ["rescoring: to -1.5, 6; the recipe says to -1.5, 5"]),
+    (Target(-1.5, 6.0, "query"), True, ["rescoring: to -1.5, 6, in each query; the recipe says as "
+                                        "another's scores, over all pairs"])])
+def test_rescoring(target: Target | None, rescore: object, said: list[str], data: Path,
+                   capfd: pytest.CaptureFixture[str]) -> None:
+    combine(data / "candidates.jsonl", [TEACHER], [data / "raw.jsonl"], data / "made.jsonl", target)
+    assert warnings(data, "made.jsonl", capfd, rescore=rescore) == said
+
+
+def test_teachers_lengths_and_candidates(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    combine(data / "candidates.jsonl", [TEACHER], [data / "raw.jsonl"], data / "made.jsonl", None)
+    write_lines(data / "candidates.jsonl", [
+        {"query": "q", "positives": ["a"], "candidates": ["c", "b"]}])
+    assert warnings(data, "made.jsonl", capfd, rescore=False, teachers=["two", "one"],
+                    teacher_max_length=128) == [
+        f"was made of other candidates than {data / 'candidates.jsonl'}",
+        "teachers: one; the recipe says two, one", "tokens of a pair: 256; the recipe says 128"]
+
+
+def test_raw_scores_are_told_by_folder_and_by_file(data: Path,
+                                                   capfd: pytest.CaptureFixture[str]) -> None:
+    teacher = make_cross_encoder(data / "teacher")
+    write_corpus(data / "corpus.jsonl", {"a": "the cat", "b": "a dog", "c": "one two"})
+    (data / "topics.tsv").write_text("q\tcat\n")
+    score_candidates(read_work(data / "candidates.jsonl", str(data / "corpus.jsonl"),
+                               str(data / "topics.tsv")),
+                     open_teacher(str(teacher), Settings(64, device="cpu")), data / "scores")
+    assert provenance(data / "scores")["kind"] == "raw"
+    for name in ("scores", "scores/part-00000.jsonl"):
+        said, = warnings(data, name, capfd, teachers=[str(teacher)], teacher_max_length=64)
+        assert "one teacher's raw scores, neither min-max scaled nor rescored" in said
+    shutil.copy(data / "scores/part-00000.jsonl", data / "copy.jsonl")
+    said, = warnings(data, "copy.jsonl", capfd)
+    assert "no record beside it" in said
