@@ -94,7 +94,7 @@ def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
     ranked = {query: _in_trec_order(run[query]) for query in qrels.keys() & run.keys()}
     try:
         asked_of = [ir_measures.parse_measure(name) for name in dict.fromkeys(meant.values())]
-        values = list(ir_measures.iter_calc(asked_of, qrels, ranked))
+        values = list(ir_measures.iter_calc(asked_of, _with_a_level(qrels), ranked))
     except Exception as error:  # each provider raises its own, one runs perl
         asked = " ".join(map(str, measures))
         raise InputError(f"--measures {asked}: cannot be calculated: {first_line(error)}") from None
@@ -105,6 +105,14 @@ def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
     means = {name: sum(q[name] for q in by_query.values()) / len(qrels) for name in meant}
     return Evaluation(means, by_query, len(qrels), sorted(qrels.keys() - run.keys()),
                       sorted(run.keys() - qrels.keys()))
+
+
+def _with_a_level(qrels: Qrels) -> Qrels:
+    """The qrels, where a query whose every grade is below 0 has zeros instead: trec_eval's nDCG
+    then reads memory that nothing was written to, and may not end. Either way nothing is relevant.
+    """
+    return {query: judged if any(grade >= 0 for grade in judged.values())
+            else dict.fromkeys(judged, 0) for query, judged in qrels.items()}
 
 
 def _in_trec_order(scores: dict[str, float]) -> dict[str, float]:
