@@ -41,7 +41,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
 Values = dict[Name, dict[Text, Fraction]]
 
 T = TypeVar("T")
-
 SOURCES = ("paper", "anserini", "measured")
 
 
@@ -259,9 +258,9 @@ def validated(kind: type[M], source: Source) -> M:
     except ValidationError as error:
         # a misspelt key is also a missing one: the misspelling says more
         problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        place = tuple(problem["loc"])
-        field = ".".join(map(str, place)) or kind.__name__.lower()
-        raise InputError(f"{source.where(place)}: {field}: {_reason(problem)}") from None
+        field = ".".join(map(str, problem["loc"])) or kind.__name__.lower()
+        place = source.where(tuple(problem["loc"]))
+        raise InputError(f"{place}: {field}: {_reason(problem)}") from None
 
 
 def _reason(problem: Any) -> str:
@@ -287,10 +286,9 @@ def changed_training(section: Training, changes: Sequence[str]) -> Training:
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals or key not in flat(data):
-            raise InputError(f"--set {change}: expected KEY=VALUE with one of "
-                             f"{', '.join(flat(data))}")
-        *path, last = key.split(".")
-        inner = data
+            known = ", ".join(flat(data))
+            raise InputError(f"--set {change}: expected KEY=VALUE with one of {known}")
+        inner, (*path, last) = data, key.split(".")
         for part in path:
             inner = inner[part]
         inner[last] = scalar(text, f"--set {change}")
@@ -298,6 +296,5 @@ def changed_training(section: Training, changes: Sequence[str]) -> Training:
         return Training.model_validate(data)
     except ValidationError as error:
         problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"]))
-        raise InputError(f"--set {' '.join(changes)}: {f'{field}: ' if field else ''}"
-                         f"{_reason(problem)}") from None
+        said = ": ".join(filter(None, [".".join(map(str, problem["loc"])), _reason(problem)]))
+        raise InputError(f"--set {' '.join(changes)}: {said}") from None
