@@ -105,6 +105,13 @@ def open_checkpoint(name: str, pickles: bool = False) -> Checkpoint:
     return Checkpoint(name, folder, tokenizer, _stated_variant(name, root, folder, router))
 
 
+def note_variant(checkpoint: Checkpoint, folder: Path) -> None:
+    """Writes what a checkpoint's variant is, where it is known, beside a copy of it."""
+    if checkpoint.variant:
+        note = f'{{"variant": "{checkpoint.variant.name}"}}\n'
+        (folder / VARIANT_NOTE).write_text(note, "utf-8")
+
+
 def is_onnx(checkpoint: Checkpoint) -> bool:
     """Whether a checkpoint is an exported ONNX graph, without weights for torch."""
     return ((checkpoint.folder / ONNX_WEIGHTS).exists()

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import set_usual_mode, sha256_of
-from spladev3_anserini.model.checkpoint import MODULES, ROUTER, VARIANT_NOTE, open_checkpoint
+from spladev3_anserini.model.checkpoint import MODULES, ROUTER, note_variant, open_checkpoint
 from spladev3_anserini.model.hub import PICKLE
 
 _SAFE_TORCH = (2, 10)
@@ -55,9 +55,7 @@ def convert_checkpoint(name: str, output: Path, expected: str | None) -> Convers
             shutil.copyfile(path, fresh / path.name)
         save_file(tensors, fresh / "model.safetensors", metadata={"format": "pt"})
         set_usual_mode(fresh / "model.safetensors")
-        if checkpoint.variant:
-            note = f'{{"variant": "{checkpoint.variant.name}"}}\n'
-            (fresh / VARIANT_NOTE).write_text(note, "utf-8")
+        note_variant(checkpoint, fresh)
         written = sha256_of(fresh / "model.safetensors")
         fresh.replace(output)
     return Conversion(digest, written, len(tensors))

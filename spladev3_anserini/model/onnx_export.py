@@ -19,9 +19,9 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.model.checkpoint import (
     ONNX_WEIGHTS,
-    VARIANT_NOTE,
     Checkpoint,
     model_hash,
+    note_variant,
 )
 from spladev3_anserini.model.onnx_run import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
@@ -149,9 +149,7 @@ def _describe(checkpoint: Checkpoint, folder: Path) -> None:
                      "special_tokens_map.json", "added_tokens.json"):
             if (place / name).exists():
                 shutil.copyfile(place / name, folder / name)
-    if checkpoint.variant:
-        note = f'{{"variant": "{checkpoint.variant.name}"}}\n'
-        (folder / VARIANT_NOTE).write_text(note, "utf-8")
+    note_variant(checkpoint, folder)
 
 
 def _bert_vocabulary(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:

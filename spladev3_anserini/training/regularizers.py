@@ -6,10 +6,9 @@ al., arXiv 2004.05665, as SPLADE takes it, arXiv 2107.05720, section 3.2).
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
-from spladev3_anserini.training.ranks import shared, summed
+from spladev3_anserini.training.ranks import summed
 
 
 def flops(representations: Tensor) -> Tensor:
@@ -21,15 +20,8 @@ def flops(representations: Tensor) -> Tensor:
     Accumulation steps are not seen together: each has a mean of its own.
     """
     sums = representations.abs().sum(dim=0)
-    if not shared():
-        return (sums / representations.shape[0]).square().sum()
-    everywhere = torch.cat([sums.detach(), sums.new_tensor([representations.shape[0]])])
-    distributed.all_reduce(everywhere)
-    # the value of all ranks, the gradient of the own rows
-    whole = sums + (everywhere[:-1] - sums.detach())
-    value = (whole / everywhere[-1]).square().sum()
-    # one process has the sum of the ranks' gradients, DDP makes it their mean: hence times world
-    return value.detach() + distributed.get_world_size() * (value - value.detach())
+    rows = summed(sums.new_tensor(float(representations.shape[0])))
+    return (summed(sums) / rows).square().sum()
 
 
 def l1(representations: Tensor) -> Tensor:
@@ -62,4 +54,3 @@ def ramp(weight: float, step: int, steps: int) -> float:
 def sparsity(representations: Tensor) -> float:
     """Mean number of non-zero terms per row (N, V), of this rank."""
     return int(representations.count_nonzero()) / representations.shape[0]
-
