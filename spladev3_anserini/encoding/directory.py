@@ -206,11 +206,11 @@ def _read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
     shards: dict[str, Shard] = {}
     fingerprint = None
     try:
-        for number, line in enumerate(path.read_text("utf-8").splitlines()):
+        for number, line in enumerate(path.read_bytes().splitlines()):
             if number == 0:
-                fingerprint = from_json(Fingerprint, line)
+                fingerprint = from_json(Fingerprint, line.decode())
             else:
-                shard = from_json(Shard, line)
+                shard = from_json(Shard, line.decode())
                 shards[shard.name] = shard
     except (ValueError, RecursionError):
         pass
