@@ -7,6 +7,10 @@ every term active, the worst case for the fused head), dropout on, sdpa attentio
 KL + 0.05 MarginMSE + FLOPS + L1. Each way runs in a process of its own. Its peak is VmHWM of the
 step, optimiser included, minus VmRSS before it, when weights, gradients, AdamW's state and, by a
 tiny step, the libraries' own buffers are there. Linux only.
+
+glibc's malloc keeps freed blocks of up to 32 MiB in its heap, where they fragment; a tensor of 33
+documents is smaller than that, one of 101 is not, so fewer documents could take more memory. Each
+process has MALLOC_MMAP_THRESHOLD_ set to 1 MiB, by which every tensor goes back when it is freed.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import argparse
 import ctypes
 import gc
 import json
+import os
 import subprocess
 import sys
 import time
@@ -79,7 +84,8 @@ def main() -> None:
 def in_a_process(what: str) -> Any:
     """Runs this file again for one measurement; a process's memory would show in the next one's."""
     done = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--one", what], check=False,
-                          stdout=subprocess.PIPE, text=True)
+                          stdout=subprocess.PIPE, text=True,
+                          env=os.environ | {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)})
     if done.returncode:
         sys.exit(f"{what}: the process ended with {done.returncode} (-9: out of memory); "
                  "fewer --documents or --layers may fit")

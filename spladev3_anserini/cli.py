@@ -21,7 +21,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_co
 
 
 def run(command: click.Command, arguments: list[str] | None = None) -> None:
-    """Runs a command and exits: 0 done, 1 a check failed, 2 bad usage or bad input (one line)."""
+    """Runs a command and exits: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no usable
+    Java (both in one line)."""
     # a polite kill unwinds like an error, so that temporary files and Java go too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     # torch's threads spin long before they sleep; with a short spin an idle machine is as fast to
@@ -29,8 +30,10 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         code = command.main(args=arguments, standalone_mode=False)
-    except (click.ClickException, InputError) as error:
-        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    except InputError as error:
+        fail(error.code, str(error))
+    except click.ClickException as error:
+        text = error.format_message()
         usage = error.ctx if isinstance(error, click.UsageError) else None
         fail(2, f"{text} (try {usage.command_path} --help)" if usage else text)
     except (KeyboardInterrupt, click.Abort):

