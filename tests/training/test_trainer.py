@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TEXTS, Result, write_corpus, write_lines
+from reliability import draws, tried
 from safetensors.torch import load_file
 
 from spladev3_anserini.training.examples import Examples, Query
@@ -125,34 +127,37 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(data: Path, t
 @pytest.mark.fault(21, "training killed (kill -9), resumed",
                    then="the straight run's weights bit for bit (CPU)",
                    detected="whole checkpoints, order drawn from the seed")
-def test_a_killed_training_resumes_to_the_same_weights_bit_for_bit(data: Path, tmp_path: Path,
-                                                                   cli: Cli) -> None:
+def test_a_killed_training_resumes_to_the_same_weights_bit_for_bit(
+        data: Path, tmp_path: Path, cli: Cli, chance: random.Random) -> None:
     straight = cli(*command(data, tmp_path / "straight", "--save-steps", 2))
     assert straight.code == 0, straight
-    process = subprocess.Popen(
-        [sys.executable, "-m", "spladev3_anserini",
-         *command(data, tmp_path / "killed", "--save-steps", 2)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoints = tmp_path / "killed" / "checkpoints"
-    while process.poll() is None and not (checkpoints / "checkpoint-2/trainer_state.json").exists():
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    for later in ("checkpoint-6", "checkpoint-8"):  # however late the kill came
-        shutil.rmtree(checkpoints / later, ignore_errors=True)
-    for end in ("model.safetensors", "training.json"):
-        (tmp_path / "killed" / end).unlink(missing_ok=True)
-    refused = cli(*command(data, tmp_path / "killed", "--save-steps", 2))
-    assert refused.code == 2
-    assert "--resume to continue it" in refused.err
-    resumed = cli(*command(data, tmp_path / "killed", "--save-steps", 2, "--resume"))
-    assert resumed.code == 0, resumed
-    assert same(weights(tmp_path / "straight"), weights(tmp_path / "killed"))
-    curves = [json.loads(line) for line in
-              (tmp_path / "killed/curves.jsonl").read_text().splitlines()]
-    ramp = {own["step"]: own["lambda_documents"] for own in curves if "lambda_documents" in own}
-    assert ramp[5] == pytest.approx(0.01 * (5 / 7) ** 2)
-    assert ramp[8] == 0.01
+    output = tmp_path / "killed"
+    words = command(data, output, "--save-steps", 2)
+    for _ in range(draws(1, 0.05)):
+        shutil.rmtree(output, ignore_errors=True)
+        step = chance.choice([2, 4, 6])
+        process = subprocess.Popen([sys.executable, "-m", "spladev3_anserini", *words],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        reached = output / f"checkpoints/checkpoint-{step}/trainer_state.json"
+        while process.poll() is None and not reached.exists():
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(output / "checkpoints/checkpoint-8", ignore_errors=True)  # a late kill's
+        for end in ("model.safetensors", "training.json"):
+            (output / end).unlink(missing_ok=True)
+        refused = cli(*words)
+        assert refused.code == 2
+        assert "--resume to continue it" in refused.err
+        resumed = cli(*words, "--resume")
+        assert resumed.code == 0, resumed
+        assert same(weights(tmp_path / "straight"), weights(output))
+        curves = [json.loads(line) for line in (output / "curves.jsonl").read_text().splitlines()]
+        ramp = {own["step"]: own["lambda_documents"] for own in curves if "lambda_documents" in own}
+        assert ramp[5] == pytest.approx(0.01 * (5 / 7) ** 2)
+        assert ramp[8] == 0.01
+        tried()
 
 
 def test_stopped_early_and_resumed_is_the_straight_run(data: Path, tmp_path: Path,
