@@ -44,6 +44,10 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
         sys.exit(141)
     except UnicodeEncodeError as error:
         fail(2, f"not UTF-8: {error.object[:60]!r}")
+    except RuntimeError as error:
+        if "Symlink loop" not in str(error):  # pathlib's before Python 3.13
+            raise
+        fail(2, str(error))
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise

@@ -28,7 +28,7 @@ from spladev3_anserini.options import (
 @special_tokens_option()
 @click.option("--top-k", type=click.IntRange(min=1), show_default="all",
               help="Keep each text's largest weights alone.")
-@click.option("--shard-size", default=5000, type=click.IntRange(min=1),
+@click.option("--shard-size", default=5000, type=click.IntRange(1, 10_000_000),
               help="Documents per file; Anserini indexes one file per thread.")
 @click.option("--part", default="1/1", metavar="I/N",
               help="Encode every Nth shard from the Ith: run N of these, anywhere, into the same "

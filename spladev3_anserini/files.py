@@ -87,7 +87,9 @@ def read_json(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex."""
+    """The sha256 of a file, in hex; raises InputError for a pipe, which would be waited for."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no plain file")
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

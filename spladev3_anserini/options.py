@@ -60,4 +60,4 @@ def hits_option(default: int) -> Decorator:
 
 def threads_option(help_text: str | None = None) -> Decorator:
     return click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
-                        type=click.IntRange(min=1), help=help_text)
+                        type=click.IntRange(1, 1024), help=help_text)

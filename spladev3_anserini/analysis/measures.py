@@ -13,6 +13,7 @@ from spladev3_anserini.errors import InputError, first_line
 
 DEFAULT_MEASURES = "RR@10 nDCG@10 R@1000"
 
+_GDEVAL_GRADES = 4
 _STARRED = re.compile(r"nDCG\*@(\d+)")
 
 
@@ -90,29 +91,45 @@ def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
 
     meant = {str(measure): str(measure.on(qrels)) if isinstance(measure, StarredNdcg)
              else str(measure) for measure in measures}
-    found: dict[str, dict[str, float]] = {query: {} for query in qrels}
-    ranked = {query: _in_trec_order(run[query]) for query in qrels.keys() & run.keys()}
+    asked_of = [ir_measures.parse_measure(name) for name in dict.fromkeys(meant.values())]
+    _refuse_grades(asked_of, qrels)
+    # a number for a name: gdeval, which some measures come from, cuts the query 1-2 to 1
+    names = {str(number): query for number, query in enumerate(qrels, 1)}
+    judged = {number: _with_a_level(qrels[query]) for number, query in names.items()}
+    ranked = {number: _in_trec_order(run[query]) for number, query in names.items() if query in run}
+    found: dict[str, dict[str, float]] = {number: {} for number in names}
     try:
-        asked_of = [ir_measures.parse_measure(name) for name in dict.fromkeys(meant.values())]
-        values = list(ir_measures.iter_calc(asked_of, _with_a_level(qrels), ranked))
+        for value in ir_measures.iter_calc(asked_of, judged, ranked):
+            found[value.query_id][str(value.measure)] = float(value.value)
     except Exception as error:  # each provider raises its own, one runs perl
         asked = " ".join(map(str, measures))
         raise InputError(f"--measures {asked}: cannot be calculated: {first_line(error)}") from None
-    for value in values:
-        found[value.query_id][str(value.measure)] = float(value.value)
-    by_query = {query: {name: own.get(own_name, 0.0) for name, own_name in meant.items()}
-                for query, own in found.items()}
+    for number in ranked:
+        for name, own_name in meant.items():
+            if not np.isfinite(found[number].get(own_name, np.nan)):
+                raise InputError(f"--measures {name}: no value of it came back for the query "
+                                 f"{names[number]!r}")
+    by_query = {query: {name: found[number].get(own_name, 0.0) for name, own_name in meant.items()}
+                for number, query in names.items()}
     means = {name: sum(q[name] for q in by_query.values()) / len(qrels) for name in meant}
     return Evaluation(means, by_query, len(qrels), sorted(qrels.keys() - run.keys()),
                       sorted(run.keys() - qrels.keys()))
 
 
-def _with_a_level(qrels: Qrels) -> Qrels:
-    """The qrels, where a query whose every grade is below 0 has zeros instead: trec_eval's nDCG
-    then reads memory that nothing was written to, and may not end. Either way nothing is relevant.
-    """
-    return {query: judged if any(grade >= 0 for grade in judged.values())
-            else dict.fromkeys(judged, 0) for query, judged in qrels.items()}
+def _refuse_grades(measures: list[Any], qrels: Qrels) -> None:
+    """gdeval would say so itself, on two lines and of a file that nobody knows."""
+    largest = max(grade for judged in qrels.values() for grade in judged.values())
+    for measure in measures:
+        of_gdeval = measure.NAME == "ERR" or measure.params.get("dcg") == "exp-log2"
+        if of_gdeval and largest > _GDEVAL_GRADES:
+            raise InputError(f"--measures {measure}: gdeval, which calculates it, knows grades up "
+                             f"to {_GDEVAL_GRADES}, and the judgments have {largest}")
+
+
+def _with_a_level(judged: dict[str, int]) -> dict[str, int]:
+    """The judgments of a query, zeros where every grade is below 0: trec_eval's nDCG then reads
+    memory that nothing was written to, and may not end. Either way nothing is relevant."""
+    return judged if any(grade >= 0 for grade in judged.values()) else dict.fromkeys(judged, 0)
 
 
 def _in_trec_order(scores: dict[str, float]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from spladev3_anserini.collection.lines import (
     is_tsv,
     json_record,
     kind_of,
+    lasting_file,
     raw_lines,
     tsv_pair,
 )
@@ -83,7 +84,7 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
                 rejects.add(where, str(document.doc_id), error)
         return
     for path in corpus_files(Path(source)):
-        tsv = is_tsv(path)
+        tsv = is_tsv(lasting_file(path))
         for number, line in raw_lines(path):
             where = f"{path}:{number}"
             try:

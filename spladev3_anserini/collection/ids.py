@@ -24,6 +24,8 @@ def checked_id(value: Any, where: str) -> str:
         raise InputError(f"{where}: the id is {_kind(value)}, expected a string")
     if not value:
         raise InputError(f"{where}: the id is empty")
+    if "\ufeff" in value:
+        raise InputError(f"{where}: the id {value!r} has a byte order mark; were files joined?")
     if any(c.isspace() or unicodedata.category(c) == "Cc" for c in value):
         raise InputError(f"{where}: the id {value!r} has white space or a control character")
     return checked_text(value, where, "id")

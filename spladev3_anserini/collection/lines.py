@@ -13,8 +13,9 @@ from spladev3_anserini.errors import InputError
 
 #: Of one line, in bytes: a gzipped file of zeros must not fill the memory.
 _LONGEST = 1 << 28
-_HEADER_IDS = {"id", "_id", "qid", "docid", "doc_id", "pid", "query_id", "query-id"}
-_HEADER_TEXTS = {"text", "title", "contents", "query", "question", "passage"}
+_HEADER_IDS = {"id", "_id", "qid", "docid", "doc_id", "pid", "docno", "query_id",
+               "query-id"}
+_HEADER_TEXTS = {"text", "title", "contents", "query", "question", "passage", "body"}
 
 
 def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -25,6 +26,8 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     with _open(path) as stream:
+        if path.suffix.lower() == ".gz" and path.is_file() and not path.stat().st_size:
+            raise InputError(f"{path}:1: corrupt or truncated gzip (an empty file)")
         try:
             for number, line in enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1):
                 if len(line) == _LONGEST:
@@ -82,7 +85,8 @@ def tsv_pair(line: str, second: str, where: str, number: int) -> tuple[str, str]
     identifier, tab, rest = line.partition("\t")
     if line and not tab:
         raise InputError(f"{where}: no tab between id and {second}")
-    if number == 1 and identifier.lower() in _HEADER_IDS and rest.lower() in _HEADER_TEXTS:
+    text = rest.partition("\t")[0]
+    if number == 1 and identifier.lower() in _HEADER_IDS and text.lower() in _HEADER_TEXTS:
         raise InputError(f"{where}: is a header, not an id and a {second}; take it out")
     return (identifier, rest) if line else None
 
@@ -118,6 +122,13 @@ def existing_file(path: Path) -> Path:
         raise InputError(f"{path}: is a folder, expected a file")
     if not path.exists():
         raise InputError(f"{path}: no such file")
+    return path
+
+
+def lasting_file(path: Path) -> Path:
+    """The path itself; raises InputError for a pipe or a device, which cannot be read twice."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: is no plain file, and it is read twice; write it to one first")
     return path
 
 

@@ -60,13 +60,15 @@ def _read(source: str) -> Iterator[_Judgment]:
             continue
         if len(columns) == 4:
             yield _judgment(columns[0], columns[2], columns[3], where)
-        elif len(columns) == 3:
+        elif len(columns) == 3 and "\t" in line:
             yield _judgment(columns[0], columns[1], columns[2], where)
         else:
-            raise InputError(f"{where}: {len(columns)} columns, expected 4 (TREC) or 3 (BEIR)")
+            raise InputError(f"{where}: {len(columns)} columns, expected 4 (TREC), or 3 with tabs "
+                             "(BEIR)")
 
 
 def _judgment(query: str, document: str, grade: str, where: str) -> _Judgment:
-    if not re.fullmatch(r"[+-]?\d{1,9}", grade, re.ASCII):
-        raise InputError(f"{where}: the grade {grade[:20]!r} is no whole number of up to 9 digits")
+    # trec_eval makes a table of the largest grade's size, and may go on without it
+    if not re.fullmatch(r"[+-]?\d{1,6}", grade, re.ASCII):
+        raise InputError(f"{where}: the grade {grade[:20]!r} is no whole number of up to 6 digits")
     return _Judgment(checked_id(query, where), checked_id(document, where), int(grade), where)

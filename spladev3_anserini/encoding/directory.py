@@ -78,6 +78,8 @@ class EncodedDirectory:
 
     def __enter__(self) -> EncodedDirectory:
         _refuse_foreign(self.folder)
+        if (self.folder / IMPACTS).is_symlink():
+            raise InputError(f"{self.folder / IMPACTS}: is a link, expected a folder")
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)

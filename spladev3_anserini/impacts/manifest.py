@@ -117,7 +117,7 @@ class IndexManifest(_Record):
     versions: dict[str, str]
 
 
-R = TypeVar("R", bound=_Record)
+R = TypeVar("R", bound=BaseModel)
 
 
 def read_record(kind: type[R], path: Path) -> R:
@@ -132,23 +132,22 @@ def read_record(kind: type[R], path: Path) -> R:
         raise InputError(f"{path}: not a valid {kind.__name__.lower()}: {reason}") from None
 
 
-def write_record(record: _Record, path: Path) -> None:
+def write_record(record: BaseModel, path: Path) -> None:
     """Writes a record as JSON, whole or not at all."""
     with appearing(path) as stream:
         stream.write(to_json(record, indent=1) + "\n")
 
 
-def to_json(record: _Record, indent: int | None = None) -> str:
+def to_json(record: BaseModel, indent: int | None = None) -> str:
     """A record as JSON that ends with the hash of its content."""
     content = record.model_dump(mode="json")
     return json.dumps(content | {_HASH: _hash_of(content)}, indent=indent, ensure_ascii=False)
 
 
 def from_json(kind: type[R], text: str | bytes) -> R:
-    """The record of `to_json`; raises ValueError for any other text. A record without a hash, as
-    one written by hand, is taken as it is."""
+    """The record of `to_json`; raises ValueError for any other text."""
     content = json.loads(text)
-    if isinstance(content, dict) and content.pop(_HASH, None) not in (None, _hash_of(content)):
+    if isinstance(content, dict) and content.pop(_HASH, None) != _hash_of(content):
         raise ValueError(f"changed since it was written ({_HASH})")
     return kind.model_validate(content)
 

@@ -55,6 +55,9 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
         raise InputError(f"{encoded}: holds encoded queries; only documents are indexed")
     if not manifest.nonempty:
         raise InputError(f"{encoded}: no document in it has any term; nothing to index")
+    if encoded.resolve() in index.resolve().parents:
+        raise InputError(f"--index {index}: is inside --input, which holds nothing but what was "
+                         "encoded; choose another name")
     occupied = index.exists() and not (index.is_dir() and not any(index.iterdir()))
     if occupied and (record := _existing(index, manifest, overwrite)):
         return record, False

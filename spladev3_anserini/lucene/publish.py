@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ def scratch_beside(final: Path) -> Iterator[Path]:
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{final.name}.building-"
-    for left in final.parent.glob(f"{prefix}*"):
+    for left in final.parent.glob(f"{glob.escape(prefix)}*"):
         if (descriptor := _locked(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
             os.close(descriptor)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from spladev3_anserini.errors import InputError, first_problem
-from spladev3_anserini.files import appearing
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.manifest import read_record, write_record
 
 RESULT = "result.json"
 
@@ -71,13 +71,11 @@ def read_result(folder: Path) -> Result | None:
     if not path.exists():
         return None
     try:
-        return Result.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise InputError(f"{path}: not a result: {first_problem(error)}; remove it and run "
-                         "again") from None
+        return read_record(Result, path)
+    except InputError as error:
+        raise InputError(f"{error}; remove it and run again") from None
 
 
 def write_result(result: Result, folder: Path) -> None:
     """Writes a result as JSON, whole or not at all."""
-    with appearing(folder / RESULT) as stream:
-        stream.write(result.model_dump_json(indent=1) + "\n")
+    write_record(result, folder / RESULT)

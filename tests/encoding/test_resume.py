@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import WORDS, Result, make_tiny, write_corpus
+from signed import signed
 
 Cli = Callable[..., Result]
 
@@ -213,13 +214,14 @@ def test_a_manifest_that_counts_wrong_is_found(whole: dict[str, bytes], tmp_path
                                                cli: Cli) -> None:
     path = tmp_path / "whole" / "manifest.json"
     record = json.loads(path.read_text())
-    del record["record_sha256"]
     record["shards"][0]["documents"] = 1000
     path.write_text(json.dumps(record))
+    assert "changed since it was written" in cli("verify", tmp_path / "whole").err
+    path.write_text(json.dumps(signed(record)))
     assert "its manifest says 1,000" in cli("verify", tmp_path / "whole").err
     record["shards"][0]["documents"] = 20
     record["shards"].append(record["shards"][0])
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps(signed(record)))
     assert "names a shard twice" in cli("verify", tmp_path / "whole").err
 
 

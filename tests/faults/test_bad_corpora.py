@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,8 @@ FAULTS = {
     "an id twice": (GOOD + b'{"id": "b", "contents": ""}\n' + GOOD, "c.jsonl:3: the id 'a' is already"),
     "nested 100,000 deep": (b'{"id": "b", "contents": ' + b"[" * 100_000 + b"\n",
                             "c.jsonl:1: not a JSON object"),
+    "a byte order mark inside": (GOOD + '{"id": "\ufeffb", "contents": ""}\n'.encode(),
+                                 "c.jsonl:2: the id '\\ufeffb' has a byte order mark"),
     "no line": (b"", "c.jsonl: no document in it"),
 }
 
@@ -94,3 +97,25 @@ def test_documents_of_extreme_lengths(tiny: Path, tmp_path: Path, cli: Cli) -> N
     assert (lines["empty"], lines["blank"]) == ({}, {})
     assert all(lines[name] for name in ("large", "many"))
     tried(len(texts))
+
+
+@pytest.mark.fault(7, "a header of three columns", detected="its words, on the first line")
+@pytest.mark.fault(7, "an empty file that should be gzipped", detected="its size")
+@pytest.mark.fault(7, "a pipe instead of a file, which would be waited for",
+                   detected="what kind of file it is")
+def test_files_that_are_no_corpus(tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    command = ("encode", "--model", tiny, "--output", tmp_path / "out", "--input", corpus)
+    (corpus / "a.tsv").write_text("id\ttext\ttitle\n1\tcat\tx\n")
+    assert "a.tsv:1: is a header" in refused(*command)
+    (corpus / "a.tsv").write_text("1\tcat\n")
+    (corpus / "b.jsonl.gz").touch()
+    assert "b.jsonl.gz:1: corrupt or truncated gzip" in refused(*command)
+    (corpus / "b.jsonl.gz").unlink()
+    os.mkfifo(corpus / "c.jsonl")
+    assert "c.jsonl: is no plain file" in refused(*command)
+    os.mkfifo(tmp_path / "topics.tsv")
+    assert "topics.tsv: is no plain file" in refused(
+        "encode", "--model", tiny, "--output", tmp_path / "out", "--side", "query", "--input",
+        tmp_path / "topics.tsv")

@@ -93,6 +93,41 @@ def test_a_bad_run(name: str, tmp_path: Path, refused: Callable[..., str]) -> No
                                               tmp_path / "run")
 
 
+JUDGMENTS = {
+    "a grade that would need gigabytes": ("q1 0 d1 999999999\n", "qrels:1: the grade '999999999'"),
+    "a document that is missing": ("q1 0 d1 1\nq1 0 1\n", "qrels:2: 3 columns"),
+    "a byte order mark where files were joined": ("q1 0 d1 1\n\ufeffq2 0 d1 1\n",
+                                                  "qrels:2: the id '\\ufeffq2' has a byte order"),
+}
+
+
+@pytest.mark.fault(16, "judgments with a huge grade, a column less, a byte order mark within",
+                   detected="reader, by file and line")
+@pytest.mark.parametrize("name", JUDGMENTS)
+def test_bad_judgments(name: str, tmp_path: Path, refused: Callable[..., str]) -> None:
+    text, message = JUDGMENTS[name]
+    (tmp_path / "run").write_text("q1 Q0 d1 1 5 x\n")
+    (tmp_path / "qrels").write_text(text)
+    assert f"{tmp_path}/{message}" in refused("evaluate", "--qrels", tmp_path / "qrels", "--run",
+                                              tmp_path / "run")
+
+
+@pytest.mark.fault(16, "queries whose names gdeval takes for one", then="each query's own value",
+                   detected="it is given numbers for names")
+def test_names_that_gdeval_cuts() -> None:
+    """ERR of a grade of 1 at rank 1 is (2^1 - 1) / 2^4."""
+    found = evaluate({"1": {"d1": 1}, "1-1": {"d1": 1}, "q": {"d1": 1}},
+                     {"1": {"d9": 5.0}, "1-1": {"d1": 5.0}}, parse_measures("ERR@10"))
+    assert [found.by_query[query]["ERR@10"] for query in ("1", "1-1", "q")] == [0, 1 / 16, 0]
+
+
+def test_grades_that_gdeval_does_not_know(tmp_path: Path, refused: Callable[..., str]) -> None:
+    (tmp_path / "run").write_text("q1 Q0 d1 1 5 x\n")
+    (tmp_path / "qrels").write_text("q1 0 d1 5\n")
+    assert "grades up to 4, and the judgments have 5" in refused(
+        "evaluate", "--qrels", tmp_path / "qrels", "--run", tmp_path / "run", "--measures", "ERR@9")
+
+
 @pytest.mark.fault(16, "queries without judgments, judged queries without results",
                    then="trec_eval -c: missing ones count 0, both are counted in a warning",
                    detected="compared by name")

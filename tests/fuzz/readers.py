@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from signed import sign
 
 from spladev3_anserini.analysis.effect_files import read_effects
 from spladev3_anserini.analysis.measures import parse_measures
@@ -270,9 +271,9 @@ READERS: dict[str, Reader] = {
     "begun": Reader("begun.json", _prepare, (_json(_BEGUN),)),
     "whole": Reader("checkpoint-5/whole.json", lambda path: newest_whole(path.parents[1]),
                     (_json({"a": hashlib.sha256(b"").hexdigest()}),), around={"checkpoint-5/a": b"", "checkpoint-x/b": b""}),
-    "manifest": Reader("manifest.json", lambda path: read_record(Manifest, path),
+    "manifest": Reader("manifest.json", lambda path: read_record(Manifest, sign(path)),
                        (_json(_MANIFEST),), lambda own: own.model_dump_json().encode()),
-    "index-manifest": Reader("m.json", lambda path: read_record(IndexManifest, path),
+    "index-manifest": Reader("m.json", lambda path: read_record(IndexManifest, sign(path)),
                              (_json({"encoded": _MANIFEST, "versions": {"lucene": "10"}}),),
                              lambda own: own.model_dump_json().encode()),
     "score-manifest": Reader("manifest.json", lambda path: list(read_scores(path.parent)),
@@ -281,9 +282,9 @@ READERS: dict[str, Reader] = {
                            (_json(_SCORE_MANIFEST),), lambda own: own.model_dump_json().encode()),
     "ensemble": Reader("e.json", lambda path: read_score_record(EnsembleRecord, path),
                        (_json(_ENSEMBLE),)),
-    "result": Reader("result.json", lambda path: read_result(path.parent), (_json(_RESULT),),
+    "result": Reader("result.json", lambda path: read_result(sign(path).parent), (_json(_RESULT),),
                      lambda own: Result.model_dump_json(own).encode()),
-    "journal": Reader("progress-1-of-1.jsonl", _read_journal, (_lines(_FINGERPRINT, _SHARD_RECORD),)),
+    "journal": Reader("progress-1-of-1.jsonl", lambda path: _read_journal(sign(path)), (_lines(_FINGERPRINT, _SHARD_RECORD),)),
     "stages": Reader("stages.json", _stages, (_json(_STAGES),)),
     "yaml": Reader("y.yaml", read_yaml, (
         b"a: 1\nb:\n  - 2e-5\n  - {c: 'no', d: 2026-11-23}\ne: 0.5\n",

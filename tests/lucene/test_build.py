@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TEXTS, Result, write_corpus
+from signed import signed
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
@@ -123,12 +124,11 @@ def test_a_bad_line_smuggled_past_the_hashes_is_caught_after(kind: str, encoded:
     lines = shard.read_text("utf-8").splitlines()
     shard.write_text("\n".join([BAD_LINES[kind], *lines]) + "\n", "utf-8")
     manifest = json.loads((encoded / "manifest.json").read_text("utf-8"))
-    del manifest["record_sha256"]
     manifest["shards"][2]["sha256"] = sha256_of(shard)
     if kind != "a duplicate id":  # pretend the line is what it claims to be: one document, one term
         for key, more in (("documents", 1), ("nonempty", 1), ("postings", 2), ("impacts", 4)):
             manifest["shards"][2][key] += more
-    (encoded / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    (encoded / "manifest.json").write_text(json.dumps(signed(manifest)), "utf-8")
     message = refused("index", "--input", encoded, "--index", tmp_path / "i")
     assert "does not hold what was encoded" in message or "Anserini did not index" in message
     assert not (tmp_path / "i").exists()

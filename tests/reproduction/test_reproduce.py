@@ -450,3 +450,15 @@ def test_names_that_would_lead_elsewhere_are_refused(name: str, bench: Bench) ->
     assert refused.code == 2
     assert "cannot be the name" in refused.err
     assert not bench.output.exists()
+
+
+@pytest.mark.fault(17, "a measured value edited in a result", then="left out, with a warning",
+                   detected="sha256 of the result's content")
+def test_an_edited_result_is_not_reported(bench: Bench) -> None:
+    bench.run()
+    path = bench.output / "small/texts/result.json"
+    found = bench.result()["query_sets"]["first"]["measures"]["RR@10"]
+    path.write_text(path.read_text().replace(repr(found), "0.9876", 1))
+    report = bench.cli("reproduce", "report", "--recipes", bench.folder, "--output", bench.output)
+    assert "result.json: not a valid result: changed since it was written" in report.err
+    assert "0.9876" not in (bench.output / "report.md").read_text()
