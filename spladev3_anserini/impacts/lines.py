@@ -57,15 +57,16 @@ class RowLines:
         pieces[::2] = self._keys[matrix.indices]
         small = data.max(initial=0) < _PRINTED
         pieces[1::2] = self._numbers[data] if small else data.astype(str).astype(object)
-        words, numbers = pieces.tolist(), data.tolist()
-        ends = matrix.indptr.tolist()
-        for row, (identifier, text) in enumerate(zip(ids, contents, strict=True)):
-            start, end = ends[row], ends[row + 1]
-            own = numbers[start:end]
-            pairs = "".join(words[2 * start : 2 * end])[1:]
+        counts = np.diff(matrix.indptr)
+        sums = np.diff(np.concatenate([[0], np.cumsum(data, dtype=np.int64)])[matrix.indptr])
+        # of an empty row, reduceat gives what stands at its start
+        largest = np.maximum.reduceat(np.append(data, 0), matrix.indptr[:-1]) * (counts > 0)
+        counted = zip(counts.tolist(), sums.tolist(), largest.tolist(), strict=True)
+        words, ends = pieces.tolist(), (2 * matrix.indptr).tolist()
+        for row, (identifier, text, own) in enumerate(zip(ids, contents, counted, strict=True)):
+            pairs = "".join(words[ends[row] : ends[row + 1]])[1:]
             yield ImpactLine(identifier, f'{{"id":{_compact(identifier)},"contents":'
-                             f'{_compact(text)},"vector":{{{pairs}}}}}\n',
-                             end - start, sum(own), max(own, default=0))
+                             f'{_compact(text)},"vector":{{{pairs}}}}}\n', *own)
 
 
 def _compact(value: object) -> str:
