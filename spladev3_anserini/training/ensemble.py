@@ -14,14 +14,13 @@ from spladev3_anserini import __version__
 from spladev3_anserini.cli import progress
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
+from spladev3_anserini.impacts.manifest import Record, write_record
 from spladev3_anserini.training.disagreement import Disagreement, PairOfTeachers, Spread
 from spladev3_anserini.training.score_files import (
     Candidates,
-    Record,
     Scores,
     read_candidates,
     read_scores,
-    write_record,
     write_scores,
 )
 

@@ -9,9 +9,10 @@ from typing import Any
 from spladev3_anserini.cli import warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
+from spladev3_anserini.impacts.manifest import read_record
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.ensemble import EnsembleRecord
-from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest, read_record
+from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest
 
 
 def provenance(scores: Path) -> dict[str, Any]:
