@@ -24,7 +24,11 @@ from spladev3_anserini.training.documents import texts_of
 from spladev3_anserini.training.examples import Collator, Examples, Query
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.output import RECORD, data_hash, newest_whole, prepare, record_of
-from spladev3_anserini.training.provenance import provenance, warn_of_other_scores
+from spladev3_anserini.training.provenance import (
+    provenance,
+    refuse_changed,
+    warn_of_other_scores,
+)
 from spladev3_anserini.training.saving import save_model
 from spladev3_anserini.training.score_files import read_candidates, read_scores
 
@@ -48,8 +52,10 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
 
     A candidate without a score is left out; a positive without one takes its query's maximum, as
     in an ensemble; warnings count both, and queries of one file that the other lacks. Raises
-    InputError where no query's scores tell its documents apart, from which nothing is learned.
+    InputError where no query's scores tell its documents apart, from which nothing is learned, and
+    for scores that changed since the record beside them was written.
     """
+    refuse_changed(scores)
     texts = {topic.id: topic.text for topic in read_topics(topics)}
     known = {record.query: record for record in read_candidates(candidates)}
     queries, unscored, unknown, filled = [], 0, 0, 0

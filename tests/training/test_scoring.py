@@ -313,6 +313,7 @@ def test_parts_of_the_command(data: Path, tmp_path: Path, cli: Callable[..., Res
     (["--rescore", "1,2", "--rescore-like", "x"], "give one of them"),
     (["--rescore-like", "scores.pkl.gz"], "is a pickle; convert-scores it once"),
     (["--rescore-like", "/no/such.jsonl"], "/no/such.jsonl: no such file"),
+    (["--block", "99999999999999999999"], "--block"),
     (["--part", "3/2"], "--part 3/2: expected I/N"),
     (["--max-length", "3"], "--max-length"),
     (["--max-length", "100"], "--max-length 100: "),
@@ -326,6 +327,17 @@ def test_bad_options(more: list[str], message: str, data: Path, tmp_path: Path,
     teacher = make_cross_encoder(tmp_path / "model")
     assert message in refused(*options_of(data, teacher), "--output", tmp_path / "out", *more)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_rescoring_past_the_largest_number(data: Path, tmp_path: Path,
+                                             cli: Callable[..., Result]) -> None:
+    options = [*options_of(data, make_cross_encoder(tmp_path / "model")), "--output",
+               tmp_path / "out"]
+    for more in (["--rescore", "1,1e308"], ["--rescore", "1,1e308", "--rescore-each", "query"]):
+        done = cli(*options, *more)
+        assert (done.code, len(done.err.splitlines())) == (2, 1), done
+        assert "rescored to mean 1, deviation 1e+308" in done.err
+        assert not (tmp_path / "out/ensemble.jsonl").exists()
 
 
 def test_two_teachers_of_one_name(data: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
