@@ -15,7 +15,7 @@ from spladev3_anserini.cli import warn
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import resolved_device
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing
+from spladev3_anserini.files import appearing, naming
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import Variant, dropped_ids
@@ -29,7 +29,7 @@ from spladev3_anserini.training.provenance import (
     refuse_changed,
     warn_of_other_scores,
 )
-from spladev3_anserini.training.saving import save_model
+from spladev3_anserini.training.saving import WRITING, save_model
 from spladev3_anserini.training.score_files import read_candidates, read_scores
 
 _CHECKPOINTS = "checkpoints"
@@ -143,8 +143,9 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
 
 def _write(output: Path, trainer: Any, record: dict[str, Any], variant: Variant,
            tokenizer: Tokenizer) -> None:
-    save_model(trainer.accelerator.unwrap_model(trainer.model), tokenizer.transformers, variant,
-               output)
+    with naming(output, *WRITING):
+        save_model(trainer.accelerator.unwrap_model(trainer.model), tokenizer.transformers, variant,
+                   output)
     if trainer.trained_steps or not (output / "curves.jsonl").exists():
         with appearing(output / "curves.jsonl") as stream:
             stream.writelines(json.dumps(own) + "\n" for own in trainer.state.log_history)
