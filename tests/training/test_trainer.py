@@ -20,10 +20,13 @@ import pytest
 import torch
 from breaking import Break, one_line
 from conftest import TEXTS, Result, write_corpus, write_lines
+from filelock import FileLock
 from reliability import draws, tried
 from safetensors.torch import load_file
 
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.training.examples import Examples, Query
+from spladev3_anserini.training.output import prepared
 
 Cli = Callable[..., Result]
 
@@ -239,6 +242,41 @@ def test_a_training_on_a_full_disk(data: Path, tmp_path: Path, cli: Cli, breakin
     assert "Traceback" not in broken.out
     assert cli(*words, "--resume").code == 0
     assert same(weights(straight), weights(output))
+
+
+@pytest.mark.fault(21, "a second training on the same output",
+                   detected="lock of the folder, with the process that holds it")
+def test_a_second_training_on_one_folder(data: Path, tmp_path: Path, cli: Cli) -> None:
+    output = tmp_path / "model"
+    assert cli(*command(data, output, "--max-steps", 2)).code == 0
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    held = FileLock(output / ".lock")
+    with held:
+        done = cli(*command(data, output, "--resume"))
+    assert done.code == 2, done
+    assert (f"{output}: another training is writing here (process {os.getpid()} on "
+            in done.err.splitlines()[-1])
+    assert before == {path: path.read_bytes() for path in before}
+    assert cli(*command(data, output, "--resume")).code == 0
+
+
+def test_a_training_that_takes_anothers_place_holds_the_folder(tmp_path: Path) -> None:
+    record = dict.fromkeys(("variant", "start", "training", "data", "accumulate", "ranks"), 1)
+    output = tmp_path / "model"
+    with prepared(output, record, resume=False, replace=False):
+        pass
+    (output / "checkpoints/checkpoint-1").mkdir(parents=True)
+    with prepared(output, record | {"data": 2}, resume=False, replace=True):
+        assert {path.name for path in output.iterdir()} == {".lock", "begun.json"}
+        with pytest.raises(InputError, match="another training is writing here"), prepared(
+                output, record, resume=True, replace=True):
+            pass
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
+    with pytest.raises(InputError, match="has files in it that no training wrote"), prepared(
+            tmp_path / "other", record, resume=True, replace=False):
+        pass
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["file"]
 
 
 @pytest.mark.fault(21, "a checkpoint cut in half",
