@@ -10,17 +10,10 @@ import click
 
 from spladev3_anserini.cli import SETTINGS, run
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER
+from spladev3_anserini.options import FOLDER, level
 
 if TYPE_CHECKING:
     from spladev3_anserini.analysis.comparison import QuerySet
-
-
-def _level(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if not 1e-6 <= value <= 1 - 1e-6:  # also for nan
-        raise click.BadParameter(f"{value} is not between 0 and 1")
-    return value
-
 
 
 @click.command("compare", context_settings=SETTINGS)
@@ -38,8 +31,8 @@ def _level(context: click.Context, parameter: click.Parameter, value: float) -> 
 @click.option("--baseline", metavar="NAME", show_default="the first",
               help="The system that the others are compared with.")
 @click.option("--pairs", is_flag=True, help="Compare every pair of systems instead.")
-@click.option("--alpha", default=0.05, callback=_level, help="What p is significant below.")
-@click.option("--confidence", default=0.95, callback=_level, help="Of the intervals.")
+@click.option("--alpha", default=0.05, callback=level, help="What p is significant below.")
+@click.option("--confidence", default=0.95, callback=level, help="Of the intervals.")
 @click.option("--correction", default="holm", type=click.Choice(["holm", "bonferroni"]),
               help="Of p for how many comparisons there are.")
 @click.option("--samples", default=10_000, type=click.IntRange(100, 1_000_000),

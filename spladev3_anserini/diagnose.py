@@ -53,8 +53,8 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
         teacher_signs,
         term_signs,
     )
+    from spladev3_anserini.impacts.manifest import read_record
     from spladev3_anserini.training.ensemble import EnsembleRecord
-    from spladev3_anserini.training.score_files import read_record
 
     signs, curves, loss = [], [], None
     if scores:

@@ -40,14 +40,17 @@ def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Ite
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path, *kinds: type[Exception]) -> Iterator[None]:
     """Puts the file's name into an error of the block that has none, such as that of a full disk
-    met while writing."""
+    met while writing; `kinds` are those that a library raises then in the place of OSError."""
     try:
         yield
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+    except kinds as error:
+        raise InputError(f"{path}: cannot be written, perhaps for lack of room on the disk: "
+                         f"{first_line(error)}") from None
 
 
 def keep_archives_in() -> None:

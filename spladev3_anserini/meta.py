@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli import SETTINGS, counted, run, table
-from spladev3_anserini.options import FOLDER
+from spladev3_anserini.options import FOLDER, level
 
 if TYPE_CHECKING:
     from spladev3_anserini.analysis.meta_analysis import Effect, Summary
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
               help="Draw the sets as a forest plot, .svg or .png.")
 @click.option("--clamped", is_flag=True,
               help="No negative variance between query sets (DerSimonian-Laird).")
-@click.option("--confidence", default=0.95, help="Of the intervals that are shown.",
-              type=click.FloatRange(0, 1, min_open=True, max_open=True))
+@click.option("--confidence", default=0.95, callback=level,
+              help="Of the intervals that are shown.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
 def main(effects: Path, title: str | None, forest: Path | None, clamped: bool, confidence: float,
          form: str) -> None:

@@ -58,6 +58,14 @@ def hits_option(default: int) -> Decorator:
                         help="Documents per query.")
 
 
+def level(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """A confidence or significance level, as an option's callback; click's FloatRange lets nan
+    through, and nearer to 0 or 1 than this no interval means anything."""
+    if not 1e-6 <= value <= 1 - 1e-6:
+        raise click.BadParameter(f"{value} is not between 0 and 1 (by 0.000001 at least)")
+    return value
+
+
 def threads_option(help_text: str | None = None) -> Decorator:
     return click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
                         type=click.IntRange(1, 1024), help=help_text)

@@ -38,7 +38,7 @@ ENSEMBLE = "ensemble.jsonl"
               type=click.Choice(["auto", "float32", "bfloat16", "float16"]))
 @click.option("--t5-token", default="<extra_id_10>",
               help="The token whose logit a T5 ranker scores with.")
-@click.option("--block", default=100, type=click.IntRange(min=1),
+@click.option("--block", default=100, type=click.IntRange(1, 1_000_000),
               help="Queries per file, the step in which scoring resumes.")
 @click.option("--part", default="1/1", metavar="I/N",
               help="Score every Nth block from the Ith: run N of these, anywhere, into the same "
@@ -118,12 +118,14 @@ def _folders(teachers: tuple[str, ...], output: Path) -> dict[str, Path]:
 
 def _target(rescore: str, like: Path | None, each: str) -> Target | None:
     from spladev3_anserini.training.ensemble import Target, moments_of
+    from spladev3_anserini.training.provenance import refuse_changed
 
     if like:
         if rescore != "none":
             raise InputError("--rescore and --rescore-like: give one of them")
         if re.search(r"\.(pkl|pickle)(\.gz)?$", like.name):
             raise InputError(f"--rescore-like {like}: is a pickle; convert-scores it once")
+        refuse_changed(like)
         moments = moments_of(like)
         if not moments.deviation:
             raise InputError(f"--rescore-like {like}: all its scores are the same")

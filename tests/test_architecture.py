@@ -22,7 +22,7 @@ ROOMS = {
     "baselines": {"collection", "encoding", "lucene", "model", "training"},
     "analysis": {"collection", "encoding", "impacts", "lucene", "model"},
     "recipe": {"analysis", "collection", "impacts"},
-    "training": {"collection", "encoding", "lucene", "model", "recipe"},
+    "training": {"collection", "encoding", "impacts", "lucene", "model", "recipe"},
     "diagnosis": {"analysis", "collection", "impacts", "recipe", "training"},
     "reproduction": {"analysis", "baselines", "collection", "encoding", "impacts", "lucene",
                      "model", "recipe", "training"},

@@ -21,11 +21,13 @@ FileName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]{0,99}$")]
 _HASH = "record_sha256"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Record(BaseModel):
+    """What a file of ours says of others, or one line of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Fingerprint(_Record):
+class Fingerprint(Record):
     """Everything that decides the impacts: on one machine, two encodings in fp32 on its CPU with
     the same fingerprint hold the same bytes.
 
@@ -53,7 +55,7 @@ class Fingerprint(_Record):
     package: str
 
 
-class Shard(_Record):
+class Shard(Record):
     """One file of impact documents, what is in it, and a hash of the ids and texts it is of."""
 
     name: FileName
@@ -67,7 +69,7 @@ class Shard(_Record):
     empty_ids: tuple[str, ...]
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """A finished encoded directory: its fingerprint, its shards, and where they came from.
 
     `model_name` is where a search looks for the model, whose hash is then compared; `input` and
@@ -107,7 +109,7 @@ class Manifest(_Record):
         return [identifier for shard in self.shards for identifier in shard.empty_ids]
 
 
-class IndexManifest(_Record):
+class IndexManifest(Record):
     """Beside a Lucene index: what it was built from, what is in it, and by which versions.
 
     Index formats differ between Lucene versions: `versions` names the ones that can read it.
@@ -117,7 +119,7 @@ class IndexManifest(_Record):
     versions: dict[str, str]
 
 
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R", bound=Record)
 
 
 def read_record(kind: type[R], path: Path) -> R:
@@ -132,13 +134,13 @@ def read_record(kind: type[R], path: Path) -> R:
         raise InputError(f"{path}: not a valid {kind.__name__.lower()}: {reason}") from None
 
 
-def write_record(record: BaseModel, path: Path) -> None:
+def write_record(record: Record, path: Path, temporary: Path | None = None) -> None:
     """Writes a record as JSON, whole or not at all."""
-    with appearing(path) as stream:
+    with appearing(path, temporary=temporary) as stream:
         stream.write(to_json(record, indent=1) + "\n")
 
 
-def to_json(record: BaseModel, indent: int | None = None) -> str:
+def to_json(record: Record, indent: int | None = None) -> str:
     """A record as JSON that ends with the hash of its content."""
     content = record.model_dump(mode="json")
     return json.dumps(content | {_HASH: _hash_of(content)}, indent=indent, ensure_ascii=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
+from spladev3_anserini.files import naming, sha256_of
 from spladev3_anserini.model.checkpoint import (
     ONNX_WEIGHTS,
     Checkpoint,
@@ -73,12 +72,15 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
         fresh = Path(scratch) / "model"
         fresh.mkdir()
         path = fresh / (ANSERINI_FILES[0] if anserini else ONNX_WEIGHTS)
-        _write(graph, Path(scratch) / "plain.onnx", path, precision, Properties(
-            precision, top_k, splade.vocabulary, splade.max_positions, model_hash(checkpoint)))
-        if anserini:
-            (fresh / ANSERINI_FILES[1]).write_text(vocabulary, "utf-8")
-        else:
-            _describe(checkpoint, fresh)
+        properties = Properties(precision, top_k, splade.vocabulary, splade.max_positions,
+                                model_hash(checkpoint))
+        with naming(output / path.name):
+            _write(graph, Path(scratch) / "plain.onnx", path, precision, properties)
+        with naming(output):
+            if anserini:
+                (fresh / ANSERINI_FILES[1]).write_text(vocabulary, "utf-8")
+            else:
+                _describe(checkpoint, fresh)
         made = Exported(output / path.name, sha256_of(path), path.stat().st_size)
         fresh.replace(output)
     return made
@@ -148,7 +150,8 @@ def _describe(checkpoint: Checkpoint, folder: Path) -> None:
         for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
                      "special_tokens_map.json", "added_tokens.json"):
             if (place / name).exists():
-                shutil.copyfile(place / name, folder / name)
+                # shutil's copies blame the file that is read for a disk that is full
+                (folder / name).write_bytes((place / name).read_bytes())
     note_variant(checkpoint, folder)
 
 

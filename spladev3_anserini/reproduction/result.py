@@ -5,19 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.manifest import read_record, write_record
+from spladev3_anserini.impacts.manifest import Record, read_record, write_record
 
 RESULT = "result.json"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class SetResult(_Record):
+class SetResult(Record):
     """One query set: what was asked and judged, and the means over the judged queries."""
 
     hits: int
@@ -31,7 +25,7 @@ class SetResult(_Record):
     measures: dict[str, float]
 
 
-class IndexCounts(_Record):
+class IndexCounts(Record):
     """What an index holds."""
 
     documents: int
@@ -39,7 +33,7 @@ class IndexCounts(_Record):
     total_terms: int
 
 
-class Result(_Record):
+class Result(Record):
     """Everything a verdict and a report need; `settings` are those the run really had. A baseline
     has its kind for a variant, and no index that is kept."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from spladev3_anserini.cli import table
-from spladev3_anserini.training.score_files import Record
+from spladev3_anserini.impacts.manifest import Record
 
 
 class PairOfTeachers(Record):

@@ -14,14 +14,13 @@ from spladev3_anserini import __version__
 from spladev3_anserini.cli import progress
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
+from spladev3_anserini.impacts.manifest import Record, write_record
 from spladev3_anserini.training.disagreement import Disagreement, PairOfTeachers, Spread
 from spladev3_anserini.training.score_files import (
     Candidates,
-    Record,
     Scores,
     read_candidates,
     read_scores,
-    write_record,
     write_scores,
 )
 
@@ -55,8 +54,10 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, values: Floats) -> Moments:
-        mean = float(values.mean())
-        return cls(len(values), mean, float(np.square(values - mean).sum()))
+        """Not finite where sums are too large, which whoever uses them has to look for."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(values.mean())
+            return cls(len(values), mean, float(np.square(values - mean).sum()))
 
 
 class Target(NamedTuple):
@@ -82,7 +83,8 @@ class TeacherRecord(Record):
 
 class EnsembleRecord(Record):
     """How an ensemble was made. `mean` and `deviation` are those before rescoring, which is
-    `scale` x + `shift` (None where it is another for each query)."""
+    `scale` x + `shift` (None where it is another for each query); `sha256` is that of the file
+    (empty where an older version wrote it)."""
 
     teachers: tuple[TeacherRecord, ...]
     candidates: str
@@ -103,6 +105,7 @@ class EnsembleRecord(Record):
     disagreement: tuple[PairOfTeachers, ...]
     spread: Spread
     package: str
+    sha256: str = ""
 
 
 class _Fused(NamedTuple):
@@ -119,8 +122,9 @@ class _Fused(NamedTuple):
 def minmax(scores: Floats) -> Floats:
     """(x - min) / (max - min) along the last axis, as ranx does; where all are equal, 0."""
     low = scores.min(axis=-1, keepdims=True)
-    span = scores.max(axis=-1, keepdims=True) - low
-    scaled: Floats = np.divide(scores - low, span, out=np.zeros_like(scores), where=span > 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        span = scores.max(axis=-1, keepdims=True) - low
+        scaled: Floats = np.divide(scores - low, span, out=np.zeros_like(scores), where=span > 0)
     return scaled
 
 
@@ -130,6 +134,8 @@ def moments_of(path: Path) -> Moments:
     with progress(read_scores(path), "measuring", unit="query") as items:
         for own in items:
             total = total.plus(Moments.of(np.array(list(own.scores.values()))))
+    if not math.isfinite(total.mean) or not math.isfinite(total.deviation):
+        raise InputError(f"{path}: its scores are too large for a mean and a deviation")
     return total
 
 
@@ -143,7 +149,8 @@ def combine(candidates: Path, teachers: Sequence[TeacherRecord], sources: Sequen
     teacher did not score gets its query's maximum and is counted; so are queries of which a
     teacher scores all documents alike, whose normalised scores are 0. Reads everything twice, and
     holds one query. Raises InputError where a source has not the candidates' queries in their
-    order or lacks a candidate, and where there is no deviation to rescale.
+    order or lacks a candidate, where there is no deviation to rescale, and where a number would not
+    be finite.
     """
     total, queries, filled, constant = Moments(), 0, 0, 0
     flat = np.zeros(len(sources), dtype=np.int64)
@@ -162,9 +169,9 @@ def combine(candidates: Path, teachers: Sequence[TeacherRecord], sources: Sequen
         raise InputError(f"{candidates}: every document has the same score, so no rescoring gives "
                          f"them a deviation of {target.deviation:g}")
     record = output.with_suffix(".json")
-    record.unlink(missing_ok=True)  # written last: where it is, all is
     with progress(_fused(candidates, sources), "writing", queries, unit="query") as items:
-        write_scores(output, (_rescored(own, target, scale, shift) for own in items))
+        write_scores(output, _replacing(record, (_rescored(own, target, scale, shift)
+                                                 for own in items)))
     per_query = target is not None and target.each == "query"
     done = EnsembleRecord(
         teachers=tuple(teacher.model_copy(update={"flat_queries": int(count)})
@@ -177,7 +184,7 @@ def combine(candidates: Path, teachers: Sequence[TeacherRecord], sources: Sequen
         target_deviation=target.deviation if target else None,
         target_source=target.source if target else "", scale=None if per_query else scale,
         shift=None if per_query else shift, disagreement=disagreement.pairs(),
-        spread=disagreement.spread(), package=__version__)
+        spread=disagreement.spread(), package=__version__, sha256=sha256_of(output))
     write_record(done, record)
     return done
 
@@ -191,8 +198,19 @@ def _affine(moments: Moments, target: Target) -> tuple[float, float]:
 def _rescored(own: _Fused, target: Target | None, scale: float, shift: float) -> Scores:
     if target and target.each == "query":
         scale, shift = _affine(Moments.of(own.scores), target)
-    values = (own.scores * scale + shift).tolist()
-    return Scores(own.query, dict(zip(own.documents, values, strict=True)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = own.scores * scale + shift
+    if target and not np.isfinite(values).all():
+        raise InputError(f"query {own.query!r}: its scores are no finite numbers when they are "
+                         f"rescored to mean {target.mean:g}, deviation {target.deviation:g}")
+    return Scores(own.query, dict(zip(own.documents, values.tolist(), strict=True)))
+
+
+def _replacing(record: Path, items: Iterator[Scores]) -> Iterator[Scores]:
+    """The items, and then takes away what is said of the file that they replace, so that nothing
+    is changed where one of them cannot be had: the record is written last, where it is, all is."""
+    yield from items
+    record.unlink(missing_ok=True)
 
 
 def _fused(candidates: Path, sources: Sequence[Path]) -> Iterator[_Fused]:
@@ -203,6 +221,9 @@ def _fused(candidates: Path, sources: Sequence[Path]) -> Iterator[_Fused]:
         if not scored:
             raise InputError(f"{candidates}: no document of query {own.query!r} has a score")
         normalised = minmax(np.array([[scores[d] for d in scored] for scores in given]))
+        if not np.isfinite(normalised).all():
+            raise InputError(f"{candidates}: the scores of query {own.query!r} are too far apart "
+                             "to be scaled to [0, 1]")
         known = dict(zip(scored, normalised.mean(axis=0).tolist(), strict=True))
         best = max(known.values())
         yield _Fused(own.query, own.documents, np.array([known.get(d, best)

@@ -8,12 +8,15 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from filelock import FileLock, Timeout
 
 from spladev3_anserini import __version__
 from spladev3_anserini.cli import warn
@@ -27,6 +30,7 @@ from spladev3_anserini.training.examples import Query
 RECORD = "training.json"
 BEGUN = "begun.json"
 _WHOLE = "whole.json"
+_LOCK = ".lock"
 #: What must be alike for a training to be continued.
 _DECISIVE = ("variant", "start", "training", "data", "accumulate", "ranks")
 
@@ -52,12 +56,43 @@ def data_hash(queries: Sequence[Query], texts: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def prepared(output: Path, record: Mapping[str, Any], resume: bool, replace: bool
+             ) -> Iterator[None]:
+    """`prepare`, and keeps other trainings out of the folder for as long as the block runs."""
+    _refuse_other(output, record, resume, replace)  # before anything is written there
+    output.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(output / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"{output}: another training is writing here{_holder(output / _LOCK)}; "
+                         "wait for it, or choose another --output") from None
+    try:
+        # the lock is the kernel's and goes with its process; this only says whose it is
+        (output / _LOCK).write_text(f"{os.getpid()} on {socket.gethostname()}\n")
+        prepare(output, record, resume, replace)
+        yield
+    finally:
+        lock.release()
+
+
 def prepare(output: Path, record: Mapping[str, Any], resume: bool, replace: bool) -> None:
     """Makes the folder and notes what it is of.
 
     One that holds another training is refused (emptied, with `replace`); this training itself is,
     unless it is to `resume`; and so is one with anything else in it.
     """
+    if _refuse_other(output, record, resume, replace):
+        for path in set(output.iterdir()) - {output / _LOCK}:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    output.mkdir(parents=True, exist_ok=True)
+    with appearing(output / BEGUN) as stream:
+        stream.write(json.dumps(record, indent=1) + "\n")
+
+
+def _refuse_other(output: Path, record: Mapping[str, Any], resume: bool, replace: bool) -> bool:
+    """Whether there is something in the folder to be taken out."""
     begun = output / BEGUN
     if begun.exists():
         there = _record(begun)
@@ -65,18 +100,21 @@ def prepare(output: Path, record: Mapping[str, Any], resume: bool, replace: bool
         if differing and not replace:
             raise InputError(f"{output}: holds another training (other {', '.join(differing)}); "
                              "choose another --output")
-        if differing:
-            shutil.rmtree(output)
-        elif not resume:
+        if not differing and not resume:
             raise InputError(f"{output}: holds this training already; --resume to continue it, or "
                              "choose another --output")
-    elif output.exists() and any(output.iterdir()):
+        return bool(differing)
+    if output.exists() and set(output.iterdir()) - {output / _LOCK}:
         if not replace:
             raise InputError(f"--output {output}: has files in it that no training wrote")
-        shutil.rmtree(output)
-    output.mkdir(parents=True, exist_ok=True)
-    with appearing(begun) as stream:
-        stream.write(json.dumps(record, indent=1) + "\n")
+        return True
+    return False
+
+
+def _holder(lock: Path) -> str:
+    """Who holds a lock, for a message."""
+    holder = lock.read_text("utf-8", errors="replace").strip()
+    return f" (process {holder})" if holder else ""
 
 
 def mark_whole(checkpoint: Path) -> None:

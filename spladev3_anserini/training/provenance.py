@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from spladev3_anserini.cli import warn
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
+from spladev3_anserini.files import read_json, sha256_of
+from spladev3_anserini.impacts.manifest import Record, read_record
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.ensemble import EnsembleRecord
-from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest, read_record
+from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest
+
+R = TypeVar("R", bound=Record)
 
 
 def provenance(scores: Path) -> dict[str, Any]:
@@ -31,6 +34,22 @@ def provenance(scores: Path) -> dict[str, Any]:
                 "teacher_max_length": [made.fingerprint.max_length],
                 "candidates": made.fingerprint.candidates, "rescoring": "none"}
     return {"kind": "unknown"}
+
+
+def refuse_changed(scores: Path) -> None:
+    """Raises InputError for a file of scores that is not as the record beside it says. One without
+    a record, such as converted scores, is taken as it is; a folder's files are compared with its
+    manifest as they are read."""
+    if scores.is_dir() or not scores.is_file():
+        return
+    made, digest = _record(scores), None
+    if isinstance(made, EnsembleRecord):
+        digest = made.sha256
+    elif made:
+        digest = next(own.sha256 for own in made.parts if own.name == scores.name)
+    if digest and sha256_of(scores) != digest:
+        raise InputError(f"{scores}: changed since the record beside it was written (sha256); the "
+                         "same score again restores it")
 
 
 def warn_of_other_scores(scores: Path, candidates: Path, section: Training) -> None:
@@ -77,14 +96,25 @@ def _compare(scores: Path, what: str, there: str, recipe: str) -> None:
 
 
 def _record(scores: Path) -> EnsembleRecord | ScoreManifest | None:
+    if scores.is_dir():
+        return _read(ScoreManifest, scores / MANIFEST)
+    beside = scores.with_suffix(".json")
+    if beside != scores and (made := _read(EnsembleRecord, beside)):
+        return made
+    manifest = _read(ScoreManifest, scores.parent / MANIFEST)
+    return manifest if manifest and scores.name in {own.name for own in manifest.parts} else None
+
+
+def _read(kind: type[R], path: Path) -> R | None:
+    """The record; None where there is none, or some other file by that name. Raises InputError for
+    one that is damaged, which is no reason to take scores as they are."""
+    if not path.is_file():
+        return None
     try:
-        if scores.is_dir():
-            return read_record(ScoreManifest, scores / MANIFEST)
-        if (beside := scores.with_suffix(".json")).is_file():
-            return read_record(EnsembleRecord, beside)
-        if (folder := scores.parent / MANIFEST).is_file():
-            manifest = read_record(ScoreManifest, folder)
-            return manifest if scores.name in {own.name for own in manifest.parts} else None
-    except InputError:  # some other file by that name
-        pass
-    return None
+        return read_record(kind, path)
+    except InputError:
+        content = read_json(path)
+        own = kind.model_fields.keys()
+        if isinstance(content, dict) and 2 * len(own & content.keys()) > len(own):
+            raise
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from spladev3_anserini.cli import warn
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import resolved_device
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing
+from spladev3_anserini.files import appearing, naming
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import Variant, dropped_ids
@@ -23,9 +24,13 @@ from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.documents import texts_of
 from spladev3_anserini.training.examples import Collator, Examples, Query
 from spladev3_anserini.training.model import TrainedSplade
-from spladev3_anserini.training.output import RECORD, data_hash, newest_whole, prepare, record_of
-from spladev3_anserini.training.provenance import provenance, warn_of_other_scores
-from spladev3_anserini.training.saving import save_model
+from spladev3_anserini.training.output import RECORD, data_hash, newest_whole, prepared, record_of
+from spladev3_anserini.training.provenance import (
+    provenance,
+    refuse_changed,
+    warn_of_other_scores,
+)
+from spladev3_anserini.training.saving import WRITING, save_model
 from spladev3_anserini.training.score_files import read_candidates, read_scores
 
 _CHECKPOINTS = "checkpoints"
@@ -48,8 +53,10 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
 
     A candidate without a score is left out; a positive without one takes its query's maximum, as
     in an ensemble; warnings count both, and queries of one file that the other lacks. Raises
-    InputError where no query's scores tell its documents apart, from which nothing is learned.
+    InputError where no query's scores tell its documents apart, from which nothing is learned, and
+    for scores that changed since the record beside them was written.
     """
+    refuse_changed(scores)
     texts = {topic.id: topic.text for topic in read_topics(topics)}
     known = {record.query: record for record in read_candidates(candidates)}
     queries, unscored, unknown, filled = [], 0, 0, 0
@@ -92,7 +99,8 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     whole one of: on a CPU the weights are those of a run never interrupted, bit for bit. `sources`
     (`candidates` and `scores` at least) are told in `training.json`, with what the scores' own
     record says of them; a warning says where the section differs. Raises InputError where the
-    output is of another training (with `replace` that one is removed), and as `SpladeTrainer` does.
+    output is of another training (with `replace` that one is removed) or is being trained into, and
+    as `SpladeTrainer` does.
     """
     cuda, precision = _device(machine.device, section.precision)
     if len(queries) < section.batch_size:
@@ -114,20 +122,21 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     record = record_of(section, variant, start, data_hash(queries, texts), sources,
                        machine.accumulate, precision)
     record["scores"] = provenance(scores := Path(sources["scores"]))
-    if os.environ.get("RANK", "0") == "0":  # one process looks after the folder
+    leads = os.environ.get("RANK", "0") == "0"  # one process looks after the folder
+    if leads:
         warn_of_other_scores(scores, Path(sources["candidates"]), section)
-        prepare(output, record, resume, replace)
     dataset = Examples(queries, texts, section.negatives, section.seed)
-    arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda, precision)
-    arguments._n_gpu = min(1, arguments.n_gpu)  # more would be DataParallel: torchrun is the way
-    trainer = SpladeTrainer(model, section, variant, tokenizer.transformers, arguments,
-                            train_dataset=dataset, last_step=machine.max_steps,
-                            data_collator=Collator(tokenizer, section.max_length))
-    newest = newest_whole(output / _CHECKPOINTS) if resume else None
-    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    first = trainer.is_world_process_zero()
-    if first:
-        _write(output, trainer, record, variant, tokenizer)
+    with prepared(output, record, resume, replace) if leads else nullcontext():
+        arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda,
+                               precision)
+        arguments._n_gpu = min(1, arguments.n_gpu)  # more would be DataParallel: torchrun it is
+        trainer = SpladeTrainer(model, section, variant, tokenizer.transformers, arguments,
+                                train_dataset=dataset, last_step=machine.max_steps,
+                                data_collator=Collator(tokenizer, section.max_length))
+        newest = newest_whole(output / _CHECKPOINTS) if resume else None
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        if first := trainer.is_world_process_zero():
+            _write(output, trainer, record, variant, tokenizer)
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
@@ -137,8 +146,9 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
 
 def _write(output: Path, trainer: Any, record: dict[str, Any], variant: Variant,
            tokenizer: Tokenizer) -> None:
-    save_model(trainer.accelerator.unwrap_model(trainer.model), tokenizer.transformers, variant,
-               output)
+    with naming(output, *WRITING):
+        save_model(trainer.accelerator.unwrap_model(trainer.model), tokenizer.transformers, variant,
+                   output)
     if trainer.trained_steps or not (output / "curves.jsonl").exists():
         with appearing(output / "curves.jsonl") as stream:
             stream.writelines(json.dumps(own) + "\n" for own in trainer.state.log_history)

@@ -106,6 +106,8 @@ class _Machine:
                 self._refuse("a stack as no pickler makes it")
         if len(stack) != 1 or stack[0] is not self._outer or not self._seen:
             self._refuse("no dictionary with a query in it")
+        if read(1):  # a second pickle would not be converted
+            self._refuse("bytes after its end")
 
     def _handlers(self) -> dict[bytes, Callable[[], object]]:
         push, read, unpack = self._stack.append, self._read, struct.unpack

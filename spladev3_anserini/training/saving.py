@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, set_usual_mode
+from spladev3_anserini.files import appearing, naming, set_usual_mode
 from spladev3_anserini.model.checkpoint import MODULES, ROUTER, VARIANT_NOTE
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.training.model import TrainedSplade
+
+#: What safetensors and torch raise on a full disk, which is no OSError.
+WRITING = SafetensorError, RuntimeError
 
 _KINDS = "sentence_transformers.sparse_encoder.models."
 _POOLING, _OWN_TERMS = "1_SpladePooling", "2_SparseStaticEmbedding"
@@ -39,7 +43,7 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
         mlm.save_pretrained(folder)
     finally:
         mlm.set_output_embeddings(standing_in)
-    tokenizer.save_pretrained(folder)
+    _save_tokenizer(tokenizer, folder)
     records = {
         VARIANT_NOTE: {"variant": variant.name},
         f"{_POOLING}/config.json": {"pooling_strategy": "max", "activation_function": "relu",
@@ -53,7 +57,7 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
         records[MODULES] = [_module(0, "", "Router")]
         records[ROUTER] = _router(variant)
         records[f"{_OWN_TERMS}/config.json"] = {"frozen": True}
-        tokenizer.save_pretrained(folder / _OWN_TERMS)
+        _save_tokenizer(tokenizer, folder / _OWN_TERMS)
         weight: Tensor = model.keep.detach().cpu().contiguous()
         save_file({"weight": weight}, folder / _OWN_TERMS / "model.safetensors")
     for path in (*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")):
@@ -62,6 +66,11 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with appearing(folder / name) as stream:
             stream.write(json.dumps(record, indent=1) + "\n")
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    with naming(folder, Exception):  # the tokenizers library raises no other kind
+        tokenizer.save_pretrained(folder)
 
 
 def _module(number: int, path: str, kind: str) -> dict[str, Any]:

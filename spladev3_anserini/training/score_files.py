@@ -9,14 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
-
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.ids import checked_id
 from spladev3_anserini.collection.lines import json_records
-from spladev3_anserini.errors import InputError, first_problem
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of, short
+from spladev3_anserini.impacts.manifest import FileName, Record, read_record
 
 MANIFEST = "manifest.json"
 
@@ -39,15 +38,6 @@ class Scores(NamedTuple):
 
     query: str
     scores: dict[str, float]
-
-
-class Record(BaseModel):
-    """What a file says of scores."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-R = TypeVar("R", bound=Record)
 
 
 class Fingerprint(Record):
@@ -73,7 +63,7 @@ class Fingerprint(Record):
 class ScorePart(Record):
     """One file of a folder of scores."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^\w[\w.-]{0,99}$")]
+    name: FileName
     sha256: str
     queries: int
     pairs: int
@@ -137,22 +127,6 @@ def read_scores(path: Path) -> Iterator[Scores]:
 def write_scores(path: Path, items: Iterable[Scores], temporary: Path | None = None) -> int:
     """Writes scores as they come, whole or not at all; returns how many queries."""
     return _write(path, (own._asdict() for own in items), temporary)
-
-
-def read_record(kind: type[R], path: Path) -> R:
-    """Reads a record from its JSON file; raises InputError naming the file and the field."""
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except ValidationError as error:
-        raise InputError(f"{path}: {first_problem(error)}") from None
-
-
-def write_record(record: Record, path: Path, temporary: Path | None = None) -> None:
-    """Writes a record as JSON, whole or not at all."""
-    with appearing(path, temporary=temporary) as stream:
-        stream.write(json.dumps(record.model_dump(), indent=1, ensure_ascii=False) + "\n")
 
 
 def shown_differences(there: Fingerprint, now: Fingerprint) -> str:

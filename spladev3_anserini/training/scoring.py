@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import re
 from collections.abc import Iterator
@@ -22,7 +24,9 @@ from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import WHOLE, Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
+from spladev3_anserini.impacts.manifest import read_record, write_record
 from spladev3_anserini.training.documents import texts_of
+from spladev3_anserini.training.finished import Finished
 from spladev3_anserini.training.score_files import (
     MANIFEST,
     Candidates,
@@ -31,10 +35,7 @@ from spladev3_anserini.training.score_files import (
     ScorePart,
     Scores,
     read_candidates,
-    read_record,
-    read_scores,
     shown_differences,
-    write_record,
     write_scores,
 )
 from spladev3_anserini.training.teachers import PairError, Teacher, chunks
@@ -43,15 +44,28 @@ FINGERPRINT = "fingerprint.json"
 _ROOM_CHECKED = 10_000
 
 
+class Block(NamedTuple):
+    """How many queries and documents a block of candidates has, and their hash."""
+
+    queries: int
+    pairs: int
+    sha256: str
+
+    @classmethod
+    def of(cls, records: list[Candidates]) -> Block:
+        return cls(len(records), sum(len(own.documents) for own in records),
+                   hashlib.sha256(json.dumps(records).encode()).hexdigest())
+
+
 class Work(NamedTuple):
-    """What one part of a scoring needs: the candidates' file, its texts by id, and how many
-    queries and documents each block of `block` queries has. `corpus` and `topics` are hashes."""
+    """What one part of a scoring needs: the candidates' file, its texts by id, and what each
+    block of `block` queries has. `corpus` and `topics` are hashes."""
 
     candidates: Path
     sha256: str
     block: int
     part: Part
-    blocks: list[tuple[int, int]]
+    blocks: list[Block]
     queries: dict[str, str]
     documents: dict[str, str]
     corpus: str
@@ -59,7 +73,7 @@ class Work(NamedTuple):
 
     @property
     def pairs(self) -> int:
-        return sum(pairs for number, (_, pairs) in enumerate(self.blocks) if self.part.has(number))
+        return sum(own.pairs for number, own in enumerate(self.blocks) if self.part.has(number))
 
 
 class Outcome(NamedTuple):
@@ -83,7 +97,7 @@ def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
     queries: dict[str, str] = {}
     needed: dict[str, str] = {}
     for number, records in enumerate(_blocks(candidates, block)):
-        blocks.append((len(records), sum(len(own.documents) for own in records)))
+        blocks.append(Block.of(records))
         if part.has(number):
             for own in records:
                 queries[own.query] = ""
@@ -146,26 +160,38 @@ def sha256_of_file(path: Path) -> str:
 
 
 def _score(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint) -> Outcome:
-    own_part = f"{work.part.number}-of-{work.part.of}"
-    temporary = output / f".{own_part}.tmp"
+    temporary = _temporary(output, work.part)
     if not (output / FINGERPRINT).exists():
         write_record(fingerprint, output / FINGERPRINT, temporary)
-    before = _recorded(output)
+    finished = Finished(output, work.part, temporary)
     written = found = 0
     with counter(f"scoring with {teacher.name}", work.pairs, unit="pair") as bar:
         for number, records in enumerate(_blocks(work.candidates, work.block)):
-            path = output / part_name(number)
             if not work.part.has(number):
                 continue
-            if _finished(path, records, before.get(path.name)):
+            # before the journal says that they are the scores of the candidates there were
+            if Block.of(records) not in work.blocks[number : number + 1]:
+                raise _changed(work)
+            name, own = part_name(number), work.blocks[number]
+            if finished.holds(name):
                 found += 1
-                bar.update(sum(len(own.documents) for own in records))
+                bar.update(own.pairs)
                 continue
-            write_scores(path, _block_scores(records, work, teacher, bar), temporary)
+            write_scores(output / name, _block_scores(records, work, teacher, bar), temporary)
+            finished.note(name, own.queries, own.pairs)
             written += 1
     if sha256_of_file(work.candidates) != work.sha256:
-        raise InputError(f"{work.candidates}: changed while it was being scored")
-    return Outcome(written, found, _publish(work, teacher, output, fingerprint, temporary))
+        raise _changed(work)
+    return Outcome(written, found, _publish(work, teacher, output, fingerprint, finished))
+
+
+def _changed(work: Work) -> InputError:
+    return InputError(f"{work.candidates}: changed while it was being scored")
+
+
+def _temporary(output: Path, part: Part) -> Path:
+    """Where a part writes, so that what a kill leaves is written over."""
+    return output / f".{part.number}-of-{part.of}.tmp"
 
 
 def part_name(number: int) -> str:
@@ -192,39 +218,25 @@ def _shortest(score: np.float32) -> float:
 
 
 def _publish(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint,
-             temporary: Path) -> ScoreManifest | None:
-    names = [part_name(number) for number in range(len(work.blocks))]
-    if not all((output / name).exists() for name in names):
-        return None
-    parts = tuple(ScorePart(name=name, sha256=sha256_of(output / name), queries=queries,
-                            pairs=pairs)
-                  for name, (queries, pairs) in zip(names, work.blocks, strict=True))
+             finished: Finished) -> ScoreManifest | None:
+    finished.read_all()
+    parts = []
+    for number, own in enumerate(work.blocks):
+        name = part_name(number)
+        if not (digest := finished.holds(name)):
+            if work.part.has(number):
+                raise InputError(f"{output / name}: changed while others were being scored; the "
+                                 "same score again restores it")
+            return None
+        parts.append(ScorePart(name=name, sha256=digest, queries=own.queries,
+                               pairs=own.pairs))
     manifest = ScoreManifest(
-        name=teacher.name, fingerprint=fingerprint, parts=parts,
+        name=teacher.name, fingerprint=fingerprint, parts=tuple(parts),
         queries=sum(part.queries for part in parts), pairs=sum(part.pairs for part in parts),
         environment={"python": platform.python_version(), "torch": str(torch.__version__),
                      "transformers": transformers.__version__, "device": teacher.device})
-    write_record(manifest, output / MANIFEST, temporary)
+    write_record(manifest, output / MANIFEST, _temporary(output, work.part))
     return manifest
-
-
-def _recorded(output: Path) -> dict[str, str]:
-    """The hashes of an earlier manifest, by name."""
-    if not (output / MANIFEST).exists():
-        return {}
-    return {part.name: part.sha256 for part in read_record(ScoreManifest, output / MANIFEST).parts}
-
-
-def _finished(path: Path, records: list[Candidates], sha256: str | None) -> bool:
-    """Whether a file is there and holds the scores of just these queries and documents (and, where
-    a manifest tells, has this hash)."""
-    if not path.exists() or (sha256 and sha256_of(path) != sha256):
-        return False
-    try:
-        there = [(own.query, list(own.scores)) for own in read_scores(path)]
-    except InputError:
-        return False
-    return there == [(own.query, own.documents) for own in records]
 
 
 def _refuse_other(output: Path, fingerprint: Fingerprint) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import naming
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.recipe.training import Regularizer, Training
 from spladev3_anserini.training.examples import Order
@@ -21,7 +22,7 @@ from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.output import mark_whole
 from spladev3_anserini.training.progress import ShowsProgress
 from spladev3_anserini.training.regularizers import anti_zero, flops, l1, ramp, sparsity
-from spladev3_anserini.training.saving import save_model
+from spladev3_anserini.training.saving import WRITING, save_model
 
 
 class SpladeTrainer(Trainer):  # type: ignore[misc]
@@ -103,6 +104,11 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.accelerator.unwrap_model(self.model), self.tokenizer, self.variant, folder)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        name = f"checkpoint-{self.state.global_step}"
+        with naming(Path(self.args.output_dir) / name, *WRITING):
+            super()._save_checkpoint(model, trial)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         own = self.accelerator.unwrap_model(model or self.model)

@@ -220,6 +220,12 @@ def test_the_command(tmp_path: Path, meta: Callable[..., Result]) -> None:
     assert f"summary of 6 query sets: {mean:+.4f} [{mean - 1.959964 * error:+.4f}, " in shown
 
 
+@pytest.mark.parametrize("level", ["nan", "0", "1", "-1", "inf", "95"])
+def test_a_confidence_that_is_none(level: str, tmp_path: Path, refused: Callable[..., str]) -> None:
+    path = table(tmp_path, f"{HEADER}variance\nx\t\t1\t9\t1\ny\t\t1\t9\t1\n")
+    assert "is not between 0 and 1" in refused("meta", "--effects", path, f"--confidence={level}")
+
+
 @pytest.mark.parametrize(("text", "says"), [
     ("", "has no query set"),
     (f"{HEADER}variance\n", "has no query set"),

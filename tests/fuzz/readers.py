@@ -34,6 +34,7 @@ from spladev3_anserini.recipe.strict_yaml import read_yaml, scalar
 from spladev3_anserini.reproduction.journal import Journal
 from spladev3_anserini.reproduction.result import Result, read_result
 from spladev3_anserini.training.ensemble import EnsembleRecord
+from spladev3_anserini.training.finished import read_journal
 from spladev3_anserini.training.output import newest_whole, prepare
 from spladev3_anserini.training.safe_pickle import read_pickle
 from spladev3_anserini.training.score_files import (
@@ -41,7 +42,6 @@ from spladev3_anserini.training.score_files import (
     read_candidates,
     read_scores,
 )
-from spladev3_anserini.training.score_files import read_record as read_score_record
 from spladev3_anserini.training.teachers import find_teacher
 
 HERE = Path(__file__).parent
@@ -278,9 +278,11 @@ READERS: dict[str, Reader] = {
                              lambda own: own.model_dump_json().encode()),
     "score-manifest": Reader("manifest.json", lambda path: list(read_scores(path.parent)),
                              (_json(_SCORE_MANIFEST),)),
-    "score-record": Reader("manifest.json", lambda path: read_score_record(ScoreManifest, path),
+    "score-record": Reader("manifest.json", lambda path: read_record(ScoreManifest, path),
                            (_json(_SCORE_MANIFEST),), lambda own: own.model_dump_json().encode()),
-    "ensemble": Reader("e.json", lambda path: read_score_record(EnsembleRecord, path),
+    "score-journal": Reader("p.jsonl", read_journal, (_lines(*_SCORE_MANIFEST["parts"]),), None,
+                            lines=True),
+    "ensemble": Reader("e.json", lambda path: read_record(EnsembleRecord, path),
                        (_json(_ENSEMBLE),)),
     "result": Reader("result.json", lambda path: read_result(sign(path).parent), (_json(_RESULT),),
                      lambda own: Result.model_dump_json(own).encode()),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from breaking import Break, one_line
 from conftest import TEXTS, Result, make_tiny, write_corpus
 
 from spladev3_anserini.collection.runs import read_run
@@ -126,6 +127,18 @@ def test_anserinis_own_encoder_reads_the_export_and_finds_the_same(
         assert list(theirs[query]) == list(documents)
         # Anserini takes 1e-6 steps off tied scores
         assert [round(score) for score in theirs[query].values()] == list(documents.values())
+
+
+@pytest.mark.fault(3, "an export with a full disk (RLIMIT_FSIZE)",
+                   detected="the system's error, with the file; nothing under a final name")
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_an_export_on_a_full_disk(precision: str, tiny: Path, tmp_path: Path,
+                                  breaking: Break) -> None:
+    broken = breaking(tmp_path, "export", "--model", tiny, "--output", tmp_path / "onnx",
+                      "--precision", precision, limit=9000)
+    assert broken.code == 2, broken
+    assert f"{tmp_path / 'onnx/model.onnx'}: File too large" in one_line(broken.out)
+    assert not list(tmp_path.glob("*onnx*"))
 
 
 def test_refused(tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> None:

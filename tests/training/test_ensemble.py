@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,11 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import sha256_of
+from spladev3_anserini.impacts.manifest import read_record
 from spladev3_anserini.training.disagreement import Disagreement, disagreement_table
 from spladev3_anserini.training.ensemble import (
+    EnsembleRecord,
     Moments,
     Target,
     TeacherRecord,
@@ -78,8 +80,8 @@ def test_the_mean_of_minmax(raw: np.ndarray, tmp_path: Path) -> None:
     assert (record.queries, record.pairs, record.rescoring) == (QUERIES, QUERIES * SIZE, "none")
     assert record.mean == pytest.approx(expected_mean(raw).mean(), abs=1e-12)
     assert record.deviation == pytest.approx(expected_mean(raw).std(), abs=1e-12)
-    assert json.loads((tmp_path / "ensemble.json").read_text()) == json.loads(
-        record.model_dump_json())
+    assert read_record(EnsembleRecord, tmp_path / "ensemble.json") == record
+    assert record.sha256 == sha256_of(given[-1])
 
 
 @pytest.mark.parametrize("target", [Target(-1.5, 6.25), Target(0.0, 1e-3), Target(1e4, 3.0)])
@@ -216,6 +218,28 @@ def test_sources_that_do_not_fit(change: Any, message: str, raw: np.ndarray,
         combine(*given, None)
     assert not given[-1].exists()
     assert not (tmp_path / "ensemble.json").exists()
+
+
+@pytest.mark.fault(21, "a rescoring, or teachers' scores, past the largest number",
+                   detected="each number, before a file is replaced")
+@pytest.mark.parametrize("target", [Target(1, 1e308), Target(-1.7e308, 1.7e308, "query"),
+                                    Target(1.79e308, 1e306)])
+def test_scores_that_would_not_be_finite(target: Target, raw: np.ndarray, tmp_path: Path,
+                                         recwarn: pytest.WarningsRecorder) -> None:
+    given = written(tmp_path, raw)
+    combine(*given, Target(1, 2))
+    files = (given[-1], tmp_path / "ensemble.json")
+    before = [path.read_bytes() for path in files]
+    with pytest.raises(InputError, match=r"query 'q\d+': its scores are no finite numbers when "
+                                         r"they are rescored to mean .*e\+30"):
+        combine(*given, target)
+    assert [path.read_bytes() for path in files] == before
+    extreme = written(tmp_path, np.sign(raw) * 1e308)
+    with pytest.raises(InputError, match="the scores of query 'q0' are too far apart"):
+        combine(*extreme, None)
+    with pytest.raises(InputError, match=r"teacher0.jsonl: its scores are too large for a mean"):
+        moments_of(extreme[2][0])
+    assert not recwarn.list
 
 
 def test_a_query_none_of_whose_documents_has_a_score(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,15 @@ import yaml
 from conftest import write_corpus, write_lines
 from tiny_teachers import make_cross_encoder
 
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import sha256_of
+from spladev3_anserini.impacts.manifest import write_record
 from spladev3_anserini.recipe.library import default_folder
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine
 from spladev3_anserini.training.provenance import provenance, warn_of_other_scores
+from spladev3_anserini.training.run import read_queries
+from spladev3_anserini.training.score_files import Fingerprint, ScoreManifest, ScorePart
 from spladev3_anserini.training.scoring import read_work, score_candidates
 from spladev3_anserini.training.teachers import Settings, open_teacher
 
@@ -64,6 +70,60 @@ def test_teachers_lengths_and_candidates(data: Path, capfd: pytest.CaptureFixtur
                     teacher_max_length=128) == [
         f"was made of other candidates than {data / 'candidates.jsonl'}",
         "teachers: one; the recipe says two, one", "tokens of a pair: 256; the recipe says 128"]
+
+
+def changed(path: Path) -> None:
+    path.write_text(path.read_text().replace("0.125", "0.25"))
+
+
+def cut(path: Path) -> None:
+    path.write_text(path.read_text().partition("\n")[0] + "\n")
+
+
+@pytest.mark.fault(21, "the ensemble that is trained on, or its record, changed or cut",
+                   detected="sha256 of the file, sha256 of the record's content")
+@pytest.mark.parametrize(("name", "damage", "message"), [
+    ("made.jsonl", changed, "made.jsonl: changed since the record beside it was written"),
+    ("made.jsonl", cut, "made.jsonl: changed since the record beside it was written"),
+    ("made.json", lambda path: path.write_text(path.read_text().replace("one", "two")),
+     "made.json: not a valid ensemblerecord: changed since"),
+    ("made.json", cut, "made.json: not JSON"),
+    ("part-00000.jsonl", changed, "part-00000.jsonl: changed since the record beside it")])
+def test_scores_that_changed_are_not_trained_on(name: str, damage: Callable[[Path], None],
+                                                message: str, data: Path) -> None:
+    write_lines(data / "candidates.jsonl", [
+        {"query": q, "positives": ["a"], "candidates": ["b", "c"]} for q in ("q", "r")])
+    write_lines(data / "raw.jsonl", [
+        {"query": q, "scores": {"a": 8.0, "b": 1.0, "c": 0.0}} for q in ("q", "r")])
+    (data / "topics.tsv").write_text("q\tcat\nr\tdog\n")
+    made = data / ("made.jsonl" if name.startswith("made") else name)
+    combine(data / "candidates.jsonl", [TEACHER], [data / "raw.jsonl"], made, None)
+    if name == "part-00000.jsonl":  # one file of a folder of scores, given alone
+        made.with_suffix(".json").unlink()
+        fingerprint = {field: 0 if own.annotation is int else ""
+                       for field, own in Fingerprint.model_fields.items()}
+        write_record(ScoreManifest(
+            name="one", fingerprint=Fingerprint.model_validate(fingerprint), queries=2, pairs=6,
+            parts=(ScorePart(name=name, sha256=sha256_of(made), queries=2, pairs=6),),
+            environment={}), data / "manifest.json")
+
+    def read() -> int:
+        return len(read_queries(data / "candidates.jsonl", made, str(data / "topics.tsv")))
+
+    assert read() == 2
+    damage(data / name)
+    with pytest.raises(InputError, match=message):
+        read()
+
+
+@pytest.mark.parametrize("beside", [None, "{}", '{"teachers": []}', "[1]"])
+def test_scores_without_a_record_of_ours_are_taken(beside: str | None, data: Path) -> None:
+    if beside is not None:
+        (data / "raw.json").write_text(beside)
+        (data / "manifest.json").write_text(beside)
+    (data / "topics.tsv").write_text("q\tcat\n")
+    assert len(read_queries(data / "candidates.jsonl", data / "raw.jsonl",
+                            str(data / "topics.tsv"))) == 1
 
 
 def test_raw_scores_are_told_by_folder_and_by_file(data: Path,

@@ -204,6 +204,18 @@ def test_files_made_by_hand(data: bytes, message: str, tmp_path: Path) -> None:
     assert re.search(message, refusal(data, tmp_path))
 
 
+@pytest.mark.fault(21, "bytes after a pickle of scores, such as a second one",
+                   detected="the file's end, which is the pickle's")
+@pytest.mark.parametrize("pack", [bytes, lambda data: gzip.compress(data, mtime=0)])
+def test_bytes_after_the_end(pack: Any, tmp_path: Path) -> None:
+    whole = pickle.dumps({1: {2: 1.0}})
+    for data in (pack(whole + b"\n"), pack(whole + whole), pack(whole) + pack(whole)):
+        assert "has bytes after its end" in refusal(data, tmp_path)
+    packed = bytearray(gzip.compress(whole, mtime=0))
+    packed[-8] ^= 1  # its checksum
+    assert "is damaged" in refusal(bytes(packed), tmp_path)
+
+
 def test_a_nested_bomb_of_dictionaries_and_of_gzip(tmp_path: Path) -> None:
     deep: Any = 1.0
     for _ in range(400):

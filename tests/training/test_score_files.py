@@ -136,5 +136,5 @@ def test_a_folder_that_is_no_folder_of_scores(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no manifest.json in it"):
         list(read_scores(tmp_path))
     (tmp_path / "manifest.json").write_text('{"name": "x"}')
-    with pytest.raises(InputError, match="manifest.json: fingerprint: Field required"):
+    with pytest.raises(InputError, match="manifest.json: not a valid scoremanifest: fingerprint: Field"):
         list(read_scores(tmp_path))

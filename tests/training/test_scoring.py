@@ -131,6 +131,60 @@ def test_a_file_that_changed_after_the_manifest_is_told_and_restored(data: Path,
     assert bytes_of(tmp_path / "out") == before
 
 
+@pytest.mark.fault(21, "a score file changed in a folder whose manifest is gone (a kill)",
+                   then="same bytes", detected="journal, sha256 of the files")
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_changed_file_without_a_manifest_is_scored_again(journal: bool, data: Path,
+                                                           tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    score_candidates(work_of(data), Counting(tmp_path), out)
+    before, part = bytes_of(out), out / "part-00003.jsonl"
+    (out / "manifest.json").unlink()
+    part.write_text(part.read_text().replace("6.", "7.", 1))
+    if not journal:  # nothing says that any file is whole
+        (out / ".progress-1-of-1.jsonl").unlink()
+    outcome = score_candidates(work_of(data), Counting(tmp_path), out)
+    assert (outcome.written, outcome.found) == ((1, 4) if journal else (5, 0))
+    assert bytes_of(out) == before
+
+
+@pytest.mark.fault(21, "a journal of scores cut or changed", then="same bytes",
+                   detected="sha256 of each line's content")
+@pytest.mark.parametrize("damage", [lambda text: text[:-9], lambda text: text.replace("5", "6", 1)])
+def test_a_damaged_journal_of_scores(damage: Callable[[str], str], data: Path,
+                                     tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    score_candidates(work_of(data), Counting(tmp_path), out)
+    before, journal = bytes_of(out), out / ".progress-1-of-1.jsonl"
+    (out / "manifest.json").unlink()
+    journal.write_text(damage(journal.read_text()))
+    assert score_candidates(work_of(data), Counting(tmp_path), out).written == 1
+    assert bytes_of(out) == before
+    assert len(journal.read_text().splitlines()) == 5
+
+
+def test_no_part_signs_for_a_file_of_another_that_changed(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    score_candidates(work_of(data, "1/2"), Counting(tmp_path), out)
+    part = out / "part-00002.jsonl"
+    part.write_text(part.read_text().replace("6.", "7.", 1))
+    assert score_candidates(work_of(data, "2/2"), Counting(tmp_path), out).manifest is None
+    assert score_candidates(work_of(data, "1/2"), Counting(tmp_path), out).manifest is not None
+    score_candidates(work_of(data), Counting(tmp_path), tmp_path / "whole")
+    assert bytes_of(out) == bytes_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("change", [lambda lines: [lines[0], lines[1].replace("q1", "q77")],
+                                    lambda lines: [*lines, lines[0].replace("q0", "q88")]])
+def test_candidates_that_change_under_a_scoring(change: Callable[[list[str]], list[str]],
+                                                data: Path, tmp_path: Path) -> None:
+    work, path = work_of(data, block=1), data / "candidates.jsonl"
+    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
+    with pytest.raises(InputError, match=r"candidates.jsonl: changed while it was being scored"):
+        score_candidates(work, Counting(tmp_path), tmp_path / "out")
+    assert not (tmp_path / "out/manifest.json").exists()
+
+
 def test_parts_together_are_the_whole(data: Path, tmp_path: Path) -> None:
     score_candidates(work_of(data), Counting(tmp_path), tmp_path / "whole")
     for part in ("3/3", "1/3"):
@@ -259,6 +313,7 @@ def test_parts_of_the_command(data: Path, tmp_path: Path, cli: Callable[..., Res
     (["--rescore", "1,2", "--rescore-like", "x"], "give one of them"),
     (["--rescore-like", "scores.pkl.gz"], "is a pickle; convert-scores it once"),
     (["--rescore-like", "/no/such.jsonl"], "/no/such.jsonl: no such file"),
+    (["--block", "99999999999999999999"], "--block"),
     (["--part", "3/2"], "--part 3/2: expected I/N"),
     (["--max-length", "3"], "--max-length"),
     (["--max-length", "100"], "--max-length 100: "),
@@ -272,6 +327,17 @@ def test_bad_options(more: list[str], message: str, data: Path, tmp_path: Path,
     teacher = make_cross_encoder(tmp_path / "model")
     assert message in refused(*options_of(data, teacher), "--output", tmp_path / "out", *more)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_rescoring_past_the_largest_number(data: Path, tmp_path: Path,
+                                             cli: Callable[..., Result]) -> None:
+    options = [*options_of(data, make_cross_encoder(tmp_path / "model")), "--output",
+               tmp_path / "out"]
+    for more in (["--rescore", "1,1e308"], ["--rescore", "1,1e308", "--rescore-each", "query"]):
+        done = cli(*options, *more)
+        assert (done.code, len(done.err.splitlines())) == (2, 1), done
+        assert "rescored to mean 1, deviation 1e+308" in done.err
+        assert not (tmp_path / "out/ensemble.jsonl").exists()
 
 
 def test_two_teachers_of_one_name(data: Path, tmp_path: Path, refused: Callable[..., str]) -> None:

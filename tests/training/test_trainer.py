@@ -18,11 +18,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from breaking import Break, one_line
 from conftest import TEXTS, Result, write_corpus, write_lines
+from filelock import FileLock
 from reliability import draws, tried
 from safetensors.torch import load_file
 
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.training.examples import Examples, Query
+from spladev3_anserini.training.output import prepared
 
 Cli = Callable[..., Result]
 
@@ -205,6 +209,74 @@ def test_a_training_is_not_continued_from_a_pickle_with_code(data: Path, tmp_pat
         assert "Traceback" not in done.err
         for path, content in kept.items():
             path.write_bytes(content)
+
+
+@pytest.mark.fault(21, "training with a full disk (RLIMIT_FSIZE), resumed",
+                   then="refused, then the straight run's weights bit for bit (CPU)",
+                   detected="the library's error, with the checkpoint or the folder")
+def test_a_training_on_a_full_disk(data: Path, tmp_path: Path, cli: Cli, breaking: Break,
+                                   chance: random.Random) -> None:
+    straight, output = tmp_path / "straight", tmp_path / "model"
+    assert cli(*command(data, straight, "--save-steps", 2)).code == 0
+    size = {path.name: path.stat().st_size for path in straight.rglob("*") if path.is_file()}
+    words = command(data, output, "--save-steps", 2)
+    within = output / "checkpoints/checkpoint-2"
+    limits = [(chance.randrange(4000, size["model.safetensors"]), within),  # safetensors
+              (chance.randrange(size["model.safetensors"], 60_000), within),  # torch, its check
+              (size["optimizer.pt"] - 10, within)]  # torch, at the end
+    for limit, named in limits:
+        shutil.rmtree(output, ignore_errors=True)
+        broken = breaking(output, *words, limit=limit)
+        assert broken.code == 2, broken
+        last = [line for line in broken.out.splitlines() if not line.startswith(("warning", "step"))]
+        assert f"{named}: cannot be written, perhaps for lack of room on the disk: " in one_line(
+            "\n".join(last))
+        resumed = cli(*words, "--resume")
+        assert resumed.code == 0, resumed
+        assert same(weights(straight), weights(output))
+        tried()
+    # where the checkpoints fit and the model itself does not
+    (output / "model.safetensors").unlink()
+    broken = breaking(output, *words, "--resume", limit=size["model.safetensors"] - 1)
+    assert (broken.code, f"{output}: cannot be written" in broken.out) == (2, True), broken
+    assert "Traceback" not in broken.out
+    assert cli(*words, "--resume").code == 0
+    assert same(weights(straight), weights(output))
+
+
+@pytest.mark.fault(21, "a second training on the same output",
+                   detected="lock of the folder, with the process that holds it")
+def test_a_second_training_on_one_folder(data: Path, tmp_path: Path, cli: Cli) -> None:
+    output = tmp_path / "model"
+    assert cli(*command(data, output, "--max-steps", 2)).code == 0
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    held = FileLock(output / ".lock")
+    with held:
+        done = cli(*command(data, output, "--resume"))
+    assert done.code == 2, done
+    assert (f"{output}: another training is writing here (process {os.getpid()} on "
+            in done.err.splitlines()[-1])
+    assert before == {path: path.read_bytes() for path in before}
+    assert cli(*command(data, output, "--resume")).code == 0
+
+
+def test_a_training_that_takes_anothers_place_holds_the_folder(tmp_path: Path) -> None:
+    record = dict.fromkeys(("variant", "start", "training", "data", "accumulate", "ranks"), 1)
+    output = tmp_path / "model"
+    with prepared(output, record, resume=False, replace=False):
+        pass
+    (output / "checkpoints/checkpoint-1").mkdir(parents=True)
+    with prepared(output, record | {"data": 2}, resume=False, replace=True):
+        assert {path.name for path in output.iterdir()} == {".lock", "begun.json"}
+        with pytest.raises(InputError, match="another training is writing here"), prepared(
+                output, record, resume=True, replace=True):
+            pass
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
+    with pytest.raises(InputError, match="has files in it that no training wrote"), prepared(
+            tmp_path / "other", record, resume=True, replace=False):
+        pass
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["file"]
 
 
 @pytest.mark.fault(21, "a checkpoint cut in half",
