@@ -141,5 +141,5 @@ def test_a_row_without_a_result_is_left_out_and_named(experiments: ModuleType,
 def test_a_damaged_result_stops(experiments: ModuleType, tmp_path: Path) -> None:
     prepared(tmp_path, {"demo": ("insuranceqa", "cranfield")})
     (tmp_path / "demo" / "cranfield" / "result.json").write_text(json.dumps({"recipe": "demo"}))
-    with pytest.raises(InputError, match="not a result"):
+    with pytest.raises(InputError, match="not a valid result"):
         experiments._table(("demo",), tmp_path)

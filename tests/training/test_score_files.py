@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from signed import sign
 from conftest import write_lines
 
 from spladev3_anserini.errors import InputError
@@ -136,5 +137,8 @@ def test_a_folder_that_is_no_folder_of_scores(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no manifest.json in it"):
         list(read_scores(tmp_path))
     (tmp_path / "manifest.json").write_text('{"name": "x"}')
+    with pytest.raises(InputError, match="manifest.json: not a valid scoremanifest: changed since"):
+        list(read_scores(tmp_path))
+    sign(tmp_path / "manifest.json")
     with pytest.raises(InputError, match="manifest.json: not a valid scoremanifest: fingerprint: Field"):
         list(read_scores(tmp_path))
