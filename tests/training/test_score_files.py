@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from signed import sign
 from conftest import write_lines
+from signed import sign
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.training.score_files import (
