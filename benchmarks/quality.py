@@ -63,7 +63,7 @@ def _row(name: str, documents: sparse.csr_matrix, queries: sparse.csr_matrix, sc
 
     def vectors(weights: sparse.csr_matrix) -> list[dict[str, int]]:
         impacts = sparse.csr_matrix((Quantizer(scale)(weights.data), weights.indices,
-                                     weights.indptr), shape=weights.shape)
+                                     weights.indptr), shape=weights.shape, copy=True)
         impacts.eliminate_zeros()
         return [dict(zip(map(str, row.indices.tolist()), row.data.tolist(), strict=True))
                 for row in impacts]

@@ -20,18 +20,21 @@ def max_logits(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None
     unmasked position is -inf throughout.
     """
     batch, length, width = hidden.shape
-    flat = hidden.reshape(batch * length, width)
-    padding = ~mask.unsqueeze(-1)
-    padded = bool(padding.any())
+    flat = _without_padding(hidden, mask).reshape(batch * length, width)
     best = hidden.new_empty(batch, weight.shape[0])
     for start in range(0, weight.shape[0], tile):
         columns = slice(start, start + tile)
         logits = functional.linear(flat, weight[columns], None if bias is None else bias[columns])
-        logits = logits.view(batch, length, -1)
-        if padded:
-            logits = logits.masked_fill(padding, -torch.inf)
-        best[:, columns] = logits.amax(dim=1)
-    return best
+        best[:, columns] = logits.view(batch, length, -1).amax(dim=1)
+    return best.masked_fill_(~mask.any(dim=1, keepdim=True), -torch.inf)
+
+
+def _without_padding(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The states, where a masked position repeats its row's first unmasked one. That changes no
+    maximum, and is done once; masking each tile's logits took a fifth of the time."""
+    first = mask.int().argmax(dim=1)
+    repeated = hidden[torch.arange(len(hidden), device=hidden.device), first]
+    return torch.where(mask.unsqueeze(-1), hidden, repeated.unsqueeze(1))
 
 
 def activation(logits: Tensor) -> Tensor:
