@@ -29,7 +29,7 @@ DOCUMENTS = (500, 1000, 2000, 4000)
 LENGTHS = (64, 128, 256, 512)
 FULL = 300
 #: Documents to index and search.
-INDEXED = (30_000, 60_000, 125_000, 250_000, 500_000)
+INDEXED = (50_000, 150_000, 500_000)
 QUERIES = 60
 HITS = (10, 1000)
 #: Collections to extrapolate to: passages, and SPLADE-v3's terms a passage on the first of them.
