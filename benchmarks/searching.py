@@ -173,7 +173,7 @@ def page(measured: dict[str, Any], docs: Path) -> str:
         "second thread has less than a core left to gain:", table(batches),
         "**Start-up to the first result**: whole processes, one question that is encoded already, "
         f"{HITS[-1]:,} hits: `python -m spladev3_anserini.search` {start['ours']:.1f} s, "
-        f"`python -m pyserini.search.lucene --impact` {start['pyserini']:.1f} s, "
+        f"`python -m pyserini.search.lucene` {start['pyserini']:.1f} s, "
         f"{start['pyserini'] / start['ours']:.1f} times as long, for the same hits.",
         *peers_page(measured["peers"])])
 

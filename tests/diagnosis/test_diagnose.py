@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Result, write_lines
+from signed import signed
 
 from spladev3_anserini.diagnosis.signs import (
     Sign,
@@ -77,7 +78,7 @@ def test_a_fall_is_told_where_it_is_one() -> None:
 
 def teachers(folder: Path, spearman: float, flat: int = 0) -> Path:
     own = {"sha256": "0" * 64, "kind": "onnx", "max_length": 256}
-    (folder / "ensemble.json").write_text(json.dumps({
+    (folder / "ensemble.json").write_text(json.dumps(signed({
         "teachers": [own | {"name": "a", "flat_queries": flat},
                      own | {"name": "b", "flat_queries": 0}],
         "candidates": "0" * 64, "queries": 50, "pairs": 500, "filled_positives": 0,
@@ -86,7 +87,7 @@ def teachers(folder: Path, spearman: float, flat: int = 0) -> Path:
         "target_source": "", "scale": None, "shift": None,
         "disagreement": [{"one": "a", "other": "b", "spearman": spearman, "queries": 50,
                           "negative": 20 if spearman < 0.3 else 0}],
-        "spread": {"mean": 0.1, "most": 0.2, "most_query": "q"}, "package": "0"}))
+        "spread": {"mean": 0.1, "most": 0.2, "most_query": "q"}, "package": "0"})))
     return folder
 
 
