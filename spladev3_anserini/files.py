@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,17 @@ def naming(path: Path, *kinds: type[Exception]) -> Iterator[None]:
     except kinds as error:
         raise InputError(f"{path}: cannot be written, perhaps for lack of room on the disk: "
                          f"{first_line(error)}") from None
+
+
+def note_holder(lock: Path) -> None:
+    """Writes whose a lock is, which is the kernel's and goes with its process; this only tells."""
+    lock.write_text(f"{os.getpid()} on {socket.gethostname()}\n")
+
+
+def holder(lock: Path) -> str:
+    """Who holds a lock, for a message: `process 12 on host`, empty where it is not noted."""
+    noted = lock.read_text("utf-8", errors="replace").strip()
+    return f"process {noted}" if noted else ""
 
 
 def keep_archives_in() -> None:

@@ -118,10 +118,11 @@ def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
 
 def _refuse_grades(measures: list[Any], qrels: Qrels) -> None:
     """gdeval would say so itself, on two lines and of a file that nobody knows."""
-    largest = max(grade for judged in qrels.values() for grade in judged.values())
     for measure in measures:
-        of_gdeval = measure.NAME == "ERR" or measure.params.get("dcg") == "exp-log2"
-        if of_gdeval and largest > _GDEVAL_GRADES:
+        if measure.NAME != "ERR" and measure.params.get("dcg") != "exp-log2":
+            continue
+        largest = max(grade for judged in qrels.values() for grade in judged.values())
+        if largest > _GDEVAL_GRADES:
             raise InputError(f"--measures {measure}: gdeval, which calculates it, knows grades up "
                              f"to {_GDEVAL_GRADES}, and the judgments have {largest}")
 

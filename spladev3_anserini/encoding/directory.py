@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from spladev3_anserini.collection.rejected import REJECTED
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, naming, sha256_of
+from spladev3_anserini.files import appearing, holder, naming, note_holder, sha256_of
 from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import (
     Fingerprint,
@@ -88,8 +87,7 @@ class EncodedDirectory:
                              f"{self._holder()}); wait for it, or choose another "
                              "--output") from None
         try:
-            # the lock is the kernel's and goes with its process; this only says whose it is
-            Path(self._lock.lock_file).write_text(f"{os.getpid()} on {socket.gethostname()}\n")
+            note_holder(Path(self._lock.lock_file))
             self._open()
         except BaseException:
             self._lock.release()
@@ -132,8 +130,8 @@ class EncodedDirectory:
 
     def _holder(self) -> str:
         """Who holds the lock, for a message."""
-        holder = Path(self._lock.lock_file).read_text("utf-8", errors="replace").strip()
-        return f", process {holder}" if holder else ""
+        who = holder(Path(self._lock.lock_file))
+        return f", {who}" if who else ""
 
     def _open(self) -> None:
         if self._restart:
@@ -210,9 +208,9 @@ def _read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
     try:
         for number, line in enumerate(path.read_bytes().splitlines()):
             if number == 0:
-                fingerprint = from_json(Fingerprint, line.decode())
+                fingerprint = from_json(Fingerprint, line)
             else:
-                shard = from_json(Shard, line.decode())
+                shard = from_json(Shard, line)
                 shards[shard.name] = shard
     except (ValueError, RecursionError):
         pass

@@ -8,7 +8,6 @@ import os
 import platform
 import re
 import shutil
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from filelock import FileLock, Timeout
 from spladev3_anserini import __version__
 from spladev3_anserini.cli import warn
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, read_json, sha256_of
+from spladev3_anserini.files import appearing, holder, note_holder, read_json, sha256_of
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.recipe.training import Training
@@ -66,11 +65,11 @@ def prepared(output: Path, record: Mapping[str, Any], resume: bool, replace: boo
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(f"{output}: another training is writing here{_holder(output / _LOCK)}; "
+        who = holder(output / _LOCK)
+        raise InputError(f"{output}: another training is writing here{f' ({who})' if who else ''}; "
                          "wait for it, or choose another --output") from None
     try:
-        # the lock is the kernel's and goes with its process; this only says whose it is
-        (output / _LOCK).write_text(f"{os.getpid()} on {socket.gethostname()}\n")
+        note_holder(output / _LOCK)
         prepare(output, record, resume, replace)
         yield
     finally:
@@ -109,12 +108,6 @@ def _refuse_other(output: Path, record: Mapping[str, Any], resume: bool, replace
             raise InputError(f"--output {output}: has files in it that no training wrote")
         return True
     return False
-
-
-def _holder(lock: Path) -> str:
-    """Who holds a lock, for a message."""
-    holder = lock.read_text("utf-8", errors="replace").strip()
-    return f" (process {holder})" if holder else ""
 
 
 def mark_whole(checkpoint: Path) -> None:
