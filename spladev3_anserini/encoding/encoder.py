@@ -183,14 +183,14 @@ class Encoder:
         else:
             padded, mask = padded.to(self.device), mask.to(self.device)
             weights = self._model(padded, mask)
-            finite = torch.isfinite(weights).all(dim=1)
-            if not bool(finite.all()):
-                place = positions[int((~finite).nonzero()[0])]
-                raise TextError(place, "the model gives NaN or infinite weights")
             if self.mode == "lexical":
                 weights = weights * _bag_of_words(padded, mask, len(self.terms))
         weights[:, self._dropped] = 0
-        matrix = _sparse_rows(weights)
+        matrix = _sparse_rows(weights)  # NaN is not zero either
+        finite = np.isfinite(matrix.data)
+        if not finite.all():
+            row = int(np.searchsorted(matrix.indptr, int(np.argmin(finite)), "right")) - 1
+            raise TextError(positions[row], "the model gives NaN or infinite weights")
         return matrix if self.settings.top_k is None else keep_top(matrix, self.settings.top_k)
 
 

@@ -69,9 +69,9 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     """Encodes every text of `source` into impact shards of `output`, resuming what is there.
 
     `surveyed` is what a first pass over the source told, before any model was loaded: bad lines
-    and duplicates were refused or counted, and its hash is known. Holds one shard of texts at a
-    time. Raises InputError as the readers, `EncodedDirectory` and `Encoder` do, and where the
-    source is no longer what was surveyed.
+    and duplicates were refused or counted, and its hash is known. Holds four shards of texts at a
+    time, one each being read, tokenised, encoded and written. Raises InputError as the readers,
+    `EncodedDirectory` and `Encoder` do, and where the source is no longer what was surveyed.
     """
     if output.shard_size < 1:
         raise InputError(f"--shard-size {output.shard_size}: expected a number above 0")
@@ -85,20 +85,23 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     ):
         digest = CorpusDigest()
 
-        def prepared(rejects: Rejects | None) -> Iterator[_Block]:
+        def read(rejects: Rejects | None) -> Iterator[_Block]:
             every = map(digest.add, read_texts(source, encoder.side, rejects, surveyed.repeated))
             texts = islice(every, surveyed.documents)
             for number, block in enumerate(_blocks(texts, output.shard_size)):
-                own, texts_hash = output.part.has(number), hash_of(block)
-                todo = own and not directory.finished(names[number], texts_hash)
-                ids = encoder.tokenized([text.text for text in block]) if todo else None
-                yield _Block(names[number], block, own, texts_hash, ids)
+                yield _Block(names[number], block, output.part.has(number), hash_of(block), None)
             next(every, None)  # a text more changes the hash; lines after the last are rejected
+
+        def tokenized(block: _Block) -> _Block:
+            if not block.own or directory.finished(block.name, block.texts_hash):
+                return block
+            return block._replace(ids=encoder.tokenized([text.text for text in block.texts]))
 
         lines = RowLines(encoder.terms)
         with (
             _rejects(output.folder, surveyed) as rejects,
-            ahead(prepared(rejects)) as blocks,
+            ahead(read(rejects)) as texts,
+            ahead(map(tokenized, texts)) as blocks,
             Behind() as writer,
         ):
             for block in blocks:
