@@ -177,20 +177,20 @@ class Encoder:
 
     @torch.inference_mode()
     def _batch(self, ids: list[list[int]], positions: list[int]) -> sparse.csr_matrix:
-        padded, mask = padded_ids(ids, self.tokenizer.padding_id)
         if self.mode == "bow":
-            weights = _bag_of_words(padded, mask, len(self.terms))
+            matrix = bags_of_words(ids, len(self.terms))
         else:
-            padded, mask = padded.to(self.device), mask.to(self.device)
-            weights = self._model(padded, mask)
+            padded, mask = padded_ids(ids, self.tokenizer.padding_id)
+            weights = self._model(padded.to(self.device), mask.to(self.device))
+            matrix = _sparse_rows(weights) if isinstance(weights, torch.Tensor) else weights
+            finite = np.isfinite(matrix.data)  # NaN is not zero either
+            if not finite.all():
+                row = int(np.searchsorted(matrix.indptr, int(np.argmin(finite)), "right")) - 1
+                raise TextError(positions[row], "the model gives NaN or infinite weights")
             if self.mode == "lexical":
-                weights = weights * _bag_of_words(padded, mask, len(self.terms))
-        weights[:, self._dropped] = 0
-        matrix = _sparse_rows(weights)  # NaN is not zero either
-        finite = np.isfinite(matrix.data)
-        if not finite.all():
-            row = int(np.searchsorted(matrix.indptr, int(np.argmin(finite)), "right")) - 1
-            raise TextError(positions[row], "the model gives NaN or infinite weights")
+                matrix = matrix.multiply(bags_of_words(ids, len(self.terms))).tocsr()
+        matrix.data[np.isin(matrix.indices, self._dropped)] = 0
+        matrix.eliminate_zeros()
         return matrix if self.settings.top_k is None else keep_top(matrix, self.settings.top_k)
 
 
@@ -216,10 +216,12 @@ def keep_top(matrix: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
                              shape=matrix.shape)
 
 
-def _bag_of_words(ids: torch.Tensor, mask: torch.Tensor, vocabulary: int) -> torch.Tensor:
-    """(B, V) of 0 and 1: the wordpieces of each row. Padding adds none, whatever its id."""
-    bag = torch.zeros(ids.shape[0], vocabulary, device=ids.device)
-    return bag.scatter_reduce_(1, ids, mask.to(bag.dtype), reduce="amax")
+def bags_of_words(ids: list[list[int]], vocabulary: int) -> sparse.csr_matrix:
+    """Weight 1 for each wordpiece of each text, shape (texts, vocabulary)."""
+    bags = [np.unique(own) for own in ids]
+    indices = np.concatenate(bags)
+    return sparse.csr_matrix((np.ones(len(indices), np.float32), indices,
+                              np.cumsum([0, *map(len, bags)])), shape=(len(ids), vocabulary))
 
 
 def _sparse_rows(weights: torch.Tensor) -> sparse.csr_matrix:

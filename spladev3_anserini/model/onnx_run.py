@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from spladev3_anserini.errors import InputError, first_line
@@ -40,7 +42,10 @@ class Properties(NamedTuple):
 
 
 class OnnxSplade:
-    """Called as `Splade` is: ids and mask (B, L) -> term weights (B, V) in fp32, on the CPU."""
+    """Ids and mask (B, L) -> term weights (B, V) in fp32 as sparse rows, on the CPU.
+
+    No dense row is made of them: torch's threads and onnxruntime's take the cores from each other.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         """Raises InputError where onnxruntime is not installed, the file is damaged, or it is a
@@ -75,10 +80,10 @@ class OnnxSplade:
     def max_positions(self) -> int:
         return self.properties.max_positions
 
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> sparse.csr_matrix:
         given = zip(INPUTS, (input_ids, attention_mask, torch.zeros_like(input_ids)), strict=True)
         terms, values, rows = self._session.run(
             list(OUTPUTS), {name: own.numpy() for name, own in given if name in self._inputs})
-        weights = torch.zeros(len(input_ids), self.vocabulary)
-        weights[torch.from_numpy(rows), torch.from_numpy(terms)] = torch.from_numpy(values)
-        return weights
+        size = (len(input_ids), self.vocabulary)
+        ends = np.searchsorted(rows, np.arange(size[0] + 1))
+        return sparse.csr_matrix((values, terms, ends), shape=size)
