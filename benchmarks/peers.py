@@ -7,7 +7,8 @@ ImportError and can be left out.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,20 +126,20 @@ PEERS: tuple[tuple[str, tuple[Any, ...], Callable[..., Searches]], ...] = (
     ("BMP", ((1.0, 1.0), (0.9, 1.0), (0.8, 0.8)), bmp))
 
 
-def matrix_of(real: Real) -> tuple[dict[str, int], sparse.csr_matrix, list[str]]:
-    """All documents of an encoded directory: numbers of terms, int32 impacts of shape (documents,
-    terms), ids."""
-    vocabulary: dict[str, int] = {}
-    columns: list[int] = []
-    impacts: list[int] = []
+def matrix_of(real: Real, known: Mapping[str, int] | None = None
+              ) -> tuple[dict[str, int], sparse.csr_matrix, list[str]]:
+    """All documents of an encoded directory: numbers of terms (those `known` first), int32 impacts
+    of shape (documents, terms), ids."""
+    vocabulary = dict(known or {})
+    columns, impacts = array("i"), array("i")  # four bytes each, for tens of millions
     ends, ids = [0], []
     for own in _documents(real):
-        columns += [vocabulary.setdefault(term, len(vocabulary)) for term in own.vector]
-        impacts += own.vector.values()
+        columns.extend(vocabulary.setdefault(term, len(vocabulary)) for term in own.vector)
+        impacts.extend(own.vector.values())
         ends.append(len(columns))
         ids.append(own.id)
-    data = np.array(impacts, dtype=np.int32)
-    matrix = sparse.csr_matrix((data, columns, ends), shape=(len(ids), len(vocabulary)))
+    matrix = sparse.csr_matrix((np.array(impacts), np.array(columns), ends),
+                               shape=(len(ids), len(vocabulary)))
     matrix.sort_indices()
     return vocabulary, matrix, ids
 

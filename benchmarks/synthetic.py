@@ -1,9 +1,9 @@
-"""Real vectors -> as many as wanted, with the terms' real frequencies, as encoded directories."""
+"""Real vectors -> as many as wanted, with the terms' real frequencies, or with less in each."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,24 +54,28 @@ def write_synthetic(matrix: sparse.csr_matrix, terms: Sequence[str], real: Path,
     """
     if (folder / MANIFEST).exists() and (kept := read_manifest(folder)).documents == count:
         return kept
+    random = np.random.default_rng(0)
+    blocks = ((f"s{begin + row}" for row in range(min(SHARD, count - begin)))
+              for begin in range(0, count, SHARD))
+    return write_encoded(
+        ((list(ids), crossed(matrix, min(SHARD, count - SHARD * number), random))
+         for number, ids in enumerate(blocks)), terms, real, folder, "synthetic")
+
+
+def write_encoded(blocks: Iterable[tuple[Sequence[str], sparse.csr_matrix]], terms: Sequence[str],
+                  real: Path, folder: Path, kind: str) -> Manifest:
+    """Ids and impacts, a shard a block, as an encoded directory in place of what is there."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    random, lines = np.random.default_rng(0), RowLines(terms)
-
-    def shards() -> Iterator[tuple[int, sparse.csr_matrix]]:
-        for begin in range(0, count, SHARD):
-            yield begin, crossed(matrix, min(SHARD, count - begin), random)
-
-    written = tuple(
-        write_lines(folder, shard_name(begin // SHARD, False),
-                    lines([f"s{begin + row}" for row in range(own.shape[0])],
-                          [""] * own.shape[0], own), "synthetic")
-        for begin, own in shards())
+    lines = RowLines(terms)
+    written = tuple(write_lines(folder, shard_name(number, False), lines(ids, [""] * len(ids), own),
+                                kind) for number, (ids, own) in enumerate(blocks))
     source = read_manifest(real)
     made = source.model_copy(update={
-        "shards": written, "input": f"synthetic, from {source.input}",
+        "shards": written, "input": f"{kind}, from {source.input}",
         "fingerprint": source.fingerprint.model_copy(update={
-            "corpus": sha256_of(real / MANIFEST), "documents": count, "shard_size": SHARD})})
+            "corpus": sha256_of(real / MANIFEST), "shard_size": SHARD,
+            "documents": sum(own.documents for own in written)})})
     write_record(made, folder / MANIFEST)
     return made
 
