@@ -20,6 +20,8 @@ from synthetic import SHARD, write_encoded, write_synthetic
 
 from spladev3_anserini.encoding.encoder import keep_top
 
+_Change = Callable[[sparse.csr_matrix], sparse.csr_matrix]
+
 #: The aim: so much faster, with so much of exact's nDCG@10.
 FASTER, KEPT = 10, 0.99
 #: Documents made of real ones, on which speed and recall alone can be told.
@@ -37,11 +39,13 @@ def coarser(matrix: sparse.csr_matrix, by: int) -> sparse.csr_matrix:
 
 
 #: What documents may lose when they are encoded, by the name it has on the page.
-FEWER: Mapping[str, Callable[[sparse.csr_matrix], sparse.csr_matrix]] = {
+FEWER: Mapping[str, _Change] = {
     "documents' top 64 terms": partial(keep_top, k=64),
     "documents' top 32 terms": partial(keep_top, k=32),
     "documents at x20": partial(coarser, by=5),
     "documents at x5": partial(coarser, by=20)}
+#: Those that save most; each is an index of half a million documents.
+FEWER_OF_LARGE = {name: FEWER[name] for name in list(FEWER)[:2]}
 
 
 def measure(work: Path, runs: int) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
     vocabulary, matrix, ids = matrix_of(real)
     terms = list(vocabulary)
     qrels = real.topics.with_name("qrels.test.txt")
-    found = {"real": _curves(work / "curves", real, real.index, matrix, ids, terms,
+    found = {"real": _curves(work / "curves", real, real.index, matrix, ids, terms, FEWER,
                              ["--qrels", str(qrels), "--topics", str(QUESTIONS["real"])])}
     docs = Path(__file__).parents[1] / "docs"
     shutil.copyfile(work / "curves/curves.svg", docs / "benchmarks-faster.svg")
@@ -57,18 +61,24 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
     write_synthetic(matrix, terms, real.encoded, synthetic, LARGE)
     large = real._replace(encoded=synthetic, index=work / "synthetic-index")
     ours("index", "--input", large.encoded, "--index", large.index, "--optimize", "--overwrite")
-    _, matrix, ids = matrix_of(large, vocabulary)
-    found["large"] = _curves(work / "curves-large", large, large.index, matrix, ids, terms,
-                             ["--topics", str(QUESTIONS["large"])])
+    found["large"] = _large(work, large, vocabulary)
     shutil.rmtree(large.index)
     return found
 
 
+def _large(work: Path, large: Real, vocabulary: Mapping[str, int]) -> dict[str, Any]:
+    _, matrix, ids = matrix_of(large, vocabulary)
+    return _curves(work / "curves-large", large, large.index, matrix, ids, list(vocabulary),
+                   FEWER_OF_LARGE, ["--topics", str(QUESTIONS["large"])])
+
+
 def _curves(output: Path, source: Real, index: Path, matrix: sparse.csr_matrix,
-            ids: Sequence[str], terms: Sequence[str], options: Sequence[str]) -> dict[str, Any]:
-    """What search_curves.py tells of an index, with and without FEWER, in a process of its own."""
+            ids: Sequence[str], terms: Sequence[str], changes: Mapping[str, _Change],
+            options: Sequence[str]) -> dict[str, Any]:
+    """What search_curves.py tells of an index and of those after each of `changes`, in a process
+    of its own."""
     fewer = []
-    for number, (name, change) in enumerate(FEWER.items()):
+    for number, (name, change) in enumerate(changes.items()):
         encoded, less = output / f"encoded-{number}", output / f"index-{number}"
         blocks = ((ids[begin : begin + SHARD], change(matrix[begin : begin + SHARD]))
                   for begin in range(0, len(ids), SHARD))
@@ -79,7 +89,7 @@ def _curves(output: Path, source: Real, index: Path, matrix: sparse.csr_matrix,
     subprocess.run([sys.executable, str(Path(__file__).with_name("search_curves.py")), "--index",
                     str(index), "--queries", str(source.queries), "--output", str(output),
                     "--hits", "10", *fewer, *options], check=True, stdout=subprocess.DEVNULL)
-    for number in range(len(FEWER)):
+    for number in range(len(changes)):
         shutil.rmtree(output / f"index-{number}")
     found: dict[str, Any] = json.loads((output / "curves.json").read_text("utf-8"))
     return found

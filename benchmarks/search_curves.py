@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
@@ -162,7 +163,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         name = row["documents"] or (f"two steps, {terms} terms first" if terms else
                                     "queries cut to K terms")
         lines.setdefault(name, []).append((row["speedup"], row[key]))
-    for (name, points), marker in zip(lines.items(), "sov^D*XP<>", strict=True):
+    for (name, points), marker in zip(lines.items(), cycle("sov^D*XP<>"), strict=False):
         axis.plot(*zip(*points, strict=True), marker=marker, ms=4, lw=1, label=name)
     axis.plot(1, 1, "k+", ms=10, label="exact")
     axis.axhline(0.99, color="#a0a0a0", lw=0.8, ls="--")
