@@ -126,8 +126,11 @@ def page(measured: dict[str, Any], docs: Path) -> str:
              for own in measured["indexed"]]
     return "\n\n".join([
         "## Growth",
+        "Each size was measured once, the smallest index first, in a Java that was still warming "
+        "up.",
         "**Encoding**, whole commands with the demo model, InsuranceQA's answers cut at 256 "
-        "wordpieces; a corpus is read as a stream, so memory follows batches and shards:",
+        "wordpieces, a corpus read as a stream. Memory grows with a shard's texts and vectors, of "
+        "which a few are held at a time (`--shard-size`, 5,000 here):",
         table(documents),
         f"The same for {FULL} texts that fill every length:", table(lengths),
         "**Index and search**, on documents made from real vectors: two of InsuranceQA's are "
@@ -168,8 +171,9 @@ def _extrapolated(measured: dict[str, Any]) -> list[str]:
         "would not, on a machine of this size); one segment, though a collection of that size is "
         "merged in more rounds than these; and that Lucene's skipping pays no better in a larger "
         "collection, which is a pessimist's line for k = 10. It reaches "
-        f"{' and '.join(f'{TERMS * count / x[-1]:.0f}' for count in LARGER.values())} times beyond "
-        "what was measured: a guide for what to provide, not a result."]
+        f"{_times(x[-1] / TERMS)} times beyond the postings that were measured, and "
+        f"{_times(measured['documents'][-1]['documents'])} times beyond the documents that were "
+        "encoded: a guide for what to provide, not a result."]
 
 
 def _plot(measured: dict[str, Any], path: Path) -> None:
@@ -203,6 +207,10 @@ def _plot(measured: dict[str, Any], path: Path) -> None:
         axis.plot(np.array(points) / scale, start + slope * np.array(points), "-", color=OURS, lw=1)
         axis.set_ylim(0, None)
     save(drawn, path)
+
+
+def _times(measured: float) -> str:
+    return " and ".join(f"{count / measured:,.0f}" for count in LARGER.values())
 
 
 def _mib(count: int) -> str:

@@ -118,7 +118,8 @@ def page(measured: dict[str, Any], docs: Path) -> str:
         f"{bits['impacts_by_term']:.2f} if each term's own distribution came for free. Together "
         f"**{bound:.3f} bytes a posting** ({(bits['gaps'] + bits['impacts_by_term']) / 8:.3f} "
         f"with the second). With `--optimize` the whole index, ids and terms included, takes "
-        f"{ratio:.2f} times that (target: {TARGET}{'' if ratio <= TARGET else ', missed'}); its "
+        f"{ratio:.2f} times that (target: {TARGET}{'' if ratio <= TARGET else ', missed'}; without "
+        "it, several segments may pass it, as the table says); its "
         f"postings alone {optimized['doc'] / postings / bound:.2f} times. No vectors and no texts "
         "are stored.",
         "![bytes a posting](benchmarks-index.svg)"])

@@ -64,6 +64,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     from spladev3_anserini.analysis.query_values import query_values
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.lucene.check import one_build
 
     if expander and expanded:
         raise click.UsageError("give either --expander or --expanded")
@@ -90,9 +91,10 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
             warn(f"{filled(qrels)}: {len(judged) - len(asked)} judged queries are not in "
                  f"{filled(topics)} and are left out")
         folder = Path(filled(index)) if index else None
-        pieces = bag_of_words(folder, model, max_length)
-        own = _expanded(asked, pieces, adds, Path(filled(expanded)) if expanded else None)
-        features = query_features(asked, pieces, folder, own)
+        with one_build(folder):
+            pieces = bag_of_words(folder, model, max_length)
+            own = _expanded(asked, pieces, adds, Path(filled(expanded)) if expanded else None)
+            features = query_features(asked, pieces, folder, own)
         sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))
     if html:
         write_breakdown(html, sets, measure)

@@ -30,9 +30,9 @@ from spladev3_anserini.options import FOLDER, hits_option, threads_option
               help="Compare with every document, or walk a graph of neighbours, which is faster on "
               "millions and misses some.")
 @click.option("--hnsw-m", default=32, type=click.IntRange(2, 512), help="Links of a node.")
-@click.option("--ef-construction", default=200, type=click.IntRange(min=1),
+@click.option("--ef-construction", default=200, type=click.IntRange(1, 1_000_000),
               help="Candidates when the graph is built.")
-@click.option("--ef-search", default=256, type=click.IntRange(min=1),
+@click.option("--ef-search", default=256, type=click.IntRange(1, 1_000_000),
               help="Candidates when it is searched.")
 @click.option("--remove-query", is_flag=True, help="Take the document whose id is the query's out "
               "of its results, as ArguAna needs.")

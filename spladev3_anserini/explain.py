@@ -102,14 +102,15 @@ def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
               settings: Settings) -> tuple[Match, Cost]:
     from spladev3_anserini.analysis.explanation import explain_match
     from spladev3_anserini.encoding.queries import encoder_for_index
-    from spladev3_anserini.lucene.check import read_index_manifest
+    from spladev3_anserini.lucene.check import one_build, read_index_manifest
 
-    record = read_index_manifest(index)
-    if record is None:
-        raise InputError(f"{index}: was not built by this package, so how to encode a query for "
-                         "it is unknown")
-    encoder = encoder_for_index(index, record, model, "auto", settings)
-    match, cost = explain_match(encoder, index, docid, query, hits)
+    with one_build(index):
+        record = read_index_manifest(index)
+        if record is None:
+            raise InputError(f"{index}: was not built by this package, so how to encode a query "
+                             "for it is unknown")
+        encoder = encoder_for_index(index, record, model, "auto", settings)
+        match, cost = explain_match(encoder, index, docid, query, hits)
     if match.score != match.lucene:
         fail(1, f"{docid}: the products sum to {match.score:,}, Lucene's score is "
                 f"{match.lucene:,.1f} (float32 is exact up to 2^24 alone)")

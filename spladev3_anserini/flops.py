@@ -89,13 +89,14 @@ def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | No
     from spladev3_anserini.analysis.flops import cost_of_encoded, cost_of_index, queries_for
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.impacts.shards import read_manifest
-    from spladev3_anserini.lucene.check import read_index_manifest
+    from spladev3_anserini.lucene.check import one_build, read_index_manifest
 
-    record = IndexManifest(encoded=read_manifest(folder), versions={}) if is_encoded \
-        else read_index_manifest(folder)
-    asked = queries_for(folder, record, topics, queries, model, variant, settings)
-    cost = cost_of_encoded(folder, record.encoded, asked) if is_encoded and record \
-        else cost_of_index(folder, record, asked)
+    with one_build(folder):
+        record = IndexManifest(encoded=read_manifest(folder), versions={}) if is_encoded \
+            else read_index_manifest(folder)
+        asked = queries_for(folder, record, topics, queries, model, variant, settings)
+        cost = cost_of_encoded(folder, record.encoded, asked) if is_encoded and record \
+            else cost_of_index(folder, record, asked)
     return cost, record.encoded.fingerprint.variant if record else "built elsewhere"
 
 

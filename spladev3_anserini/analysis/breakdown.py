@@ -160,5 +160,5 @@ def _differences(values: Values, queries: Sequence[str]) -> dict[str, Difference
 def _losses(first: Mapping[str, float], other: Mapping[str, float], queries: Sequence[str],
             features: Features, texts: Mapping[str, str]) -> list[Loss]:
     lost = [Loss(q, texts[q], {f: own[q] for f, own in features.items() if q in own}, first[q],
-                 other[q]) for q in queries if first[q] < other[q]]
+                 other[q]) for q in queries if first[q] < other[q] - ROUNDING]
     return sorted(lost, key=lambda loss: (loss.first - loss.other, loss.query))

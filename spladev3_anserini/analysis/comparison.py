@@ -9,7 +9,12 @@ from typing import Any, NamedTuple
 
 from spladev3_anserini.analysis.meta_analysis import Effect, effect_of
 from spladev3_anserini.analysis.query_values import values_by_measure
-from spladev3_anserini.analysis.significance import Difference, corrected, difference
+from spladev3_anserini.analysis.significance import (
+    ROUNDING,
+    Difference,
+    corrected,
+    difference,
+)
 from spladev3_anserini.cli import warn
 from spladev3_anserini.collection.lines import numbered_lines
 from spladev3_anserini.errors import InputError
@@ -161,6 +166,6 @@ def most_moved(values: Values, baseline: str, system: str, many: int) -> list[st
     """The queries that gained most and then those that lost most, `many` of each at most; ties in
     the judgments' order, and none that did not move."""
     moved: Mapping[str, float] = values.differences(baseline, system)
-    gained = sorted((q for q in moved if moved[q] > 0), key=lambda q: -moved[q])
-    lost = sorted((q for q in moved if moved[q] < 0), key=lambda q: moved[q])
+    gained = sorted((q for q in moved if moved[q] > ROUNDING), key=lambda q: -moved[q])
+    lost = sorted((q for q in moved if moved[q] < -ROUNDING), key=lambda q: moved[q])
     return gained[:many] + lost[:many]

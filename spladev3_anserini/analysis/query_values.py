@@ -28,18 +28,23 @@ def values_by_measure(qrels: str, runs: Mapping[str, Path],
     """{measure: {run: {query: value}}} over every judged query, in the order of the runs.
 
     A judged query without a result counts as 0, with a warning. Raises InputError for a run that
-    shares no query with the judgments.
+    shares no query with the judgments, or no judged one with the first run.
     """
     judged = read_qrels(qrels)
-    values: dict[str, dict[str, dict[str, float]]] = {str(own): {} for own in measures}
+    first: tuple[Path, set[str]] | None = None
+    values: dict[str, dict[str, dict[str, float]]] = {str(one): {} for one in measures}
     for name, path in runs.items():
         ranking = read_run(path)
-        if not judged.keys() & ranking.keys():
+        own = judged.keys() & ranking.keys()
+        first = first or (path, own)
+        if not own:
             raise InputError(f"{path}: has no query in common with {qrels}")
+        if not own & first[1]:
+            raise InputError(f"{path}: has no judged query in common with {first[0]}")
         found = evaluate(judged, ranking, measures)
         if found.missing:
             warn(f"{path}: {len(found.missing)} of {found.queries} judged queries "
                  f"have no result and count as 0: {', '.join(found.missing[:5])}")
         for measure, by_run in values.items():
-            by_run[name] = {query: own[measure] for query, own in found.by_query.items()}
+            by_run[name] = {query: value[measure] for query, value in found.by_query.items()}
     return values

@@ -28,7 +28,7 @@ def summaries(values: Sequence[Values], compared: Sequence[Comparison], clamped:
     for measure, one, other in _pairs(compared):
         shared = sum(own.measure == measure and {one, other} <= own.systems.keys()
                      for own in values)
-        if shared > 1 and (own := effects(values, one, other, measure)):
+        if shared > 1 and len(own := effects(values, one, other, measure)) > 1:
             try:
                 found.append(Meta(measure, one, other, random_effects(own, clamped, confidence)))
             except InputError as error:

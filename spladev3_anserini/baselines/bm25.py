@@ -60,10 +60,16 @@ def _search(index: Path, topics: Sequence[Topic], hits: int, k1: float, b: float
     for topic in topics:
         queries.add(topic.text)
         names.add(topic.id)
+    limit = java_class("org.apache.lucene.search.IndexSearcher")
+    usual = limit.getMaxClauseCount()
     with java_errors("BM25"):
         searcher = java_class("io.anserini.search.SimpleSearcher")(str(index))
         searcher.set_bm25(k1, b)
-        found = searcher.batch_search(queries, names, hits, threads)
+        limit.setMaxClauseCount(max(usual, *(len(topic.text) for topic in topics)))
+        try:  # Anserini takes 1,024 words a topic, and fails them all for one that has more
+            found = searcher.batch_search(queries, names, hits, threads)
+        finally:
+            limit.setMaxClauseCount(usual)
     for topic in topics:
         yield topic.id, [Hit(hit.docid, hit.score) for hit in found.get(topic.id) or ()]
     searcher.close()

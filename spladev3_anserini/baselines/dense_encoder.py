@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from spladev3_anserini.baselines.dense_models import HEAD, DenseModel
+from spladev3_anserini.baselines.dense_models import HEAD, DenseModel, positions_of
 from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.encoding.encoder import BATCH_TOKENS, TextError, resolved_device
 from spladev3_anserini.errors import InputError, first_line
@@ -104,11 +104,8 @@ class DenseEncoder:
         return vectors
 
     def _limit(self) -> None:
-        """Refuses a length beyond the model's positions; RoBERTa's begin after its padding id."""
-        config = self._model.config
-        positions = getattr(config, "max_position_embeddings", None)
-        if positions and "roberta" in str(config.model_type):
-            positions -= int(config.pad_token_id or 0) + 1
+        """Refuses a length beyond the model's positions."""
+        positions = positions_of(self._model.config.to_dict())
         for option, length in (("--query-max-length", self.rules.query_length),
                                ("--max-length", self.rules.passage_length)):
             if length < 3 or (positions and length > positions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -82,6 +83,15 @@ def find_dense(name: str, pooling: Pooling | None = None, similarity: Similarity
         passage_length=passage_length or rules.passage_length))
 
 
+def positions_of(config: Mapping[str, Any]) -> int | None:
+    """How many tokens a model can take, by its config.json; RoBERTa's positions begin after its
+    padding id. None where it does not say."""
+    positions = config.get("max_position_embeddings")
+    if positions and "roberta" in str(config.get("model_type")):
+        positions -= int(config.get("pad_token_id") or 0) + 1
+    return int(positions) if positions else None
+
+
 def _known(name: str) -> Known | None:
     if name in KNOWN:
         return KNOWN[name]
@@ -128,13 +138,14 @@ def _stated(name: str, folder: Path, pooling: Pooling | None,
         raise InputError(f"--model {name}: lower-cases, or treats prompts in a way that is not "
                          "done here")
     prompts = settings.get("prompts") or {}
-    length = int(own.get("max_seq_length")
-                 or _optional(folder / "tokenizer_config.json").get("model_max_length") or 512)
+    positions = positions_of(_optional(folder / "config.json")) or 512
+    length = int(own.get("max_seq_length") or min(positions, _optional(
+        folder / "tokenizer_config.json").get("model_max_length") or positions))
     stated = "cosine" if "Normalize" in kinds else settings.get("similarity_fn_name") or similarity
     if stated not in ("dot", "cosine"):
         raise InputError(f"--model {name}: compares vectors by {stated or 'what it does not say'}; "
                          "give --similarity dot or cosine as its page says")
-    return Rules(_pooling(name, pooled), stated, min(length, 512), min(length, 512), False,
+    return Rules(_pooling(name, pooled), stated, length, length, False,
                  str(prompts.get("query") or ""),
                  str(prompts.get("document") or prompts.get("passage") or ""))
 

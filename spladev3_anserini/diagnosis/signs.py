@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from spladev3_anserini.analysis.significance import difference
 from spladev3_anserini.collection.lines import json_records
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
@@ -197,12 +198,12 @@ def term_signs(encoded: Path, vocabulary: int | None) -> list[Sign]:
 def transfer_sign(name: str, before: Sequence[float], after: Sequence[float], measure: str,
                   unseen: bool) -> Sign:
     """A measure of each query at the start and after training, on data like the training's or on
-    `unseen` data; the two-sided paired t-test says whether a loss is one."""
-    from scipy.stats import ttest_rel
-
+    `unseen` data; the two-sided paired t-test says whether a loss is one, and where all queries
+    differ alike, randomisation does."""
     start, end = sum(before) / len(before), sum(after) / len(after)
-    p = float(ttest_rel(after, before).pvalue) if len(before) > 1 and any(
-        a != b for a, b in zip(after, before, strict=True)) else 1.0
+    found = difference(before, after)
+    p = found.t_test if found.t_test is not None else found.randomisation
+    p = 1.0 if p is None else p
     shown = "< 0.001" if p < 0.001 else f"= {p:.3f}"
     kind = "zero-shot" if unseen else "in-domain"
     return Sign(f"{kind} {measure} does not fall ({name})",

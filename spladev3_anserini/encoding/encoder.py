@@ -102,6 +102,10 @@ class Encoder:
         if top_k and settings.special_tokens != "drop":
             raise InputError(f"--special-tokens {settings.special_tokens}: this graph keeps the "
                              f"{top_k} largest weights, special tokens dropped")
+        if top_k and self.mode == "lexical":
+            raise InputError(f"--model {checkpoint.name}: this graph keeps the {top_k} largest "
+                             "weights of a query's expansion, which may leave out its own "
+                             "wordpieces; for lexical queries export without --top-k")
         if top_k:
             self.settings = settings._replace(top_k=min(top_k, settings.top_k or top_k))
         return model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,3 +88,21 @@ def require_index(index: Path) -> None:
 def _open_folder(index: Path) -> Any:
     path = java_class("java.io.File")(str(index)).toPath()
     return java_class("org.apache.lucene.store.FSDirectory").open(path)
+
+
+def build_of(index: Path) -> tuple[int, int] | None:
+    """What tells the folder of one build from that of another under its name."""
+    if not index.exists():
+        return None
+    found = index.stat()
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def one_build(index: Path | None) -> Iterator[None]:
+    """For a block that reads an index in several steps: raises InputError at its end where the
+    index was replaced meanwhile."""
+    before = index and build_of(index)
+    yield
+    if index and build_of(index) != before:
+        raise InputError(f"{index}: was replaced while it was read; run the same command again")

@@ -13,7 +13,7 @@ from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, cut_to_clause_limit
-from spladev3_anserini.lucene.check import read_index_manifest, require_index
+from spladev3_anserini.lucene.check import build_of, read_index_manifest, require_index
 from spladev3_anserini.lucene.handles import (
     call,
     called,
@@ -129,24 +129,16 @@ def open_index(index: Path) -> tuple[ImpactSearcher, IndexManifest | None]:
     Raises InputError as `read_index_manifest` and `ImpactSearcher` do.
     """
     while True:
-        before = _build(index)
+        before = build_of(index)
         try:
             record, searcher = read_index_manifest(index), ImpactSearcher(index)
         except InputError:
-            if before == _build(index):
+            if before == build_of(index):
                 raise
             continue
-        if before == _build(index):
+        if before == build_of(index):
             return searcher, record
         searcher.close()
-
-
-def _build(index: Path) -> tuple[int, int] | None:
-    """What tells the folder of one build from that of another under its name."""
-    if not index.exists():
-        return None
-    found = index.stat()
-    return found.st_dev, found.st_ino
 
 
 def _read_hits(printed: str) -> list[Hit]:

@@ -67,6 +67,7 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     tokenizer = Tokenizer(checkpoint.tokenizer)
     vocabulary = _bert_vocabulary(checkpoint, tokenizer) if anserini else ""
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")
+    top_k = top_k and min(top_k, splade.vocabulary)
     graph = _Graph(splade, sorted(tokenizer.special_ids) if top_k else [], top_k).eval()
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:

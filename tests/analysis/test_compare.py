@@ -198,6 +198,9 @@ def test_recipes_are_run_and_then_compared(tmp_path: Path, cli: Cli,
     (lambda d: (d / "bm25.txt").write_text("q1 Q0 good 1 x\n"), "bm25.txt:1"),
     (lambda d: (d / "bm25.txt").write_text("q1 Q0 good 1 2 x\nq1 Q0 good 2 1 x\n"), "bm25.txt:2"),
     (lambda d: (d / "bm25.txt").unlink(), "bm25.txt"),
+    (lambda d: [(d / "bm25.txt").write_text("q1 Q0 good 1 1 x\n"),
+                (d / "splade.txt").write_text("q2 Q0 good 1 1 x\n")],
+     "splade.txt: has no judged query in common with "),
     (lambda d: (d / "qrels.txt").write_text(""), "qrels.txt")])
 def test_bad_runs_and_qrels_are_one_line(change: Callable[[Path], object], says: str, runs: Path,
                                          cli: Cli) -> None:
@@ -215,6 +218,7 @@ def test_bad_runs_and_qrels_are_one_line(change: Callable[[Path], object], says:
     (("--recipe", "bm25", "--recipe", "demo"), "--on"),
     (("--recipe", "bm25", "--recipe", "bm26", "--on", "cranfield"), "no recipe 'bm26'"),
     (("--recipe", "bm25", "--recipe", "bm25", "--on", "cranfield"), "given twice"),
+    (("--recipe", "bm25", "--recipe", "own/bm25.yaml", "--on", "cranfield"), "given twice"),
     (("--recipe", "bm25", "--recipe", "demo", "--on", "demo", "--baseline", "x"), "--baseline x"),
     (("--qrels", "qrels.txt", "--run", "a=bm25.txt", "--run", "b=doc.txt", "--on", "demo"),
      "neither --qrels"),

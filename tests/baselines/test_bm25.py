@@ -41,6 +41,19 @@ def test_by_formula(tmp_path: Path, cli: Callable[..., Result]) -> None:
     assert read_run(tmp_path / "run") == {"q1": pytest.approx(expected, abs=5.1e-5)}
 
 
+def test_a_topic_beyond_lucenes_clauses_is_searched_whole(tmp_path: Path,
+                                                          cli: Callable[..., Result]) -> None:
+    """Words that no document has change no score, however many there are."""
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    others = " ".join(f"none{number}x" for number in range(1500))
+    (tmp_path / "topics.tsv").write_text(f"q1\twing flow\nq2\twing {others} flow\n")
+    done = cli("bm25", "--input", corpus, "--topics", tmp_path / "topics.tsv", "--output",
+               tmp_path / "run")
+    assert done.code == 0, done
+    run = read_run(tmp_path / "run")
+    assert run["q2"] == pytest.approx(run["q1"])
+
+
 def test_it_is_pyserinis_own(cranfield: Path, tmp_path: Path, cli: Callable[..., Result]) -> None:
     cli("bm25", "--input", cranfield, "--topics", cranfield, "--output", tmp_path / "run",
         "--hits", 100)

@@ -102,6 +102,24 @@ def test_what_sentence_transformers_files_say_is_done(
                                atol=1e-5)
 
 
+@pytest.mark.parametrize(("stated", "tokens", "positions", "length"), [
+    (1024, 512, 2048, 1024), (None, 4096, 2048, 2048), (None, 256, 2048, 256),
+    (None, int(1e30), 768, 768)])
+def test_a_models_own_length(stated: int | None, tokens: int, positions: int, length: int,
+                             tiny_bert: Path, tmp_path: Path) -> None:
+    """sentence-transformers': what its file says, else the smaller of tokenizer and positions."""
+    folder = tmp_path / "st"
+    as_sentence_transformer(tiny_bert, folder, "mean", True, 12)
+    (folder / "sentence_bert_config.json").write_text(
+        json.dumps({"max_seq_length": stated} if stated else {}))
+    for file, change in (("config.json", {"max_position_embeddings": positions}),
+                         ("tokenizer_config.json", {"model_max_length": tokens})):
+        old = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps(old | change))
+    rules = find_dense(str(folder)).rules
+    assert (rules.query_length, rules.passage_length) == (length, length)
+
+
 def test_contriever_is_transformers_alone(tiny_bert: Path, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModel, AutoTokenizer

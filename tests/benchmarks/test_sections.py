@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib import import_module
 from math import log2
@@ -49,6 +50,19 @@ def test_the_limit_inside_terms_by_hand(section: Section) -> None:
     an impact costs two bits either way."""
     found = section("indexing").limit(4, np.zeros(4, dtype=int), np.arange(1, 5))
     assert found == pytest.approx({"gaps": 0, "impacts": 2, "impacts_by_term": 2})
+
+
+def test_doubling_the_length_raises_peak_memory_by_less_than_a_fifth(
+        section: Section, demo_model: Path, tmp_path: Path) -> None:
+    """Of the encoding alone: the mark is set back once the model is loaded."""
+    encoding = section("encoding")
+    words = "heat flow wing lift drag shock wave pressure boundary layer ".split() * 60
+    corpus = tmp_path / "long.jsonl"
+    corpus.write_text("".join(json.dumps({"id": str(n), "contents": " ".join(words[n % 10:])})
+                              + "\n" for n in range(64)))
+    short, long = (encoding.once("ours", demo_model, corpus, tmp_path / "encoded", length)["memory"]
+                   for length in (256, 512))
+    assert long < 1.2 * short
 
 
 def test_synthetic_documents_keep_the_terms_frequencies(section: Section) -> None:

@@ -76,6 +76,14 @@ def test_a_fall_is_told_where_it_is_one() -> None:
     assert not transfer_sign("x", [0.5], [0.4], "nDCG@10", unseen=False).alarming
 
 
+def test_falls_that_are_all_alike_are_judged_by_randomisation() -> None:
+    """Three equal falls have no spread for t; of 8 sign assignments 2 are as far from 0."""
+    same = transfer_sign("x", [1.0] * 3, [0.6309297535714575] * 3, "nDCG@10", unseen=True)
+    assert "p = 0.250" in same.found
+    assert not same.alarming
+    assert transfer_sign("x", [1.0] * 9, [0.63] * 9, "nDCG@10", unseen=True).alarming
+
+
 def teachers(folder: Path, spearman: float, flat: int = 0) -> Path:
     own = {"sha256": "0" * 64, "kind": "onnx", "max_length": 256}
     (folder / "ensemble.json").write_text(json.dumps(signed({

@@ -16,6 +16,7 @@ from conftest import TEXTS, Result, make_tiny, write_corpus
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.demo.__main__ import QUESTIONS
 from spladev3_anserini.encoding.encoder import Encoder, Settings, keep_top
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.jvm import JAVA_LOCALE, java_command
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.onnx_export import ANSERINI_FILES, export_onnx
@@ -70,6 +71,31 @@ def test_top_k_inside_the_graph_is_top_k_after_it(demo_model: Path, tmp_path: Pa
     assert np.array_equal(found.indices, expected.indices)
     np.testing.assert_allclose(found.data, expected.data, atol=1e-5)
     assert encoder(tmp_path / "onnx", top_k=5).weights(SOME[:1]).nnz == 5
+
+
+def test_a_graph_with_top_k_is_refused_for_lexical_queries(demo_model: Path,
+                                                           tmp_path: Path) -> None:
+    """It would keep the largest weights of the expansion and lose the query's own wordpieces;
+    torch masks first and cuts then."""
+    export_onnx(open_checkpoint(str(demo_model)), tmp_path / "onnx", top_k=8)
+    with pytest.raises(InputError, match="for lexical queries export without --top-k"):
+        encoder(tmp_path / "onnx", "splade-v3-lexical", "query")
+    assert encoder(tmp_path / "onnx", "splade-v3-lexical").settings.top_k == 8
+
+
+def test_lexical_queries_of_a_graph_are_torchs(demo_model: Path, tmp_path: Path) -> None:
+    export_onnx(open_checkpoint(str(demo_model)), tmp_path / "onnx")
+    found, expected = (
+        encoder(folder, "splade-v3-lexical", "query", top_k=3).weights(SOME).toarray()
+        for folder in (tmp_path / "onnx", demo_model))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert (expected > 0).sum(axis=1).max() == 3
+
+
+def test_more_terms_than_the_vocabulary_are_all_of_them(tiny: Path, tmp_path: Path) -> None:
+    export_onnx(open_checkpoint(str(tiny)), tmp_path / "onnx", top_k=10**9)
+    np.testing.assert_allclose(encoder(tmp_path / "onnx").weights(SOME).toarray(),
+                               encoder(tiny).weights(SOME).toarray(), atol=1e-5)
 
 
 def test_an_exported_model_encodes_indexes_and_searches(
