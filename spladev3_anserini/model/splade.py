@@ -38,7 +38,7 @@ class Splade(nn.Module):
         maximum, the positions of [CLS] and [SEP] do."""
         hidden = self.mlm(input_ids=input_ids, attention_mask=attention_mask).logits
         best = max_logits(hidden, attention_mask.bool(), self.output.weight, self.output.bias)
-        return activation(best.float())
+        return activation(best)
 
 
 class _PassThrough(nn.Module):
