@@ -65,7 +65,7 @@ def _search(index: Path, topics: Sequence[Topic], hits: int, k1: float, b: float
     with java_errors("BM25"):
         searcher = java_class("io.anserini.search.SimpleSearcher")(str(index))
         searcher.set_bm25(k1, b)
-        limit.setMaxClauseCount(max(usual, *(len(topic.text) for topic in topics)))
+        limit.setMaxClauseCount(max([usual, *(len(topic.text) for topic in topics)]))
         try:  # Anserini takes 1,024 words a topic, and fails them all for one that has more
             found = searcher.batch_search(queries, names, hits, threads)
         finally:

@@ -306,6 +306,7 @@ def test_refused(tiny_bert: Path, tmp_path: Path, refused: Callable[..., str],
     assert "convert it once" in call("--model", tmp_path / "pickle", *rules)
     assert "no such folder" in call("--model", "nowhere", *rules)
     assert "--device mars" in call("--model", tiny_bert, *rules, *lengths, "--device", "mars")
+    assert "--ef-search" in call("--model", tiny_bert, *rules, "--ef-search", 10**11)
     only = write_corpus(tmp_path / "only.jsonl", {"d1": " "})
     assert "no document has a wordpiece" in call("--model", tiny_bert, *rules, *lengths, "--corpus",
                                                  only)

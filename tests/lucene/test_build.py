@@ -17,6 +17,7 @@ from spladev3_anserini.impacts.shards import read_manifest
 from spladev3_anserini.lucene.build import run_indexer
 from spladev3_anserini.lucene.check import (
     compare_with_manifest,
+    one_build,
     read_index_manifest,
     statistics,
 )
@@ -178,3 +179,18 @@ def test_an_index_of_another_lucene_is_told(encoded: Path, tmp_path: Path, cli: 
                       "--output", tmp_path / "run", "--max-length", 64)
     assert "Lucene cannot open it: " in message
     assert not (tmp_path / "run").exists()
+
+
+def test_an_index_that_changes_places_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    index.mkdir()
+
+    def read(meanwhile: Callable[[], object]) -> None:
+        with one_build(index), one_build(None):
+            meanwhile()
+
+    read((index / "segments_1").touch)
+    with pytest.raises(InputError, match="index: was replaced while it was read"):
+        read(lambda: [index.rename(tmp_path / "before"), index.mkdir()])
+    with pytest.raises(ZeroDivisionError):
+        read(lambda: 1 / 0)
