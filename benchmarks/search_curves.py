@@ -164,12 +164,14 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
                                     "queries cut to K terms")
         lines.setdefault(name, []).append((row["speedup"], row[key]))
     for (name, points), marker in zip(lines.items(), cycle("sov^D*XP<>"), strict=False):
-        axis.plot(*zip(*points, strict=True), marker=marker, ms=4, lw=1, label=name)
+        axis.plot(*zip(*sorted(points), strict=True), marker=marker, ms=4, lw=1, label=name)
     axis.plot(1, 1, "k+", ms=10, label="exact")
     axis.axhline(0.99, color="#a0a0a0", lw=0.8, ls="--")
     axis.set(xscale="log", xlabel=f"faster than exact (mean, {hits} hits)",
              ylabel="nDCG@10 / exact's" if key == "ndcg_ratio" else f"recall@{hits} of exact",
              title=f"{found['documents']:,} documents, one thread")
+    for formats in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+        formats("{x:g}")
     axis.legend(fontsize=7, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     drawn.tight_layout()
