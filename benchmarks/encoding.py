@@ -86,10 +86,9 @@ def page(measured: dict[str, Any], docs: Path) -> str:
         ours = own["systems"]["ours"]["seconds"]
         for name, made in own["systems"].items():
             seconds = median(made["seconds"])
-            share = median(own["flop"] / s / g / 1e9 for s, g in
-                           zip(made["seconds"], made["gemm"], strict=True))
+            share = median(_shares(own["flop"], made))
             rows.append([name, f"{own['texts'] / seconds:.1f}", f"{own['tokens'] / seconds:,.0f}",
-                         f"{ratio(made['seconds'], ours):.2f} x",
+                         f"{median(ratios(made['seconds'], ours)):.2f} x",
                          "" if name.endswith("int8") else f"{share:.0%}",
                          f"{made['memory'] / 2**20:,.0f} MiB", f"{made['bytes']:,}"])
         parts.append(f"### {size}: {own['texts']} texts, {own['tokens']:,} wordpieces\n\n"
@@ -112,21 +111,26 @@ def _verdicts(models: dict[str, Any]) -> str:
         systems = models[size]["systems"]
         ours = systems["ours"]["seconds"]
         if name == "ours":
-            each = [models[size]["flop"] / s / g / 1e9 for s, g in
-                    zip(ours, systems["ours"]["gemm"], strict=True)]
-            what = f"{size}: share of the GEMM rate"
+            what, each = "share of the GEMM rate", _shares(models[size]["flop"], systems["ours"])
+        elif name == "ours, int8":
+            what, each = "int8 against fp32", ratios(ours, systems[name]["seconds"])
         else:
-            each = [theirs / own if name != "ours, int8" else own / theirs
-                    for theirs, own in zip(systems[name]["seconds"], ours, strict=True)]
-            what = f"{size}: {'int8 against fp32' if name == 'ours, int8' else f'against {name}'}"
-        rows.append([what, f"{median(each):.2f}", f"{min(each):.2f} to {max(each):.2f}",
-                     f"{least:.2f}", "met" if median(each) >= least else "missed"])
+            what, each = f"against {name}", ratios(systems[name]["seconds"], ours)
+        rows.append([f"{size}: {what}", f"{median(each):.2f}",
+                     f"{min(each):.2f} to {max(each):.2f}", f"{least:.2f}",
+                     "met" if median(each) >= least else "missed"])
     return "**Targets**, each of runs made in turn:\n\n" + table(rows)
 
 
-def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
-    """The median over runs made in turn of their seconds by ours."""
-    return median(t / o for t, o in zip(theirs, ours, strict=True))
+def ratios(slower: Sequence[float], faster: Sequence[float]) -> list[float]:
+    """Of the seconds of runs made in turn."""
+    return [one / other for one, other in zip(slower, faster, strict=True)]
+
+
+def _shares(flop: float, made: dict[str, Any]) -> list[float]:
+    """Of the machine's rate, each run by what was measured in its own process."""
+    return [flop / seconds / rate / 1e9
+            for seconds, rate in zip(made["seconds"], made["gemm"], strict=True)]
 
 
 def _plot(measured: dict[str, Any], path: Path) -> None:

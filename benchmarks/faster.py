@@ -50,44 +50,36 @@ FEWER_OF_LARGE = {name: FEWER[name] for name in list(FEWER)[:2]}
 
 def measure(work: Path, runs: int) -> dict[str, Any]:
     real = real_vectors(work)
-    vocabulary, matrix, ids = matrix_of(real)
-    terms = list(vocabulary)
     qrels = real.topics.with_name("qrels.test.txt")
-    found = {"real": _curves(work / "curves", real, real.index, matrix, ids, terms, FEWER,
-                             ["--qrels", str(qrels), "--topics", str(QUESTIONS["real"])])}
+    found = {"real": _curves(work / "curves", real, FEWER, ["--qrels", str(qrels), "--topics",
+                                                            str(QUESTIONS["real"])])}
     docs = Path(__file__).parents[1] / "docs"
     shutil.copyfile(work / "curves/curves.svg", docs / "benchmarks-faster.svg")
-    synthetic = work / "synthetic"
-    write_synthetic(matrix, terms, real.encoded, synthetic, LARGE)
-    large = real._replace(encoded=synthetic, index=work / "synthetic-index")
+    large = real._replace(encoded=work / "synthetic", index=work / "synthetic-index")
+    write_synthetic(real, large.encoded, LARGE)
     ours("index", "--input", large.encoded, "--index", large.index, "--optimize", "--overwrite")
-    found["large"] = _large(work, large, vocabulary)
+    found["large"] = _curves(work / "curves-large", large, FEWER_OF_LARGE,
+                             ["--topics", str(QUESTIONS["large"])])
     shutil.rmtree(large.index)
     return found
 
 
-def _large(work: Path, large: Real, vocabulary: Mapping[str, int]) -> dict[str, Any]:
-    _, matrix, ids = matrix_of(large, vocabulary)
-    return _curves(work / "curves-large", large, large.index, matrix, ids, list(vocabulary),
-                   FEWER_OF_LARGE, ["--topics", str(QUESTIONS["large"])])
-
-
-def _curves(output: Path, source: Real, index: Path, matrix: sparse.csr_matrix,
-            ids: Sequence[str], terms: Sequence[str], changes: Mapping[str, _Change],
+def _curves(output: Path, source: Real, changes: Mapping[str, _Change],
             options: Sequence[str]) -> dict[str, Any]:
     """What search_curves.py tells of an index and of those after each of `changes`, in a process
     of its own."""
+    vocabulary, matrix, ids = matrix_of(source)
     fewer = []
     for number, (name, change) in enumerate(changes.items()):
         encoded, less = output / f"encoded-{number}", output / f"index-{number}"
         blocks = ((ids[begin : begin + SHARD], change(matrix[begin : begin + SHARD]))
                   for begin in range(0, len(ids), SHARD))
-        write_encoded(blocks, terms, source.encoded, encoded, name)
+        write_encoded(blocks, list(vocabulary), source.encoded, encoded, name)
         ours("index", "--input", encoded, "--index", less, "--optimize", "--overwrite")
         shutil.rmtree(encoded)
         fewer += ["--fewer", f"{name}={less}"]
     subprocess.run([sys.executable, str(Path(__file__).with_name("search_curves.py")), "--index",
-                    str(index), "--queries", str(source.queries), "--output", str(output),
+                    str(source.index), "--queries", str(source.queries), "--output", str(output),
                     "--hits", "10", *fewer, *options], check=True, stdout=subprocess.DEVNULL)
     for number in range(len(changes)):
         shutil.rmtree(output / f"index-{number}")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from bench import table
 from drawing import GREY, OURS, figure, save
-from peers import matrix_of
 from real_vectors import Real, bytes_in, called, real_vectors, some_queries
 from synthetic import REPLACED, first_documents, write_synthetic
 from timing import spread, timed
@@ -69,9 +68,8 @@ def _long_texts(lines: Sequence[str]) -> str:
 
 
 def _indexed(real: Real, work: Path, runs: int) -> list[dict[str, Any]]:
-    vocabulary, matrix, _ = matrix_of(real)
     whole = work / "synthetic"
-    write_synthetic(matrix, list(vocabulary), real.encoded, whole, max(INDEXED))
+    write_synthetic(real, whole, max(INDEXED))
     queries = [one.query for one in some_queries(real, QUERIES)[0]]
     start_jvm()
     rows = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +126,10 @@ PEERS: tuple[tuple[str, tuple[Any, ...], Callable[..., Searches]], ...] = (
     ("BMP", ((1.0, 1.0), (0.9, 1.0), (0.8, 0.8)), bmp))
 
 
-def matrix_of(real: Real, known: Mapping[str, int] | None = None
-              ) -> tuple[dict[str, int], sparse.csr_matrix, list[str]]:
-    """All documents of an encoded directory: numbers of terms (those `known` first), int32 impacts
-    of shape (documents, terms), ids."""
-    vocabulary = dict(known or {})
+def matrix_of(real: Real) -> tuple[dict[str, int], sparse.csr_matrix, list[str]]:
+    """All documents of an encoded directory: numbers of terms, int32 impacts of shape (documents,
+    terms), ids."""
+    vocabulary: dict[str, int] = {}
     columns, impacts = array("i"), array("i")  # four bytes each, for tens of millions
     ends, ids = [0], []
     for own in _documents(real):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from peers import matrix_of
+from real_vectors import Real
 from scipy import sparse
 
 from spladev3_anserini.files import sha256_of
@@ -46,20 +48,22 @@ def crossed(matrix: sparse.csr_matrix, count: int, random: np.random.Generator
     return found
 
 
-def write_synthetic(matrix: sparse.csr_matrix, terms: Sequence[str], real: Path, folder: Path,
-                    count: int) -> Manifest:
+def write_synthetic(real: Real, folder: Path, count: int) -> Manifest:
     """`count` documents as an encoded directory, always the same for the same real vectors.
 
     Its fingerprint is the real ones' but for corpus and size, so that their queries fit it.
     """
     if (folder / MANIFEST).exists() and (kept := read_manifest(folder)).documents == count:
         return kept
+    vocabulary, matrix, _ = matrix_of(real)
     random = np.random.default_rng(0)
-    blocks = ((f"s{begin + row}" for row in range(min(SHARD, count - begin)))
-              for begin in range(0, count, SHARD))
-    return write_encoded(
-        ((list(ids), crossed(matrix, min(SHARD, count - SHARD * number), random))
-         for number, ids in enumerate(blocks)), terms, real, folder, "synthetic")
+
+    def blocks() -> Iterator[tuple[list[str], sparse.csr_matrix]]:
+        for begin in range(0, count, SHARD):
+            many = min(SHARD, count - begin)
+            yield [f"s{begin + row}" for row in range(many)], crossed(matrix, many, random)
+
+    return write_encoded(blocks(), list(vocabulary), real.encoded, folder, "synthetic")
 
 
 def write_encoded(blocks: Iterable[tuple[Sequence[str], sparse.csr_matrix]], terms: Sequence[str],

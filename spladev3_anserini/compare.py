@@ -115,17 +115,14 @@ def _check_recipes(recipes: tuple[str, ...], collections: tuple[str, ...], basel
     if others or not collections or len(recipes) < 2:
         raise InputError("--recipe: needs a second one and --on, and neither --qrels, --run nor "
                          "--table")
-    names, where = ([_recipe_name(own) for own in given] for given in (recipes, collections))
+    from spladev3_anserini.recipe.library import name_of
+
+    names, where = ([name_of(own) for own in given] for given in (recipes, collections))
     for option, given in (("--recipe", names), ("--on", where)):
         if len({*given}) < len(given):
             raise InputError(f"{option}: one is given twice")
     if baseline and baseline not in names:
         raise InputError(f"--baseline {baseline}: is none of the recipes")
-
-
-def _recipe_name(given: str) -> str:
-    """The name of a recipe or a collection that is given by name or by path."""
-    return Path(given).stem if given.endswith((".yaml", ".yml")) else given
 
 
 if __name__ == "__main__":
