@@ -15,7 +15,7 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.build import run_indexer
 from spladev3_anserini.lucene.check import statistics
-from spladev3_anserini.lucene.jvm import java_class, java_errors
+from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path
 
 #: What Java's String.trim takes off; Anserini leaves a text out that has nothing else.
 _JAVA_BLANK = "".join(map(chr, range(0x21)))
@@ -63,7 +63,7 @@ def _search(index: Path, topics: Sequence[Topic], hits: int, k1: float, b: float
     limit = java_class("org.apache.lucene.search.IndexSearcher")
     usual = limit.getMaxClauseCount()
     with java_errors("BM25"):
-        searcher = java_class("io.anserini.search.SimpleSearcher")(str(index))
+        searcher = java_class("io.anserini.search.SimpleSearcher")(java_path(index))
         searcher.set_bm25(k1, b)
         limit.setMaxClauseCount(max([usual, *(len(topic.text) for topic in topics)]))
         try:  # Anserini takes 1,024 words a topic, and fails them all for one that has more

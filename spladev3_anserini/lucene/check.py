@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
-from spladev3_anserini.lucene.jvm import java_class, java_errors
+from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path
 
 #: Inside the index's folder; Lucene leaves files it does not know alone.
 INDEX_MANIFEST = "spladev3_anserini.json"
@@ -30,16 +30,15 @@ def statistics(index: Path) -> Statistics:
 
     Raises InputError where there is no index or Lucene cannot open it.
     """
-    require_index(index)
-    with java_errors(f"{index}: Lucene cannot open it"):
-        reader = java_class("io.anserini.index.IndexReaderUtils").getReader(str(index))
+    reader = open_reader(index)
     try:
-        terms = java_class("org.apache.lucene.index.MultiTerms").getTerms(reader, _FIELD)
-        segments = int(reader.leaves().size())
-        if terms is None:
-            return Statistics(int(reader.numDocs()), 0, 0, segments)
-        return Statistics(int(reader.numDocs()), int(terms.getSumDocFreq()),
-                          int(terms.getSumTotalTermFreq()), segments)
+        with java_errors(f"{index}: Lucene cannot read it"):
+            terms = java_class("org.apache.lucene.index.MultiTerms").getTerms(reader, _FIELD)
+            segments = int(reader.leaves().size())
+            if terms is None:
+                return Statistics(int(reader.numDocs()), 0, 0, segments)
+            return Statistics(int(reader.numDocs()), int(terms.getSumDocFreq()),
+                              int(terms.getSumTotalTermFreq()), segments)
     finally:
         reader.close()
 
@@ -85,8 +84,15 @@ def require_index(index: Path) -> None:
         raise InputError(f"{index}: not a Lucene index (no segments file in it)")
 
 
+def open_reader(index: Path) -> Any:
+    """Lucene's reader of an index; raises InputError where there is none or it cannot be opened."""
+    require_index(index)
+    with java_errors(f"{index}: Lucene cannot open it"):
+        return java_class("io.anserini.index.IndexReaderUtils").getReader(java_path(index))
+
+
 def _open_folder(index: Path) -> Any:
-    path = java_class("java.io.File")(str(index)).toPath()
+    path = java_class("java.io.File")(java_path(index)).toPath()
     return java_class("org.apache.lucene.store.FSDirectory").open(path)
 
 

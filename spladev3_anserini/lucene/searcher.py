@@ -13,7 +13,7 @@ from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, cut_to_clause_limit
-from spladev3_anserini.lucene.check import build_of, read_index_manifest, require_index
+from spladev3_anserini.lucene.check import build_of, open_reader, read_index_manifest
 from spladev3_anserini.lucene.handles import (
     call,
     called,
@@ -55,9 +55,8 @@ class ImpactSearcher:
 
     def __init__(self, index: Path) -> None:
         """Opens an index; raises InputError where there is none or Lucene cannot open it."""
-        require_index(index)
         with ONE_THREAD, java_errors(f"{index}: Lucene cannot open it"):
-            self._reader = java_class("io.anserini.index.IndexReaderUtils").getReader(str(index))
+            self._reader = open_reader(index)
             self._searcher = java_class(_SEARCHER)(self._reader)
             self._searcher.setSimilarity(
                 java_class("io.anserini.search.similarity.ImpactSimilarity")())

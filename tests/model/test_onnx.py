@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -17,7 +16,8 @@ from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.demo.__main__ import QUESTIONS
 from spladev3_anserini.encoding.encoder import Encoder, Settings, keep_top
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.lucene.jvm import JAVA_LOCALE, java_command
+from spladev3_anserini.lucene.jvm import java_command
+from spladev3_anserini.lucene.start import environment_of_java
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.onnx_export import ANSERINI_FILES, export_onnx
 from spladev3_anserini.model.variants import VARIANTS
@@ -145,7 +145,7 @@ def test_anserinis_own_encoder_reads_the_export_and_finds_the_same(
         "-encoder", "SpladeV3", "-hits", "5", "-output", str(tmp_path / "theirs.txt"))
     command.insert(1, f"-Duser.home={tmp_path / 'home'}")
     ran = subprocess.run(command, capture_output=True, text=True, check=False,
-                         env=os.environ | JAVA_LOCALE | {"HOME": str(tmp_path / "home")})
+                         env=environment_of_java() | {"HOME": str(tmp_path / "home")})
     assert (tmp_path / "theirs.txt").exists(), ran.stdout[-2000:] + ran.stderr[-2000:]
     ours, theirs = read_run(tmp_path / "ours.txt"), read_run(tmp_path / "theirs.txt")
     assert len(ours) == len(theirs) == len(QUESTIONS)
