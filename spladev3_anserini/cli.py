@@ -12,7 +12,7 @@ from typing import NoReturn, TypeVar
 import click
 from tqdm import tqdm
 
-from spladev3_anserini.errors import InputError, one_line
+from spladev3_anserini.errors import InputError, first_line, lack_of_memory, one_line
 
 T = TypeVar("T")
 
@@ -44,15 +44,24 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
         sys.exit(141)
     except UnicodeEncodeError as error:
         fail(2, f"not UTF-8: {error.object[:60]!r}")
-    except RuntimeError as error:
-        if "Symlink loop" not in str(error):  # pathlib's before Python 3.13
+    except Exception as error:
+        if (known := _known(error)) is None:
             raise
-        fail(2, str(error))
-    except OSError as error:
-        if error.filename is None and error.strerror is None:
-            raise
-        fail(2, f"{error.filename or 'input/output'}: {error.strerror}")
+        fail(*known)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _known(error: Exception) -> tuple[int, str] | None:
+    """The exit code and the line for an exception of a library or the system, None for a defect."""
+    if isinstance(error, OSError) and (error.filename is not None or error.strerror is not None):
+        return 2, f"{error.filename or 'input/output'}: {error.strerror}"
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # before Python 3.13
+        return 2, str(error)
+    if type(error).__name__ == "JavaException":
+        return 3, f"Java failed: {first_line(error)}"
+    if (starved := lack_of_memory(error)) is not None:
+        return 2, starved
+    return None
 
 
 def fail(code: int, message: str) -> NoReturn:

@@ -44,6 +44,21 @@ def first_line(error: BaseException) -> str:
     return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
+#: How the system, torch and CUDA say that there is no memory left.
+_NO_MEMORY = re.compile("failed to map segment|[Oo]ut of memory|[Cc]an(no|')t allocate memory|"
+                        "not enough memory|std::bad_alloc")
+
+
+def lack_of_memory(error: BaseException | None) -> str | None:
+    """One line for an exception that lack of memory caused, None for any other."""
+    while error is not None:
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            return (f"there is not enough memory ({first_line(error)}): close other programs, "
+                    "raise the limit of `ulimit -v`, or take smaller batches")
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def first_problem(error: ValidationError) -> str:
     """The first field that does not validate, and why, in one line."""
     problem = error.errors()[0]

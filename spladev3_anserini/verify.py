@@ -35,10 +35,13 @@ def main(folder: Path) -> None:
         read_index_manifest,
         statistics,
     )
+    from spladev3_anserini.lucene.jvm import java_path
 
     encoded = (folder / MANIFEST).exists()
     if not encoded and not any(folder.glob("segments_*")):
         raise InputError(f"{folder}: neither an encoded directory nor an index")
+    if not encoded:
+        java_path(folder)
     try:
         if encoded:
             manifest = read_manifest(folder)

@@ -15,7 +15,7 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.build import run_indexer
 from spladev3_anserini.lucene.check import statistics
-from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path
+from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path, start_jvm
 
 #: What Java's String.trim takes off; Anserini leaves a text out that has nothing else.
 _JAVA_BLANK = "".join(map(chr, range(0x21)))
@@ -28,8 +28,10 @@ def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b:
     The defaults of Anserini's regressions are k1 0.9 and b 0.4. Raises InputError as the corpus
     reader does, and if Lucene holds another number of documents than the corpus has.
     """
-    expected = survey(corpus, read_corpus(corpus)).documents
     with tempfile.TemporaryDirectory() as scratch:
+        java_path(Path(scratch))
+        start_jvm()
+        expected = survey(corpus, read_corpus(corpus)).documents
         texts, index = Path(scratch) / "texts", Path(scratch) / "index"
         filled = _write_texts(corpus, texts, threads, expected)
         run_indexer("JsonCollection", texts, index, threads, [], filled)

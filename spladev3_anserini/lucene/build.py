@@ -117,8 +117,9 @@ def run_indexer(collection: str, source: Path, index: Path, threads: int, option
     Raises JavaError with its first error line where Java fails, InputError where Anserini logs an
     error (its exit code is 0 even then) or leaves no index. `documents` is for the progress bar.
     """
+    # with /. before it: Anserini reads the folder `collections` for what begins with /path/to
     command = java_command(
-        _INDEXER, "-collection", collection, "-input", java_path(source),
+        _INDEXER, "-collection", collection, "-input", f"/.{java_path(source)}",
         "-generator", "DefaultLuceneDocumentGenerator", "-index", java_path(index),
         "-threads", str(threads), *options)
     errors: list[str] = []

@@ -105,6 +105,12 @@ def start_jvm() -> None:
 
     if jnius_config.vm_running:  # by another package
         load()
+        from jnius import autoclass
+
+        classes = str(autoclass("java.lang.System").getProperty("java.class.path"))
+        if anserini_jar().name not in classes:
+            raise JavaError("another package started Java in this process, without Anserini's "
+                            "classes; call spladev3_anserini.lucene.jvm.start_jvm() before it does")
     else:
         home = java_home()
         start(home, java_version(home) or 0, anserini_jar())
