@@ -109,14 +109,24 @@ class Manifest(Record):
         return [identifier for shard in self.shards for identifier in shard.empty_ids]
 
 
-class IndexManifest(Record):
-    """Beside a Lucene index: what it was built from, what is in it, and by which versions.
+class IndexFile(Record):
+    """One of Lucene's files of an index, as it was built."""
 
-    Index formats differ between Lucene versions: `versions` names the ones that can read it.
+    name: FileName
+    size: int
+    sha256: str
+
+
+class IndexManifest(Record):
+    """Beside a Lucene index: what it was built from, its files, and by which versions.
+
+    Index formats differ between Lucene versions: `versions` names those that built it. `files` is
+    empty only in an index that an older version of this package built.
     """
 
     encoded: Manifest
     versions: dict[str, str]
+    files: tuple[IndexFile, ...] = ()
 
 
 R = TypeVar("R", bound=Record)

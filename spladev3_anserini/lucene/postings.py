@@ -9,7 +9,7 @@ from typing import Any
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import Query, cut_to_clause_limit
-from spladev3_anserini.lucene.check import require_index
+from spladev3_anserini.lucene.check import lucene_opens, require_index
 from spladev3_anserini.lucene.jvm import java_class, java_errors
 
 _FIELD = "contents"
@@ -74,7 +74,7 @@ def open_postings(index: Path) -> Iterator[Postings]:
     """Opens an index for the block; raises InputError where there is none, where Lucene cannot
     open it, and where documents were deleted (its counts would hold them still)."""
     require_index(index)
-    with java_errors(f"{index}: Lucene cannot open it"):
+    with lucene_opens(index):
         reader = java_class("io.anserini.index.IndexReaderUtils").getReader(str(index))
     try:
         if reader.hasDeletions():
