@@ -22,7 +22,8 @@ from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.diagnosis.signs import read_curves, read_loss
-from spladev3_anserini.encoding.directory import Part, _read_journal
+from spladev3_anserini.encoding.directory import Part
+from spladev3_anserini.encoding.directory import read_journal as read_shards_journal
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.impacts.quantize import Quantizer
@@ -286,7 +287,7 @@ READERS: dict[str, Reader] = {
                        (_json(_ENSEMBLE),)),
     "result": Reader("result.json", lambda path: read_result(sign(path).parent), (_json(_RESULT),),
                      lambda own: Result.model_dump_json(own).encode()),
-    "journal": Reader("progress-1-of-1.jsonl", lambda path: _read_journal(sign(path)), (_lines(_FINGERPRINT, _SHARD_RECORD),)),
+    "journal": Reader("progress-1-of-1.jsonl", lambda path: read_shards_journal(sign(path)), (_lines(_FINGERPRINT, _SHARD_RECORD),)),
     "stages": Reader("stages.json", _stages, (_json(_STAGES),)),
     "yaml": Reader("y.yaml", read_yaml, (
         b"a: 1\nb:\n  - 2e-5\n  - {c: 'no', d: 2026-11-23}\ne: 0.5\n",
