@@ -28,6 +28,8 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.shards import read_shard
+from spladev3_anserini.lucene.segments import written_by
+from spladev3_anserini.lucene.unchanged import SOUND_NOTE, _read_note
 from spladev3_anserini.model.checkpoint import open_checkpoint, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.recipe.library import Library, default_folder
@@ -275,8 +277,15 @@ READERS: dict[str, Reader] = {
     "manifest": Reader("manifest.json", lambda path: read_record(Manifest, sign(path)),
                        (_json(_MANIFEST),), lambda own: own.model_dump_json().encode()),
     "index-manifest": Reader("m.json", lambda path: read_record(IndexManifest, sign(path)),
-                             (_json({"encoded": _MANIFEST, "versions": {"lucene": "10"}}),),
+                             (_json({"encoded": _MANIFEST, "versions": {"lucene": "10"}}),
+                              _json({"encoded": _MANIFEST, "versions": {}, "files": [
+                                  {"name": "segments_1", "size": 9, "sha256": "a" * 64}]})),
                              lambda own: own.model_dump_json().encode()),
+    "index-note": Reader(SOUND_NOTE, lambda path: _read_note(sign(path).parent), (_json(
+        {"files": {"_0.doc": {"sha256": "a" * 64, "size": 9, "mtime_ns": 1, "ctime_ns": 2,
+                              "inode": 3}}}),)),
+    "segments": Reader("segments_1", written_by, (
+        b"\x3f\xd7\x6c\x17\x08segments\0\0\0\x0a" + bytes(16) + b"\x01" b"1\x09\x09\x01\x09",)),
     "score-manifest": Reader("manifest.json", lambda path: list(read_scores(sign(path).parent)),
                              (_json(_SCORE_MANIFEST),)),
     "score-record": Reader("manifest.json", lambda path: read_record(ScoreManifest, sign(path)),
