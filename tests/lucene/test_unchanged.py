@@ -33,7 +33,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def index(built: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(built, tmp_path / "index"))
+    return Path(shutil.copytree(built, tmp_path / "index",
+                                ignore=shutil.ignore_patterns(SOUND_NOTE)))
 
 
 @pytest.fixture
