@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +18,9 @@ from spladev3_anserini.lucene.unchanged import require_unchanged
 INDEX_MANIFEST = "spladev3_anserini.json"
 _FIELD = "contents"
 
-#: What Lucene says, once the checksums are right, of a format that it does not know.
-_OTHER_FORMAT = re.compile(r": IndexFormatTooNewException|: IndexFormatTooOldException|"
-                           r"Could not load codec|An SPI class of type \S+Format with name")
-
 
 class OtherLuceneError(InputError):
-    """A sound index of a Lucene that the one in use does not read."""
+    """An index of a Lucene that the one in use does not read, so nothing is known of its bytes."""
 
 
 class Statistics(NamedTuple):
@@ -112,14 +107,16 @@ def lucene_opens(index: Path, otherwise: str = "Lucene cannot open it") -> Itera
     try:
         with java_errors(f"{index}: {otherwise}"):
             yield
-    except InputError as error:
-        if not _OTHER_FORMAT.search(str(error)):
+    except InputError:
+        written = written_by(newest_segments(index) or index)
+        running = tuple(map(int, lucene_version().split(".")))
+        # Lucene reads the indexes of its major version and of the one before
+        if written is None or (running[0] - 1, 0, 0) <= written <= running:
             raise
-        version = written_by(newest_segments(index) or index) or "another version"
-        raise OtherLuceneError(f"{index}: is an index of Lucene {version}, and this is Lucene "
-                          f"{lucene_version()}, which does not read it; use the Pyserini that "
-                          "built it, or build it again: spladev3-anserini index --overwrite"
-                          ) from None
+        raise OtherLuceneError(
+            f"{index}: is an index of Lucene {'.'.join(map(str, written))}, and this is Lucene "
+            f"{lucene_version()}, which does not read it; use the Pyserini that built it, or build "
+            "it again: spladev3-anserini index --overwrite") from None
 
 
 def _open_folder(index: Path) -> Any:

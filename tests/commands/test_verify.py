@@ -48,22 +48,25 @@ def of_lucene(segments: Path, old: bytes, new: bytes) -> None:
     segments.write_bytes(data + zlib.crc32(data).to_bytes(8, "big"))
 
 
-NEWER_CODEC = (b"\x09\x09\x01\x09", b"\x0a\x04\x00\x09")
+def version(*numbers: int) -> tuple[bytes, bytes]:
+    """Three numbers of the version that wrote an index, and the major one that began it."""
+    return bytes([9, 9, 1, 9]), bytes(numbers)
 
 
 @pytest.mark.fault(12, "an index of a Lucene that is newer, older, or has codecs that this one lacks",
-                   detected="Lucene's own reading of its formats; both versions are named")
+                   detected="the version in its segments file, whose checksum is right")
 def test_an_index_of_another_lucene(index: Path, tmp_path: Path, cli: Cli) -> None:
-    assert written_by(index / "segments_1") == "9.9.1"
+    assert written_by(index / "segments_1") == (9, 9, 1)
     (index / INDEX_MANIFEST).unlink()
     sound = (index / "segments_1").read_bytes()
     queries = write_lines(tmp_path / "q.jsonl", [{"id": "1", "contents": "", "vector": {"a": 1}}])
     search = ("search", "--prebuilt", "--index", index, "--queries", queries, "--output",
               tmp_path / "run")
-    for *changes, version in (
-        ((b"Lucene99", b"Lucene10"), NEWER_CODEC, "10.4.0"),  # a codec by name
-        ((sound[13:17], b"\x00\x00\x00\x63"), "9.9.1"),  # a format's version, too new
-        ((sound[13:17], b"\x00\x00\x00\x01"), "9.9.1"),  # and too old
+    for *changes, of in (
+        ((b"Lucene99", b"Lucene10"), version(10, 4, 0, 9), "10.4.0"),  # a codec by name
+        (version(10, 0, 0, 10), "10.0.0"),  # a major version, too new
+        (version(7, 7, 3, 7), "7.7.3"),  # and too old
+        ((sound[13:17], b"\x00\x00\x00\x63"), version(9, 12, 2, 9), "9.12.2"),  # a format
     ):
         (index / "segments_1").write_bytes(sound)
         for old, new in changes:
@@ -72,15 +75,21 @@ def test_an_index_of_another_lucene(index: Path, tmp_path: Path, cli: Cli) -> No
             result = cli(*command)
             assert result.code == 2, result
             said = result.err.splitlines()[-1]
-            assert f"{index}: is an index of Lucene {version}, and this is Lucene 9.9.1, which " \
+            assert f"{index}: is an index of Lucene {of}, and this is Lucene 9.9.1, which " \
                 "does not read it" in said
             assert "damaged" not in said
     assert not (tmp_path / "run").exists()
     (index / "segments_1").write_bytes(sound)
     assert cli("verify", index).out.endswith("built elsewhere, so only its bytes were checked\n")
-    # with the wrong checksum the same bytes are damage
-    (index / "segments_1").write_bytes(sound.replace(b"Lucene99", b"Lucene10"))
-    assert cli("verify", index).code == 1
+    # what only looks as another format is damage: a wrong checksum, a header's flipped byte
+    for file, old, new in (("segments_1", b"Lucene99", b"Lucene10"), ("segments_1", b"?", b"!"),
+                           ("_0_Lucene99_0.doc", b"WriterDoc\0\0\0", b"WriterDoc\0\0\x63")):
+        whole = (index / file).read_bytes()
+        assert old in whole
+        (index / file).write_bytes(whole.replace(old, new))
+        result = cli("verify", index)
+        assert (result.code, "is an index of Lucene" in result.err) == (1, False), result
+        (index / file).write_bytes(whole)
 
 
 def test_which_segments_file_lucene_opens(tmp_path: Path) -> None:
