@@ -11,6 +11,8 @@ import click
 from spladev3_anserini.cli import SETTINGS, counted, fail, run
 from spladev3_anserini.errors import InputError, JavaError
 
+_MODEL = ("is a model: `search` compares it with the sha256 that an index holds, and `models fetch` "
+          "prints it")
 #: Folders that another command checks: a file that only they hold, and what to say of them.
 _ELSEWHERE = (
     ("stages.json", "is a reproduction: `reproduce run` compares its files with their hashes and "
@@ -21,8 +23,8 @@ _ELSEWHERE = (
      "`diagnose --trained` reads its curves"),
     ("ensemble.json", "is an ensemble of scores: `train` compares it with the sha256 in "
      "ensemble.json"),
-    ("config.json", "is a model: `search` compares it with the sha256 that an index holds, and "
-     "`models fetch` prints it"),
+    ("config.json", _MODEL),
+    ("modules.json", _MODEL),
     (".progress-*-of-*.jsonl", "holds scores that are not finished: the same `score` continues "
      "them"),
 )

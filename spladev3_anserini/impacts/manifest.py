@@ -134,7 +134,9 @@ R = TypeVar("R", bound=Record)
 
 def read_record(kind: type[R], path: Path) -> R:
     """Reads a record from its JSON file; raises InputError naming the file and the field, also
-    where a byte of it changed since it was written."""
+    where a byte of it changed since it was written, and for a pipe, which would be waited for."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no plain file'}")
     try:
         return from_json(kind, path.read_bytes())
     except FileNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import zlib
@@ -210,7 +211,10 @@ def test_folders_and_files_that_changed_places_are_damage(encoding: Encoding, in
     damaged(encoded, "part-00000.jsonl: missing")
     (encoded / "manifest.json").unlink()
     (encoded / "manifest.json").mkdir()
-    damaged(encoded, "manifest.json: Is a directory")
+    damaged(encoded, "manifest.json: is a folder")
+    (encoded / "manifest.json").rmdir()
+    os.mkfifo(encoded / "manifest.json")
+    damaged(encoded, "manifest.json: is no plain file")
     (index / "segments_1").unlink()
     damaged(index, "not a Lucene index (no segments file in it)")
     (index / INDEX_MANIFEST).unlink()

@@ -257,9 +257,9 @@ def test_anserinis_settings() -> None:
     BEIR's topics are taken out of their own hits (-removeQuery), MS MARCO's are not."""
     prebuilt = recipe("splade-v3").prebuilt
     assert prebuilt is not None
-    for settings in (prebuilt.settings.given(), *(
-            block.settings for block in recipe("splade-v3").expected if block.source == "anserini")):
-        assert settings == {"max_length": 512, "query_max_length": 510 + 1, "dtype": "float32",
+    (block,) = blocks_of("splade-v3", "castorini/anserini")
+    for settings in (prebuilt.settings, block.settings):
+        assert settings.given() == {"max_length": 512, "query_max_length": 510 + 1, "dtype": "float32",
                             "quantizer": f"x{256 / 5:g}-rint", "special_tokens": "anserini"}
     for name, query_set in ((name, own) for name, _, own in query_sets()
                             if name in anserini()[1]):
