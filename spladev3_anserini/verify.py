@@ -11,8 +11,8 @@ import click
 from spladev3_anserini.cli import SETTINGS, counted, fail, run
 from spladev3_anserini.errors import InputError, JavaError
 
-_MODEL = ("is a model: `search` compares it with the sha256 that an index holds, and `models fetch` "
-          "prints it")
+_MODEL = ("is a model: `search` compares it with the sha256 that an index holds, and `models "
+          "fetch` prints it")
 #: Folders that another command checks: a file that only they hold, and what to say of them.
 _ELSEWHERE = (
     ("stages.json", "is a reproduction: `reproduce run` compares its files with their hashes and "
