@@ -11,7 +11,13 @@ import click
 
 from spladev3_anserini.cli import SETTINGS, run, table
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER, MODEL_HELP, hits_option, model_run_options
+from spladev3_anserini.options import (
+    FOLDER,
+    MODEL_HELP,
+    hits_option,
+    model_run_options,
+    trust_option,
+)
 
 _SNIPPET = 64
 
@@ -24,9 +30,11 @@ _SNIPPET = 64
 @hits_option(5)
 @click.option("--terms", default=10, type=click.IntRange(min=0),
               help="Query terms to show, largest impact first; + marks terms not in the question.")
+@trust_option
 @model_run_options
 def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str | None, hits: int,
-         terms: int, max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
+         terms: int, trust: bool, max_length: int, batch_tokens: int | None, device: str,
+         dtype: str) -> None:
     """Ask an index, and see what the model makes of the question.
 
     Quote each QUESTION. Without one, reads a question a line until the end of input (Ctrl-D).
@@ -41,7 +49,7 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
     from spladev3_anserini.encoding.queries import encode_topics, encoder_for_index
     from spladev3_anserini.lucene.searcher import open_index
 
-    searcher, record = open_index(index)
+    searcher, record = open_index(index, trust)
     if record is None:
         raise InputError(f"{index}: was not built by this package, ask knows nothing of its model; "
                          "use search --prebuilt --model ...")

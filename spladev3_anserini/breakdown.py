@@ -11,7 +11,7 @@ import click
 
 from spladev3_anserini.cli import SETTINGS, run, warn
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options
+from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, trust_option
 
 if TYPE_CHECKING:
     from spladev3_anserini.collection.topics import Topic
@@ -40,11 +40,12 @@ if TYPE_CHECKING:
               help="Queries that lose most, to list.")
 @click.option("--html", type=FOLDER, metavar="FILE", help="Also write a page with charts.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@trust_option
 @model_run_options
 def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
          index: str | None, model: str | None, expander: str | None, expanded: str | None,
          edges: tuple[str, ...], measure: str, worst: int, html: Path | None, form: str,
-         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
+         trust: bool, max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Show on which queries a variant loses: by their length, rarity and expansion.
 
     Length: distinct wordpieces. Rarity: their mean idf in --index. Expansion: the share of the
@@ -92,7 +93,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
                  f"{filled(topics)} and are left out")
         folder = Path(filled(index)) if index else None
         with one_build(folder):
-            pieces = bag_of_words(folder, model, max_length)
+            pieces = bag_of_words(folder, model, max_length, trust)
             own = _expanded(asked, pieces, adds, Path(filled(expanded)) if expanded else None)
             features = query_features(asked, pieces, folder, own)
         sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))

@@ -15,6 +15,7 @@ from spladev3_anserini.options import (
     MODEL_HELP,
     hits_option,
     model_run_options,
+    trust_option,
     variant_option,
 )
 
@@ -38,11 +39,12 @@ if TYPE_CHECKING:
               help="How many terms of --text to show; the page and JSON have them all.")
 @click.option("--html", type=FOLDER, metavar="FILE", help="Also write a page.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@trust_option
 @model_run_options
 def main(text: str | None, side: str, variant: str, scale: float, index: Path | None,
          docid: str | None, query: str | None, model: str | None, hits: int, terms: int,
-         html: Path | None, form: str, max_length: int, batch_tokens: int | None, device: str,
-         dtype: str) -> None:
+         html: Path | None, form: str, trust: bool, max_length: int, batch_tokens: int | None,
+         device: str, dtype: str) -> None:
     """Show the terms of a text, or why a document matched a query.
 
     A term is `own` where it is a wordpiece of the text (or query), else an expansion, marked +.
@@ -79,7 +81,7 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
     else:
         if index is None or docid is None or query is None:
             raise click.UsageError("--index needs --docid and --query")
-        match, cost = _of_match(index, model, docid, query, hits, settings)
+        match, cost = _of_match(index, model, docid, query, hits, settings, trust)
         values, shown = match_as_json(match, cost), match_table(match, cost)
         page = {"title": f"Why {docid} has its score", "match": match, "cost": cost}
     if html:
@@ -99,13 +101,13 @@ def _of_text(text: str, model: str, side: str, variant: str,
 
 
 def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
-              settings: Settings) -> tuple[Match, Cost]:
+              settings: Settings, trust: bool) -> tuple[Match, Cost]:
     from spladev3_anserini.analysis.explanation import explain_match
     from spladev3_anserini.encoding.queries import encoder_for_index
     from spladev3_anserini.lucene.check import one_build, read_index_manifest
 
     with one_build(index):
-        record = read_index_manifest(index)
+        record = read_index_manifest(index, trust=trust)
         if record is None:
             raise InputError(f"{index}: was not built by this package, so how to encode a query "
                              "for it is unknown")

@@ -103,6 +103,8 @@ def read_json(path: Path) -> Any:
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, in hex; raises InputError for a pipe, which would be waited for."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file")
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is no plain file")
     with path.open("rb") as stream:

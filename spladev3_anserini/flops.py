@@ -10,7 +10,13 @@ import click
 
 from spladev3_anserini.cli import SETTINGS, run, table
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, variant_option
+from spladev3_anserini.options import (
+    FOLDER,
+    MODEL_HELP,
+    model_run_options,
+    trust_option,
+    variant_option,
+)
 
 if TYPE_CHECKING:
     from spladev3_anserini.analysis.flops import Cost
@@ -34,11 +40,12 @@ if TYPE_CHECKING:
 @click.option("--plot", type=FOLDER, metavar="FILE",
               help="With --run: a picture of the measure against FLOPS (.svg or .png).")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@trust_option
 @model_run_options
 def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
          queries: tuple[Path, ...], model: str | None, variant: str, qrels: str | None,
-         runs: tuple[Path, ...], measure: str, plot: Path | None, form: str, max_length: int,
-         batch_tokens: int | None, device: str, dtype: str) -> None:
+         runs: tuple[Path, ...], measure: str, plot: Path | None, form: str, trust: bool,
+         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Count what a query costs on a collection: how many terms a query and a document share.
 
     FLOPS = sum over terms of the share of documents that have it times the share of queries that
@@ -72,7 +79,8 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
     costs, groups = {}, []
     for number, (name, folder) in enumerate(folders.items()):
         own = queries[number] if queries else None
-        costs[name], group = _cost(folder, bool(encoded), topics, own, model, variant, settings)
+        costs[name], group = _cost(folder, bool(encoded), topics, own, model, variant, settings,
+                                   trust)
         groups.append(group)
     if plot:
         from spladev3_anserini.analysis.scatter import Point, scatter_plot
@@ -84,7 +92,8 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
 
 
 def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | None,
-          model: str | None, variant: str, settings: Settings) -> tuple[Cost, str]:
+          model: str | None, variant: str, settings: Settings,
+          trust: bool) -> tuple[Cost, str]:
     """What one collection costs, and the variant that it is of."""
     from spladev3_anserini.analysis.flops import cost_of_encoded, cost_of_index, queries_for
     from spladev3_anserini.impacts.manifest import IndexManifest
@@ -93,7 +102,7 @@ def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | No
 
     with one_build(folder):
         record = IndexManifest(encoded=read_manifest(folder), versions={}) if is_encoded \
-            else read_index_manifest(folder)
+            else read_index_manifest(folder, trust=trust)
         asked = queries_for(folder, record, topics, queries, model, variant, settings)
         cost = cost_of_encoded(folder, record.encoded, asked) if is_encoded and record \
             else cost_of_index(folder, record, asked)

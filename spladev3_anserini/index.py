@@ -28,9 +28,10 @@ def main(encoded: Path, index: Path, threads: int, optimize: bool, overwrite: bo
       spladev3-anserini index --input encoded --index index
     """
     from spladev3_anserini.lucene.build import build_index
+    from spladev3_anserini.lucene.postings import index_bytes
 
     record, built = build_index(encoded, index, threads, optimize, overwrite)
-    size = sum(path.stat().st_size for path in index.iterdir())
+    size, _ = index_bytes(index)
     manifest = record.encoded
     click.echo(f"{index}: {manifest.nonempty:,} documents, {manifest.postings:,} postings, "
                f"{manifest.impacts:,} total terms, {size / 1e6:.1f} MB "

@@ -8,7 +8,13 @@ import click
 
 from spladev3_anserini.cli import SETTINGS, counted, run
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, threads_option
+from spladev3_anserini.options import (
+    FOLDER,
+    MODEL_HELP,
+    model_run_options,
+    threads_option,
+    trust_option,
+)
 
 
 @click.command("mine", context_settings=SETTINGS)
@@ -27,11 +33,12 @@ from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, thr
 @click.option("--sample", type=click.IntRange(min=1), show_default="all",
               help="Take so many queries, drawn by the seed.")
 @click.option("--seed", default=123, type=click.IntRange(min=0), help="Of the draw and the sample.")
+@trust_option
 @threads_option()
 @model_run_options
 def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, top: int,
-         drawn: int, depth: int, sample: int | None, seed: int, threads: int, max_length: int,
-         batch_tokens: int | None, device: str, dtype: str) -> None:
+         drawn: int, depth: int, sample: int | None, seed: int, trust: bool, threads: int,
+         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Mine negatives for training from an index's own run.
 
     Per query with a positive: the first --top documents and --random drawn from the rest of the
@@ -54,7 +61,7 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.training.mining import mine as mined
     from spladev3_anserini.training.score_files import write_candidates
 
-    searcher, record = open_index(index)
+    searcher, record = open_index(index, trust)
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
     judged = read_qrels(qrels)
@@ -67,7 +74,8 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
                                              Draw(top, drawn, depth, seed), threads))
     searcher.close()
     click.echo(f"{output}: {counted(written, 'query').replace('querys', 'queries')} with "
-               f"candidates, of {len(asked):,} with a positive")
+               f"candidates, of {len(asked):,} with a positive"
+               f"{'; index files not hashed (--trust)' if trust else ''}")
 
 
 if __name__ == "__main__":

@@ -58,6 +58,11 @@ def hits_option(default: int) -> Decorator:
                         help="Documents per query.")
 
 
+trust_option = click.option(
+    "--trust", is_flag=True, help="Do not compare the sha256 of the index's files that changed "
+    "their place or time since they were last compared, such as those of a copy.")
+
+
 def level(context: click.Context, parameter: click.Parameter, value: float) -> float:
     """A confidence or significance level, as an option's callback; click's FloatRange lets nan
     through, and nearer to 0 or 1 than this no interval means anything."""

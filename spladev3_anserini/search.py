@@ -17,6 +17,7 @@ from spladev3_anserini.options import (
     model_run_options,
     special_tokens_option,
     threads_option,
+    trust_option,
     variant_option,
 )
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 @click.option("--tag", default="spladev3-anserini", help="Last column of the run.")
 @click.option("--prebuilt", is_flag=True, help="Search an index that this package did not build; "
               "nothing can be checked.")
+@trust_option
 @click.option("--scale", type=float, show_default="the index's; 100 with --prebuilt",
               help="Of the queries.")
 @special_tokens_option(None, "the index's; drop with --prebuilt")
@@ -56,8 +58,8 @@ if TYPE_CHECKING:
 def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
          output: Path, hits: int, threads: int, query_top_k: int | None,
          first_pass_terms: int | None, candidates: int | None, remove_query: bool, tag: str,
-         prebuilt: bool, scale: float | None, special_tokens: str | None, max_length: int,
-         batch_tokens: int | None, device: str, dtype: str) -> None:
+         prebuilt: bool, trust: bool, scale: float | None, special_tokens: str | None,
+         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Search an impact index with queries of any variant and write a TREC run.
 
     Model, tokenizer, variant, special tokens and scale of the queries must be the index's.
@@ -78,7 +80,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     from spladev3_anserini.lucene.searcher import open_index
 
     faster = Faster.of(query_top_k, first_pass_terms, candidates, hits)
-    searcher, record = open_index(index)
+    searcher, record = open_index(index, trust)
     if record:
         _refuse_other_choice(scale, special_tokens, record)
     elif not prebuilt:
@@ -100,7 +102,8 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     found, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
                                           faster.two_step), tag)
     searcher.close()
-    click.echo(f"{output}: {len(encoded):,} queries, {found:,} with hits, {lines:,} lines{faster}")
+    click.echo(f"{output}: {len(encoded):,} queries, {found:,} with hits, {lines:,} lines{faster}"
+               f"{'; index files not hashed (--trust)' if trust else ''}")
 
 
 def _refuse_other_choice(scale: float | None, special_tokens: str | None,

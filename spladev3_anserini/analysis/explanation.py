@@ -140,7 +140,7 @@ def explain_match(encoder: Encoder, index: Path, docid: str, text: str,
         so_far += product
         products.append(Product(term, term in own, query[term], document[term], product, so_far))
     unmatched = dict(_largest({t: w for t, w in query.items() if t not in document}))
-    searcher = ImpactSearcher(index)
+    searcher = ImpactSearcher(index, trust=True)  # its files were compared with its record
     ranked = [hit.docid for hit in searcher.search(query, hits)]
     searcher.close()
     rank = ranked.index(docid) + 1 if docid in ranked else None

@@ -29,10 +29,11 @@ FEATURES = {
 Features = dict[str, dict[str, float]]
 
 
-def bag_of_words(index: Path | None, model: str | None, max_length: int) -> Encoder:
+def bag_of_words(index: Path | None, model: str | None, max_length: int,
+                 trust: bool = False) -> Encoder:
     """What cuts queries into wordpieces: the tokenizer of `model`, or of the model that the index
     names; no weights are loaded. Raises InputError where it is not the index's tokenizer."""
-    record = read_index_manifest(index) if index else None
+    record = read_index_manifest(index, trust=trust) if index else None
     name = model or (record.encoded.model_name if record else None)
     if not name:
         raise InputError(f"{index}: names no model; say whose wordpieces with --model"

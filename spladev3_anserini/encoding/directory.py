@@ -117,7 +117,7 @@ class EncodedDirectory:
         while other parts still have work to do."""
         shards = dict(self._done)
         for journal in self.folder.glob(f"progress-*-of-{self.part.of}.jsonl"):
-            fingerprint, others = _read_journal(journal)
+            fingerprint, others = read_journal(journal)
             if journal != self._journal and fingerprint == self.fingerprint:
                 shards |= {name: shard for name, shard in others.items() if self._on_disk(shard)}
         if not all(name in shards for name in names):
@@ -151,7 +151,7 @@ class EncodedDirectory:
             if self._is_own(path) or path.name.startswith(self._temporary):
                 path.unlink()
         if self._journal.exists():
-            _, shards = _read_journal(self._journal)
+            _, shards = read_journal(self._journal)
             self._done = {n: s for n, s in shards.items() if self._on_disk(s)}
         with appearing(self._journal) as stream:
             for record in (self.fingerprint, *self._done.values()):
@@ -184,7 +184,7 @@ class EncodedDirectory:
         return path.exists() and sha256_of(path) == shard.sha256
 
     def _refuse_other(self, journal: Path) -> None:
-        found, _ = _read_journal(journal)
+        found, _ = read_journal(journal)
         if found is None:
             raise InputError(f"{journal}: its first line is damaged, so what this folder holds is "
                              "not known; --restart to encode it again")
@@ -200,7 +200,7 @@ class EncodedDirectory:
                              "--output, or --restart to replace it")
 
 
-def _read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
+def read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
     """The fingerprint and shards of a journal; a line cut short by a crash, or changed since,
     ends it."""
     shards: dict[str, Shard] = {}

@@ -109,14 +109,24 @@ class Manifest(Record):
         return [identifier for shard in self.shards for identifier in shard.empty_ids]
 
 
-class IndexManifest(Record):
-    """Beside a Lucene index: what it was built from, what is in it, and by which versions.
+class IndexFile(Record):
+    """One of Lucene's files of an index, as it was built."""
 
-    Index formats differ between Lucene versions: `versions` names the ones that can read it.
+    name: FileName
+    size: int
+    sha256: str
+
+
+class IndexManifest(Record):
+    """Beside a Lucene index: what it was built from, its files, and by which versions.
+
+    Index formats differ between Lucene versions: `versions` names those that built it. `files` is
+    empty only in an index that an older version of this package built.
     """
 
     encoded: Manifest
     versions: dict[str, str]
+    files: tuple[IndexFile, ...] = ()
 
 
 R = TypeVar("R", bound=Record)
@@ -124,7 +134,9 @@ R = TypeVar("R", bound=Record)
 
 def read_record(kind: type[R], path: Path) -> R:
     """Reads a record from its JSON file; raises InputError naming the file and the field, also
-    where a byte of it changed since it was written."""
+    where a byte of it changed since it was written, and for a pipe, which would be waited for."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no plain file'}")
     try:
         return from_json(kind, path.read_bytes())
     except FileNotFoundError:

@@ -37,6 +37,7 @@ from spladev3_anserini.lucene.start import (
     environment_of_java,
     what_java_says,
 )
+from spladev3_anserini.lucene.unchanged import hashed_files
 
 #: How a line begins that says what failed, in Anserini's log or printed by Java. The rest of a line
 #: may quote anything: a path, an id, a user's options.
@@ -60,6 +61,8 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
     """
     java_path(encoded)
     java_path(index)
+    if index.is_symlink():  # the folder it leads to is built or replaced, never the link
+        index = index.resolve()
     manifest = read_manifest(encoded)
     if manifest.fingerprint.side != "document":
         raise InputError(f"{encoded}: holds encoded queries; only documents are indexed")
@@ -83,9 +86,8 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
         compare_with_manifest(found, manifest, index)
         check_index(fresh)
         (fresh / "write.lock").unlink(missing_ok=True)
-        record = IndexManifest(encoded=manifest,
-                               versions=versions() | {"lucene": lucene_version()})
-        write_record(record, fresh / INDEX_MANIFEST)
+        record = _write_manifest(fresh, IndexManifest(
+            encoded=manifest, versions=versions() | {"lucene": lucene_version()}))
         if not overwrite and index.exists() and any(index.iterdir()):
             raise InputError(f"--index {index}: appeared while this was built; choose another name")
         publish(fresh, index)
@@ -95,11 +97,12 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
 def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest | None:
     """What to keep of an index that is there already: None for one that may be replaced. Only an
     index is ever replaced, never a folder of other files."""
-    if not index.is_dir() or not any(index.glob("segments_*")):
+    ours = (index / INDEX_MANIFEST).exists()  # even where a file of it is missing
+    if not index.is_dir() or not (ours or any(index.glob("segments_*"))):
         raise InputError(f"--index {index}: exists and is no index; choose another name")
     if overwrite:
         return None
-    record = read_index_manifest(index)
+    record = read_index_manifest(index, every=True)
     if record is None or record.encoded.shards != manifest.shards:
         built = record.encoded.fingerprint if record else manifest.fingerprint
         shown = shown_differences(built, manifest.fingerprint)
@@ -107,6 +110,13 @@ def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest
                          f"{f' ({shown})' if shown else ''}; choose another name, or --overwrite")
     compare_with_manifest(statistics(index), manifest, index)
     check_index(index)
+    return record if record.files else _write_manifest(index, record)
+
+
+def _write_manifest(index: Path, record: IndexManifest) -> IndexManifest:
+    """Writes what a checked index is, with the hashes of its files."""
+    record = record.model_copy(update={"files": hashed_files(index)})
+    write_record(record, index / INDEX_MANIFEST)
     return record
 
 

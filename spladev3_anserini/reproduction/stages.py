@@ -26,6 +26,7 @@ from spladev3_anserini.lucene.check import check_index, compare_with_manifest, s
 from spladev3_anserini.lucene.jvm import lucene_version, versions
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
 from spladev3_anserini.lucene.searcher import ImpactSearcher
+from spladev3_anserini.lucene.unchanged import SOUND_NOTE
 from spladev3_anserini.model.variants import variant_named
 from spladev3_anserini.recipe.schema import QuerySet
 from spladev3_anserini.reproduction.baseline import model_of, search_baseline
@@ -142,7 +143,8 @@ def _index(run: Run, stage: Stage) -> None:
                 f"{record.encoded.impacts:,} total terms")
 
     def outputs() -> Iterator[Path]:
-        yield from sorted(path for path in cell.index_folder.iterdir() if path.is_file())
+        yield from sorted(path for path in cell.index_folder.iterdir()
+                          if path.is_file() and path.name != SOUND_NOTE)
 
     stage("index", {"encoded": sha256_of(cell.encoded / MANIFEST), **versions()}, work, outputs())
 

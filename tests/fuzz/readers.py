@@ -22,11 +22,14 @@ from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.diagnosis.signs import read_curves, read_loss
-from spladev3_anserini.encoding.directory import Part, _read_journal
+from spladev3_anserini.encoding.directory import Part
+from spladev3_anserini.encoding.directory import read_journal as read_shards_journal
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.shards import read_shard
+from spladev3_anserini.lucene.segments import written_by
+from spladev3_anserini.lucene.unchanged import SOUND_NOTE, _read_note
 from spladev3_anserini.model.checkpoint import open_checkpoint, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.recipe.library import Library, default_folder
@@ -274,8 +277,15 @@ READERS: dict[str, Reader] = {
     "manifest": Reader("manifest.json", lambda path: read_record(Manifest, sign(path)),
                        (_json(_MANIFEST),), lambda own: own.model_dump_json().encode()),
     "index-manifest": Reader("m.json", lambda path: read_record(IndexManifest, sign(path)),
-                             (_json({"encoded": _MANIFEST, "versions": {"lucene": "10"}}),),
+                             (_json({"encoded": _MANIFEST, "versions": {"lucene": "10"}}),
+                              _json({"encoded": _MANIFEST, "versions": {}, "files": [
+                                  {"name": "segments_1", "size": 9, "sha256": "a" * 64}]})),
                              lambda own: own.model_dump_json().encode()),
+    "index-note": Reader(SOUND_NOTE, lambda path: _read_note(sign(path).parent), (_json(
+        {"files": {"_0.doc": {"sha256": "a" * 64, "size": 9, "mtime_ns": 1, "ctime_ns": 2,
+                              "inode": 3}}}),)),
+    "segments": Reader("segments_1", written_by, (
+        b"\x3f\xd7\x6c\x17\x08segments\0\0\0\x0a" + bytes(16) + b"\x01" b"1\x09\x09\x01\x09",)),
     "score-manifest": Reader("manifest.json", lambda path: list(read_scores(sign(path).parent)),
                              (_json(_SCORE_MANIFEST),)),
     "score-record": Reader("manifest.json", lambda path: read_record(ScoreManifest, sign(path)),
@@ -286,7 +296,7 @@ READERS: dict[str, Reader] = {
                        (_json(_ENSEMBLE),)),
     "result": Reader("result.json", lambda path: read_result(sign(path).parent), (_json(_RESULT),),
                      lambda own: Result.model_dump_json(own).encode()),
-    "journal": Reader("progress-1-of-1.jsonl", lambda path: _read_journal(sign(path)), (_lines(_FINGERPRINT, _SHARD_RECORD),)),
+    "journal": Reader("progress-1-of-1.jsonl", lambda path: read_shards_journal(sign(path)), (_lines(_FINGERPRINT, _SHARD_RECORD),)),
     "stages": Reader("stages.json", _stages, (_json(_STAGES),)),
     "yaml": Reader("y.yaml", read_yaml, (
         b"a: 1\nb:\n  - 2e-5\n  - {c: 'no', d: 2026-11-23}\ne: 0.5\n",

@@ -16,6 +16,7 @@ from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import read_manifest
 from spladev3_anserini.lucene.build import run_indexer
 from spladev3_anserini.lucene.check import (
+    INDEX_MANIFEST,
     compare_with_manifest,
     one_build,
     read_index_manifest,
@@ -170,13 +171,14 @@ def test_nothing_to_index_and_queries_are_refused(tiny: Path, tmp_path: Path, cl
                                        tmp_path / "i")
 
 
-def test_an_index_of_another_lucene_is_told(encoded: Path, tmp_path: Path, cli: Cli,
-                                            refused: Callable[..., str]) -> None:
+def test_an_index_that_lucene_cannot_open(encoded: Path, tmp_path: Path, cli: Cli,
+                                          refused: Callable[..., str]) -> None:
     cli("index", "--input", encoded, "--index", tmp_path / "i")
+    (tmp_path / "i" / INDEX_MANIFEST).unlink()
     shutil.copy(encoded / "manifest.json", tmp_path / "i" / "segments_1")  # not Lucene's format
     (tmp_path / "t.tsv").write_text("1\tcat\n")
-    message = refused("search", "--index", tmp_path / "i", "--topics", tmp_path / "t.tsv",
-                      "--output", tmp_path / "run", "--max-length", 64)
+    message = refused("search", "--prebuilt", "--index", tmp_path / "i", "--topics",
+                      tmp_path / "t.tsv", "--output", tmp_path / "run", "--max-length", 64)
     assert "Lucene cannot open it: " in message
     assert not (tmp_path / "run").exists()
 
