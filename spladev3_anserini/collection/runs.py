@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from spladev3_anserini.cli import counted, warn
 from spladev3_anserini.collection.ids import checked_id
 from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
@@ -22,6 +23,15 @@ class Hit(NamedTuple):
 
     docid: str
     score: float
+
+
+def warn_of_own_documents(path: Path, topics: Sequence[str], of: int) -> None:
+    """Warns where a fifth of all topics or more, `topics` of `of`, find the document of their own
+    id first: in ArguAna topics are documents of the corpus, and none of them is its own answer."""
+    if topics and 5 * len(topics) >= of:
+        warn(f"{path}: {len(topics)} of {counted(of, 'topic')} find the document of their own id "
+             f"first ({', '.join(topics[:5])}); where topics are documents of the corpus, as in "
+             "ArguAna, search with --remove-query")
 
 
 def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> None:

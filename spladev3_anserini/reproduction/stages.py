@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from spladev3_anserini import __version__
-from spladev3_anserini.analysis.measures import evaluate, parse_measures
+from spladev3_anserini.analysis.judged import evaluate_run
+from spladev3_anserini.analysis.measures import parse_measures
 from spladev3_anserini.collection.corpus import Survey, hash_of
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.texts import survey_texts
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import Encoder
@@ -184,8 +184,8 @@ def _evaluate(run: Run, stage: Stage) -> None:
     cell = run.cell
 
     def work(name: str, wanted: str, _: bool) -> str:
-        found = evaluate(read_qrels(run.qrels[name]), read_run(cell.run_file(name)),
-                         parse_measures(wanted))
+        found = evaluate_run(cell.run_file(name), read_qrels(run.qrels[name]), run.qrels[name],
+                             parse_measures(wanted))
         run.write_note(f"measures.{name}", {"means": found.means, "missing": len(found.missing)})
         without = f"; {len(found.missing)} of {found.queries} judged queries have no result and " \
             "count as 0" if found.missing else ""
