@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import pytest
 from conftest import Result
+from deadlines import deadline
 
 Refused = Callable[..., str]
-
-
-@contextmanager
-def deadline(seconds: int = 60) -> Iterator[None]:
-    """Raises TimeoutError in what waits for a pipe."""
-    def late(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError("waited for a pipe")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 #: A command, and which of its files is a pipe.
