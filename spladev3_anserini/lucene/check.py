@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import refuse_special
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.lucene.jvm import java_class, java_errors
 
@@ -77,10 +78,11 @@ def read_index_manifest(index: Path) -> IndexManifest | None:
 
 
 def require_index(index: Path) -> None:
-    """Raises InputError unless the folder holds a committed Lucene index."""
+    """Raises InputError unless the folder holds a committed Lucene index, in plain files."""
     if not index.is_dir():
         raise InputError(f"{index}: no such index; build one: spladev3-anserini index --input "
                          f"ENCODED --index {index}")
+    refuse_special(index)
     if not any(index.glob("segments_*")):
         raise InputError(f"{index}: not a Lucene index (no segments file in it)")
 

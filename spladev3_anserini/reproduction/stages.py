@@ -91,10 +91,14 @@ def _download(run: Run, stage: Stage) -> None:
 
     def topics_and_qrels(name: str, _: bool) -> str:
         topics, qrels = read_topics(run.topics[name]), read_qrels(run.qrels[name])
+        judged = sum(topic.id in qrels for topic in topics)
+        if not judged:
+            raise InputError(f"{run.qrels[name]}: judges no query of {run.topics[name]} (it has "
+                             f"{next(iter(qrels))!r}, not {topics[0].id!r})")
         run.write_note(f"data.{name}", {
             "queries": len(topics), "topics": hash_of(topics),
             "judgments": sum(map(len, qrels.values())), "qrels": hash_of_qrels(qrels)})
-        return f"{len(topics):,} queries, {len(qrels):,} of them judged"
+        return f"{len(topics):,} queries, {judged:,} of them judged"
 
     if not cell.prebuilt:
         stage("download", {"corpus": mark(run.corpus, "docs")}, survey,

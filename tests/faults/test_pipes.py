@@ -38,6 +38,9 @@ COMMANDS = {
     "a model's tokenizer": ("encode --model model --input c.jsonl --output o", "model/tokenizer.json"),
     "a pickle of weights": ("convert model --output o", "model/pytorch_model.bin"),
     "a manifest": ("index --input encoded --index o", "encoded/manifest.json"),
+    "candidates": ("score --candidates pipe --corpus c.jsonl --topics t.tsv --teacher teacher --output o",
+                   "pipe"),
+    "a file of an index": ("ask --index index cat", "index/_0.cfs"),
     "an index's manifest": ("ask --index index cat", "index/spladev3_anserini.json"),
     "curves": ("diagnose --trained trained", "trained/curves.jsonl"),
     "a record of scores": ("diagnose --scores pipe.json", "pipe.json"),
@@ -48,6 +51,8 @@ COMMANDS = {
 def folder(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(tiny, "model")
+    shutil.copytree(tiny, "teacher")
+    Path("teacher/config.json").write_text('{"architectures": ["BertForSequenceClassification"]}')
     for name in ("corpus", "beir/qrels", "encoded", "index", "trained"):
         Path(name).mkdir(parents=True)
     for name in ("c.jsonl", "corpus/a.jsonl"):
