@@ -11,7 +11,13 @@ import click
 
 from spladev3_anserini.cli import SETTINGS, run, warn
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, trust_option
+from spladev3_anserini.options import (
+    FOLDER,
+    MODEL_HELP,
+    model_run_options,
+    page_file,
+    trust_option,
+)
 
 if TYPE_CHECKING:
     from spladev3_anserini.collection.topics import Topic
@@ -38,7 +44,8 @@ if TYPE_CHECKING:
 @click.option("--measure", default="nDCG@10", help="As evaluate names it.")
 @click.option("--worst", default=10, type=click.IntRange(min=1),
               help="Queries that lose most, to list.")
-@click.option("--html", type=FOLDER, metavar="FILE", help="Also write a page with charts.")
+@click.option("--html", type=FOLDER, metavar="FILE", callback=page_file,
+              help="Also write a page with charts.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
 @trust_option
 @model_run_options
@@ -63,6 +70,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     from spladev3_anserini.analysis.named import named_paths
     from spladev3_anserini.analysis.query_features import bag_of_words, expanding, query_features
     from spladev3_anserini.analysis.query_values import query_values
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.encoder import Settings
     from spladev3_anserini.lucene.check import one_build
@@ -84,6 +92,11 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         def filled(text: str, own: str = name) -> str:
             return text.replace("{set}", own)
 
+        if html:
+            refuse_overwriting(html, "--html", qrels=filled(qrels), topics=filled(topics),
+                               run=[filled(str(path)) for path in paths.values()],
+                               index=index and filled(index),
+                               expanded=expanded and filled(expanded))
         values = query_values(filled(qrels), {run: Path(filled(str(path)))
                                               for run, path in paths.items()}, measure)
         judged = next(iter(values.values()))

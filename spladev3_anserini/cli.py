@@ -7,12 +7,14 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import click
 from tqdm import tqdm
 
 from spladev3_anserini.errors import InputError, first_line, lack_of_memory, one_line
+from spladev3_anserini.files import is_stdout
 
 T = TypeVar("T")
 
@@ -73,6 +75,11 @@ def fail(code: int, message: str) -> NoReturn:
 def counted(number: int, noun: str) -> str:
     """`1 shard`, `3 shards`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def summary(output: Path, text: str) -> None:
+    """A command's summary on standard output, or on stderr where its output goes there."""
+    click.echo(text, err=is_stdout(output))
 
 
 def warn(message: str) -> None:

@@ -10,7 +10,7 @@ import click
 
 from spladev3_anserini.cli import SETTINGS, counted, run, table
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER
+from spladev3_anserini.options import FOLDER, page_file
 
 if TYPE_CHECKING:
     from spladev3_anserini.diagnosis.signs import Sign
@@ -27,7 +27,8 @@ _RUNS = ("QRELS", "START", "TRAINED")
 @click.option("--zero-shot", nargs=3, multiple=True, metavar=" ".join(_RUNS),
               help="The same on other data; may be given several times.")
 @click.option("--measure", default="nDCG@10", help="For the runs, as evaluate names it.")
-@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with the curves.")
+@click.option("--html", type=FOLDER, callback=page_file,
+              help="Also write a page with the curves.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
 def main(trained: Path | None, scores: Path | None, encoded: Path | None,
          in_domain: tuple[str, str, str] | None, zero_shot: tuple[tuple[str, str, str], ...],
@@ -43,6 +44,7 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
       spladev3-anserini diagnose --trained model --scores scores --encoded encoded \\
         --zero-shot qrels.txt start.run trained.run --html diagnosis.html
     """
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.diagnosis.page import write_page
     from spladev3_anserini.diagnosis.signs import (
         loss_signs,
@@ -56,6 +58,9 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     from spladev3_anserini.impacts.manifest import read_record
     from spladev3_anserini.training.ensemble import EnsembleRecord
 
+    if html:
+        refuse_overwriting(html, "--html", trained=trained, scores=scores, encoded=encoded,
+                           in_domain=in_domain, zero_shot=[own for run in zero_shot for own in run])
     signs, curves, loss = [], [], None
     if scores:
         file = scores / "ensemble.json" if scores.is_dir() else scores

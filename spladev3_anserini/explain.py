@@ -15,6 +15,7 @@ from spladev3_anserini.options import (
     MODEL_HELP,
     hits_option,
     model_run_options,
+    page_file,
     trust_option,
     variant_option,
 )
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 @hits_option(1000)
 @click.option("--terms", default=30, type=click.IntRange(min=1),
               help="How many terms of --text to show; the page and JSON have them all.")
-@click.option("--html", type=FOLDER, metavar="FILE", help="Also write a page.")
+@click.option("--html", type=FOLDER, metavar="FILE", callback=page_file, help="Also write a page.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
 @trust_option
 @model_run_options
@@ -64,12 +65,15 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
         text_table,
     )
     from spladev3_anserini.analysis.pages import write_page
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.encoder import Settings
     from spladev3_anserini.impacts.quantize import Quantizer
 
     if (text is None) == (index is None):
         raise click.UsageError("give either --text with --model, or --index with --docid and "
                                "--query")
+    if html:
+        refuse_overwriting(html, "--html", index=index, model=model)
     settings = Settings(max_length, Quantizer.of(scale), batch_tokens=batch_tokens, device=device,
                         dtype=dtype)
     if text is not None:

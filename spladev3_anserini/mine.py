@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, run
+from spladev3_anserini.cli import SETTINGS, counted, run, summary
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
@@ -22,7 +22,7 @@ from spladev3_anserini.options import (
 @click.option("--topics", required=True, metavar="FILE", help="Training queries.")
 @click.option("--qrels", required=True, metavar="FILE", help="Their positives.")
 @click.option("--output", required=True, type=FOLDER, metavar="FILE",
-              help="Candidates, JSON lines, a query a line.")
+              help="Candidates, JSON lines, a query a line; .gz compresses, - is standard output.")
 @click.option("--model", show_default="the one the index names", help=MODEL_HELP)
 @click.option("--top", default=50, type=click.IntRange(min=0),
               help="Negatives from the top of the run.")
@@ -51,6 +51,7 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     """
     if not 0 < top + drawn <= depth:
         raise InputError(f"--top {top} and --random {drawn}: expected 1 to --depth {depth} in all")
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.qrels import read_qrels
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.encoder import Settings
@@ -61,6 +62,7 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.training.mining import mine as mined
     from spladev3_anserini.training.score_files import write_candidates
 
+    refuse_overwriting(output, index=index, topics=topics, qrels=qrels, model=model)
     searcher, record = open_index(index, trust)
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
@@ -73,9 +75,9 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     written = write_candidates(output, mined(searcher, encoder, asked, judged,
                                              Draw(top, drawn, depth, seed), threads))
     searcher.close()
-    click.echo(f"{output}: {counted(written, 'query').replace('querys', 'queries')} with "
-               f"candidates, of {len(asked):,} with a positive"
-               f"{'; index files not hashed (--trust)' if trust else ''}")
+    summary(output, f"{output}: {counted(written, 'query').replace('querys', 'queries')} with "
+                    f"candidates, of {len(asked):,} with a positive"
+                    f"{'; index files not hashed (--trust)' if trust else ''}")
 
 
 if __name__ == "__main__":

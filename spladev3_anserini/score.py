@@ -65,12 +65,14 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
       spladev3-anserini score --candidates candidates.jsonl --corpus corpus.jsonl \\
         --topics topics.tsv --teacher cross-encoder/ms-marco-MiniLM-L6-v2 --output scores
     """
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.training.disagreement import disagreement_table
     from spladev3_anserini.training.ensemble import TeacherRecord, combine
     from spladev3_anserini.training.scoring import read_work, score_candidates
     from spladev3_anserini.training.teachers import Settings, find_teacher, open_teacher
 
+    refuse_overwriting(output / ENSEMBLE, candidates=candidates, rescore_like=rescore_like)
     own_part, folders = Part.parse(part), _folders(teachers, output)
     target = _target(rescore, rescore_like, rescore_each)
     for name in teachers:

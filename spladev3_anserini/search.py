@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, warn
+from spladev3_anserini.cli import SETTINGS, run, summary, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
               "(encode --side query).")
 @click.option("--model", show_default="the one the index names", help=MODEL_HELP)
 @variant_option("Which variant weighs the queries; auto takes the index's own.")
-@click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
+@click.option("--output", required=True, type=FOLDER, metavar="RUN",
+              help="The TREC run to write; .gz compresses, - is standard output.")
 @hits_option(1000)
 @threads_option()
 @click.option("--query-top-k", type=click.IntRange(min=1), metavar="K", show_default="all",
@@ -73,12 +74,14 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     if queries and (model or scale is not None or special_tokens or variant != "auto"):
         raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
                                "--scale and --special-tokens")
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.encoded import read_queries
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
     from spladev3_anserini.lucene.faster import Faster
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
     from spladev3_anserini.lucene.searcher import open_index
 
+    refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model)
     faster = Faster.of(query_top_k, first_pass_terms, candidates, hits)
     searcher, record = open_index(index, trust)
     if record:
@@ -102,8 +105,8 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     found, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
                                           faster.two_step), tag)
     searcher.close()
-    click.echo(f"{output}: {len(encoded):,} queries, {found:,} with hits, {lines:,} lines{faster}"
-               f"{'; index files not hashed (--trust)' if trust else ''}")
+    summary(output, f"{output}: {len(encoded):,} queries, {found:,} with hits, {lines:,} lines"
+                    f"{faster}{'; index files not hashed (--trust)' if trust else ''}")
 
 
 def _refuse_other_choice(scale: float | None, special_tokens: str | None,

@@ -7,7 +7,7 @@ from math import inf, isfinite
 from pathlib import Path
 
 from spladev3_anserini.analysis.meta_analysis import Effect
-from spladev3_anserini.collection.lines import numbered_lines
+from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
 
 _COLUMNS = ("set", "group", "mean", "count")
@@ -29,6 +29,7 @@ def read_effects(path: Path) -> list[Effect]:
     header: list[str] = []
     for line, text in numbered_lines(path):
         where = f"{path}:{line}"
+        refuse_inner_cr(text, where)
         row = text.split("\t") if text else []
         if not header:
             header = _checked_header(row, where)

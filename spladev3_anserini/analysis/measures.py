@@ -93,10 +93,17 @@ def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
              else str(measure) for measure in measures}
     asked_of = [ir_measures.parse_measure(name) for name in dict.fromkeys(meant.values())]
     _refuse_grades(asked_of, qrels)
-    # a number for a name: gdeval, which some measures come from, cuts the query 1-2 to 1
+    # numbers for names: gdeval, which some measures come from, cuts the query 1-2 to 1, and a
+    # provider written in C cuts an id at a NUL
     names = {str(number): query for number, query in enumerate(qrels, 1)}
-    judged = {number: _with_a_level(qrels[query]) for number, query in names.items()}
-    ranked = {number: _in_trec_order(run[query]) for number, query in names.items() if query in run}
+    judged: dict[str, dict[str, int]] = {}
+    ranked: dict[str, dict[str, float]] = {}
+    for name, query in names.items():
+        grades, scores = _with_a_level(qrels[query]), _in_trec_order(run.get(query, {}))
+        numbers = {docid: str(number) for number, docid in enumerate(grades | scores)}
+        judged[name] = {numbers[docid]: grade for docid, grade in grades.items()}
+        if query in run:
+            ranked[name] = {numbers[docid]: score for docid, score in scores.items()}
     found: dict[str, dict[str, float]] = {number: {} for number in names}
     try:
         for value in ir_measures.iter_calc(asked_of, judged, ranked):

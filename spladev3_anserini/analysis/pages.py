@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from spladev3_anserini import __version__
-from spladev3_anserini.files import appearing
+from spladev3_anserini.files import output_file
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
@@ -17,5 +17,5 @@ def write_page(path: Path, template: str, **values: object) -> None:
                               trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template(template).render(
         version=__version__, today=datetime.now(UTC).date().isoformat(), **values)
-    with appearing(path) as stream:
+    with output_file(path) as stream:
         stream.write(page)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing
+from spladev3_anserini.files import output_file
 
 SUFFIXES = (".svg", ".png")
 #: Okabe and Ito's colours, which stay apart for the colour-blind; in grey, shape and fill tell
@@ -56,5 +56,5 @@ def save(figure: Any, path: Path) -> None:
     """Writes a figure whole or not at all; the same figure gives the same bytes."""
     kind = path.suffix.lower()[1:]
     given = {"Date": None} if kind == "svg" else {"Software": None}
-    with appearing(path, "wb") as stream:
+    with output_file(path, "wb") as stream:
         figure.savefig(stream, format=kind, metadata=given, facecolor="white")

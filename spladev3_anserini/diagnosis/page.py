@@ -11,7 +11,7 @@ from typing import Any
 from spladev3_anserini import __version__
 from spladev3_anserini.analysis.plots import drawing
 from spladev3_anserini.diagnosis.signs import Curve, Sign
-from spladev3_anserini.files import appearing
+from spladev3_anserini.files import output_file
 
 #: Told apart in grey as well: Okabe and Ito's colours, and a dash of its own for each.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
@@ -29,7 +29,7 @@ def write_page(path: Path, title: str, signs: Sequence[Sign], curves: Sequence[C
     page = environment.get_template("page.html.j2").render(
         title=title, signs=signs, version=__version__, alarms=sum(own.alarming for own in signs),
         today=datetime.now(UTC).date().isoformat(), plots=_plots(curves, weights, kinds))
-    with appearing(path) as stream:
+    with output_file(path) as stream:
         stream.write(page)
 
 

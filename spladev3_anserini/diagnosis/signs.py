@@ -59,7 +59,7 @@ def read_curves(path: Path) -> list[Curve]:
     """Records of `curves.jsonl` that have loss parts; raises InputError for a file that is not
     one, by line."""
     curves: list[Curve] = []
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file; expected what train wrote")
     for number, own in json_records(path):
         if "nonzero_documents" not in own:

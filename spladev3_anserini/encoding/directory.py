@@ -13,7 +13,14 @@ from filelock import FileLock, Timeout
 
 from spladev3_anserini.collection.rejected import REJECTED
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, holder, naming, note_holder, sha256_of
+from spladev3_anserini.files import (
+    appearing,
+    holder,
+    naming,
+    note_holder,
+    read_bytes,
+    sha256_of,
+)
 from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import (
     Fingerprint,
@@ -206,7 +213,7 @@ def read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
     shards: dict[str, Shard] = {}
     fingerprint = None
     try:
-        for number, line in enumerate(path.read_bytes().splitlines()):
+        for number, line in enumerate(read_bytes(path).splitlines()):
             if number == 0:
                 fingerprint = from_json(Fingerprint, line)
             else:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from spladev3_anserini.errors import InputError, first_line, first_problem
-from spladev3_anserini.files import appearing, short
+from spladev3_anserini.files import appearing, read_bytes, short
 
 #: The quantizer of a bag-of-words query: every weight is 1, whatever the index's scale.
 BINARY = "binary"
@@ -138,9 +138,7 @@ def read_record(kind: type[R], path: Path) -> R:
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no plain file'}")
     try:
-        return from_json(kind, path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        return from_json(kind, read_bytes(path))
     except (ValueError, RecursionError) as error:
         reason = first_problem(error) if isinstance(error, ValidationError) else first_line(error)
         raise InputError(f"{path}: not a valid {kind.__name__.lower()}: {reason}") from None

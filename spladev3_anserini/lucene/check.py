@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from spladev3_anserini.cli import warn
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import refuse_special
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path, lucene_version
 from spladev3_anserini.lucene.segments import newest_segments, written_by
@@ -91,10 +92,11 @@ def read_index_manifest(index: Path, *, trust: bool = False,
 
 
 def require_index(index: Path) -> None:
-    """Raises InputError unless the folder holds a committed Lucene index."""
+    """Raises InputError unless the folder holds a committed Lucene index, in plain files."""
     if not index.is_dir():
         raise InputError(f"{index}: no such index; build one: spladev3-anserini index --input "
                          f"ENCODED --index {index}")
+    refuse_special(index)
     if newest_segments(index) is None:
         raise InputError(f"{index}: not a Lucene index (no segments file in it)")
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spladev3_anserini.cli import counter, warn
-from spladev3_anserini.collection.runs import Hit, write_hits
+from spladev3_anserini.collection.runs import Hit, warn_of_own_documents, write_hits
 from spladev3_anserini.encoding.encoded import EncodedTopic
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing
+from spladev3_anserini.files import is_stdout, output_file
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import (
     MAX_CLAUSES,
@@ -56,20 +56,23 @@ def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None)
 def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -> tuple[int, int]:
     """Writes a TREC run, whole or not at all; returns (topics with a hit, lines).
 
-    A link is followed, and what is no regular file (a pipe, /dev/stdout) is written to as it is.
-    Raises InputError for a folder, and for a tag that is not one word.
+    The path may be any that `output_file` takes; its folder is made. Warns where many topics find
+    the document of their own id first. Raises InputError for a folder, and for a tag that is not
+    one word.
     """
-    if path.is_dir():
-        raise InputError(f"--output {path}: is a folder, expected a file")
     if not tag or any(map(str.isspace, tag)):
         raise InputError(f"--tag {tag!r}: expected a word without white space")
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    special = path.exists() and not path.is_file()
-    found = lines = 0
-    with path.open("w", encoding="utf-8") if special else appearing(path) as stream:
+    if not path.exists() and not is_stdout(path):
+        path.resolve().parent.mkdir(parents=True, exist_ok=True)
+    topics = found = lines = 0
+    themselves: list[str] = []
+    with output_file(path) as stream:
         for topic, hits in rankings:
             write_hits(stream, topic, hits, tag)
+            topics += 1
             found += bool(hits)
             lines += len(hits)
+            if hits and hits[0].docid == topic:
+                themselves.append(topic)
+    warn_of_own_documents(path, themselves, topics)
     return found, lines

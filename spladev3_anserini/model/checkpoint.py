@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from spladev3_anserini.errors import InputError, first_line, first_problem
-from spladev3_anserini.files import read_json, sha256_of
+from spladev3_anserini.files import existing_file, read_json, sha256_of
 from spladev3_anserini.model.hub import model_folder
 from spladev3_anserini.model.variants import VARIANTS, Variant, variant_named
 
@@ -135,7 +135,7 @@ def weight_files(checkpoint: Checkpoint) -> list[Path]:
             f"once: spladev3-anserini convert {checkpoint.name} --output "
             f"models/{Path(checkpoint.name.partition('@')[0]).name}")
     for path in files:
-        with path.open("rb") as stream:
+        with existing_file(path).open("rb") as stream:
             if (size := int.from_bytes(stream.read(8), "little")) > _LARGEST_HEADER:
                 raise InputError(f"{path}: a header of {size:,} bytes; that of a model has some "
                                  "thousands")

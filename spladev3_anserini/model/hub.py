@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.files import refuse_special
 from spladev3_anserini.pinned import MODELS, fetch
 
 _CODE_FREE = ["*.json", "*.txt", "*.safetensors", "*.model"]
@@ -24,13 +25,14 @@ def model_folder(name: str, pickles: bool = False, graphs: bool = False) -> Path
     Pickled weights are downloaded only with `pickles`, which `convert` alone sets, and ONNX only
     with `graphs`: models have both, and want one. Raises
     InputError where there is no such model, or no access to it, with what to do next; and for a
-    folder with links that lead out of it.
+    folder with links that lead out of it, or with a pipe in it.
     """
     if name in MODELS:
         return fetch(name)
     path = Path(name)
     if path.is_dir():
         _refuse_links_out(path)
+        refuse_special(path)
         return path
     if re.fullmatch(r"(?!models/)[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not path.exists():
         return _hub_folder(name, [*_CODE_FREE, *([PICKLE, f"*/{PICKLE}"] if pickles else []),

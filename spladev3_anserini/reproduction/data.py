@@ -12,7 +12,6 @@ from pathlib import Path
 from spladev3_anserini.collection.corpus import corpus_files
 from spladev3_anserini.collection.insuranceqa import SPLITS, write_insuranceqa
 from spladev3_anserini.collection.irds import import_irds, irds_id
-from spladev3_anserini.collection.lines import existing_file
 from spladev3_anserini.collection.qrels import qrels_file
 from spladev3_anserini.collection.topics import topics_file
 from spladev3_anserini.errors import InputError
@@ -120,4 +119,4 @@ def mark(source: str, part: str) -> str:
         found = corpus_files(Path(source))
     else:
         found = [(topics_file if part == "queries" else qrels_file)(source)]
-    return " ".join(sha256_of(existing_file(file)) for file in found)
+    return " ".join(sha256_of(file) for file in found)

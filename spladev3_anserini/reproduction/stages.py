@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from spladev3_anserini import __version__
-from spladev3_anserini.analysis.measures import evaluate, parse_measures
+from spladev3_anserini.analysis.judged import evaluate_run
+from spladev3_anserini.analysis.measures import parse_measures
 from spladev3_anserini.collection.corpus import Survey, hash_of
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.texts import survey_texts
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import Encoder
@@ -92,10 +92,14 @@ def _download(run: Run, stage: Stage) -> None:
 
     def topics_and_qrels(name: str, _: bool) -> str:
         topics, qrels = read_topics(run.topics[name]), read_qrels(run.qrels[name])
+        judged = sum(topic.id in qrels for topic in topics)
+        if not judged:
+            raise InputError(f"{run.qrels[name]}: judges no query of {run.topics[name]} (it has "
+                             f"{next(iter(qrels))!r}, not {topics[0].id!r})")
         run.write_note(f"data.{name}", {
             "queries": len(topics), "topics": hash_of(topics),
             "judgments": sum(map(len, qrels.values())), "qrels": hash_of_qrels(qrels)})
-        return f"{len(topics):,} queries, {len(qrels):,} of them judged"
+        return f"{len(topics):,} queries, {judged:,} of them judged"
 
     if not cell.prebuilt:
         stage("download", {"corpus": mark(run.corpus, "docs")}, survey,
@@ -186,8 +190,8 @@ def _evaluate(run: Run, stage: Stage) -> None:
     cell = run.cell
 
     def work(name: str, wanted: str, _: bool) -> str:
-        found = evaluate(read_qrels(run.qrels[name]), read_run(cell.run_file(name)),
-                         parse_measures(wanted))
+        found = evaluate_run(cell.run_file(name), read_qrels(run.qrels[name]), run.qrels[name],
+                             parse_measures(wanted))
         run.write_note(f"measures.{name}", {"means": found.means, "missing": len(found.missing)})
         without = f"; {len(found.missing)} of {found.queries} judged queries have no result and " \
             "count as 0" if found.missing else ""

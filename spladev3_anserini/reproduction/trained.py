@@ -14,7 +14,7 @@ from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import Encoder, Settings
 from spladev3_anserini.encoding.queries import encoder_for_index
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
+from spladev3_anserini.files import read_json, sha256_of
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
 from spladev3_anserini.lucene.build import build_index
 from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
@@ -207,7 +207,7 @@ def _train(made: _Made, do: Do) -> None:
 
 
 def _teacher_record(name: str, folder: Path) -> TeacherRecord:
-    fingerprint = json.loads((folder / "manifest.json").read_text("utf-8"))["fingerprint"]
+    fingerprint = read_json(folder / "manifest.json")["fingerprint"]
     return TeacherRecord(name=name, sha256=fingerprint["teacher"], kind=fingerprint["kind"],
                          max_length=fingerprint["max_length"])
 
