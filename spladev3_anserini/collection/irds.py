@@ -41,7 +41,10 @@ def load_irds(dataset: str, kind: str) -> Iterator[Any]:
     logging.disable(logging.WARNING)  # it logs every try of every mirror
     try:
         yield from getattr(loaded, f"{kind}_iter")()
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{PREFIX}{dataset}: cannot be read: {first_line(error)}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever its downloads, archives and parsers raise
+        raise InputError(f"{PREFIX}{dataset}: cannot be read: {first_line(error)}; where a "
+                         "download broke off, the same command begins it anew") from None
     finally:
         logging.disable(logged)
