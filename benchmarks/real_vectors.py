@@ -44,7 +44,7 @@ def some_queries(real: Real, count: int) -> tuple[list[EncodedTopic], list[Topic
 
 def ours(*arguments: object) -> None:
     """One of our commands in a process of its own."""
-    called([sys.executable, "-m", "spladev3_anserini", *map(str, arguments)])
+    called([sys.executable, "-P", "-m", "spladev3_anserini", *map(str, arguments)])
 
 
 def pyserini(module: str, *arguments: object) -> None:

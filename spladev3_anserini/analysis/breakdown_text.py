@@ -119,10 +119,10 @@ def _beginning(text: str) -> str:
 
 def _chart(each: ByFeature, measure: str) -> str:
     """SVG: the mean difference of each group with its interval, at the group's mean value."""
-    from matplotlib import rcParams
-    from matplotlib.figure import Figure
-
     with drawing():
+        from matplotlib import rcParams
+        from matplotlib.figure import Figure
+
         rcParams["font.size"] = 9
         figure = Figure(figsize=(4.6, 2.7), layout="constrained")
         axes: Any = figure.add_subplot()

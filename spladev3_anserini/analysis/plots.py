@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ def checked_suffix(path: Path, option: str) -> None:
 @contextmanager
 def drawing() -> Iterator[None]:
     """matplotlib's own defaults in the block, whatever the user's are; a `$` is a `$`."""
-    import matplotlib
+    # matplotlib reads ./matplotlibrc when it is imported: one that is damaged is an exception, a
+    # pipe is waited for
+    with chdir(Path(__file__).parent) if "matplotlib" not in sys.modules else nullcontext():
+        import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+import click
+
+from spladev3_anserini.cli import run
 from spladev3_anserini.files import appearing
 from spladev3_anserini.pinned import fetch
 
@@ -44,4 +46,5 @@ def _words(text: str) -> str:
 
 
 if __name__ == "__main__":
-    write_insuranceqa(Path(sys.argv[1]))
+    run(click.Command("insuranceqa", callback=write_insuranceqa,
+                      params=[click.Argument(["folder"], type=click.Path(path_type=Path))]))

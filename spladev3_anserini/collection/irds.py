@@ -41,8 +41,11 @@ def load_irds(dataset: str, kind: str) -> Iterator[Any]:
     logging.disable(logging.WARNING)  # it logs every try of every mirror
     try:
         yield from getattr(loaded, f"{kind}_iter")()
-    except Exception as error:  # each data set is read by a library of its own
-        raise InputError(f"{PREFIX}{dataset}: cannot be read: {first_line(error)}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever its downloads, archives and parsers raise
+        raise InputError(f"{PREFIX}{dataset}: cannot be read: {first_line(error)}; where a "
+                         "download broke off, the same command begins it anew") from None
     finally:
         logging.disable(logged)
 

@@ -73,7 +73,8 @@ def _begin_again(output: Path) -> None:
 def _step(name: str, *arguments: object) -> None:
     words = [name, *map(str, arguments)]
     click.echo(f"\n$ spladev3-anserini {shlex.join(words)}")
-    _run([sys.executable, "-m", "spladev3_anserini", *words])
+    # -P: without it, Python would import whatever lies in the user's folder under a module's name
+    _run([sys.executable, "-P", "-m", "spladev3_anserini", *words])
 
 
 def _run(command: list[str]) -> None:

@@ -56,10 +56,10 @@ def _plots(curves: Sequence[Curve], weights: Mapping[str, float],
 
 
 def _svg(steps: Sequence[int], lines: Mapping[str, Sequence[float]], unit: str) -> str:
-    from matplotlib import rcParams
-    from matplotlib.figure import Figure
-
     with drawing():
+        from matplotlib import rcParams
+        from matplotlib.figure import Figure
+
         rcParams["font.size"] = 9
         figure = Figure(figsize=(6.2, 3.1), layout="constrained")
         axes: Any = figure.add_subplot()

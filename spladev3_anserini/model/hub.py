@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -57,13 +58,14 @@ def _hub_folder(name: str, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars, logging
 
+    if "HF_HUB_VERBOSITY" not in os.environ:
+        logging.set_verbosity_error()  # it logs each try of a download
     if not sys.stderr.isatty():
         disable_progress_bars()
     repository, _, revision = name.partition("@")
@@ -82,5 +84,8 @@ def _hub_folder(name: str, patterns: list[str]) -> Path:
     except LocalEntryNotFoundError:
         raise InputError(f"--model {name}: no such folder here; as a hub id, not in the local "
                          "cache, and the hub cannot be reached") from None
-    except (HfHubHTTPError, OSError, ValueError) as error:  # ValueError: not a name the hub takes
-        raise InputError(f"--model {name}: cannot be downloaded: {first_line(error)}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # what the connection raises is of several libraries
+        raise InputError(f"--model {name}: cannot be downloaded: {first_line(error)}; the same "
+                         "command continues a download that broke off") from None

@@ -57,7 +57,7 @@ class Sources:
             file = self._demo_file(source.removeprefix(_DEMO))
             if not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                subprocess.run(demo_command(file), check=True, stdout=subprocess.DEVNULL)
+                _run(demo_command(file), file)
             return str(file)
         if source.startswith(_INSURANCEQA):
             file = self._insuranceqa_file(source.removeprefix(_INSURANCEQA))
@@ -98,6 +98,13 @@ class Sources:
         return self._made / "insuranceqa" / names[name]
 
 
+def _run(command: list[str], file: Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"its command ended with {done.returncode}"]
+        raise InputError(f"{file}: cannot be made: {said[-1]}")
+
+
 def demo_command(target: Path) -> list[str]:
     """The command that writes the running Python's documentation as a corpus."""
     script = str(files("spladev3_anserini.demo").joinpath("pydocs.py"))
@@ -106,7 +113,7 @@ def demo_command(target: Path) -> list[str]:
 
 def insuranceqa_command(folder: Path) -> list[str]:
     """The command that fetches InsuranceQA and writes it as corpus, topics and qrels."""
-    return [sys.executable, "-m", "spladev3_anserini.collection.insuranceqa", str(folder)]
+    return [sys.executable, "-P", "-m", "spladev3_anserini.collection.insuranceqa", str(folder)]
 
 
 def mark(source: str, part: str) -> str:

@@ -34,6 +34,7 @@ from spladev3_anserini.reproduction.training_commands import (
 )
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine, moments_of
 from spladev3_anserini.training.mining import Draw, mine, sampled, with_positive
+from spladev3_anserini.training.output import BEGUN
 from spladev3_anserini.training.run import Machine, read_queries, train
 from spladev3_anserini.training.score_files import write_candidates
 from spladev3_anserini.training.scoring import (
@@ -194,13 +195,14 @@ def _train(made: _Made, do: Do) -> None:
     def work(_: bool) -> str:
         last = train(section, variant, start, made.corpus,
                      read_queries(made.candidates, made.ensemble, made.topics), made.model,
-                     Machine(made.device), resume=True, replace=True,
+                     Machine(made.device), resume=(made.model / BEGUN).exists(), replace=True,
                      sources={"candidates": str(made.candidates), "scores": str(made.ensemble)})
         return ", ".join(f"{name} {last[name]:.4g}" for name in (
             "loss", "nonzero_queries", "nonzero_documents") if name in last)
 
     inputs = {"start": model_hash(start), "variant": variant.name,
-              "ensemble": sha256_of(made.ensemble), "corpus": mark(made.corpus, "docs")}
+              "candidates": sha256_of(made.candidates), "ensemble": sha256_of(made.ensemble),
+              "corpus": mark(made.corpus, "docs"), "topics": mark(made.topics, "queries")}
     inputs |= {key: json.dumps(value) for key, value
                in flat(section.model_dump(exclude={"sources", "corpus", "start"})).items()}
     do("train", inputs, work, (made.model / name for name in ("model.safetensors", "config.json")))

@@ -31,14 +31,15 @@ BEGUN = "begun.json"
 _WHOLE = "whole.json"
 _LOCK = ".lock"
 #: What must be alike for a training to be continued.
-_DECISIVE = ("variant", "start", "training", "data", "accumulate", "ranks")
+_DECISIVE = ("variant", "start", "tokenizer", "training", "data", "accumulate", "ranks")
 
 
-def record_of(section: Training, variant: Variant, start: Checkpoint, data: str,
+def record_of(section: Training, variant: Variant, start: Checkpoint, tokenizer: str, data: str,
               sources: Mapping[str, str], accumulate: int, precision: str) -> dict[str, Any]:
-    """What decides a training's weights (`data` is a hash), and where it ran."""
+    """What decides a training's weights (`tokenizer` and `data` are hashes), and where it ran."""
     return {"variant": variant.name, "start": model_hash(start), "start_name": start.name,
-            "package": __version__, "training": section.model_dump(exclude={"sources"}),
+            "tokenizer": tokenizer, "package": __version__,
+            "training": section.model_dump(exclude={"sources"}),
             "data": data, "inputs": dict(sources), "accumulate": accumulate,
             "ranks": int(os.environ.get("WORLD_SIZE", "1")),
             "environment": {"python": platform.python_version(), "torch": str(torch.__version__),
@@ -114,22 +115,37 @@ def mark_whole(checkpoint: Path) -> None:
     """Notes the hashes of a checkpoint's files once all of them are written."""
     hashes = {str(path.relative_to(checkpoint)): sha256_of(path)
               for path in sorted(checkpoint.rglob("*"))
-              # other ranks may still be writing theirs
-              if path.is_file() and not path.name.startswith("rng_state_")}
+              if path.is_file() and path != checkpoint / _WHOLE}
     with appearing(checkpoint / _WHOLE) as stream:
         stream.write(json.dumps(hashes, indent=1) + "\n")
 
 
+def keep_only(checkpoints: Sequence[Path]) -> None:
+    """Removes the other checkpoints of their folder, older or damaged."""
+    for path in _checkpoints(checkpoints[0].parent):
+        if path not in checkpoints:
+            shutil.rmtree(path)
+
+
 def newest_whole(folder: Path) -> Path | None:
-    """The checkpoint with the most steps whose files are all as they were written; a damaged one
-    is passed over with a warning."""
-    found = [path for path in folder.glob("checkpoint-*")
-             if re.fullmatch(r"checkpoint-\d{1,15}", path.name, re.ASCII)]
-    for path in sorted(found, key=lambda path: -int(path.name.partition("-")[2])):
+    """The checkpoint with the most steps whose files are all as they were written.
+
+    Warns of each one that is skipped because it is damaged, and where there is none to continue
+    from.
+    """
+    for path in _checkpoints(folder):
         if _is_whole(path):
             return path
-        warn(f"{path}: is damaged or was being written; the one before it is taken")
+        warn(f"{path}: is damaged or was being written, and is skipped")
+    warn(f"--resume: {folder} holds no whole checkpoint; the training begins at its first step")
     return None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The newest first."""
+    found = [path for path in folder.glob("checkpoint-*")
+             if re.fullmatch(r"checkpoint-\d{1,15}", path.name, re.ASCII)]
+    return sorted(found, key=lambda path: -int(path.name.partition("-")[2]))
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -31,8 +31,12 @@ class ShowsProgress(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero and own:
             width = len(str(state.max_steps))
             values = "  ".join(f"{name} {value:>{7}.4g}" for name, value in own.items())
-            tqdm.write(f"step {state.global_step:>{width}} of {state.max_steps}  {values}",
-                       file=sys.stderr)
+            tell(f"step {state.global_step:>{width}} of {state.max_steps}  {values}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._bar.close()
+
+
+def tell(line: str) -> None:
+    """A line about the training on stderr, clear of the bar."""
+    tqdm.write(line, file=sys.stderr)

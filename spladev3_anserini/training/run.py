@@ -119,8 +119,8 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
         model.checkpoint_activations()
     from spladev3_anserini.training.trainer import SpladeTrainer
 
-    record = record_of(section, variant, start, data_hash(queries, texts), sources,
-                       machine.accumulate, precision)
+    record = record_of(section, variant, start, tokenizer.sha256, data_hash(queries, texts),
+                       sources, machine.accumulate, precision)
     record["scores"] = provenance(scores := Path(sources["scores"]))
     leads = os.environ.get("RANK", "0") == "0"  # one process looks after the folder
     if leads:
@@ -134,7 +134,7 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
                                 train_dataset=dataset, last_step=machine.max_steps,
                                 data_collator=Collator(tokenizer, section.max_length))
         newest = newest_whole(output / _CHECKPOINTS) if resume else None
-        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        trainer.continue_from(newest)
         if first := trainer.is_world_process_zero():
             _write(output, trainer, record, variant, tokenizer)
     if torch.distributed.is_initialized():
@@ -146,14 +146,23 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
 
 def _write(output: Path, trainer: Any, record: dict[str, Any], variant: Variant,
            tokenizer: Tokenizer) -> None:
+    (output / RECORD).unlink(missing_ok=True)  # it is of the weights that are replaced
     with naming(output, *WRITING):
         save_model(trainer.accelerator.unwrap_model(trainer.model), tokenizer.transformers, variant,
                    output)
-    if trainer.trained_steps or not (output / "curves.jsonl").exists():
-        with appearing(output / "curves.jsonl") as stream:
-            stream.writelines(json.dumps(own) + "\n" for own in trainer.state.log_history)
+    _write_curves(output / "curves.jsonl", trainer.state.log_history)
     with appearing(output / RECORD) as stream:
         stream.write(json.dumps(record | {"steps": trainer.state.global_step}, indent=1) + "\n")
+
+
+def _write_curves(path: Path, logged: list[dict[str, float]]) -> None:
+    """One line for each record. What is there is kept where it only has one more, the summary of a
+    finished training, which is not in its last checkpoint."""
+    lines = [json.dumps(record, sort_keys=True) + "\n" for record in logged]
+    there = path.read_text("utf-8", errors="replace") if path.is_file() else ""
+    if there.splitlines(keepends=True)[:-1] != lines:
+        with appearing(path) as stream:
+            stream.writelines(lines)
 
 
 def _device(name: str, precision: str) -> tuple[bool, str]:
@@ -186,7 +195,7 @@ def _arguments(section: Training, machine: Machine, folder: Path, size: int, cud
         seed=section.seed, data_seed=section.seed, dataloader_drop_last=True,
         remove_unused_columns=False,
         save_strategy="steps" if machine.save_steps else "epoch",
-        save_steps=machine.save_steps or 500, save_total_limit=2,
+        save_steps=machine.save_steps or 500,
         logging_steps=machine.log_steps, logging_first_step=True,
         report_to=["tensorboard"] if machine.tensorboard else [], disable_tqdm=True,
         ddp_find_unused_parameters=False, logging_nan_inf_filter=False)

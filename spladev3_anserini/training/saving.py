@@ -40,7 +40,7 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
     standing_in = mlm.get_output_embeddings()
     mlm.set_output_embeddings(output)
     try:
-        mlm.save_pretrained(folder)
+        mlm.save_pretrained(folder, state_dict=_state(mlm))
     finally:
         mlm.set_output_embeddings(standing_in)
     _save_tokenizer(tokenizer, folder)
@@ -66,6 +66,14 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with appearing(folder / name) as stream:
             stream.write(json.dumps(record, indent=1) + "\n")
+
+
+def _state(mlm: Any) -> dict[str, Tensor] | None:
+    """Copies of the weights where the config ties none: `Splade` has BERT's two biases share one
+    tensor, of which saving would drop a name that loading then misses."""
+    if getattr(mlm.config, "tie_word_embeddings", True):
+        return None
+    return {name: weight.clone() for name, weight in mlm.state_dict().items()}
 
 
 def _save_tokenizer(tokenizer: Any, folder: Path) -> None:

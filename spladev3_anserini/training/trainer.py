@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import naming
+from spladev3_anserini.model.checkpoint import Checkpoint
+from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.recipe.training import Regularizer, Training
 from spladev3_anserini.training.examples import Order
 from spladev3_anserini.training.losses import total
 from spladev3_anserini.training.model import TrainedSplade
-from spladev3_anserini.training.output import mark_whole
-from spladev3_anserini.training.progress import ShowsProgress
+from spladev3_anserini.training.output import keep_only, mark_whole
+from spladev3_anserini.training.progress import ShowsProgress, tell
 from spladev3_anserini.training.regularizers import anti_zero, flops, l1, ramp, sparsity
 from spladev3_anserini.training.saving import WRITING, save_model
 
@@ -35,8 +37,9 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
                  arguments: TrainingArguments, last_step: int = -1, **others: Any) -> None:
         """`last_step`: stop there, with a checkpoint, the schedule being that of all epochs."""
         super().__init__(model, arguments, **others)
-        self.trained_steps = 0
-        self.add_callback(_Stops(self, last_step))
+        self._last_step = last_step
+        self._saved: list[Path] = []
+        self.add_callback(_Stops(last_step))
         self._order = Order(len(self.train_dataset), section.seed)
         self.add_callback(_TellsTheEpoch(self._order))
         self.remove_callback(PrinterCallback)
@@ -105,24 +108,61 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.accelerator.unwrap_model(self.model), self.tokenizer, self.variant, folder)
 
+    def continue_from(self, checkpoint: Path | None) -> None:
+        """Trains, from a whole checkpoint where there is one, whose model is the result if it has
+        all the steps asked for.
+
+        Raises InputError for a checkpoint of more steps than the last one asked for.
+        """
+        if checkpoint is None:
+            self.train()
+            return
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if 0 < self._last_step < state.global_step:
+            raise InputError(f"--max-steps {self._last_step}: {checkpoint} has "
+                             f"{state.global_step:,} steps already; ask for that many or more, or "
+                             "choose another --output")
+        self._saved = [checkpoint]
+        done = state.global_step >= (self._last_step if 0 < self._last_step < state.max_steps
+                                     else state.max_steps)
+        tell(f"step {state.global_step} of {state.max_steps}: "
+             f"{'all steps are done' if done else 'continues'}, from {checkpoint}")
+        if not done:
+            self.train(resume_from_checkpoint=str(checkpoint))
+            return
+        # the Trainer itself would make another step of an epoch that ends early
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = state
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        name = f"checkpoint-{self.state.global_step}"
-        with naming(Path(self.args.output_dir) / name, *WRITING):
+        """Saves a step once, though the Trainer asks twice where a step ends its epoch, and marks
+        the checkpoint as whole when all ranks have written their part of it."""
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        if folder in self._saved:
+            return
+        leads = self.is_world_process_zero()
+        with naming(folder, *WRITING):
+            if leads and folder.exists():
+                shutil.rmtree(folder)  # an interrupted or damaged one of the same step
+            self.accelerator.wait_for_everyone()
             super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+        self._saved = [*self._saved[-1:], folder]
+        if leads:
+            mark_whole(folder)
+            keep_only(self._saved)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        own = self.accelerator.unwrap_model(model or self.model)
-        mlm, standing_in = own.splade.mlm, own.splade.mlm.get_output_embeddings()
-        mlm.set_output_embeddings(own.splade.output)
-        saved = load_file(str(Path(resume_from_checkpoint) / "model.safetensors"))
-        missing, unexpected = mlm.load_state_dict(saved, strict=False)
-        mlm.tie_weights()
-        mlm.set_output_embeddings(standing_in)
-        known = {name for name, _ in mlm.named_parameters()}
-        if unexpected or known & set(missing) - _tied(mlm):
-            raise InputError(f"{resume_from_checkpoint}: holds another model than the one to be "
-                             "trained")
-
+        """Takes the weights as the start's are loaded: a saved file has the start's own names,
+        which transformers translates (`LayerNorm.gamma`, a prefix)."""
+        folder = Path(resume_from_checkpoint)
+        saved = load_splade(Checkpoint(folder.name, folder, folder, self.variant), torch.float32,
+                            "cpu")
+        unwrapped = self.accelerator.unwrap_model(model or self.model)
+        try:
+            unwrapped.splade.load_state_dict(saved.state_dict())
+        except RuntimeError:
+            raise InputError(f"{folder}: holds another model than the one to be trained") from None
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         with _refusing(checkpoint, "optimizer"):
@@ -144,21 +184,16 @@ def _refusing(checkpoint: str | None, what: str) -> Iterator[None]:
 
 
 class _Stops(TrainerCallback):  # type: ignore[misc]
-    """Counts steps, ends a run early, and marks checkpoints when they are whole."""
+    """Ends a run early, and has the curves end where the training does."""
 
-    def __init__(self, trainer: SpladeTrainer, last_step: int) -> None:
-        self._trainer, self._last_step = trainer, last_step
+    def __init__(self, last_step: int) -> None:
+        self._last_step = last_step
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._trainer.trained_steps += 1
         if 0 < self._last_step <= state.global_step:
             control.should_training_stop = control.should_save = True
         if control.should_training_stop or state.global_step >= state.max_steps:
-            control.should_log = True  # the curves end where the training does
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.is_world_process_zero:
-            mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            control.should_log = True
 
 
 class _TellsTheEpoch(TrainerCallback):  # type: ignore[misc]
@@ -169,11 +204,6 @@ class _TellsTheEpoch(TrainerCallback):  # type: ignore[misc]
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._order.epoch = int((state.epoch or 0) + 1e-6)
-
-
-def _tied(mlm: Any) -> set[str]:
-    keys = getattr(mlm, "_tied_weights_keys", None) or ()
-    return set(keys)
 
 
 def _penalty(section: Regularizer, representations: Tensor, step: int) -> tuple[Tensor, float]:

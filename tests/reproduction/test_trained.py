@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Result, write_corpus
+from safetensors.torch import load_file, save_file
 from training.tiny_teachers import make_cross_encoder
 
 Cli = Callable[..., Result]
@@ -88,6 +89,43 @@ def test_the_whole_procedure_and_nothing_twice(recipes: Path, cli: Cli) -> None:
     weights = {name: (output / name / "training/model/model.safetensors").read_bytes()
                for name in ("small", "kl", "doc")}
     assert len(set(weights.values())) == 3
+
+
+def test_an_interrupted_recipe_goes_on_where_it_was(recipes: Path, cli: Cli, tiny: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted at the end of an epoch, with a start whose weights have their old names."""
+    from spladev3_anserini.training import trainer
+
+    start = recipes.parent / "start"
+    shutil.copytree(tiny, start)
+    state = {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+        "LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in load_file(start / "model.safetensors").items()}
+    save_file(state, start / "model.safetensors", metadata={"format": "pt"})
+    path = recipes / "small.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    recipe["training"] |= {"start": str(start), "epochs": 2.0}
+    path.write_text(yaml.safe_dump(recipe))
+    mark_whole = trainer.mark_whole
+
+    def interrupted(checkpoint: Path) -> None:
+        mark_whole(checkpoint)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "mark_whole", interrupted)
+        assert run(cli, recipes, "small", "--stages", "train").code == 130
+    resumed = run(cli, recipes, "small", "--stages", "train")
+    assert resumed.code == 0, resumed
+    assert "step 4 of 8: continues, from " in resumed.err
+    assert "warning" not in resumed.err
+    model = recipes.parent / "out/small/training/model"
+    weights = (model / "model.safetensors").read_bytes()
+    shutil.rmtree(model)
+    straight = run(cli, recipes, "small", "--stages", "train")
+    assert (straight.code, "continues" in straight.err, "warning" in straight.err) == (
+        0, False, False), straight
+    assert (model / "model.safetensors").read_bytes() == weights
 
 
 def test_without_the_stage_train_the_model_must_be_there(recipes: Path, cli: Cli) -> None:

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 import torch
 from breaking import Break, one_line
-from conftest import TEXTS, Result, write_corpus, write_lines
+from conftest import TEXTS, Result, make_tiny, write_corpus, write_lines
 from filelock import FileLock
 from reliability import draws, tried
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.training.examples import Examples, Query
@@ -85,6 +85,17 @@ def command(data: Path, output: Path, *options: object, recipe: str = "splade-v3
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(str(folder / "model.safetensors"))
+
+
+def shown_steps(done: Result) -> list[int]:
+    """The steps that a training made, which `--log-steps 1` prints."""
+    return [int(step) for step in re.findall(r"^step +(\d+) of \d+  loss", done.err, re.MULTILINE)]
+
+
+def warnings_of(done: Result) -> list[str]:
+    """Its warnings, but for the one that these scores have no record."""
+    return [line for line in done.err.splitlines()
+            if line.startswith("warning: ") and "no record beside it" not in line]
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -156,6 +167,10 @@ def test_a_killed_training_resumes_to_the_same_weights_bit_for_bit(
         assert "--resume to continue it" in refused.err
         resumed = cli(*words, "--resume")
         assert resumed.code == 0, resumed
+        begun = shown_steps(resumed)[0]
+        assert (begun > 1) == ("continues, from" in resumed.err) != (
+            "begins at its first step" in resumed.err)
+        assert begun in (step - 1, step + 1, step + 3)  # the last one may not have been whole
         assert same(weights(tmp_path / "straight"), weights(output))
         curves = [json.loads(line) for line in (output / "curves.jsonl").read_text().splitlines()]
         ramp = {own["step"]: own["lambda_documents"] for own in curves if "lambda_documents" in own}
@@ -172,12 +187,92 @@ def test_stopped_early_and_resumed_is_the_straight_run(data: Path, tmp_path: Pat
     record = json.loads((tmp_path / "early/training.json").read_text())
     assert record["steps"] == 3
     assert not same(weights(tmp_path / "straight"), weights(tmp_path / "early"))
-    assert cli(*command(data, tmp_path / "early", "--resume")).code == 0
+    early = (tmp_path / "early/curves.jsonl").read_bytes()
+    resumed = cli(*command(data, tmp_path / "early", "--resume"))
+    assert (resumed.code, shown_steps(resumed), warnings_of(resumed)) == (0, [4, 5, 6, 7, 8], [])
     assert same(weights(tmp_path / "straight"), weights(tmp_path / "early"))
     # a finished one keeps its record of how it went
-    before = (tmp_path / "early/curves.jsonl").read_bytes()
+    curves = tmp_path / "early/curves.jsonl"
+    before = curves.read_bytes()
+    done = cli(*command(data, tmp_path / "early", "--resume"))
+    assert (done.code, shown_steps(done), warnings_of(done)) == (0, [], [])
+    assert "step 8 of 8: all steps are done, from " in done.err
+    assert curves.read_bytes() == before
+    # killed between the last checkpoint and the curves
+    curves.write_bytes(early)
     assert cli(*command(data, tmp_path / "early", "--resume")).code == 0
-    assert (tmp_path / "early/curves.jsonl").read_bytes() == before
+    assert [own["step"] for own in map(json.loads, curves.read_text().splitlines())] == list(range(1, 9))
+
+
+def renamed(start: Path, names: Callable[[str], str]) -> None:
+    """Saves the start's weights under other names, as older checkpoints have them."""
+    save_state({names(name): value for name, value in weights(start).items()}, start)
+
+
+def save_state(state: dict[str, torch.Tensor], folder: Path) -> None:
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("layout", ["gamma", "prefix", "distilbert", "untied"])
+def test_a_training_is_resumed_whatever_names_its_start_has(layout: str, data: Path,
+                                                            tmp_path: Path, cli: Cli) -> None:
+    """Two checkpoints are asked for at the second step, by --save-steps and by --max-steps."""
+    start = data / "start"
+    if layout == "gamma":
+        renamed(start, lambda name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"))
+    elif layout == "prefix":
+        renamed(start, lambda name: name.removeprefix("bert."))
+    elif layout == "distilbert":
+        shutil.rmtree(start)
+        make_tiny(start, "distilbert")
+    else:
+        config = start / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text())
+                                     | {"tie_word_embeddings": False}))
+        state = weights(start)
+        state["cls.predictions.decoder.weight"] = 2 * state["bert.embeddings.word_embeddings.weight"]
+        state["cls.predictions.decoder.bias"] = state["cls.predictions.bias"].clone()
+        save_state(state, start)
+    short = ("--set", "epochs=1", "--save-steps", 2)
+    assert cli(*command(data, tmp_path / "straight", *short)).code == 0
+    assert cli(*command(data, tmp_path / "early", *short, "--max-steps", 2)).code == 0
+    resumed = cli(*command(data, tmp_path / "early", *short, "--resume"))
+    assert (resumed.code, shown_steps(resumed), warnings_of(resumed)) == (0, [3, 4], []), resumed
+    assert same(weights(tmp_path / "straight"), weights(tmp_path / "early"))
+
+
+def test_as_many_steps_as_there_are_make_no_other(data: Path, tmp_path: Path, cli: Cli) -> None:
+    """Epochs end in the middle: 6 steps of 4 an epoch. Each resume makes the steps that are
+    missing, and what it stops at is one checkpoint."""
+    output, short = tmp_path / "model", ("--set", "epochs=1.5", "--save-steps", 3)
+    assert cli(*command(data, tmp_path / "straight", *short)).code == 0
+    for options, steps in ((("--max-steps", 2), [1, 2]), (("--max-steps", 2, "--resume"), []),
+                           (("--max-steps", 5, "--resume"), [3, 4, 5]), (("--resume",), [6]),
+                           (("--resume",), []), (("--max-steps", 7, "--resume"), [])):
+        done = cli(*command(data, output, *short, *options))
+        assert (done.code, shown_steps(done), warnings_of(done)) == (0, steps, []), done
+        kept = sorted(path.name for path in (output / "checkpoints").iterdir())
+        assert len(kept) <= 2
+        assert json.loads((output / "training.json").read_text())["steps"] == int(kept[-1][-1])
+    assert same(weights(tmp_path / "straight"), weights(output))
+    less = cli(*command(data, output, *short, "--max-steps", 5, "--resume"))
+    assert (less.code, "--max-steps 5: " in less.err, "has 6 steps already" in less.err) == (
+        2, True, True)
+    assert same(weights(tmp_path / "straight"), weights(output))
+
+
+def test_a_resume_with_nothing_to_continue_says_so(data: Path, tmp_path: Path, cli: Cli) -> None:
+    output = tmp_path / "model"
+    done = cli(*command(data, output, "--max-steps", 1, "--resume"))
+    said = f"warning: --resume: {output}/checkpoints holds no whole checkpoint; the training " \
+        "begins at its first step"
+    assert (done.code, warnings_of(done)) == (0, [said])
+    whole = output / "checkpoints/checkpoint-1/whole.json"
+    whole.write_text(whole.read_text().replace("model.safetensors", "model.safetensor"))
+    done = cli(*command(data, output, "--max-steps", 1, "--resume"))
+    assert (done.code, warnings_of(done)) == (0, [
+        f"warning: {whole.parent}: is damaged or was being written, and is skipped", said])
 
 
 class _Touches:
@@ -261,7 +356,8 @@ def test_a_second_training_on_one_folder(data: Path, tmp_path: Path, cli: Cli) -
 
 
 def test_a_training_that_takes_anothers_place_holds_the_folder(tmp_path: Path) -> None:
-    record = dict.fromkeys(("variant", "start", "training", "data", "accumulate", "ranks"), 1)
+    record = dict.fromkeys(("variant", "start", "tokenizer", "training", "data", "accumulate",
+                            "ranks"), 1)
     output = tmp_path / "model"
     with prepared(output, record, resume=False, replace=False):
         pass
@@ -293,6 +389,7 @@ def test_a_checkpoint_cut_in_half_is_passed_over(damaged: str, data: Path, tmp_p
     done = cli(*command(data, folder, "--save-steps", 2, "--resume"))
     assert done.code == 0, done
     assert "checkpoint-6: is damaged" in done.err
+    assert shown_steps(done) == [5, 6, 7, 8]
     assert same(weights(tmp_path / "straight"), weights(folder))
 
 
@@ -308,6 +405,11 @@ def test_other_scores_in_the_same_folder_are_another_training(data: Path, tmp_pa
     write_lines(scores, [first, *map(json.loads, lines[1:])])
     done = cli(*command(data, tmp_path / "model", "--resume"))
     assert (done.code, "holds another training (other data)" in done.err) == (2, True), done
+    write_lines(scores, lines)
+    config = data / "start/tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"do_lower_case": False}))
+    done = cli(*command(data, tmp_path / "model", "--resume"))
+    assert (done.code, "holds another training (other tokenizer)" in done.err) == (2, True), done
 
 
 def test_the_closing_line_is_of_one_step(data: Path, tmp_path: Path, cli: Cli) -> None:
@@ -484,12 +586,10 @@ def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: 
 @pytest.mark.fault(21, "a model that gives no term",
                    detected="every step, with the batch's queries")
 def test_a_collapsed_model_stops_with_the_queries(data: Path, tmp_path: Path, cli: Cli) -> None:
-    from safetensors.torch import save_file
-
     state = weights(data / "start")
     bias = next(name for name in state if name.endswith("predictions.bias"))
     state[bias] = torch.full_like(state[bias], -1e4)
-    save_file(state, data / "start" / "model.safetensors", metadata={"format": "pt"})
+    save_state(state, data / "start")
     done = cli(*command(data, tmp_path / "model"))
     assert done.code == 2
     assert "every document of the batch is empty" in done.err
@@ -499,7 +599,6 @@ def test_a_collapsed_model_stops_with_the_queries(data: Path, tmp_path: Path, cl
 @pytest.mark.fault(21, "a loss that is NaN", detected="every step, with the batch's queries")
 def test_masked_queries_that_are_all_empty_stop(data: Path, tmp_path: Path, cli: Cli) -> None:
     """With documents that are not: the queries' own wordpieces have no weight, others have."""
-    from safetensors.torch import save_file
     from transformers import AutoTokenizer
 
     state = weights(data / "start")
@@ -507,7 +606,7 @@ def test_masked_queries_that_are_all_empty_stop(data: Path, tmp_path: Path, cli:
     queries = [line.split("\t")[1] for line in (data / "topics.tsv").read_text().splitlines()]
     own = AutoTokenizer.from_pretrained(data / "start")(queries).input_ids
     state[bias][[token for ids in own for token in ids]] = -1e4
-    save_file(state, data / "start" / "model.safetensors", metadata={"format": "pt"})
+    save_state(state, data / "start")
     for anti_zero in ("0.0", "1.0"):
         done = cli(*command(data, tmp_path / anti_zero, "--set", f"anti_zero={anti_zero}",
                             recipe="splade-v3-lexical"))
