@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, echo, run
 
 #: In the order data flows; a command's module is imported only when it is asked for.
 COMMANDS = {
@@ -65,7 +65,7 @@ def commands(context: click.Context) -> None:
       spladev3-anserini evaluate --qrels qrels.txt --run run.txt
     """
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, table
+from spladev3_anserini.cli import SETTINGS, echo, run, table
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER, MODEL_HELP, hits_option, model_run_options
 
@@ -56,13 +56,13 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
         query = encode_topics(encoder, [Topic("question", text, "the question")])[0].query
         own = set(encoder.tokenizer.pieces(text))
         if question or not sys.stdin.isatty():
-            click.echo(f"\n{text}")
+            echo(f"\n{text}")
         shown = sorted(query.items(), key=lambda item: (-item[1], item[0]))[:terms]
-        click.echo("  " + "  ".join(f"{'' if t in own else '+'}{t} {w}" for t, w in shown))
+        echo("  " + "  ".join(f"{'' if t in own else '+'}{t} {w}" for t, w in shown))
         found = searcher.search(query, hits)
         rows = [(f"  {rank}", hit.docid, f"{hit.score}", texts.get(hit.docid, ""))
                 for rank, hit in enumerate(found, 1)]
-        click.echo(_aligned(rows) if rows else "  no document shares a term with this question")
+        echo(_aligned(rows) if rows else "  no document shares a term with this question")
     searcher.close()
 
 
@@ -75,13 +75,13 @@ def _aligned(rows: list[tuple[str, str, str, str]]) -> str:
 def _lines_of_input() -> Iterator[str]:
     interactive = sys.stdin.isatty()
     if interactive:
-        click.echo("a question a line; Ctrl-D ends", err=True)
+        echo("a question a line; Ctrl-D ends", err=True)
     while True:
         try:
             text = click.prompt("question", prompt_suffix="> ", err=True) if interactive \
                 else input()
         except (click.Abort, EOFError):
-            click.echo(err=True, nl=interactive)
+            echo(err=True, nl=interactive)
             return
         if text.strip():
             yield text

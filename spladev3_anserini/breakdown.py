@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, warn
+from spladev3_anserini.cli import SETTINGS, echo, run, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options
 
@@ -98,8 +97,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))
     if html:
         write_breakdown(html, sets, measure)
-    click.echo(json.dumps(as_json(sets, measure), indent=1, ensure_ascii=False)
-               if form == "json" else as_text(sets, measure).rstrip())
+    echo(as_json(sets, measure) if form == "json" else as_text(sets, measure).rstrip())
 
 
 def _expanded(topics: list[Topic], pieces: Encoder, adds: Encoder | None,

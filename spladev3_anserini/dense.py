@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, echo, run
 from spladev3_anserini.options import FOLDER, hits_option, threads_option
 
 
@@ -72,11 +72,11 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
                         threads)
     rankings = without_own(dense_rankings(index, encoder, read, hits), remove_query)
     some, lines = write_run(output, rankings, tag)
-    click.echo(f"{output}: {found.rules.pooling} pooling, {found.rules.similarity}, {search} "
-               f"search; {len(read):,} queries, {some:,} with hits, {lines:,} lines")
+    echo(f"{output}: {found.rules.pooling} pooling, {found.rules.similarity}, {search} "
+         f"search; {len(read):,} queries, {some:,} with hits, {lines:,} lines")
     if empty := index.empty:
-        click.echo(f"{len(empty):,} documents have no wordpiece and will not be found: "
-                   f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
+        echo(f"{len(empty):,} documents have no wordpiece and will not be found: "
+             f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
 
 
 if __name__ == "__main__":

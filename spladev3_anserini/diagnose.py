@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, run, table
+from spladev3_anserini.cli import SETTINGS, counted, echo, run, table
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER
 
@@ -74,10 +73,7 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     if html:
         write_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs, curves,
                    loss.model_dump() if loss else {}, read_kinds(trained) if trained else {})
-    if form == "json":
-        click.echo(json.dumps([own._asdict() for own in signs], indent=1, ensure_ascii=False))
-    else:
-        click.echo(_text(signs))
+    echo([own._asdict() for own in signs] if form == "json" else _text(signs))
 
 
 def _vocabulary(trained: Path | None) -> int | None:

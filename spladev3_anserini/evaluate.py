@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from spladev3_anserini.analysis.measures import DEFAULT_MEASURES
-from spladev3_anserini.cli import SETTINGS, run, table, warn
+from spladev3_anserini.cli import SETTINGS, echo, run, table, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER
 
@@ -48,11 +47,8 @@ def main(qrels: str, runs: tuple[Path, ...], measures: str, per_query: bool, for
             raise InputError(f"{path}: has no query in common with {qrels}")
         results[str(path)] = result = evaluate(judged, ranking, parsed)
         _warn(path, result)
-    if form == "json":
-        click.echo(json.dumps({name: _as_json(r, per_query) for name, r in results.items()},
-                              indent=1, ensure_ascii=False))
-    else:
-        click.echo(_table(results, per_query))
+    echo({name: _as_json(r, per_query) for name, r in results.items()} if form == "json"
+         else _table(results, per_query))
 
 
 def _warn(path: Path, result: Evaluation) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, fail, run
+from spladev3_anserini.cli import SETTINGS, echo, fail, run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
@@ -84,7 +83,7 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
         page = {"title": f"Why {docid} has its score", "match": match, "cost": cost}
     if html:
         write_page(html, "explanation.html.j2", **page)
-    click.echo(json.dumps(values, indent=1, ensure_ascii=False) if form == "json" else shown)
+    echo(values if form == "json" else shown)
 
 
 def _of_text(text: str, model: str, side: str, variant: str,

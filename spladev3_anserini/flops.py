@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, table
+from spladev3_anserini.cli import SETTINGS, echo, run, table
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, variant_option
 
@@ -79,8 +78,8 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
 
         scatter_plot([Point(name, cost.flops, value, group) for (name, cost), value, group
                       in zip(costs.items(), worth, groups, strict=True)], plot, measure=measure)
-    click.echo(json.dumps(_as_json(costs, measure, worth), indent=1, ensure_ascii=False)
-               if form == "json" else _table(costs, measure, worth))
+    show = _as_json if form == "json" else _table
+    echo(show(costs, measure, worth))
 
 
 def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | None,

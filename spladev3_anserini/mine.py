@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, run
+from spladev3_anserini.cli import SETTINGS, counted, echo, run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, threads_option
 
@@ -66,8 +66,8 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     written = write_candidates(output, mined(searcher, encoder, asked, judged,
                                              Draw(top, drawn, depth, seed), threads))
     searcher.close()
-    click.echo(f"{output}: {counted(written, 'query').replace('querys', 'queries')} with "
-               f"candidates, of {len(asked):,} with a positive")
+    echo(f"{output}: {counted(written, 'query').replace('querys', 'queries')} with "
+         f"candidates, of {len(asked):,} with a positive")
 
 
 if __name__ == "__main__":

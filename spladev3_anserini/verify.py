@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, fail, run
+from spladev3_anserini.cli import SETTINGS, counted, echo, fail, run
 from spladev3_anserini.errors import InputError, JavaError
 
 
@@ -44,16 +44,16 @@ def main(folder: Path) -> None:
             manifest = read_manifest(folder)
             verify_shards(folder, manifest)
             recount(folder, manifest)
-            click.echo(f"{folder}: sound; {counted(len(manifest.shards), 'shard')}, "
-                       f"{manifest.documents:,} documents, {manifest.impacts:,} total terms")
+            echo(f"{folder}: sound; {counted(len(manifest.shards), 'shard')}, "
+                 f"{manifest.documents:,} documents, {manifest.impacts:,} total terms")
             return
         check_index(folder)
         found, record = statistics(folder), read_index_manifest(folder)
         if record is not None:
             compare_with_manifest(found, record.encoded, folder)
-        click.echo(f"{folder}: sound; {found.documents:,} documents, "
-                   f"{found.impacts:,} total terms, {counted(found.segments, 'segment')}"
-                   f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
+        echo(f"{folder}: sound; {found.documents:,} documents, "
+             f"{found.impacts:,} total terms, {counted(found.segments, 'segment')}"
+             f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
     except JavaError:  # says nothing of the index
         raise
     except InputError as error:
