@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -48,6 +49,16 @@ class _Lazy(click.Group):
         command = import_module(COMMANDS[cmd_name]).main
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[
+            str | None, click.Command | None, list[str]]:
+        """As click has it, which knows the names of no command that is not imported yet."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if close := get_close_matches(args[0].lower(), COMMANDS, n=1):
+                error.message += f" Did you mean '{close[0]}'?"
+            raise
 
 
 @click.command("spladev3-anserini", cls=_Lazy, context_settings=SETTINGS,

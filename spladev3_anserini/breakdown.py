@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, echo, run, warn
+from spladev3_anserini.cli import SETTINGS, counted, echo, run, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options
 
@@ -87,8 +87,8 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         judged = next(iter(values.values()))
         asked = [topic for topic in read_topics(filled(topics)) if topic.id in judged]
         if len(asked) < len(judged):
-            warn(f"{filled(qrels)}: {len(judged) - len(asked)} judged queries are not in "
-                 f"{filled(topics)} and are left out")
+            warn(f"{filled(qrels)}: {counted(len(judged) - len(asked), 'judged query')} without a "
+                 f"topic in {filled(topics)}, left out")
         folder = Path(filled(index)) if index else None
         with one_build(folder):
             pieces = bag_of_words(folder, model, max_length)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, echo, run
+from spladev3_anserini.cli import SETTINGS, counted, echo, run
 from spladev3_anserini.options import FOLDER
 
 
@@ -27,7 +27,7 @@ def main(pickle: Path, output: Path) -> None:
     from spladev3_anserini.training.safe_pickle import convert_pickle
 
     queries = convert_pickle(pickle, output)
-    echo(f"{output}: scores of {queries:,} {'query' if queries == 1 else 'queries'}")
+    echo(f"{output}: scores of {counted(queries, 'query')}")
 
 
 if __name__ == "__main__":

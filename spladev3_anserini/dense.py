@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, echo, run
+from spladev3_anserini.cli import SETTINGS, counted, echo, run
 from spladev3_anserini.options import FOLDER, hits_option, threads_option
 
 
@@ -73,9 +73,10 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     rankings = without_own(dense_rankings(index, encoder, read, hits), remove_query)
     some, lines = write_run(output, rankings, tag)
     echo(f"{output}: {found.rules.pooling} pooling, {found.rules.similarity}, {search} "
-         f"search; {len(read):,} queries, {some:,} with hits, {lines:,} lines")
+         f"search; {counted(len(read), 'query')}, {some:,} with hits, "
+         f"{counted(lines, 'line')}")
     if empty := index.empty:
-        echo(f"{len(empty):,} documents have no wordpiece and will not be found: "
+        echo(f"{counted(len(empty), 'document')} without a wordpiece, which will not be found: "
              f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
 
 

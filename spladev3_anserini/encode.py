@@ -77,13 +77,13 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     if manifest is None:
         echo(f"{output}: part {part}: {shards}; other parts still have work to do")
         return
-    noun = "queries" if side == "query" else "documents"
-    echo(f"{output}: {encoder.variant.name}, {manifest.documents:,} {noun}, "
+    noun = "query" if side == "query" else "document"
+    echo(f"{output}: {encoder.variant.name}, {counted(manifest.documents, noun)}, "
          f"{manifest.postings / manifest.documents:.1f} terms each; {shards}")
     if manifest.rejected:
         echo(f"{counted(manifest.rejected, 'line')} left out: {output / REJECTED}")
     if empty := manifest.empty_ids:
-        echo(f"{len(empty):,} of them have no term and will not be found: "
+        echo(f"{counted(len(empty), noun)} without a term, which will not be found: "
              f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.analysis.measures import DEFAULT_MEASURES
-from spladev3_anserini.cli import SETTINGS, echo, run, table, warn
+from spladev3_anserini.cli import SETTINGS, counted, echo, run, table, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER
 
@@ -53,11 +53,11 @@ def main(qrels: str, runs: tuple[Path, ...], measures: str, per_query: bool, for
 
 def _warn(path: Path, result: Evaluation) -> None:
     if result.missing:
-        warn(f"{path}: {len(result.missing)} of {result.queries} judged queries have no result and "
-             f"count as 0: {', '.join(result.missing[:5])}")
+        warn(f"{path}: {len(result.missing)} of {counted(result.queries, 'judged query')} without "
+             f"a result, counted as 0: {', '.join(result.missing[:5])}")
     if result.unjudged:
-        warn(f"{path}: {len(result.unjudged)} queries have no judgment and count nowhere: "
-             f"{', '.join(result.unjudged[:5])}")
+        warn(f"{path}: {counted(len(result.unjudged), 'query')} without a judgment, counted "
+             f"nowhere: {', '.join(result.unjudged[:5])}")
 
 
 def _as_json(result: Evaluation, per_query: bool) -> dict[str, object]:

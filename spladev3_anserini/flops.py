@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, echo, run, table
+from spladev3_anserini.cli import SETTINGS, counted, echo, run, table
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, variant_option
 
@@ -57,8 +57,8 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
     if bool(topics) == bool(queries):
         raise click.UsageError("give either --topics or --queries")
     if queries and len(queries) != len(folders):
-        raise InputError(f"--queries: {len(queries)} given for {len(folders)} collections; give "
-                         "one for each, in their order")
+        raise InputError(f"--queries: {len(queries)} given for "
+                         f"{counted(len(folders), 'collection')}; give one for each, in order")
     if plot:
         from spladev3_anserini.analysis.plots import checked_suffix
 
@@ -104,8 +104,8 @@ def _worth(qrels: str | None, runs: tuple[Path, ...], measure: str, count: int) 
     if not runs and not qrels:
         return []
     if not qrels or len(runs) != count:
-        raise InputError(f"--run: {len(runs)} given for {count} collections; give --qrels, and one "
-                         "run for each collection in their order")
+        raise InputError(f"--run: {len(runs)} given for {counted(count, 'collection')}; give "
+                         "--qrels, and one run for each collection in their order")
     from spladev3_anserini.analysis.query_values import query_values
 
     found = query_values(qrels, {str(path): path for path in runs}, measure)

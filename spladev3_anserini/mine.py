@@ -66,7 +66,7 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     written = write_candidates(output, mined(searcher, encoder, asked, judged,
                                              Draw(top, drawn, depth, seed), threads))
     searcher.close()
-    echo(f"{output}: {counted(written, 'query').replace('querys', 'queries')} with "
+    echo(f"{output}: {counted(written, 'query')} with "
          f"candidates, of {len(asked):,} with a positive")
 
 

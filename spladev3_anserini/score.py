@@ -85,8 +85,8 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
         if outcome.manifest is None:
             echo(f"{folder}: part {part}: {files}; other parts still have work to do")
             continue
-        echo(f"{folder}: {teacher.kind}, {outcome.manifest.pairs:,} pairs of "
-             f"{outcome.manifest.queries:,} queries; {files}")
+        echo(f"{folder}: {teacher.kind}, {counted(outcome.manifest.pairs, 'pair')} of "
+             f"{counted(outcome.manifest.queries, 'query')}; {files}")
         records.append(TeacherRecord(name=name, sha256=teacher.sha256, kind=teacher.kind,
                                      max_length=max_length))
     if len(records) < len(folders):
@@ -96,9 +96,10 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
          + (f", rescored to {target.mean:.4f}, {target.deviation:.4f}" if target else ""))
     for own in made.teachers:
         if own.flat_queries:
-            echo(f"{own.name} scores all documents alike for {own.flat_queries:,} queries")
+            echo(f"{own.name} scores all documents alike for {counted(own.flat_queries, 'query')}")
     if made.filled_positives:
-        echo(f"{made.filled_positives:,} positives without a score have their query's best")
+        echo(f"{counted(made.filled_positives, 'positive')} without a score: the query's best is "
+             "taken")
     if len(records) > 1:
         echo(disagreement_table(made.disagreement, made.spread))
 

@@ -45,14 +45,15 @@ def main(folder: Path) -> None:
             verify_shards(folder, manifest)
             recount(folder, manifest)
             echo(f"{folder}: sound; {counted(len(manifest.shards), 'shard')}, "
-                 f"{manifest.documents:,} documents, {manifest.impacts:,} total terms")
+                 f"{counted(manifest.documents, 'document')}, "
+                 f"{counted(manifest.impacts, 'total term')}")
             return
         check_index(folder)
         found, record = statistics(folder), read_index_manifest(folder)
         if record is not None:
             compare_with_manifest(found, record.encoded, folder)
-        echo(f"{folder}: sound; {found.documents:,} documents, "
-             f"{found.impacts:,} total terms, {counted(found.segments, 'segment')}"
+        echo(f"{folder}: sound; {counted(found.documents, 'document')}, "
+             f"{counted(found.impacts, 'total term')}, {counted(found.segments, 'segment')}"
              f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
     except JavaError:  # says nothing of the index
         raise

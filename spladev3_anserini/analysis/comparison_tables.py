@@ -14,7 +14,7 @@ from spladev3_anserini.analysis.comparison import (
     most_moved,
 )
 from spladev3_anserini.analysis.summaries import Meta
-from spladev3_anserini.cli import table
+from spladev3_anserini.cli import counted, table
 
 _ESCAPED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
@@ -122,9 +122,9 @@ def as_json(values: Sequence[Values], compared: Sequence[Comparison], metas: Seq
 
 def _summary(own: Meta) -> str:
     s = own.summary
-    return (f"{own.system} against {own.baseline}, {own.measure} over {s.sets} query sets: "
-            f"{s.mean:+.4f} [{s.low:+.4f}, {s.high:+.4f}], p {_sign(s.p)}, "
-            f"tau2 {s.tau2:.2g} (random effects)")
+    return (f"{own.system} against {own.baseline}, {own.measure} over "
+            f"{counted(s.sets, 'query set')}: {s.mean:+.4f} [{s.low:+.4f}, {s.high:+.4f}], "
+            f"p {_sign(s.p)}, tau2 {s.tau2:.2g} (random effects)")
 
 
 def _means(values: Sequence[Values]) -> list[list[list[str]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.analysis.measures import evaluate, parse_measures
-from spladev3_anserini.cli import warn
+from spladev3_anserini.cli import counted, warn
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.errors import InputError
@@ -43,8 +43,8 @@ def values_by_measure(qrels: str, runs: Mapping[str, Path],
             raise InputError(f"{path}: has no judged query in common with {first[0]}")
         found = evaluate(judged, ranking, measures)
         if found.missing:
-            warn(f"{path}: {len(found.missing)} of {found.queries} judged queries "
-                 f"have no result and count as 0: {', '.join(found.missing[:5])}")
+            warn(f"{path}: {len(found.missing)} of {counted(found.queries, 'judged query')} "
+                 f"without a result, counted as 0: {', '.join(found.missing[:5])}")
         for measure, by_run in values.items():
             by_run[name] = {query: value[measure] for query, value in found.by_query.items()}
     return values

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jinja2
 
 from spladev3_anserini import __version__
+from spladev3_anserini.cli import counted
 from spladev3_anserini.reproduction.commands import commands, run_command, typed
 from spladev3_anserini.reproduction.matrix import Entry, Mean, State
 from spladev3_anserini.reproduction.verdict import number
@@ -131,8 +132,9 @@ def legend(made: Page) -> str:
 
 def mean_found(mean: Mean) -> str:
     """A mean, or how much of it is measured."""
-    return f"not yet: {mean.measured} of {mean.sets} sets measured" if mean.found is None \
-        else number(mean.found)
+    if mean.found is not None:
+        return number(mean.found)
+    return f"not yet: {mean.measured} of {counted(mean.sets, 'set')} measured"
 
 
 def commands_of(entry: Entry) -> list[str]:

@@ -198,8 +198,8 @@ def test_missing_queries_are_told(prepared: Path, tmp_path: Path, cli: Cli) -> N
     own[1] = tmp_path / "qrels.txt"
     result = cli("breakdown", *own)
     assert result.code == 0
-    assert "1 judged queries are not in" in result.err
-    assert "1 of 3 judged queries have no result" in result.err
+    assert "1 judged query without a topic in" in result.err
+    assert "1 of 3 judged queries without a result" in result.err
 
 
 def test_what_is_refused(prepared: Path, tiny: Path, tmp_path: Path, cli: Cli,
@@ -219,7 +219,7 @@ def test_what_is_refused(prepared: Path, tiny: Path, tmp_path: Path, cli: Cli,
     # a warning comes first: nothing of a file can be checked
     result = cli("breakdown", *own[:12], "--expanded", partial, "--max-length", 64)
     assert result.code == 2
-    assert "topics are not in it" in result.err.splitlines()[-1]
+    assert "does not have 5 topics" in result.err.splitlines()[-1]
     unlike = other(tmp_path)
     assert "not that of the index" in refused("breakdown", *own, "--model", unlike)
     assert "other wordpieces" in refused("breakdown", *own[:12], "--expander",
