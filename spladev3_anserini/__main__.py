@@ -57,7 +57,8 @@ class _Lazy(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             if close := get_close_matches(args[0].lower(), COMMANDS, n=1):
-                error.message += f" Did you mean '{close[0]}'?"
+                raise click.UsageError(f"{error.format_message()} Did you mean '{close[0]}'?",
+                                       ctx) from None
             raise
 
 

@@ -95,9 +95,9 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
             own = _expanded(asked, pieces, adds, Path(filled(expanded)) if expanded else None)
             features = query_features(asked, pieces, folder, own)
         sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))
+    echo(as_json(sets, measure) if form == "json" else as_text(sets, measure).rstrip())
     if html:
         write_breakdown(html, sets, measure)
-    echo(as_json(sets, measure) if form == "json" else as_text(sets, measure).rstrip())
 
 
 def _expanded(topics: list[Topic], pieces: Encoder, adds: Encoder | None,

@@ -70,10 +70,10 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     if not signs:
         raise InputError("nothing to look at: give --trained, --scores, --encoded, --in-domain or "
                          "--zero-shot")
+    echo([own._asdict() for own in signs] if form == "json" else _text(signs))
     if html:
         write_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs, curves,
                    loss.model_dump() if loss else {}, read_kinds(trained) if trained else {})
-    echo([own._asdict() for own in signs] if form == "json" else _text(signs))
 
 
 def _vocabulary(trained: Path | None) -> int | None:

@@ -73,13 +73,13 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
         own = queries[number] if queries else None
         costs[name], group = _cost(folder, bool(encoded), topics, own, model, variant, settings)
         groups.append(group)
+    show = _as_json if form == "json" else _table
+    echo(show(costs, measure, worth))
     if plot:
         from spladev3_anserini.analysis.scatter import Point, scatter_plot
 
         scatter_plot([Point(name, cost.flops, value, group) for (name, cost), value, group
                       in zip(costs.items(), worth, groups, strict=True)], plot, measure=measure)
-    show = _as_json if form == "json" else _table
-    echo(show(costs, measure, worth))
 
 
 def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | None,
