@@ -12,7 +12,7 @@ from spladev3_anserini.analysis.comparison import (
     group_means,
     most_moved,
 )
-from spladev3_anserini.analysis.markup import latex, markdown
+from spladev3_anserini.analysis.markup import latex, markdown, markdown_paragraph
 from spladev3_anserini.analysis.summaries import Meta
 from spladev3_anserini.cli import counted, table
 from spladev3_anserini.errors import visible
@@ -76,7 +76,7 @@ def as_markdown(values: Sequence[Values], compared: Sequence[Comparison],
     parts = [_markdown_table(rows(values, compared, shown), "lllrlrrrrrl"),
              markdown(legend(shown, samples)),
              *(_markdown_table(own, "l" + "r" * (len(own[0]) - 1)) for own in _means(values)),
-             *(markdown(_summary(own)) for own in metas),
+             *(markdown_paragraph(_summary(own)) for own in metas),
              *(_markdown_table(own, "llrrr") for own in _moved(compared, shown))]
     return "\n\n".join(parts)
 

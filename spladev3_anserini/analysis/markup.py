@@ -10,13 +10,15 @@ _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasci
 
 
 def markdown(text: str) -> str:
-    """Text that is shown as it is: no emphasis, code, HTML, entity, formula, heading, list or link,
-    and no end of a table's cell. GitHub makes links of bare addresses too."""
-    words = visible(" ".join(text.split()))
-    words = re.sub(r"[\\`*_|<&$~#]|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.|@(?=[\w.-]*\.)", r"\\\g<0>",
-                   words)
-    return re.sub(r"^([-+>=]|\d+(?=[.)]))", lambda found: f"\\{found[0]}" if not
-                  found[0].isdigit() else f"{found[0]}\\", words)
+    """Text that is shown as it is: no emphasis, code, HTML, entity, formula, heading or link, and
+    no end of a table's cell. GitHub makes links of bare addresses too."""
+    return re.sub(r"[\\`*_|<&$~#]|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.|@(?=[\w.-]*\.)", r"\\\g<0>",
+                  visible(" ".join(text.split())))
+
+
+def markdown_paragraph(text: str) -> str:
+    """As `markdown`, and its beginning makes no list and no quotation."""
+    return re.sub(r"^(\d*)([-+>=.)])", r"\1\\\2", markdown(text))
 
 
 def latex(text: str) -> str:
