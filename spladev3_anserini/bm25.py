@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, summary
+from spladev3_anserini.cli import SETTINGS, counted, run, summary
 from spladev3_anserini.options import FOLDER, hits_option, threads_option
 
 
@@ -41,7 +41,8 @@ def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float,
     read = read_topics(topics)
     rankings = without_own(bm25_rankings(source, read, hits, k1, b, threads), remove_query)
     found, lines = write_run(output, rankings, tag)
-    summary(output, f"{output}: {len(read):,} queries, {found:,} with hits, {lines:,} lines")
+    summary(output, f"{output}: {counted(len(read), 'query')}, {found:,} with hits, "
+                    f"{counted(lines, 'line')}")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, warn
+from spladev3_anserini.cli import SETTINGS, counted, echo, run, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
@@ -102,18 +101,17 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         judged = next(iter(values.values()))
         asked = [topic for topic in read_topics(filled(topics)) if topic.id in judged]
         if len(asked) < len(judged):
-            warn(f"{filled(qrels)}: {len(judged) - len(asked)} judged queries are not in "
-                 f"{filled(topics)} and are left out")
+            warn(f"{filled(qrels)}: {counted(len(judged) - len(asked), 'judged query')} without a "
+                 f"topic in {filled(topics)}, left out")
         folder = Path(filled(index)) if index else None
         with one_build(folder):
             pieces = bag_of_words(folder, model, max_length, trust)
             own = _expanded(asked, pieces, adds, Path(filled(expanded)) if expanded else None)
             features = query_features(asked, pieces, folder, own)
         sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))
+    echo(as_json(sets, measure) if form == "json" else as_text(sets, measure).rstrip())
     if html:
         write_breakdown(html, sets, measure)
-    click.echo(json.dumps(as_json(sets, measure), indent=1, ensure_ascii=False)
-               if form == "json" else as_text(sets, measure).rstrip())
 
 
 def _expanded(topics: list[Topic], pieces: Encoder, adds: Encoder | None,

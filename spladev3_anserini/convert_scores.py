@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, summary
+from spladev3_anserini.cli import SETTINGS, counted, run, summary
 from spladev3_anserini.options import FOLDER
 
 
@@ -29,7 +29,7 @@ def main(pickle: Path, output: Path) -> None:
 
     refuse_overwriting(output, pickle=pickle)
     queries = convert_pickle(pickle, output)
-    summary(output, f"{output}: scores of {queries:,} {'query' if queries == 1 else 'queries'}")
+    summary(output, f"{output}: scores of {counted(queries, 'query')}")
 
 
 if __name__ == "__main__":

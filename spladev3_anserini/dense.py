@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, summary
+from spladev3_anserini.cli import SETTINGS, counted, run, summary
 from spladev3_anserini.options import FOLDER, hits_option, threads_option
 
 
@@ -76,10 +76,11 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     rankings = without_own(dense_rankings(index, encoder, read, hits), remove_query)
     some, lines = write_run(output, rankings, tag)
     summary(output, f"{output}: {found.rules.pooling} pooling, {found.rules.similarity}, {search} "
-                    f"search; {len(read):,} queries, {some:,} with hits, {lines:,} lines")
+                    f"search; {counted(len(read), 'query')}, {some:,} with hits, "
+                    f"{counted(lines, 'line')}")
     if empty := index.empty:
-        summary(output, f"{len(empty):,} documents have no wordpiece and will not be found: "
-                        f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
+        summary(output, f"{counted(len(empty), 'document')} without a wordpiece, which will not be "
+                        f"found: {', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
 
 
 if __name__ == "__main__":

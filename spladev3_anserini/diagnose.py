@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, run, table
+from spladev3_anserini.cli import SETTINGS, counted, echo, run, table
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER, page_file
 
@@ -69,29 +68,31 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
         curves, loss = read_curves(trained / "curves.jsonl"), read_loss(trained)
         signs += loss_signs(curves, loss) + sparsity_signs(curves)
     if encoded:
-        signs += term_signs(encoded, _vocabulary(trained))
+        signs += term_signs(encoded, _vocabulary(trained, encoded))
     for given, unseen in (*([(in_domain, False)] if in_domain else []),
                           *((own, True) for own in zero_shot)):
         signs.append(_transfer(given, measure, unseen))
     if not signs:
         raise InputError("nothing to look at: give --trained, --scores, --encoded, --in-domain or "
                          "--zero-shot")
+    echo([own._asdict() for own in signs] if form == "json" else _text(signs))
     if html:
         write_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs, curves,
                    loss.model_dump() if loss else {}, read_kinds(trained) if trained else {})
-    if form == "json":
-        click.echo(json.dumps([own._asdict() for own in signs], indent=1, ensure_ascii=False))
-    else:
-        click.echo(_text(signs))
 
 
-def _vocabulary(trained: Path | None) -> int | None:
-    """How many terms the trained model has."""
+def _vocabulary(trained: Path | None, encoded: Path) -> int | None:
+    """How many terms the trained model has; raises InputError where the corpus has another's."""
     if trained is None:
         return None
+    from spladev3_anserini.impacts.shards import read_manifest
     from spladev3_anserini.model.tokenizer import Tokenizer
 
-    return len(Tokenizer(trained).terms)
+    tokenizer = Tokenizer(trained)
+    if read_manifest(encoded).fingerprint.tokenizer != tokenizer.sha256:
+        raise InputError(f"--encoded {encoded}: was encoded with another tokenizer than that of "
+                         f"{trained}; encode with the trained model")
+    return len(tokenizer.terms)
 
 
 def _transfer(given: tuple[str, str, str], measure: str, unseen: bool) -> Sign:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 #: What stands before the @ of a URL, and tokens of the hub.
 _SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}\b")
 _LONGEST = 2000
+#: Few characters are none of these; only they are looked at one by one.
+_SUSPECT = re.compile(r"[^\n\t -~]")
 
 
 class InputError(Exception):
@@ -29,12 +33,27 @@ class JavaError(InputError):
     code = 3
 
 
+def _as_python_writes_it(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def visible(text: str, escape: Callable[[str], str] = _as_python_writes_it) -> str:
+    """Text that shows all it holds: a control character, which a terminal obeys, and one without
+    a form of its own (zero width, or turning the order of others round) is written as `escape`
+    has it. Line breaks, tabs and spaces of any width stay."""
+    def shown(found: re.Match[str]) -> str:
+        character = found[0]
+        plain = character.isprintable() or unicodedata.category(character) == "Zs"
+        return character if plain else escape(character)
+
+    return _SUSPECT.sub(shown, text)
+
+
 def one_line(text: str) -> str:
     """Text that may quote a file or a library, as one line that is safe to print and to keep:
     control characters escaped, tokens taken out, at most 2,000 characters."""
     words = _SECRETS.sub("***", " ".join(text.split()))
-    shown = words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return visible(words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ...")
 
 
 def first_line(error: BaseException) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from spladev3_anserini.analysis.measures import DEFAULT_MEASURES
-from spladev3_anserini.cli import SETTINGS, run, table
+from spladev3_anserini.cli import SETTINGS, echo, run, table
 from spladev3_anserini.options import FOLDER
 
 if TYPE_CHECKING:
@@ -43,11 +42,8 @@ def main(qrels: str, runs: tuple[Path, ...], measures: str, per_query: bool, for
     results: dict[str, Evaluation] = {}
     for path in runs:
         results[str(path)] = evaluate_run(path, judged, qrels, parsed)
-    if form == "json":
-        click.echo(json.dumps({name: _as_json(r, per_query) for name, r in results.items()},
-                              indent=1, ensure_ascii=False))
-    else:
-        click.echo(_table(results, per_query))
+    echo({name: _as_json(r, per_query) for name, r in results.items()} if form == "json"
+         else _table(results, per_query))
 
 
 def _as_json(result: Evaluation, per_query: bool) -> dict[str, object]:

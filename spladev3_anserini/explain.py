@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, fail, run
+from spladev3_anserini.cli import SETTINGS, echo, fail, run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
@@ -81,16 +80,17 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
             raise click.UsageError("--text needs --model, and neither --docid nor --query")
         made = _of_text(text, model, side, variant, settings)
         values, shown = text_as_json(made), text_table(made, terms)
-        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": made}
+        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": made,
+                                   "match": None, "cost": None}
     else:
         if index is None or docid is None or query is None:
             raise click.UsageError("--index needs --docid and --query")
         match, cost = _of_match(index, model, docid, query, hits, settings, trust)
         values, shown = match_as_json(match, cost), match_table(match, cost)
-        page = {"title": f"Why {docid} has its score", "match": match, "cost": cost}
+        page = {"title": f"Why {docid} has its score", "made": None, "match": match, "cost": cost}
+    echo(values if form == "json" else shown)
     if html:
-        write_page(html, "explanation.html.j2", **page)
-    click.echo(json.dumps(values, indent=1, ensure_ascii=False) if form == "json" else shown)
+        write_page(html, "analysis", "explanation.html.j2", **page)
 
 
 def _of_text(text: str, model: str, side: str, variant: str,

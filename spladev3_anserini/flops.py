@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, table
+from spladev3_anserini.cli import SETTINGS, counted, echo, run, table
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
@@ -65,8 +64,8 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
     if bool(topics) == bool(queries):
         raise click.UsageError("give either --topics or --queries")
     if queries and len(queries) != len(folders):
-        raise InputError(f"--queries: {len(queries)} given for {len(folders)} collections; give "
-                         "one for each, in their order")
+        raise InputError(f"--queries: {len(queries)} given for "
+                         f"{counted(len(folders), 'collection')}; give one for each, in order")
     if plot:
         from spladev3_anserini.analysis.plots import checked_suffix
 
@@ -82,13 +81,13 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
         costs[name], group = _cost(folder, bool(encoded), topics, own, model, variant, settings,
                                    trust)
         groups.append(group)
+    show = _as_json if form == "json" else _table
+    echo(show(costs, measure, worth))
     if plot:
         from spladev3_anserini.analysis.scatter import Point, scatter_plot
 
         scatter_plot([Point(name, cost.flops, value, group) for (name, cost), value, group
                       in zip(costs.items(), worth, groups, strict=True)], plot, measure=measure)
-    click.echo(json.dumps(_as_json(costs, measure, worth), indent=1, ensure_ascii=False)
-               if form == "json" else _table(costs, measure, worth))
 
 
 def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | None,
@@ -114,8 +113,8 @@ def _worth(qrels: str | None, runs: tuple[Path, ...], measure: str, count: int) 
     if not runs and not qrels:
         return []
     if not qrels or len(runs) != count:
-        raise InputError(f"--run: {len(runs)} given for {count} collections; give --qrels, and one "
-                         "run for each collection in their order")
+        raise InputError(f"--run: {len(runs)} given for {counted(count, 'collection')}; give "
+                         "--qrels, and one run for each collection in their order")
     from spladev3_anserini.analysis.query_values import query_values
 
     found = query_values(qrels, {str(path): path for path in runs}, measure)

@@ -75,9 +75,8 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     written = write_candidates(output, mined(searcher, encoder, asked, judged,
                                              Draw(top, drawn, depth, seed), threads))
     searcher.close()
-    summary(output, f"{output}: {counted(written, 'query').replace('querys', 'queries')} with "
-                    f"candidates, of {len(asked):,} with a positive"
-                    f"{'; index files not hashed (--trust)' if trust else ''}")
+    summary(output, f"{output}: {counted(written, 'query')} with candidates, of {len(asked):,} "
+                    f"with a positive{'; index files not hashed (--trust)' if trust else ''}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, summary
+from spladev3_anserini.cli import SETTINGS, counted, run, summary
 from spladev3_anserini.options import FOLDER
 
 
@@ -57,8 +57,8 @@ def main(source: Path, corpus: str, topics: str, teacher: str, output: Path, top
     work = read_rerank(read_run(source), corpus, topics, top)
     opened = open_teacher(teacher, Settings(max_length, batch_tokens, device, dtype, t5_token))
     found, lines = write_run(output, reranked(work, opened), tag)
-    summary(output, f"{output}: {opened.kind}, {work.pairs:,} pairs; {found:,} queries, "
-                    f"{lines:,} lines")
+    summary(output, f"{output}: {opened.kind}, {counted(work.pairs, 'pair')}; "
+                    f"{counted(found, 'query')}, {counted(lines, 'line')}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, summary, warn
+from spladev3_anserini.cli import SETTINGS, counted, run, summary, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
@@ -105,8 +105,9 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     found, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
                                           faster.two_step), tag)
     searcher.close()
-    summary(output, f"{output}: {len(encoded):,} queries, {found:,} with hits, {lines:,} lines"
-                    f"{faster}{'; index files not hashed (--trust)' if trust else ''}")
+    summary(output, f"{output}: {counted(len(encoded), 'query')}, {found:,} with hits, "
+                    f"{counted(lines, 'line')}{faster}"
+                    f"{'; index files not hashed (--trust)' if trust else ''}")
 
 
 def _refuse_other_choice(scale: float | None, special_tokens: str | None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, counted, echo, run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER
 
@@ -75,8 +75,8 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
         shown = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
                  "nonzero_documents")
         values = ", ".join(f"{name} {last[name]:.4g}" for name in shown if name in last)
-        click.echo(f"{output}: trained on {len(queries):,} queries; step {last['step']}: "
-                   f"{values}")
+        echo(f"{output}: trained on {counted(len(queries), 'query')}; step {last['step']}: "
+             f"{values}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, fail, run
+from spladev3_anserini.cli import SETTINGS, counted, echo, fail, run
 from spladev3_anserini.errors import InputError, JavaError
 
 _MODEL = ("is a model: `search` compares it with the sha256 that an index holds, and `models "
@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
     if check is _check_index:
         java_path(folder)  # a name that Java cannot open says nothing of the index
     try:
-        click.echo(f"{folder}: sound; {check(folder)}")
+        echo(f"{folder}: sound; {check(folder)}")
     except (JavaError, OtherLuceneError):  # says nothing of the folder's bytes
         raise
     except InputError as error:
@@ -81,9 +81,9 @@ def _check_encoded(folder: Path) -> str:
     manifest = read_manifest(folder)
     verify_shards(folder, manifest)
     recount(folder, manifest)
-    noun = "queries" if manifest.fingerprint.side == "query" else "documents"
-    return (f"{counted(len(manifest.shards), 'shard')}, {manifest.documents:,} {noun}, "
-            f"{manifest.impacts:,} total terms")
+    noun = manifest.fingerprint.side
+    return (f"{counted(len(manifest.shards), 'shard')}, {counted(manifest.documents, noun)}, "
+            f"{counted(manifest.impacts, 'total term')}")
 
 
 def _check_index(folder: Path) -> str:
@@ -99,7 +99,7 @@ def _check_index(folder: Path) -> str:
     check_index(folder)
     if record is not None:
         compare_with_manifest(found, record.encoded, folder)
-    return (f"{found.documents:,} documents, {found.impacts:,} total terms, "
+    return (f"{counted(found.documents, 'document')}, {counted(found.impacts, 'total term')}, "
             f"{counted(found.segments, 'segment')}"
             f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
 
@@ -114,7 +114,7 @@ def _check_scores(folder: Path) -> str:
         raise InputError(f"{folder / MANIFEST}: says {manifest.pairs:,} scores of "
                          f"{manifest.queries:,} queries, its files hold {sum(counts):,} of "
                          f"{len(counts):,}")
-    return f"{len(counts):,} queries, {sum(counts):,} scores"
+    return f"{counted(len(counts), 'query')}, {counted(sum(counts), 'score')}"
 
 
 def _named(folder: Path) -> str:

@@ -12,7 +12,7 @@ import spladev3_anserini
 PACKAGE = Path(spladev3_anserini.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 #: Which rooms a room may import from; leaves (errors, cli, options) are open to all.
-LEAVES = {"errors", "cli", "files", "pinned"}
+LEAVES = {"errors", "cli", "files", "pinned", "signals"}
 ROOMS = {
     "collection": set(),
     "model": {"impacts"},

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.analysis.measures import Evaluation, evaluate
-from spladev3_anserini.cli import warn
+from spladev3_anserini.cli import counted, warn
 from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.collection.runs import Run, read_run, warn_of_own_documents
 from spladev3_anserini.errors import InputError
@@ -35,11 +35,11 @@ def evaluate_run(path: Path, qrels: Qrels, source: str, measures: list[Any]) -> 
                          f"{'; they differ only in form' if nearly else ''})")
     result = evaluate(qrels, run, measures)
     if result.missing:
-        warn(f"{path}: {len(result.missing)} of {result.queries} judged queries have no result and "
-             f"count as 0: {', '.join(result.missing[:5])}")
+        warn(f"{path}: {len(result.missing)} of {counted(result.queries, 'judged query')} without "
+             f"a result, counted as 0: {', '.join(result.missing[:5])}")
     if result.unjudged:
-        warn(f"{path}: {len(result.unjudged)} queries have no judgment and count nowhere: "
-             f"{', '.join(result.unjudged[:5])}")
+        warn(f"{path}: {counted(len(result.unjudged), 'query')} without a judgment, counted "
+             f"nowhere: {', '.join(result.unjudged[:5])}")
     if nearly:
         warn(f"{path}: {nearly[0][0]!r} and {nearly[0][1]!r} are two queries, since ids are "
              f"compared letter by letter; {len(nearly)} such in all; {source} has the first form")

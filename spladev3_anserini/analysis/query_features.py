@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spladev3_anserini.analysis.explanation import expansion_share
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoded import read_queries
 from spladev3_anserini.encoding.encoder import Encoder, Settings
@@ -89,7 +90,7 @@ def query_features(topics: Sequence[Topic], bow: Encoder, index: Path | None,
                            for query, terms in full.items()}
     if expanded is not None:
         if missing := [query for query in own if query not in expanded]:
-            raise InputError(f"--expanded: {len(missing)} topics are not in it: "
+            raise InputError(f"--expanded: does not have {counted(len(missing), 'topic')}: "
                              f"{', '.join(missing[:5])}")
         found["expansion"] = {query: expansion_share(expanded[query], terms)
                               for query, terms in full.items() if expanded[query]}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jsonlines
 
-from spladev3_anserini.cli import progress
+from spladev3_anserini.cli import counted, progress
 from spladev3_anserini.collection.corpus import read_corpus, survey
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic
@@ -37,7 +37,8 @@ def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b:
         run_indexer("JsonCollection", texts, index, threads, [], filled)
         found = statistics(index).documents
         if found != filled:
-            raise InputError(f"{corpus}: BM25's index holds {found:,} of {filled:,} documents")
+            raise InputError(f"{corpus}: BM25's index holds {found:,} of "
+                             f"{counted(filled, 'document')}")
         yield from _search(index, topics, hits, k1, b, threads)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.baselines.dense_encoder import DenseEncoder
-from spladev3_anserini.cli import counter, warn
+from spladev3_anserini.cli import counted, counter, warn
 from spladev3_anserini.collection.corpus import read_corpus, survey
 from spladev3_anserini.collection.ids import Text
 from spladev3_anserini.collection.runs import Hit
@@ -80,7 +80,8 @@ def dense_rankings(index: DenseIndex, encoder: DenseEncoder, topics: Sequence[To
     the smallest ids of a tie that `hits` cuts.
     """
     if empty := _without(encoder, topics):
-        warn(f"{len(empty)} queries have no wordpiece and find nothing: {', '.join(empty[:5])}")
+        warn(f"{counted(len(empty), 'query')} without a wordpiece, which will find nothing: "
+             f"{', '.join(empty[:5])}")
     with counter("searching", len(topics), unit="query") as bar:
         for start in range(0, len(topics), _QUERIES):
             block = topics[start : start + _QUERIES]

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from spladev3_anserini.errors import InputError, first_line, first_problem
 from spladev3_anserini.files import appearing, read_bytes, short
@@ -25,6 +25,10 @@ class Record(BaseModel):
     """What a file of ours says of others, or one line of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+#: A number of texts, scores or the like; beyond the limit it is none.
+Count = Annotated[int, Field(ge=0, le=10**15)]
 
 
 class Fingerprint(Record):

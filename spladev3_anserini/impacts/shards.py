@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.ids import IdHashes, checked_id, checked_text
 from spladev3_anserini.collection.lines import json_records
 from spladev3_anserini.errors import InputError
@@ -144,10 +145,11 @@ def recount(folder: Path, manifest: Manifest) -> None:
             nonempty += bool(document.vector)
             postings += len(document.vector)
             impacts += sum(document.vector.values())
-        counted = (documents, nonempty, postings, impacts)
-        if counted != (shard.documents, shard.nonempty, shard.postings, shard.impacts):
-            raise InputError(f"{folder / IMPACTS / shard.name}: holds {documents:,} documents with "
-                             f"{impacts:,} total terms, its manifest says {shard.documents:,} and "
-                             f"{shard.impacts:,}")
+        if (documents, nonempty, postings, impacts) != (
+                shard.documents, shard.nonempty, shard.postings, shard.impacts):
+            raise InputError(f"{folder / IMPACTS / shard.name}: holds "
+                             f"{counted(documents, 'document')} with "
+                             f"{counted(impacts, 'total term')}, its manifest says "
+                             f"{shard.documents:,} and {shard.impacts:,}")
     if hashes.repeated():
         raise InputError(f"{folder / IMPACTS}: a document id is there twice")

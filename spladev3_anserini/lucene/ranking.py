@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from spladev3_anserini.cli import counter, warn
+from spladev3_anserini.cli import counted, counter, warn
 from spladev3_anserini.collection.runs import Hit, warn_of_own_documents, write_hits
 from spladev3_anserini.encoding.encoded import EncodedTopic
 from spladev3_anserini.errors import InputError
@@ -40,17 +40,19 @@ def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None)
     """One warning, with a count, for each kind of query that Lucene does not score as it is."""
     long = [len(topic.query) for topic in topics if len(topic.query) > MAX_CLAUSES]
     if long:
-        warn(f"{len(long)} queries have more than {MAX_CLAUSES} terms (up to {max(long)}); Lucene "
-             f"takes no more, their smallest {sum(long) - MAX_CLAUSES * len(long)} terms are cut")
+        warn(f"{counted(len(long), 'query')} of more than {MAX_CLAUSES} terms (up to {max(long)}); "
+             "Lucene takes no more, the smallest are cut: "
+             f"{counted(sum(long) - MAX_CLAUSES * len(long), 'term')}")
     if empty := [topic.id for topic in topics if not topic.query]:
-        warn(f"{len(empty)} queries have no term and find nothing: {', '.join(empty[:5])}")
+        warn(f"{counted(len(empty), 'query')} without a term, which will find nothing: "
+             f"{', '.join(empty[:5])}")
     if record is not None:
         most = record.encoded.max_impact
         inexact = [topic.id for topic in topics
                    if largest_score(cut_to_clause_limit(topic.query), most) > MAX_EXACT_SCORE]
         if inexact:
-            warn(f"{len(inexact)} queries may pass a score of 2^24, above which Lucene's float32 "
-                 f"sums are not exact: {', '.join(inexact[:5])}; use a smaller --scale")
+            warn(f"{counted(len(inexact), 'query')} may pass a score of 2^24, above which Lucene's "
+                 f"float32 sums are not exact: {', '.join(inexact[:5])}; use a smaller --scale")
 
 
 def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -> tuple[int, int]:

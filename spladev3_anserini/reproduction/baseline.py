@@ -71,8 +71,8 @@ def search_baseline(run: Run, do: Do) -> None:
             some, many = write_run(cell.run_file(name), without_own(
                 rankings, run.sets[name].remove_query), cell.recipe_name)
             found, lines = found + some, lines + many
-        return (f"{counted(len(run.sets), 'query set')}: {found:,} queries with hits, {lines:,} "
-                "lines")
+        return (f"{counted(len(run.sets), 'query set')}: {counted(found, 'query')} with hits, "
+                f"{counted(lines, 'line')}")
 
     do("search", inputs, work, [cell.run_file(name) for name in run.sets])
 

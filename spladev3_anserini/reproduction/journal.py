@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-import click
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from spladev3_anserini.cli import echo
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, read_bytes, sha256_of, short
 
@@ -115,4 +115,4 @@ class Journal:
 
 def say(stage: str, what: str) -> None:
     """One line about a stage on standard output."""
-    click.echo(f"{stage:<20}  {what}")
+    echo(f"{stage:<20}  {what}")

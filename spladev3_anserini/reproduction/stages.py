@@ -11,6 +11,7 @@ from pathlib import Path
 from spladev3_anserini import __version__
 from spladev3_anserini.analysis.judged import evaluate_run
 from spladev3_anserini.analysis.measures import parse_measures
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.corpus import Survey, hash_of
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.texts import survey_texts
@@ -88,7 +89,7 @@ def _download(run: Run, stage: Stage) -> None:
     def survey(_: bool) -> str:
         surveyed = survey_texts(run.corpus, "document")
         run.write_note("corpus", {"documents": surveyed.documents, "sha256": surveyed.sha256})
-        return f"{surveyed.documents:,} documents"
+        return counted(surveyed.documents, "document")
 
     def topics_and_qrels(name: str, _: bool) -> str:
         topics, qrels = read_topics(run.topics[name]), read_qrels(run.qrels[name])
@@ -99,7 +100,7 @@ def _download(run: Run, stage: Stage) -> None:
         run.write_note(f"data.{name}", {
             "queries": len(topics), "topics": hash_of(topics),
             "judgments": sum(map(len, qrels.values())), "qrels": hash_of_qrels(qrels)})
-        return f"{len(topics):,} queries, {judged:,} of them judged"
+        return f"{counted(len(topics), 'query')}, {judged:,} of them judged"
 
     if not cell.prebuilt:
         stage("download", {"corpus": mark(run.corpus, "docs")}, survey,
@@ -124,7 +125,7 @@ def _encode(run: Run, stage: Stage) -> None:
         encoder = Encoder(run.checkpoint, variant_named(cell.recipe.variant), "document", settings)
         manifest = encode_afresh_or_on(run.corpus, surveyed, run.checkpoint, encoder,
                                        cell.encoded, fresh)
-        return (f"{manifest.documents:,} documents, "
+        return (f"{counted(manifest.documents, 'document')}, "
                 f"{manifest.postings / manifest.documents:.1f} terms each")
 
     def outputs() -> Iterator[Path]:
@@ -143,8 +144,9 @@ def _index(run: Run, stage: Stage) -> None:
     def work(_: bool) -> str:
         record, _built = build_index(cell.encoded, cell.index_folder, run.options.threads,
                                      optimize=True, overwrite=True)
-        return (f"{record.encoded.nonempty:,} documents, {record.encoded.postings:,} postings, "
-                f"{record.encoded.impacts:,} total terms")
+        return (f"{counted(record.encoded.nonempty, 'document')}, "
+                f"{counted(record.encoded.postings, 'posting')}, "
+                f"{counted(record.encoded.impacts, 'total term')}")
 
     def outputs() -> Iterator[Path]:
         yield from sorted(path for path in cell.index_folder.iterdir()
@@ -161,7 +163,8 @@ def _check(run: Run, stage: Stage) -> None:
             compare_with_manifest(found, run.index_record().encoded, run.index)
         run.write_note("check", {"documents": found.documents, "postings": found.postings,
                                  "total_terms": found.impacts})
-        return f"every byte is sound: {found.documents:,} documents, {found.impacts:,} total terms"
+        return (f"every byte is sound: {counted(found.documents, 'document')}, "
+                f"{counted(found.impacts, 'total term')}")
 
     stage("check", {"index": run.index_identity}, work, [run.note_file("check")])
 
@@ -177,7 +180,7 @@ def _search(run: Run, stage: Stage) -> None:
                       run.sets[name].remove_query)
         found, lines = write_run(cell.run_file(name), ranked, cell.recipe_name)
         searcher.close()
-        return f"{len(topics):,} queries, {found:,} with hits, {lines:,} lines"
+        return f"{counted(len(topics), 'query')}, {found:,} with hits, {counted(lines, 'line')}"
 
     for name, query_set in run.sets.items():
         inputs = _model_inputs(run, "max_length") | {
@@ -193,8 +196,8 @@ def _evaluate(run: Run, stage: Stage) -> None:
         found = evaluate_run(cell.run_file(name), read_qrels(run.qrels[name]), run.qrels[name],
                              parse_measures(wanted))
         run.write_note(f"measures.{name}", {"means": found.means, "missing": len(found.missing)})
-        without = f"; {len(found.missing)} of {found.queries} judged queries have no result and " \
-            "count as 0" if found.missing else ""
+        without = f"; {len(found.missing)} of {counted(found.queries, 'judged query')} without a " \
+            "result, counted as 0" if found.missing else ""
         return "  ".join(f"{name} {value:.4f}" for name, value in found.means.items()) + without
 
     for name in run.sets:

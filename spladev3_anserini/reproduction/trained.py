@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.texts import survey_texts
 from spladev3_anserini.collection.topics import read_topics
@@ -104,7 +105,7 @@ def _first_stage(made: _Made, do: Do) -> None:
         encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", settings)
         manifest = encode_afresh_or_on(made.corpus, surveyed, checkpoint, encoder, made.encoded,
                                        fresh)
-        return f"{name}: {manifest.documents:,} documents"
+        return f"{name}: {counted(manifest.documents, 'document')}"
 
     def index(_: bool) -> str:
         build_index(made.encoded, made.index, made.threads, optimize=False, overwrite=True)
@@ -138,7 +139,7 @@ def _candidates(made: _Made, do: Do) -> None:
         written = write_candidates(made.candidates, mine(
             searcher, encoder, topics, judged, draw, made.threads))
         searcher.close()
-        return f"{written:,} queries with candidates"
+        return f"{counted(written, 'query')} with candidates"
 
     do("mine", {"index": sha256_of(made.index / INDEX_MANIFEST),
                 "topics": mark(made.topics, "queries"), "qrels": mark(made.qrels, "qrels"),
@@ -158,7 +159,7 @@ def _scores(made: _Made, do: Do) -> None:
                 _clear(folder)
             done = score_candidates(made.work, teacher, folder)
             assert done.manifest is not None
-            return f"{done.manifest.pairs:,} pairs"
+            return counted(done.manifest.pairs, "pair")
 
         do(f"score {name}", {"candidates": sha256_of(made.candidates),
                               "teacher": teacher_hash(name), "corpus": mark(made.corpus, "docs"),
@@ -186,7 +187,7 @@ def _train(made: _Made, do: Do) -> None:
         done = combine(made.candidates, records, folders, made.ensemble, target)
         agreement = ", ".join(f"Spearman {own.spearman:.2f}" for own in done.disagreement
                               if own.spearman is not None)
-        return f"{done.pairs:,} scores of {len(folders)} teachers" + (
+        return f"{counted(done.pairs, 'score')} of {counted(len(folders), 'teacher')}" + (
             f" ({agreement})" if agreement else "")
 
     do("combine", manifests | {"rescore": str(section.rescore)}, combined, [made.ensemble])

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 
-from spladev3_anserini.cli import warn
+from spladev3_anserini.cli import counted, warn
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import resolved_device
 from spladev3_anserini.errors import InputError
@@ -79,14 +79,14 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
         raise InputError(f"{scores}: the scores of every query are all equal, which teaches "
                          "nothing")
     if unknown:
-        warn(f"{scores}: {unknown:,} of its queries are not in {candidates} and are left out")
+        warn(f"{scores}: {counted(unknown, 'query')} not in {candidates}, left out")
     if filled:
-        warn(f"{scores}: {filled:,} positives have no score and take their query's best")
+        warn(f"{scores}: {counted(filled, 'positive')} without a score: the query's best is taken")
     if unscored:
-        warn(f"{scores}: {unscored:,} candidates have no score and are left out")
+        warn(f"{scores}: {counted(unscored, 'candidate')} without a score, left out")
     if left := len(known) - len(queries):
-        warn(f"{scores}: {left:,} of {len(known):,} queries have no positive, or no candidate with "
-             "a score, and are left out")
+        warn(f"{scores}: {left:,} of {counted(len(known), 'query')} without a positive, or without "
+             "a candidate that has a score, left out")
     return queries
 
 
@@ -104,7 +104,7 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     """
     cuda, precision = _device(machine.device, section.precision)
     if len(queries) < section.batch_size:
-        raise InputError(f"{len(queries)} training queries do not fill one batch of "
+        raise InputError(f"{counted(len(queries), 'training query')} cannot fill one batch of "
                          f"{section.batch_size}")
     texts, _ = texts_of(corpus, {d: q.id for q in queries for d in (*q.positives, *q.negatives)},
                         sources["candidates"])

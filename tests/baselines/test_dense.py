@@ -244,8 +244,8 @@ def test_a_run_is_numpys_argsort(tiny_bert: Path, tmp_path: Path,
     result = cli(*common, "--output", tmp_path / "run")
     assert result.code == 0, result.err
     assert "3 queries, 2 with hits, 200 lines" in result.out
-    assert "2 documents have no wordpiece and will not be found: empty, blank" in result.out
-    assert "1 queries have no wordpiece and find nothing: none" in result.err
+    assert "2 documents without a wordpiece, which will not be found: empty, blank" in result.out
+    assert "1 query without a wordpiece, which will find nothing: none" in result.err
 
     own, full = encoder(str(tiny_bert), "mean", "cosine", 64, 64), many_texts()
     vectors = own.vectors(list(full.values()), "passage")[1]

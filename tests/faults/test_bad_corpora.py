@@ -96,7 +96,7 @@ def test_documents_of_extreme_lengths(tiny: Path, tmp_path: Path, cli: Cli) -> N
         done = cli("encode", "--model", tiny, "--input", corpus, "--max-length", 64, "--output",
                    tmp_path / name)
         assert done.code == 0, done
-        assert "2 of them have no term and will not be found: empty, blank" in done.out
+        assert "2 documents without a term, which will not be found: empty, blank" in done.out
         vectors[name] = (tmp_path / name / "impacts" / "part-00000.jsonl").read_bytes()
     assert vectors["whole"] == vectors["cut"]
     lines = {own["id"]: own["vector"] for own in map(json.loads, vectors["whole"].splitlines())}

@@ -159,7 +159,7 @@ def test_nothing_to_index_and_queries_are_refused(tiny: Path, tmp_path: Path, cl
     corpus = write_corpus(tmp_path / "empty.jsonl", {"a": "", "b": " "})
     result = cli("encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "none",
                  "--max-length", 64)
-    assert "2 of them have no term and will not be found: a, b" in result.out
+    assert "2 documents without a term, which will not be found: a, b" in result.out
     assert "nothing to index" in refused("index", "--input", tmp_path / "none", "--index",
                                          tmp_path / "i")
     (tmp_path / "t.tsv").write_text("1\tcat\n")

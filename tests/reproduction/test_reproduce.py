@@ -340,7 +340,7 @@ def test_a_collection_given_by_its_path_is_in_the_report_and_its_commands(
     done = bench.cli("reproduce", "run", "small", "--on", elsewhere, "--recipes", bench.folder,
                      "--output", bench.output, "--model", bench.model)
     assert done.code == 0, done
-    assert "1 of 2 judged queries have no result and count as 0" in done.out
+    assert "1 of 2 judged queries without a result, counted as 0" in done.out
     bench.cli("reproduce", "report", "--recipes", bench.folder, "--output", bench.output)
     assert f"--on '{elsewhere}'" in (bench.output / "report.md").read_text()
 
