@@ -7,12 +7,15 @@ import json
 import os
 import socket
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.errors import InputError, first_line
+
+#: How the small text begins that Git LFS leaves in the place of a file it did not fetch.
+_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @contextmanager
@@ -92,7 +95,9 @@ def sync_folder(folder: Path) -> None:
 def read_json(path: Path) -> Any:
     """What a JSON file holds; raises InputError naming the file where it is none."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        text = path.read_bytes()
+        refuse_pointer(path, text)
+        return json.loads(text.decode())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
@@ -106,7 +111,30 @@ def sha256_of(path: Path) -> str:
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is no plain file")
     with path.open("rb") as stream:
+        refuse_pointer(path, stream.read(len(_POINTER)))
+        stream.seek(0)
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def refuse_pointer(path: Path, start: bytes | None = None) -> None:
+    """Raises InputError for a Git LFS pointer in the place of a file; `start` is the beginning of
+    the file where it was read."""
+    if start is None:
+        with path.open("rb") as stream:
+            start = stream.read(len(_POINTER))
+    if start.startswith(_POINTER):
+        raise InputError(f"{path}: is a Git LFS pointer, not the file; run git lfs pull where it "
+                         "was cloned")
+
+
+def refuse_links_out(home: Path, paths: Iterable[Path], what: str) -> None:
+    """Raises InputError for a path that lies outside of `home` once links are followed; `what` is
+    how the message calls `home`."""
+    inside = home.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(inside):
+            raise InputError(f"{path}: is a link that leads out of {what}; put the file itself "
+                             "there")
 
 
 def short(value: object) -> str:

@@ -15,6 +15,7 @@ from spladev3_anserini.baselines.dense_models import HEAD, DenseModel, positions
 from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.encoding.encoder import BATCH_TOKENS, TextError, resolved_device
 from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.model.weights import refuse_misread
 
 Side = Literal["query", "passage"]
 Floats = NDArray[np.float32]
@@ -130,10 +131,9 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
     except Exception as error:  # as above
         raise InputError(f"{folder}: the model cannot be loaded: {first_line(error)}") from None
     # transformers' own pooler is never used here, and Contriever has none
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} the first; "
-                         "vectors would be random")
+    report["missing_keys"] = {own for own in report["missing_keys"]
+                              if not own.startswith("pooler.")}
+    refuse_misread(folder, report, "vectors would be random", base=model.base_model_prefix)
     return tokenizer, model
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import refuse_pointer
 
 #: Of one line, in bytes: a gzipped file of zeros must not fill the memory.
 _LONGEST = 1 << 28
@@ -142,7 +143,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _open(path: Path) -> BinaryIO:
-    existing_file(path)
+    if existing_file(path).is_file():
+        refuse_pointer(path)
     return cast(BinaryIO, gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb"))
 
 
