@@ -15,6 +15,7 @@ from spladev3_anserini.baselines.dense_models import HEAD, DenseModel, positions
 from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.encoding.encoder import BATCH_TOKENS, TextError, resolved_device
 from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.model.tokenizer import refuse_pointers
 from spladev3_anserini.model.weights import refuse_misread
 
 Side = Literal["query", "passage"]
@@ -119,6 +120,7 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    refuse_pointers(folder)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, truncation_side="right")

@@ -15,9 +15,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from spladev3_anserini.errors import InputError, first_line
-from spladev3_anserini.files import read_json
+from spladev3_anserini.files import read_json, refuse_pointer
 from spladev3_anserini.model.hub import refuse_links
-from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.model.tokenizer import VOCABULARIES, Tokenizer
 from spladev3_anserini.model.variants import QueryMode
 from spladev3_anserini.model.weights import read_as, refuse_elsewhere
 
@@ -28,7 +28,6 @@ SETTINGS = "config_sentence_transformers.json"
 TRANSFORMER = "sentence_*_config.json"
 #: Tables of query weights beside a model, from before sentence-transformers had a place for them.
 _TABLES = ("idf.json", "query_token_weights.txt")
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
 _ENCODERS = ("Transformer", "MLMTransformer")
 _POOLING, _STATIC = "SpladePooling", "SparseStaticEmbedding"
 
@@ -191,9 +190,9 @@ def _checked_folder(root: Path, folder: Path) -> Path:
 
 def _tokenizer_of(root: Path, folder: Path) -> Path:
     for place in (folder, root):
-        if any((place / name).exists() for name in _TOKENIZER_FILES):
+        if any((place / name).exists() for name in VOCABULARIES):
             return place
-    raise InputError(f"{root}: no tokenizer ({', '.join(_TOKENIZER_FILES)})")
+    raise InputError(f"{root}: no tokenizer ({', '.join(VOCABULARIES)})")
 
 
 def _routed(root: Path, router: _Router) -> Layout:
@@ -239,6 +238,7 @@ def _refuse_weighted(static: Path) -> None:
     if not weights.exists():
         raise InputError(f"{static}: no model.safetensors with the weights of queries' terms (a "
                          "pickle is not read)")
+    refuse_pointer(weights)
     try:
         table = load_file(weights).get("weight", np.zeros(0))
     except SafetensorError as error:

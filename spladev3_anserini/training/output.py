@@ -31,15 +31,16 @@ BEGUN = "begun.json"
 _WHOLE = "whole.json"
 _LOCK = ".lock"
 #: What must be alike for a training to be continued.
-_DECISIVE = ("variant", "start", "training", "data", "accumulate", "ranks")
+_DECISIVE = ("variant", "start", "tokenizer", "training", "data", "accumulate", "ranks")
 
 
-def record_of(section: Training, variant: Variant, start: Checkpoint, data: str,
+def record_of(section: Training, variant: Variant, start: Checkpoint, tokenizer: str, data: str,
               sources: Mapping[str, str], accumulate: int, precision: str) -> dict[str, Any]:
-    """What decides a training's weights (`data` is a hash), and where it ran."""
+    """What decides a training's weights (`tokenizer` and `data` are hashes), and where it ran."""
     return {"variant": variant.name, "start": model_hash(start), "start_name": start.name,
-            "package": __version__, "training": section.model_dump(exclude={"sources"}),
-            "data": data, "inputs": dict(sources), "accumulate": accumulate,
+            "tokenizer": tokenizer, "package": __version__,
+            "training": section.model_dump(exclude={"sources"}), "data": data,
+            "inputs": dict(sources), "accumulate": accumulate,
             "ranks": int(os.environ.get("WORLD_SIZE", "1")),
             "environment": {"python": platform.python_version(), "torch": str(torch.__version__),
                             "transformers": transformers.__version__, "precision": precision}}

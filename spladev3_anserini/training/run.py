@@ -119,8 +119,8 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
         model.checkpoint_activations()
     from spladev3_anserini.training.trainer import SpladeTrainer
 
-    record = record_of(section, variant, start, data_hash(queries, texts), sources,
-                       machine.accumulate, precision)
+    record = record_of(section, variant, start, tokenizer.sha256, data_hash(queries, texts),
+                       sources, machine.accumulate, precision)
     record["scores"] = provenance(scores := Path(sources["scores"]))
     leads = os.environ.get("RANK", "0") == "0"  # one process looks after the folder
     if leads:

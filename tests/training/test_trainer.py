@@ -261,7 +261,7 @@ def test_a_second_training_on_one_folder(data: Path, tmp_path: Path, cli: Cli) -
 
 
 def test_a_training_that_takes_anothers_place_holds_the_folder(tmp_path: Path) -> None:
-    record = dict.fromkeys(("variant", "start", "training", "data", "accumulate", "ranks"), 1)
+    record = dict.fromkeys(("variant", "start", "tokenizer", "training", "data", "accumulate", "ranks"), 1)
     output = tmp_path / "model"
     with prepared(output, record, resume=False, replace=False):
         pass
