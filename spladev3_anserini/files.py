@@ -11,14 +11,15 @@ import re
 import socket
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from spladev3_anserini.errors import InputError, first_line
 
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
+#: How the small text begins that Git LFS leaves in the place of a file it did not fetch.
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _STREAMS = {"-": 1, "/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
@@ -127,8 +128,12 @@ def refuse_special(folder: Path) -> None:
             existing_file(path)
 
 
-def refuse_pointer(path: Path, head: bytes) -> None:
-    """Raises InputError where a file begins as one that Git LFS leaves in the place of another."""
+def refuse_pointer(path: Path, head: bytes | None = None) -> None:
+    """Raises InputError for a Git LFS pointer in the place of a file; `head` is the beginning of
+    the file, where it was read."""
+    if head is None:
+        with existing_file(path).open("rb") as stream:
+            head = stream.read(64)
     if head.startswith(_LFS_POINTER):
         raise InputError(f"{path}:1: is a Git LFS pointer, not the file itself; fetch it with "
                          "git lfs pull")
@@ -201,9 +206,20 @@ def read_json(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex; raises InputError as `existing_file`."""
+    """The sha256 of a file, in hex; raises InputError as `existing_file` and `refuse_pointer`."""
     with existing_file(path).open("rb") as stream:
+        refuse_pointer(path, stream.peek(64))
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def refuse_links_out(home: Path, paths: Iterable[Path], what: str) -> None:
+    """Raises InputError for a path that lies outside of `home` once links are followed; `what` is
+    how the message calls `home`."""
+    inside = home.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(inside):
+            raise InputError(f"{path}: is a link that leads out of {what}; put the file itself "
+                             "there")
 
 
 def short(value: object) -> str:

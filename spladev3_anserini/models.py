@@ -45,9 +45,8 @@ def fetch(model: str) -> None:
     """Download a model (a hub id or 'demo') and print its folder and what it is."""
     from spladev3_anserini.model.checkpoint import model_hash, open_checkpoint
 
-    checkpoint = open_checkpoint(model)
-    variant = checkpoint.variant.name if checkpoint.variant else "unknown, name it with --variant"
-    echo(f"folder   {checkpoint.folder}\nvariant  {variant}\n"
+    checkpoint = open_checkpoint(model, option="MODEL")
+    echo(f"folder   {checkpoint.folder}\nvariant  {checkpoint.variant.name}\n"
          f"sha256   {model_hash(checkpoint)} (config and weights)")
 
 

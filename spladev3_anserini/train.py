@@ -63,7 +63,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
         raise InputError(f"--recipe {recipe}: has no training section")
     section = changed_training(read.training, changes)
     corpus, topics = corpus or section.corpus, topics or section.topics
-    checkpoint = open_checkpoint(start or section.start)
+    checkpoint = open_checkpoint(start or section.start, option="--start-from")
     queries = read_queries(candidates, scores, topics)
     machine = Machine(device, accumulate, checkpointing, save_steps, log_steps, max_steps or -1,
                       tensorboard)

@@ -15,6 +15,8 @@ from spladev3_anserini.baselines.dense_models import HEAD, DenseModel, positions
 from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.encoding.encoder import BATCH_TOKENS, TextError, resolved_device
 from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.model.tokenizer import refuse_pointers
+from spladev3_anserini.model.weights import refuse_misread
 
 Side = Literal["query", "passage"]
 Floats = NDArray[np.float32]
@@ -118,6 +120,7 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    refuse_pointers(folder)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, truncation_side="right")
@@ -130,10 +133,9 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
     except Exception as error:  # as above
         raise InputError(f"{folder}: the model cannot be loaded: {first_line(error)}") from None
     # transformers' own pooler is never used here, and Contriever has none
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} the first; "
-                         "vectors would be random")
+    report["missing_keys"] = {own for own in report["missing_keys"]
+                              if not own.startswith("pooler.")}
+    refuse_misread(folder, report, "vectors would be random", base=model.base_model_prefix)
     return tokenizer, model
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from spladev3_anserini.cli import warn
 from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import BINARY
@@ -90,12 +91,14 @@ class Encoder:
         if settings.max_length < 3 or (limit and settings.max_length > limit):
             raise InputError(f"--max-length {settings.max_length}: expected 3 to "
                              f"{limit or 'any number of'} tokens")
+        if self.mode != "bow" and (said := checkpoint.other_length(settings.max_length)):
+            warn(said)
 
     def _exported(self, checkpoint: Checkpoint) -> OnnxSplade:
         """An ONNX graph, whose precision and top-k are fixed in it."""
         settings = self.settings
         if self.device != "cpu" or settings.dtype != "auto":
-            raise InputError(f"--model {checkpoint.name}: an ONNX graph runs on the CPU in the "
+            raise InputError(f"{checkpoint.shown}: an ONNX graph runs on the CPU in the "
                              "precision it was exported in; leave out --device and --dtype")
         model = OnnxSplade(checkpoint)
         self.dtype, top_k = model.properties.precision, model.properties.top_k
@@ -103,7 +106,7 @@ class Encoder:
             raise InputError(f"--special-tokens {settings.special_tokens}: this graph keeps the "
                              f"{top_k} largest weights, special tokens dropped")
         if top_k and self.mode == "lexical":
-            raise InputError(f"--model {checkpoint.name}: this graph keeps the {top_k} largest "
+            raise InputError(f"{checkpoint.shown}: this graph keeps the {top_k} largest "
                              "weights of a query's expansion, which may leave out its own "
                              "wordpieces; for lexical queries export without --top-k")
         if top_k:

@@ -175,7 +175,7 @@ def _refuse_collapsed(ids: list[list[int]], matrix: sparse.csr_matrix, encoder: 
     """Refuses a model that gives none of the first texts a term, before anything is written."""
     filled = sum(len(own) > encoder.tokenizer.added for own in ids)
     if filled and not matrix.nnz:
-        raise InputError(f"--model {checkpoint.name}: gives no term to any of the first {filled:,} "
+        raise InputError(f"{checkpoint.shown}: gives no term to any of the first {filled:,} "
                          f"texts; is it a SPLADE, and {encoder.quantizer_name} its scale?")
 
 

@@ -22,6 +22,7 @@ from spladev3_anserini.model.checkpoint import (
     model_hash,
     note_variant,
 )
+from spladev3_anserini.model.layout import TRANSFORMER
 from spladev3_anserini.model.onnx_run import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
 from spladev3_anserini.model.splade import Splade, load_splade
@@ -147,9 +148,10 @@ def _write(graph: _Graph, plain: Path, path: Path, precision: Precision,
 
 
 def _describe(checkpoint: Checkpoint, folder: Path) -> None:
-    """What encoding reads beside the graph: config, tokenizer, variant."""
+    """What encoding reads beside the graph: config, length, tokenizer, variant."""
     for place in (checkpoint.tokenizer, checkpoint.folder):
-        for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
+        for name in (*(path.name for path in place.glob(TRANSFORMER)),
+                     "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
                      "special_tokens_map.json", "added_tokens.json"):
             if (place / name).exists():
                 # shutil's copies blame the file that is read for a disk that is full

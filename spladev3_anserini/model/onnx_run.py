@@ -53,7 +53,7 @@ class OnnxSplade:
         try:
             runtime = import_module("onnxruntime")
         except ImportError:
-            raise InputError(f"--model {checkpoint.name}: is an ONNX graph, which needs "
+            raise InputError(f"{checkpoint.shown}: is an ONNX graph, which needs "
                              "onnxruntime; pip install onnxruntime") from None
         path = checkpoint.folder / ONNX_WEIGHTS
         options = runtime.SessionOptions()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, weight_files
 from spladev3_anserini.model.pooling import activation, max_logits
+from spladev3_anserini.model.weights import refuse_misread
 
 
 class Splade(nn.Module):
@@ -57,13 +58,14 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
     """Loads safetensors weights for inference.
 
     Raises InputError for a truncated file, a missing layer (a model without an MLM head would
-    get a random one), weights that are not finite, and an unknown architecture.
+    get a random one), weights that the model does not read (config.json asks for fewer layers),
+    weights that are not finite, and an unknown architecture.
     """
     from transformers import AutoModelForMaskedLM
     from transformers.utils import logging
 
     if is_onnx(checkpoint):
-        raise InputError(f"--model {checkpoint.name}: an ONNX graph encodes and searches; for this "
+        raise InputError(f"{checkpoint.shown}: an ONNX graph encodes and searches; for this "
                          "give the model it was exported from")
     weight_files(checkpoint)
     logging.disable_progress_bar()
@@ -78,9 +80,8 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
         if "mismatch" in str(error):
             reason = "its weights have other shapes than its config.json says"
         raise InputError(f"{checkpoint.folder}: the model cannot be loaded: {reason}") from None
-    if missing := sorted(report["missing_keys"]):
-        raise InputError(f"{checkpoint.folder}: {len(missing)} weights are missing, {missing[0]} "
-                         "the first; is this a masked language model with its head?")
+    refuse_misread(checkpoint.folder, report, "is this a masked language model with its head?",
+                   masked_lm=True, base=mlm.base_model_prefix)
     for name, tensor in mlm.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{checkpoint.folder}: the weight {name} has NaN or infinity in it")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.files import refuse_pointer
 from spladev3_anserini.impacts.terms import first_fault
+
+#: Each of these can be a whole tokenizer.
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
+_BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
+           "spiece.model", "sentencepiece.bpe.model")
 
 
 class Tokenizer:
@@ -28,6 +34,7 @@ class Tokenizer:
         from transformers.utils import logging
 
         logging.set_verbosity_error()
+        refuse_pointers(folder)
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True,
                                                       trust_remote_code=False)
@@ -44,7 +51,7 @@ class Tokenizer:
         ordinary = (t for i, t in enumerate(self.terms) if i not in self.special_ids)
         if problem := first_fault(ordinary):
             raise InputError(f"{folder}: {problem}")
-        self.sha256 = _content_hash(tokenizer)
+        self.sha256 = _content_hash(tokenizer, self.special_ids)
         self._tokenizer = tokenizer
 
     def ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
@@ -73,8 +80,22 @@ class Tokenizer:
         return int(self._tokenizer.pad_token_id or 0)
 
 
-def _content_hash(tokenizer: Any) -> str:
-    content = json.loads(tokenizer.backend_tokenizer.to_str())
+def refuse_pointers(folder: Path) -> None:
+    """Raises InputError where Git LFS left a pointer in the place of a tokenizer's file."""
+    for name in (*VOCABULARIES, *_BESIDE):
+        if (folder / name).is_file():
+            refuse_pointer(folder / name)
+
+
+def _content_hash(tokenizer: Any, special: Set[int]) -> str:
+    """A hash of what makes ids of texts, and of which are special where tokenizer_config.json says
+    otherwise than tokenizer.json."""
+    backend = tokenizer.backend_tokenizer
+    content = json.loads(backend.to_str())
     content.pop("truncation", None)
     content.pop("padding", None)
+    if special != {token["id"] for token in content["added_tokens"] if token["special"]}:
+        content["special"] = sorted(special)
+    if backend.encode_special_tokens:  # which its own JSON leaves out
+        content["encode_special_tokens"] = True
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -21,6 +21,7 @@ from spladev3_anserini.lucene.build import build_index
 from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.model.checkpoint import model_hash
+from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import VARIANTS, variant_named
 from spladev3_anserini.recipe.training import Training, flat
 from spladev3_anserini.reproduction.cell import Cell
@@ -201,9 +202,10 @@ def _train(made: _Made, do: Do) -> None:
         return ", ".join(f"{name} {last[name]:.4g}" for name in (
             "loss", "nonzero_queries", "nonzero_documents") if name in last)
 
-    inputs = {"start": model_hash(start), "variant": variant.name,
-              "candidates": sha256_of(made.candidates), "ensemble": sha256_of(made.ensemble),
-              "corpus": mark(made.corpus, "docs"), "topics": mark(made.topics, "queries")}
+    inputs = {"start": model_hash(start), "tokenizer": Tokenizer(start.tokenizer).sha256,
+              "variant": variant.name, "candidates": sha256_of(made.candidates),
+              "ensemble": sha256_of(made.ensemble), "corpus": mark(made.corpus, "docs"),
+              "topics": mark(made.topics, "queries")}
     inputs |= {key: json.dumps(value) for key, value
                in flat(section.model_dump(exclude={"sources", "corpus", "start"})).items()}
     do("train", inputs, work, (made.model / name for name in ("model.safetensors", "config.json")))

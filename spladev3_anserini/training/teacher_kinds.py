@@ -12,6 +12,7 @@ import torch
 from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.encoding.encoder import DTYPES
 from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.model.weights import refuse_misread
 from spladev3_anserini.training.teachers import (
     Floats,
     Ids,
@@ -253,9 +254,7 @@ def _model(loader: str, folder: Path, dtype: torch.dtype, device: str) -> Any:
             dtype=dtype, output_loading_info=True)
     except Exception as error:  # as above
         raise InputError(f"{folder}: the model cannot be loaded: {first_line(error)}") from None
-    if missing := sorted(report["missing_keys"]):
-        raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} the first; "
-                         "scores would be random")
+    refuse_misread(folder, report, "scores would be random", base=model.base_model_prefix)
     try:
         return model.eval().to(device)
     except (RuntimeError, AssertionError) as error:

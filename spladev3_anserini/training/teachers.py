@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,8 +13,15 @@ from numpy.typing import NDArray
 from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.encoding.encoder import BATCH_TOKENS, resolved_device
 from spladev3_anserini.errors import InputError, first_line
-from spladev3_anserini.files import read_json, sha256_of
+from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import model_folder
+from spladev3_anserini.model.layout import SETTINGS, refuse_prompts
+from spladev3_anserini.model.weights import (
+    MODEL_FILES,
+    external_data,
+    folder_hash,
+    weight_files_in,
+)
 
 T = TypeVar("T")
 Pair = tuple[str, str]
@@ -62,12 +68,12 @@ class Teacher(ABC):
     padding_id = 0
 
     #: Patterns of the files that decide the scores.
-    files: ClassVar[tuple[str, ...]] = ("*.safetensors", "*.json", "*.txt", "*.model")
+    files: ClassVar[tuple[str, ...]] = MODEL_FILES
 
     def __init__(self, name: str, folder: Path, settings: Settings) -> None:
         """Raises InputError for a device there is not."""
         self.name, self.folder, self.settings = name, folder, settings
-        self.sha256 = _hash(folder, self.files)
+        self.sha256 = folder_hash(folder, self.files)
         self.device = resolved_device(settings.device)
         self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
         self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
@@ -149,13 +155,12 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
     """
     from spladev3_anserini.training import teacher_kinds as kinds
 
-    try:
-        folder = model_folder(name)
-        if not list(folder.glob("*.safetensors")):
-            folder = model_folder(name, graphs=True)
-    except InputError as error:
-        raise InputError(str(error).replace("--model ", "--teacher ", 1)) from None
-    if list(folder.glob("*.safetensors")):
+    folder = model_folder(name, option="--teacher")
+    if not list(folder.glob("*.safetensors")):
+        folder = model_folder(name, graphs=True, option="--teacher")
+    if (folder / SETTINGS).exists():
+        refuse_prompts(folder / SETTINGS, _json(folder / SETTINGS).get("prompts"))
+    if weight_files_in(folder, "*.safetensors"):
         architecture = _architecture(folder)
         if architecture.endswith("T5ForConditionalGeneration"):
             return kinds.RankT5, folder
@@ -165,7 +170,11 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
             return kinds.BiEncoder, folder
         raise InputError(f"--teacher {name}: is a {architecture}; expected a model for sequence "
                          "classification, a T5ForConditionalGeneration or an ONNX model")
-    if kinds.graph_of(folder).exists() and (folder / "tokenizer.json").exists():
+    if (graph := kinds.graph_of(folder)).exists() and (folder / "tokenizer.json").exists():
+        for data in external_data(graph):
+            if not (data.startswith(graph.name) and "/" not in data):
+                raise InputError(f"{graph}: takes weights from {data[:80]!r}; expected a file "
+                                 f"beside it that is called {graph.name}...")
         return kinds.OnnxCrossEncoder, folder
     raise InputError(f"--teacher {name}: neither *.safetensors nor (onnx/)model.onnx with "
                      f"tokenizer.json in {folder}; pickled weights (pytorch_model.bin) can run "
@@ -207,7 +216,8 @@ def _mean_pooled(name: str, folder: Path) -> bool:
     pooling = folder / "1_Pooling" / "config.json"
     if not pooling.exists():
         return name == "demo-bi-encoder"
-    return _json(pooling).get("pooling_mode_mean_tokens") is True
+    modes = [key for key, on in _json(pooling).items() if key.startswith("pooling_mode_") and on]
+    return modes == ["pooling_mode_mean_tokens"]
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -219,11 +229,4 @@ def teacher_hash(name: str) -> str:
     """What `Teacher.sha256` of a name is, without loading it; raises InputError as
     `find_teacher`."""
     kind, folder = find_teacher(name)
-    return _hash(folder, kind.files)
-
-
-def _hash(folder: Path, patterns: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
-        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
-    return digest.hexdigest()
+    return folder_hash(folder, kind.files)

@@ -212,7 +212,7 @@ _DENSE = {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"",
           "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
           "config_sentence_transformers.json": b'{"similarity_fn_name": "dot", "prompts": {}}'}
 _TEACHER = _json({"architectures": ["BertForSequenceClassification"]})
-_BEGUN = {"variant": "v", "start": "s", "training": {}, "data": "d", "accumulate": 1, "ranks": 1}
+_BEGUN = {"variant": "v", "start": "s", "tokenizer": "t", "training": {}, "data": "d", "accumulate": 1, "ranks": 1}
 
 
 def _model(path: Path) -> object:
