@@ -102,6 +102,10 @@ def first_line(error: BaseException) -> str:
         return "out of memory"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
+    if text.endswith(":"):  # a heading alone says nothing
+        text = " ".join(lines[:2])
+    if isinstance(error, KeyError):
+        text = f"it knows no {text}"
     return text if len(text) <= 200 else f"{text[:200]} ..."
 
 

@@ -35,6 +35,8 @@ from spladev3_anserini.model.tokenizer import Tokenized
 
 T = TypeVar("T")
 
+#: The longest string that Anserini's JSON reader (Jackson) takes.
+_LONGEST_CONTENTS = 20_000_000
 #: Mean terms of a text above which a model is no SPLADE, as far as known: published ones give 50 to
 #: 1,300. Of a small vocabulary (those of tests are tiny) a text may well use most terms.
 _MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 3_000, 0.25, 1_000
@@ -95,6 +97,8 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
             every = map(digest.add, read_texts(source, encoder.side, rejects, surveyed.repeated))
             texts = islice(every, surveyed.documents)
             for number, block in enumerate(_blocks(texts, output.shard_size)):
+                if output.contents and encoder.side == "document":
+                    _refuse_long_contents(block)
                 yield _Block(names[number], block, output.part.has(number), hash_of(block), None)
             next(every, None)  # a text more changes the hash; lines after the last are rejected
 
@@ -178,6 +182,15 @@ def _impacts(block: _Block, ids: list[list[int]], encoder: Encoder,
     except TextError as error:
         text = block.texts[error.position]
         raise InputError(f"{text.where}: {text.id!r}: {error}") from None
+
+
+def _refuse_long_contents(texts: list[Document]) -> None:
+    for text in texts:
+        # in UTF-16 units, of which a character has two at most
+        if 2 * len(text.text) > _LONGEST_CONTENTS and \
+                (units := len(text.text.encode("utf-16-le")) // 2) > _LONGEST_CONTENTS:
+            raise InputError(f"{text.where}: {text.id!r}: a text of {units:,} characters; Anserini "
+                             f"reads {_LONGEST_CONTENTS:,} at most, so leave out --contents")
 
 
 def _warn_of_cut(shards: Sequence[Shard], encoder: Encoder) -> None:

@@ -85,11 +85,8 @@ class Tokenizer:
         backend.no_padding()
         ids: list[list[int]] = []
         lost: list[int] = []
-        quiet = without_panic_report if self._can_panic else nullcontext
         for chunk in _chunks(texts):
-            with refusing(f"{self._folder}: the tokenizer fails on a text"), quiet():
-                encoded = backend.encode_batch_fast(chunk)
-            for own in encoded:
+            for own in self._encoded(backend, chunk):
                 ids.append(own.ids)
                 # what was cut off is kept in pieces, each with its special tokens
                 lost.append(sum(len(piece) - self.added for piece in own.overflowing)
@@ -98,6 +95,18 @@ class Tokenizer:
             raise InputError(f"{self._folder}: the tokenizer makes {longest} ids of a text that "
                              f"is cut to {max_length}")
         return Tokenized(ids, lost)
+
+    def _encoded(self, backend: Any, texts: list[str]) -> list[Any]:
+        """The library's results; where it fails, the first text that it fails on is named."""
+        quiet = without_panic_report if self._can_panic else nullcontext
+        try:
+            with refusing(f"{self._folder}: the tokenizer fails on the text {texts[0][:60]!r}"), \
+                    quiet():
+                return list(backend.encode_batch_fast(texts))
+        except InputError:
+            for text in texts if len(texts) > 1 else ():
+                self._encoded(backend, [text])
+            raise
 
     def ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
         """The ids of `tokenized`."""
