@@ -59,7 +59,7 @@ def refusing(what: str) -> Iterator[None]:
         raise InputError(f"{what}: {first_line(error)}") from error
 
 
-_stderr = threading.Lock()
+_stderr = threading.RLock()
 
 
 @contextmanager

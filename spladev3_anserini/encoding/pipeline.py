@@ -21,7 +21,7 @@ from spladev3_anserini.cli import counter, warn
 from spladev3_anserini.collection.corpus import CorpusDigest, Document, Survey, hash_of
 from spladev3_anserini.collection.rejected import REJECTED, Rejects
 from spladev3_anserini.collection.texts import read_texts
-from spladev3_anserini.encoding.cut import warn_of_cut
+from spladev3_anserini.encoding.cut import cut_line
 from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
 from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.encoding.overlap import Behind, ahead
@@ -194,10 +194,11 @@ def _refuse_long_contents(texts: list[Document]) -> None:
 
 
 def _warn_of_cut(shards: Sequence[Shard], encoder: Encoder) -> None:
-    warn_of_cut(sum(own.cut_texts for own in shards), sum(own.documents for own in shards),
-                "queries" if encoder.side == "query" else "documents",
-                f"--max-length {encoder.settings.max_length}",
-                sum(own.lost_wordpieces for own in shards))
+    if cut := sum(own.cut_texts for own in shards):
+        warn(cut_line(cut, sum(own.documents for own in shards),
+                      "queries" if encoder.side == "query" else "documents",
+                      f"--max-length {encoder.settings.max_length}",
+                      sum(own.lost_wordpieces for own in shards)))
 
 
 def _refuse_collapsed(ids: list[list[int]], matrix: sparse.csr_matrix, encoder: Encoder,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spladev3_anserini.cli import counter
 from spladev3_anserini.collection.topics import Topic
-from spladev3_anserini.encoding.cut import warn_of_cut
+from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.encoding.encoded import EncodedTopic
 from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError
 from spladev3_anserini.errors import InputError
@@ -54,8 +54,9 @@ def encode_topics(encoder: Encoder, topics: Sequence[Topic]) -> list[EncodedTopi
     half precision that moves impacts more than in float32.
     """
     tokens = encoder.tokenized([topic.text for topic in topics])
-    warn_of_cut(sum(lost > 0 for lost in tokens.lost), len(topics), "queries",
-                f"--max-length {encoder.settings.max_length}", sum(tokens.lost))
+    cuts = Cuts()
+    cuts.add(tokens.lost)
+    cuts.warn("queries", f"--max-length {encoder.settings.max_length}")
     with counter("encoding", len(topics), unit="query") as bar:
         try:
             matrix = encoder.impacts_of(tokens.ids, done=bar.update)

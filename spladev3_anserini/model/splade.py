@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spladev3_anserini.errors import InputError, first_line, refusing
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, weight_files
+from spladev3_anserini.model.loading import load_model
 from spladev3_anserini.model.pooling import activation, max_logits
 from spladev3_anserini.model.positions import position_limit
 
@@ -65,27 +66,13 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
     get a random one), weights that are not finite, an unknown architecture, and a model that
     fails on a text or whose last layer is not what its logits are made by.
     """
-    from transformers import AutoModelForMaskedLM
-    from transformers.utils import logging
-
     if is_onnx(checkpoint):
         raise InputError(f"--model {checkpoint.name}: an ONNX graph encodes and searches; for this "
                          "give the model it was exported from")
     weight_files(checkpoint)
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        with refusing(f"{checkpoint.folder}: the model cannot be loaded"):
-            mlm, report = AutoModelForMaskedLM.from_pretrained(
-                checkpoint.folder, local_files_only=True, use_safetensors=True,
-                trust_remote_code=False, dtype=dtype, attn_implementation=attention,
-                output_loading_info=True)
-    except InputError as error:
-        if "mismatch" not in str(error.__cause__):
-            raise
-        raise InputError(f"{checkpoint.folder}: the model cannot be loaded: its weights have other "
-                         "shapes than its config.json says") from error.__cause__
-    if missing := sorted(report["missing_keys"]):
+    mlm, missing = load_model("AutoModelForMaskedLM", checkpoint.folder, dtype,
+                              attn_implementation=attention)
+    if missing:
         raise InputError(f"{checkpoint.folder}: {len(missing)} weights are missing, {missing[0]} "
                          "the first; is this a masked language model with its head?")
     for name, tensor in mlm.state_dict().items():

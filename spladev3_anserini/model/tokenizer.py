@@ -13,12 +13,10 @@ import numpy as np
 
 from spladev3_anserini.errors import InputError, refusing, without_panic_report
 from spladev3_anserini.impacts.terms import first_fault
+from spladev3_anserini.model.loading import load_tokenizer
 
 #: Characters of text that are tokenised at once: the library keeps some 100 bytes a wordpiece.
 _CHUNK = 1 << 22
-#: How many characters a tokenizer may make of one. Known ones make 3 (Unicode's own forms, which
-#: cannot be multiplied, are not counted); 10 rules in a row that each make 1,000 end the process.
-_MOST_GROWTH = 100
 #: A word, an empty text, and a character that no vocabulary has.
 _PROBES = ("the cat sat on a mat", "", "\U000f8fff é 中 123", "a b " * 20)
 #: What can panic inside the tokenizers library on some text: a user's pattern, or a user's table.
@@ -41,16 +39,10 @@ class Tokenizer:
 
     def __init__(self, folder: Path) -> None:
         """Loads a tokenizer; raises InputError where it cannot be loaded, is no fast one, has
-        holes in its ids, has a term Lucene would change, fails on a plain text, makes far more of
-        a text than there was, or cuts the same text into other wordpieces each time."""
-        from transformers import AutoTokenizer
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()
+        holes in its ids, has a term Lucene would change, or fails on a plain text, and as
+        `load_tokenizer`."""
         self._folder = folder
-        with refusing(f"{folder}: the tokenizer cannot be loaded"), without_panic_report():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True,
-                                                      trust_remote_code=False)
+        tokenizer = load_tokenizer(folder)
         if not tokenizer.is_fast:
             raise InputError(f"{folder}: no fast tokenizer (tokenizer.json or vocab.txt)")
         with refusing(f"{folder}: the tokenizer cannot be loaded"):
@@ -65,7 +57,6 @@ class Tokenizer:
         ordinary = (t for i, t in enumerate(self.terms) if i not in self.special_ids)
         if problem := first_fault(ordinary):
             raise InputError(f"{folder}: {problem}")
-        _refuse_content(content, folder)
         self.sha256 = _content_hash(content)
         self._tokenizer, self._can_panic = tokenizer, True
         self._try_out()
@@ -147,29 +138,6 @@ def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
         size += len(text)
     if chunk:
         yield chunk
-
-
-def _refuse_content(content: dict[str, Any], folder: Path) -> None:
-    growth = _growth(content.get("normalizer")) * _growth(content.get("pre_tokenizer"))
-    if growth > _MOST_GROWTH:
-        raise InputError(f"{folder}: the tokenizer's rules can make {growth:,} characters of one; "
-                         f"at most {_MOST_GROWTH} are taken")
-    if content["model"].get("dropout"):
-        raise InputError(f"{folder}: the tokenizer leaves out merges at random (dropout "
-                         f"{content['model']['dropout']}), so that no encoding can be repeated")
-
-
-def _growth(rule: Any) -> int:
-    """How many characters a normalizer or pre-tokenizer can make of one, its steps multiplied."""
-    if not isinstance(rule, dict):
-        return 1
-    factor = 2 if rule.get("type") == "ByteLevel" else 1
-    for key in ("content", "prepend"):
-        factor *= max(1, len(rule.get(key) or ""))
-    for steps in ("normalizers", "pretokenizers"):
-        for step in rule.get(steps) or ():
-            factor *= _growth(step)
-    return factor
 
 
 def _content_hash(content: dict[str, Any]) -> str:
