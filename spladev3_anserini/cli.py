@@ -39,6 +39,8 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     try:
         code = command.main(args=arguments, standalone_mode=False)
     except InputError as error:
+        if error.__cause__ and os.environ.get("SPLADEV3_TRACEBACK"):
+            raise  # what a library raised, for whoever has to find out why
         fail(error.code, str(error))
     except click.ClickException as error:
         text = error.format_message()

@@ -57,6 +57,7 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     """
     from spladev3_anserini.collection.rejected import REJECTED
     from spladev3_anserini.collection.texts import survey_texts
+    from spladev3_anserini.encoding.cut import cut_line
     from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.encoding.encoder import Encoder, Settings
     from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
@@ -80,6 +81,9 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     noun = "query" if side == "query" else "document"
     echo(f"{output}: {encoder.variant.name}, {counted(manifest.documents, noun)}, "
          f"{manifest.postings / manifest.documents:.1f} terms each; {shards}")
+    if cut := manifest.cut_texts:
+        echo(cut_line(cut, manifest.documents, noun, f"--max-length {max_length}",
+                      manifest.lost_wordpieces))
     if manifest.rejected:
         echo(f"{counted(manifest.rejected, 'line')} left out: {output / REJECTED}")
     if empty := manifest.empty_ids:

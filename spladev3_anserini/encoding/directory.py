@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -109,9 +109,15 @@ class EncodedDirectory:
         """Whether a shard of these texts (their hash) is on disk already."""
         return name in self._done and self._done[name].texts == texts
 
-    def write(self, name: str, lines: Iterable[ImpactLine], texts: str) -> None:
-        """Writes a shard and then its line in the journal."""
-        shard = write_lines(self.folder, name, lines, texts)
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """This part's shards that are on disk."""
+        return tuple(self._done.values())
+
+    def write(self, name: str, lines: Iterable[ImpactLine], texts: str,
+              lost: Sequence[int]) -> None:
+        """Writes a shard and then its line in the journal; see `write_lines`."""
+        shard = write_lines(self.folder, name, lines, texts, lost)
         with naming(self._journal), self._journal.open("a", encoding="utf-8") as stream:
             stream.write(to_json(shard) + "\n")
             stream.flush()

@@ -60,7 +60,11 @@ class Fingerprint(Record):
 
 
 class Shard(Record):
-    """One file of impact documents, what is in it, and a hash of the ids and texts it is of."""
+    """One file of impact documents, what is in it, and a hash of the ids and texts it is of.
+
+    `cut_texts` were longer than the length of the fingerprint; `lost_wordpieces` is how many of
+    their wordpieces the model never saw.
+    """
 
     name: FileName
     sha256: str
@@ -71,6 +75,8 @@ class Shard(Record):
     impacts: int
     max_impact: int
     empty_ids: tuple[str, ...]
+    cut_texts: int = 0
+    lost_wordpieces: int = 0
 
 
 class Manifest(Record):
@@ -103,6 +109,14 @@ class Manifest(Record):
     @property
     def impacts(self) -> int:
         return sum(shard.impacts for shard in self.shards)
+
+    @property
+    def cut_texts(self) -> int:
+        return sum(shard.cut_texts for shard in self.shards)
+
+    @property
+    def lost_wordpieces(self) -> int:
+        return sum(shard.lost_wordpieces for shard in self.shards)
 
     @property
     def max_impact(self) -> int:

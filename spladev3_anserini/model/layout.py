@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import read_json, refuse_pointer
 from spladev3_anserini.model.hub import refuse_links
-from spladev3_anserini.model.tokenizer import VOCABULARIES, Tokenizer
+from spladev3_anserini.model.loading import VOCABULARIES
+from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import QueryMode
 from spladev3_anserini.model.weights import read_as, refuse_elsewhere
 

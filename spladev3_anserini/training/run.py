@@ -15,7 +15,7 @@ import transformers
 from spladev3_anserini.cli import counted, warn
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import resolved_device
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, first_line, out_of_memory
 from spladev3_anserini.files import appearing, naming
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.tokenizer import Tokenizer
@@ -126,15 +126,24 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     if leads:
         warn_of_other_scores(scores, Path(sources["candidates"]), section)
     dataset = Examples(queries, texts, section.negatives, section.seed)
+    collator = Collator(tokenizer, section.max_length)
     with prepared(output, record, resume, replace) if leads else nullcontext():
         arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda,
                                precision)
         arguments._n_gpu = min(1, arguments.n_gpu)  # more would be DataParallel: torchrun it is
         trainer = SpladeTrainer(model, section, variant, tokenizer.transformers, arguments,
                                 train_dataset=dataset, last_step=machine.max_steps,
-                                data_collator=Collator(tokenizer, section.max_length))
+                                data_collator=collator)
         newest = newest_whole(output / _CHECKPOINTS) if resume else None
-        trainer.continue_from(newest)
+        try:
+            trainer.continue_from(newest)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise InputError(f"batch_size {section.batch_size}: a step does not fit into memory "
+                             "(a smaller batch, --accumulate and --checkpointing help): "
+                             f"{first_line(error)}") from error
+        collator.cuts.warn("texts drawn", f"max_length {section.max_length}")
         if first := trainer.is_world_process_zero():
             _write(output, trainer, record, variant, tokenizer)
     if torch.distributed.is_initialized():

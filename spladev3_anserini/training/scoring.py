@@ -173,6 +173,7 @@ def _score(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint)
             write_scores(output / name, _block_scores(records, work, teacher, bar), temporary)
             finished.note(name, own.queries, own.pairs)
             written += 1
+    teacher.warn_of_cuts()
     if sha256_of(work.candidates) != work.sha256:
         raise _changed(work)
     return Outcome(written, found, _publish(work, teacher, output, fingerprint, finished))

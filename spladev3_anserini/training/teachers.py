@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.encoding.batches import length_batches
+from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.encoding.encoder import BATCH_TOKENS, resolved_device
-from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.errors import InputError, out_of_memory, refusing, without_panic_report
 from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import model_folder
 from spladev3_anserini.model.layout import SETTINGS, refuse_prompts
@@ -24,6 +25,7 @@ from spladev3_anserini.model.weights import (
 )
 
 T = TypeVar("T")
+R = TypeVar("R")
 Pair = tuple[str, str]
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -32,6 +34,8 @@ Ids = NDArray[np.int64]
 T5_TOKEN = "<extra_id_10>"
 #: How many texts are tokenized at once: a tokenizer's own results are large.
 _CHUNK = 1024
+#: What every teacher is tried on before anything is scored.
+_TRIAL = (("a cat", "sat"), ("a dog", "sat on a mat and ran"))
 
 
 class Settings(NamedTuple):
@@ -54,15 +58,17 @@ class PairError(ValueError):
 
 
 class Tokens(NamedTuple):
-    """A pair (or a text) as a model takes it: ids, and the text each is of where it asks."""
+    """A pair (or a text) as a model takes it: ids, the text each is of where it asks, and how many
+    wordpieces were cut off."""
 
     ids: NDArray[np.int32]
     types: NDArray[np.int32] | None
+    lost: int = 0
 
 
 class Teacher(ABC):
     """Scores pairs. `kind` says how, `sha256` hashes all files that decide the scores; `device`,
-    `dtype` and `batch_tokens` are those it runs with."""
+    `dtype` and `batch_tokens` are those it runs with; `cuts` counts the pairs that were cut."""
 
     kind: ClassVar[str]
     padding_id = 0
@@ -73,6 +79,7 @@ class Teacher(ABC):
     def __init__(self, name: str, folder: Path, settings: Settings) -> None:
         """Raises InputError for a device there is not."""
         self.name, self.folder, self.settings = name, folder, settings
+        self.cuts = Cuts()
         self.sha256 = folder_hash(folder, self.files)
         self.device = resolved_device(settings.device)
         self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
@@ -93,7 +100,8 @@ class Teacher(ABC):
         if full:
             place = next(i for i, (query, _) in enumerate(pairs) if query in full)
             raise PairError(place, self.too_long)
-        tokens = [own for chunk in chunks(pairs) for own in self._tokens(chunk)]
+        tokens = [own for chunk in chunks(pairs) for own in self._tokenized(self._tokens, chunk)]
+        self.cuts.add([own.lost for own in tokens])
         scores = np.empty(len(pairs), dtype=np.float32)
         for places in length_batches([len(own.ids) for own in tokens], self.batch_tokens):
             scores[places] = self._run([tokens[place] for place in places])
@@ -108,7 +116,16 @@ class Teacher(ABC):
     def room(self, queries: Sequence[str]) -> list[int]:
         """How many tokens each query leaves for a document; less than 1 cannot be scored."""
         return [self.settings.max_length - length
-                for chunk in chunks(queries) for length in self._query_lengths(chunk)]
+                for chunk in chunks(queries)
+                for length in self._tokenized(self._query_lengths, chunk)]
+
+    def _tokenized(self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
+        with refusing(f"--teacher {self.name}: its tokenizer fails"), without_panic_report():
+            return work(items)
+
+    def warn_of_cuts(self) -> None:
+        """Warns of documents that did not fit into the pairs' length since it was loaded."""
+        self.cuts.warn("pairs", f"--max-length {self.settings.max_length}")
 
     @abstractmethod
     def _query_lengths(self, queries: Sequence[str]) -> list[int]:
@@ -132,16 +149,14 @@ class Teacher(ABC):
             if types is not None and own.types is not None:
                 types[row, : len(own.ids)] = own.types
         try:
-            return self._outputs(ids, mask, types)
-        except MemoryError:
-            reason = "out of memory"
-        except (RuntimeError, IndexError, ValueError) as error:
-            reason = first_line(error)
-        if "memory" in reason:
+            with refusing(f"--teacher {self.name}: fails on a batch of {shape[0]} x {shape[1]} "
+                          "tokens"):
+                return self._outputs(ids, mask, types)
+        except InputError as error:
+            if not out_of_memory(error.__cause__):
+                raise
             raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into the "
-                             f"memory of {self.device}; choose fewer")
-        raise InputError(f"--teacher {self.name}: fails on a batch of {shape[0]} x {shape[1]} "
-                         f"tokens: {reason}")
+                             f"memory of {self.device}; choose fewer") from error
 
 
 def find_teacher(name: str) -> tuple[type[Teacher], Path]:
@@ -183,11 +198,20 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
 
 
 def open_teacher(name: str, settings: Settings) -> Teacher:
-    """Loads a teacher; raises InputError as `find_teacher`, and where it cannot be loaded."""
+    """Loads a teacher and tries it on two short pairs; raises InputError as `find_teacher`, and
+    where it cannot be loaded or fails."""
     kind, folder = find_teacher(name)
     if settings.max_length < 4:
         raise InputError(f"--max-length {settings.max_length}: expected 4 tokens or more")
-    return kind(name, folder, settings)
+    teacher = kind(name, folder, settings)
+    try:
+        for pair in _TRIAL:
+            if min(teacher.room([pair[0]])) > 0:
+                teacher.score([pair])
+    except PairError as error:
+        raise InputError(f"--teacher {name}: {error}") from None
+    teacher.cuts = Cuts()
+    return teacher
 
 
 def chunks(items: Sequence[T], size: int = _CHUNK) -> Iterator[Sequence[T]]:
