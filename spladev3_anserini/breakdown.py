@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +66,12 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     from spladev3_anserini.analysis.breakdown import breakdown
     from spladev3_anserini.analysis.breakdown_text import as_json, as_text, write_breakdown
     from spladev3_anserini.analysis.named import named_paths
-    from spladev3_anserini.analysis.query_features import bag_of_words, expanding, query_features
+    from spladev3_anserini.analysis.query_features import (
+        bag_of_words,
+        expanding,
+        parse_edges,
+        query_features,
+    )
     from spladev3_anserini.analysis.query_values import query_values
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
@@ -83,7 +87,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
                                "each --run at least")
     if any("=" not in text for text in runs) or len(runs) < 2:
         raise InputError("--run: expected two or more, each as NAME=FILE")
-    ends, paths = _edges(edges), named_paths("--run", runs)
+    ends, paths = parse_edges(edges), named_paths("--run", runs)
     adds = expanding(expander, Settings(max_length=max_length, batch_tokens=batch_tokens,
                                         device=device, dtype=dtype)) if expander else None
     sets = []
@@ -129,24 +133,6 @@ def _expanded(topics: list[Topic], pieces: Encoder, adds: Encoder | None,
         raise InputError("--expander: cuts these queries into other wordpieces than the index's "
                          "model, so what is new cannot be told")
     return {topic.id: topic.query for topic in encode_topics(adds, topics)}
-
-
-def _edges(texts: tuple[str, ...]) -> dict[str, list[float]]:
-    from spladev3_anserini.analysis.query_features import FEATURES
-
-    found: dict[str, list[float]] = {}
-    for text in texts:
-        feature, _, numbers = text.partition("=")
-        try:
-            found[feature] = [float(number) for number in numbers.split(",")]
-        except ValueError:
-            raise InputError(f"--edges {text}: expected FEATURE=A,B,... with numbers") from None
-        if feature not in FEATURES:
-            raise InputError(f"--edges {text}: expected one of {', '.join(FEATURES)}")
-        if not all(map(math.isfinite, found[feature])) or \
-                found[feature] != sorted(set(found[feature])):
-            raise InputError(f"--edges {text}: expected numbers that ascend")
-    return found
 
 
 if __name__ == "__main__":

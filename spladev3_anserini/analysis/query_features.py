@@ -95,3 +95,21 @@ def query_features(topics: Sequence[Topic], bow: Encoder, index: Path | None,
         found["expansion"] = {query: expansion_share(expanded[query], terms)
                               for query, terms in full.items() if expanded[query]}
     return found
+
+
+def parse_edges(texts: Sequence[str]) -> dict[str, list[float]]:
+    """{feature: where its groups end} of `FEATURE=A,B,...`; raises InputError for another form, an
+    unknown feature, and numbers that are not finite or do not ascend."""
+    edges: dict[str, list[float]] = {}
+    for text in texts:
+        feature, _, numbers = text.partition("=")
+        try:
+            edges[feature] = [float(number) for number in numbers.split(",")]
+        except ValueError:
+            raise InputError(f"--edges {text}: expected FEATURE=A,B,... with numbers") from None
+        if feature not in FEATURES:
+            raise InputError(f"--edges {text}: expected one of {', '.join(FEATURES)}")
+        if not all(map(math.isfinite, edges[feature])) or \
+                edges[feature] != sorted(set(edges[feature])):
+            raise InputError(f"--edges {text}: expected numbers that ascend")
+    return edges
