@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TEXTS, Result, make_tiny, write_corpus, write_lines
+from forked import program
 
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.impacts.exact import ExactSearcher
@@ -310,11 +311,9 @@ def test_asking_shows_terms_and_hits(prepared: Path, cli: Cli) -> None:
 
 def test_asking_without_a_question_reads_them_until_the_end(prepared: Path) -> None:
     import subprocess
-    import sys
 
     done = subprocess.run(
-        [sys.executable, "-m", "spladev3_anserini.ask", "--index",
-         str(prepared / "splade-v3-doc.index"), "--max-length", "64"],
+        [*program(), "ask", "--index", str(prepared / "splade-v3-doc.index"), "--max-length", "64"],
         input="heat\na wing\n", capture_output=True, text=True, check=True)
     assert [line for line in done.stdout.splitlines() if line[:1].isalpha()] == ["heat", "a wing"]
 

@@ -34,6 +34,7 @@ def encoded(tiny: Path, tmp_path: Path, cli: Cli) -> Path:
     return tmp_path / "encoded"
 
 
+@pytest.mark.usefixtures("indexing_process")
 def test_the_index_holds_what_was_encoded(encoded: Path, tmp_path: Path, cli: Cli) -> None:
     result = cli("index", "--input", encoded, "--index", tmp_path / "i", "--optimize")
     manifest, found = read_manifest(encoded), statistics(tmp_path / "i")
@@ -118,6 +119,7 @@ BAD_LINES = {
                    detected="documents, postings and total terms against the manifest; "
                             "Anserini's log")
 @pytest.mark.parametrize("kind", BAD_LINES)
+@pytest.mark.usefixtures("indexing_process")
 def test_a_bad_line_smuggled_past_the_hashes_is_caught_after(kind: str, encoded: Path,
                                                              tmp_path: Path,
                                                              refused: Callable[..., str]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forked import program
 from hub import hub
 from layouts import add_modules, pickled
 
@@ -35,7 +36,7 @@ def command(endpoint: str, home: Path, *arguments: object,
     """A command in a process of its own, because hub settings are read once, at import."""
     settings = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     settings |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
-    return subprocess.run([sys.executable, "-m", "spladev3_anserini", *map(str, arguments)],
+    return subprocess.run([*program(), *map(str, arguments)],
                           env=settings | environment, capture_output=True, text=True,
                           check=False, timeout=120)
 
