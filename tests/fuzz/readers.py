@@ -32,6 +32,7 @@ from spladev3_anserini.lucene.segments import written_by
 from spladev3_anserini.lucene.unchanged import SOUND_NOTE, _read_note
 from spladev3_anserini.model.checkpoint import open_checkpoint, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.model.weights import external_data
 from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.recipe.strict_yaml import read_yaml, scalar
 from spladev3_anserini.reproduction.journal import Journal
@@ -69,7 +70,7 @@ class Reader(NamedTuple):
 
 
 #: What a refusal says that is of no line.
-_WHOLE = re.compile(r": (no .* in it|has no |not YAML|not UTF-8|no pickle|\d[\d,]* bytes)")
+_WHOLE = re.compile(r": (no .* in it|has no |is a Git LFS |not YAML|not UTF-8|no pickle|\d[\d,]* bytes)")
 
 
 def check(reader: Reader, data: bytes, folder: Path) -> Any:
@@ -206,9 +207,13 @@ _MODULES = _json([{"idx": 0, "path": "", "type": f"{_SPARSE}MLMTransformer"},
                   {"idx": 1, "path": "1_SpladePooling", "type": f"{_SPARSE}SpladePooling"}])
 _ROUTER = _json({"types": {"": f"{_SPARSE}MLMTransformer", "q": f"{_SPARSE}SparseStaticEmbedding"},
                  "structure": {"query": ["q"], "document": [""]}})
+_SAME_SIDES = _json({
+    "types": {"": f"{_SPARSE}MLMTransformer", "p": f"{_SPARSE}SpladePooling"},
+    "structure": {"query": ["", "p"], "document": ["", "p"]}, "parameters": {"route_mappings": {}}})
 _DENSE = {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"",
-          "modules.json": _json([{"path": "", "type": "models.Transformer"},
-                                 {"path": "1_Pooling", "type": "models.Pooling"}]),
+          "modules.json": _json([{"path": "", "type": "sentence_transformers.models.Transformer"},
+                                 {"path": "1_Pooling",
+                                  "type": "sentence_transformers.models.Pooling"}]),
           "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
           "config_sentence_transformers.json": b'{"similarity_fn_name": "dot", "prompts": {}}'}
 _TEACHER = _json({"architectures": ["BertForSequenceClassification"]})
@@ -217,6 +222,10 @@ _BEGUN = {"variant": "v", "start": "s", "tokenizer": "t", "training": {}, "data"
 
 def _model(path: Path) -> object:
     return open_checkpoint(str(path.parent)).variant
+
+
+def _length(path: Path) -> object:
+    return open_checkpoint(str(path.parent)).other_length(256)
 
 
 def _pooling(path: Path) -> object:
@@ -317,7 +326,16 @@ READERS: dict[str, Reader] = {
     "part": Reader("part", _text(Part.parse), (b"2/8",), lambda own: str(own).encode(), named=False),
     "model-config": Reader("config.json", _model, (b'{"model_type": "distilbert"}',), around=_MODEL),
     "model-modules": Reader("modules.json", _model, (_MODULES,), around=_MODEL),
-    "model-router": Reader("router_config.json", _model, (_ROUTER,), around=_MODEL),
+    "model-router": Reader("router_config.json", _model, (_ROUTER, _SAME_SIDES), around=_MODEL | {
+        "modules.json": _json([{"path": "", "type": f"{_SPARSE}Router"}])}),
+    "model-settings": Reader("config_sentence_transformers.json", _model, (
+        b'{"prompts": {"query": ""}, "default_prompt_name": "query", "similarity_fn_name": "dot"}',),
+        around=_MODEL),
+    "model-length": Reader("sentence_bert_config.json", _length, (
+        b'{"max_seq_length": 32, "do_lower_case": false, "transformer_task": "fill-mask"}',),
+        around=_MODEL),
+    "model-graph": Reader("model.onnx", external_data, (
+        b"\x6a\x0f\x0a\x08location\x12\x03a.b", b"")),
     "model-note": Reader("spladev3.json", _model, (b'{"variant": "splade-v3-doc"}',), around=_MODEL),
     "model-arguments": Reader("model_args.json", _model, (b'{"splade_doc": true}',), around=_MODEL),
     "model-pooling": Reader("1_SpladePooling/config.json", _pooling,
