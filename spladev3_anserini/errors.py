@@ -62,8 +62,9 @@ def one_line(text: str) -> str:
 
 
 @contextmanager
-def refusing(what: str) -> Iterator[None]:
-    """Refuses in one line, which begins with `what`, whatever a library raises in the block.
+def refusing(what: str, *passed: type[Exception]) -> Iterator[None]:
+    """Refuses in one line, which begins with `what`, whatever a library raises in the block but
+    the kinds `passed`, which go on as they are.
 
     Wrap calls of libraries only: a mistake of this package must stay a traceback. The cause stays
     attached, and `SPLADEV3_TRACEBACK=1` shows it (see `cli.run`). Panics of Rust libraries are no
@@ -71,9 +72,9 @@ def refusing(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (InputError, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
     except BaseException as error:
+        if isinstance(error, (InputError, KeyboardInterrupt, SystemExit, GeneratorExit, *passed)):
+            raise
         raise InputError(f"{what}: {first_line(error)}") from error
 
 

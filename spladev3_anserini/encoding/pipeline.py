@@ -39,7 +39,7 @@ T = TypeVar("T")
 _LONGEST_CONTENTS = 20_000_000
 #: Mean terms of a text above which a model is no SPLADE, as far as known: published ones give 50 to
 #: 1,300. Of a small vocabulary (those of tests are tiny) a text may well use most terms.
-_MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 3_000, 0.25, 1_000
+_MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 2_000, 0.25, 1_000
 
 
 class Output(NamedTuple):
