@@ -206,7 +206,7 @@ def test_no_input_is_written_over(command: str, prepared: Path, tmp_path: Path,
         os.link(given, hard)
         for output in (given, f"./{given}", soft, hard):
             said = refused(*words(command, prepared), output)
-            assert f"{Path(output)}: is a file that --" in said
+            assert f"{Path(output)}: is an input as well (" in said
             assert "choose another" in said
         assert Path(given).read_bytes() == before
         soft.unlink()
@@ -218,7 +218,7 @@ def test_scores_are_not_rescored_like_what_they_replace(prepared: Path, tmp_path
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(prepared)
     like = write_lines(tmp_path / "out" / "ensemble.jsonl", [{"query": "q", "scores": {"a": 1, "b": 2}}])
-    assert "ensemble.jsonl: is a file that --rescore-like" in refused(
+    assert "ensemble.jsonl: is an input as well (rescore_like: " in refused(
         "score", "--candidates", "q.jsonl", "--corpus", "corpus.jsonl", "--topics", "topics.tsv",
         "--teacher", "demo-cross-encoder", "--rescore-like", like, "--output", tmp_path / "out")
 

@@ -160,6 +160,8 @@ def _unpacked(path: Path, raw: IO[bytes], stack: ExitStack) -> IO[bytes]:
         return raw
     if not head:
         raise InputError(f"{path}:1: corrupt or truncated gzip (an empty file)")
+    if not head.startswith(_GZIPPED):
+        raise InputError(f"{path}:1: is not gzipped, but its name ends in .gz; rename it")
     return cast(IO[bytes], stack.enter_context(gzip.GzipFile(fileobj=raw, mode="rb")))
 
 

@@ -24,7 +24,7 @@ _VOCABULARIES = {"vocab.txt", "merges.txt"}
 def refuse_overwriting(output: Path, option: str = "--output",
                        **inputs: str | Path | Iterable[str | Path] | None) -> None:
     """Raises InputError where an output, or what a link there leads to, is a file that the command
-    reads. `inputs` are options by name, `-` written `_`; of a folder, the files read there count.
+    reads. `inputs` are named as the options are; of a folder, the files read there count.
     """
     if is_stdout(output) or not output.is_file():
         return
@@ -32,8 +32,7 @@ def refuse_overwriting(output: Path, option: str = "--output",
         sources = [given] if isinstance(given, str | Path) else given or []
         for source in sources:
             if any(file.is_file() and output.samefile(file) for file in _files(name, str(source))):
-                shown = name.replace("_", "-")
-                raise InputError(f"{option} {output}: is a file that --{shown} {source} reads; "
+                raise InputError(f"{option} {output}: is an input as well ({name}: {source}); "
                                  "choose another")
 
 

@@ -118,6 +118,8 @@ def test_files_that_are_no_corpus(tiny: Path, tmp_path: Path, refused: Callable[
     (corpus / "a.tsv").write_text("1\tcat\n")
     (corpus / "b.jsonl.gz").touch()
     assert "b.jsonl.gz:1: corrupt or truncated gzip" in refused(*command)
+    (corpus / "b.jsonl.gz").write_bytes(GOOD)
+    assert "b.jsonl.gz:1: is not gzipped, but its name ends in .gz" in refused(*command)
     (corpus / "b.jsonl.gz").unlink()
     os.mkfifo(corpus / "c.jsonl")
     assert "c.jsonl: is no plain file" in refused(*command)
