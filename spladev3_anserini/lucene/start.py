@@ -94,7 +94,7 @@ def start(home: Path, version: int, jar: Path) -> None:
     library = home / "lib" / "server" / "libjvm.so"
     with _environment(environment_of_java() | {"JAVA_HOME": str(home)}
                       | ({"JVM_PATH": str(library)} if library.exists() else {})):
-        doubtful = _OPTIONS in os.environ or any(
+        doubtful = bool(os.environ.get(_OPTIONS)) or any(
             resource.getrlimit(limit)[0] != resource.RLIM_INFINITY
             for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
         if doubtful:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from conftest import TEXTS, Result, write_corpus
+from indexes import index_of
 from signed import signed
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import read_manifest
-from spladev3_anserini.lucene.build import run_indexer
+from spladev3_anserini.lucene.build import _ERROR, run_indexer
 from spladev3_anserini.lucene.check import (
     INDEX_MANIFEST,
     compare_with_manifest,
@@ -22,6 +23,7 @@ from spladev3_anserini.lucene.check import (
     read_index_manifest,
     statistics,
 )
+from spladev3_anserini.lucene.postings import open_postings
 
 Cli = Callable[..., Result]
 
@@ -143,6 +145,37 @@ def test_an_unknown_option_of_anserini_builds_nothing_and_is_told(encoded: Path,
                                                                   tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Anserini did not index it"):
         run_indexer("JsonVectorCollection", encoded / "impacts", tmp_path / "i", 1, ["-bogus"], 6)
+
+
+@pytest.mark.fault(15, "Java's options of a user that name errors or another encoding",
+                   then="the same index", detected="what a line begins with; our options come last")
+def test_options_of_a_user_change_nothing(tmp_path: Path,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """Java prints the options it was given; Anserini reads JSON in Java's default encoding."""
+    for name in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS"):
+        monkeypatch.setenv(name, "-XX:+ExitOnOutOfMemoryError -Dx=java.lang.Exception "
+                                 "-Dfile.encoding=ISO-8859-1")
+    documents = [("é", {"a": 1, "中": 5}), ("b", {"a": 2})]
+    index = index_of(documents, tmp_path / "Error: java.lang.OutOfMemoryError")
+    with open_postings(index) as postings:
+        assert {docid: postings.vector(docid) for docid, _ in documents} == dict(documents)
+
+
+@pytest.mark.parametrize(("line", "failed"), [
+    ("Picked up JAVA_TOOL_OPTIONS: -XX:+ExitOnOutOfMemoryError -Dx=java.lang.Error", False),
+    ("NOTE: Picked up JDK_JAVA_OPTIONS: -Dx=Exception", False),
+    ("2026-01-01 10:00:00,000 INFO  [main] a.B (B.java:1) -  + path: /x ERROR Exception", False),
+    ("2026-01-01 10:00:00,000 WARN  [main] a.B (B.java:1) - /Exception/Error: 3 skipped", False),
+    ("WARNING: java.lang.System::load has been called", False),
+    ("2026-01-01 10:00:00,000 ERROR [part] a.B (B.java:1) - part: Unexpected Exception:", True),
+    ("2026-01-01 10:00:00,000 WARN  [main] a.B (B.java:1) - Unexpected difference between", True),
+    ('Exception in thread "main" java.lang.OutOfMemoryError: Java heap space', True),
+    ("java.lang.RuntimeException: x", True),
+    ("Caused by: java.io.IOException: No space left on device", True),
+    ("Terminating due to java.lang.OutOfMemoryError: Java heap space", True),
+    ('Error: "-bogus" is not a valid option.', True)])
+def test_lines_of_java_that_mean_a_failure(line: str, failed: bool) -> None:
+    assert bool(_ERROR.match(line)) is failed
 
 
 def test_missing_documents_are_told_apart_from_the_manifest(encoded: Path, tmp_path: Path,
