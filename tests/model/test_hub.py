@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,7 +93,7 @@ def test_a_download_that_breaks_off_is_one_line_and_continues(tiny: Path, tmp_pa
     drops = {"model.safetensors": 1000}
     with hub({"someone/splade": tiny}, drops=drops) as address:
         dropped = command(address, tmp_path, "models", "fetch", "someone/splade")
-        assert_refused(dropped, "--model someone/splade: cannot be downloaded: ",
+        assert_refused(dropped, "MODEL someone/splade: cannot be downloaded: ",
                        "the same command continues")
         drops.clear()
         done = command(address, tmp_path, "models", "fetch", "someone/splade")
