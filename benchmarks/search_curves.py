@@ -22,6 +22,7 @@ from statistics import mean, median
 from typing import Any, NamedTuple
 
 import numpy as np
+from drawing import logarithmic
 
 from spladev3_anserini.analysis.measures import evaluate, parse_measures
 from spladev3_anserini.cli import table
@@ -167,11 +168,10 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         axis.plot(*zip(*sorted(points), strict=True), marker=marker, ms=4, lw=1, label=name)
     axis.plot(1, 1, "k+", ms=10, label="exact")
     axis.axhline(0.99, color="#a0a0a0", lw=0.8, ls="--")
-    axis.set(xscale="log", xlabel=f"faster than exact (mean, {hits} hits)",
+    logarithmic(axis)
+    axis.set(xlabel=f"faster than exact (mean, {hits} hits)",
              ylabel="nDCG@10 / exact's" if key == "ndcg_ratio" else f"recall@{hits} of exact",
              title=f"{found['documents']:,} documents, one thread")
-    for formats in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
-        formats("{x:g}")
     axis.legend(fontsize=7, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     drawn.tight_layout()

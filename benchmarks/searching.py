@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from bench import table
-from drawing import GREY, OURS, figure, save
+from drawing import GREY, OURS, figure, logarithmic, save
 from outside import WARM, measure_peers, peers_page
 from peers import Found
 from real_vectors import Real, called, pyserini, real_vectors, some_queries
@@ -196,7 +196,7 @@ def _plot(measured: Mapping[str, Any], path: Path) -> None:
         points = [(mean(own["milliseconds"]), own["recall"]) for own in shown
                   if own["name"] == name]
         right.plot(*zip(*points, strict=True), marker, label=name, ms=5, alpha=0.85, color=color)
-    right.set_xscale("log")
+    logarithmic(right)
     right.set_xlabel("mean ms, 10 hits")
     right.set_ylabel("recall@10")
     right.grid(color="#eeeeee")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, echo, run
 
 #: In the order data flows; a command's module is imported only when it is asked for.
 COMMANDS = {
@@ -49,6 +50,17 @@ class _Lazy(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[
+            str | None, click.Command | None, list[str]]:
+        """As click has it, which knows the names of no command that is not imported yet."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if close := get_close_matches(args[0].lower(), COMMANDS, n=1):
+                raise click.UsageError(f"{error.format_message()} Did you mean '{close[0]}'?",
+                                       ctx) from None
+            raise
+
 
 @click.command("spladev3-anserini", cls=_Lazy, context_settings=SETTINGS,
                invoke_without_command=True)
@@ -65,7 +77,7 @@ def commands(context: click.Context) -> None:
       spladev3-anserini evaluate --qrels qrels.txt --run run.txt
     """
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
 
 
 def main() -> None:

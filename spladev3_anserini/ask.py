@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, table
+from spladev3_anserini.cli import SETTINGS, echo, run, table, warn
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER, MODEL_HELP, hits_option, model_run_options
+from spladev3_anserini.options import (
+    FOLDER,
+    MODEL_HELP,
+    hits_option,
+    model_run_options,
+    trust_option,
+)
 
 _SNIPPET = 64
 
@@ -24,9 +33,11 @@ _SNIPPET = 64
 @hits_option(5)
 @click.option("--terms", default=10, type=click.IntRange(min=0),
               help="Query terms to show, largest impact first; + marks terms not in the question.")
+@trust_option
 @model_run_options
 def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str | None, hits: int,
-         terms: int, max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
+         terms: int, trust: bool, max_length: int, batch_tokens: int | None, device: str,
+         dtype: str) -> None:
     """Ask an index, and see what the model makes of the question.
 
     Quote each QUESTION. Without one, reads a question a line until the end of input (Ctrl-D).
@@ -35,13 +46,14 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
     Example:
       spladev3-anserini ask --index index "how do I copy a file"
     """
-    from spladev3_anserini.collection.ids import checked_text
     from spladev3_anserini.collection.topics import Topic
     from spladev3_anserini.encoding.encoder import Settings
     from spladev3_anserini.encoding.queries import encode_topics, encoder_for_index
     from spladev3_anserini.lucene.searcher import open_index
 
-    searcher, record = open_index(index)
+    for text in question:
+        checked_question(text)
+    searcher, record = open_index(index, trust)
     if record is None:
         raise InputError(f"{index}: was not built by this package, ask knows nothing of its model; "
                          "use search --prebuilt --model ...")
@@ -51,19 +63,36 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
     texts = _beginnings(corpus) if corpus else {}
     # words without quotes are one question
     asked = (" ".join(question),) if not any(" " in text for text in question) else question
-    for text in asked if question else _lines_of_input():
-        checked_text(text, "the question", "text")
+    typed = not question and sys.stdin is not None and sys.stdin.isatty()
+    for text in asked if question else _lines_of_input(typed):
+        try:
+            checked_question(text)
+        except InputError as error:
+            if not typed:
+                raise
+            warn(str(error))
+            continue
         query = encode_topics(encoder, [Topic("question", text, "the question")])[0].query
-        own = set(encoder.tokenizer.pieces(text))
-        if question or not sys.stdin.isatty():
-            click.echo(f"\n{text}")
+        pieces = set(encoder.tokenizer.pieces(text))
+        if not typed:
+            echo(f"\n{text}")
         shown = sorted(query.items(), key=lambda item: (-item[1], item[0]))[:terms]
-        click.echo("  " + "  ".join(f"{'' if t in own else '+'}{t} {w}" for t, w in shown))
-        found = searcher.search(query, hits)
+        echo("  " + "  ".join(f"{'' if t in pieces else '+'}{t} {w}" for t, w in shown))
         rows = [(f"  {rank}", hit.docid, f"{hit.score}", texts.get(hit.docid, ""))
-                for rank, hit in enumerate(found, 1)]
-        click.echo(_aligned(rows) if rows else "  no document shares a term with this question")
+                for rank, hit in enumerate(searcher.search(query, hits), 1)]
+        echo(_aligned(rows) if rows else "  no document shares a term with this question")
     searcher.close()
+
+
+def checked_question(text: str) -> None:
+    """Raises InputError for a question that no one can have meant: an arrow key, for example, is
+    an escape and two letters, which would be searched as text."""
+    from spladev3_anserini.collection.ids import checked_text
+
+    checked_text(text, "the question", "text")
+    if hidden := [c for c in text if unicodedata.category(c) == "Cc" and c not in "\t\n\r"]:
+        raise InputError(f"the question {text[:60]!r} has the control character {hidden[0]!r}; "
+                         "type it as plain text")
 
 
 def _aligned(rows: list[tuple[str, str, str, str]]) -> str:
@@ -72,16 +101,25 @@ def _aligned(rows: list[tuple[str, str, str, str]]) -> str:
                      for head, row in zip(heads.splitlines(), rows, strict=True))
 
 
-def _lines_of_input() -> Iterator[str]:
-    interactive = sys.stdin.isatty()
-    if interactive:
-        click.echo("a question a line; Ctrl-D ends", err=True)
+def _lines_of_input(typed: bool) -> Iterator[str]:
+    if sys.stdin is None:
+        return
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # what is not UTF-8 is refused in a line
+    prompt = "question> " if typed and sys.stdout.isatty() else ""
+    if typed:
+        echo("a question a line; Ctrl-D ends", err=True)
+        # imported, it edits what `input` reads and keeps a history, of this process alone
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401
     while True:
+        if typed and not prompt:  # `input` would write it into the file that takes the answers
+            click.echo("question> ", nl=False, err=True)
         try:
-            text = click.prompt("question", prompt_suffix="> ", err=True) if interactive \
-                else input()
-        except (click.Abort, EOFError):
-            click.echo(err=True, nl=interactive)
+            text = input(prompt)
+        except EOFError:
+            if typed:
+                echo(err=True)
             return
         if text.strip():
             yield text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, counted, run, summary
 from spladev3_anserini.options import FOLDER, hits_option, threads_option
 
 
@@ -14,7 +14,8 @@ from spladev3_anserini.options import FOLDER, hits_option, threads_option
 @click.option("--input", "source", required=True, metavar="CORPUS",
               help="As encode takes it.")
 @click.option("--topics", required=True, metavar="FILE", help="As search takes it.")
-@click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
+@click.option("--output", required=True, type=FOLDER, metavar="RUN",
+              help="The TREC run to write; .gz compresses, - is standard output.")
 @hits_option(1000)
 @click.option("--k1", default=0.9, type=click.FloatRange(min=0))
 @click.option("--b", default=0.4, type=click.FloatRange(min=0, max=1))
@@ -32,13 +33,16 @@ def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float,
     """
     from spladev3_anserini.baselines.bm25 import bm25_rankings
     from spladev3_anserini.baselines.own_query import without_own
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.lucene.ranking import write_run
 
+    refuse_overwriting(output, input=source, topics=topics)
     read = read_topics(topics)
     rankings = without_own(bm25_rankings(source, read, hits, k1, b, threads), remove_query)
     found, lines = write_run(output, rankings, tag)
-    click.echo(f"{output}: {len(read):,} queries, {found:,} with hits, {lines:,} lines")
+    summary(output, f"{output}: {counted(len(read), 'query')}, {found:,} with hits, "
+                    f"{counted(lines, 'line')}")
 
 
 if __name__ == "__main__":

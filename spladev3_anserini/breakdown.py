@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, warn
+from spladev3_anserini.cli import SETTINGS, counted, echo, run, warn
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options
+from spladev3_anserini.options import (
+    FOLDER,
+    MODEL_HELP,
+    model_run_options,
+    page_file,
+    trust_option,
+)
 
 if TYPE_CHECKING:
     from spladev3_anserini.collection.topics import Topic
@@ -38,13 +42,15 @@ if TYPE_CHECKING:
 @click.option("--measure", default="nDCG@10", help="As evaluate names it.")
 @click.option("--worst", default=10, type=click.IntRange(min=1),
               help="Queries that lose most, to list.")
-@click.option("--html", type=FOLDER, metavar="FILE", help="Also write a page with charts.")
+@click.option("--html", type=FOLDER, metavar="FILE", callback=page_file,
+              help="Also write a page with charts.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@trust_option
 @model_run_options
 def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
          index: str | None, model: str | None, expander: str | None, expanded: str | None,
          edges: tuple[str, ...], measure: str, worst: int, html: Path | None, form: str,
-         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
+         trust: bool, max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Show on which queries a variant loses: by their length, rarity and expansion.
 
     Length: distinct wordpieces. Rarity: their mean idf in --index. Expansion: the share of the
@@ -60,8 +66,14 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     from spladev3_anserini.analysis.breakdown import breakdown
     from spladev3_anserini.analysis.breakdown_text import as_json, as_text, write_breakdown
     from spladev3_anserini.analysis.named import named_paths
-    from spladev3_anserini.analysis.query_features import bag_of_words, expanding, query_features
+    from spladev3_anserini.analysis.query_features import (
+        bag_of_words,
+        expanding,
+        parse_edges,
+        query_features,
+    )
     from spladev3_anserini.analysis.query_values import query_values
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.encoder import Settings
     from spladev3_anserini.lucene.check import one_build
@@ -75,7 +87,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
                                "each --run at least")
     if any("=" not in text for text in runs) or len(runs) < 2:
         raise InputError("--run: expected two or more, each as NAME=FILE")
-    ends, paths = _edges(edges), named_paths("--run", runs)
+    ends, paths = parse_edges(edges), named_paths("--run", runs)
     adds = expanding(expander, Settings(max_length=max_length, batch_tokens=batch_tokens,
                                         device=device, dtype=dtype)) if expander else None
     sets = []
@@ -83,23 +95,27 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         def filled(text: str, own: str = name) -> str:
             return text.replace("{set}", own)
 
+        if html:
+            refuse_overwriting(html, "--html", qrels=filled(qrels), topics=filled(topics),
+                               run=[filled(str(path)) for path in paths.values()],
+                               index=index and filled(index),
+                               expanded=expanded and filled(expanded))
         values = query_values(filled(qrels), {run: Path(filled(str(path)))
                                               for run, path in paths.items()}, measure)
         judged = next(iter(values.values()))
         asked = [topic for topic in read_topics(filled(topics)) if topic.id in judged]
         if len(asked) < len(judged):
-            warn(f"{filled(qrels)}: {len(judged) - len(asked)} judged queries are not in "
-                 f"{filled(topics)} and are left out")
+            warn(f"{filled(qrels)}: {counted(len(judged) - len(asked), 'judged query')} without a "
+                 f"topic in {filled(topics)}, left out")
         folder = Path(filled(index)) if index else None
         with one_build(folder):
-            pieces = bag_of_words(folder, model, max_length)
+            pieces = bag_of_words(folder, model, max_length, trust)
             own = _expanded(asked, pieces, adds, Path(filled(expanded)) if expanded else None)
             features = query_features(asked, pieces, folder, own)
         sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))
+    echo(as_json(sets, measure) if form == "json" else as_text(sets, measure).rstrip())
     if html:
         write_breakdown(html, sets, measure)
-    click.echo(json.dumps(as_json(sets, measure), indent=1, ensure_ascii=False)
-               if form == "json" else as_text(sets, measure).rstrip())
 
 
 def _expanded(topics: list[Topic], pieces: Encoder, adds: Encoder | None,
@@ -117,24 +133,6 @@ def _expanded(topics: list[Topic], pieces: Encoder, adds: Encoder | None,
         raise InputError("--expander: cuts these queries into other wordpieces than the index's "
                          "model, so what is new cannot be told")
     return {topic.id: topic.query for topic in encode_topics(adds, topics)}
-
-
-def _edges(texts: tuple[str, ...]) -> dict[str, list[float]]:
-    from spladev3_anserini.analysis.query_features import FEATURES
-
-    found: dict[str, list[float]] = {}
-    for text in texts:
-        feature, _, numbers = text.partition("=")
-        try:
-            found[feature] = [float(number) for number in numbers.split(",")]
-        except ValueError:
-            raise InputError(f"--edges {text}: expected FEATURE=A,B,... with numbers") from None
-        if feature not in FEATURES:
-            raise InputError(f"--edges {text}: expected one of {', '.join(FEATURES)}")
-        if not all(map(math.isfinite, found[feature])) or \
-                found[feature] != sorted(set(found[feature])):
-            raise InputError(f"--edges {text}: expected numbers that ascend")
-    return found
 
 
 if __name__ == "__main__":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, echo, run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER, level
 
@@ -87,12 +86,12 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
     values = values_of(sets, parsed)
     compared = compare(values, baseline or systems_of(sets)[0], pairs, confidence, samples, seed)
     metas = summaries(values, compared, clamped, confidence)
-    if forest:
-        draw_forest(forest, values, compared, clamped, confidence)
     shown = tables.Shown(alpha, confidence, correction, moved, texts)
     made = {"text": tables.as_text, "markdown": tables.as_markdown, "latex": tables.as_latex,
             "json": tables.as_json}[form](values, compared, metas, shown, samples)
-    click.echo(made if isinstance(made, str) else json.dumps(made, indent=1, ensure_ascii=False))
+    echo(made)
+    if forest:  # last: what is counted is not lost where it cannot be drawn
+        draw_forest(forest, values, compared, clamped, confidence)
 
 
 def _sets(qrels: str | None, runs: tuple[str, ...], table: Path | None) -> list[QuerySet]:

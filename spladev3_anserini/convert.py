@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, echo, run
 from spladev3_anserini.options import FOLDER
 
 
@@ -27,9 +27,9 @@ def main(model: str, output: Path, expected: str | None) -> None:
     from spladev3_anserini.model.convert import convert_checkpoint
 
     done = convert_checkpoint(model, output, expected)
-    click.echo(f"read     pytorch_model.bin  sha256 {done.pickle}")
-    click.echo(f"written  model.safetensors  sha256 {done.safetensors}  ({done.tensors} tensors)")
-    click.echo(f"use it   --model {output}")
+    echo(f"read     pytorch_model.bin  sha256 {done.pickle}")
+    echo(f"written  model.safetensors  sha256 {done.safetensors}  ({done.tensors} tensors)")
+    echo(f"use it   --model {output}")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, counted, run, summary
 from spladev3_anserini.options import FOLDER
 
 
 @click.command("convert-scores", context_settings=SETTINGS)
 @click.argument("pickle", type=FOLDER)
 @click.option("--output", required=True, type=FOLDER, metavar="FILE",
-              help="Scores as JSON lines (.gz compresses).")
+              help="Scores as JSON lines; .gz compresses, - is standard output.")
 def main(pickle: Path, output: Path) -> None:
     """Convert a pickle of {query: {document: score}} to JSON lines.
 
@@ -24,10 +24,12 @@ def main(pickle: Path, output: Path) -> None:
     Example:
       spladev3-anserini convert-scores scores.pkl.gz --output scores.jsonl.gz
     """
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.training.safe_pickle import convert_pickle
 
+    refuse_overwriting(output, pickle=pickle)
     queries = convert_pickle(pickle, output)
-    click.echo(f"{output}: scores of {queries:,} {'query' if queries == 1 else 'queries'}")
+    summary(output, f"{output}: scores of {counted(queries, 'query')}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, counted, run, summary
 from spladev3_anserini.options import FOLDER, hits_option, threads_option
 
 
@@ -24,7 +24,8 @@ from spladev3_anserini.options import FOLDER, hits_option, threads_option
               show_default="the model's own, or 256", help="Tokens per query.")
 @click.option("--corpus", required=True, help="As encode takes it.")
 @click.option("--topics", required=True, metavar="FILE", help="As search takes it.")
-@click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
+@click.option("--output", required=True, type=FOLDER, metavar="RUN",
+              help="The TREC run to write; .gz compresses, - is standard output.")
 @hits_option(1000)
 @click.option("--search", default="exact", type=click.Choice(["exact", "hnsw"]),
               help="Compare with every document, or walk a graph of neighbours, which is faster on "
@@ -62,9 +63,11 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     from spladev3_anserini.baselines.dense_encoder import DenseEncoder
     from spladev3_anserini.baselines.dense_models import find_dense
     from spladev3_anserini.baselines.own_query import without_own
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.lucene.ranking import write_run
 
+    refuse_overwriting(output, corpus=corpus, topics=topics, model=model)
     read = read_topics(topics)
     found = find_dense(model, pooling, similarity, query_max_length, max_length)
     encoder = DenseEncoder(found, device, batch_tokens)
@@ -72,11 +75,12 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
                         threads)
     rankings = without_own(dense_rankings(index, encoder, read, hits), remove_query)
     some, lines = write_run(output, rankings, tag)
-    click.echo(f"{output}: {found.rules.pooling} pooling, {found.rules.similarity}, {search} "
-               f"search; {len(read):,} queries, {some:,} with hits, {lines:,} lines")
+    summary(output, f"{output}: {found.rules.pooling} pooling, {found.rules.similarity}, {search} "
+                    f"search; {counted(len(read), 'query')}, {some:,} with hits, "
+                    f"{counted(lines, 'line')}")
     if empty := index.empty:
-        click.echo(f"{len(empty):,} documents have no wordpiece and will not be found: "
-                   f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
+        summary(output, f"{counted(len(empty), 'document')} without a wordpiece, which will not be "
+                        f"found: {', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
 
 
 if __name__ == "__main__":

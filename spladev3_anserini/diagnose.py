@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, run, table
+from spladev3_anserini.cli import SETTINGS, counted, echo, run, table
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER
+from spladev3_anserini.options import FOLDER, page_file
 
 if TYPE_CHECKING:
     from spladev3_anserini.diagnosis.signs import Sign
@@ -27,7 +26,8 @@ _RUNS = ("QRELS", "START", "TRAINED")
 @click.option("--zero-shot", nargs=3, multiple=True, metavar=" ".join(_RUNS),
               help="The same on other data; may be given several times.")
 @click.option("--measure", default="nDCG@10", help="For the runs, as evaluate names it.")
-@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with the curves.")
+@click.option("--html", type=FOLDER, callback=page_file,
+              help="Also write a page with the curves.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
 def main(trained: Path | None, scores: Path | None, encoded: Path | None,
          in_domain: tuple[str, str, str] | None, zero_shot: tuple[tuple[str, str, str], ...],
@@ -43,6 +43,7 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
       spladev3-anserini diagnose --trained model --scores scores --encoded encoded \\
         --zero-shot qrels.txt start.run trained.run --html diagnosis.html
     """
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.diagnosis.page import write_page
     from spladev3_anserini.diagnosis.signs import (
         loss_signs,
@@ -56,6 +57,9 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     from spladev3_anserini.impacts.manifest import read_record
     from spladev3_anserini.training.ensemble import EnsembleRecord
 
+    if html:
+        refuse_overwriting(html, "--html", trained=trained, scores=scores, encoded=encoded,
+                           in_domain=in_domain, zero_shot=[own for run in zero_shot for own in run])
     signs, curves, loss = [], [], None
     if scores:
         file = scores / "ensemble.json" if scores.is_dir() else scores
@@ -64,29 +68,31 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
         curves, loss = read_curves(trained / "curves.jsonl"), read_loss(trained)
         signs += loss_signs(curves, loss) + sparsity_signs(curves)
     if encoded:
-        signs += term_signs(encoded, _vocabulary(trained))
+        signs += term_signs(encoded, _vocabulary(trained, encoded))
     for given, unseen in (*([(in_domain, False)] if in_domain else []),
                           *((own, True) for own in zero_shot)):
         signs.append(_transfer(given, measure, unseen))
     if not signs:
         raise InputError("nothing to look at: give --trained, --scores, --encoded, --in-domain or "
                          "--zero-shot")
+    echo([own._asdict() for own in signs] if form == "json" else _text(signs))
     if html:
         write_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs, curves,
                    loss.model_dump() if loss else {}, read_kinds(trained) if trained else {})
-    if form == "json":
-        click.echo(json.dumps([own._asdict() for own in signs], indent=1, ensure_ascii=False))
-    else:
-        click.echo(_text(signs))
 
 
-def _vocabulary(trained: Path | None) -> int | None:
-    """How many terms the trained model has."""
+def _vocabulary(trained: Path | None, encoded: Path) -> int | None:
+    """How many terms the trained model has; raises InputError where the corpus has another's."""
     if trained is None:
         return None
+    from spladev3_anserini.impacts.shards import read_manifest
     from spladev3_anserini.model.tokenizer import Tokenizer
 
-    return len(Tokenizer(trained).terms)
+    tokenizer = Tokenizer(trained)
+    if read_manifest(encoded).fingerprint.tokenizer != tokenizer.sha256:
+        raise InputError(f"--encoded {encoded}: was encoded with another tokenizer than that of "
+                         f"{trained}; encode with the trained model")
+    return len(tokenizer.terms)
 
 
 def _transfer(given: tuple[str, str, str], measure: str, unseen: bool) -> Sign:

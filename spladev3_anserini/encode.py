@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, run
+from spladev3_anserini.cli import SETTINGS, counted, echo, run
 from spladev3_anserini.options import (
     FOLDER,
     MODEL_HELP,
@@ -57,6 +57,7 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     """
     from spladev3_anserini.collection.rejected import REJECTED
     from spladev3_anserini.collection.texts import survey_texts
+    from spladev3_anserini.encoding.cut import cut_line
     from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.encoding.encoder import Encoder, Settings
     from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
@@ -75,16 +76,19 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     shards = f"{counted(outcome.written, 'shard')} written, {outcome.found} kept"
     manifest = outcome.manifest
     if manifest is None:
-        click.echo(f"{output}: part {part}: {shards}; other parts still have work to do")
+        echo(f"{output}: part {part}: {shards}; other parts still have work to do")
         return
-    noun = "queries" if side == "query" else "documents"
-    click.echo(f"{output}: {encoder.variant.name}, {manifest.documents:,} {noun}, "
-               f"{manifest.postings / manifest.documents:.1f} terms each; {shards}")
+    noun = "query" if side == "query" else "document"
+    echo(f"{output}: {encoder.variant.name}, {counted(manifest.documents, noun)}, "
+         f"{manifest.postings / manifest.documents:.1f} terms each; {shards}")
+    if cut := manifest.cut_texts:
+        echo(cut_line(cut, manifest.documents, noun, f"--max-length {max_length}",
+                      manifest.lost_wordpieces))
     if manifest.rejected:
-        click.echo(f"{counted(manifest.rejected, 'line')} left out: {output / REJECTED}")
+        echo(f"{counted(manifest.rejected, 'line')} left out: {output / REJECTED}")
     if empty := manifest.empty_ids:
-        click.echo(f"{len(empty):,} of them have no term and will not be found: "
-                   f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
+        echo(f"{counted(len(empty), noun)} without a term, which will not be found: "
+             f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
 
 
 if __name__ == "__main__":

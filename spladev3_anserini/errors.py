@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+import tempfile
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +19,8 @@ if TYPE_CHECKING:
 #: What stands before the @ of a URL, and tokens of the hub.
 _SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}\b")
 _LONGEST = 2000
+#: Few characters are none of these; only they are looked at one by one.
+_SUSPECT = re.compile(r"[^\n\t -~]")
 
 
 class InputError(Exception):
@@ -29,19 +38,109 @@ class JavaError(InputError):
     code = 3
 
 
+def _as_python_writes_it(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def visible(text: str, escape: Callable[[str], str] = _as_python_writes_it) -> str:
+    """Text that shows all it holds: a control character, which a terminal obeys, and one without
+    a form of its own (zero width, or turning the order of others round) is written as `escape`
+    has it. Line breaks, tabs and spaces of any width stay."""
+    def shown(found: re.Match[str]) -> str:
+        character = found[0]
+        plain = character.isprintable() or unicodedata.category(character) == "Zs"
+        return character if plain else escape(character)
+
+    return _SUSPECT.sub(shown, text)
+
+
 def one_line(text: str) -> str:
     """Text that may quote a file or a library, as one line that is safe to print and to keep:
     control characters escaped, tokens taken out, at most 2,000 characters."""
     words = _SECRETS.sub("***", " ".join(text.split()))
-    shown = words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return visible(words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ...")
+
+
+@contextmanager
+def refusing(what: str, *passed: type[Exception]) -> Iterator[None]:
+    """Refuses in one line, which begins with `what`, whatever a library raises in the block but
+    the kinds `passed`, which go on as they are.
+
+    Wrap calls of libraries only: a mistake of this package must stay a traceback. The cause stays
+    attached, and `SPLADEV3_TRACEBACK=1` shows it (see `cli.run`). Panics of Rust libraries are no
+    `Exception`, so every BaseException counts but those that end a program.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, (InputError, KeyboardInterrupt, SystemExit, GeneratorExit, *passed)):
+            raise
+        raise InputError(f"{what}: {first_line(error)}") from error
+
+
+_stderr = threading.RLock()
+
+
+@contextmanager
+def without_panic_report() -> Iterator[None]:
+    """Holds back what the process writes to stderr in the block; at the end it appears, unless a
+    Rust library panicked, whose report (dozens of lines) goes there past Python."""
+    with _stderr, tempfile.TemporaryFile() as held:
+        try:
+            stderr = os.dup(2)
+        except OSError:  # closed
+            yield
+            return
+        panicked = False
+        with suppress(ValueError, AttributeError):
+            sys.stderr.flush()
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException as error:
+            panicked = type(error).__name__ == "PanicException"
+            raise
+        finally:
+            with suppress(ValueError, AttributeError):
+                sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            if not panicked:
+                os.write(2, held.read())
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception says that memory is short; libraries have no common class for it."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
 def first_line(error: BaseException) -> str:
     """The beginning of an exception's text, for quoting a library in one line."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
+    if text.endswith(":"):  # a heading alone says nothing
+        text = " ".join(lines[:2])
+    if isinstance(error, KeyError):
+        text = f"it knows no {text}"
     return text if len(text) <= 200 else f"{text[:200]} ..."
+
+
+#: How the system, torch and CUDA say that there is no memory left.
+_NO_MEMORY = re.compile("failed to map segment|[Oo]ut of memory|[Cc]an(no|')t allocate memory|"
+                        "not enough memory|std::bad_alloc")
+
+
+def lack_of_memory(error: BaseException | None) -> str | None:
+    """One line for an exception that lack of memory caused, None for any other."""
+    while error is not None:
+        if out_of_memory(error):
+            return (f"there is not enough memory ({first_line(error)}): close other programs, "
+                    "raise the limit of `ulimit -v`, or take smaller batches")
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def first_problem(error: ValidationError) -> str:

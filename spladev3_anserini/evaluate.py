@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from spladev3_anserini.analysis.measures import DEFAULT_MEASURES
-from spladev3_anserini.cli import SETTINGS, run, table, warn
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.cli import SETTINGS, echo, run, table
 from spladev3_anserini.options import FOLDER
 
 if TYPE_CHECKING:
@@ -36,32 +34,16 @@ def main(qrels: str, runs: tuple[Path, ...], measures: str, per_query: bool, for
     Example:
       spladev3-anserini evaluate --qrels qrels.txt --run run.txt --measures "RR@10 nDCG@10"
     """
-    from spladev3_anserini.analysis.measures import evaluate, parse_measures
+    from spladev3_anserini.analysis.judged import evaluate_run
+    from spladev3_anserini.analysis.measures import parse_measures
     from spladev3_anserini.collection.qrels import read_qrels
-    from spladev3_anserini.collection.runs import read_run
 
     parsed, judged = parse_measures(measures), read_qrels(qrels)
-    results = {}
+    results: dict[str, Evaluation] = {}
     for path in runs:
-        ranking = read_run(path)
-        if not judged.keys() & ranking.keys():
-            raise InputError(f"{path}: has no query in common with {qrels}")
-        results[str(path)] = result = evaluate(judged, ranking, parsed)
-        _warn(path, result)
-    if form == "json":
-        click.echo(json.dumps({name: _as_json(r, per_query) for name, r in results.items()},
-                              indent=1, ensure_ascii=False))
-    else:
-        click.echo(_table(results, per_query))
-
-
-def _warn(path: Path, result: Evaluation) -> None:
-    if result.missing:
-        warn(f"{path}: {len(result.missing)} of {result.queries} judged queries have no result and "
-             f"count as 0: {', '.join(result.missing[:5])}")
-    if result.unjudged:
-        warn(f"{path}: {len(result.unjudged)} queries have no judgment and count nowhere: "
-             f"{', '.join(result.unjudged[:5])}")
+        results[str(path)] = evaluate_run(path, judged, qrels, parsed)
+    echo({name: _as_json(r, per_query) for name, r in results.items()} if form == "json"
+         else _table(results, per_query))
 
 
 def _as_json(result: Evaluation, per_query: bool) -> dict[str, object]:

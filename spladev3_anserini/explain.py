@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, fail, run
+from spladev3_anserini.cli import SETTINGS, echo, fail, run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
     MODEL_HELP,
     hits_option,
     model_run_options,
+    page_file,
+    trust_option,
     variant_option,
 )
 
@@ -36,13 +37,14 @@ if TYPE_CHECKING:
 @hits_option(1000)
 @click.option("--terms", default=30, type=click.IntRange(min=1),
               help="How many terms of --text to show; the page and JSON have them all.")
-@click.option("--html", type=FOLDER, metavar="FILE", help="Also write a page.")
+@click.option("--html", type=FOLDER, metavar="FILE", callback=page_file, help="Also write a page.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@trust_option
 @model_run_options
 def main(text: str | None, side: str, variant: str, scale: float, index: Path | None,
          docid: str | None, query: str | None, model: str | None, hits: int, terms: int,
-         html: Path | None, form: str, max_length: int, batch_tokens: int | None, device: str,
-         dtype: str) -> None:
+         html: Path | None, form: str, trust: bool, max_length: int, batch_tokens: int | None,
+         device: str, dtype: str) -> None:
     """Show the terms of a text, or why a document matched a query.
 
     A term is `own` where it is a wordpiece of the text (or query), else an expansion, marked +.
@@ -62,12 +64,15 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
         text_table,
     )
     from spladev3_anserini.analysis.pages import write_page
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.encoder import Settings
     from spladev3_anserini.impacts.quantize import Quantizer
 
     if (text is None) == (index is None):
         raise click.UsageError("give either --text with --model, or --index with --docid and "
                                "--query")
+    if html:
+        refuse_overwriting(html, "--html", index=index, model=model)
     settings = Settings(max_length, Quantizer.of(scale), batch_tokens=batch_tokens, device=device,
                         dtype=dtype)
     if text is not None:
@@ -75,16 +80,17 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
             raise click.UsageError("--text needs --model, and neither --docid nor --query")
         made = _of_text(text, model, side, variant, settings)
         values, shown = text_as_json(made), text_table(made, terms)
-        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": made}
+        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": made,
+                                   "match": None, "cost": None}
     else:
         if index is None or docid is None or query is None:
             raise click.UsageError("--index needs --docid and --query")
-        match, cost = _of_match(index, model, docid, query, hits, settings)
+        match, cost = _of_match(index, model, docid, query, hits, settings, trust)
         values, shown = match_as_json(match, cost), match_table(match, cost)
-        page = {"title": f"Why {docid} has its score", "match": match, "cost": cost}
+        page = {"title": f"Why {docid} has its score", "made": None, "match": match, "cost": cost}
+    echo(values if form == "json" else shown)
     if html:
-        write_page(html, "explanation.html.j2", **page)
-    click.echo(json.dumps(values, indent=1, ensure_ascii=False) if form == "json" else shown)
+        write_page(html, "analysis", "explanation.html.j2", **page)
 
 
 def _of_text(text: str, model: str, side: str, variant: str,
@@ -99,13 +105,13 @@ def _of_text(text: str, model: str, side: str, variant: str,
 
 
 def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
-              settings: Settings) -> tuple[Match, Cost]:
+              settings: Settings, trust: bool) -> tuple[Match, Cost]:
     from spladev3_anserini.analysis.explanation import explain_match
     from spladev3_anserini.encoding.queries import encoder_for_index
     from spladev3_anserini.lucene.check import one_build, read_index_manifest
 
     with one_build(index):
-        record = read_index_manifest(index)
+        record = read_index_manifest(index, trust=trust)
         if record is None:
             raise InputError(f"{index}: was not built by this package, so how to encode a query "
                              "for it is unknown")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, echo, run
 from spladev3_anserini.options import FOLDER, MODEL_HELP
 
 
@@ -34,9 +34,9 @@ def main(model: str, output: Path, precision: str, top_k: int | None, anserini: 
     from spladev3_anserini.model.onnx_export import Precision, export_onnx
 
     made = export_onnx(open_checkpoint(model), output, cast(Precision, precision), top_k, anserini)
-    click.echo(f"written  {made.path}  {made.size / 2**20:.1f} MiB  sha256 {made.sha256}")
-    click.echo("use it   copy both files to ~/.cache/pyserini/encoders, then -encoder SpladeV3"
-               if anserini else f"use it   --model {output}")
+    echo(f"written  {made.path}  {made.size / 2**20:.1f} MiB  sha256 {made.sha256}")
+    echo("use it   copy both files to ~/.cache/pyserini/encoders, then -encoder SpladeV3"
+         if anserini else f"use it   --model {output}")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,26 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and readers that are never kept waiting."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import os
+import re
 import socket
+import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from spladev3_anserini.errors import InputError, first_line
+
+#: How the small text begins that Git LFS leaves in the place of a file it did not fetch.
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_STREAMS = {"-": 1, "/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
 @contextmanager
@@ -38,6 +46,104 @@ def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Ite
         raise
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def output_file(path: Path, mode: str = "w", temporary: Path | None = None) -> Iterator[Any]:
+    """Opens a file that the user named, to be written as text, or as bytes with the mode `wb`.
+
+    Text is compressed where the name ends in `.gz`; the same text gives the same bytes. A link is
+    followed, and the file appears as with `appearing`. `-`, /dev/stdout, /dev/fd/N, pipes and
+    devices are written to as they are. Raises InputError as `appearing`.
+    """
+    if path.is_dir():  # named as it was given
+        raise InputError(f"{path}: is a folder, expected a file")
+    with _opened(path, temporary) as raw:
+        if "b" in mode:
+            yield raw
+        elif path.suffix.lower() == ".gz":
+            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed, \
+                    _as_text(packed) as stream:
+                yield stream
+        else:
+            with _as_text(raw) as stream:
+                yield stream
+
+
+@contextmanager
+def _opened(path: Path, temporary: Path | None) -> Iterator[IO[bytes]]:
+    number = _descriptor(path)
+    if number is None and (path.is_file() or not path.exists()):
+        with appearing(path.resolve(), "wb", temporary) as stream:
+            yield stream
+        return
+    sys.stdout.flush()
+    with naming(path), path.open("wb") if number is None else os.fdopen(
+            os.dup(number), "wb") as stream:
+        yield stream
+
+
+@contextmanager
+def _as_text(raw: Any) -> Iterator[io.TextIOWrapper]:
+    stream = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+    try:
+        yield stream
+    finally:
+        stream.detach()  # flushes, and leaves `raw` open for whoever opened it
+
+
+def is_stdout(path: Path) -> bool:
+    """Whether an output is standard output, so that a summary must go elsewhere."""
+    return _descriptor(path) == 1
+
+
+def _descriptor(path: Path) -> int | None:
+    """The file descriptor that a path names, such as `-`, /dev/stdin or /dev/fd/63; else None."""
+    if match := re.fullmatch(r"/(?:dev|proc/self)/fd/(\d{1,9})", str(path), re.ASCII):
+        return int(match[1])
+    return _STREAMS.get(str(path))
+
+
+def existing_file(path: Path, stream: bool = False) -> Path:
+    """The path itself; raises InputError where it is no file.
+
+    Pipes, sockets and devices are refused too: a reader may wait for them for ever. With `stream`,
+    what is read once may be standard input or `<(...)`, that is /dev/stdin or /dev/fd/N.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if not path.is_file() and not (stream and _descriptor(path) is not None):
+        raise InputError(f"{path}: is no plain file (a pipe, a socket or a device); write its "
+                         "content to one first")
+    return path
+
+
+def refuse_special(folder: Path) -> None:
+    """Raises InputError for a pipe, a socket or a device in a folder whose files a library opens by
+    itself, and would wait for."""
+    for path in (*folder.glob("*"), *folder.glob("*/*")):
+        if path.exists() and not path.is_dir():
+            existing_file(path)
+
+
+def refuse_pointer(path: Path, head: bytes | None = None) -> None:
+    """Raises InputError for a Git LFS pointer in the place of a file; `head` is the beginning of
+    the file, where it was read."""
+    if head is None:
+        with existing_file(path).open("rb") as stream:
+            head = stream.read(64)
+    if head.startswith(_LFS_POINTER):
+        raise InputError(f"{path}:1: is a Git LFS pointer, not the file itself; fetch it with "
+                         "git lfs pull")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a small file; raises InputError as `existing_file` and `refuse_pointer`."""
+    content = existing_file(path).read_bytes()
+    refuse_pointer(path, content)
+    return content
 
 
 @contextmanager
@@ -92,9 +198,7 @@ def sync_folder(folder: Path) -> None:
 def read_json(path: Path) -> Any:
     """What a JSON file holds; raises InputError naming the file where it is none."""
     try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        return json.loads(read_bytes(path).decode("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -102,11 +206,20 @@ def read_json(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex; raises InputError for a pipe, which would be waited for."""
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is no plain file")
-    with path.open("rb") as stream:
+    """The sha256 of a file, in hex; raises InputError as `existing_file` and `refuse_pointer`."""
+    with existing_file(path).open("rb") as stream:
+        refuse_pointer(path, stream.peek(64))
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def refuse_links_out(home: Path, paths: Iterable[Path], what: str) -> None:
+    """Raises InputError for a path that lies outside of `home` once links are followed; `what` is
+    how the message calls `home`."""
+    inside = home.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(inside):
+            raise InputError(f"{path}: is a link that leads out of {what}; put the file itself "
+                             "there")
 
 
 def short(value: object) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, table
+from spladev3_anserini.cli import SETTINGS, counted, echo, run, table
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, variant_option
+from spladev3_anserini.options import (
+    FOLDER,
+    MODEL_HELP,
+    model_run_options,
+    trust_option,
+    variant_option,
+)
 
 if TYPE_CHECKING:
     from spladev3_anserini.analysis.flops import Cost
@@ -34,11 +39,12 @@ if TYPE_CHECKING:
 @click.option("--plot", type=FOLDER, metavar="FILE",
               help="With --run: a picture of the measure against FLOPS (.svg or .png).")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@trust_option
 @model_run_options
 def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
          queries: tuple[Path, ...], model: str | None, variant: str, qrels: str | None,
-         runs: tuple[Path, ...], measure: str, plot: Path | None, form: str, max_length: int,
-         batch_tokens: int | None, device: str, dtype: str) -> None:
+         runs: tuple[Path, ...], measure: str, plot: Path | None, form: str, trust: bool,
+         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Count what a query costs on a collection: how many terms a query and a document share.
 
     FLOPS = sum over terms of the share of documents that have it times the share of queries that
@@ -58,8 +64,8 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
     if bool(topics) == bool(queries):
         raise click.UsageError("give either --topics or --queries")
     if queries and len(queries) != len(folders):
-        raise InputError(f"--queries: {len(queries)} given for {len(folders)} collections; give "
-                         "one for each, in their order")
+        raise InputError(f"--queries: {len(queries)} given for "
+                         f"{counted(len(folders), 'collection')}; give one for each, in order")
     if plot:
         from spladev3_anserini.analysis.plots import checked_suffix
 
@@ -72,19 +78,21 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
     costs, groups = {}, []
     for number, (name, folder) in enumerate(folders.items()):
         own = queries[number] if queries else None
-        costs[name], group = _cost(folder, bool(encoded), topics, own, model, variant, settings)
+        costs[name], group = _cost(folder, bool(encoded), topics, own, model, variant, settings,
+                                   trust)
         groups.append(group)
+    show = _as_json if form == "json" else _table
+    echo(show(costs, measure, worth))
     if plot:
         from spladev3_anserini.analysis.scatter import Point, scatter_plot
 
         scatter_plot([Point(name, cost.flops, value, group) for (name, cost), value, group
                       in zip(costs.items(), worth, groups, strict=True)], plot, measure=measure)
-    click.echo(json.dumps(_as_json(costs, measure, worth), indent=1, ensure_ascii=False)
-               if form == "json" else _table(costs, measure, worth))
 
 
 def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | None,
-          model: str | None, variant: str, settings: Settings) -> tuple[Cost, str]:
+          model: str | None, variant: str, settings: Settings,
+          trust: bool) -> tuple[Cost, str]:
     """What one collection costs, and the variant that it is of."""
     from spladev3_anserini.analysis.flops import cost_of_encoded, cost_of_index, queries_for
     from spladev3_anserini.impacts.manifest import IndexManifest
@@ -93,7 +101,7 @@ def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | No
 
     with one_build(folder):
         record = IndexManifest(encoded=read_manifest(folder), versions={}) if is_encoded \
-            else read_index_manifest(folder)
+            else read_index_manifest(folder, trust=trust)
         asked = queries_for(folder, record, topics, queries, model, variant, settings)
         cost = cost_of_encoded(folder, record.encoded, asked) if is_encoded and record \
             else cost_of_index(folder, record, asked)
@@ -105,8 +113,8 @@ def _worth(qrels: str | None, runs: tuple[Path, ...], measure: str, count: int) 
     if not runs and not qrels:
         return []
     if not qrels or len(runs) != count:
-        raise InputError(f"--run: {len(runs)} given for {count} collections; give --qrels, and one "
-                         "run for each collection in their order")
+        raise InputError(f"--run: {len(runs)} given for {counted(count, 'collection')}; give "
+                         "--qrels, and one run for each collection in their order")
     from spladev3_anserini.analysis.query_values import query_values
 
     found = query_values(qrels, {str(path): path for path in runs}, measure)

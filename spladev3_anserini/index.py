@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, counted, echo, run
 from spladev3_anserini.options import FOLDER, threads_option
 
 
@@ -28,14 +28,15 @@ def main(encoded: Path, index: Path, threads: int, optimize: bool, overwrite: bo
       spladev3-anserini index --input encoded --index index
     """
     from spladev3_anserini.lucene.build import build_index
+    from spladev3_anserini.lucene.postings import index_bytes
 
     record, built = build_index(encoded, index, threads, optimize, overwrite)
-    size = sum(path.stat().st_size for path in index.iterdir())
+    size, _ = index_bytes(index)
     manifest = record.encoded
-    click.echo(f"{index}: {manifest.nonempty:,} documents, {manifest.postings:,} postings, "
-               f"{manifest.impacts:,} total terms, {size / 1e6:.1f} MB "
-               f"({size / max(1, manifest.postings):.2f} bytes of index a posting)"
-               f"{'' if built else '; was there already'}")
+    echo(f"{index}: {counted(manifest.nonempty, 'document')}, "
+         f"{counted(manifest.postings, 'posting')}, {counted(manifest.impacts, 'total term')}, "
+         f"{size / 1e6:.1f} MB ({size / max(1, manifest.postings):.2f} bytes of index a posting)"
+         f"{'' if built else '; was there already'}")
 
 
 if __name__ == "__main__":

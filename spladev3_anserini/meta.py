@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, run, table
+from spladev3_anserini.cli import SETTINGS, counted, echo, run, table
 from spladev3_anserini.options import FOLDER, level
 
 if TYPE_CHECKING:
@@ -48,12 +47,11 @@ def main(effects: Path, title: str | None, forest: Path | None, clamped: bool, c
         checked_suffix(forest, "--forest")
     found = read_effects(effects)
     summary = random_effects(found, clamped, confidence)
+    show = _as_json if form == "json" else _as_text
+    echo(show(found, summary, clamped, confidence))
     if forest:
         forest_plot(found, forest, title=effects.stem if title is None else title, clamped=clamped,
                     confidence=confidence)
-    click.echo(json.dumps(_as_json(found, summary, clamped, confidence), indent=1,
-                          ensure_ascii=False)
-               if form == "json" else _as_text(found, summary, clamped, confidence))
 
 
 def _as_json(effects: Sequence[Effect], summary: Summary, clamped: bool,
@@ -73,7 +71,8 @@ def _as_json(effects: Sequence[Effect], summary: Summary, clamped: bool,
 def _as_text(effects: Sequence[Effect], summary: Summary, clamped: bool, confidence: float) -> str:
     from spladev3_anserini.analysis.meta_analysis import interval_of
 
-    rows = [["set", "group", "queries", "difference", f"{100 * confidence:g} % interval", "weight"]]
+    rows = [["set", "group", "queries", "difference", f"{100 * confidence:g} % normal interval",
+             "weight"]]
     for own, weight in zip(effects, summary.weights, strict=True):
         low, high = interval_of(own, confidence)
         rows.append([own.name, own.group, f"{own.queries:,}", f"{own.mean:+.4f}",

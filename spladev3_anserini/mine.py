@@ -6,9 +6,15 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, run
+from spladev3_anserini.cli import SETTINGS, counted, run, summary
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, threads_option
+from spladev3_anserini.options import (
+    FOLDER,
+    MODEL_HELP,
+    model_run_options,
+    threads_option,
+    trust_option,
+)
 
 
 @click.command("mine", context_settings=SETTINGS)
@@ -16,7 +22,7 @@ from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, thr
 @click.option("--topics", required=True, metavar="FILE", help="Training queries.")
 @click.option("--qrels", required=True, metavar="FILE", help="Their positives.")
 @click.option("--output", required=True, type=FOLDER, metavar="FILE",
-              help="Candidates, JSON lines, a query a line.")
+              help="Candidates, JSON lines, a query a line; .gz compresses, - is standard output.")
 @click.option("--model", show_default="the one the index names", help=MODEL_HELP)
 @click.option("--top", default=50, type=click.IntRange(min=0),
               help="Negatives from the top of the run.")
@@ -27,11 +33,12 @@ from spladev3_anserini.options import FOLDER, MODEL_HELP, model_run_options, thr
 @click.option("--sample", type=click.IntRange(min=1), show_default="all",
               help="Take so many queries, drawn by the seed.")
 @click.option("--seed", default=123, type=click.IntRange(min=0), help="Of the draw and the sample.")
+@trust_option
 @threads_option()
 @model_run_options
 def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, top: int,
-         drawn: int, depth: int, sample: int | None, seed: int, threads: int, max_length: int,
-         batch_tokens: int | None, device: str, dtype: str) -> None:
+         drawn: int, depth: int, sample: int | None, seed: int, trust: bool, threads: int,
+         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Mine negatives for training from an index's own run.
 
     Per query with a positive: the first --top documents and --random drawn from the rest of the
@@ -44,6 +51,7 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     """
     if not 0 < top + drawn <= depth:
         raise InputError(f"--top {top} and --random {drawn}: expected 1 to --depth {depth} in all")
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.qrels import read_qrels
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.encoder import Settings
@@ -54,7 +62,8 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.training.mining import mine as mined
     from spladev3_anserini.training.score_files import write_candidates
 
-    searcher, record = open_index(index)
+    refuse_overwriting(output, index=index, topics=topics, qrels=qrels, model=model)
+    searcher, record = open_index(index, trust)
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
     judged = read_qrels(qrels)
@@ -66,8 +75,8 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     written = write_candidates(output, mined(searcher, encoder, asked, judged,
                                              Draw(top, drawn, depth, seed), threads))
     searcher.close()
-    click.echo(f"{output}: {counted(written, 'query').replace('querys', 'queries')} with "
-               f"candidates, of {len(asked):,} with a positive")
+    summary(output, f"{output}: {counted(written, 'query')} with candidates, of {len(asked):,} "
+                    f"with a positive{'; index files not hashed (--trust)' if trust else ''}")
 
 
 if __name__ == "__main__":

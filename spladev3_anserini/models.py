@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, table
+from spladev3_anserini.cli import SETTINGS, echo, run, table
 
 _ROWS = [
     ("name", "queries", "licence of the weights", "access"),
@@ -33,10 +33,10 @@ def main(context: click.Context) -> None:
 @main.command("list")
 def list_models() -> None:
     """Names that --model takes, beside any folder and any hub id of a SPLADE."""
-    click.echo(table(_ROWS, words=4))
-    click.echo("gated: accept the conditions on the model's page on the hub, then hf auth login\n"
-               "a model whose weights are a pickle (naver/splade-v3) is converted once: "
-               "spladev3-anserini convert")
+    echo(table(_ROWS, words=4))
+    echo("gated: accept the conditions on the model's page on the hub, then hf auth login\n"
+         "a model whose weights are a pickle (naver/splade-v3) is converted once: "
+         "spladev3-anserini convert")
 
 
 @main.command("fetch")
@@ -45,10 +45,9 @@ def fetch(model: str) -> None:
     """Download a model (a hub id or 'demo') and print its folder and what it is."""
     from spladev3_anserini.model.checkpoint import model_hash, open_checkpoint
 
-    checkpoint = open_checkpoint(model)
-    variant = checkpoint.variant.name if checkpoint.variant else "unknown, name it with --variant"
-    click.echo(f"folder   {checkpoint.folder}\nvariant  {variant}\n"
-               f"sha256   {model_hash(checkpoint)} (config and weights)")
+    checkpoint = open_checkpoint(model, option="MODEL")
+    echo(f"folder   {checkpoint.folder}\nvariant  {checkpoint.variant.name}\n"
+         f"sha256   {model_hash(checkpoint)} (config and weights)")
 
 
 if __name__ == "__main__":

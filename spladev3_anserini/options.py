@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from spladev3_anserini.files import is_stdout
 from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 
 Command = Callable[..., Any]
@@ -58,11 +59,24 @@ def hits_option(default: int) -> Decorator:
                         help="Documents per query.")
 
 
+trust_option = click.option(
+    "--trust", is_flag=True, help="Do not compare the sha256 of the index's files that changed "
+    "their place or time since they were last compared, such as those of a copy.")
+
+
 def level(context: click.Context, parameter: click.Parameter, value: float) -> float:
     """A confidence or significance level, as an option's callback; click's FloatRange lets nan
     through, and nearer to 0 or 1 than this no interval means anything."""
     if not 1e-6 <= value <= 1 - 1e-6:
         raise click.BadParameter(f"{value} is not between 0 and 1 (by 0.000001 at least)")
+    return value
+
+
+def page_file(context: click.Context, parameter: click.Parameter,
+              value: Path | None) -> Path | None:
+    """The file of a page, as an option's callback; standard output has the command's text."""
+    if value and is_stdout(value):
+        raise click.BadParameter("standard output has the command's own text; give a file")
     return value
 
 

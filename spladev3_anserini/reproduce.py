@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, table
+from spladev3_anserini.cli import SETTINGS, echo, run, table
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER, threads_option
 
@@ -65,13 +65,13 @@ def list_(recipes: Path | None) -> None:
     rows = [["recipe", "model", "what it is"], *(
         [name, one.model or "to be trained", one.title] for name, one in known.items())]
     rows += [[name, "baseline", library.recipe(name).title] for name in library.baselines()]
-    click.echo(table(rows, words=3) + "\n")
+    echo(table(rows, words=3) + "\n")
     rows = [["collection", "query sets", "what it is", "documents"]]
     for name in library.collections():
         own = library.collection(name)
         rows.append([name, ", ".join(own.query_sets), own.title,
                      f"{own.documents:,}" if own.documents else ""])
-    click.echo(table(rows, words=3))
+    echo(table(rows, words=3))
 
 
 @main.command("show")
@@ -86,7 +86,7 @@ def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     from spladev3_anserini.reproduction.cell import open_cell
     from spladev3_anserini.reproduction.show import described
 
-    click.echo(described(open_cell(_library(recipes), recipe, collection, output, prebuilt)))
+    echo(described(open_cell(_library(recipes), recipe, collection, output, prebuilt)))
 
 
 @main.command("run")
@@ -125,7 +125,7 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     if wanted == ("train",) and (cell.recipe.model or not cell.recipe.training):
         raise InputError(f"--stages train: {cell.recipe_name} trains no model")
     if dry_run:
-        click.echo("\n".join(map(typed, commands(cell, chosen))))
+        echo("\n".join(map(typed, commands(cell, chosen))))
         return
     from spladev3_anserini.reproduction.context import Options
     from spladev3_anserini.reproduction.stages import reproduce
@@ -135,7 +135,7 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     if result is None:
         return
     found = verdicts(cell, result, list(chosen))
-    click.echo(told(cell, result, found))
+    echo(told(cell, result, found))
     if any(verdict.status == "FAIL" for verdict in found):
         raise SystemExit(1)
 
@@ -163,7 +163,7 @@ def report(output: Path, recipes: Path | None) -> None:
     for name, text in (("report.html", as_html(made)), ("report.md", as_markdown(made))):
         with appearing(output / name) as stream:
             stream.write(text)
-    click.echo(f"{output / 'report.html'}, {output / 'report.md'}: {legend(made)}")
+    echo(f"{output / 'report.html'}, {output / 'report.md'}: {legend(made)}")
     if made.counts["FAIL"]:
         raise SystemExit(1)
 
@@ -189,7 +189,7 @@ def export(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: 
     if prebuilt:
         raise InputError("--prebuilt: Pyserini and Anserini have that index's regression already")
     cell = open_cell(_library(recipes), recipe, collection, output)
-    click.echo(export_run(cell, chosen_sets(cell, sets), folder, model))
+    echo(export_run(cell, chosen_sets(cell, sets), folder, model))
 
 
 @main.command("pages")
@@ -205,7 +205,7 @@ def pages_(folder: Path, recipes: Path | None) -> None:
     """
     from spladev3_anserini.reproduction.pages import pages, write_pages
 
-    click.echo(write_pages(pages(_library(recipes)), folder))
+    echo(write_pages(pages(_library(recipes)), folder))
 
 
 def _library(folder: Path | None) -> Library:

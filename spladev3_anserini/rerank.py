@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.cli import SETTINGS, counted, run, summary
 from spladev3_anserini.options import FOLDER
 
 
@@ -18,7 +17,8 @@ from spladev3_anserini.options import FOLDER
 @click.option("--topics", required=True, metavar="FILE", help="As search takes it.")
 @click.option("--teacher", required=True, metavar="NAME",
               help="A cross-encoder, as score takes it: a folder, a hub id or demo-cross-encoder.")
-@click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
+@click.option("--output", required=True, type=FOLDER, metavar="RUN",
+              help="The TREC run to write; .gz compresses, - is standard output.")
 @click.option("--top", default=50, type=click.IntRange(min=1),
               help="Documents of each query that are re-ordered; SPLADE-v3's paper takes 50.")
 @click.option("--max-length", default=256, type=click.IntRange(min=4),
@@ -47,17 +47,18 @@ def main(source: Path, corpus: str, topics: str, teacher: str, output: Path, top
         --teacher cross-encoder/ms-marco-MiniLM-L6-v2 --output run.reranked.txt
     """
     from spladev3_anserini.baselines.rerank import read_rerank, reranked
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.runs import read_run
     from spladev3_anserini.lucene.ranking import write_run
     from spladev3_anserini.training.teachers import Settings, find_teacher, open_teacher
 
-    if output.exists() and source.exists() and output.samefile(source):
-        raise InputError(f"--output {output}: is the run that is re-ranked; choose another")
+    refuse_overwriting(output, run=source, corpus=corpus, topics=topics, teacher=teacher)
     find_teacher(teacher)  # a wrong name is told before a corpus is read
     work = read_rerank(read_run(source), corpus, topics, top)
     opened = open_teacher(teacher, Settings(max_length, batch_tokens, device, dtype, t5_token))
     found, lines = write_run(output, reranked(work, opened), tag)
-    click.echo(f"{output}: {opened.kind}, {work.pairs:,} pairs; {found:,} queries, {lines:,} lines")
+    summary(output, f"{output}: {opened.kind}, {counted(work.pairs, 'pair')}; "
+                    f"{counted(found, 'query')}, {counted(lines, 'line')}")
 
 
 if __name__ == "__main__":

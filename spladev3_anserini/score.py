@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, counted, run
+from spladev3_anserini.cli import SETTINGS, counted, echo, run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER
 
@@ -65,12 +65,14 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
       spladev3-anserini score --candidates candidates.jsonl --corpus corpus.jsonl \\
         --topics topics.tsv --teacher cross-encoder/ms-marco-MiniLM-L6-v2 --output scores
     """
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.training.disagreement import disagreement_table
     from spladev3_anserini.training.ensemble import TeacherRecord, combine
     from spladev3_anserini.training.scoring import read_work, score_candidates
     from spladev3_anserini.training.teachers import Settings, find_teacher, open_teacher
 
+    refuse_overwriting(output / ENSEMBLE, candidates=candidates, rescore_like=rescore_like)
     own_part, folders = Part.parse(part), _folders(teachers, output)
     target = _target(rescore, rescore_like, rescore_each)
     for name in teachers:
@@ -83,24 +85,25 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
         outcome = score_candidates(work, teacher, folder)
         files = f"{counted(outcome.written, 'file')} written, {outcome.found} kept"
         if outcome.manifest is None:
-            click.echo(f"{folder}: part {part}: {files}; other parts still have work to do")
+            echo(f"{folder}: part {part}: {files}; other parts still have work to do")
             continue
-        click.echo(f"{folder}: {teacher.kind}, {outcome.manifest.pairs:,} pairs of "
-                   f"{outcome.manifest.queries:,} queries; {files}")
+        echo(f"{folder}: {teacher.kind}, {counted(outcome.manifest.pairs, 'pair')} of "
+             f"{counted(outcome.manifest.queries, 'query')}; {files}")
         records.append(TeacherRecord(name=name, sha256=teacher.sha256, kind=teacher.kind,
                                      max_length=max_length))
     if len(records) < len(folders):
         return
     made = combine(candidates, records, list(folders.values()), output / ENSEMBLE, target)
-    click.echo(f"{output / ENSEMBLE}: mean {made.mean:.4f}, deviation {made.deviation:.4f}"
-               + (f", rescored to {target.mean:.4f}, {target.deviation:.4f}" if target else ""))
+    echo(f"{output / ENSEMBLE}: mean {made.mean:.4f}, deviation {made.deviation:.4f}"
+         + (f", rescored to {target.mean:.4f}, {target.deviation:.4f}" if target else ""))
     for own in made.teachers:
         if own.flat_queries:
-            click.echo(f"{own.name} scores all documents alike for {own.flat_queries:,} queries")
+            echo(f"{own.name} scores all documents alike for {counted(own.flat_queries, 'query')}")
     if made.filled_positives:
-        click.echo(f"{made.filled_positives:,} positives without a score have their query's best")
+        echo(f"{counted(made.filled_positives, 'positive')} without a score: the query's best is "
+             "taken")
     if len(records) > 1:
-        click.echo(disagreement_table(made.disagreement, made.spread))
+        echo(disagreement_table(made.disagreement, made.spread))
 
 
 def _folders(teachers: tuple[str, ...], output: Path) -> dict[str, Path]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run, warn
+from spladev3_anserini.cli import SETTINGS, counted, run, summary, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import (
     FOLDER,
@@ -17,6 +17,7 @@ from spladev3_anserini.options import (
     model_run_options,
     special_tokens_option,
     threads_option,
+    trust_option,
     variant_option,
 )
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
               "(encode --side query).")
 @click.option("--model", show_default="the one the index names", help=MODEL_HELP)
 @variant_option("Which variant weighs the queries; auto takes the index's own.")
-@click.option("--output", required=True, type=FOLDER, metavar="RUN", help="The TREC run to write.")
+@click.option("--output", required=True, type=FOLDER, metavar="RUN",
+              help="The TREC run to write; .gz compresses, - is standard output.")
 @hits_option(1000)
 @threads_option()
 @click.option("--query-top-k", type=click.IntRange(min=1), metavar="K", show_default="all",
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 @click.option("--tag", default="spladev3-anserini", help="Last column of the run.")
 @click.option("--prebuilt", is_flag=True, help="Search an index that this package did not build; "
               "nothing can be checked.")
+@trust_option
 @click.option("--scale", type=float, show_default="the index's; 100 with --prebuilt",
               help="Of the queries.")
 @special_tokens_option(None, "the index's; drop with --prebuilt")
@@ -56,8 +59,8 @@ if TYPE_CHECKING:
 def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
          output: Path, hits: int, threads: int, query_top_k: int | None,
          first_pass_terms: int | None, candidates: int | None, remove_query: bool, tag: str,
-         prebuilt: bool, scale: float | None, special_tokens: str | None, max_length: int,
-         batch_tokens: int | None, device: str, dtype: str) -> None:
+         prebuilt: bool, trust: bool, scale: float | None, special_tokens: str | None,
+         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Search an impact index with queries of any variant and write a TREC run.
 
     Model, tokenizer, variant, special tokens and scale of the queries must be the index's.
@@ -71,14 +74,16 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     if queries and (model or scale is not None or special_tokens or variant != "auto"):
         raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
                                "--scale and --special-tokens")
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.encoded import read_queries
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
     from spladev3_anserini.lucene.faster import Faster
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
     from spladev3_anserini.lucene.searcher import open_index
 
+    refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model)
     faster = Faster.of(query_top_k, first_pass_terms, candidates, hits)
-    searcher, record = open_index(index)
+    searcher, record = open_index(index, trust)
     if record:
         _refuse_other_choice(scale, special_tokens, record)
     elif not prebuilt:
@@ -100,7 +105,9 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     found, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
                                           faster.two_step), tag)
     searcher.close()
-    click.echo(f"{output}: {len(encoded):,} queries, {found:,} with hits, {lines:,} lines{faster}")
+    summary(output, f"{output}: {counted(len(encoded), 'query')}, {found:,} with hits, "
+                    f"{counted(lines, 'line')}{faster}"
+                    f"{'; index files not hashed (--trust)' if trust else ''}")
 
 
 def _refuse_other_choice(scale: float | None, special_tokens: str | None,

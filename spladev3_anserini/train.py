@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, counted, echo, run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER
 
@@ -63,7 +63,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
         raise InputError(f"--recipe {recipe}: has no training section")
     section = changed_training(read.training, changes)
     corpus, topics = corpus or section.corpus, topics or section.topics
-    checkpoint = open_checkpoint(start or section.start)
+    checkpoint = open_checkpoint(start or section.start, option="--start-from")
     queries = read_queries(candidates, scores, topics)
     machine = Machine(device, accumulate, checkpointing, save_steps, log_steps, max_steps or -1,
                       tensorboard)
@@ -75,8 +75,8 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
         shown = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
                  "nonzero_documents")
         values = ", ".join(f"{name} {last[name]:.4g}" for name in shown if name in last)
-        click.echo(f"{output}: trained on {len(queries):,} queries; step {last['step']}: "
-                   f"{values}")
+        echo(f"{output}: trained on {counted(len(queries), 'query')}; step {last['step']}: "
+             f"{values}")
 
 
 if __name__ == "__main__":

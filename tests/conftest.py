@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +45,35 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
         return Result(stop.value.code, out, err)
 
     return call
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _indexes_here() -> Iterator[Callable[..., None]]:
+    """Has `index` and `bm25` index in the tests' own JVM, in a fortieth of the time; yields what they
+    do elsewhere."""
+    from spladev3_anserini.lucene.build import run_indexer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spladev3_anserini.lucene.build.run_indexer", index_here)
+        patch.setattr("spladev3_anserini.baselines.bm25.run_indexer", index_here)
+        yield run_indexer
+
+
+@pytest.fixture
+def indexing_process(_indexes_here: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that are about the JVM that `index` starts."""
+    monkeypatch.setattr("spladev3_anserini.lucene.build.run_indexer", _indexes_here)
+
+
+def index_here(collection: str, source: Path, index: Path, threads: int, options: list[str],
+               documents: int) -> None:
+    """`run_indexer` with the same class and arguments, in this process."""
+    from spladev3_anserini.lucene.jvm import java_class
+
+    java_class("io.anserini.index.IndexCollection").main([
+        "-collection", collection, "-input", str(source), "-generator",
+        "DefaultLuceneDocumentGenerator", "-index", str(index), "-threads", str(threads), *options,
+        "-quiet"])
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def pickled(tiny: Path, folder: Path, modules: bool = True) -> Path:
@@ -40,8 +41,19 @@ def add_modules(folder: Path, pooling: str = "max", function: str = "relu") -> P
     return folder
 
 
-def router(tiny: Path, folder: Path) -> Path:
-    """As sentence-transformers itself saves an inference-free model (a Router)."""
+def sparse_encoder(folder: Path, **options: int) -> Any:
+    """A folder as sentence-transformers' SparseEncoder, with attributes such as max_seq_length."""
+    from sentence_transformers import SparseEncoder
+
+    model = SparseEncoder(str(folder), device="cpu")
+    for name, value in options.items():
+        setattr(model, name, value)
+    return model
+
+
+def router(tiny: Path, folder: Path, masked: bool = False, weight: float = 1) -> Path:
+    """As sentence-transformers itself saves an inference-free model (a Router), whose queries have
+    one weight for each term; or, `masked`, one that weighs a query's own terms."""
     import torch
     from sentence_transformers import SparseEncoder
     from sentence_transformers.base.modules import Router
@@ -51,11 +63,12 @@ def router(tiny: Path, folder: Path) -> Path:
         SpladePooling,
     )
 
-    document = MLMTransformer(str(tiny))
-    query = SparseStaticEmbedding(tokenizer=document.tokenizer,
-                                  weight=torch.ones(document.tokenizer.vocab_size), frozen=True)
+    document = [MLMTransformer(str(tiny)), SpladePooling("max")]
+    static = SparseStaticEmbedding(
+        tokenizer=document[0].tokenizer, frozen=True,
+        weight=torch.full([document[0].tokenizer.vocab_size], float(weight)))
     model = SparseEncoder(modules=[Router.for_query_document(
-        query_modules=[query], document_modules=[document, SpladePooling("max")])])
+        query_modules=[*(document if masked else ()), static], document_modules=document)])
     model.save_pretrained(str(folder))
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from conftest import Result
 from layouts import add_modules
 from scipy import stats
+from signed import signed
 
 from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.qrels import read_qrels
@@ -28,13 +30,27 @@ LENGTH = 256
 Cli = Callable[..., Result]
 
 
+@pytest.fixture(scope="module")
+def documents(cranfield: Path, demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection encoded once; a variant's documents differ in its name alone."""
+    from spladev3_anserini.__main__ import commands
+
+    folder = tmp_path_factory.mktemp("cranfield") / "encoded"
+    commands.main(["encode", "--model", "demo", "--variant", "splade-v3-lexical", "--input",
+                   str(cranfield), "--output", str(folder), "--max-length", str(LENGTH),
+                   "--shard-size", "700"], standalone_mode=False)
+    return folder
+
+
 @pytest.mark.parametrize("variant", ["splade-v3-lexical", "splade-v3-doc"])
-def test_query_modes_by_hand(variant: str, cranfield: Path, demo_model: Path, tmp_path: Path,
+def test_query_modes_by_hand(variant: str, documents: Path, cranfield: Path, tmp_path: Path,
                              cli: Cli) -> None:
     encoded, index, run = tmp_path / "encoded", tmp_path / "index", tmp_path / "run"
+    shutil.copytree(documents, encoded)
+    manifest = json.loads((encoded / "manifest.json").read_text())
+    manifest["fingerprint"]["variant"] = variant
+    (encoded / "manifest.json").write_text(json.dumps(signed(manifest)))
     for words in (
-            ("encode", "--model", "demo", "--variant", variant, "--input", cranfield, "--output",
-             encoded, "--max-length", LENGTH, "--shard-size", 700),
             ("index", "--input", encoded, "--index", index),
             ("search", "--index", index, "--topics", cranfield, "--output", run, "--max-length",
              LENGTH)):

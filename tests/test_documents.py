@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TEXTS, make_tiny, write_corpus
+from forked import program
 from hub import hub
 from layouts import add_modules, irds_beir, pickled, router
 
@@ -51,7 +53,11 @@ def test_the_commands_of_a_page_run(page: Path, address: str, demo_model: Path,
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {
         "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": "after-hf-auth-login",
         "HF_HUB_DISABLE_XET": "1", "IR_DATASETS_HOME": str(tmp_path / "irds"), "OPENAI_API_KEY": "unused",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        "PATH": f"{tmp_path / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    (tmp_path / "bin").mkdir()
+    console_script = tmp_path / "bin" / "spladev3-anserini"
+    console_script.write_text(f'#!/bin/sh\nexec {shlex.join(program())} "$@"\n')
+    console_script.chmod(0o755)
     irds_beir(tmp_path / "irds", "scifact", TEXTS)
     lines = [line for block in blocks(page, "bash") for line in block.splitlines() if line]
     for line in lines:

@@ -1,17 +1,22 @@
-"""A file to write that is a folder: one line, exit 2, whatever the command."""
+"""A file to write: a folder is refused, .gz is compressed, - is standard output, no input is lost."""
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TEXTS, write_corpus, write_lines
+from conftest import TEXTS, Result, write_corpus, write_lines
+from deadlines import deadline
 
+from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
+from spladev3_anserini.lucene.ranking import write_run
 
 #: Every command that writes a file, without the file. Pictures must have a picture's name.
 PAGES = {
@@ -28,6 +33,9 @@ PICTURES = {
     "meta": "meta --effects effects.tsv --forest",
     "flops": "flops --index {here}/index --topics topics.tsv --qrels qrels.txt --run run.txt --measure "
              "RR@10 --max-length 64 --plot"}
+BM25 = "bm25 --input corpus.jsonl --topics topics.tsv --output"
+#: Those whose output may be standard output: what they write is all text of one kind.
+LINES = {name: PAGES[name] for name in ("search", "mine", "convert-scores")}
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +101,142 @@ def test_nothing_is_opened_where_a_folder_is(given: str, tmp_path: Path,
     with pytest.raises(InputError, match="is a folder, expected a file"), appearing(Path(given)):
         raise AssertionError("the block was entered")
     assert sorted(own.name for own in tmp_path.rglob("*")) == ["link", "there"]
+
+
+@pytest.mark.parametrize("name", [*LINES, "explain a text"])
+def test_a_name_that_ends_in_gz_is_compressed(name: str, prepared: Path, tmp_path: Path,
+                                              cli: Callable[..., Result],
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same text to the same bytes, with neither a time nor a name in them."""
+    monkeypatch.chdir(prepared)
+    command = words((LINES | PAGES)[name], prepared)
+    for given in ("plain", "1.gz", "2.GZ"):
+        assert cli(*command, tmp_path / given).code == 0
+    packed = (tmp_path / "1.gz").read_bytes()
+    assert gzip.decompress(packed) == (tmp_path / "plain").read_bytes() != b""
+    assert packed == (tmp_path / "2.GZ").read_bytes()
+    assert packed[3:8] == b"\0" * 5  # no name (flags), no time
+
+
+def test_a_gzipped_run_is_judged_as_the_plain_one(prepared: Path, tmp_path: Path,
+                                                  cli: Callable[..., Result],
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(prepared)
+    values = []
+    for name in ("run.txt", "run.txt.gz"):
+        assert cli(*words(LINES["search"], prepared), tmp_path / name).code == 0
+        done = cli("evaluate", "--qrels", "qrels.txt", "--run", tmp_path / name)
+        values.append(done.out.splitlines()[1].split()[1:])
+    assert values[0] == values[1] != []
+
+
+@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize("given", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_standard_output_has_the_lines_alone(name: str, given: str, prepared: Path, tmp_path: Path,
+                                             cli: Callable[..., Result],
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(prepared)
+    plain = cli(*words(LINES[name], prepared), tmp_path / "plain")
+    before = sorted(prepared.iterdir())
+    streamed = cli(*words(LINES[name], prepared), given)
+    assert streamed.code == 0
+    assert streamed.out == (tmp_path / "plain").read_text("utf-8") != ""
+    assert plain.out.replace(str(tmp_path / "plain"), given) in streamed.err
+    assert sorted(prepared.iterdir()) == before
+
+
+def test_lines_go_to_any_open_descriptor(prepared: Path, cli: Callable[..., Result],
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `>(...)` is one."""
+    monkeypatch.chdir(prepared)
+    reading, writing = os.pipe()
+    command = words(LINES["convert-scores"], prepared)
+    with deadline():
+        assert cli(*command, f"/dev/fd/{writing}").code == 0
+        os.close(writing)
+        with os.fdopen(reading) as stream:
+            assert json.loads(stream.read()) == {"query": "1", "scores": {"2": 1.5}}
+    done = cli(*command, f"/dev/fd/{writing}")
+    assert (done.code, done.err) == (2, f"spladev3-anserini: /dev/fd/{writing}: Bad file descriptor\n")
+
+
+@pytest.mark.parametrize("name", ["explain a text", "breakdown", "diagnose"])
+def test_a_page_and_its_text_are_not_mixed(name: str, prepared: Path, refused: Callable[..., str],
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(prepared)
+    for given in ("-", "/dev/stdout"):
+        assert "standard output has the command's own text" in refused(
+            *words(PAGES[name], prepared), given)
+
+
+#: A command without its output, and the inputs that the output may not be.
+INPUTS = {
+    LINES["search"]: ["topics.tsv", "index/spladev3_anserini.json", "index/segments_1"],
+    "search --index {here}/index --queries q.jsonl --output": ["q.jsonl"],
+    LINES["mine"]: ["topics.tsv", "qrels.txt", "index/segments_1"],
+    BM25: ["topics.tsv", "corpus.jsonl"],
+    "bm25 --input beir --topics beir --output": ["beir/corpus.jsonl", "beir/queries.jsonl"],
+    "dense --model minilm --corpus corpus.jsonl --topics topics.tsv --output": [
+        "topics.tsv", "corpus.jsonl"],
+    "rerank --run run.txt --corpus corpus.jsonl --topics topics.tsv --teacher demo-cross-encoder "
+    "--output": ["run.txt", "topics.tsv", "corpus.jsonl"],
+    LINES["convert-scores"]: ["scores.pkl"],
+    PAGES["explain a match"]: ["index/segments_1"],
+    PAGES["breakdown"]: ["qrels.txt", "topics.tsv", "run.txt", "index/segments_1"],
+    "diagnose --trained trained --zero-shot qrels.txt run.txt other.txt --html": [
+        "trained/curves.jsonl", "qrels.txt", "run.txt", "other.txt"],
+}
+
+
+@pytest.mark.fault(19, "an output that is one of the command's inputs, by name, by a link or a hard "
+                   "link, or a file of its index", detected="compared before anything is read")
+@pytest.mark.parametrize("command", INPUTS)
+def test_no_input_is_written_over(command: str, prepared: Path, tmp_path: Path,
+                                  refused: Callable[..., str],
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(prepared)
+    write_lines(prepared / "q.jsonl", [{"id": "q", "vector": {"cat": 1}}])
+    for name, content in (("corpus.jsonl", '{"id": "d", "contents": "cat"}'),
+                          ("queries.jsonl", '{"id": "q", "text": "cat"}')):
+        write_lines(prepared / "beir" / name, [content])
+    for given in INPUTS[command]:
+        before = Path(given).read_bytes()
+        soft, hard = tmp_path / "soft", tmp_path / "hard"
+        soft.symlink_to(prepared / given)
+        os.link(given, hard)
+        for output in (given, f"./{given}", soft, hard):
+            said = refused(*words(command, prepared), output)
+            assert f"{Path(output)}: is an input as well (" in said
+            assert "choose another" in said
+        assert Path(given).read_bytes() == before
+        soft.unlink()
+        hard.unlink()
+
+
+def test_scores_are_not_rescored_like_what_they_replace(prepared: Path, tmp_path: Path,
+                                                        refused: Callable[..., str],
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(prepared)
+    like = write_lines(tmp_path / "out" / "ensemble.jsonl", [{"query": "q", "scores": {"a": 1, "b": 2}}])
+    assert "ensemble.jsonl: is an input as well (rescore_like: " in refused(
+        "score", "--candidates", "q.jsonl", "--corpus", "corpus.jsonl", "--topics", "topics.tsv",
+        "--teacher", "demo-cross-encoder", "--rescore-like", like, "--output", tmp_path / "out")
+
+
+def test_a_run_in_a_folder_of_inputs_may_be_written_once_more(prepared: Path, refused: Callable[..., str],
+                                                              cli: Callable[..., Result],
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(prepared)
+    for _ in range(2):
+        done = cli(*words("search --index {here}/index --topics topics.tsv --max-length 64 --output",
+                          prepared), "beir/run.txt")
+        assert done.code == 0, done
+
+
+def test_topics_that_find_themselves_are_named_when_they_are_searched(
+        tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever ranks them: search, bm25, dense and rerank write with this."""
+    write_run(tmp_path / "run", iter([("a", [Hit("a", 2), Hit("b", 1)]), ("b", [Hit("c", 1)])]), "t")
+    assert "run: 1 of 2 topics find the document of their own id first (a)" in capfd.readouterr().err
+    write_run(tmp_path / "run", iter([("a", [Hit("b", 2), Hit("a", 1)])]), "t")
+    assert capfd.readouterr().err == ""

@@ -10,24 +10,13 @@ import numpy as np
 from scipy import stats
 
 from spladev3_anserini.analysis.query_features import Features
-from spladev3_anserini.analysis.significance import ROUNDING
+from spladev3_anserini.analysis.significance import ROUNDING, MeanDifference, mean_difference
 from spladev3_anserini.errors import InputError
 
 #: Spearman's p is from Student's t, which needs some queries to be near.
 FEWEST_FOR_P = 10
 
 Values = Mapping[str, Mapping[str, float]]
-
-
-class Difference(NamedTuple):
-    """Mean of (first run - other run) over queries with its 95 % interval, None for one query;
-    how many queries the first run wins and loses."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    wins: int
-    losses: int
 
 
 class Group(NamedTuple):
@@ -39,7 +28,7 @@ class Group(NamedTuple):
     centre: float
     queries: int
     means: dict[str, float]
-    differences: dict[str, Difference]
+    differences: dict[str, MeanDifference]
 
 
 class Correlation(NamedTuple):
@@ -75,7 +64,7 @@ class Breakdown(NamedTuple):
     name: str
     queries: int
     means: dict[str, float]
-    differences: dict[str, Difference]
+    differences: dict[str, MeanDifference]
     feature_means: dict[str, float]
     features: list[ByFeature]
     losses: dict[str, list[Loss]]
@@ -107,16 +96,6 @@ def breakdown(name: str, values: Values, features: Features, texts: Mapping[str,
                      means, by_feature,
                      {other: _losses(values[first], values[other], queries, features, texts)[:worst]
                       for other in others})
-
-
-def difference(values: Sequence[float]) -> Difference:
-    """Mean and 95 % interval, mean -+ t(0.975, n - 1) * s / sqrt(n), of per-query differences."""
-    count, mean = len(values), math.fsum(values) / len(values)
-    wins, losses = sum(v > ROUNDING for v in values), sum(v < -ROUNDING for v in values)
-    if count < 2:
-        return Difference(mean, None, None, wins, losses)
-    half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
-    return Difference(mean, mean - half, mean + half, wins, losses)
 
 
 def correlation(feature: Sequence[float], differences: Sequence[float]) -> Correlation:
@@ -151,9 +130,9 @@ def _means(values: Values, queries: Sequence[str]) -> dict[str, float]:
     return {run: math.fsum(own[q] for q in queries) / len(queries) for run, own in values.items()}
 
 
-def _differences(values: Values, queries: Sequence[str]) -> dict[str, Difference]:
+def _differences(values: Values, queries: Sequence[str]) -> dict[str, MeanDifference]:
     first, *others = values
-    return {other: difference([values[first][q] - values[other][q] for q in queries])
+    return {other: mean_difference([values[first][q] - values[other][q] for q in queries])
             for other in others}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import StringIO
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ from spladev3_anserini.analysis.breakdown import (
     Breakdown,
     ByFeature,
     Correlation,
-    Difference,
     Loss,
 )
 from spladev3_anserini.analysis.pages import write_page
-from spladev3_anserini.analysis.plots import drawing
+from spladev3_anserini.analysis.plots import drawing, label, svg_of
 from spladev3_anserini.analysis.query_features import FEATURES
+from spladev3_anserini.analysis.significance import MeanDifference
 from spladev3_anserini.cli import table
 
 #: Told apart in grey as well: Okabe and Ito's colours, and a marker of its own for each.
@@ -35,7 +35,7 @@ def shown_range(feature: str, lowest: float, highest: float) -> str:
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
-def _interval(own: Difference) -> str:
+def _interval(own: MeanDifference) -> str:
     interval = "" if own.low is None else f" [{own.low:+.4f}, {own.high:+.4f}]"
     return f"{own.mean:+.4f}{interval}"
 
@@ -63,7 +63,7 @@ def write_breakdown(path: Path, sets: Sequence[Breakdown], measure: str) -> None
     """Writes one self-contained page with a chart for each feature of each set."""
     charts = {own.name: {each.feature: _chart(each, measure) for each in own.features}
               for own in sets}
-    write_page(path, "breakdown.html.j2", sets=sets, measure=measure, charts=charts,
+    write_page(path, "analysis", "breakdown.html.j2", sets=sets, measure=measure, charts=charts,
                meanings=FEATURES, shown_value=shown_value, shown_range=shown_range,
                shown_correlation=shown_correlation)
 
@@ -96,7 +96,7 @@ def _set(own: Breakdown, measure: str) -> str:
     return "\n".join(lines)
 
 
-def _cells(means: Mapping[str, float], differences: Mapping[str, Difference]) -> list[str]:
+def _cells(means: Mapping[str, float], differences: Mapping[str, MeanDifference]) -> list[str]:
     return [*(f"{value:.4f}" for value in means.values()),
             *map(_interval, differences.values())]
 
@@ -132,13 +132,12 @@ def _chart(each: ByFeature, measure: str) -> str:
             own = [group.differences[other] for group in each.groups]
             # side by side, so that intervals do not hide each other
             at = [group.centre + 0.015 * wide * number for group in each.groups]
-            reach = [(d.high - d.mean) if d.high is not None else 0.0 for d in own]
-            axes.errorbar(at, [d.mean for d in own], yerr=reach, label=f"against {other}",
-                          color=_COLOURS[number % 4], marker=_MARKERS[number % 4], capsize=3,
-                          markersize=5, linewidth=1.3)
-        axes.set(xlabel=f"{each.feature} (mean of the group)", ylabel=f"difference in {measure}")
+            reach = [nan if d.high is None else d.high - d.mean for d in own]  # nan draws none
+            axes.errorbar(at, [d.mean for d in own], yerr=reach,
+                          label=label(f"against {other}", 40), color=_COLOURS[number % 4],
+                          marker=_MARKERS[number % 4], capsize=3, markersize=5, linewidth=1.3)
+        axes.set(xlabel=f"{each.feature} (mean of the group)",
+                 ylabel=f"difference in {label(measure, 40)}")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-        stream = StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    return stream.getvalue()[stream.getvalue().index("<svg"):]
+        return svg_of(figure)

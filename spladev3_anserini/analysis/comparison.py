@@ -15,12 +15,13 @@ from spladev3_anserini.analysis.significance import (
     corrected,
     difference,
 )
-from spladev3_anserini.cli import warn
 from spladev3_anserini.collection.lines import numbered_lines
 from spladev3_anserini.errors import InputError
 
 CORRECTIONS = ("holm", "bonferroni")
 _COLUMNS = ["set", "group", "qrels"]
+#: What the mean over every set is called beside those of the groups.
+_ALL = "all sets"
 
 
 class QuerySet(NamedTuple):
@@ -74,19 +75,24 @@ def read_table(path: Path) -> list[QuerySet]:
     lines = ((f"{path}:{number}", line.split("\t")) for number, line in numbered_lines(path)
              if line.strip())
     _, header = next(lines, ("", [""]))
+    header = [name.strip() for name in header]
     names = header[3:]
     if header[:3] != _COLUMNS or not names or len({*header}) < len(header) or "" in names:
         raise InputError(f"{path}:1: expected the columns set, group, qrels and a name for each "
                          "system, with tabs between them")
     for where, row in lines:
-        if len(row) != len(header) or not row[0] or not row[2] or not any(row[3:]):
+        if len(row) != len(header) or not row[0].strip() or not row[2] or not any(row[3:]):
             raise InputError(f"{where}: expected {len(header)} columns with set, qrels and a run "
                              "filled in")
-        if any(own.name == row[0] for own in sets):
-            raise InputError(f"{where}: the set {row[0]} is there twice")
+        name, group = (" ".join(cell.split()) for cell in row[:2])
+        if any(own.name == name for own in sets):
+            raise InputError(f"{where}: the set {name} is there twice")
+        if group.lower() == _ALL:
+            raise InputError(f"{where}: the group {group!r} is called as the mean over all sets "
+                             "is; give it another name")
         qrels = row[2] if row[2].startswith("ir_datasets:") else str(path.parent / row[2])
         runs = {name: path.parent / run for name, run in zip(names, row[3:], strict=True) if run}
-        sets.append(QuerySet(row[0], row[1], qrels, runs))
+        sets.append(QuerySet(name, group, qrels, runs))
     if not sets:
         raise InputError(f"{path}: has no query set")
     return sets
@@ -134,18 +140,18 @@ def compare(values: Sequence[Values], baseline: str, pairs: bool = False,
 
 
 def effects(values: Sequence[Values], baseline: str, system: str,
-            measure: str) -> list[Effect]:
-    """The system's effects on the sets where both have a run; a set that cannot be weighed is left
-    out, with a warning."""
-    found = []
+            measure: str) -> tuple[list[Effect], list[str]]:
+    """The system's effects on the sets where both have a run, and why a set is left out that
+    cannot be weighed."""
+    found, reasons = [], []
     for own in values:
         if own.measure == measure and {baseline, system} <= own.systems.keys():
             try:
                 found.append(effect_of(list(own.differences(baseline, system).values()), own.name,
                                        own.group))
             except InputError as error:
-                warn(str(error))
-    return found
+                reasons.append(str(error))
+    return found, reasons
 
 
 def group_means(values: Sequence[Values], measure: str) -> dict[str, dict[str, float]]:
@@ -155,7 +161,7 @@ def group_means(values: Sequence[Values], measure: str) -> dict[str, dict[str, f
     groups = {name: [own for own in sets if own.group == name]
               for name in dict.fromkeys(own.group for own in sets) if name}
     if len(groups) != 1:
-        groups["all sets"] = sets
+        groups[_ALL] = sets
     return {name: {system: sum(own.mean(system) for own in members) / len(members)
                    for system in members[0].systems
                    if all(system in own.systems for own in members)}

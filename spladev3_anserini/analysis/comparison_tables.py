@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,10 +12,10 @@ from spladev3_anserini.analysis.comparison import (
     group_means,
     most_moved,
 )
+from spladev3_anserini.analysis.markup import latex, markdown, markdown_paragraph
 from spladev3_anserini.analysis.summaries import Meta
-from spladev3_anserini.cli import table
-
-_ESCAPED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+from spladev3_anserini.cli import counted, table
+from spladev3_anserini.errors import visible
 
 
 class Shown(NamedTuple):
@@ -57,7 +56,7 @@ def legend(shown: Shown, samples: int) -> str:
     """What the signs mean."""
     return (f"p: two-sided and paired, {shown.correction.capitalize()} over all comparisons here; "
             f"rand.: Fisher's randomisation test ({samples:,} samples); * (t) and + (rand.): below "
-            f"{shown.alpha:g}. An interval is not corrected.")
+            f"{shown.alpha:g}. Intervals are Student's t, not corrected; a summary's is normal.")
 
 
 def as_text(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
@@ -75,9 +74,9 @@ def as_markdown(values: Sequence[Values], compared: Sequence[Comparison],
                 metas: Sequence[Meta], shown: Shown, samples: int) -> str:
     """What the text says, as tables of Markdown and a paragraph for each note."""
     parts = [_markdown_table(rows(values, compared, shown), "lllrlrrrrrl"),
-             _markdown(legend(shown, samples)),
+             markdown(legend(shown, samples)),
              *(_markdown_table(own, "l" + "r" * (len(own[0]) - 1)) for own in _means(values)),
-             *(_markdown(_summary(own)) for own in metas),
+             *(markdown_paragraph(_summary(own)) for own in metas),
              *(_markdown_table(own, "llrrr") for own in _moved(compared, shown))]
     return "\n\n".join(parts)
 
@@ -86,7 +85,7 @@ def as_latex(values: Sequence[Values], compared: Sequence[Comparison], metas: Se
              shown: Shown, samples: int) -> str:
     """What the text says, as tabulars for a document with the package booktabs, the notes as
     comments."""
-    notes = [f"% {' '.join(note.split())}" for note in (legend(shown, samples),
+    notes = [f"% {visible(' '.join(note.split()))}" for note in (legend(shown, samples),
                                                         *map(_summary, metas))]
     first = _tabular(rows(values, compared, shown), "lllrlrlrrrl")
     return "\n\n".join([
@@ -122,9 +121,9 @@ def as_json(values: Sequence[Values], compared: Sequence[Comparison], metas: Seq
 
 def _summary(own: Meta) -> str:
     s = own.summary
-    return (f"{own.system} against {own.baseline}, {own.measure} over {s.sets} query sets: "
-            f"{s.mean:+.4f} [{s.low:+.4f}, {s.high:+.4f}], p {_sign(s.p)}, "
-            f"tau2 {s.tau2:.2g} (random effects)")
+    return (f"{own.system} against {own.baseline}, {own.measure} over "
+            f"{counted(s.sets, 'query set')}: {s.mean:+.4f} [{s.low:+.4f}, {s.high:+.4f}], "
+            f"p {_sign(s.p)}, tau2 {s.tau2:.2g} (random effects)")
 
 
 def _means(values: Sequence[Values]) -> list[list[list[str]]]:
@@ -165,14 +164,9 @@ def _sign(value: float) -> str:
 
 
 def _markdown_table(lines: Sequence[Sequence[str]], columns: str) -> str:
-    header, *body = (f"| {' | '.join(map(_markdown, row))} |" for row in lines)
+    header, *body = (f"| {' | '.join(map(markdown, row))} |" for row in lines)
     rule = "|".join({"l": "---", "r": "--:"}[column] for column in columns)
     return "\n".join([header, f"|{rule}|", *body])
-
-
-def _markdown(text: str) -> str:
-    """Text that is shown as it is: no emphasis, code, HTML, entity, formula, heading or link."""
-    return re.sub(r"[\\`*_|<&$~#]|\](?=[(\[:])", r"\\\g<0>", " ".join(text.split()))
 
 
 def _tabular(lines: Sequence[Sequence[str]], columns: str) -> str:
@@ -182,11 +176,5 @@ def _tabular(lines: Sequence[Sequence[str]], columns: str) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    row = " & ".join(map(_latex, cells)) + r" \\"
+    row = " & ".join(map(latex, cells)) + r" \\"
     return f"{{}}{row}" if row.startswith(("[", "*")) else row  # no option of the command before
-
-
-def _latex(text: str) -> str:
-    return re.sub(r"[\\~^&%$#_{}<>|]", lambda found: _ESCAPED.get(
-        found[0], f"${found[0]}$" if found[0] in "<>|" else f"\\{found[0]}"),
-        " ".join(text.split()))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from math import inf, isfinite
+from math import isfinite
 from pathlib import Path
 
-from spladev3_anserini.analysis.meta_analysis import Effect
-from spladev3_anserini.collection.lines import numbered_lines
+from spladev3_anserini.analysis.meta_analysis import LEAST, MOST, Effect
+from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
 
 _COLUMNS = ("set", "group", "mean", "count")
@@ -29,6 +29,7 @@ def read_effects(path: Path) -> list[Effect]:
     header: list[str] = []
     for line, text in numbered_lines(path):
         where = f"{path}:{line}"
+        refuse_inner_cr(text, where)
         row = text.split("\t") if text else []
         if not header:
             header = _checked_header(row, where)
@@ -70,9 +71,11 @@ def _effect(row: dict[str, str], where: str) -> Effect:
         variance = _squared(max(0.0, _number(row["error"], where)))
     else:
         variance = _number(row["variance"], where)
-    if not 0 < variance < inf:
-        raise InputError(f"{where}: {name} has no spread above 0 (and below infinity), so it "
-                         "cannot be weighed; leave it out")
+    if not LEAST <= variance <= MOST or abs(mean) > MOST:
+        raise InputError(f"{where}: {name} has no spread above 0 (its variance, {variance:g}, must "
+                         f"be {LEAST:g} to {MOST:g}), so it cannot be weighed; leave it out"
+                         if abs(mean) <= MOST else
+                         f"{where}: {name} has the mean {mean:g}; it cannot be beyond {MOST:g}")
     return Effect(name, row["group"].strip(), mean, variance, int(count))
 
 

@@ -114,9 +114,8 @@ def explain_text(encoder: Encoder, text: str) -> TextExplanation:
     vector = _encoded(encoder, text, "--text")
     total = sum(vector.values())
     terms = [Term(term, impact, term in own, impact / total) for term, impact in _largest(vector)]
-    limit = encoder.settings.max_length - encoder.tokenizer.added
     return TextExplanation(text, terms, [term for term in own if term not in vector],
-                           max(0, len(encoder.tokenizer.pieces(text)) - limit))
+                           encoder.tokenized([text]).lost[0])
 
 
 def explain_match(encoder: Encoder, index: Path, docid: str, text: str,
@@ -140,7 +139,7 @@ def explain_match(encoder: Encoder, index: Path, docid: str, text: str,
         so_far += product
         products.append(Product(term, term in own, query[term], document[term], product, so_far))
     unmatched = dict(_largest({t: w for t, w in query.items() if t not in document}))
-    searcher = ImpactSearcher(index)
+    searcher = ImpactSearcher(index, trust=True)  # its files were compared with its record
     ranked = [hit.docid for hit in searcher.search(query, hits)]
     searcher.close()
     rank = ranked.index(docid) + 1 if docid in ranked else None

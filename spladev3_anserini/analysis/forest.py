@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import groupby
 from math import floor, log10
@@ -24,17 +25,25 @@ from spladev3_anserini.analysis.plots import (
     RULE,
     checked_suffix,
     drawing,
+    label,
     new_figure,
     save,
     width_of,
 )
+from spladev3_anserini.cli import counted
+from spladev3_anserini.errors import InputError
 
 #: Inches: a row, the edges of the page and between columns, the axis, and what a name may take.
 _ROW, _EDGE, _GAP, _AXIS, _LONGEST = 0.19, 0.16, 0.2, 3.4, 3.2
 _SIZE, _SMALL = 8.0, 7.0  # points
 _INDENT = 0.12
+#: Rows. A PNG of twice as many is higher than matplotlib draws.
+_MOST = 800
 #: An interval is drawn to the axis' end where it is this many times as wide as the median one.
 _WIDE = 4.0
+
+
+Interval = tuple[float, float]
 
 
 class _Row(NamedTuple):
@@ -65,24 +74,33 @@ class _Columns(NamedTuple):
 
 
 def forest_plot(effects: Sequence[Effect], path: Path, *, title: str, clamped: bool = False,
-                confidence: float = 0.95) -> None:
+                confidence: float = 0.95, intervals: Sequence[Interval] | None = None) -> None:
     """Draws a row per query set under its group's name, groups as they first appear and sets in
-    the order given: a square as large as its weight, its normal interval, both as numbers; below
-    all the summary as a diamond.
+    the order given: a square as large as its weight, its interval, both as numbers; below all the
+    summary as a diamond, with its normal interval. `intervals` of the sets, in their order, are
+    Student's t; without them they are normal, from the variances.
 
     A square is full where its set is better and half full where it is worse, each with an interval
     that leaves 0 out; the others are hollow. An interval that is very wide ends in an arrow.
-    Raises InputError as `random_effects` does, and for another suffix than .svg or .png.
+    Raises InputError as `random_effects` does, for another suffix than .svg or .png, and for more
+    sets than a picture holds.
     """
     checked_suffix(path, "--forest")
+    if len(effects) > _MOST:
+        raise InputError(f"--forest {path}: a plot holds {_MOST:,} query sets, here are "
+                         f"{len(effects):,}")
     summary = random_effects(effects, clamped, confidence)
+    kind = "normal" if intervals is None else "t"
+    shown = [own._replace(name=label(own.name), group=label(own.group)) for own in effects]
+    ends = intervals or [interval_of(own, confidence) for own in effects]
     with drawing():
-        _draw(effects, summary, path, title, clamped, confidence)
+        _draw(shown, ends, summary, path, label(title, 400),
+              f"difference [{100 * confidence:g}% {kind} interval]", _statistics(summary, clamped))
 
 
-def _draw(effects: Sequence[Effect], summary: Summary, path: Path, title: str, clamped: bool,
-          confidence: float) -> None:
-    rows, headings, end = _placed(effects, summary, confidence)
+def _draw(effects: Sequence[Effect], intervals: Sequence[Interval], summary: Summary, path: Path,
+          title: str, column: str, statistics: str) -> None:
+    rows, headings, end = _placed(effects, intervals, summary)
     low, high = _range(rows, summary)
     digits = max(0, 2 - floor(log10(high - low)))
     shown = {own: _numbers(own.effect.mean, own.low, own.high, digits) for own in rows}
@@ -110,8 +128,7 @@ def _draw(effects: Sequence[Effect], summary: Summary, path: Path, title: str, c
     head: dict[str, Any] = {"color": GREY, "fontsize": _SMALL}
     write(_EDGE, top + 1.05 * _ROW, "query set", **head)
     write(at.counts, top + 1.05 * _ROW, "queries", "right", **head)
-    write(at.numbers, top + 1.05 * _ROW, f"difference [{100 * confidence:g}% interval]", "right",
-          **head)
+    write(at.numbers, top + 1.05 * _ROW, column, "right", **head)
     write(at.weights, top + 1.05 * _ROW, "weight", "right", **head)
     for y, text in headings:
         write(_EDGE, top + y, _cut(text, at.counts - _EDGE, weight="bold"), weight="bold")
@@ -124,7 +141,7 @@ def _draw(effects: Sequence[Effect], summary: Summary, path: Path, title: str, c
     _draw_rows(axes, [own._replace(y=top + own.y) for own in rows], low, high)
     y = top + end - 0.55 * _ROW
     page.plot([_EDGE, at.width - _EDGE], [y + 0.75 * _ROW] * 2, color=RULE, linewidth=0.6)
-    many = f"Summary of {summary.sets} query sets" if summary.sets > 1 else "Summary"
+    many = f"Summary of {counted(summary.sets, 'query set')}" if summary.sets > 1 else "Summary"
     write(_EDGE, y, many, weight="bold")
     write(at.numbers, y, total, "right", weight="bold")
     axes.fill([summary.low, summary.mean, summary.high, summary.mean],
@@ -137,27 +154,27 @@ def _draw(effects: Sequence[Effect], summary: Summary, path: Path, title: str, c
     axes.text(0, foot - 1.75 * _ROW, "worse  ←  0  →  better", ha="center", va="center_baseline",
               fontsize=_SIZE, color=INK)
     _draw_key(page, write, 1.45 * _ROW)
-    write(_EDGE, 0.6 * _ROW, _statistics(summary, clamped), **head)
+    write(_EDGE, 0.6 * _ROW, statistics, **head)
     save(figure, path)
 
 
-def _placed(effects: Sequence[Effect], summary: Summary,
-            confidence: float) -> tuple[list[_Row], list[tuple[float, str]], float]:
+def _placed(effects: Sequence[Effect], intervals: Sequence[Interval],
+            summary: Summary) -> tuple[list[_Row], list[tuple[float, str]], float]:
     """Rows, headings of the groups and where they end, in inches down from 0."""
     names = list(dict.fromkeys(own.group for own in effects))
     names = [*filter(None, names), *([""] if "" in names else [])]
-    weighed = sorted(zip(effects, summary.weights, strict=True),
-                     key=lambda pair: names.index(pair[0].group))
+    weighed = sorted(zip(effects, intervals, summary.weights, strict=True),
+                     key=lambda one: names.index(one[0].group))
     rows: list[_Row] = []
     headings: list[tuple[float, str]] = []
     y = 0.0
-    for group, members in groupby(weighed, key=lambda pair: pair[0].group):
+    for group, members in groupby(weighed, key=lambda one: one[0].group):
         y -= 0.35 * _ROW if rows else 0
         if names != [""]:
-            headings.append((y, group or "Others"))
+            headings.append((y, group or ("No group" if "Others" in names else "Others")))
             y -= _ROW
-        for own, weight in members:
-            rows.append(_Row(y, own, weight, *interval_of(own, confidence)))
+        for own, ends, weight in members:
+            rows.append(_Row(y, own, weight, *ends))
             y -= _ROW
     return rows, headings, y - 0.1 * _ROW
 
@@ -246,9 +263,12 @@ def _wrapped(text: str, inches: float) -> list[str]:
 
 def _cut(text: str, inches: float, **style: Any) -> str:
     """The text itself, or as much of its ends as fits: names often differ in their ends."""
-    kept = len(text)
-    shown = text
-    while kept > 2 and width_of(shown, fontsize=_SIZE, **style) > inches:
-        kept -= 1
-        shown = f"{text[:kept // 2]}…{text[len(text) - (kept - kept // 2):]}"
-    return shown
+    if width_of(text, fontsize=_SIZE, **style) <= inches:
+        return text
+
+    def kept(many: int) -> str:
+        return f"{text[:many // 2]}…{text[len(text) - (many - many // 2):]}"
+
+    fits = bisect_left(range(len(text)), True, lo=3,
+                       key=lambda many: width_of(kept(many), fontsize=_SIZE, **style) > inches)
+    return kept(fits - 1)

@@ -14,6 +14,7 @@ from spladev3_anserini.errors import InputError, first_line
 DEFAULT_MEASURES = "RR@10 nDCG@10 R@1000"
 
 _GDEVAL_GRADES = 4
+_LARGEST_CUTOFF = 10**9
 _STARRED = re.compile(r"nDCG\*@(\d+)")
 
 
@@ -68,17 +69,26 @@ def parse_measures(text: str) -> list[Any]:
             measure.validate_params()
         except (NameError, ValueError, SyntaxError, AssertionError, TypeError, AttributeError,
                 KeyError, RecursionError, MemoryError) as error:
-            raise InputError(f"--measures {name}: no measure of that name "
-                             f"({first_line(error)}); for example nDCG@10, RR@10, R@1000, "
-                             "AP") from None
+            reason = re.sub(r"invalid param (\w+)=<object .*", r"it needs a \1", first_line(error))
+            raise InputError(f"--measures {name}: no measure of that name ({reason}); for "
+                             "example nDCG@10, RR@10, R@1000, AP") from None
         cutoff = measure.params.get("cutoff", 1)
-        if not isinstance(cutoff, int) or cutoff < 1:
-            raise InputError(f"--measures {name}: a cutoff is a whole number above 0")
+        if not _whole(cutoff) or not 0 < cutoff <= _LARGEST_CUTOFF:
+            raise InputError(f"--measures {name}: a cutoff is a whole number above 0 (and up to "
+                             f"{_LARGEST_CUTOFF:,})")
+        gains = measure.params.get("gains") or {}
+        if not all(map(_whole, (*gains.keys(), *gains.values()))):  # others would count for nothing
+            raise InputError(f"--measures {name}: gains are whole numbers for grades, such as "
+                             "nDCG(gains={1:1,2:5})@10")
         if not isinstance(measure.aggregator(), MeanAgg):
             raise InputError(f"--measures {name}: counts something, and is no measure that has a "
                              "mean over queries")
         measures.append(measure)
     return measures
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
@@ -89,14 +99,22 @@ def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
     """
     import ir_measures
 
-    meant = {str(measure): str(measure.on(qrels)) if isinstance(measure, StarredNdcg)
-             else str(measure) for measure in measures}
-    asked_of = [ir_measures.parse_measure(name) for name in dict.fromkeys(meant.values())]
+    on_these = {str(measure): measure.on(qrels) if isinstance(measure, StarredNdcg) else measure
+                for measure in measures}
+    meant = {name: str(measure) for name, measure in on_these.items()}
+    asked_of = list({str(measure): measure for measure in on_these.values()}.values())
     _refuse_grades(asked_of, qrels)
-    # a number for a name: gdeval, which some measures come from, cuts the query 1-2 to 1
+    # numbers for names: gdeval, which some measures come from, cuts the query 1-2 to 1, and a
+    # provider written in C cuts an id at a NUL
     names = {str(number): query for number, query in enumerate(qrels, 1)}
-    judged = {number: _with_a_level(qrels[query]) for number, query in names.items()}
-    ranked = {number: _in_trec_order(run[query]) for number, query in names.items() if query in run}
+    judged: dict[str, dict[str, int]] = {}
+    ranked: dict[str, dict[str, float]] = {}
+    for name, query in names.items():
+        grades, scores = _with_a_level(qrels[query]), _in_trec_order(run.get(query, {}))
+        numbers = {docid: str(number) for number, docid in enumerate(grades | scores)}
+        judged[name] = {numbers[docid]: grade for docid, grade in grades.items()}
+        if query in run:
+            ranked[name] = {numbers[docid]: score for docid, score in scores.items()}
     found: dict[str, dict[str, float]] = {number: {} for number in names}
     try:
         for value in ir_measures.iter_calc(asked_of, judged, ranked):

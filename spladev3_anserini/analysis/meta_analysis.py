@@ -7,15 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from spladev3_anserini.analysis.significance import ROUNDING
 from spladev3_anserini.errors import InputError
 
-#: Standard deviations below this are what rounding leaves of differences that are alike: measures
-#: are of the order of 1, so a difference is exact to 1e-16.
-_ROUNDING = 1e-12
 #: A weight is lost to rounding where a negative tau2 takes all but this share of a variance.
 _LOST = 1e-9
-#: What a variance of a mean can be; beyond, weights leave the range of a double.
-_LEAST, _MOST = 1e-30, 1e30
+#: What a variance can be, and a mean without its sign; beyond, sums leave the range of a double.
+LEAST, MOST = 1e-30, 1e30
 
 
 class Effect(NamedTuple):
@@ -55,7 +53,7 @@ def effect_of(differences: Sequence[float], name: str, group: str = "") -> Effec
     own = np.asarray(differences, dtype=np.float64)
     reason = ("has fewer than two queries" if len(own) < 2 else
               "has a difference that is no finite number" if not np.isfinite(own).all() else
-              "has the same difference on every query" if own.std() < _ROUNDING else "")
+              "has the same difference on every query" if own.std() < ROUNDING else "")
     if reason:
         raise InputError(f"{name}: {reason}; a meta-analysis cannot weigh it, leave it out")
     return Effect(name, group, float(own.mean()), float(own.var() / len(own)), len(own))
@@ -79,28 +77,30 @@ def random_effects(effects: Sequence[Effect], clamped: bool = False,
 
     standard error sqrt(1 / sum W*), normal interval. tau2 may be below 0, as in that tool;
     `clamped` sets it to 0 then (DerSimonian and Laird 1986). With one set tau2 is 0. Raises
-    InputError for no set, for a variance that is not above 0 (or beyond 1e-30 to 1e30), and where
-    a negative tau2 leaves a set no weight.
+    InputError for no set, for a variance that is not above 0 (or beyond 1e-30 to 1e30), for a mean
+    beyond 1e30, and where a negative tau2 leaves a set no weight.
     """
     from scipy import stats
 
     if not effects:
         raise InputError("no query set to summarise")
     for own in effects:
-        if not (np.isfinite(own.mean) and _LEAST <= own.variance <= _MOST):
-            raise InputError(f"{own.name}: mean {own.mean:g} and variance {own.variance:g} are no "
-                             "effect; the variance is to be above 0 and both are to be finite; "
-                             "leave the set out")
+        if not (abs(own.mean) <= MOST and LEAST <= own.variance <= MOST):
+            raise InputError(f"{own.name}: mean {own.mean:g} and variance {own.variance:g}: the "
+                             f"variance must be above 0 ({LEAST:g} at least), and neither may be "
+                             f"beyond {MOST:g}; leave the set out")
     mean = np.array([own.mean for own in effects])
     variance = np.array([own.variance for own in effects])
     weight = 1 / variance
     q = float((weight * (mean - (weight * mean).sum() / weight.sum()) ** 2).sum())
     tau2 = 0.0
     if len(effects) > 1:
-        # C as a sum over pairs: the difference of two sums is 0 once one weight outgrows the others
-        pairs = np.outer(weight, weight / weight.sum())
-        np.fill_diagonal(pairs, 0.0)
-        tau2 = (q - (len(effects) - 1)) / float(pairs.sum())
+        # C as a sum of each weight times the others: the difference of two sums is 0 once one
+        # weight outgrows the others
+        before, after = (np.concatenate(([0.0], np.cumsum(own)[:-1]))
+                         for own in (weight, weight[::-1]))
+        tau2 = (q - (len(effects) - 1)) / float((weight * (before + after[::-1])).sum()
+                                                / weight.sum())
     if clamped:
         tau2 = max(0.0, tau2)
     total = variance + tau2

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing
+from spladev3_anserini.cli import warn
+from spladev3_anserini.errors import InputError, visible
+from spladev3_anserini.files import output_file
 
 SUFFIXES = (".svg", ".png")
 #: Okabe and Ito's colours, which stay apart for the colour-blind; in grey, shape and fill tell
@@ -25,18 +29,31 @@ def checked_suffix(path: Path, option: str) -> None:
         raise InputError(f"{option} {path}: expected a name ending in {' or '.join(SUFFIXES)}")
 
 
+def label(text: str, most: int = 120) -> str:
+    """A name as a plot can carry it: in one line, every character visible, the middle left out
+    where it is longer than `most`; names often differ in their ends."""
+    words = visible(" ".join(text.split()))
+    return words if len(words) <= most else f"{words[:most // 2]}…{words[len(words) - most // 2:]}"
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
-    """matplotlib's own defaults in the block, whatever the user's are; a `$` is a `$`."""
+    """matplotlib's own defaults in the block, whatever the user's are; a `$` is a `$`. What it
+    warns of is a line each, and characters that its font lacks are one."""
     # matplotlib reads ./matplotlibrc when it is imported: one that is damaged is an exception, a
     # pipe is waited for
     with chdir(Path(__file__).parent) if "matplotlib" not in sys.modules else nullcontext():
         import matplotlib
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings(record=True) as met:
+        warnings.simplefilter("always")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({"text.parse_math": False, "svg.hashsalt": "spladev3_anserini"})
         yield
+    for text in dict.fromkeys(re.sub("^Glyph .*", "a plot shows boxes for characters that its font "
+                                     "lacks", str(one.message)) for one in met
+                              if not issubclass(one.category, DeprecationWarning)):
+        warn(text)
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -56,9 +73,16 @@ def width_of(text: str, **style: Any) -> float:
     return float(box.width / figure.dpi)
 
 
+def svg_of(figure: Any) -> str:
+    """A figure as an element of a page, on the page's own background."""
+    stream = StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
+    return stream.getvalue()[stream.getvalue().index("<svg"):]
+
+
 def save(figure: Any, path: Path) -> None:
     """Writes a figure whole or not at all; the same figure gives the same bytes."""
     kind = path.suffix.lower()[1:]
     given = {"Date": None} if kind == "svg" else {"Software": None}
-    with appearing(path, "wb") as stream:
+    with output_file(path, "wb") as stream:
         figure.savefig(stream, format=kind, metadata=given, facecolor="white")

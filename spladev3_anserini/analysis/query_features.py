@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spladev3_anserini.analysis.explanation import expansion_share
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoded import read_queries
 from spladev3_anserini.encoding.encoder import Encoder, Settings
@@ -29,10 +30,11 @@ FEATURES = {
 Features = dict[str, dict[str, float]]
 
 
-def bag_of_words(index: Path | None, model: str | None, max_length: int) -> Encoder:
+def bag_of_words(index: Path | None, model: str | None, max_length: int,
+                 trust: bool = False) -> Encoder:
     """What cuts queries into wordpieces: the tokenizer of `model`, or of the model that the index
     names; no weights are loaded. Raises InputError where it is not the index's tokenizer."""
-    record = read_index_manifest(index) if index else None
+    record = read_index_manifest(index, trust=trust) if index else None
     name = model or (record.encoded.model_name if record else None)
     if not name:
         raise InputError(f"{index}: names no model; say whose wordpieces with --model"
@@ -88,8 +90,26 @@ def query_features(topics: Sequence[Topic], bow: Encoder, index: Path | None,
                            for query, terms in full.items()}
     if expanded is not None:
         if missing := [query for query in own if query not in expanded]:
-            raise InputError(f"--expanded: {len(missing)} topics are not in it: "
+            raise InputError(f"--expanded: does not have {counted(len(missing), 'topic')}: "
                              f"{', '.join(missing[:5])}")
         found["expansion"] = {query: expansion_share(expanded[query], terms)
                               for query, terms in full.items() if expanded[query]}
     return found
+
+
+def parse_edges(texts: Sequence[str]) -> dict[str, list[float]]:
+    """{feature: where its groups end} of `FEATURE=A,B,...`; raises InputError for another form, an
+    unknown feature, and numbers that are not finite or do not ascend."""
+    edges: dict[str, list[float]] = {}
+    for text in texts:
+        feature, _, numbers = text.partition("=")
+        try:
+            edges[feature] = [float(number) for number in numbers.split(",")]
+        except ValueError:
+            raise InputError(f"--edges {text}: expected FEATURE=A,B,... with numbers") from None
+        if feature not in FEATURES:
+            raise InputError(f"--edges {text}: expected one of {', '.join(FEATURES)}")
+        if not all(map(math.isfinite, edges[feature])) or \
+                edges[feature] != sorted(set(edges[feature])):
+            raise InputError(f"--edges {text}: expected numbers that ascend")
+    return edges

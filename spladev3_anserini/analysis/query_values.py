@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.analysis.measures import evaluate, parse_measures
-from spladev3_anserini.cli import warn
+from spladev3_anserini.analysis.judged import evaluate_run
+from spladev3_anserini.analysis.measures import parse_measures
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.errors import InputError
 
 
@@ -27,24 +26,18 @@ def values_by_measure(qrels: str, runs: Mapping[str, Path],
                       measures: list[Any]) -> dict[str, dict[str, dict[str, float]]]:
     """{measure: {run: {query: value}}} over every judged query, in the order of the runs.
 
-    A judged query without a result counts as 0, with a warning. Raises InputError for a run that
-    shares no query with the judgments, or no judged one with the first run.
+    A judged query without a result counts as 0. Warns and raises InputError as `evaluate_run`, and
+    for a run that shares no judged query with the first.
     """
     judged = read_qrels(qrels)
     first: tuple[Path, set[str]] | None = None
     values: dict[str, dict[str, dict[str, float]]] = {str(one): {} for one in measures}
     for name, path in runs.items():
-        ranking = read_run(path)
-        own = judged.keys() & ranking.keys()
+        found = evaluate_run(path, judged, qrels, measures)
+        own = judged.keys() - {*found.missing}
         first = first or (path, own)
-        if not own:
-            raise InputError(f"{path}: has no query in common with {qrels}")
         if not own & first[1]:
             raise InputError(f"{path}: has no judged query in common with {first[0]}")
-        found = evaluate(judged, ranking, measures)
-        if found.missing:
-            warn(f"{path}: {len(found.missing)} of {found.queries} judged queries "
-                 f"have no result and count as 0: {', '.join(found.missing[:5])}")
         for measure, by_run in values.items():
             by_run[name] = {query: value[measure] for query, value in found.by_query.items()}
     return values

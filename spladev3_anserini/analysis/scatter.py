@@ -15,6 +15,7 @@ from spladev3_anserini.analysis.plots import (
     RULE,
     checked_suffix,
     drawing,
+    label,
     new_figure,
     save,
 )
@@ -50,8 +51,9 @@ def scatter_plot(points: Sequence[Point], path: Path, *, measure: str) -> None:
             raise InputError(f"{own.name}: has FLOPS {own.flops:g}; a plot needs more than 0")
         if not isfinite(own.value):
             raise InputError(f"{own.name}: its {measure} is {own.value:g}, no finite number")
+    shown = [own._replace(name=label(own.name, 60), group=label(own.group, 40)) for own in points]
     with drawing():
-        _draw(points, path, measure)
+        _draw(shown, path, label(measure))
 
 
 def _draw(points: Sequence[Point], path: Path, measure: str) -> None:

@@ -13,6 +13,17 @@ _BLOCK = 4_000_000
 ROUNDING = 1e-12
 
 
+class MeanDifference(NamedTuple):
+    """Mean of the differences of paired values, with its interval; how many queries gain and lose.
+    There is no interval (None) for one query, and where all differ alike."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    wins: int
+    losses: int
+
+
 class Difference(NamedTuple):
     """B - A over `queries` queries; interval and t-test are None where all differ alike, and with
     one query the randomisation too."""
@@ -28,34 +39,60 @@ class Difference(NamedTuple):
     losses: int
 
 
+def mean_difference(differences: Sequence[float] | NDArray[np.float64],
+                    confidence: float = 0.95) -> MeanDifference:
+    """The mean and its interval, mean -+ t((1 + confidence) / 2, n - 1) * s / sqrt(n).
+
+    Differences below 1e-12 are ties, and a spread below that is none. Raises ValueError for no
+    query.
+    """
+    from scipy import stats
+
+    values = _without_rounding(differences)
+    mean, error = float(values.mean()), _error(values)
+    counts = int((values > 0).sum()), int((values < 0).sum())
+    if error is None:
+        return MeanDifference(mean, None, None, *counts)
+    reach = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1)) * error
+    return MeanDifference(mean, mean - reach, mean + reach, *counts)
+
+
 def difference(before: Sequence[float], after: Sequence[float], confidence: float = 0.95,
                samples: int = 10_000, seed: int = 0) -> Difference:
     """Compares values of the same queries, in the same order.
 
-    The interval is Student's t of the mean difference; both tests are two-sided and paired, of the
-    hypothesis that the mean difference is 0. Systems alike on every query have p = 1; differences
-    below 1e-12 are ties. Raises
+    The interval is that of `mean_difference`; both tests are two-sided and paired, of the
+    hypothesis that the mean difference is 0. Systems alike on every query have p = 1. Raises
     ValueError for no query and for unequal lengths.
     """
     from scipy import stats
 
-    own = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    if own.ndim != 1 or not len(own):
+    values = _without_rounding(np.asarray(after, dtype=np.float64)
+                               - np.asarray(before, dtype=np.float64))
+    mean, low, high, wins, losses = mean_difference(values, confidence)
+    counts = len(values), wins, len(values) - wins - losses, losses
+    if len(values) == 1:
+        return Difference(mean, None, None, None, None, *counts)
+    error = _error(values)
+    if error is None:  # the same difference everywhere: t has nothing to go by
+        p = None if values.any() else 1.0
+    else:
+        p = float(2 * stats.t.sf(abs(mean) / error, len(values) - 1))
+    return Difference(mean, low, high, p, randomisation(values, samples, seed), *counts)
+
+
+def _without_rounding(differences: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    values = np.array(differences, dtype=np.float64)
+    if values.ndim != 1 or not len(values):
         raise ValueError("no query to compare")
-    own[np.abs(own) < ROUNDING] = 0.0
-    mean, counts = float(own.mean()), (int((own > 0).sum()), int((own == 0).sum()),
-                                       int((own < 0).sum()))
-    if len(own) == 1:
-        return Difference(mean, None, None, None, None, 1, *counts)
-    error = float(own.std(ddof=1)) / len(own) ** 0.5
-    if error < ROUNDING:  # the same difference everywhere: t has nothing to go by
-        p = None if own.any() else 1.0
-        return Difference(mean, None, None, p, randomisation(own, samples, seed), len(own),
-                          *counts)
-    reach = float(stats.t.ppf(0.5 + confidence / 2, len(own) - 1)) * error
-    return Difference(mean, mean - reach, mean + reach,
-                      float(2 * stats.t.sf(abs(mean) / error, len(own) - 1)),
-                      randomisation(own, samples, seed), len(own), *counts)
+    values[np.abs(values) < ROUNDING] = 0.0
+    return values
+
+
+def _error(values: NDArray[np.float64]) -> float | None:
+    """The standard error of the mean, None where there is no spread."""
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return None if spread < ROUNDING else spread / len(values) ** 0.5
 
 
 def randomisation(differences: NDArray[np.float64], samples: int, seed: int) -> float:

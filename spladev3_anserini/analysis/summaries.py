@@ -28,9 +28,15 @@ def summaries(values: Sequence[Values], compared: Sequence[Comparison], clamped:
     for measure, one, other in _pairs(compared):
         shared = sum(own.measure == measure and {one, other} <= own.systems.keys()
                      for own in values)
-        if shared > 1 and len(own := effects(values, one, other, measure)) > 1:
+        if shared < 2:
+            continue
+        weighed, reasons = effects(values, one, other, measure)
+        for reason in reasons:
+            warn(reason)
+        if len(weighed) > 1:
             try:
-                found.append(Meta(measure, one, other, random_effects(own, clamped, confidence)))
+                summary = random_effects(weighed, clamped, confidence)
+                found.append(Meta(measure, one, other, summary))
             except InputError as error:
                 warn(f"{other} against {one}: no summary effect: {error}")
     return found
@@ -46,8 +52,15 @@ def draw_forest(path: Path, values: Sequence[Values], compared: Sequence[Compari
         raise InputError(f"--forest: shows one system against another by one measure; here are "
                          f"{len(drawn)} such comparisons")
     measure, one, other = drawn[0]
-    forest_plot(effects(values, one, other, measure), path, clamped=clamped,
-                title=f"{other} against {one}, {measure}", confidence=confidence)
+    found, reasons = effects(values, one, other, measure)
+    if not found:
+        raise InputError(f"--forest: {reasons[0]}")
+    ends = {own.values.name: (own.found.low, own.found.high) for own in compared}
+    # a set that can be weighed has a spread, so it has an interval
+    intervals = [(low, high) for low, high in (ends[own.name] for own in found)
+                 if low is not None and high is not None]
+    forest_plot(found, path, clamped=clamped, title=f"{other} against {one}, {measure}",
+                confidence=confidence, intervals=intervals)
 
 
 def _pairs(compared: Sequence[Comparison]) -> list[tuple[str, str, str]]:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import jsonlines
 
-from spladev3_anserini.cli import progress
+from spladev3_anserini.cli import counted, progress
 from spladev3_anserini.collection.corpus import read_corpus, survey
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.build import run_indexer
 from spladev3_anserini.lucene.check import statistics
-from spladev3_anserini.lucene.jvm import java_class, java_errors
+from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path, start_jvm
 
 #: What Java's String.trim takes off; Anserini leaves a text out that has nothing else.
 _JAVA_BLANK = "".join(map(chr, range(0x21)))
@@ -28,14 +28,17 @@ def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b:
     The defaults of Anserini's regressions are k1 0.9 and b 0.4. Raises InputError as the corpus
     reader does, and if Lucene holds another number of documents than the corpus has.
     """
-    expected = survey(corpus, read_corpus(corpus)).documents
     with tempfile.TemporaryDirectory() as scratch:
+        java_path(Path(scratch))
+        start_jvm()
+        expected = survey(corpus, read_corpus(corpus)).documents
         texts, index = Path(scratch) / "texts", Path(scratch) / "index"
         filled = _write_texts(corpus, texts, threads, expected)
         run_indexer("JsonCollection", texts, index, threads, [], filled)
         found = statistics(index).documents
         if found != filled:
-            raise InputError(f"{corpus}: BM25's index holds {found:,} of {filled:,} documents")
+            raise InputError(f"{corpus}: BM25's index holds {found:,} of "
+                             f"{counted(filled, 'document')}")
         yield from _search(index, topics, hits, k1, b, threads)
 
 
@@ -63,7 +66,7 @@ def _search(index: Path, topics: Sequence[Topic], hits: int, k1: float, b: float
     limit = java_class("org.apache.lucene.search.IndexSearcher")
     usual = limit.getMaxClauseCount()
     with java_errors("BM25"):
-        searcher = java_class("io.anserini.search.SimpleSearcher")(str(index))
+        searcher = java_class("io.anserini.search.SimpleSearcher")(java_path(index))
         searcher.set_bm25(k1, b)
         limit.setMaxClauseCount(max([usual, *(len(topic.text) for topic in topics)]))
         try:  # Anserini takes 1,024 words a topic, and fails them all for one that has more

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.baselines.dense_encoder import DenseEncoder
-from spladev3_anserini.cli import counter, warn
+from spladev3_anserini.cli import counted, counter, warn
 from spladev3_anserini.collection.corpus import read_corpus, survey
 from spladev3_anserini.collection.ids import Text
 from spladev3_anserini.collection.runs import Hit
@@ -65,6 +65,7 @@ def dense_index(encoder: DenseEncoder, corpus: str, search: Search, threads: int
             full = set(places)
             ids += [block[place].id for place in places]
             empty += [own.id for place, own in enumerate(block) if place not in full]
+    encoder.cuts["passage"].warn("documents", f"--max-length {encoder.rules.passage_length}")
     if not ids:
         raise InputError(f"{corpus}: no document has a wordpiece")
     faiss.omp_set_num_threads(threads)
@@ -80,7 +81,8 @@ def dense_rankings(index: DenseIndex, encoder: DenseEncoder, topics: Sequence[To
     the smallest ids of a tie that `hits` cuts.
     """
     if empty := _without(encoder, topics):
-        warn(f"{len(empty)} queries have no wordpiece and find nothing: {', '.join(empty[:5])}")
+        warn(f"{counted(len(empty), 'query')} without a wordpiece, which will find nothing: "
+             f"{', '.join(empty[:5])}")
     with counter("searching", len(topics), unit="query") as bar:
         for start in range(0, len(topics), _QUERIES):
             block = topics[start : start + _QUERIES]
@@ -89,6 +91,7 @@ def dense_rankings(index: DenseIndex, encoder: DenseEncoder, topics: Sequence[To
             for place, topic in enumerate(block):
                 yield topic.id, found.get(place, [])
             bar.update(len(block))
+    encoder.cuts["query"].warn("queries", f"--query-max-length {encoder.rules.query_length}")
 
 
 def best(index: DenseIndex, queries: Floats, hits: int) -> list[list[Hit]]:

@@ -11,23 +11,34 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from spladev3_anserini.baselines.dense_models import HEAD, DenseModel, positions_of
+from spladev3_anserini.baselines.dense_models import HEAD, DenseModel
 from spladev3_anserini.encoding.batches import length_batches
+from spladev3_anserini.encoding.cut import Cuts, lost_wordpieces
 from spladev3_anserini.encoding.encoder import BATCH_TOKENS, TextError, resolved_device
-from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.errors import (
+    InputError,
+    first_line,
+    out_of_memory,
+    refusing,
+    without_panic_report,
+)
+from spladev3_anserini.model.loading import load_model, load_tokenizer
+from spladev3_anserini.model.positions import position_limit
 
 Side = Literal["query", "passage"]
+#: What every model is tried on before anything is embedded.
+_TRIAL = ("a cat", "a dog that sat on a mat")
 Floats = NDArray[np.float32]
 
 
 class DenseEncoder:
     """A transformers encoder with the pooling, projection and normalisation of its rules, in
-    float32. `dimension` is a vector's length."""
+    float32. `dimension` is a vector's length, `cuts` counts each side's texts that were cut."""
 
     def __init__(self, model: DenseModel, device: str = "auto",
                  batch_tokens: int | None = None) -> None:
         """Raises InputError where a file is damaged or missing, a weight is missing, a length is
-        more than the model takes, or there is no such device."""
+        more than the model takes, there is no such device, or the model fails on a short text."""
         self.name, self.rules = model.name, model.rules
         self.device = resolved_device(device)
         self.batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.partition(":")[0],
@@ -35,6 +46,7 @@ class DenseEncoder:
         self._tokenizer, self._model = _loaded(model.folder)
         self._head = _head(model)
         self._limit()
+        self.cuts: dict[Side, Cuts] = {"query": Cuts(), "passage": Cuts()}
         try:
             self._model = self._model.eval().to(self.device)
             if self._head is not None:
@@ -44,6 +56,11 @@ class DenseEncoder:
         self.dimension: int = self._model.config.hidden_size
         if self._head is not None:
             self.dimension = next(self._head.parameters()).shape[0]
+        try:
+            self.vectors(_TRIAL, "query")
+        except TextError as error:
+            raise InputError(f"--model {self.name}: {error}") from None
+        self.cuts["query"] = Cuts()
 
     @torch.inference_mode()
     def vectors(self, texts: Sequence[str], side: Side,
@@ -55,6 +72,9 @@ class DenseEncoder:
         for a vector that is not finite, InputError where a batch does not fit into memory.
         """
         ids, bare = self._ids(texts, side)
+        prefix, length = self._prefix_and_length(side)
+        self.cuts[side].add(lost_wordpieces(list(map(len, ids)), length, lambda places: [
+            len(own) for own in self._cut([prefix + texts[place] for place in places], None)]))
         full = [place for place, own in enumerate(ids) if len(own) > bare]
         done(len(texts) - len(full))
         vectors = np.empty((len(full), self.dimension), dtype=np.float32)
@@ -72,13 +92,22 @@ class DenseEncoder:
 
     def _ids(self, texts: Sequence[str], side: Side) -> tuple[list[list[int]], int]:
         """Ids of each text after its side's prefix, and how many there are without a text."""
-        rules = self.rules
-        prefix, length = (rules.query_prefix, rules.query_length) if side == "query" else (
-            rules.passage_prefix, rules.passage_length)
-        ids: list[list[int]] = self._tokenizer(
-            [prefix, *(prefix + text for text in texts)], truncation=True, max_length=length,
-            padding=False, verbose=False)["input_ids"]
+        prefix, length = self._prefix_and_length(side)
+        ids = self._cut([prefix, *(prefix + text for text in texts)], length)
         return ids[1:], len(ids[0])
+
+    def _prefix_and_length(self, side: Side) -> tuple[str, int]:
+        rules = self.rules
+        return (rules.query_prefix, rules.query_length) if side == "query" else (
+            rules.passage_prefix, rules.passage_length)
+
+    def _cut(self, texts: list[str], length: int | None) -> list[list[int]]:
+        """Ids of each text, cut to a length where one is given."""
+        with refusing(f"--model {self.name}: its tokenizer fails"), without_panic_report():
+            ids: list[list[int]] = self._tokenizer(
+                texts, truncation=length is not None, max_length=length, padding=False,
+                verbose=False)["input_ids"]
+        return ids
 
     def _batch(self, ids: list[list[int]]) -> Floats:
         padded = torch.full((len(ids), max(map(len, ids))), int(self._tokenizer.pad_token_id or 0))
@@ -87,25 +116,25 @@ class DenseEncoder:
             padded[row, : len(own)], mask[row, : len(own)] = torch.tensor(own), 1
         padded, mask = padded.to(self.device), mask.to(self.device)
         try:
-            states = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
-            pooled = states[:, 0] if self.rules.pooling == "cls" else (
-                (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True))
-            if self._head is not None:
-                pooled = self._head(pooled)
-            if self.rules.similarity == "cosine":
-                pooled = torch.nn.functional.normalize(pooled)
-        except (RuntimeError, MemoryError, IndexError, ValueError) as error:
-            reason = "memory" if isinstance(error, MemoryError) else first_line(error)
-            if "memory" in reason:
-                raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into "
-                                 f"the memory of {self.device}; choose fewer") from None
-            raise InputError(f"--model {self.name}: fails on a batch: {reason}") from None
+            with refusing(f"--model {self.name}: fails on a batch"):
+                states = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
+                pooled = states[:, 0] if self.rules.pooling == "cls" else (
+                    (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True))
+                if self._head is not None:
+                    pooled = self._head(pooled)
+                if self.rules.similarity == "cosine":
+                    pooled = torch.nn.functional.normalize(pooled)
+        except InputError as error:
+            if not out_of_memory(error.__cause__):
+                raise
+            raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into the "
+                             f"memory of {self.device}; choose fewer") from error
         vectors: Floats = pooled.float().cpu().numpy()
         return vectors
 
     def _limit(self) -> None:
         """Refuses a length beyond the model's positions."""
-        positions = positions_of(self._model.config.to_dict())
+        positions = position_limit(self._model)
         for option, length in (("--query-max-length", self.rules.query_length),
                                ("--max-length", self.rules.passage_length)):
             if length < 3 or (positions and length > positions):
@@ -114,26 +143,9 @@ class DenseEncoder:
 
 
 def _loaded(folder: Path) -> tuple[Any, Any]:
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, truncation_side="right")
-    except Exception as error:  # a broken file raises whatever its parser raises
-        raise InputError(f"{folder}: the tokenizer cannot be loaded: {first_line(error)}") from None
-    try:
-        model, report = transformers.AutoModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False,
-            dtype=torch.float32, output_loading_info=True)
-    except Exception as error:  # as above
-        raise InputError(f"{folder}: the model cannot be loaded: {first_line(error)}") from None
+    tokenizer = load_tokenizer(folder, truncation_side="right")
     # transformers' own pooler is never used here, and Contriever has none
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} the first; "
-                         "vectors would be random")
+    model = load_model("AutoModel", folder, torch.float32, "vectors would be random", "pooler.")
     return tokenizer, model
 
 

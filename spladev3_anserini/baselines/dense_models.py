@@ -8,14 +8,26 @@ from typing import Any, Literal, NamedTuple
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
-from spladev3_anserini.model.hub import PICKLE, model_folder
+from spladev3_anserini.model.hub import PICKLE, model_folder, refuse_links
+from spladev3_anserini.model.layout import ANY, SETTINGS, TRANSFORMER, Allowed, refuse_unapplied
+from spladev3_anserini.model.weights import weight_files_in
 
 Pooling = Literal["mean", "cls"]
 Similarity = Literal["dot", "cosine"]
 
 #: ANCE's last layers: a linear map of the [CLS] state and a LayerNorm.
 HEAD = ("embeddingHead.weight", "embeddingHead.bias", "norm.weight", "norm.bias")
-_MODULES = {"Transformer", "Pooling", "Normalize"}
+_MODULES = ["Transformer", "Pooling", "Normalize"]
+#: What sentence-transformers' files may say, `_stated` looking at the rest.
+_SETTINGS_KEYS: Allowed = {
+    "__version__": ANY, "requirements": ANY, "model_type": "SentenceTransformer", "prompts": ANY,
+    "default_prompt_name": "", "similarity_fn_name": ANY}
+_TRANSFORMER_KEYS: Allowed = {
+    "transformer_task": "feature-extraction", "module_output_name": "token_embeddings",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    "do_lower_case": False, "max_seq_length": ANY, "unpad_inputs": ANY}
+_POOLING_KEYS: Allowed = {"include_prompt": True, "embedding_dimension": ANY,
+                          "word_embedding_dimension": ANY, "pooling_mode": ANY}
 
 
 class Rules(NamedTuple):
@@ -104,7 +116,7 @@ def _known(name: str) -> Known | None:
 
 
 def _refuse_pickle(name: str, known: Known | None, folder: Path) -> None:
-    if list(folder.glob("*.safetensors")):
+    if weight_files_in(folder, "*.safetensors"):
         return
     source = known.source if known else name
     target = f"models/{Path(source.partition('@')[0]).name}"
@@ -123,20 +135,24 @@ def _stated(name: str, folder: Path, pooling: Pooling | None,
                              "--pooling and --similarity as its page says")
         return Rules(pooling, similarity, 256, 256)
     modules = _json(folder / "modules.json", list)
-    kinds = [str(own.get("type", "")).rpartition(".")[2] for own in modules]
-    if kinds[:2] != ["Transformer", "Pooling"] or set(kinds) != set(kinds) & _MODULES:
+    kinds = [_kind(str(own.get("type", ""))) for own in modules]
+    if kinds not in (_MODULES[:2], _MODULES) or modules[0].get("path"):
         raise InputError(f"--model {name}: is made of {', '.join(kinds)}; here a bi-encoder is "
-                         "Transformer, Pooling and perhaps Normalize")
-    own = _optional(folder / "sentence_bert_config.json")
-    settings = _optional(folder / "config_sentence_transformers.json")
+                         "Transformer (in the folder itself), Pooling and perhaps Normalize")
+    own: dict[str, Any] = {}
+    for path in sorted(folder.glob(TRANSFORMER)):
+        own = own or _optional(path)
+        refuse_unapplied(path, _optional(path), _TRANSFORMER_KEYS)
+    settings = _optional(folder / SETTINGS)
+    refuse_unapplied(folder / SETTINGS, settings, _SETTINGS_KEYS)
     part = str(modules[1].get("path", ""))
     if Path(part).is_absolute() or ".." in Path(part).parts:
         raise InputError(f"{folder}: the module path {part!r} leads out of the folder")
+    refuse_links(folder, folder / part)
     pooled = _json(folder / part / "config.json", dict)
-    if own.get("do_lower_case") or pooled.get("include_prompt") is False \
-            or settings.get("default_prompt_name"):
-        raise InputError(f"--model {name}: lower-cases, or treats prompts in a way that is not "
-                         "done here")
+    refuse_unapplied(folder / part / "config.json", {
+        key: value for key, value in pooled.items() if not key.startswith("pooling_mode_")},
+        _POOLING_KEYS)
     prompts = settings.get("prompts") or {}
     positions = positions_of(_optional(folder / "config.json")) or 512
     length = int(own.get("max_seq_length") or min(positions, _optional(
@@ -148,6 +164,12 @@ def _stated(name: str, folder: Path, pooling: Pooling | None,
     return Rules(_pooling(name, pooled), stated, length, length, False,
                  str(prompts.get("query") or ""),
                  str(prompts.get("document") or prompts.get("passage") or ""))
+
+
+def _kind(name: str) -> str:
+    """The name of a module of sentence-transformers; all of it for code from elsewhere."""
+    first, _, last = name.rpartition(".")
+    return last if first.partition(".")[0] == "sentence_transformers" else name
 
 
 def _pooling(name: str, config: dict[str, Any]) -> Pooling:

@@ -81,6 +81,7 @@ def _reranked(work: RerankWork, teacher: Teacher,
                 ranked = work.rankings[name]
                 first = {own: round(scored[name, own], 6) for own in ranked[: work.top]}
                 yield name, _joined(first, ranked[work.top :])
+    teacher.warn_of_cuts()
 
 
 def _joined(first: Mapping[str, float], rest: Sequence[str]) -> list[Hit]:

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.ids import IdHashes, Text, checked, checked_text, id_hash
-from spladev3_anserini.collection.irds import irds_id, load_irds
+from spladev3_anserini.collection.irds import irds_id, load_irds, text_of
 from spladev3_anserini.collection.lines import (
     decoded,
     is_tsv,
     json_record,
     kind_of,
-    lasting_file,
     raw_lines,
     tsv_pair,
 )
 from spladev3_anserini.collection.rejected import Rejects, id_in
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import existing_file
 
 _NOT_DOCUMENTS = {"queries", "topics", "qrels"}
 
@@ -77,14 +77,14 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
         for number, document in enumerate(load_irds(dataset, "docs"), 1):
             where = f"{source}, document {number}"
             try:
-                yield checked(document.doc_id, document.default_text(), where)
+                yield checked(document.doc_id, text_of(document, where), where)
             except InputError as error:
                 if rejects is None:
                     raise
                 rejects.add(where, str(document.doc_id), error)
         return
     for path in corpus_files(Path(source)):
-        tsv = is_tsv(lasting_file(path))
+        tsv = is_tsv(existing_file(path))
         for number, line in raw_lines(path):
             where = f"{path}:{number}"
             try:

@@ -11,12 +11,16 @@ import numpy as np
 
 from spladev3_anserini.errors import InputError
 
+#: Lucene's limit of a term, which an id is to it, in bytes of UTF-8.
+LONGEST_ID = 32_766
+
 
 def checked_id(value: Any, where: str) -> str:
-    """An id as a string; raises InputError where a TREC run could not carry it.
+    """An id as a string; raises InputError where a TREC run or Lucene could not carry it.
 
-    A run is split on white space, so an id holds none, and no control characters. JSON integers
-    are taken as their decimal text (MS MARCO numbers its passages).
+    A run is split on white space, so an id holds none, and no control characters. Lucene takes
+    LONGEST_ID bytes. JSON integers are taken as their decimal text (MS MARCO numbers its
+    passages).
     """
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -32,7 +36,11 @@ def checked_id(value: Any, where: str) -> str:
         sound = not any(c.isspace() or unicodedata.category(c) == "Cc" for c in value)
     if not sound:
         raise InputError(f"{where}: the id {value!r} has white space or a control character")
-    return checked_text(value, where, "id")
+    checked_text(value, where, "id")
+    if len(value) > LONGEST_ID // 4 and (size := len(value.encode())) > LONGEST_ID:
+        raise InputError(f"{where}: the id {value[:40]!r}... has {size:,} bytes; Lucene takes "
+                         f"{LONGEST_ID:,} at most")
+    return value
 
 
 def checked_text(value: Any, where: str, field: str) -> str:

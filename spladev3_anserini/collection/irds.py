@@ -48,3 +48,18 @@ def load_irds(dataset: str, kind: str) -> Iterator[Any]:
                          "download broke off, the same command begins it anew") from None
     finally:
         logging.disable(logged)
+
+
+def text_of(record: Any, where: str) -> Any:
+    """The text of a document or a query: what its kind calls its default text, else its field
+    `text`. Raises InputError where it has neither, naming its fields."""
+    try:
+        if hasattr(record, "default_text"):
+            return record.default_text()
+    except (TypeError, AttributeError) as error:
+        raise InputError(f"{where}: its text cannot be read: {first_line(error)}") from None
+    if hasattr(record, "text"):
+        return record.text
+    fields = ", ".join(getattr(record, "_fields", ())) or "none"
+    raise InputError(f"{where}: this data set names no text, and has no field 'text' (it has: "
+                     f"{fields}); write the fields you want into a file of JSON lines")

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, cast
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import existing_file, refuse_pointer
 
 #: Of one line, in bytes: a gzipped file of zeros must not fill the memory.
 _LONGEST = 1 << 28
 _HEADER_IDS = {"id", "_id", "qid", "docid", "doc_id", "pid", "docno", "query_id",
                "query-id"}
 _HEADER_TEXTS = {"text", "title", "contents", "query", "question", "passage", "body"}
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_GZIPPED = b"\x1f\x8b"
+#: Another line end than LF and CRLF, where an id and a tab follow it: the begin of another line.
+_ANOTHER_LINE = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]\\S+\t")
 
 
 def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yields (line number from 1, bytes) of a file, gzipped or not.
 
-    Raises InputError naming file and line for a truncated or corrupt gzip file and for a line of
-    more than 256 MiB.
+    Raises InputError naming file and line for a truncated or corrupt gzip file, for a line of more
+    than 256 MiB and for a Git LFS pointer; and as `existing_file` with a stream.
     """
     number = 0
-    with _open(path) as stream:
-        if path.suffix.lower() == ".gz" and path.is_file() and not path.stat().st_size:
-            raise InputError(f"{path}:1: corrupt or truncated gzip (an empty file)")
+    with ExitStack() as stack:
+        raw = stack.enter_context(existing_file(path, stream=True).open("rb"))
+        stream = _unpacked(path, raw, stack)
         try:
             for number, line in enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1):
                 if len(line) == _LONGEST:
@@ -41,7 +49,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields (line number from 1, text without its line end) of a UTF-8 file, gzipped or not.
 
     A byte order mark on the first line and the CR of CRLF are dropped. Raises InputError naming
-    file and line as `raw_lines` does, and for bytes that are not UTF-8.
+    file and line as `raw_lines` does, and as `decoded`.
     """
     for number, line in raw_lines(path):
         yield number, decoded(line, f"{path}:{number}", number)
@@ -64,6 +72,7 @@ def json_record(line: str, where: str) -> dict[str, Any] | None:
     try:
         record = _DECODER.decode(line)
     except ValueError as error:
+        refuse_inner_cr(line, where)
         raise InputError(f"{where}: not a JSON object: {error}") from None
     except RecursionError:
         raise InputError(f"{where}: not a JSON object: nested too deeply") from None
@@ -81,8 +90,12 @@ def tsv_pairs(path: Path, second: str) -> Iterator[tuple[int, str, str]]:
 
 
 def tsv_pair(line: str, second: str, where: str, number: int) -> tuple[str, str] | None:
-    """The id and the rest of a line, None for a blank one; raises InputError as `tsv_pairs`."""
+    """The id and the rest of a line, None for a blank one; raises InputError as `tsv_pairs`, and
+    for a line that holds others, between line ends that are not LF."""
     identifier, tab, rest = line.partition("\t")
+    if "\t" in rest and (found := _ANOTHER_LINE.search(rest)):
+        raise InputError(f"{where}: the lines of this file end in {found[0][0]!r}, not in LF; "
+                         "convert them first (an old Mac's: tr '\\r' '\\n')")
     if line and not tab:
         raise InputError(f"{where}: no tab between id and {second}")
     text = rest.partition("\t")[0]
@@ -92,12 +105,24 @@ def tsv_pair(line: str, second: str, where: str, number: int) -> tuple[str, str]
 
 
 def decoded(line: bytes, where: str, number: int) -> str:
-    """A line's text; raises InputError for bytes that are not UTF-8."""
+    """A line's text; raises InputError for bytes that are not UTF-8, UTF-16 by its name."""
     try:
         text = line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{where}: not UTF-8 at byte {error.start + 1}") from None
+        utf_16 = ": it is UTF-16; convert it (iconv -f UTF-16 -t UTF-8)"
+        raise InputError(f"{where}: not UTF-8 at byte {error.start + 1}"
+                         f"{utf_16 if number == 1 and line.startswith(_UTF_16) else ''}") from None
+    if number == 1 and 3 * line.count(b"\0") > len(line):
+        raise InputError(f"{where}: every other byte is NUL: this is UTF-16 without a byte order "
+                         "mark; convert it (iconv -f UTF-16LE -t UTF-8)")
     return text.rstrip("\r\n")
+
+
+def refuse_inner_cr(line: str, where: str) -> None:
+    """Raises InputError for a CR inside a line of columns or of JSON, where none can be."""
+    if "\r" in line:
+        raise InputError(f"{where}: has a CR inside, as where lines end in CR alone (an old "
+                         "Mac's); convert the file first (tr '\\r' '\\n')")
 
 
 def kind_of(path: Path) -> str | None:
@@ -116,22 +141,6 @@ def is_tsv(path: Path) -> bool:
                      "each also with .gz")
 
 
-def existing_file(path: Path) -> Path:
-    """The path itself; raises InputError where it is no readable file."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a file")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    return path
-
-
-def lasting_file(path: Path) -> Path:
-    """The path itself; raises InputError for a pipe or a device, which cannot be read twice."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise InputError(f"{path}: is no plain file, and it is read twice; write it to one first")
-    return path
-
-
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
@@ -141,9 +150,19 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _open(path: Path) -> BinaryIO:
-    existing_file(path)
-    return cast(BinaryIO, gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb"))
+def _unpacked(path: Path, raw: IO[bytes], stack: ExitStack) -> IO[bytes]:
+    """The bytes of a file, whose beginning and name must both say whether it is gzipped."""
+    head = cast(BufferedReader, raw).peek(64)
+    refuse_pointer(path, head)
+    if path.suffix.lower() != ".gz":
+        if head.startswith(_GZIPPED):
+            raise InputError(f"{path}:1: is gzipped, but its name does not end in .gz; rename it")
+        return raw
+    if not head:
+        raise InputError(f"{path}:1: corrupt or truncated gzip (an empty file)")
+    if not head.startswith(_GZIPPED):
+        raise InputError(f"{path}:1: is not gzipped, but its name ends in .gz; rename it")
+    return cast(IO[bytes], stack.enter_context(gzip.GzipFile(fileobj=raw, mode="rb")))
 
 
 #: Made once: json.loads with a hook would make one for every line.

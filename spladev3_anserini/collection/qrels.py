@@ -9,10 +9,16 @@ from typing import NamedTuple
 
 from spladev3_anserini.collection.ids import checked_id
 from spladev3_anserini.collection.irds import irds_id, load_irds
-from spladev3_anserini.collection.lines import numbered_lines
+from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
 
 Qrels = dict[str, dict[str, int]]
+
+#: What the columns of a query, a document and a grade are called, letters alone.
+_HEADER = ({"query", "queryid", "qid", "q", "topic", "topicid"},
+           {"corpus", "corpusid", "doc", "docid", "docno", "document", "documentid", "did", "pid",
+            "passageid"},
+           {"score", "relevance", "rel", "label", "grade", "judgment", "judgement", "relevancy"})
 
 
 class _Judgment(NamedTuple):
@@ -23,18 +29,18 @@ class _Judgment(NamedTuple):
 
 
 def read_qrels(source: str) -> Qrels:
-    """Reads TREC qrels (`qid 0 docid grade`), BEIR qrels (three tab-separated columns, header or
-    not), a BEIR folder (`qrels/test.tsv`) or `ir_datasets:ID`.
+    """Reads TREC qrels (`qid 0 docid grade`), BEIR qrels (three columns, tab-separated or below a
+    header), a BEIR folder (`qrels/test.tsv`) or `ir_datasets:ID`.
 
-    Raises InputError for a bad line, a pair judged twice, or no judgment at all.
+    Raises InputError for a bad line, a pair with two grades, or no judgment at all.
     """
     qrels: Qrels = {}
     for judgment in _read(source):
         documents = qrels.setdefault(judgment.query, {})
-        if judgment.document in documents:
+        grade = documents.setdefault(judgment.document, judgment.grade)
+        if grade != judgment.grade:
             raise InputError(f"{judgment.where}: {judgment.query!r} and {judgment.document!r} "
-                             "are judged twice")
-        documents[judgment.document] = judgment.grade
+                             f"are judged twice, {grade} and {judgment.grade}")
     if not qrels:
         raise InputError(f"{source}: no judgment in it")
     return qrels
@@ -52,15 +58,20 @@ def _read(source: str) -> Iterator[_Judgment]:
             where = f"{source}, judgment {number}"
             yield _judgment(judged.query_id, judged.doc_id, str(judged.relevance), where)
         return
-    path = qrels_file(source)
+    path, first, three = qrels_file(source), True, False
     for number, line in numbered_lines(path):
-        columns = [c.strip() for c in line.split("\t")] if "\t" in line else line.split()
         where = f"{path}:{number}"
-        if not any(columns) or (number == 1 and columns[:2] == ["query-id", "corpus-id"]):
+        refuse_inner_cr(line, where)
+        columns = [c.strip() for c in line.split("\t")] if "\t" in line else line.split()
+        if not any(columns):
             continue
+        if first and _is_header(columns):
+            first, three = False, len(columns) == 3
+            continue
+        first = False
         if len(columns) == 4:
             yield _judgment(columns[0], columns[2], columns[3], where)
-        elif len(columns) == 3 and "\t" in line:
+        elif len(columns) == 3 and (three or "\t" in line):
             yield _judgment(columns[0], columns[1], columns[2], where)
         else:
             raise InputError(f"{where}: {len(columns)} columns, expected 4 (TREC), or 3 with tabs "
@@ -69,6 +80,13 @@ def _read(source: str) -> Iterator[_Judgment]:
 
 def _judgment(query: str, document: str, grade: str, where: str) -> _Judgment:
     # trec_eval makes a table of the largest grade's size, and may go on without it
-    if not re.fullmatch(r"[+-]?\d{1,6}", grade, re.ASCII):
+    if not (whole := re.fullmatch(r"([+-]?\d{1,6})(\.0*)?", grade, re.ASCII)):
         raise InputError(f"{where}: the grade {grade[:20]!r} is no whole number of up to 6 digits")
-    return _Judgment(checked_id(query, where), checked_id(document, where), int(grade), where)
+    return _Judgment(checked_id(query, where), checked_id(document, where), int(whole[1]), where)
+
+
+def _is_header(columns: list[str]) -> bool:
+    """Whether the first line names its columns: `query-id corpus-id score`, or TREC's four."""
+    names = [re.sub(r"[^a-z]", "", column.lower()) for column in columns]
+    return len(columns) in {3, 4} and names[0] in _HEADER[0] and names[-2] in _HEADER[1] \
+        and names[-1] in _HEADER[2]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from spladev3_anserini.collection.lines import numbered_lines
+from spladev3_anserini.cli import counted, warn
+from spladev3_anserini.collection.ids import checked_id
+from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
 
 Run = dict[str, dict[str, float]]
@@ -23,6 +25,15 @@ class Hit(NamedTuple):
     score: float
 
 
+def warn_of_own_documents(path: Path, topics: Sequence[str], of: int) -> None:
+    """Warns where a fifth of all topics or more, `topics` of `of`, find the document of their own
+    id first: in ArguAna topics are documents of the corpus, and none of them is its own answer."""
+    if topics and 5 * len(topics) >= of:
+        warn(f"{path}: {len(topics)} of {counted(of, 'topic')} find the document of their own id "
+             f"first ({', '.join(topics[:5])}); where topics are documents of the corpus, as in "
+             "ArguAna, search with --remove-query")
+
+
 def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> None:
     """Writes the ranking of one topic: `qid Q0 docid rank score tag`, ranks from 1."""
     for rank, (docid, score) in enumerate(hits, 1):
@@ -33,23 +44,26 @@ def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> No
 def read_run(path: Path) -> Run:
     """{query: {document: score}} of a TREC run file, also gzipped.
 
-    Raises InputError naming file and line for a line without six columns, a score that is no
-    finite number, a document twice under one query, and for a run without any line.
+    Raises InputError naming file and line for a line without six columns, an id that no corpus can
+    hold, a score that is no finite number, a document twice under one query, and for a run without
+    any line.
     """
     run: Run = {}
     for number, line in numbered_lines(path):
-        columns = line.split()
         where = f"{path}:{number}"
+        refuse_inner_cr(line, where)
+        columns = line.split()
         if not columns:
             continue
         if len(columns) != 6:
             raise InputError(f"{where}: {len(columns)} columns, a TREC run has 6 "
                              "(qid Q0 docid rank score tag)")
         query, _, document, _, score, _ = columns
-        documents = run.setdefault(query, {})
+        if (documents := run.get(query)) is None:
+            documents = run[checked_id(query, where)] = {}
         if document in documents:
             raise InputError(f"{where}: {document!r} is there twice for query {query!r}")
-        documents[document] = _finite(score, where)
+        documents[checked_id(document, where)] = _finite(score, where)
     if not run:
         raise InputError(f"{path}: no line in it")
     return run

@@ -13,10 +13,11 @@ from spladev3_anserini.collection.corpus import (
     tally,
     without_repeated,
 )
-from spladev3_anserini.collection.lines import lasting_file
+from spladev3_anserini.collection.irds import irds_id
 from spladev3_anserini.collection.rejected import Rejects
 from spladev3_anserini.collection.topics import read_topics, topics_file
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import existing_file
 
 
 def read_texts(source: str, side: str, rejects: Rejects | None = None,
@@ -35,8 +36,8 @@ def read_texts(source: str, side: str, rejects: Rejects | None = None,
 def survey_texts(source: str, side: str, skip: bool = False) -> Survey:
     """Reads all texts once, with a progress bar; refuses what the readers and `survey` refuse,
     or, with `skip`, counts it and goes on (and reads once more where an id is there twice)."""
-    if side != "document":
-        lasting_file(topics_file(source))
+    if side != "document" and not irds_id(source):
+        existing_file(topics_file(source))  # no stream: it is read twice
     if not skip:
         with progress(read_texts(source, side), "checking") as bar:
             return survey(source, iter(bar))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.collection.ids import Text, checked
-from spladev3_anserini.collection.irds import irds_id, load_irds
+from spladev3_anserini.collection.irds import irds_id, load_irds, text_of
 from spladev3_anserini.collection.lines import is_tsv, json_records, tsv_pairs
 from spladev3_anserini.errors import InputError
 
@@ -45,7 +45,8 @@ def topics_file(source: str) -> Path:
 def _read(source: str) -> Iterator[Topic]:
     if dataset := irds_id(source):
         for number, query in enumerate(load_irds(dataset, "queries"), 1):
-            yield checked(query.query_id, query.default_text(), f"{source}, query {number}")
+            where = f"{source}, query {number}"
+            yield checked(query.query_id, text_of(query, where), where)
         return
     path = topics_file(source)
     if is_tsv(path):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli import SETTINGS, run
+from spladev3_anserini.cli import SETTINGS, echo, run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER
 
@@ -43,7 +43,7 @@ def main(output: Path) -> None:
         (output / name).write_text(data.joinpath(name).read_text("utf-8"), "utf-8")
     corpus, encoded, index = output / "corpus.jsonl", output / "encoded", output / "index"
     topics, ours, bm25 = output / "topics.tsv", output / "run.splade.txt", output / "run.bm25.txt"
-    click.echo(f"# the documentation of Python {sys.version.split()[0]} as a collection")
+    echo(f"# the documentation of Python {sys.version.split()[0]} as a collection")
     _run([sys.executable, "-I", "-S", "-E", str(data.joinpath("pydocs.py")), str(corpus)])
     _step("models", "fetch", "demo")
     _step("encode", "--model", "demo", "--input", corpus, "--output", encoded,
@@ -54,8 +54,8 @@ def main(output: Path) -> None:
     _step("ask", "--index", index, "--corpus", corpus, "--hits", 3, *QUESTIONS)
     _step("evaluate", "--qrels", output / "qrels.txt", "--run", ours, "--run", bm25,
           "--measures", "RR@10 nDCG@10 R@100")
-    click.echo(f"\ndone in {time.monotonic() - begun:.0f} s. Ask your own question:\n  "
-               f"{_program()} ask --index {index} --corpus {corpus} \"how do I ...\"")
+    echo(f"\ndone in {time.monotonic() - begun:.0f} s. Ask your own question:\n  "
+         f"{_program()} ask --index {index} --corpus {corpus} \"how do I ...\"")
 
 
 def _begin_again(output: Path) -> None:
@@ -72,7 +72,7 @@ def _begin_again(output: Path) -> None:
 
 def _step(name: str, *arguments: object) -> None:
     words = [name, *map(str, arguments)]
-    click.echo(f"\n$ spladev3-anserini {shlex.join(words)}")
+    echo(f"\n$ spladev3-anserini {shlex.join(words)}")
     # -P: without it, Python would import whatever lies in the user's folder under a module's name
     _run([sys.executable, "-P", "-m", "spladev3_anserini", *words])
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini import __version__
-from spladev3_anserini.analysis.plots import drawing
+from spladev3_anserini.analysis import pages
+from spladev3_anserini.analysis.plots import drawing, label, svg_of
 from spladev3_anserini.diagnosis.signs import Curve, Sign
-from spladev3_anserini.files import appearing
 
 #: Told apart in grey as well: Okabe and Ito's colours, and a dash of its own for each.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
@@ -22,15 +19,9 @@ def write_page(path: Path, title: str, signs: Sequence[Sign], curves: Sequence[C
                weights: Mapping[str, float], kinds: Mapping[str, str]) -> None:
     """Writes the page, whole or not at all; it needs no other file. `weights` are those of the
     loss's parts, `kinds` what each side's regulariser is called."""
-    from jinja2 import Environment, PackageLoader
-
-    environment = Environment(loader=PackageLoader(__package__, "."), autoescape=True,
-                              trim_blocks=True, lstrip_blocks=True)
-    page = environment.get_template("page.html.j2").render(
-        title=title, signs=signs, version=__version__, alarms=sum(own.alarming for own in signs),
-        today=datetime.now(UTC).date().isoformat(), plots=_plots(curves, weights, kinds))
-    with appearing(path) as stream:
-        stream.write(page)
+    pages.write_page(path, "diagnosis", "page.html.j2", title=title, signs=signs,
+                     alarms=sum(own.alarming for own in signs),
+                     plots=_plots(curves, weights, kinds))
 
 
 def _plots(curves: Sequence[Curve], weights: Mapping[str, float],
@@ -64,11 +55,10 @@ def _svg(steps: Sequence[int], lines: Mapping[str, Sequence[float]], unit: str) 
         figure = Figure(figsize=(6.2, 3.1), layout="constrained")
         axes: Any = figure.add_subplot()
         for number, (name, values) in enumerate(lines.items()):
-            axes.plot(steps, values, label=name, linewidth=1.6, color=_COLOURS[number % 5],
-                      linestyle=_DASHES[number % 5], marker="o", markersize=2.5)
+            axes.plot(steps, values, label=label(name, 40), linewidth=1.6,
+                      color=_COLOURS[number % 5], linestyle=_DASHES[number % 5],
+                      marker="o", markersize=2.5)
         axes.set(xlabel="optimiser step", ylabel=unit, ylim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        stream = StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    return stream.getvalue()[stream.getvalue().index("<svg"):]
+        return svg_of(figure)

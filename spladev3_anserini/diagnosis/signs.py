@@ -27,6 +27,14 @@ _SATURATED = 0.5
 
 
 _PARTS = ("kl", "margin_mse", "contrastive")
+#: What a record has beside the parts, none of it below 0.
+_CURVES = (*_PARTS, *(f"{what}_{side}" for what in ("penalty", "lambda", "nonzero")
+                      for side in ("documents", "queries")))
+_MOST_STEPS = 10**12
+#: Beyond this, products and sums leave the range of a double.
+_MOST = 1e30
+#: How far rounding may take a divergence below 0.
+_BELOW = 1e-3
 
 
 class Sign(NamedTuple):
@@ -59,25 +67,28 @@ def read_curves(path: Path) -> list[Curve]:
     """Records of `curves.jsonl` that have loss parts; raises InputError for a file that is not
     one, by line."""
     curves: list[Curve] = []
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file; expected what train wrote")
     for number, own in json_records(path):
         if "nonzero_documents" not in own:
             continue
         try:
-            parts = {part: float(own[part]) for part in _PARTS if part in own}
+            parts = {part: _number(own[part]) for part in _PARTS if part in own}
             sides = [side for side in ("documents", "queries") if f"penalty_{side}" in own]
-            penalties = {side: float(own[f"penalty_{side}"]) for side in sides}
-            ramps = {side: float(own[f"lambda_{side}"]) for side in sides}
-            curve = Curve(int(own["step"]), parts, penalties, ramps,
-                          float(own["nonzero_documents"]), float(own["nonzero_queries"]))
+            penalties = {side: _number(own[f"penalty_{side}"]) for side in sides}
+            ramps = {side: _number(own[f"lambda_{side}"]) for side in sides}
+            curve = Curve(_step(own["step"]), parts, penalties, ramps,
+                          _number(own["nonzero_documents"]), _number(own["nonzero_queries"]))
         except (ValueError, KeyError, TypeError, OverflowError):
             raise InputError(f"{path}:{number}: not a record of a training's curves") from None
-        odd = [name for name, value in [
-            *parts.items(), *penalties.items(), *ramps.items()] if not math.isfinite(value)]
-        if odd or not math.isfinite(curve.nonzero_documents + curve.nonzero_queries):
-            raise InputError(f"{path}:{number}: step {curve.step}: {odd[0] if odd else 'non-zeros'}"
-                             " is no finite number: the training diverged")
+        for name in (name for name in _CURVES if name in own):
+            value = float(own[name])
+            if not abs(value) <= _MOST:
+                raise InputError(f"{path}:{number}: step {curve.step}: {name} is no finite number "
+                                 f"up to {_MOST:g}: the training diverged")
+            if value < -_BELOW:
+                raise InputError(f"{path}:{number}: step {curve.step}: {name} is {value:g}; it "
+                                 "cannot be below 0")
         if curves and parts.keys() != curves[0].parts.keys():
             raise InputError(f"{path}:{number}: has other parts of a loss than the lines before")
         curves.append(curve)
@@ -85,6 +96,21 @@ def read_curves(path: Path) -> list[Curve]:
         raise InputError(f"{path}: has no values of a loss; train for longer, or with smaller "
                          "--log-steps")
     return curves
+
+
+def _step(value: object) -> int:
+    """A number of optimiser steps; raises ValueError for what cannot be one."""
+    step = int(_number(value))
+    if not 0 <= step <= _MOST_STEPS:
+        raise ValueError
+    return step
+
+
+def _number(value: object) -> float:
+    """A number of JSON; raises TypeError for text and for true or false."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    return float(value)
 
 
 def read_loss(trained: Path) -> Loss:
@@ -109,7 +135,7 @@ def read_kinds(trained: Path) -> dict[str, str]:
 def teacher_signs(record: EnsembleRecord) -> list[Sign]:
     """Disagreement of the teachers, and queries for which they tell nothing."""
     signs = []
-    known = [own for own in record.disagreement if own.spearman is not None]
+    known = [own for own in record.disagreement if own.spearman is not None and own.queries]
     if known:
         worst = min(known, key=lambda own: own.spearman or 0.0)
         signs.append(Sign(
@@ -134,8 +160,8 @@ def loss_signs(curves: Sequence[Curve], weights: Loss) -> list[Sign]:
     last = curves[-1]
     weighed = {name: getattr(weights, name) * value for name, value in last.parts.items()}
     distilled, penalties = sum(weighed.values()), sum(last.regularisers().values())
-    if distilled <= 0:
-        raise InputError("the curves have no loss above 0; nothing can be said of its parts")
+    if not (distilled > 0 and math.isfinite(distilled + penalties)):
+        raise InputError("the curves have no finite loss above 0; nothing can be said of its parts")
     signs = []
     if len(weighed) > 1:
         name, most = max(weighed.items(), key=lambda item: item[1])
@@ -170,6 +196,8 @@ def term_signs(encoded: Path, vocabulary: int | None) -> list[Sign]:
     `vocabulary` is how many terms the model has, None where that is not known.
     """
     manifest = read_manifest(encoded)
+    if manifest.fingerprint.side != "document":
+        raise InputError(f"{encoded}: holds encoded queries; give encoded documents")
     documents, frequency, empty = 0, Counter[str](), 0
     for own in read_encoded(encoded, manifest):
         documents += 1

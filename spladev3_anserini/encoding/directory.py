@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -13,7 +13,14 @@ from filelock import FileLock, Timeout
 
 from spladev3_anserini.collection.rejected import REJECTED
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, holder, naming, note_holder, sha256_of
+from spladev3_anserini.files import (
+    appearing,
+    holder,
+    naming,
+    note_holder,
+    read_bytes,
+    sha256_of,
+)
 from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import (
     Fingerprint,
@@ -102,9 +109,15 @@ class EncodedDirectory:
         """Whether a shard of these texts (their hash) is on disk already."""
         return name in self._done and self._done[name].texts == texts
 
-    def write(self, name: str, lines: Iterable[ImpactLine], texts: str) -> None:
-        """Writes a shard and then its line in the journal."""
-        shard = write_lines(self.folder, name, lines, texts)
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """This part's shards that are on disk."""
+        return tuple(self._done.values())
+
+    def write(self, name: str, lines: Iterable[ImpactLine], texts: str,
+              lost: Sequence[int]) -> None:
+        """Writes a shard and then its line in the journal; see `write_lines`."""
+        shard = write_lines(self.folder, name, lines, texts, lost)
         with naming(self._journal), self._journal.open("a", encoding="utf-8") as stream:
             stream.write(to_json(shard) + "\n")
             stream.flush()
@@ -117,7 +130,7 @@ class EncodedDirectory:
         while other parts still have work to do."""
         shards = dict(self._done)
         for journal in self.folder.glob(f"progress-*-of-{self.part.of}.jsonl"):
-            fingerprint, others = _read_journal(journal)
+            fingerprint, others = read_journal(journal)
             if journal != self._journal and fingerprint == self.fingerprint:
                 shards |= {name: shard for name, shard in others.items() if self._on_disk(shard)}
         if not all(name in shards for name in names):
@@ -151,7 +164,7 @@ class EncodedDirectory:
             if self._is_own(path) or path.name.startswith(self._temporary):
                 path.unlink()
         if self._journal.exists():
-            _, shards = _read_journal(self._journal)
+            _, shards = read_journal(self._journal)
             self._done = {n: s for n, s in shards.items() if self._on_disk(s)}
         with appearing(self._journal) as stream:
             for record in (self.fingerprint, *self._done.values()):
@@ -184,7 +197,7 @@ class EncodedDirectory:
         return path.exists() and sha256_of(path) == shard.sha256
 
     def _refuse_other(self, journal: Path) -> None:
-        found, _ = _read_journal(journal)
+        found, _ = read_journal(journal)
         if found is None:
             raise InputError(f"{journal}: its first line is damaged, so what this folder holds is "
                              "not known; --restart to encode it again")
@@ -200,13 +213,13 @@ class EncodedDirectory:
                              "--output, or --restart to replace it")
 
 
-def _read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
+def read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
     """The fingerprint and shards of a journal; a line cut short by a crash, or changed since,
     ends it."""
     shards: dict[str, Shard] = {}
     fingerprint = None
     try:
-        for number, line in enumerate(path.read_bytes().splitlines()):
+        for number, line in enumerate(read_bytes(path).splitlines()):
             if number == 0:
                 fingerprint = from_json(Fingerprint, line)
             else:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.cli import warn
-from spladev3_anserini.collection.lines import existing_file
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import existing_file
 from spladev3_anserini.impacts.compatible import QueryIdentity, refuse_mismatch
 from spladev3_anserini.impacts.manifest import Fingerprint
 from spladev3_anserini.impacts.query import Query
@@ -41,7 +41,7 @@ def read_queries(source: Path, index: Path, documents: Fingerprint | None) -> li
                             documents, index)
         lines = read_encoded(source, manifest)
     else:
-        existing_file(source)
+        existing_file(source, stream=True)
         warn(f"{source}: a file says nothing of its model, variant and scale; not checked against "
              "the index")
         lines = read_shard(source)

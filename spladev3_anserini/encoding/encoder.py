@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from spladev3_anserini.cli import warn
 from spladev3_anserini.encoding.batches import length_batches
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, out_of_memory, refusing
 from spladev3_anserini.impacts.manifest import BINARY
-from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.impacts.quantize import MAX_TOTAL, Quantizer
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
 from spladev3_anserini.model.onnx_run import OnnxSplade
 from spladev3_anserini.model.splade import Splade, load_splade
-from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -63,6 +64,7 @@ class Encoder:
         of another size than the model's output."""
         self.variant, self.side, self.settings = variant, side, settings
         self.mode: QueryMode = variant.query if side == "query" else "expand"
+        self._folder = checkpoint.folder
         self.tokenizer = Tokenizer(checkpoint.tokenizer)
         self.terms = self.tokenizer.terms
         self.device = self.dtype = self.model_hash = ""
@@ -87,15 +89,20 @@ class Encoder:
             if self._model.vocabulary != len(self.terms):
                 raise InputError(f"{checkpoint.folder}: the model has {self._model.vocabulary} "
                                  f"output terms, its tokenizer {len(self.terms)}")
-        if settings.max_length < 3 or (limit and settings.max_length > limit):
-            raise InputError(f"--max-length {settings.max_length}: expected 3 to "
+        if side == "query" and self.device == "cpu":
+            self.batch_tokens = 1  # a query's impacts depend on no other query
+        fewest = max(3, self.tokenizer.added + 1)
+        if settings.max_length < fewest or (limit and settings.max_length > limit):
+            raise InputError(f"--max-length {settings.max_length}: expected {fewest} to "
                              f"{limit or 'any number of'} tokens")
+        if self.mode != "bow" and (said := checkpoint.other_length(settings.max_length)):
+            warn(said)
 
     def _exported(self, checkpoint: Checkpoint) -> OnnxSplade:
         """An ONNX graph, whose precision and top-k are fixed in it."""
         settings = self.settings
         if self.device != "cpu" or settings.dtype != "auto":
-            raise InputError(f"--model {checkpoint.name}: an ONNX graph runs on the CPU in the "
+            raise InputError(f"{checkpoint.shown}: an ONNX graph runs on the CPU in the "
                              "precision it was exported in; leave out --device and --dtype")
         model = OnnxSplade(checkpoint)
         self.dtype, top_k = model.properties.precision, model.properties.top_k
@@ -103,7 +110,7 @@ class Encoder:
             raise InputError(f"--special-tokens {settings.special_tokens}: this graph keeps the "
                              f"{top_k} largest weights, special tokens dropped")
         if top_k and self.mode == "lexical":
-            raise InputError(f"--model {checkpoint.name}: this graph keeps the {top_k} largest "
+            raise InputError(f"{checkpoint.shown}: this graph keeps the {top_k} largest "
                              "weights of a query's expansion, which may leave out its own "
                              "wordpieces; for lexical queries export without --top-k")
         if top_k:
@@ -122,11 +129,11 @@ class Encoder:
         make terms of [CLS] and [SEP] alone). Calls `done(n)` after every n texts. Raises TextError
         for NaN or infinite weights, InputError where a batch does not fit into memory.
         """
-        return self.weights_of(self.tokenized(texts), done)
+        return self.weights_of(self.tokenized(texts).ids, done)
 
-    def tokenized(self, texts: Sequence[str]) -> list[list[int]]:
-        """Wordpiece ids of each text, cut to the length of the settings."""
-        return self.tokenizer.ids(texts, self.settings.max_length)
+    def tokenized(self, texts: Sequence[str]) -> Tokenized:
+        """Wordpiece ids of each text, cut to the length of the settings, and what that cuts off."""
+        return self.tokenizer.tokenized(texts, self.settings.max_length)
 
     def weights_of(self, ids: list[list[int]],
                    done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
@@ -140,11 +147,12 @@ class Encoder:
             positions = [full[place] for place in batch]
             try:
                 rows.append(self._batch([ids[p] for p in positions], positions))
-            except (RuntimeError, MemoryError) as error:
-                if not isinstance(error, MemoryError) and "memory" not in str(error):
+            except (InputError, MemoryError) as error:
+                if not out_of_memory(error.__cause__ or error):
                     raise
                 raise InputError(f"--batch-tokens {budget}: a batch does not fit into the memory "
-                                 f"of {self.device}; choose fewer") from None
+                                 f"of {self.device}; choose fewer, or a smaller --max-length"
+                                 ) from error
             order.extend(positions)
             done(len(positions))
         size = (len(ids), len(self.terms))
@@ -156,7 +164,7 @@ class Encoder:
                 done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
         """Int32 impacts, zeros dropped; shape and order as `weights`. In mode `bow` they are 1,
         whatever the scale. Raises TextError, also for an impact beyond MAX_IMPACT."""
-        return self.impacts_of(self.tokenized(texts), done)
+        return self.impacts_of(self.tokenized(texts).ids, done)
 
     def impacts_of(self, ids: list[list[int]],
                    done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
@@ -171,6 +179,11 @@ class Encoder:
             raise TextError(place, str(error)) from None
         quantized = sparse.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)
         quantized.eliminate_zeros()
+        if int(quantized.data.max(initial=0)) * len(self.terms) > MAX_TOTAL:  # it could be
+            totals = quantized.sum(axis=1, dtype=np.int64)
+            if (largest := int(totals.max())) > MAX_TOTAL:
+                raise TextError(int(totals.argmax()), f"its impacts sum to {largest:,}, and Lucene "
+                                f"is given a word for each; expected {MAX_TOTAL:,} at most")
         return quantized
 
     def vector(self, matrix: sparse.csr_matrix, row: int) -> dict[str, int]:
@@ -185,7 +198,9 @@ class Encoder:
             matrix = bags_of_words(ids, len(self.terms))
         else:
             padded, mask = padded_ids(ids, self.tokenizer.padding_id)
-            weights = self._model(padded.to(self.device), mask.to(self.device))
+            with refusing(f"{self._folder}: the model fails on {len(ids)} texts of up to "
+                          f"{padded.shape[1]} tokens"):
+                weights = self._model(padded.to(self.device), mask.to(self.device))
             matrix = _sparse_rows(weights) if isinstance(weights, torch.Tensor) else weights
             finite = np.isfinite(matrix.data)  # NaN is not zero either
             if not finite.all():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,21 +17,29 @@ from scipy import sparse
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import counter
+from spladev3_anserini.cli import counter, warn
 from spladev3_anserini.collection.corpus import CorpusDigest, Document, Survey, hash_of
 from spladev3_anserini.collection.rejected import REJECTED, Rejects
 from spladev3_anserini.collection.texts import read_texts
+from spladev3_anserini.encoding.cut import cut_line
 from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
 from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.encoding.overlap import Behind, ahead
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 from spladev3_anserini.impacts.lines import RowLines
-from spladev3_anserini.impacts.manifest import Fingerprint, Manifest
+from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard
 from spladev3_anserini.impacts.shards import shard_name
 from spladev3_anserini.model.checkpoint import Checkpoint
+from spladev3_anserini.model.tokenizer import Tokenized
 
 T = TypeVar("T")
+
+#: The longest string that Anserini's JSON reader (Jackson) takes.
+_LONGEST_CONTENTS = 20_000_000
+#: Mean terms of a text above which a model is no SPLADE, as far as known: published ones give 50 to
+#: 1,300. Of a small vocabulary (those of tests are tiny) a text may well use most terms.
+_MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 2_000, 0.25, 1_000
 
 
 class Output(NamedTuple):
@@ -46,13 +54,13 @@ class Output(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """The texts of one shard; `ids` are their wordpieces, None where there is nothing to do."""
+    """The texts of one shard; `tokens` are their wordpieces, None where there is nothing to do."""
 
     name: str
     texts: list[Document]
     own: bool
     texts_hash: str
-    ids: list[list[int]] | None
+    tokens: Tokenized | None
 
 
 class Outcome(NamedTuple):
@@ -89,13 +97,15 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
             every = map(digest.add, read_texts(source, encoder.side, rejects, surveyed.repeated))
             texts = islice(every, surveyed.documents)
             for number, block in enumerate(_blocks(texts, output.shard_size)):
+                if output.contents and encoder.side == "document":
+                    _refuse_long_contents(block)
                 yield _Block(names[number], block, output.part.has(number), hash_of(block), None)
             next(every, None)  # a text more changes the hash; lines after the last are rejected
 
         def tokenized(block: _Block) -> _Block:
             if not block.own or directory.finished(block.name, block.texts_hash):
                 return block
-            return block._replace(ids=encoder.tokenized([text.text for text in block.texts]))
+            return block._replace(tokens=encoder.tokenized([text.text for text in block.texts]))
 
         lines = RowLines(encoder.terms)
         with (
@@ -105,16 +115,19 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
             Behind() as writer,
         ):
             for block in blocks:
-                if block.ids is None:
+                if block.tokens is None:
                     found += block.own
                     bar.update(len(block.texts))
                     continue
-                matrix = _impacts(block, block.ids, encoder, bar)
+                matrix = _impacts(block, block.tokens.ids, encoder, bar)
                 if block.name == names[0] and encoder.side == "document":
-                    _refuse_collapsed(block.ids, matrix, encoder, checkpoint)
+                    _refuse_collapsed(block.tokens.ids, matrix, encoder, checkpoint)
+                if not written and encoder.mode == "expand":
+                    _warn_of_density(matrix, encoder, checkpoint)
                 contents = [text.text if output.contents else "" for text in block.texts]
                 writer.submit(directory.write, block.name, lines(
-                    [text.id for text in block.texts], contents, matrix), block.texts_hash)
+                    [text.id for text in block.texts], contents, matrix), block.texts_hash,
+                    block.tokens.lost)
                 written += 1
         rejected = rejects.count if rejects else None
         if (digest.hexdigest(), rejected) != (surveyed.sha256, surveyed.rejected):
@@ -122,6 +135,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
                              "--restart")
         manifest = directory.publish(names, checkpoint.absolute_name, _printable(source),
                                      environment(encoder.device), rejected or 0)
+        _warn_of_cut(manifest.shards if manifest else directory.shards, encoder)
     return Outcome(written, found, manifest)
 
 
@@ -170,13 +184,40 @@ def _impacts(block: _Block, ids: list[list[int]], encoder: Encoder,
         raise InputError(f"{text.where}: {text.id!r}: {error}") from None
 
 
+def _refuse_long_contents(texts: list[Document]) -> None:
+    for text in texts:
+        # in UTF-16 units, of which a character has two at most
+        if 2 * len(text.text) > _LONGEST_CONTENTS and \
+                (units := len(text.text.encode("utf-16-le")) // 2) > _LONGEST_CONTENTS:
+            raise InputError(f"{text.where}: {text.id!r}: a text of {units:,} characters; Anserini "
+                             f"reads {_LONGEST_CONTENTS:,} at most, so leave out --contents")
+
+
+def _warn_of_cut(shards: Sequence[Shard], encoder: Encoder) -> None:
+    if cut := sum(own.cut_texts for own in shards):
+        warn(cut_line(cut, sum(own.documents for own in shards),
+                      "queries" if encoder.side == "query" else "documents",
+                      f"--max-length {encoder.settings.max_length}",
+                      sum(own.lost_wordpieces for own in shards)))
+
+
 def _refuse_collapsed(ids: list[list[int]], matrix: sparse.csr_matrix, encoder: Encoder,
                       checkpoint: Checkpoint) -> None:
     """Refuses a model that gives none of the first texts a term, before anything is written."""
     filled = sum(len(own) > encoder.tokenizer.added for own in ids)
     if filled and not matrix.nnz:
-        raise InputError(f"--model {checkpoint.name}: gives no term to any of the first {filled:,} "
+        raise InputError(f"{checkpoint.shown}: gives no term to any of the first {filled:,} "
                          f"texts; is it a SPLADE, and {encoder.quantizer_name} its scale?")
+
+
+def _warn_of_density(matrix: sparse.csr_matrix, encoder: Encoder, checkpoint: Checkpoint) -> None:
+    """Warns of a model that gives a text far more terms than a SPLADE does."""
+    filled = np.count_nonzero(np.diff(matrix.indptr))
+    each, size = matrix.nnz / max(1, filled), len(encoder.terms)
+    if each > _MOST_TERMS or (size > _SMALL_VOCABULARY and each > size * _LARGEST_SHARE):
+        warn(f"--model {checkpoint.name}: gives a text {each:,.0f} of its vocabulary's {size:,} "
+             "terms on average, and a SPLADE gives some hundreds; was this model trained as a "
+             "SPLADE?")
 
 
 def _blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:

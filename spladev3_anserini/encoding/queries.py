@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spladev3_anserini.cli import counter
 from spladev3_anserini.collection.topics import Topic
+from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.encoding.encoded import EncodedTopic
 from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError
 from spladev3_anserini.errors import InputError
@@ -47,10 +48,18 @@ def encoder_for_prebuilt(model: str, variant: str, settings: Settings) -> Encode
 
 
 def encode_topics(encoder: Encoder, topics: Sequence[Topic]) -> list[EncodedTopic]:
-    """Impacts of all topics, in order."""
+    """Impacts of all topics, in order; warns of topics that the length cuts.
+
+    On a CPU a query's impacts depend on no other query. On a GPU queries share batches, and in
+    half precision that moves impacts more than in float32.
+    """
+    tokens = encoder.tokenized([topic.text for topic in topics])
+    cuts = Cuts()
+    cuts.add(tokens.lost)
+    cuts.warn("queries", f"--max-length {encoder.settings.max_length}")
     with counter("encoding", len(topics), unit="query") as bar:
         try:
-            matrix = encoder.impacts([topic.text for topic in topics], done=bar.update)
+            matrix = encoder.impacts_of(tokens.ids, done=bar.update)
         except TextError as error:
             topic = topics[error.position]
             raise InputError(f"{topic.where}: {topic.id!r}: {error}") from None

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from spladev3_anserini.errors import InputError, first_line, first_problem
-from spladev3_anserini.files import appearing, short
+from spladev3_anserini.files import appearing, read_bytes, short
 
 #: The quantizer of a bag-of-words query: every weight is 1, whatever the index's scale.
 BINARY = "binary"
@@ -25,6 +25,10 @@ class Record(BaseModel):
     """What a file of ours says of others, or one line of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+#: A number of texts, scores or the like; beyond the limit it is none.
+Count = Annotated[int, Field(ge=0, le=10**15)]
 
 
 class Fingerprint(Record):
@@ -56,7 +60,11 @@ class Fingerprint(Record):
 
 
 class Shard(Record):
-    """One file of impact documents, what is in it, and a hash of the ids and texts it is of."""
+    """One file of impact documents, what is in it, and a hash of the ids and texts it is of.
+
+    `cut_texts` were longer than the length of the fingerprint; `lost_wordpieces` is how many of
+    their wordpieces the model never saw.
+    """
 
     name: FileName
     sha256: str
@@ -67,6 +75,8 @@ class Shard(Record):
     impacts: int
     max_impact: int
     empty_ids: tuple[str, ...]
+    cut_texts: int = 0
+    lost_wordpieces: int = 0
 
 
 class Manifest(Record):
@@ -101,6 +111,14 @@ class Manifest(Record):
         return sum(shard.impacts for shard in self.shards)
 
     @property
+    def cut_texts(self) -> int:
+        return sum(shard.cut_texts for shard in self.shards)
+
+    @property
+    def lost_wordpieces(self) -> int:
+        return sum(shard.lost_wordpieces for shard in self.shards)
+
+    @property
     def max_impact(self) -> int:
         return max((shard.max_impact for shard in self.shards), default=0)
 
@@ -109,14 +127,24 @@ class Manifest(Record):
         return [identifier for shard in self.shards for identifier in shard.empty_ids]
 
 
-class IndexManifest(Record):
-    """Beside a Lucene index: what it was built from, what is in it, and by which versions.
+class IndexFile(Record):
+    """One of Lucene's files of an index, as it was built."""
 
-    Index formats differ between Lucene versions: `versions` names the ones that can read it.
+    name: FileName
+    size: int
+    sha256: str
+
+
+class IndexManifest(Record):
+    """Beside a Lucene index: what it was built from, its files, and by which versions.
+
+    Index formats differ between Lucene versions: `versions` names those that built it. `files` is
+    empty only in an index that an older version of this package built.
     """
 
     encoded: Manifest
     versions: dict[str, str]
+    files: tuple[IndexFile, ...] = ()
 
 
 R = TypeVar("R", bound=Record)
@@ -124,11 +152,11 @@ R = TypeVar("R", bound=Record)
 
 def read_record(kind: type[R], path: Path) -> R:
     """Reads a record from its JSON file; raises InputError naming the file and the field, also
-    where a byte of it changed since it was written."""
+    where a byte of it changed since it was written, and for a pipe, which would be waited for."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no plain file'}")
     try:
-        return from_json(kind, path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        return from_json(kind, read_bytes(path))
     except (ValueError, RecursionError) as error:
         reason = first_problem(error) if isinstance(error, ValidationError) else first_line(error)
         raise InputError(f"{path}: not a valid {kind.__name__.lower()}: {reason}") from None

@@ -13,6 +13,8 @@ from spladev3_anserini.errors import InputError
 
 #: Lucene would take more, but a SPLADE weight is below 10: a larger impact is a mistake.
 MAX_IMPACT = 32_767
+#: Of one document: Anserini writes a term as often as its impact says before Lucene counts it.
+MAX_TOTAL = 100_000_000
 
 _NAME = re.compile(r"x\d+(\.\d+)?(e[+-]?\d+)?-rint", re.ASCII)
 

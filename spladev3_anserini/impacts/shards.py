@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.ids import IdHashes, checked_id, checked_text
 from spladev3_anserini.collection.lines import json_records
 from spladev3_anserini.errors import InputError
@@ -40,9 +41,10 @@ def write_shard(folder: Path, name: str, documents: Iterable[ImpactDocument],
     return write_lines(folder, name, (impact_line(*own) for own in documents), texts)
 
 
-def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str) -> Shard:
+def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str,
+                lost: Sequence[int] = ()) -> Shard:
     """Writes one shard of an encoded directory and returns what is in it; `texts` is the hash of
-    the texts it is of.
+    the texts it is of, `lost` the number of wordpieces that each text lost to the length.
 
     The file is written outside `impacts/`, synced, then renamed into it, so that a shard under
     its final name is complete. The same lines give the same bytes.
@@ -68,7 +70,8 @@ def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str
             packed.close()
     return Shard(name=name, sha256=sha256_of(final), texts=texts, documents=count,
                  nonempty=nonempty, postings=postings, impacts=total, max_impact=largest,
-                 empty_ids=tuple(empty_ids))
+                 empty_ids=tuple(empty_ids), cut_texts=sum(n > 0 for n in lost),
+                 lost_wordpieces=sum(lost))
 
 
 def read_shard(path: Path) -> Iterator[ImpactDocument]:
@@ -144,10 +147,11 @@ def recount(folder: Path, manifest: Manifest) -> None:
             nonempty += bool(document.vector)
             postings += len(document.vector)
             impacts += sum(document.vector.values())
-        counted = (documents, nonempty, postings, impacts)
-        if counted != (shard.documents, shard.nonempty, shard.postings, shard.impacts):
-            raise InputError(f"{folder / IMPACTS / shard.name}: holds {documents:,} documents with "
-                             f"{impacts:,} total terms, its manifest says {shard.documents:,} and "
-                             f"{shard.impacts:,}")
+        if (documents, nonempty, postings, impacts) != (
+                shard.documents, shard.nonempty, shard.postings, shard.impacts):
+            raise InputError(f"{folder / IMPACTS / shard.name}: holds "
+                             f"{counted(documents, 'document')} with "
+                             f"{counted(impacts, 'total term')}, its manifest says "
+                             f"{shard.documents:,} and {shard.impacts:,}")
     if hashes.repeated():
         raise InputError(f"{folder / IMPACTS}: a document id is there twice")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -25,17 +24,27 @@ from spladev3_anserini.lucene.check import (
     statistics,
 )
 from spladev3_anserini.lucene.jvm import (
-    JAVA_LOCALE,
     java_command,
+    java_path,
     lucene_version,
     start_jvm,
     versions,
 )
 from spladev3_anserini.lucene.publish import die_with_parent, publish, scratch_beside
+from spladev3_anserini.lucene.start import (
+    STARVED,
+    advice,
+    environment_of_java,
+    what_java_says,
+)
+from spladev3_anserini.lucene.unchanged import hashed_files
 
-#: Anserini's log lines, which may quote any path, and what else it prints when it fails.
-_LOGGED = re.compile(r"\d{4}-\d\d-\d\d \S+ (INFO|DEBUG) ")
-_ERROR = re.compile(r" ERROR |WARN.*Unexpected difference|Exception|OutOfMemory|Error: ")
+#: How a line begins that says what failed, in Anserini's log or printed by Java. The rest of a line
+#: may quote anything: a path, an id, a user's options.
+_LOGGED = re.compile(r"\d{4}-\d\d-\d\d \S+ ")
+_ERROR = re.compile(r"""\d{4}-\d\d-\d\d\ \S+\ ((ERROR|FATAL)\ |WARN\ .*Unexpected\ difference)|
+                        (Exception|Caused\ by|Terminating\ due\ to|Unrecognized|Error:)|
+                        ([a-z]\w*\.)+\w+(Exception|Error)\b""", re.VERBOSE)
 _INDEXER = "io.anserini.index.IndexCollection"
 
 
@@ -50,6 +59,10 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
     checked and left as it is. Raises InputError for any difference, and
     for another index under that name unless `overwrite`.
     """
+    java_path(encoded)
+    java_path(index)
+    if index.is_symlink():  # the folder it leads to is built or replaced, never the link
+        index = index.resolve()
     manifest = read_manifest(encoded)
     if manifest.fingerprint.side != "document":
         raise InputError(f"{encoded}: holds encoded queries; only documents are indexed")
@@ -73,9 +86,8 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
         compare_with_manifest(found, manifest, index)
         check_index(fresh)
         (fresh / "write.lock").unlink(missing_ok=True)
-        record = IndexManifest(encoded=manifest,
-                               versions=versions() | {"lucene": lucene_version()})
-        write_record(record, fresh / INDEX_MANIFEST)
+        record = _write_manifest(fresh, IndexManifest(
+            encoded=manifest, versions=versions() | {"lucene": lucene_version()}))
         if not overwrite and index.exists() and any(index.iterdir()):
             raise InputError(f"--index {index}: appeared while this was built; choose another name")
         publish(fresh, index)
@@ -85,11 +97,12 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
 def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest | None:
     """What to keep of an index that is there already: None for one that may be replaced. Only an
     index is ever replaced, never a folder of other files."""
-    if not index.is_dir() or not any(index.glob("segments_*")):
+    ours = (index / INDEX_MANIFEST).exists()  # even where a file of it is missing
+    if not index.is_dir() or not (ours or any(index.glob("segments_*"))):
         raise InputError(f"--index {index}: exists and is no index; choose another name")
     if overwrite:
         return None
-    record = read_index_manifest(index)
+    record = read_index_manifest(index, every=True)
     if record is None or record.encoded.shards != manifest.shards:
         built = record.encoded.fingerprint if record else manifest.fingerprint
         shown = shown_differences(built, manifest.fingerprint)
@@ -97,6 +110,13 @@ def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest
                          f"{f' ({shown})' if shown else ''}; choose another name, or --overwrite")
     compare_with_manifest(statistics(index), manifest, index)
     check_index(index)
+    return record if record.files else _write_manifest(index, record)
+
+
+def _write_manifest(index: Path, record: IndexManifest) -> IndexManifest:
+    """Writes what a checked index is, with the hashes of its files."""
+    record = record.model_copy(update={"files": hashed_files(index)})
+    write_record(record, index / INDEX_MANIFEST)
     return record
 
 
@@ -104,25 +124,30 @@ def run_indexer(collection: str, source: Path, index: Path, threads: int, option
                 documents: int) -> None:
     """Runs Anserini's IndexCollection in a JVM of its own.
 
-    Raises JavaError with its first error line where it fails, InputError where it logs an error
-    (its exit code is 0 even then) or leaves no index. `documents` is for the progress bar.
+    Raises JavaError with its first error line where Java fails, InputError where Anserini logs an
+    error (its exit code is 0 even then) or leaves no index. `documents` is for the progress bar.
     """
+    # with /. before it: Anserini reads the folder `collections` for what begins with /path/to
     command = java_command(
-        _INDEXER, "-collection", collection, "-input", str(source),
-        "-generator", "DefaultLuceneDocumentGenerator", "-index", str(index),
+        _INDEXER, "-collection", collection, "-input", f"/.{java_path(source)}",
+        "-generator", "DefaultLuceneDocumentGenerator", "-index", java_path(index),
         "-threads", str(threads), *options)
-    last_error = ""
+    errors: list[str] = []
+    printed = ""
     with (
+        # beside the index, where a Java that crashes may leave its reports
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                         errors="replace", env=os.environ | JAVA_LOCALE,
-                         preexec_fn=die_with_parent) as process,
+                         encoding="utf-8", errors="replace", env=environment_of_java(),
+                         cwd=index.parent, preexec_fn=die_with_parent) as process,
         counter("indexing", documents) as bar,
     ):
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                if not _LOGGED.match(line) and _ERROR.search(line):
-                    last_error = last_error or " ".join(line.split())[:300]
+                if _ERROR.match(line) and len(errors) < 1000:
+                    errors.append(" ".join(line.split())[:300])
+                elif not _LOGGED.match(line):
+                    printed = printed or what_java_says([line])
                 elif match := re.search(r"completed, ([\d,]+) documents indexed", line):
                     bar.update(int(match[1].replace(",", "")) - bar.n)
         except BaseException:
@@ -130,7 +155,12 @@ def run_indexer(collection: str, source: Path, index: Path, threads: int, option
             raise
     if process.returncode in (128 + signal.SIGINT, -signal.SIGINT):
         raise KeyboardInterrupt
-    if process.returncode or last_error or not any(index.glob("segments_*")):
-        failed = JavaError if process.returncode else InputError
+    if process.returncode or errors or not any(index.glob("segments_*")):
+        if process.returncode and printed:
+            errors.append(printed)
+        starved = [line for line in errors if STARVED.search(line)]
+        failed = JavaError if process.returncode or starved else InputError
+        hint = (advice(bool(starved) or process.returncode == -signal.SIGKILL)
+                if failed is JavaError else "")
         raise failed(f"{source}: Anserini did not index it (exit {process.returncode}): "
-                     f"{last_error or 'it built nothing'}")
+                     f"{[*starved, *errors, 'it built nothing'][0]}{hint}")

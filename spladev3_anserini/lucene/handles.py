@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cache
 from time import thread_time
-from typing import Any
+from typing import Any, ClassVar
 
 from spladev3_anserini.lucene.jvm import java_class, java_errors
 
-_OBJECT = "Ljava/lang/Object;"
+_HANDLE, _CALLABLE = "java.lang.invoke.MethodHandle", "java.util.concurrent.Callable"
 
 
 def described(*names: str) -> str:
@@ -31,12 +32,16 @@ def class_named(name: str) -> Any:
 
 def method(owner: Any, name: str, descriptor: str, of: str) -> Any:
     """The handle of an object's method as class `of` declares it; a static one's for None."""
-    loader = java_class("java.lang.ClassLoader").getSystemClassLoader()
-    kind = java_class("java.lang.invoke.MethodType").fromMethodDescriptorString(descriptor, loader)
+    kind = _method_type(descriptor)
     lookup = java_class("java.lang.invoke.MethodHandles").publicLookup()
     if owner is None:
         return lookup.findStatic(class_named(of), name, kind)
     return lookup.findVirtual(class_named(of), name, kind).bindTo(owner)
+
+
+def _method_type(descriptor: str) -> Any:
+    loader = java_class("java.lang.ClassLoader").getSystemClassLoader()
+    return java_class("java.lang.invoke.MethodType").fromMethodDescriptorString(descriptor, loader)
 
 
 def field(of: str, name: str, kind: str) -> Any:
@@ -76,11 +81,12 @@ def fed(handle: Any, position: int, source: Any) -> Any:
 def call(handle: Any, *texts: str) -> tuple[str, float]:
     """What a handle returns, and this thread's processor seconds inside the JVM. Raises
     InputError where it throws."""
-    task = _task(given(handle, 0, *texts))
-    begin = thread_time()
-    task.run()
-    seconds = thread_time() - begin
-    return _result(task), seconds
+    with java_errors("search"):
+        task = _task(handle, texts)
+        begin = thread_time()
+        task.run()
+        seconds = thread_time() - begin
+        return str(task.get()), seconds
 
 
 def called(calls: Iterable[tuple[Any, ...]], threads: int) -> Iterator[str]:
@@ -90,8 +96,9 @@ def called(calls: Iterable[tuple[Any, ...]], threads: int) -> Iterator[str]:
     running: deque[Any] = deque()
     try:
         for handle, *texts in calls:
-            task = _task(given(handle, 0, *texts))
-            executor.execute(task)
+            with java_errors("search"):
+                task = _task(handle, texts)
+                executor.execute(task)
             running.append(task)
             if len(running) > 16 * threads:
                 yield _result(running.popleft())
@@ -101,15 +108,49 @@ def called(calls: Iterable[tuple[Any, ...]], threads: int) -> Iterator[str]:
         executor.shutdownNow()
 
 
-def _task(handle: Any) -> Any:
-    from jnius import cast
-
-    proxy = java_class("java.lang.invoke.MethodHandleProxies").asInterfaceInstance(
-        class_named("java.util.concurrent.Callable"), handle)
-    return java_class("java.util.concurrent.FutureTask")(cast("java.util.concurrent.Callable",
-                                                              proxy))
+def _task(handle: Any, texts: Iterable[str]) -> Any:
+    """The FutureTask that calls a handle."""
+    arguments = java_class("java.util.ArrayList")()
+    arguments.add(given(handle, 0, *texts))
+    return _task_maker().invokeWithArguments(arguments)
 
 
 def _result(task: Any) -> str:
     with java_errors("search"):
         return str(task.get())
+
+
+@cache
+def _task_maker() -> Any:
+    """The handle (handle) -> FutureTask.
+
+    The object between the two, a Callable, stays inside Java: its class is hidden from Java 22 on,
+    and pyjnius cannot look that up.
+    """
+    lookup = _full_lookup()
+    proxy = lookup.findStatic(
+        class_named("java.lang.invoke.MethodHandleProxies"), "asInterfaceInstance",
+        _method_type(described("java.lang.Class", _HANDLE, "java.lang.Object")))
+    task = lookup.findConstructor(class_named("java.util.concurrent.FutureTask"),
+                                  _method_type(described(_CALLABLE, "V")))
+    return then(given(proxy, 0, class_named(_CALLABLE)), task)
+
+
+def _full_lookup() -> Any:
+    """A lookup that finds `asInterfaceInstance`, which the public one does from Java 24 on only.
+
+    A lookup has the rights of the Java class that asks for it. Python is none, so Java calls
+    Python here, which asks within that call: the class is pyjnius's own.
+    """
+    from jnius import PythonJavaClass, java_method
+
+    class Asks(PythonJavaClass):  # type: ignore[misc]
+        __javainterfaces__: ClassVar = ["java/lang/Runnable"]
+
+        @java_method("()V")  # type: ignore[untyped-decorator]
+        def run(self) -> None:
+            self.lookup = java_class("java.lang.invoke.MethodHandles").lookup()
+
+    asks = Asks()
+    java_class("java.util.concurrent.FutureTask")(asks, None).run()
+    return asks.lookup

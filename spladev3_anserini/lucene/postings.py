@@ -9,7 +9,7 @@ from typing import Any
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import Query, cut_to_clause_limit
-from spladev3_anserini.lucene.check import require_index
+from spladev3_anserini.lucene.check import open_reader
 from spladev3_anserini.lucene.jvm import java_class, java_errors
 
 _FIELD = "contents"
@@ -73,9 +73,7 @@ class Postings:
 def open_postings(index: Path) -> Iterator[Postings]:
     """Opens an index for the block; raises InputError where there is none, where Lucene cannot
     open it, and where documents were deleted (its counts would hold them still)."""
-    require_index(index)
-    with java_errors(f"{index}: Lucene cannot open it"):
-        reader = java_class("io.anserini.index.IndexReaderUtils").getReader(str(index))
+    reader = open_reader(index)
     try:
         if reader.hasDeletions():
             raise InputError(f"{index}: has deleted documents, which its counts still hold; merge "

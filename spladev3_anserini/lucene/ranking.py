@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from spladev3_anserini.cli import counter, warn
-from spladev3_anserini.collection.runs import Hit, write_hits
+from spladev3_anserini.cli import counted, counter, warn
+from spladev3_anserini.collection.runs import Hit, warn_of_own_documents, write_hits
 from spladev3_anserini.encoding.encoded import EncodedTopic
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing
+from spladev3_anserini.files import is_stdout, output_file
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import (
     MAX_CLAUSES,
@@ -40,36 +40,41 @@ def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None)
     """One warning, with a count, for each kind of query that Lucene does not score as it is."""
     long = [len(topic.query) for topic in topics if len(topic.query) > MAX_CLAUSES]
     if long:
-        warn(f"{len(long)} queries have more than {MAX_CLAUSES} terms (up to {max(long)}); Lucene "
-             f"takes no more, their smallest {sum(long) - MAX_CLAUSES * len(long)} terms are cut")
+        warn(f"{counted(len(long), 'query')} of more than {MAX_CLAUSES} terms (up to {max(long)}); "
+             "Lucene takes no more, the smallest are cut: "
+             f"{counted(sum(long) - MAX_CLAUSES * len(long), 'term')}")
     if empty := [topic.id for topic in topics if not topic.query]:
-        warn(f"{len(empty)} queries have no term and find nothing: {', '.join(empty[:5])}")
+        warn(f"{counted(len(empty), 'query')} without a term, which will find nothing: "
+             f"{', '.join(empty[:5])}")
     if record is not None:
         most = record.encoded.max_impact
         inexact = [topic.id for topic in topics
                    if largest_score(cut_to_clause_limit(topic.query), most) > MAX_EXACT_SCORE]
         if inexact:
-            warn(f"{len(inexact)} queries may pass a score of 2^24, above which Lucene's float32 "
-                 f"sums are not exact: {', '.join(inexact[:5])}; use a smaller --scale")
+            warn(f"{counted(len(inexact), 'query')} may pass a score of 2^24, above which Lucene's "
+                 f"float32 sums are not exact: {', '.join(inexact[:5])}; use a smaller --scale")
 
 
 def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -> tuple[int, int]:
     """Writes a TREC run, whole or not at all; returns (topics with a hit, lines).
 
-    A link is followed, and what is no regular file (a pipe, /dev/stdout) is written to as it is.
-    Raises InputError for a folder, and for a tag that is not one word.
+    The path may be any that `output_file` takes; its folder is made. Warns where many topics find
+    the document of their own id first. Raises InputError for a folder, and for a tag that is not
+    one word.
     """
-    if path.is_dir():
-        raise InputError(f"--output {path}: is a folder, expected a file")
     if not tag or any(map(str.isspace, tag)):
         raise InputError(f"--tag {tag!r}: expected a word without white space")
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    special = path.exists() and not path.is_file()
-    found = lines = 0
-    with path.open("w", encoding="utf-8") if special else appearing(path) as stream:
+    if not path.exists() and not is_stdout(path):
+        path.resolve().parent.mkdir(parents=True, exist_ok=True)
+    topics = found = lines = 0
+    themselves: list[str] = []
+    with output_file(path) as stream:
         for topic, hits in rankings:
             write_hits(stream, topic, hits, tag)
+            topics += 1
             found += bool(hits)
             lines += len(hits)
+            if hits and hits[0].docid == topic:
+                themselves.append(topic)
+    warn_of_own_documents(path, themselves, topics)
     return found, lines

@@ -13,7 +13,12 @@ from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, cut_to_clause_limit
-from spladev3_anserini.lucene.check import build_of, read_index_manifest, require_index
+from spladev3_anserini.lucene.check import (
+    build_of,
+    open_reader,
+    read_index_manifest,
+    require_index,
+)
 from spladev3_anserini.lucene.handles import (
     call,
     called,
@@ -53,11 +58,12 @@ class ImpactSearcher:
     Java.
     """
 
-    def __init__(self, index: Path) -> None:
-        """Opens an index; raises InputError where there is none or Lucene cannot open it."""
-        require_index(index)
+    def __init__(self, index: Path, trust: bool = False) -> None:
+        """Opens an index; raises InputError where there is none, where Lucene cannot open it, and,
+        unless `trust`, where its files are not those that were built."""
+        require_index(index) if trust else read_index_manifest(index)
         with ONE_THREAD, java_errors(f"{index}: Lucene cannot open it"):
-            self._reader = java_class("io.anserini.index.IndexReaderUtils").getReader(str(index))
+            self._reader = open_reader(index)
             self._searcher = java_class(_SEARCHER)(self._reader)
             self._searcher.setSimilarity(
                 java_class("io.anserini.search.similarity.ImpactSimilarity")())
@@ -122,16 +128,18 @@ class ImpactSearcher:
         return self._handles[key]
 
 
-def open_index(index: Path) -> tuple[ImpactSearcher, IndexManifest | None]:
+def open_index(index: Path, trust: bool = False) -> tuple[ImpactSearcher, IndexManifest | None]:
     """An open index and what it says of itself (None for one that this package did not build),
-    both of one build: an index that is replaced meanwhile is opened again.
+    both of one build: an index that is replaced meanwhile is opened again. With `trust` the hashes
+    of its files are not compared.
 
     Raises InputError as `read_index_manifest` and `ImpactSearcher` do.
     """
     while True:
         before = build_of(index)
         try:
-            record, searcher = read_index_manifest(index), ImpactSearcher(index)
+            record = read_index_manifest(index, trust=trust)
+            searcher = ImpactSearcher(index, trust=True)
         except InputError:
             if before == build_of(index):
                 raise

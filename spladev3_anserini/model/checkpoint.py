@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from spladev3_anserini.errors import InputError, first_line, first_problem
-from spladev3_anserini.files import read_json, sha256_of
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.hub import model_folder
-from spladev3_anserini.model.variants import VARIANTS, Variant, variant_named
+from spladev3_anserini.model.layout import ROUTER, read_layout, stated_length
+from spladev3_anserini.model.variants import VARIANTS, QueryMode, Variant, variant_named
+from spladev3_anserini.model.weights import (
+    INDEX,
+    external_data,
+    files_hash,
+    read_as,
+    weight_files_in,
+)
 
 #: Written by `convert` beside the weights, because files of -lexical and v3 do not differ.
 VARIANT_NOTE = "spladev3.json"
 #: What `export` writes in place of safetensors.
 ONNX_WEIGHTS = "model.onnx"
-MODULES = "modules.json"
-ROUTER = "router_config.json"
-#: Of a safetensors file, in bytes: BERT's 200 tensors take 20 KB.
-_LARGEST_HEADER = 1 << 20
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
-#: sentence-transformers' modules that a SPLADE is made of; any other would change its weights.
-_KNOWN_MODULES = {"Transformer", "MLMTransformer", "SpladePooling", "SparseStaticEmbedding"}
+#: naver's record of a training, which tells what the weights were trained for.
+ARGUMENTS = "model_args.json"
 
 
 class Checkpoint(NamedTuple):
     """A model on disk: `folder` holds the MLM's config and weights, `tokenizer` its vocabulary.
 
-    `variant` is what the checkpoint's own files say it is, None where they do not tell.
+    `variant` is what the checkpoint's own files say it is, `routed` where a Router of
+    sentence-transformers says it. `shown` is how errors call the model, with its option.
     """
 
     name: str
     folder: Path
     tokenizer: Path
-    variant: Variant | None
+    variant: Variant
+    routed: bool
+    shown: str
 
     @property
     def absolute_name(self) -> str:
@@ -45,15 +48,12 @@ class Checkpoint(NamedTuple):
         inside = path.is_dir() and self.folder.resolve().is_relative_to(path.resolve())
         return str(path.resolve()) if inside else self.name
 
-
-class _Module(BaseModel):
-    path: str
-    type: str
-
-
-class _Router(BaseModel):
-    types: dict[str, str]
-    structure: dict[str, list[str]]
+    def other_length(self, used: int) -> str | None:
+        """A warning where the model's own files state another length than the one in use."""
+        if (own := stated_length(self.folder, self.tokenizer, used)) is None:
+            return None
+        return (f"{own.path}: {own.key}: the model's own length is {own.tokens} tokens; texts are "
+                f"cut at {used} here, so longer ones get other weights (--max-length)")
 
 
 class _Config(BaseModel):
@@ -63,10 +63,8 @@ class _Config(BaseModel):
 class _Arguments(BaseModel):
     splade_doc: bool = False
     lexical_type: str | None = None
-
-
-class _WeightIndex(BaseModel):
-    weight_map: dict[str, str]
+    model_q: str | None = None
+    shared_weights: bool = True
 
 
 class _Note(BaseModel):
@@ -74,42 +72,23 @@ class _Note(BaseModel):
     variant: str
 
 
-class _Pooling(BaseModel):
-    pooling_strategy: str = "max"
-    activation_function: str = "relu"
+def open_checkpoint(name: str, pickles: bool = False, option: str = "--model") -> Checkpoint:
+    """Finds a model and reads its layout (see `read_layout`).
 
-
-def open_checkpoint(name: str, pickles: bool = False) -> Checkpoint:
-    """Finds a model and reads its layout: transformers', or sentence-transformers' with
-    `modules.json`, where a Router holds the document side apart from the query side.
-
-    Raises InputError where files are missing or say something else than they should, or the model
-    pools in another way than SPLADE-v3.
+    Raises InputError where files are missing or say something else than they should, or state
+    what is not applied here. `option` is what errors call the name.
     """
-    root = model_folder(name, pickles)
-    router = _read(_Router, root / ROUTER) if (root / ROUTER).exists() else None
-    if router:
-        document = [_Module(path=part, type=router.types.get(part, ""))
-                    for part in router.structure.get("document", [])]
-    elif (root / MODULES).exists():
-        document = _read(list[_Module], root / MODULES)
-    else:
-        document = [_Module(path="", type="Transformer")]
-    query = router.structure.get("query", []) if router else []
-    _refuse_paths_out(root, [*(module.path for module in document), *query])
-    _check_modules(root, document)
-    folder = _folder_with_config(root, document)
-    tokenizer = folder if _has_tokenizer(folder) else root
-    if not _has_tokenizer(tokenizer):
-        raise InputError(f"{root}: no tokenizer ({', '.join(_TOKENIZER_FILES)})")
-    return Checkpoint(name, folder, tokenizer, _stated_variant(name, root, folder, router))
+    root = model_folder(name, pickles, option=option)
+    layout = read_layout(root)
+    variant = _stated_variant(name, root, layout.folder, layout.query)
+    return Checkpoint(name, layout.folder, layout.tokenizer, variant, layout.query is not None,
+                      f"{option} {name}")
 
 
 def note_variant(checkpoint: Checkpoint, folder: Path) -> None:
-    """Writes what a checkpoint's variant is, where it is known, beside a copy of it."""
-    if checkpoint.variant:
-        note = f'{{"variant": "{checkpoint.variant.name}"}}\n'
-        (folder / VARIANT_NOTE).write_text(note, "utf-8")
+    """Writes what a checkpoint's variant is beside a copy of it."""
+    note = f'{{"variant": "{checkpoint.variant.name}"}}\n'
+    (folder / VARIANT_NOTE).write_text(note, "utf-8")
 
 
 def is_onnx(checkpoint: Checkpoint) -> bool:
@@ -122,108 +101,78 @@ def weight_files(checkpoint: Checkpoint) -> list[Path]:
     """The safetensors files of a checkpoint, which are all that its weights are loaded from, or
     its ONNX graph.
 
-    Raises InputError where there are none, and says how to convert a pickle; and where an index
-    takes weights from another file, or a header is so large that it would take minutes to read.
+    Raises InputError where there are none, and says how to convert a pickle; for a graph with
+    weights in other files, which no export writes; and as `weight_files_in`.
     """
     if is_onnx(checkpoint):
-        return [checkpoint.folder / ONNX_WEIGHTS]
-    files = sorted(checkpoint.folder.glob("model*.safetensors"))
-    if not files:
-        raise InputError(
-            f"--model {checkpoint.name}: no model.safetensors in {checkpoint.folder}; if its "
-            "weights are a pickle (pytorch_model.bin), which is never loaded silently, convert it "
-            f"once: spladev3-anserini convert {checkpoint.name} --output "
-            f"models/{Path(checkpoint.name.partition('@')[0]).name}")
-    for path in files:
-        with path.open("rb") as stream:
-            if (size := int.from_bytes(stream.read(8), "little")) > _LARGEST_HEADER:
-                raise InputError(f"{path}: a header of {size:,} bytes; that of a model has some "
-                                 "thousands")
-    index = checkpoint.folder / "model.safetensors.index.json"
-    if index.exists():
-        known = {path.name for path in files}
-        for name in _read(_WeightIndex, index).weight_map.values():
-            if name not in known:
-                raise InputError(f"{index}: takes weights from {name[:80]!r}, which is no "
-                                 "model*.safetensors beside it")
-    return files
+        graph = checkpoint.folder / ONNX_WEIGHTS
+        if elsewhere := external_data(graph):
+            raise InputError(f"{graph}: takes weights from {elsewhere[0][:80]!r}; an exported "
+                             "graph holds its own")
+        return [graph]
+    if files := weight_files_in(checkpoint.folder, "model*.safetensors"):
+        return files
+    raise InputError(
+        f"{checkpoint.shown}: no model.safetensors in {checkpoint.folder}; if its "
+        "weights are a pickle (pytorch_model.bin), which is never loaded silently, convert it "
+        f"once: spladev3-anserini convert {checkpoint.name} --output "
+        f"models/{Path(checkpoint.name.partition('@')[0]).name}")
 
 
 def model_hash(checkpoint: Checkpoint) -> str:
-    """sha256 over the config and the weights, in hex."""
-    digest = hashlib.sha256()
-    for path in [checkpoint.folder / "config.json", *weight_files(checkpoint)]:
-        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
-    return digest.hexdigest()
+    """sha256 over all files that decide weights, in hex: the config, the weights, and the index
+    of weights in several files."""
+    files = [checkpoint.folder / "config.json", *weight_files(checkpoint)]
+    index = checkpoint.folder / INDEX
+    return files_hash([*files, index] if index.exists() else files)
 
 
 def chosen_variant(option: str, checkpoint: Checkpoint) -> Variant:
     """The variant an option names; `auto` is what the checkpoint's own files say.
 
-    Raises InputError where they do not say it.
+    Raises InputError where a Router says otherwise than the option.
     """
-    if option != "auto":
-        return variant_named(option)
-    if checkpoint.variant is None:
-        raise InputError(f"--model {checkpoint.name}: its files do not tell its variant; name it "
-                         f"with --variant ({', '.join(VARIANTS)})")
-    return checkpoint.variant
+    if option == "auto":
+        return checkpoint.variant
+    chosen = variant_named(option)
+    if checkpoint.routed and chosen.query != checkpoint.variant.query:
+        raise InputError(f"--variant {option}: the {ROUTER} of {checkpoint.name} states the query "
+                         f"side of {checkpoint.variant.name}; leave out --variant")
+    return chosen
 
 
-def _refuse_paths_out(root: Path, paths: list[str]) -> None:
-    for path in paths:
-        if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
-            raise InputError(f"{root}: the module path {path!r} leads out of the folder")
-        if not path.isprintable() or len(path.encode()) > 255:
-            raise InputError(f"{root}: the module path {path[:40]!r} is no name of a folder")
-
-
-def _check_modules(root: Path, modules: list[_Module]) -> None:
-    for module in modules:
-        kind = module.type.rpartition(".")[2]
-        if kind not in _KNOWN_MODULES:
-            raise InputError(f"{root}: has a module {kind or module.path!r} that SPLADE-v3 does "
-                             "not have; without it the weights would be others")
-        config = root / module.path / "config.json"
-        if kind == "SpladePooling" and config.exists():
-            pooling = _read(_Pooling, config)
-            how = (pooling.pooling_strategy, pooling.activation_function)
-            if how != ("max", "relu"):
-                raise InputError(f"{config}: pools with {how[0]} and {how[1]}; SPLADE-v3 is max "
-                                 "and relu, another formula would give other weights")
-
-
-def _folder_with_config(root: Path, modules: list[_Module]) -> Path:
-    for part in [*(module.path for module in modules), ""]:
-        config = root / part / "config.json"
-        if config.exists() and "model_type" in _read(dict[str, Any], config):
-            _read(_Config, config)
-            return root / part
-    raise InputError(f"{root}: no config.json of a masked language model in it")
-
-
-def _stated_variant(name: str, root: Path, folder: Path, router: _Router | None) -> Variant | None:
+def _stated_variant(name: str, root: Path, folder: Path, routed: QueryMode | None) -> Variant:
     """In this order: our own note, naver's training arguments, the name of naver's model (its
     -lexical and v3 hold alike files), the query side of a Router, the architecture."""
-    if (root / VARIANT_NOTE).exists():
-        stated = _read(_Note, root / VARIANT_NOTE).variant
+    distilled = read_as(_Config, folder / "config.json").model_type == "distilbert"
+    expand = "splade-v3-distilbert" if distilled else "splade-v3"
+    by_router = {"bow": "splade-v3-doc", "lexical": "splade-v3-lexical"}.get(routed or "")
+    where, stated = _named_variant(name, root)
+    if by_router and stated and VARIANTS[stated].query != VARIANTS[by_router].query:
+        raise InputError(f"{root / ROUTER}: states the query side of {by_router}, but {where} "
+                         f"says {stated}")
+    return VARIANTS[stated or by_router or expand]
+
+
+def _named_variant(name: str, root: Path) -> tuple[str, str | None]:
+    """The variant that a note, training arguments or a name say, and which of them."""
+    note, arguments = root / VARIANT_NOTE, root / ARGUMENTS
+    if note.exists():
+        stated = read_as(_Note, note).variant
         if stated not in VARIANTS:
-            raise InputError(f"{root / VARIANT_NOTE}: the variant {stated[:40]!r} is none of "
+            raise InputError(f"{note}: the variant {stated[:40]!r} is none of "
                              f"{', '.join(VARIANTS)}")
-        return VARIANTS[stated]
-    arguments = root / "model_args.json"
-    own = _read(_Arguments, arguments) if arguments.exists() else _Arguments()
+        return str(note), stated
+    trained = read_as(_Arguments, arguments) if arguments.exists() else _Arguments()
     known = _known_name(name, root)
-    if own.splade_doc or known == "splade-v3-doc":
-        return VARIANTS["splade-v3-doc"]
-    if own.lexical_type == "query" or known == "splade-v3-lexical":
-        return VARIANTS["splade-v3-lexical"]
-    if router:
-        query = router.structure.get("query", [])
-        plain = bool(query) and all(_is_bag_of_words(root, part, router) for part in query)
-        return VARIANTS["splade-v3-doc"] if plain else None
-    distilled = _read(_Config, folder / "config.json").model_type == "distilbert"
-    return VARIANTS["splade-v3-distilbert" if distilled else "splade-v3"]
+    if trained.splade_doc or known == "splade-v3-doc":
+        return str(arguments if trained.splade_doc else name), "splade-v3-doc"
+    if trained.model_q or not trained.shared_weights:
+        raise InputError(f"{arguments}: {'model_q' if trained.model_q else 'shared_weights'}: "
+                         "queries have a model of their own, which is not applied here")
+    if trained.lexical_type == "query" or known == "splade-v3-lexical":
+        return str(arguments if trained.lexical_type else name), "splade-v3-lexical"
+    return "", None
 
 
 def _known_name(name: str, root: Path) -> str:
@@ -232,29 +181,3 @@ def _known_name(name: str, root: Path) -> str:
         if part.startswith("models--naver--"):
             return part.removeprefix("models--naver--")
     return Path(name.partition("@")[0]).name
-
-
-def _is_bag_of_words(root: Path, part: str, router: _Router) -> bool:
-    """Whether a query module gives every wordpiece the weight 1."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    weights = root / part / "model.safetensors"
-    if not router.types.get(part, "").endswith("SparseStaticEmbedding") or not weights.exists():
-        return False
-    try:
-        return all(bool(np.all(tensor == 1)) for tensor in load_file(weights).values())
-    except SafetensorError as error:
-        raise InputError(f"{weights}: {first_line(error)}") from None
-
-
-def _has_tokenizer(folder: Path) -> bool:
-    return any((folder / name).exists() for name in _TOKENIZER_FILES)
-
-
-def _read(kind: Any, path: Path) -> Any:
-    """A JSON file of a checkpoint as `kind`; fields it does not name are passed over."""
-    try:
-        return TypeAdapter(kind).validate_python(read_json(path))
-    except ValidationError as error:
-        raise InputError(f"{path}: {first_problem(error)}") from None

@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import set_usual_mode, sha256_of
-from spladev3_anserini.model.checkpoint import MODULES, ROUTER, note_variant, open_checkpoint
+from spladev3_anserini.model.checkpoint import note_variant, open_checkpoint
 from spladev3_anserini.model.hub import PICKLE
+from spladev3_anserini.model.layout import MODULES, ROUTER, SETTINGS
+from spladev3_anserini.model.weights import INDEX
 
 _SAFE_TORCH = (2, 10)
 
@@ -36,12 +38,12 @@ def convert_checkpoint(name: str, output: Path, expected: str | None) -> Convers
     """
     if output.exists():
         raise InputError(f"--output {output}: exists already")
-    checkpoint = open_checkpoint(name, pickles=True)
+    checkpoint = open_checkpoint(name, pickles=True, option="MODEL")
     source = checkpoint.folder / PICKLE
     if not source.exists():
         safe = any(checkpoint.folder.glob("model*.safetensors"))
         raise InputError(f"{checkpoint.folder}: no {PICKLE} to convert"
-                         + (f"; its weights are safetensors already: --model {name}" if safe
+                         + ("; its weights are safetensors already, use it as it is" if safe
                             else ""))
     digest = sha256_of(source)
     if expected and digest != expected.lower():
@@ -78,11 +80,10 @@ def _load(source: Path) -> dict[str, torch.Tensor]:
 
 
 def _described_by(folder: Path, tokenizer: Path) -> list[Path]:
-    """The small files of the model itself; the output is one plain folder, so a layout of several
-    (modules.json, a Router) is left behind, its variant noted instead."""
+    """The small files of the model itself. The output is one plain folder: what a layout of several
+    (modules.json, a Router) states is either noted as the variant or refused when it is read."""
     files = {path.name: path for place in (tokenizer, folder) for path in sorted(place.iterdir())
              if path.suffix in {".json", ".txt", ".model"} and path.is_file()}
-    for layout in (MODULES, ROUTER, "config_sentence_transformers.json",
-                   "sentence_bert_config.json", "pytorch_model.bin.index.json"):
+    for layout in (MODULES, ROUTER, SETTINGS, INDEX, "pytorch_model.bin.index.json"):
         files.pop(layout, None)
     return list(files.values())

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.files import refuse_links_out, refuse_special
 from spladev3_anserini.pinned import MODELS, fetch
 
 _CODE_FREE = ["*.json", "*.txt", "*.safetensors", "*.model"]
@@ -17,42 +18,44 @@ PICKLE = "pytorch_model.bin"
 _GRAPHS = ["model.onnx*", "onnx/model.onnx*"]
 
 
-def model_folder(name: str, pickles: bool = False, graphs: bool = False) -> Path:
+def model_folder(name: str, pickles: bool = False, graphs: bool = False,
+                 option: str = "--model") -> Path:
     """The folder of a model given as `demo` or another that a package ships (a folder of that
     name is `./demo`), as a folder, or as a hub id (`owner/name`, also `owner/name@revision`),
     which is downloaded into the usual cache on first use.
 
     Pickled weights are downloaded only with `pickles`, which `convert` alone sets, and ONNX only
-    with `graphs`: models have both, and want one. Raises
+    with `graphs`: models have both, and want one. `option` is what errors call the name. Raises
     InputError where there is no such model, or no access to it, with what to do next; and for a
-    folder with links that lead out of it.
+    folder with links that lead out of it, or with a pipe in it.
     """
     if name in MODELS:
         return fetch(name)
     path = Path(name)
     if path.is_dir():
-        _refuse_links_out(path)
+        for folder in (path, *(own for own in path.iterdir() if own.is_dir())):
+            refuse_links(path, folder)
+        refuse_special(path)
         return path
     if re.fullmatch(r"(?!models/)[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not path.exists():
         return _hub_folder(name, [*_CODE_FREE, *([PICKLE, f"*/{PICKLE}"] if pickles else []),
-                                  *(_GRAPHS if graphs else [])])
+                                  *(_GRAPHS if graphs else [])], f"{option} {name}")
     hint = "; did convert run?" if name.startswith("models/") else ""
-    raise InputError(f"--model {name}: no such folder, and no hub id (owner/name){hint}")
+    raise InputError(f"{option} {name}: no such folder, and no hub id (owner/name){hint}")
 
 
-def _refuse_links_out(folder: Path) -> None:
-    """A model from elsewhere may bring links to files it has no business with; those of the hub's
+def refuse_links(root: Path, folder: Path) -> None:
+    """Raises InputError where a folder of a model, or what lies in it, is a link out of the model:
+    a model from elsewhere may bring links to files it has no business with. Those of the hub's
     cache lead from a snapshot to the blobs beside it."""
-    home = folder.resolve()
+    home = root.resolve()
     if home.parent.name == "snapshots":
         home = home.parents[1]
-    for path in (*folder.glob("*"), *folder.glob("*/*")):
-        if path.is_symlink() and not path.resolve().is_relative_to(home):
-            raise InputError(f"{path}: is a link that leads out of the model's folder; put the "
-                             "file itself there")
+    refuse_links_out(home, (folder, *(folder.iterdir() if folder.is_dir() else ())),
+                     "the model's folder")
 
 
-def _hub_folder(name: str, patterns: list[str]) -> Path:
+def _hub_folder(name: str, patterns: list[str], shown: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -72,18 +75,18 @@ def _hub_folder(name: str, patterns: list[str]) -> Path:
                                       allow_patterns=patterns))
     except GatedRepoError:
         raise InputError(
-            f"--model {name}: this model is gated: accept its conditions on the model's page on "
+            f"{shown}: this model is gated: accept its conditions on the model's page on "
             "the hub, then run 'hf auth login' or set HF_TOKEN, and try again") from None
     except RevisionNotFoundError:
-        raise InputError(f"--model {name}: the hub has no revision {revision!r} of it") from None
+        raise InputError(f"{shown}: the hub has no revision {revision!r} of it") from None
     except RepositoryNotFoundError:
-        raise InputError(f"--model {name}: no such folder here, and the hub knows no such model (a "
+        raise InputError(f"{shown}: no such folder here, and the hub knows no such model (a "
                          "private one needs 'hf auth login' or HF_TOKEN)") from None
     except LocalEntryNotFoundError:
-        raise InputError(f"--model {name}: no such folder here; as a hub id, not in the local "
+        raise InputError(f"{shown}: no such folder here; as a hub id, not in the local "
                          "cache, and the hub cannot be reached") from None
     except MemoryError:
         raise
     except Exception as error:  # what the connection raises is of several libraries
-        raise InputError(f"--model {name}: cannot be downloaded: {first_line(error)}; the same "
+        raise InputError(f"{shown}: cannot be downloaded: {first_line(error)}; the same "
                          "command continues a download that broke off") from None

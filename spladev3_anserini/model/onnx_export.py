@@ -11,10 +11,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.files import naming, sha256_of
 from spladev3_anserini.model.checkpoint import (
     ONNX_WEIGHTS,
@@ -22,9 +23,10 @@ from spladev3_anserini.model.checkpoint import (
     model_hash,
     note_variant,
 )
+from spladev3_anserini.model.layout import TRANSFORMER
 from spladev3_anserini.model.onnx_run import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
-from spladev3_anserini.model.splade import Splade, load_splade
+from spladev3_anserini.model.splade import TRIAL, Splade, load_splade
 from spladev3_anserini.model.tokenizer import Tokenizer
 
 Precision = Literal["float32", "int8"]
@@ -35,6 +37,8 @@ _TILE = 256
 #: The names under which Anserini's SpladeV3Encoder looks for its files.
 ANSERINI_FILES = ("splade-v3-optimized.onnx", "splade-v3-vocab.txt")
 _OPSET = 17
+#: What protobuf holds in one file, in bytes, less some room for all that is not a weight.
+LARGEST_GRAPH = (1 << 31) - (16 << 20)
 
 
 class Exported(NamedTuple):
@@ -53,8 +57,8 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     int8 is ONNX Runtime's dynamic quantisation: weights by output channel, activations by tensor
     as they come, so that a weight depends a little on the texts beside it in a batch. With `top_k`
     the special tokens' dimensions are left out and each text keeps its largest weights. Raises
-    InputError where `output` exists, a package is missing, or (for Anserini) the tokenizer is not
-    BERT's.
+    InputError where `output` exists, a package is missing, the graph would not fit into a file or
+    gives other weights than the model, or (for Anserini) the tokenizer is not BERT's.
     """
     if output.exists():
         raise InputError(f"--output {output}: exists already")
@@ -69,6 +73,10 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")
     top_k = top_k and min(top_k, splade.vocabulary)
     graph = _Graph(splade, sorted(tokenizer.special_ids) if top_k else [], top_k).eval()
+    size = sum(own.numel() * own.element_size() for own in (*graph.parameters(), *graph.buffers()))
+    if size > LARGEST_GRAPH:
+        raise InputError(f"--model {checkpoint.name}: its graph has {size / 2**30:.1f} GiB of "
+                         "weights, and an ONNX file holds 2; encode with the model itself")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
         fresh = Path(scratch) / "model"
@@ -76,8 +84,10 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
         path = fresh / (ANSERINI_FILES[0] if anserini else ONNX_WEIGHTS)
         properties = Properties(precision, top_k, splade.vocabulary, splade.max_positions,
                                 model_hash(checkpoint))
-        with naming(output / path.name):
+        with naming(output / path.name), refusing(
+                f"--model {checkpoint.name}: cannot be exported", OSError):
             _write(graph, Path(scratch) / "plain.onnx", path, precision, properties)
+            _compare(graph, path, precision)
         with naming(output):
             if anserini:
                 (fresh / ANSERINI_FILES[1]).write_text(vocabulary, "utf-8")
@@ -104,6 +114,7 @@ class _Graph(nn.Module):
             tile = nn.Linear(own.shape[1], own.shape[0])
             tile.weight.data, tile.bias.data = own.clone(), bias[start : start + _TILE].clone()
             self.tiles.append(tile)
+        self.vocabulary = splade.vocabulary
         self.types = hasattr(splade.mlm.config, "type_vocab_size")
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor,
@@ -146,10 +157,30 @@ def _write(graph: _Graph, plain: Path, path: Path, precision: Precision,
     onnx.save(model, str(path))
 
 
+@torch.inference_mode()
+def _compare(graph: _Graph, path: Path, precision: Precision) -> None:
+    """Runs the file on texts of other lengths than the one it was traced with, and compares the
+    weights: what a trace takes for a constant may be another number there. int8 has only to run."""
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    taken = {own.name for own in session.get_inputs()}
+    for length in TRIAL:
+        ids = torch.arange(1, 1 + length)[None] % graph.vocabulary
+        fed = dict(zip(INPUTS, (ids, torch.ones_like(ids), torch.zeros_like(ids)), strict=True))
+        terms, weights, _ = session.run(
+            list(OUTPUTS), {name: own.numpy() for name, own in fed.items() if name in taken})
+        pairs = ((terms, weights), (own.numpy() for own in graph(*fed.values())[:2]))
+        found, expected = (np.bincount(at, of, graph.vocabulary) for at, of in pairs)
+        if precision == "float32" and not np.allclose(found, expected, rtol=1e-3, atol=1e-3):
+            raise ValueError("the graph of this architecture gives other weights than the model")
+
+
 def _describe(checkpoint: Checkpoint, folder: Path) -> None:
-    """What encoding reads beside the graph: config, tokenizer, variant."""
+    """What encoding reads beside the graph: config, length, tokenizer, variant."""
     for place in (checkpoint.tokenizer, checkpoint.folder):
-        for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
+        for name in (*(path.name for path in place.glob(TRANSFORMER)),
+                     "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
                      "special_tokens_map.json", "added_tokens.json"):
             if (place / name).exists():
                 # shutil's copies blame the file that is read for a disk that is full

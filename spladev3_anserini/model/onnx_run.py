@@ -10,8 +10,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.errors import InputError, first_line, refusing
 from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint
+from spladev3_anserini.model.splade import TRIAL
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 #: Named and ordered as Anserini's encoder expects the first two of them.
@@ -49,11 +50,11 @@ class OnnxSplade:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         """Raises InputError where onnxruntime is not installed, the file is damaged, or it is a
-        graph that `export` did not write."""
+        graph that `export` did not write or that fails on a short text."""
         try:
             runtime = import_module("onnxruntime")
         except ImportError:
-            raise InputError(f"--model {checkpoint.name}: is an ONNX graph, which needs "
+            raise InputError(f"{checkpoint.shown}: is an ONNX graph, which needs "
                              "onnxruntime; pip install onnxruntime") from None
         path = checkpoint.folder / ONNX_WEIGHTS
         options = runtime.SessionOptions()
@@ -71,6 +72,10 @@ class OnnxSplade:
             raise InputError(f"{path}: was not written by spladev3-anserini export, so how it "
                              "pools is not known") from None
         self._inputs = {own.name for own in self._session.get_inputs()}
+        with refusing(f"{path}: the graph fails on a short text"):
+            for length in TRIAL:
+                ids = torch.arange(5, 5 + length)[None] % self.vocabulary
+                self(ids, torch.ones_like(ids))
 
     @property
     def vocabulary(self) -> int:
@@ -81,9 +86,14 @@ class OnnxSplade:
         return self.properties.max_positions
 
     def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> sparse.csr_matrix:
-        given = zip(INPUTS, (input_ids, attention_mask, torch.zeros_like(input_ids)), strict=True)
+        """Raises ValueError for outputs that `export` describes otherwise."""
+        fed = zip(INPUTS, (input_ids, attention_mask, torch.zeros_like(input_ids)), strict=True)
         terms, values, rows = self._session.run(
-            list(OUTPUTS), {name: own.numpy() for name, own in given if name in self._inputs})
+            list(OUTPUTS), {name: own.numpy() for name, own in fed if name in self._inputs})
         size = (len(input_ids), self.vocabulary)
+        if len(terms) and (terms.min() < 0 or terms.max() >= size[1] or rows[0] < 0
+                           or rows[-1] >= size[0] or (np.diff(rows) < 0).any()
+                           or values.min() < 0):
+            raise ValueError("it gives terms, rows or weights that cannot be")
         ends = np.searchsorted(rows, np.arange(size[0] + 1))
         return sparse.csr_matrix((values, terms, ends), shape=size)

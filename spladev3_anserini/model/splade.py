@@ -7,9 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.errors import InputError, first_line, refusing
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, weight_files
+from spladev3_anserini.model.loading import load_model
 from spladev3_anserini.model.pooling import activation, max_logits
+from spladev3_anserini.model.positions import position_limit
+
+#: Lengths of the texts that a model is tried on. No number divides both: a model that computes in
+#: chunks (`chunk_size_feed_forward`) fails at lengths that its chunks do not divide.
+TRIAL = (5, 7)
 
 
 class Splade(nn.Module):
@@ -31,7 +37,7 @@ class Splade(nn.Module):
 
     @property
     def max_positions(self) -> int:
-        return int(getattr(self.mlm.config, "max_position_embeddings", 512))
+        return position_limit(self.mlm) or 512
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Term weights (B, V) in fp32 of ids and mask (B, L); padding takes no part in the
@@ -57,34 +63,45 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
     """Loads safetensors weights for inference.
 
     Raises InputError for a truncated file, a missing layer (a model without an MLM head would
-    get a random one), weights that are not finite, and an unknown architecture.
+    get a random one), weights that the model does not read (config.json asks for fewer layers),
+    weights that are not finite, an unknown architecture, and a model that fails on a text or whose
+    last layer is not what its logits are made by.
     """
-    from transformers import AutoModelForMaskedLM
-    from transformers.utils import logging
-
     if is_onnx(checkpoint):
-        raise InputError(f"--model {checkpoint.name}: an ONNX graph encodes and searches; for this "
+        raise InputError(f"{checkpoint.shown}: an ONNX graph encodes and searches; for this "
                          "give the model it was exported from")
     weight_files(checkpoint)
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        mlm, report = AutoModelForMaskedLM.from_pretrained(
-            checkpoint.folder, local_files_only=True, use_safetensors=True,
-            trust_remote_code=False, dtype=dtype, attn_implementation=attention,
-            output_loading_info=True)
-    except Exception as error:  # a broken file raises whatever its parser raises
-        reason = first_line(error)
-        if "mismatch" in str(error):
-            reason = "its weights have other shapes than its config.json says"
-        raise InputError(f"{checkpoint.folder}: the model cannot be loaded: {reason}") from None
-    if missing := sorted(report["missing_keys"]):
-        raise InputError(f"{checkpoint.folder}: {len(missing)} weights are missing, {missing[0]} "
-                         "the first; is this a masked language model with its head?")
+    mlm = load_model("AutoModelForMaskedLM", checkpoint.folder, dtype,
+                     "is this a masked language model with its head?",
+                     attn_implementation=attention)
     for name, tensor in mlm.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{checkpoint.folder}: the weight {name} has NaN or infinity in it")
     try:
-        return Splade(mlm).eval().to(device)
+        mlm = mlm.eval().to(device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device}: {first_line(error)}") from None
+    return _tried(mlm, checkpoint, 1e-3 if dtype == torch.float32 else 0.1)
+
+
+@torch.inference_mode()
+def _tried(mlm: Any, checkpoint: Checkpoint, tolerance: float) -> Splade:
+    """The model as a Splade, whose weights of two short texts are compared with the formula over
+    the model's own logits. Raises InputError where it fails, gives NaN, or differs."""
+    with refusing(f"{checkpoint.folder}: the model fails on a short text"):
+        size = mlm.get_output_embeddings().weight.shape[0]
+        texts = [(torch.arange(5, 5 + length, device=mlm.device) % size)[None] for length in TRIAL]
+        masks = [torch.ones_like(text) for text in texts]
+        logits = [mlm(input_ids=text, attention_mask=mask).logits.float()
+                  for text, mask in zip(texts, masks, strict=True)]
+        splade = Splade(mlm).eval()
+        weights = [splade(text, mask) for text, mask in zip(texts, masks, strict=True)]
+    if not all(bool(torch.isfinite(one).all()) for one in (*logits, *weights)):
+        raise InputError(f"{checkpoint.folder}: the model gives NaN or infinite weights")
+    for plain, pooled in zip(logits, weights, strict=True):
+        expected = activation(plain.amax(dim=1))
+        if expected.shape != pooled.shape or not torch.allclose(
+                pooled, expected, rtol=tolerance, atol=tolerance):
+            raise InputError(f"{checkpoint.folder}: this architecture's logits are not what its "
+                             "output layer gives, so its weights would be others")
+    return splade

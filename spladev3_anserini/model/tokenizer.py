@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.errors import InputError, refusing, without_panic_report
 from spladev3_anserini.impacts.terms import first_fault
+from spladev3_anserini.model.loading import load_tokenizer
+
+#: Characters of text that are tokenised at once: the library keeps some 100 bytes a wordpiece.
+_CHUNK = 1 << 22
+#: A word, an empty text, and a character that no vocabulary has.
+_PROBES = ("the cat sat on a mat", "", "\U000f8fff é 中 123", "a b " * 20)
+#: What can panic inside the tokenizers library on some text: a user's pattern, or a user's table.
+_CAN_PANIC = ('"Regex"', '"Precompiled"')
+
+
+class Tokenized(NamedTuple):
+    """Ids of each text, and how many of its wordpieces were cut off."""
+
+    ids: list[list[int]]
+    lost: list[int]
 
 
 class Tokenizer:
@@ -23,46 +39,83 @@ class Tokenizer:
 
     def __init__(self, folder: Path) -> None:
         """Loads a tokenizer; raises InputError where it cannot be loaded, is no fast one, has
-        holes in its ids, or has a term Lucene would change."""
-        from transformers import AutoTokenizer
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True,
-                                                      trust_remote_code=False)
-        except Exception as error:  # a broken file raises whatever its parser raises
-            raise InputError(f"{folder}: the tokenizer cannot be loaded: "
-                             f"{first_line(error)}") from None
+        holes in its ids, has a term Lucene would change, or fails on a plain text, and as
+        `load_tokenizer`."""
+        self._folder = folder
+        tokenizer = load_tokenizer(folder)
         if not tokenizer.is_fast:
             raise InputError(f"{folder}: no fast tokenizer (tokenizer.json or vocab.txt)")
-        vocabulary: dict[str, int] = tokenizer.get_vocab()
+        with refusing(f"{folder}: the tokenizer cannot be loaded"):
+            content = json.loads(tokenizer.backend_tokenizer.to_str())
+            vocabulary: dict[str, int] = tokenizer.get_vocab()
+            self.special_ids = frozenset(tokenizer.all_special_ids)
+            #: How many special tokens every text gets.
+            self.added = int(tokenizer.num_special_tokens_to_add())
         if sorted(vocabulary.values()) != list(range(len(vocabulary))):
             raise InputError(f"{folder}: the tokenizer's ids are not 0..{len(vocabulary) - 1}")
         self.terms = np.array(sorted(vocabulary, key=vocabulary.__getitem__), dtype=object)
-        self.special_ids = frozenset(tokenizer.all_special_ids)
         ordinary = (t for i, t in enumerate(self.terms) if i not in self.special_ids)
         if problem := first_fault(ordinary):
             raise InputError(f"{folder}: {problem}")
-        self.sha256 = _content_hash(tokenizer)
-        self._tokenizer = tokenizer
+        self.sha256 = _content_hash(tokenizer, self.special_ids)
+        self._tokenizer, self._can_panic = tokenizer, True
+        self._try_out()
+        self._can_panic = any(rule in json.dumps(content) for rule in _CAN_PANIC)
 
-    def ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
-        """Ids of each text with [CLS] and [SEP], cut to `max_length` ids with [SEP] kept."""
+    def tokenized(self, texts: Sequence[str], max_length: int) -> Tokenized:
+        """Ids of each text with [CLS] and [SEP], cut to `max_length` ids with [SEP] kept.
+
+        Raises InputError where the tokenizer fails on a text, leaves no room for one, or gives
+        more ids than `max_length`, which the model may not take.
+        """
+        if max_length <= self.added:
+            raise InputError(f"--max-length {max_length}: the tokenizer in {self._folder} adds "
+                             f"{self.added} tokens to every text, so no room is left")
         backend = self._tokenizer.backend_tokenizer  # a fifth faster than transformers' own call
         backend.enable_truncation(max_length)
         backend.no_padding()
-        return [encoding.ids for encoding in backend.encode_batch_fast(list(texts))]
+        ids: list[list[int]] = []
+        lost: list[int] = []
+        for chunk in _chunks(texts):
+            for own in self._encoded(backend, chunk):
+                ids.append(own.ids)
+                # what was cut off is kept in pieces, each with its special tokens
+                lost.append(sum(len(piece) - self.added for piece in own.overflowing)
+                            if len(own) >= max_length else 0)
+        if ids and (longest := max(map(len, ids))) > max_length:
+            raise InputError(f"{self._folder}: the tokenizer makes {longest} ids of a text that "
+                             f"is cut to {max_length}")
+        return Tokenized(ids, lost)
+
+    def _encoded(self, backend: Any, texts: list[str]) -> list[Any]:
+        """The library's results; where it fails, the first text that it fails on is named."""
+        quiet = without_panic_report if self._can_panic else nullcontext
+        try:
+            with refusing(f"{self._folder}: the tokenizer fails on the text {texts[0][:60]!r}"), \
+                    quiet():
+                return list(backend.encode_batch_fast(texts))
+        except InputError:
+            for text in texts if len(texts) > 1 else ():
+                self._encoded(backend, [text])
+            raise
+
+    def ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
+        """The ids of `tokenized`."""
+        return self.tokenized(texts, max_length).ids
+
+    def _try_out(self) -> None:
+        """Tokenises some texts, one of which is cut."""
+        ids = self.ids([*_PROBES, " ".join(self.terms[:200])], self.added + 8)
+        if unknown := {i for own in ids for i in own if i >= len(self.terms)}:
+            raise InputError(f"{self._folder}: the tokenizer gives the id {max(unknown)}, its "
+                             f"vocabulary ends at {len(self.terms) - 1}")
+        if max(map(len, ids)) <= self.added:
+            raise InputError(f"{self._folder}: the tokenizer gives no wordpiece to any text")
 
     @property
     def transformers(self) -> Any:
         """The tokenizer as transformers knows it, for saving."""
         return self._tokenizer
-
-    @property
-    def added(self) -> int:
-        """How many special tokens every text gets."""
-        return int(self._tokenizer.num_special_tokens_to_add())
 
     def pieces(self, text: str) -> list[str]:
         """A text's own wordpieces, without [CLS] and [SEP]."""
@@ -73,8 +126,29 @@ class Tokenizer:
         return int(self._tokenizer.pad_token_id or 0)
 
 
-def _content_hash(tokenizer: Any) -> str:
-    content = json.loads(tokenizer.backend_tokenizer.to_str())
+def _content_hash(tokenizer: Any, special: Set[int]) -> str:
+    """A hash of what makes ids of texts, and of which are special where tokenizer_config.json says
+    otherwise than tokenizer.json."""
+    backend = tokenizer.backend_tokenizer
+    content = json.loads(backend.to_str())
     content.pop("truncation", None)
     content.pop("padding", None)
+    if special != {token["id"] for token in content["added_tokens"] if token["special"]}:
+        content["special"] = sorted(special)
+    if backend.encode_special_tokens:  # which its own JSON leaves out
+        content["encode_special_tokens"] = True
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts in order, at most _CHUNK characters or one text at a time."""
+    chunk: list[str] = []
+    size = 0
+    for text in texts:
+        if chunk and size + len(text) > _CHUNK:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(text)
+        size += len(text)
+    if chunk:
+        yield chunk

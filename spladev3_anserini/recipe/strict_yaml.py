@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from spladev3_anserini.collection.ids import checked_text
-from spladev3_anserini.collection.lines import existing_file
 from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.files import existing_file, read_bytes
 
 #: Ten times the largest there is; this parser takes seconds for it.
 _LARGEST = 1 << 17
@@ -45,12 +45,11 @@ def read_yaml(path: Path) -> Source:
     Raises InputError naming file and line for anything more: duplicate keys, keys that are not
     text, aliases, tags, NaN and infinity, several documents, more than 128 KiB.
     """
-    size = existing_file(path).stat().st_size
-    if size > _LARGEST:
+    if (size := existing_file(path).stat().st_size) > _LARGEST:
         raise InputError(f"{path}: {size:,} bytes; a recipe has no more than {_LARGEST:,}")
     lines: dict[Place, int] = {}
     try:
-        loader = _Loader(path.read_bytes(), path)
+        loader = _Loader(read_bytes(path), path)
         node = loader.get_single_node()
         data = loader.plain(node, (), lines) if node is not None else None
     except yaml.MarkedYAMLError as error:

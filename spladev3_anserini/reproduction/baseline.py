@@ -21,6 +21,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.jvm import versions
 from spladev3_anserini.lucene.ranking import write_run
+from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
 from spladev3_anserini.recipe.baseline import Bm25, Dense, Rerank
 from spladev3_anserini.reproduction.context import Run
 from spladev3_anserini.reproduction.journal import Inputs
@@ -39,13 +40,13 @@ def model_of(run: Run) -> tuple[str, str]:
     if run.options.model and run.cell.first is None:
         raise InputError(f"--model: {run.cell.recipe_name} is a baseline, and has its own")
     if isinstance(own, Dense):
-        return own.model, _hash(_dense_model(run, own).folder, ("*.safetensors", "*.json", "*.txt",
-                                                                "*.model"))
+        return own.model, folder_hash(_dense_model(run, own).folder,
+                                      (*MODEL_FILES, "*/config.json"))
     if isinstance(own, Rerank):
         kind, folder = find_teacher(_usable(run, own.teacher))
         first = read_result(run.cell.first.folder) if run.cell.first else None
         below = first.model_sha256 if first else ""
-        both = f"{_hash(folder, kind.files)} {below}"
+        both = f"{folder_hash(folder, kind.files)} {below}"
         return own.teacher, hashlib.sha256(both.encode()).hexdigest()
     return "BM25", hashlib.sha256(b"BM25").hexdigest()
 
@@ -71,8 +72,8 @@ def search_baseline(run: Run, do: Do) -> None:
             some, many = write_run(cell.run_file(name), without_own(
                 rankings, run.sets[name].remove_query), cell.recipe_name)
             found, lines = found + some, lines + many
-        return (f"{counted(len(run.sets), 'query set')}: {found:,} queries with hits, {lines:,} "
-                "lines")
+        return (f"{counted(len(run.sets), 'query set')}: {counted(found, 'query')} with hits, "
+                f"{counted(lines, 'line')}")
 
     do("search", inputs, work, [cell.run_file(name) for name in run.sets])
 
@@ -122,10 +123,3 @@ def _usable(run: Run, name: str) -> str:
     if not run.cell.recipe.pickled:
         return name
     return str(usable_checkpoint(name, run.cell.output).folder)
-
-
-def _hash(folder: Path, patterns: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
-        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
-    return digest.hexdigest()

@@ -14,7 +14,7 @@ from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.encoding.encoder import Encoder, Settings, resolved_device
 from spladev3_anserini.encoding.queries import encoder_for_index, encoder_for_prebuilt
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, sha256_of
+from spladev3_anserini.files import appearing, read_json, sha256_of
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
@@ -75,7 +75,7 @@ class Run:
 
     def note(self, name: str) -> dict[str, Any]:
         """What a stage wrote down: `corpus`, `data.SET`, `check`, `measures.SET`."""
-        record: dict[str, Any] = json.loads(self.note_file(name).read_text("utf-8"))
+        record: dict[str, Any] = read_json(self.note_file(name))
         return record
 
     def note_file(self, name: str) -> Path:

@@ -12,11 +12,11 @@ from pathlib import Path
 from spladev3_anserini.collection.corpus import corpus_files
 from spladev3_anserini.collection.insuranceqa import SPLITS, write_insuranceqa
 from spladev3_anserini.collection.irds import import_irds, irds_id
-from spladev3_anserini.collection.lines import existing_file
+from spladev3_anserini.collection.lines import kind_of
 from spladev3_anserini.collection.qrels import qrels_file
 from spladev3_anserini.collection.topics import topics_file
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
+from spladev3_anserini.files import refuse_links_out, sha256_of
 from spladev3_anserini.recipe.schema import is_path
 
 _DEMO, _INSURANCEQA = "demo:", "insuranceqa:"
@@ -79,6 +79,9 @@ class Sources:
             raise InputError(f"{self._file}: the path {source!r} leads out of {root}")
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
+        if path.is_dir():
+            read = [qrels_file(str(path)), *(own for own in path.iterdir() if kind_of(own))]
+            refuse_links_out(root, read, str(root))
         return str(path)
 
     def _demo_file(self, name: str) -> Path:
@@ -127,4 +130,4 @@ def mark(source: str, part: str) -> str:
         found = corpus_files(Path(source))
     else:
         found = [(topics_file if part == "queries" else qrels_file)(source)]
-    return " ".join(sha256_of(existing_file(file)) for file in found)
+    return " ".join(sha256_of(file) for file in found)

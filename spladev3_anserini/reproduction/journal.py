@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-import click
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from spladev3_anserini.cli import echo
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, sha256_of, short
+from spladev3_anserini.files import appearing, read_bytes, sha256_of, short
 
 _NAME = "stages.json"
 
@@ -51,8 +51,9 @@ class Journal:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise InputError(f"{self._folder}: another run is at work here; wait for it") from None
-        with contextlib.suppress(FileNotFoundError, ValidationError):
-            self._record = _Stages.model_validate_json((self._folder / _NAME).read_bytes())
+        with contextlib.suppress(ValidationError):
+            if (self._folder / _NAME).exists():
+                self._record = _Stages.model_validate_json(read_bytes(self._folder / _NAME))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -114,4 +115,4 @@ class Journal:
 
 def say(stage: str, what: str) -> None:
     """One line about a stage on standard output."""
-    click.echo(f"{stage:<20}  {what}")
+    echo(f"{stage:<20}  {what}")

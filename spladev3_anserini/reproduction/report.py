@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jinja2
-
 from spladev3_anserini import __version__
+from spladev3_anserini.analysis.markup import markdown
+from spladev3_anserini.analysis.pages import rendered
+from spladev3_anserini.cli import counted
+from spladev3_anserini.errors import visible
 from spladev3_anserini.reproduction.commands import commands, run_command, typed
 from spladev3_anserini.reproduction.matrix import Entry, Mean, State
 from spladev3_anserini.reproduction.verdict import number
@@ -85,41 +86,37 @@ def anchor(entry: Entry) -> str:
 
 def as_html(made: Page) -> str:
     """The report as one HTML page that needs no other file."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spladev3_anserini.reproduction", "."), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template(_TEMPLATE).render(
-        page=made, signs=SIGNS, facts=facts, mean_found=mean_found, version=__version__,
-        column=column, anchor=anchor, commands_of=commands_of,
-        run_command=lambda entry: typed(run_command(entry.cell)),
-        number=number,
-        today=datetime.date.today().isoformat())
+    return rendered("reproduction", _TEMPLATE, page=made, signs=SIGNS, facts=facts,
+                    mean_found=mean_found, column=column, anchor=anchor, commands_of=commands_of,
+                    run_command=lambda entry: typed(run_command(entry.cell)), number=number)
 
 
 def as_markdown(made: Page) -> str:
     """The report as Markdown."""
     lines = [f"# Reproductions with spladev3_anserini {__version__}", "", legend(made), "",
-             "| collection | set | measure | " + " | ".join(made.columns) + " |",
+             "| collection | set | measure | " + " | ".join(map(markdown, made.columns)) + " |",
              "|---|---|---|" + "---|" * len(made.columns)]
     for row in made.rows:
         shown = [_markdown(cell) if cell else "" for cell in row.cells]
-        lines.append(f"| {row.collection} | {row.query_set} | {_escaped(row.measure)} | "
+        lines.append(f"| {markdown(row.collection)} | {markdown(row.query_set)} | "
+                     f"{markdown(row.measure)} | "
                      + " | ".join(shown) + " |")
     if made.means:
         lines += ["", "## Means over groups of query sets", "",
                   "| recipe | group | measure | paper | here |", "|---|---|---|---|---|"]
-        lines += [f"| {m.recipe} | {m.group} | {m.measure} | {m.declared:.4f} | {mean_found(m)} |"
-                  for m in made.means]
+        lines += [f"| {' | '.join(map(markdown, (m.recipe, m.group, m.measure)))} | "
+                  f"{m.declared:.4f} | {mean_found(m)} |" for m in made.means]
     for one in made.entries:
-        lines += ["", f"## {column(one)} on {one.cell.collection_name}: {one.state}", ""]
+        heading = markdown(f"{column(one)} on {one.cell.collection_name}")
+        lines += ["", f"## {heading}: {one.state}", ""]
         if one.why_not:
-            lines += [f"A run is there that does not count: {one.why_not}.", ""]
+            lines += [f"A run is there that does not count: {markdown(one.why_not)}.", ""]
         lines += ["```", typed(run_command(one.cell)), "```", "", "which is", "", "```",
                   *commands_of(one), "```"]
         if one.result:
             lines += ["", "| fact | value |", "|---|---|"]
-            lines += [f"| {key} | {value} |" for key, value in facts(one)]
-    return "\n".join(lines) + "\n"
+            lines += [f"| {markdown(key)} | {markdown(value)} |" for key, value in facts(one)]
+    return visible("\n".join(lines)) + "\n"
 
 
 def legend(made: Page) -> str:
@@ -131,8 +128,9 @@ def legend(made: Page) -> str:
 
 def mean_found(mean: Mean) -> str:
     """A mean, or how much of it is measured."""
-    return f"not yet: {mean.measured} of {mean.sets} sets measured" if mean.found is None \
-        else number(mean.found)
+    if mean.found is not None:
+        return number(mean.found)
+    return f"not yet: {mean.measured} of {counted(mean.sets, 'set')} measured"
 
 
 def commands_of(entry: Entry) -> list[str]:
@@ -184,8 +182,4 @@ def _range(values: list[float]) -> str:
 
 def _markdown(cell: Shown) -> str:
     found = f"**{cell.found}** {SIGNS[cell.state]}" if cell.found else cell.nothing
-    return f"{found} {f'({cell.declared})' if cell.declared else ''}".strip()
-
-
-def _escaped(text: str) -> str:
-    return text.replace("*", "\\*")
+    return f"{found} {f'({markdown(cell.declared)})' if cell.declared else ''}".strip()

@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from spladev3_anserini import __version__
-from spladev3_anserini.analysis.measures import evaluate, parse_measures
+from spladev3_anserini.analysis.judged import evaluate_run
+from spladev3_anserini.analysis.measures import parse_measures
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.corpus import Survey, hash_of
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.texts import survey_texts
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import Encoder
@@ -26,6 +27,7 @@ from spladev3_anserini.lucene.check import check_index, compare_with_manifest, s
 from spladev3_anserini.lucene.jvm import lucene_version, versions
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
 from spladev3_anserini.lucene.searcher import ImpactSearcher
+from spladev3_anserini.lucene.unchanged import SOUND_NOTE
 from spladev3_anserini.model.variants import variant_named
 from spladev3_anserini.recipe.schema import QuerySet
 from spladev3_anserini.reproduction.baseline import model_of, search_baseline
@@ -87,14 +89,18 @@ def _download(run: Run, stage: Stage) -> None:
     def survey(_: bool) -> str:
         surveyed = survey_texts(run.corpus, "document")
         run.write_note("corpus", {"documents": surveyed.documents, "sha256": surveyed.sha256})
-        return f"{surveyed.documents:,} documents"
+        return counted(surveyed.documents, "document")
 
     def topics_and_qrels(name: str, _: bool) -> str:
         topics, qrels = read_topics(run.topics[name]), read_qrels(run.qrels[name])
+        judged = sum(topic.id in qrels for topic in topics)
+        if not judged:
+            raise InputError(f"{run.qrels[name]}: judges no query of {run.topics[name]} (it has "
+                             f"{next(iter(qrels))!r}, not {topics[0].id!r})")
         run.write_note(f"data.{name}", {
             "queries": len(topics), "topics": hash_of(topics),
             "judgments": sum(map(len, qrels.values())), "qrels": hash_of_qrels(qrels)})
-        return f"{len(topics):,} queries, {len(qrels):,} of them judged"
+        return f"{counted(len(topics), 'query')}, {judged:,} of them judged"
 
     if not cell.prebuilt:
         stage("download", {"corpus": mark(run.corpus, "docs")}, survey,
@@ -119,7 +125,7 @@ def _encode(run: Run, stage: Stage) -> None:
         encoder = Encoder(run.checkpoint, variant_named(cell.recipe.variant), "document", settings)
         manifest = encode_afresh_or_on(run.corpus, surveyed, run.checkpoint, encoder,
                                        cell.encoded, fresh)
-        return (f"{manifest.documents:,} documents, "
+        return (f"{counted(manifest.documents, 'document')}, "
                 f"{manifest.postings / manifest.documents:.1f} terms each")
 
     def outputs() -> Iterator[Path]:
@@ -138,11 +144,13 @@ def _index(run: Run, stage: Stage) -> None:
     def work(_: bool) -> str:
         record, _built = build_index(cell.encoded, cell.index_folder, run.options.threads,
                                      optimize=True, overwrite=True)
-        return (f"{record.encoded.nonempty:,} documents, {record.encoded.postings:,} postings, "
-                f"{record.encoded.impacts:,} total terms")
+        return (f"{counted(record.encoded.nonempty, 'document')}, "
+                f"{counted(record.encoded.postings, 'posting')}, "
+                f"{counted(record.encoded.impacts, 'total term')}")
 
     def outputs() -> Iterator[Path]:
-        yield from sorted(path for path in cell.index_folder.iterdir() if path.is_file())
+        yield from sorted(path for path in cell.index_folder.iterdir()
+                          if path.is_file() and path.name != SOUND_NOTE)
 
     stage("index", {"encoded": sha256_of(cell.encoded / MANIFEST), **versions()}, work, outputs())
 
@@ -155,7 +163,8 @@ def _check(run: Run, stage: Stage) -> None:
             compare_with_manifest(found, run.index_record().encoded, run.index)
         run.write_note("check", {"documents": found.documents, "postings": found.postings,
                                  "total_terms": found.impacts})
-        return f"every byte is sound: {found.documents:,} documents, {found.impacts:,} total terms"
+        return (f"every byte is sound: {counted(found.documents, 'document')}, "
+                f"{counted(found.impacts, 'total term')}")
 
     stage("check", {"index": run.index_identity}, work, [run.note_file("check")])
 
@@ -171,7 +180,7 @@ def _search(run: Run, stage: Stage) -> None:
                       run.sets[name].remove_query)
         found, lines = write_run(cell.run_file(name), ranked, cell.recipe_name)
         searcher.close()
-        return f"{len(topics):,} queries, {found:,} with hits, {lines:,} lines"
+        return f"{counted(len(topics), 'query')}, {found:,} with hits, {counted(lines, 'line')}"
 
     for name, query_set in run.sets.items():
         inputs = _model_inputs(run, "max_length") | {
@@ -184,11 +193,11 @@ def _evaluate(run: Run, stage: Stage) -> None:
     cell = run.cell
 
     def work(name: str, wanted: str, _: bool) -> str:
-        found = evaluate(read_qrels(run.qrels[name]), read_run(cell.run_file(name)),
-                         parse_measures(wanted))
+        found = evaluate_run(cell.run_file(name), read_qrels(run.qrels[name]), run.qrels[name],
+                             parse_measures(wanted))
         run.write_note(f"measures.{name}", {"means": found.means, "missing": len(found.missing)})
-        without = f"; {len(found.missing)} of {found.queries} judged queries have no result and " \
-            "count as 0" if found.missing else ""
+        without = f"; {len(found.missing)} of {counted(found.queries, 'judged query')} without a " \
+            "result, counted as 0" if found.missing else ""
         return "  ".join(f"{name} {value:.4f}" for name, value in found.means.items()) + without
 
     for name in run.sets:

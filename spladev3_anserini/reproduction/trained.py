@@ -8,18 +8,20 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.texts import survey_texts
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import Encoder, Settings
 from spladev3_anserini.encoding.queries import encoder_for_index
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
+from spladev3_anserini.files import read_json, sha256_of
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
 from spladev3_anserini.lucene.build import build_index
 from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.model.checkpoint import model_hash
+from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import VARIANTS, variant_named
 from spladev3_anserini.recipe.training import Training, flat
 from spladev3_anserini.reproduction.cell import Cell
@@ -104,7 +106,7 @@ def _first_stage(made: _Made, do: Do) -> None:
         encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", settings)
         manifest = encode_afresh_or_on(made.corpus, surveyed, checkpoint, encoder, made.encoded,
                                        fresh)
-        return f"{name}: {manifest.documents:,} documents"
+        return f"{name}: {counted(manifest.documents, 'document')}"
 
     def index(_: bool) -> str:
         build_index(made.encoded, made.index, made.threads, optimize=False, overwrite=True)
@@ -138,7 +140,7 @@ def _candidates(made: _Made, do: Do) -> None:
         written = write_candidates(made.candidates, mine(
             searcher, encoder, topics, judged, draw, made.threads))
         searcher.close()
-        return f"{written:,} queries with candidates"
+        return f"{counted(written, 'query')} with candidates"
 
     do("mine", {"index": sha256_of(made.index / INDEX_MANIFEST),
                 "topics": mark(made.topics, "queries"), "qrels": mark(made.qrels, "qrels"),
@@ -158,7 +160,7 @@ def _scores(made: _Made, do: Do) -> None:
                 _clear(folder)
             done = score_candidates(made.work, teacher, folder)
             assert done.manifest is not None
-            return f"{done.manifest.pairs:,} pairs"
+            return counted(done.manifest.pairs, "pair")
 
         do(f"score {name}", {"candidates": sha256_of(made.candidates),
                               "teacher": teacher_hash(name), "corpus": mark(made.corpus, "docs"),
@@ -186,7 +188,7 @@ def _train(made: _Made, do: Do) -> None:
         done = combine(made.candidates, records, folders, made.ensemble, target)
         agreement = ", ".join(f"Spearman {own.spearman:.2f}" for own in done.disagreement
                               if own.spearman is not None)
-        return f"{done.pairs:,} scores of {len(folders)} teachers" + (
+        return f"{counted(done.pairs, 'score')} of {counted(len(folders), 'teacher')}" + (
             f" ({agreement})" if agreement else "")
 
     do("combine", manifests | {"rescore": str(section.rescore)}, combined, [made.ensemble])
@@ -200,16 +202,17 @@ def _train(made: _Made, do: Do) -> None:
         return ", ".join(f"{name} {last[name]:.4g}" for name in (
             "loss", "nonzero_queries", "nonzero_documents") if name in last)
 
-    inputs = {"start": model_hash(start), "variant": variant.name,
-              "candidates": sha256_of(made.candidates), "ensemble": sha256_of(made.ensemble),
-              "corpus": mark(made.corpus, "docs"), "topics": mark(made.topics, "queries")}
+    inputs = {"start": model_hash(start), "tokenizer": Tokenizer(start.tokenizer).sha256,
+              "variant": variant.name, "candidates": sha256_of(made.candidates),
+              "ensemble": sha256_of(made.ensemble), "corpus": mark(made.corpus, "docs"),
+              "topics": mark(made.topics, "queries")}
     inputs |= {key: json.dumps(value) for key, value
                in flat(section.model_dump(exclude={"sources", "corpus", "start"})).items()}
     do("train", inputs, work, (made.model / name for name in ("model.safetensors", "config.json")))
 
 
 def _teacher_record(name: str, folder: Path) -> TeacherRecord:
-    fingerprint = json.loads((folder / "manifest.json").read_text("utf-8"))["fingerprint"]
+    fingerprint = read_json(folder / "manifest.json")["fingerprint"]
     return TeacherRecord(name=name, sha256=fingerprint["teacher"], kind=fingerprint["kind"],
                          max_length=fingerprint["max_length"])
 

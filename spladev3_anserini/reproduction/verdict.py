@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from spladev3_anserini.cli import table
+from spladev3_anserini.cli import counted, table
 from spladev3_anserini.files import short
 from spladev3_anserini.recipe.expected import Declared
 from spladev3_anserini.recipe.schema import Collection, QuerySet
@@ -109,7 +109,7 @@ def is_the_collection(collection: Collection, result: Result) -> list[str]:
     """What of the collection a run used differs from what its file describes; empty for none."""
     wrong = []
     if collection.documents is not None and result.documents != collection.documents:
-        wrong.append(f"{result.documents:,} documents, {collection.documents:,} described")
+        wrong.append(f"{counted(result.documents, 'document')}, {collection.documents:,} described")
     if collection.corpus_sha256 and result.corpus_sha256 not in (None, collection.corpus_sha256):
         wrong.append(f"corpus {short(result.corpus_sha256)}, "
                      f"{short(collection.corpus_sha256)} described")
@@ -138,9 +138,10 @@ def _set_obstacles(block: Declared, collection: Collection, result: Result,
     wrong = []
     if (stated := block.by.qrels_sha256.get(name)) and stated != here.qrels_sha256:
         wrong.append(f"qrels {short(stated)}, here {short(here.qrels_sha256)}")
-    for what, number in (("queries", described.queries), ("judgments", described.judgments)):
-        if number is not None and number != getattr(here, what):
-            wrong.append(f"{getattr(here, what):,} {what}, {number:,} described")
+    for noun, wanted, found in (("query", described.queries, here.queries),
+                                ("judgment", described.judgments, here.judgments)):
+        if wanted is not None and wanted != found:
+            wrong.append(f"{counted(found, noun)}, {wanted:,} described")
     return wrong
 
 

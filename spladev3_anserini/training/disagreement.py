@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.stats import rankdata
 
 from spladev3_anserini.cli import table
-from spladev3_anserini.impacts.manifest import Record
+from spladev3_anserini.impacts.manifest import Count, Record
 
 
 class PairOfTeachers(Record):
@@ -19,9 +21,9 @@ class PairOfTeachers(Record):
 
     one: str
     other: str
-    spearman: float | None
-    queries: int
-    negative: int
+    spearman: Annotated[float, Field(ge=-1 - 1e-9, le=1 + 1e-9)] | None
+    queries: Count
+    negative: Count
 
 
 class Spread(Record):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from spladev3_anserini import __version__
 from spladev3_anserini.cli import progress
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
-from spladev3_anserini.impacts.manifest import Record, write_record
+from spladev3_anserini.impacts.manifest import Count, Record, write_record
 from spladev3_anserini.training.disagreement import Disagreement, PairOfTeachers, Spread
 from spladev3_anserini.training.score_files import (
     Candidates,
@@ -78,7 +79,7 @@ class TeacherRecord(Record):
     sha256: str
     kind: str
     max_length: int
-    flat_queries: int = 0
+    flat_queries: Count = 0
 
 
 class EnsembleRecord(Record):
@@ -86,9 +87,9 @@ class EnsembleRecord(Record):
     `scale` x + `shift` (None where it is another for each query); `sha256` is that of the file
     (empty where an older version wrote it)."""
 
-    teachers: tuple[TeacherRecord, ...]
+    teachers: Annotated[tuple[TeacherRecord, ...], Field(min_length=1)]
     candidates: str
-    queries: int
+    queries: Annotated[Count, Field(gt=0)]
     pairs: int
     filled_positives: int
     constant_queries: int
@@ -106,6 +107,15 @@ class EnsembleRecord(Record):
     spread: Spread
     package: str
     sha256: str = ""
+
+    @model_validator(mode="after")
+    def _counts_fit(self) -> EnsembleRecord:
+        counts = [own.flat_queries for own in self.teachers]
+        for own in self.disagreement:
+            counts += [own.queries, own.negative]
+        if max(counts) > self.queries:
+            raise ValueError(f"counts {max(counts)} of {self.queries} queries")
+        return self
 
 
 class _Fused(NamedTuple):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.tokenizer import Tokenizer
 
@@ -78,10 +79,14 @@ class Order(Sampler[int]):
 
 
 class Collator:
-    """Examples -> padded tensors: queries (B, Lq), documents (B x K, Ld), scores (B, K)."""
+    """Examples -> padded tensors: queries (B, Lq), documents (B x K, Ld), scores (B, K).
+
+    `cuts` counts the texts that were cut, each as often as it was drawn.
+    """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
         self._tokenizer, self._max_length = tokenizer, max_length
+        self.cuts = Cuts()
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         query_ids, query_mask = self._padded([e.query for e in examples])
@@ -92,7 +97,8 @@ class Collator:
                 "names": [e.query_id for e in examples]}
 
     def _padded(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        ids = self._tokenizer.ids(texts, self._max_length)
+        ids, lost = self._tokenizer.tokenized(texts, self._max_length)
+        self.cuts.add(lost)
         length = max(map(len, ids))
         padded = torch.full((len(ids), length), self._tokenizer.padding_id, dtype=torch.long)
         mask = torch.zeros_like(padded)

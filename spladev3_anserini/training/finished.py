@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, naming, sha256_of
+from spladev3_anserini.files import appearing, naming, read_bytes, sha256_of
 from spladev3_anserini.impacts.manifest import from_json, read_record, to_json
 from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest, ScorePart
 
@@ -57,7 +57,7 @@ class Finished:
 def read_journal(journal: Path) -> list[ScorePart]:
     """The lines of a journal; one that is cut short or changed counts for nothing."""
     records = []
-    for line in journal.read_bytes().splitlines() if journal.exists() else ():
+    for line in read_bytes(journal).splitlines() if journal.exists() else ():
         try:
             records.append(from_json(ScorePart, line))
         except (ValueError, RecursionError):

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 
-from spladev3_anserini.cli import warn
+from spladev3_anserini.cli import counted, warn
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import resolved_device
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, first_line, out_of_memory
 from spladev3_anserini.files import appearing, naming
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.tokenizer import Tokenizer
@@ -79,14 +79,14 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
         raise InputError(f"{scores}: the scores of every query are all equal, which teaches "
                          "nothing")
     if unknown:
-        warn(f"{scores}: {unknown:,} of its queries are not in {candidates} and are left out")
+        warn(f"{scores}: {counted(unknown, 'query')} not in {candidates}, left out")
     if filled:
-        warn(f"{scores}: {filled:,} positives have no score and take their query's best")
+        warn(f"{scores}: {counted(filled, 'positive')} without a score: the query's best is taken")
     if unscored:
-        warn(f"{scores}: {unscored:,} candidates have no score and are left out")
+        warn(f"{scores}: {counted(unscored, 'candidate')} without a score, left out")
     if left := len(known) - len(queries):
-        warn(f"{scores}: {left:,} of {len(known):,} queries have no positive, or no candidate with "
-             "a score, and are left out")
+        warn(f"{scores}: {left:,} of {counted(len(known), 'query')} without a positive, or without "
+             "a candidate that has a score, left out")
     return queries
 
 
@@ -104,7 +104,7 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     """
     cuda, precision = _device(machine.device, section.precision)
     if len(queries) < section.batch_size:
-        raise InputError(f"{len(queries)} training queries do not fill one batch of "
+        raise InputError(f"{counted(len(queries), 'training query')} cannot fill one batch of "
                          f"{section.batch_size}")
     texts, _ = texts_of(corpus, {d: q.id for q in queries for d in (*q.positives, *q.negatives)},
                         sources["candidates"])
@@ -126,15 +126,24 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     if leads:
         warn_of_other_scores(scores, Path(sources["candidates"]), section)
     dataset = Examples(queries, texts, section.negatives, section.seed)
+    collator = Collator(tokenizer, section.max_length)
     with prepared(output, record, resume, replace) if leads else nullcontext():
         arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda,
                                precision)
         arguments._n_gpu = min(1, arguments.n_gpu)  # more would be DataParallel: torchrun it is
         trainer = SpladeTrainer(model, section, variant, tokenizer.transformers, arguments,
                                 train_dataset=dataset, last_step=machine.max_steps,
-                                data_collator=Collator(tokenizer, section.max_length))
+                                data_collator=collator)
         newest = newest_whole(output / _CHECKPOINTS) if resume else None
-        trainer.continue_from(newest)
+        try:
+            trainer.continue_from(newest)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise InputError(f"batch_size {section.batch_size}: a step does not fit into memory "
+                             "(a smaller batch, --accumulate and --checkpointing help): "
+                             f"{first_line(error)}") from error
+        collator.cuts.warn("texts drawn", f"max_length {section.max_length}")
         if first := trainer.is_world_process_zero():
             _write(output, trainer, record, variant, tokenizer)
     if torch.distributed.is_initialized():

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 from spladev3_anserini.cli import progress
 from spladev3_anserini.collection.ids import checked_id
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import existing_file, refuse_pointer
 from spladev3_anserini.training.score_files import Scores, finite, write_scores
 
 #: Python's pickler stores 1,000 items of a dictionary at a time, so an honest stack is small.
@@ -64,9 +65,8 @@ def read_pickle(path: Path) -> Iterator[Scores]:
     opcode or name, a query or a document that is there twice, a score that is not finite; and for
     a file that is cut short or damaged.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    with path.open("rb") as raw:
+    with existing_file(path).open("rb") as raw:
+        refuse_pointer(path, raw.peek(64))
         packed = raw.peek(2)[:2] == b"\x1f\x8b"
         source: Any = gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw
         try:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.ids import checked_id
 from spladev3_anserini.collection.lines import json_records
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, sha256_of, short
+from spladev3_anserini.files import output_file, sha256_of, short
 from spladev3_anserini.impacts.manifest import FileName, Record, read_record
 
 MANIFEST = "manifest.json"
@@ -184,22 +182,12 @@ def finite(value: Any, what: str) -> float:
     return number
 
 
-@contextmanager
-def _opened(path: Path, temporary: Path | None) -> Iterator[Any]:
-    with appearing(path, "wb", temporary) as raw:
-        if path.suffix.lower() != ".gz":
-            yield raw
-            return
-        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
-            yield packed
-
-
 def _write(path: Path, records: Iterable[Mapping[str, Any]], temporary: Path | None = None,
            none: str = "") -> int:
     count = 0
-    with _opened(path, temporary) as stream:
+    with output_file(path, temporary=temporary) as stream:
         for record in records:
-            stream.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
             count += 1
         if none and not count:
             raise InputError(none)

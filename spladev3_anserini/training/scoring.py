@@ -93,7 +93,7 @@ def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
     Raises InputError as the readers do, for a query or document that has no text, by its id, and
     for a needed document that the corpus has twice.
     """
-    sha256, blocks = sha256_of_file(candidates), []
+    sha256, blocks = sha256_of(candidates), []
     queries: dict[str, str] = {}
     needed: dict[str, str] = {}
     for number, records in enumerate(_blocks(candidates, block)):
@@ -152,13 +152,6 @@ def holds_scores_of(output: Path, fingerprint: Fingerprint) -> bool:
     return True
 
 
-def sha256_of_file(path: Path) -> str:
-    """As `sha256_of`; raises InputError where there is no such file."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    return sha256_of(path)
-
-
 def _score(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint) -> Outcome:
     temporary = _temporary(output, work.part)
     if not (output / FINGERPRINT).exists():
@@ -180,7 +173,8 @@ def _score(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint)
             write_scores(output / name, _block_scores(records, work, teacher, bar), temporary)
             finished.note(name, own.queries, own.pairs)
             written += 1
-    if sha256_of_file(work.candidates) != work.sha256:
+    teacher.warn_of_cuts()
+    if sha256_of(work.candidates) != work.sha256:
         raise _changed(work)
     return Outcome(written, found, _publish(work, teacher, output, fingerprint, finished))
 

@@ -10,8 +10,11 @@ import numpy as np
 import torch
 
 from spladev3_anserini.encoding.batches import length_batches
+from spladev3_anserini.encoding.cut import lost_wordpieces
 from spladev3_anserini.encoding.encoder import DTYPES
-from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.errors import InputError, first_line, refusing, without_panic_report
+from spladev3_anserini.model.loading import load_model, load_tokenizer, refuse_content
+from spladev3_anserini.model.positions import position_limit
 from spladev3_anserini.training.teachers import (
     Floats,
     Ids,
@@ -33,7 +36,7 @@ class _Transformer(Teacher):
         """Raises InputError where a file is damaged or a weight is missing (transformers would
         make it up)."""
         super().__init__(name, folder, settings)
-        self.tokenizer = _tokenizer(folder)
+        self.tokenizer = load_tokenizer(folder, truncation_side="right")
         self.padding_id = int(self.tokenizer.pad_token_id or 0)
         self.model = _model(self.loader, folder, DTYPES[self.dtype], self.device)
         limit = self.longest()
@@ -42,8 +45,7 @@ class _Transformer(Teacher):
 
     def longest(self) -> int | None:
         """How many tokens the model takes, where its files tell."""
-        limits = (getattr(self.model.config, "max_position_embeddings", None),
-                  self.tokenizer.model_max_length)
+        limits = (position_limit(self.model), self.tokenizer.model_max_length)
         return min((int(own) for own in limits if own and 0 < own < 1_000_000), default=None)
 
     def _query_lengths(self, queries: Sequence[str]) -> list[int]:
@@ -51,9 +53,22 @@ class _Transformer(Teacher):
         return [len(ids) for ids in self.tokenizer(list(queries), empty, verbose=False).input_ids]
 
     def _tokens(self, pairs: Sequence[Pair]) -> list[Tokens]:
-        encoded = self.tokenizer([q for q, _ in pairs], [d for _, d in pairs],
-                                 truncation="only_second", max_length=self.settings.max_length)
-        return _arrays(encoded["input_ids"], encoded.get("token_type_ids"))
+        return self._cut([q for q, _ in pairs], [d for _, d in pairs])
+
+    def _cut(self, texts: list[str], seconds: list[str] | None = None) -> list[Tokens]:
+        """Texts cut to the length, or pairs whose second text is cut."""
+        limit = self.settings.max_length
+        encoded = self.tokenizer(texts, seconds, truncation="only_second" if seconds else True,
+                                 max_length=limit)
+
+        def whole(places: list[int]) -> list[int]:
+            some = [texts[place] for place in places]
+            others = seconds and [seconds[place] for place in places]
+            return [len(ids) for ids in self.tokenizer(some, others, verbose=False).input_ids]
+
+        ids = encoded["input_ids"]
+        return _arrays(ids, encoded.get("token_type_ids") if seconds else None,
+                       lost_wordpieces(list(map(len, ids)), limit, whole))
 
     @torch.inference_mode()
     def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Floats:
@@ -111,9 +126,7 @@ class RankT5(_Transformer):
         return [len(ids) for ids in self.tokenizer(texts, verbose=False).input_ids]
 
     def _tokens(self, pairs: Sequence[Pair]) -> list[Tokens]:
-        texts = [f"Query: {query} Document: {document}" for query, document in pairs]
-        encoded = self.tokenizer(texts, truncation=True, max_length=self.settings.max_length)
-        return _arrays(encoded["input_ids"], None)
+        return self._cut([f"Query: {query} Document: {document}" for query, document in pairs])
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         first = torch.full((len(inputs["input_ids"]), 1), int(self._first), device=self.device)
@@ -131,8 +144,9 @@ class BiEncoder(_Transformer):
     def score(self, pairs: Sequence[Pair],
               done: Callable[[int], object] = lambda count: None) -> Floats:
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        tokens = [own for chunk in chunks(texts) for own in _arrays(self.tokenizer(
-            list(chunk), truncation=True, max_length=self.settings.max_length)["input_ids"], None)]
+        tokens = [own for chunk in chunks(texts)
+                  for own in self._tokenized(lambda some: self._cut(list(some)), chunk)]
+        self.cuts.add([own.lost for own in tokens])
         vectors = np.empty((len(texts), int(self.model.config.hidden_size)), dtype=np.float32)
         for places in length_batches([len(own.ids) for own in tokens], self.batch_tokens):
             vectors[places] = self._run([tokens[place] for place in places])
@@ -185,11 +199,11 @@ class OnnxCrossEncoder(Teacher):
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4
         provider = "CPUExecutionProvider" if self.device == "cpu" else "CUDAExecutionProvider"
-        try:
+        with refusing(f"{folder}: cannot be loaded"), without_panic_report():
             self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             self._session = onnxruntime.InferenceSession(graph, options, providers=[provider])
-        except Exception as error:  # a broken file raises whatever its parser raises
-            raise InputError(f"{folder}: cannot be loaded: {first_line(error)}") from None
+            content = self.tokenizer.to_str()
+        refuse_content(content, folder)
         self.tokenizer.no_padding()
         self._inputs = {own.name: np.int32 if "int32" in own.type else np.int64
                         for own in self._session.get_inputs()}
@@ -204,15 +218,16 @@ class OnnxCrossEncoder(Teacher):
     def _tokens(self, pairs: Sequence[Pair]) -> list[Tokens]:
         self.tokenizer.enable_truncation(self.settings.max_length, strategy="only_second")
         encoded = self.tokenizer.encode_batch(list(pairs))
-        return _arrays([own.ids for own in encoded], [own.type_ids for own in encoded])
+        self.tokenizer.no_truncation()
+        lost = lost_wordpieces([len(own) for own in encoded], self.settings.max_length,
+                               lambda places: [len(own) for own in self.tokenizer.encode_batch(
+                                   [pairs[place] for place in places])])
+        return _arrays([own.ids for own in encoded], [own.type_ids for own in encoded], lost)
 
     def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Floats:
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         fed = {name: np.asarray(given[name], dtype=kind) for name, kind in self._inputs.items()}
-        try:
-            scores = np.asarray(self._session.run(None, fed)[0], dtype=np.float32)
-        except Exception as error:  # onnxruntime's own errors share no class
-            raise ValueError(first_line(error)) from None
+        scores = np.asarray(self._session.run(None, fed)[0], dtype=np.float32)
         if scores.shape not in {(len(ids),), (len(ids), 1)}:
             raise ValueError(f"its output has the shape {scores.shape}, not one score a pair")
         return scores.reshape(-1)
@@ -225,37 +240,14 @@ def graph_of(folder: Path) -> Path:
         else folder / inside.name
 
 
-def _arrays(ids: list[list[int]], types: list[list[int]] | None) -> list[Tokens]:
+def _arrays(ids: list[list[int]], types: list[list[int]] | None, lost: list[int]) -> list[Tokens]:
     return [Tokens(np.array(own, dtype=np.int32),
-                   None if types is None else np.array(types[row], dtype=np.int32))
+                   None if types is None else np.array(types[row], dtype=np.int32), lost[row])
             for row, own in enumerate(ids)]
 
 
-def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True,
-                                             trust_remote_code=False, truncation_side="right")
-    except Exception as error:  # a broken file raises whatever its parser raises
-        raise InputError(f"{folder}: the tokenizer cannot be loaded: {first_line(error)}") from None
-
-
 def _model(loader: str, folder: Path, dtype: torch.dtype, device: str) -> Any:
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        model, report = getattr(transformers, loader).from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False,
-            dtype=dtype, output_loading_info=True)
-    except Exception as error:  # as above
-        raise InputError(f"{folder}: the model cannot be loaded: {first_line(error)}") from None
-    if missing := sorted(report["missing_keys"]):
-        raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} the first; "
-                         "scores would be random")
+    model = load_model(loader, folder, dtype, "scores would be random")
     try:
         return model.eval().to(device)
     except (RuntimeError, AssertionError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,12 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.encoding.batches import length_batches
+from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.encoding.encoder import BATCH_TOKENS, resolved_device
-from spladev3_anserini.errors import InputError, first_line
-from spladev3_anserini.files import read_json, sha256_of
+from spladev3_anserini.errors import InputError, out_of_memory, refusing, without_panic_report
+from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import model_folder
+from spladev3_anserini.model.layout import SETTINGS, refuse_prompts
+from spladev3_anserini.model.weights import (
+    MODEL_FILES,
+    external_data,
+    folder_hash,
+    weight_files_in,
+)
 
 T = TypeVar("T")
+R = TypeVar("R")
 Pair = tuple[str, str]
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -26,6 +34,8 @@ Ids = NDArray[np.int64]
 T5_TOKEN = "<extra_id_10>"
 #: How many texts are tokenized at once: a tokenizer's own results are large.
 _CHUNK = 1024
+#: What every teacher is tried on before anything is scored.
+_TRIAL = (("a cat", "sat"), ("a dog", "sat on a mat and ran"))
 
 
 class Settings(NamedTuple):
@@ -48,26 +58,29 @@ class PairError(ValueError):
 
 
 class Tokens(NamedTuple):
-    """A pair (or a text) as a model takes it: ids, and the text each is of where it asks."""
+    """A pair (or a text) as a model takes it: ids, the text each is of where it asks, and how many
+    wordpieces were cut off."""
 
     ids: NDArray[np.int32]
     types: NDArray[np.int32] | None
+    lost: int = 0
 
 
 class Teacher(ABC):
     """Scores pairs. `kind` says how, `sha256` hashes all files that decide the scores; `device`,
-    `dtype` and `batch_tokens` are those it runs with."""
+    `dtype` and `batch_tokens` are those it runs with; `cuts` counts the pairs that were cut."""
 
     kind: ClassVar[str]
     padding_id = 0
 
     #: Patterns of the files that decide the scores.
-    files: ClassVar[tuple[str, ...]] = ("*.safetensors", "*.json", "*.txt", "*.model")
+    files: ClassVar[tuple[str, ...]] = MODEL_FILES
 
     def __init__(self, name: str, folder: Path, settings: Settings) -> None:
         """Raises InputError for a device there is not."""
         self.name, self.folder, self.settings = name, folder, settings
-        self.sha256 = _hash(folder, self.files)
+        self.cuts = Cuts()
+        self.sha256 = folder_hash(folder, self.files)
         self.device = resolved_device(settings.device)
         self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
         self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
@@ -87,7 +100,8 @@ class Teacher(ABC):
         if full:
             place = next(i for i, (query, _) in enumerate(pairs) if query in full)
             raise PairError(place, self.too_long)
-        tokens = [own for chunk in chunks(pairs) for own in self._tokens(chunk)]
+        tokens = [own for chunk in chunks(pairs) for own in self._tokenized(self._tokens, chunk)]
+        self.cuts.add([own.lost for own in tokens])
         scores = np.empty(len(pairs), dtype=np.float32)
         for places in length_batches([len(own.ids) for own in tokens], self.batch_tokens):
             scores[places] = self._run([tokens[place] for place in places])
@@ -102,7 +116,16 @@ class Teacher(ABC):
     def room(self, queries: Sequence[str]) -> list[int]:
         """How many tokens each query leaves for a document; less than 1 cannot be scored."""
         return [self.settings.max_length - length
-                for chunk in chunks(queries) for length in self._query_lengths(chunk)]
+                for chunk in chunks(queries)
+                for length in self._tokenized(self._query_lengths, chunk)]
+
+    def _tokenized(self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
+        with refusing(f"--teacher {self.name}: its tokenizer fails"), without_panic_report():
+            return work(items)
+
+    def warn_of_cuts(self) -> None:
+        """Warns of documents that did not fit into the pairs' length since it was loaded."""
+        self.cuts.warn("pairs", f"--max-length {self.settings.max_length}")
 
     @abstractmethod
     def _query_lengths(self, queries: Sequence[str]) -> list[int]:
@@ -126,16 +149,14 @@ class Teacher(ABC):
             if types is not None and own.types is not None:
                 types[row, : len(own.ids)] = own.types
         try:
-            return self._outputs(ids, mask, types)
-        except MemoryError:
-            reason = "out of memory"
-        except (RuntimeError, IndexError, ValueError) as error:
-            reason = first_line(error)
-        if "memory" in reason:
+            with refusing(f"--teacher {self.name}: fails on a batch of {shape[0]} x {shape[1]} "
+                          "tokens"):
+                return self._outputs(ids, mask, types)
+        except InputError as error:
+            if not out_of_memory(error.__cause__):
+                raise
             raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into the "
-                             f"memory of {self.device}; choose fewer")
-        raise InputError(f"--teacher {self.name}: fails on a batch of {shape[0]} x {shape[1]} "
-                         f"tokens: {reason}")
+                             f"memory of {self.device}; choose fewer") from error
 
 
 def find_teacher(name: str) -> tuple[type[Teacher], Path]:
@@ -149,13 +170,12 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
     """
     from spladev3_anserini.training import teacher_kinds as kinds
 
-    try:
-        folder = model_folder(name)
-        if not list(folder.glob("*.safetensors")):
-            folder = model_folder(name, graphs=True)
-    except InputError as error:
-        raise InputError(str(error).replace("--model ", "--teacher ", 1)) from None
-    if list(folder.glob("*.safetensors")):
+    folder = model_folder(name, option="--teacher")
+    if not list(folder.glob("*.safetensors")):
+        folder = model_folder(name, graphs=True, option="--teacher")
+    if (folder / SETTINGS).exists():
+        refuse_prompts(folder / SETTINGS, _json(folder / SETTINGS).get("prompts"))
+    if weight_files_in(folder, "*.safetensors"):
         architecture = _architecture(folder)
         if architecture.endswith("T5ForConditionalGeneration"):
             return kinds.RankT5, folder
@@ -165,7 +185,11 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
             return kinds.BiEncoder, folder
         raise InputError(f"--teacher {name}: is a {architecture}; expected a model for sequence "
                          "classification, a T5ForConditionalGeneration or an ONNX model")
-    if kinds.graph_of(folder).exists() and (folder / "tokenizer.json").exists():
+    if (graph := kinds.graph_of(folder)).exists() and (folder / "tokenizer.json").exists():
+        for data in external_data(graph):
+            if not (data.startswith(graph.name) and "/" not in data):
+                raise InputError(f"{graph}: takes weights from {data[:80]!r}; expected a file "
+                                 f"beside it that is called {graph.name}...")
         return kinds.OnnxCrossEncoder, folder
     raise InputError(f"--teacher {name}: neither *.safetensors nor (onnx/)model.onnx with "
                      f"tokenizer.json in {folder}; pickled weights (pytorch_model.bin) can run "
@@ -174,11 +198,20 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
 
 
 def open_teacher(name: str, settings: Settings) -> Teacher:
-    """Loads a teacher; raises InputError as `find_teacher`, and where it cannot be loaded."""
+    """Loads a teacher and tries it on two short pairs; raises InputError as `find_teacher`, and
+    where it cannot be loaded or fails."""
     kind, folder = find_teacher(name)
     if settings.max_length < 4:
         raise InputError(f"--max-length {settings.max_length}: expected 4 tokens or more")
-    return kind(name, folder, settings)
+    teacher = kind(name, folder, settings)
+    try:
+        for pair in _TRIAL:
+            if min(teacher.room([pair[0]])) > 0:
+                teacher.score([pair])
+    except PairError as error:
+        raise InputError(f"--teacher {name}: {error}") from None
+    teacher.cuts = Cuts()
+    return teacher
 
 
 def chunks(items: Sequence[T], size: int = _CHUNK) -> Iterator[Sequence[T]]:
@@ -207,7 +240,8 @@ def _mean_pooled(name: str, folder: Path) -> bool:
     pooling = folder / "1_Pooling" / "config.json"
     if not pooling.exists():
         return name == "demo-bi-encoder"
-    return _json(pooling).get("pooling_mode_mean_tokens") is True
+    modes = [key for key, on in _json(pooling).items() if key.startswith("pooling_mode_") and on]
+    return modes == ["pooling_mode_mean_tokens"]
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -219,11 +253,4 @@ def teacher_hash(name: str) -> str:
     """What `Teacher.sha256` of a name is, without loading it; raises InputError as
     `find_teacher`."""
     kind, folder = find_teacher(name)
-    return _hash(folder, kind.files)
-
-
-def _hash(folder: Path, patterns: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
-        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
-    return digest.hexdigest()
+    return folder_hash(folder, kind.files)

@@ -161,8 +161,8 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         """Takes the weights as the start's are loaded: a saved file has the start's own names,
         which transformers translates (`LayerNorm.gamma`, a prefix)."""
         folder = Path(resume_from_checkpoint)
-        saved = load_splade(Checkpoint(folder.name, folder, folder, self.variant), torch.float32,
-                            "cpu")
+        checkpoint = Checkpoint(folder.name, folder, folder, self.variant, False, str(folder))
+        saved = load_splade(checkpoint, torch.float32, "cpu")
         unwrapped = self.accelerator.unwrap_model(model or self.model)
         try:
             unwrapped.splade.load_state_dict(saved.state_dict())

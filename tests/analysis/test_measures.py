@@ -84,8 +84,8 @@ def test_the_command_prints_a_table_and_says_what_is_missing(
     assert header.split() == ["run", "RR@10", "R@10"]
     assert row.split()[1:] == ["0.3333", "0.6667"]
     assert len(header) == len(row)
-    assert "1 of 3 judged queries have no result and count as 0: q3" in result.err
-    assert "1 queries have no judgment and count nowhere: q9" in result.err
+    assert "1 of 3 judged queries without a result, counted as 0: q3" in result.err
+    assert "1 query without a judgment, counted nowhere: q9" in result.err
 
 
 def test_json_and_per_query_and_beir_qrels(files: Path, cli: Callable[..., Result]) -> None:

@@ -97,14 +97,14 @@ def test_a_forest_plot_has_every_set_group_and_number(tmp_path: Path) -> None:
     text, summary = words(path), random_effects(EFFECTS)
     for expected in ("v3 against BM25", "MS MARCO", "BEIR", "dl19", "dl20", "nq", "3,452",
                      "+0.050 [+0.030, +0.070]",  # 0.05 -+ 1.96 x 0.01
-                     "−0.040 [−0.060, −0.020]", "Summary of 3 query sets", "95% interval",
+                     "−0.040 [−0.060, −0.020]", "Summary of 3 query sets", "95% normal interval",
                      f"{summary.mean:+.3f} [", *(f"{own:.1%}" for own in summary.weights)):
         assert expected in text, expected
     png = tmp_path / "forest.png"
     forest_plot(EFFECTS, png, title="the same")
     assert png.read_bytes().startswith(b"\x89PNG")
     forest_plot(EFFECTS, path, title="x", confidence=0.999)
-    assert "99.9% interval" in words(path)
+    assert "99.9% normal interval" in words(path)
     assert "+0.050 [+0.017, +0.083]" in words(path)  # 0.05 -+ 3.2905 x 0.01
 
 

@@ -20,6 +20,7 @@ from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.errors import InputError
 
+KINDS = "sentence_transformers.models."
 FULL = {name: text for name, text in TEXTS.items() if text.strip()}
 
 
@@ -244,8 +245,8 @@ def test_a_run_is_numpys_argsort(tiny_bert: Path, tmp_path: Path,
     result = cli(*common, "--output", tmp_path / "run")
     assert result.code == 0, result.err
     assert "3 queries, 2 with hits, 200 lines" in result.out
-    assert "2 documents have no wordpiece and will not be found: empty, blank" in result.out
-    assert "1 queries have no wordpiece and find nothing: none" in result.err
+    assert "2 documents without a wordpiece, which will not be found: empty, blank" in result.out
+    assert "1 query without a wordpiece, which will find nothing: none" in result.err
 
     own, full = encoder(str(tiny_bert), "mean", "cosine", 64, 64), many_texts()
     vectors = own.vectors(list(full.values()), "passage")[1]
@@ -318,17 +319,17 @@ def test_refused(tiny_bert: Path, tmp_path: Path, refused: Callable[..., str],
 
 
 @pytest.mark.parametrize(("file", "content", "message"), [
-    ("modules.json", [{"path": "", "type": "x.Transformer"}, {"path": "1", "type": "x.Pooling"},
-                      {"path": "2", "type": "x.Dense"}], "Transformer, Pooling, Dense"),
+    ("modules.json", [{"path": "", "type": f"{KINDS}Transformer"}, {"path": "1", "type": f"{KINDS}Pooling"},
+                      {"path": "2", "type": f"{KINDS}Dense"}], "Transformer, Pooling, Dense"),
     ("1/config.json", {"pooling_mode_max_tokens": True}, "pools by max_tokens"),
-    ("1/config.json", {"pooling_mode": "mean", "include_prompt": False}, "prompts"),
+    ("1/config.json", {"pooling_mode": "mean", "include_prompt": False}, "include_prompt"),
     ("config_sentence_transformers.json", {"similarity_fn_name": "euclidean"},
      "compares vectors by euclidean"),
     ("config_sentence_transformers.json", {}, "give --similarity")])
 def test_a_layout_that_is_not_done_here_is_refused(file: str, content: object, message: str,
                                                    tiny_bert: Path, tmp_path: Path) -> None:
     files: dict[str, object] = {
-        "modules.json": [{"path": "", "type": "x.Transformer"}, {"path": "1", "type": "x.Pooling"}],
+        "modules.json": [{"path": "", "type": f"{KINDS}Transformer"}, {"path": "1", "type": f"{KINDS}Pooling"}],
         "1/config.json": {"pooling_mode_mean_tokens": True},
         "config_sentence_transformers.json": {"similarity_fn_name": "dot"}}
     folder = tmp_path / "model"

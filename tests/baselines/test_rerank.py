@@ -156,7 +156,7 @@ def test_a_run_is_not_written_over_itself(tiny_ranker: Path, tmp_path: Path,
     before = run.read_bytes()
     (tmp_path / "link").symlink_to(run)
     for output in (run, tmp_path / "link"):
-        assert "is the run that is re-ranked" in refused(
+        assert "is an input as well (run: " in refused(
             "rerank", "--run", run, "--corpus", corpus, "--topics", tmp_path / "topics.tsv",
             "--teacher", tiny_ranker, "--output", output, "--max-length", 64)
     assert run.read_bytes() == before

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,16 @@ from hypothesis import strategies as st
 
 from spladev3_anserini.collection.corpus import Document, read_corpus, survey
 from spladev3_anserini.collection.ids import IdHashes, checked_id
+from spladev3_anserini.collection.irds import text_of
+from spladev3_anserini.collection.qrels import read_qrels
+from spladev3_anserini.collection.rejected import Rejects
+from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import read_json
+from spladev3_anserini.impacts.manifest import Manifest, read_record
+from spladev3_anserini.recipe.strict_yaml import read_yaml
+from spladev3_anserini.training.safe_pickle import read_pickle
 
 PAIRS = [("1", "first text"), ("b-2", "zweiter Text, größer"), ("3", ""), ("d/4:x#", "中文 \u2028 x")]
 
@@ -63,6 +74,39 @@ def test_a_tsv_line_is_split_at_its_first_tab(tmp_path: Path) -> None:
     path = tmp_path / "x.tsv"
     path.write_text("1\ta\tb\n")
     assert read(path) == [("1", "a\tb")]
+
+
+@pytest.mark.parametrize("end", ["\r", "\v", "\f", "\x1e", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize("kind", ["tsv", "txt.gz"])
+def test_lines_that_end_otherwise_are_not_one_document(end: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{kind}"
+    data = f"1\tfirst text{end}2\tsecond{end}3\t{end}".encode()
+    path.write_bytes(gzip.compress(data) if kind.endswith("gz") else data)
+    with pytest.raises(InputError, match=rf"x\.{kind}:1: the lines of this file end in"):
+        read(path)
+    with pytest.raises(InputError, match=rf"x\.{kind}:1: the lines of this file end in"):
+        read_topics(str(path))
+    path.write_bytes(b"1\ta text\r" if kind == "tsv" else gzip.compress(b"1\ta text\r\r\n"))
+    assert read(path) == [("1", "a text")]
+
+
+def test_line_ends_inside_a_text_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv"
+    text = "one\rtwo\u2028three \x85 four\r five\tsix"
+    path.write_bytes(f"1\t{text}\n2\tx\n".encode())
+    assert read(path) == [("1", text), ("2", "x")]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.tsv", "x.jsonl.gz"])
+def test_a_pointer_of_git_lfs_is_named(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n")
+    for reader in (read, lambda path: read_topics(str(path)), read_run,
+                   lambda path: read_qrels(str(path)), read_json, read_yaml,
+                   lambda path: list(read_pickle(path)),
+                   lambda path: read_record(Manifest, path)):
+        with pytest.raises(InputError, match=rf"{name}:1: is a Git LFS pointer, not the file"):
+            reader(path)
 
 
 FAULTS = {
@@ -136,6 +180,75 @@ def test_a_data_set_of_ir_datasets_is_read_by_its_id(tmp_path: Path) -> None:
         ("1", "first text"), ("2", "second")]
     with pytest.raises(InputError, match="has no data set of that id"):
         list(read_corpus("ir_datasets:no-such-set"))
+
+
+class _Plain(NamedTuple):
+    """As ir_datasets' BrightQuery: a field `text`, but no default_text."""
+
+    query_id: str
+    text: str
+    reasoning: str
+
+
+class _Code(NamedTuple):
+    """As ir_datasets' CodeSearchNetDoc: neither."""
+
+    doc_id: str
+    repo: str
+    code: str
+
+
+class _Broken(NamedTuple):
+    """A default_text that joins what is not there."""
+
+    doc_id: str
+    title: str | None
+
+    def default_text(self) -> str:
+        return self.title + " "  # type: ignore[operator]
+
+
+def test_records_of_ir_datasets_without_a_default_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All 20 query sets of BRIGHT have the field alone; 17 sets of documents have neither."""
+    records: dict[str, list[object]] = {"queries": [_Plain("q1", "a query", "because")],
+                                        "docs": [_Code("1", "r", "def f(): ...")]}
+
+    def load(dataset: str, kind: str) -> Iterator[object]:
+        yield from records[kind]
+
+    for module in ("corpus", "topics"):
+        monkeypatch.setattr(f"spladev3_anserini.collection.{module}.load_irds", load)
+    assert [own[:2] for own in read_topics("ir_datasets:x")] == [("q1", "a query")]
+    with pytest.raises(InputError, match=r"ir_datasets:x, document 1: this data set names no text, "
+                       r"and has no field 'text' \(it has: doc_id, repo, code\)"):
+        list(read_corpus("ir_datasets:x"))
+    rejects = Rejects()
+    assert list(read_corpus("ir_datasets:x", rejects)) == []
+    assert rejects.count == 1
+    records["docs"] = [_Broken("1", None)]
+    with pytest.raises(InputError, match="ir_datasets:x, document 1: its text cannot be read"):
+        list(read_corpus("ir_datasets:x"))
+
+
+def test_every_kind_of_record_of_ir_datasets_has_a_text_or_a_line() -> None:
+    """Every document and query class of the data sets there are, with a letter in each field."""
+    datasets = pytest.importorskip("ir_datasets")
+    kinds: dict[type, str] = {}
+    for name in datasets.registry:
+        loaded = datasets.load(name)
+        for kind in ("docs", "queries"):
+            if getattr(loaded, f"has_{kind}")():
+                kinds[getattr(loaded, f"{kind}_cls")()] = name
+    assert len(kinds) > 50
+    without = set()
+    for kind, name in kinds.items():
+        try:
+            text_of(kind(*["a"] * len(kind._fields)), name)  # type: ignore[attr-defined]
+        except InputError as error:
+            if "names no text" in str(error):
+                without.add(kind.__name__)
+    assert without == {"ArgsMeProcessedDoc", "ClinicalTrialsDoc", "CodeSearchNetDoc",
+                       "ToucheImageDoc", "TrecBackgroundLinkingQuery"}
 
 
 @given(st.text(max_size=6))

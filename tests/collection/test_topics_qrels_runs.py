@@ -54,7 +54,11 @@ def test_bad_topics_are_refused(content: str, message: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("content", ["q1 0 d1 1\nq1 0 d2 0\nq2 Q0 d1 -2\n",
                                      "q1\t0\td1\t1\nq1\t0\td2\t0\nq2 0 d1 -2\n",
                                      "q1\td1\t1\nq1\td2\t0\nq2\td1\t-2\n",
-                                     "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t0\nq2\td1\t-2\n"])
+                                     "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t0\nq2\td1\t-2\n",
+                                     "query_id corpus_id score\nq1 d1 1\nq1 d2 0\nq2 d1 -2\n",
+                                     "\nqid\titer\tdocno\trel\nq1\t0\td1\t1\nq1 0 d2 0\nq2 0 d1 -2\n",
+                                     "\ufeffTopic_ID\tDoc-ID\tRelevance\nq1\td1\t1.0\nq1\td2\t0.\nq2\td1\t-2.00\n",
+                                     "q1 0 d1 1\nq1 0 d2 0\nq1 0 d1 1.0\nq2 0 d1 -2\nq1 0 d2 0\n"])
 def test_qrels_of_every_form(content: str, tmp_path: Path) -> None:
     (tmp_path / "qrels").write_text(content)
     assert read_qrels(str(tmp_path / "qrels")) == {"q1": {"d1": 1, "d2": 0}, "q2": {"d1": -2}}
@@ -63,7 +67,14 @@ def test_qrels_of_every_form(content: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("content", "message"), [
     ("", "qrels: no judgment in it"),
     ("q1 d1\n", "qrels:1: 2 columns"),
-    ("q1 0 d1 1\nq1 0 d1 0\n", "qrels:2: 'q1' and 'd1' are judged twice"),
+    ("q1 0 d1 1\nq1 0 d1 0\n", "qrels:2: 'q1' and 'd1' are judged twice, 1 and 0"),
+    ("q1 0 d1 0.5\n", "qrels:1: the grade '0.5' is no whole number"),
+    ("q1 0 d1 1e0\n", "qrels:1: the grade '1e0' is no whole number"),
+    ("q1 d1 1\n", "qrels:1: 3 columns"),
+    ("q1 0 d1 1\nquery_id\tcorpus_id\tscore\n", "qrels:2: the grade 'score'"),
+    ("query_id corpus_id score\rq1 d1 1\r", "qrels:1: has a CR inside"),
+    ("q1 0 d1 1\rq1 0 d2 1\r", "qrels:1: has a CR inside"),
+    ("query-id\tcorpus-id\tscore\x85q1\td1\t1\n", "qrels:1: 5 columns"),
     ("q1 0 d1 high\n", "qrels:1: the grade 'high' is no whole number"),
     ("q1 0 d1 99999999999\n", "qrels:1: the grade '99999999999' is no whole number"),
     ("query-id\tcorpus-id\tscore\nq1\tmy doc\t1\n", "qrels:2: the id 'my doc' has white space"),
@@ -89,6 +100,8 @@ def test_a_run_is_read_back_as_written(tmp_path: Path) -> None:
     ("q1 Q0 d1 1 5\n", "run:1: 5 columns"),
     ("q1 Q0 my doc 1 5 tag\n", "run:1: 7 columns"),
     ("q1 Q0 d1 1 nan tag\n", "run:1: the score 'nan' is no finite number"),
+    ("q1 Q0 d1 1 5 tag\rq1 Q0 d2 2 4 tag\r", "run:1: has a CR inside"),
+    ("q1 Q0 d1 1 5 tag\u2028q1 Q0 d2 2 4 tag\n", "run:1: 12 columns"),
     ("q1 Q0 d1 1 high tag\n", "run:1: the score 'high' is no finite number"),
     ("q1 Q0 d1 1 5 tag\nq2 Q0 d1 1 5 tag\nq1 Q0 d1 2 4 tag\n", "run:3: 'd1' is there twice"),
 ])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TEXTS, Result, make_tiny, write_corpus, write_lines
+from forked import program
 
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.impacts.exact import ExactSearcher
@@ -68,7 +69,7 @@ def test_a_run_is_the_exact_dot_product(variant: str, prepared: Path, tiny: Path
 def test_queries_without_terms_are_counted(prepared: Path, tmp_path: Path, cli: Cli) -> None:
     result = cli(*search(prepared, "splade-v3-doc", tmp_path / "run", "--topics",
                          prepared / "topics.tsv"))
-    assert "warning: 2 queries have no term and find nothing: q3, q5" in result.err
+    assert "warning: 2 queries without a term, which will find nothing: q3, q5" in result.err
     assert "5 queries, 2 with hits" in result.out
 
 
@@ -87,8 +88,8 @@ def test_a_query_over_the_clause_limit_is_cut_and_counted(prepared: Path, tmp_pa
     long = {"id": "q", "vector": {f"t{n}": 1 for n in range(1200)} | {"cat": 9}}
     queries = write_lines(tmp_path / "q.jsonl", [long, {"id": "r", "vector": {"cat": 2}}])
     result = cli(*search(prepared, "splade-v3", tmp_path / "run", "--queries", queries))
-    assert ("warning: 1 queries have more than 1024 terms (up to 1201); Lucene takes no more, "
-            "their smallest 177 terms are cut") in result.err
+    assert ("warning: 1 query of more than 1024 terms (up to 1201); Lucene takes no more, "
+            "the smallest are cut: 177 terms") in result.err
     run = read_run(tmp_path / "run")
     assert run["q"] == {doc: score / 2 * 9 for doc, score in run["r"].items()}
 
@@ -97,7 +98,7 @@ def test_a_score_beyond_2_to_the_24_is_warned_of(prepared: Path, tmp_path: Path,
     queries = write_lines(tmp_path / "q.jsonl", [{"id": "q", "vector": {f"{n}": 32767 for n in range(9)}},
                                                  {"id": "r", "vector": {"cat": 10}}])
     result = cli(*search(prepared, "splade-v3", tmp_path / "run", "--queries", queries))
-    assert "warning: 1 queries may pass a score of 2^24" in result.err
+    assert "warning: 1 query may pass a score of 2^24" in result.err
 
 
 @pytest.mark.fault(14, "queries of another scale, variant, model or policy than the index",
@@ -310,11 +311,9 @@ def test_asking_shows_terms_and_hits(prepared: Path, cli: Cli) -> None:
 
 def test_asking_without_a_question_reads_them_until_the_end(prepared: Path) -> None:
     import subprocess
-    import sys
 
     done = subprocess.run(
-        [sys.executable, "-m", "spladev3_anserini.ask", "--index",
-         str(prepared / "splade-v3-doc.index"), "--max-length", "64"],
+        [*program(), "ask", "--index", str(prepared / "splade-v3-doc.index"), "--max-length", "64"],
         input="heat\na wing\n", capture_output=True, text=True, check=True)
     assert [line for line in done.stdout.splitlines() if line[:1].isalpha()] == ["heat", "a wing"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import WORDS, Result, make_tiny, write_corpus
+from forked import program
 from signed import signed
 
 Cli = Callable[..., Result]
@@ -102,8 +103,7 @@ def test_parts_together_are_the_whole(whole: dict[str, bytes], tiny: Path, corpu
 def test_parts_side_by_side_are_the_whole(whole: dict[str, bytes], tiny: Path, corpus: Path,
                                           tmp_path: Path) -> None:
     processes = [
-        subprocess.Popen([sys.executable, "-m", "spladev3_anserini.encode",
-                          *arguments(tiny, corpus, tmp_path / "p", "--part", f"{n}/2")[1:]])
+        subprocess.Popen([*program(), *arguments(tiny, corpus, tmp_path / "p", "--part", f"{n}/2")])
         for n in (1, 2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert content(tmp_path / "p") == whole

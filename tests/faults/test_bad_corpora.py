@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -27,7 +28,12 @@ FAULTS = {
     "no text": (GOOD + b'{"id": "b"}\n', "c.jsonl:2: no field 'contents' or 'text'"),
     "text that is a list": (b'{"id": "b", "contents": ["x"]}\n', "c.jsonl:1: the field 'contents'"),
     "not UTF-8": (GOOD + b'{"id": "b", "contents": "\xff\xfe"}\n', "c.jsonl:2: not UTF-8 at byte 26"),
-    "UTF-16": (GOOD.decode().encode("utf-16"), "c.jsonl:1: not UTF-8 at byte 1"),
+    "UTF-16": (GOOD.decode().encode("utf-16"), "c.jsonl:1: not UTF-8 at byte 1: it is UTF-16"),
+    "UTF-16 without a mark": (GOOD.decode().encode("utf-16-le"), "c.jsonl:1: every other byte is NUL"),
+    "line ends of an old Mac": (GOOD.replace(b"\n", b"\r") * 2, "c.jsonl:1: has a CR inside"),
+    "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:7\nsize 9\n",
+                             "c.jsonl:1: is a Git LFS pointer, not the file itself"),
+    "gzip under another name": (gzip.compress(GOOD), "c.jsonl:1: is gzipped, but its name does not"),
     "a line cut short": (GOOD + b'{"id": "b", "contents": "x', "c.jsonl:2: not a JSON object"),
     "two objects on a line": (GOOD.strip() + GOOD, "c.jsonl:1: not a JSON object"),
     "an id twice": (GOOD + b'{"id": "b", "contents": ""}\n' + GOOD, "c.jsonl:3: the id 'a' is already"),
@@ -40,7 +46,7 @@ FAULTS = {
 
 
 @pytest.mark.fault(7, "a line of the corpus with a bad id, no text, bytes that are no UTF-8, a cut or "
-                   "nested object", detected="readers, by file and line, before the model is loaded")
+                   "nested object, UTF-16, a CR for a line end, a Git LFS pointer", detected="readers, by file and line, before the model is loaded")
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_bad_line(name: str, tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     data, message = FAULTS[name]
@@ -90,7 +96,7 @@ def test_documents_of_extreme_lengths(tiny: Path, tmp_path: Path, cli: Cli) -> N
         done = cli("encode", "--model", tiny, "--input", corpus, "--max-length", 64, "--output",
                    tmp_path / name)
         assert done.code == 0, done
-        assert "2 of them have no term and will not be found: empty, blank" in done.out
+        assert "2 documents without a term, which will not be found: empty, blank" in done.out
         vectors[name] = (tmp_path / name / "impacts" / "part-00000.jsonl").read_bytes()
     assert vectors["whole"] == vectors["cut"]
     lines = {own["id"]: own["vector"] for own in map(json.loads, vectors["whole"].splitlines())}
@@ -112,6 +118,8 @@ def test_files_that_are_no_corpus(tiny: Path, tmp_path: Path, refused: Callable[
     (corpus / "a.tsv").write_text("1\tcat\n")
     (corpus / "b.jsonl.gz").touch()
     assert "b.jsonl.gz:1: corrupt or truncated gzip" in refused(*command)
+    (corpus / "b.jsonl.gz").write_bytes(GOOD)
+    assert "b.jsonl.gz:1: is not gzipped, but its name ends in .gz" in refused(*command)
     (corpus / "b.jsonl.gz").unlink()
     os.mkfifo(corpus / "c.jsonl")
     assert "c.jsonl: is no plain file" in refused(*command)

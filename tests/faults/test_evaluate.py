@@ -137,5 +137,5 @@ def test_queries_of_one_side(tmp_path: Path, cli: Callable[..., Result]) -> None
     done = cli("evaluate", "--qrels", tmp_path / "qrels", "--run", tmp_path / "run",
                "--measures", "RR@10")
     assert done.out.split()[-1] == "0.5000"
-    assert "1 of 2 judged queries have no result and count as 0: q2" in done.err
-    assert "1 queries have no judgment and count nowhere: q3" in done.err
+    assert "1 of 2 judged queries without a result, counted as 0: q2" in done.err
+    assert "1 query without a judgment, counted nowhere: q3" in done.err

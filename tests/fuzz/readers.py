@@ -22,13 +22,17 @@ from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.diagnosis.signs import read_curves, read_loss
-from spladev3_anserini.encoding.directory import Part, _read_journal
+from spladev3_anserini.encoding.directory import Part
+from spladev3_anserini.encoding.directory import read_journal as read_shards_journal
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.shards import read_shard
+from spladev3_anserini.lucene.segments import written_by
+from spladev3_anserini.lucene.unchanged import SOUND_NOTE, _read_note
 from spladev3_anserini.model.checkpoint import open_checkpoint, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.model.weights import external_data
 from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.recipe.strict_yaml import read_yaml, scalar
 from spladev3_anserini.reproduction.journal import Journal
@@ -66,7 +70,7 @@ class Reader(NamedTuple):
 
 
 #: What a refusal says that is of no line.
-_WHOLE = re.compile(r": (no .* in it|has no |not YAML|not UTF-8|no pickle|\d[\d,]* bytes)")
+_WHOLE = re.compile(r": (no .* in it|has no |is a Git LFS |not YAML|not UTF-8|no pickle|\d[\d,]* bytes)")
 
 
 def check(reader: Reader, data: bytes, folder: Path) -> Any:
@@ -203,9 +207,13 @@ _MODULES = _json([{"idx": 0, "path": "", "type": f"{_SPARSE}MLMTransformer"},
                   {"idx": 1, "path": "1_SpladePooling", "type": f"{_SPARSE}SpladePooling"}])
 _ROUTER = _json({"types": {"": f"{_SPARSE}MLMTransformer", "q": f"{_SPARSE}SparseStaticEmbedding"},
                  "structure": {"query": ["q"], "document": [""]}})
+_SAME_SIDES = _json({
+    "types": {"": f"{_SPARSE}MLMTransformer", "p": f"{_SPARSE}SpladePooling"},
+    "structure": {"query": ["", "p"], "document": ["", "p"]}, "parameters": {"route_mappings": {}}})
 _DENSE = {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"",
-          "modules.json": _json([{"path": "", "type": "models.Transformer"},
-                                 {"path": "1_Pooling", "type": "models.Pooling"}]),
+          "modules.json": _json([{"path": "", "type": "sentence_transformers.models.Transformer"},
+                                 {"path": "1_Pooling",
+                                  "type": "sentence_transformers.models.Pooling"}]),
           "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
           "config_sentence_transformers.json": b'{"similarity_fn_name": "dot", "prompts": {}}'}
 _TEACHER = _json({"architectures": ["BertForSequenceClassification"]})
@@ -215,6 +223,10 @@ _BEGUN = {"variant": "v", "start": "s", "tokenizer": "t", "training": {}, "data"
 
 def _model(path: Path) -> object:
     return open_checkpoint(str(path.parent)).variant
+
+
+def _length(path: Path) -> object:
+    return open_checkpoint(str(path.parent)).other_length(256)
 
 
 def _pooling(path: Path) -> object:
@@ -252,7 +264,8 @@ READERS: dict[str, Reader] = {
                          None, lines=True),
     "qrels": Reader("q.txt", lambda path: read_qrels(str(path)),
                     (b"q1 0 d1 1\nq1 0 d2 0\nq2 Q0 d1 -2\n",
-                     b"query-id\tcorpus-id\tscore\nq1\td1\t1\n"), _qrels_again, lines=True),
+                     b"query-id\tcorpus-id\tscore\nq1\td1\t1\n",
+                     b"query_id corpus_id score\nq1 d1 1.0\nq1 d1 1\n"), _qrels_again, lines=True),
     "run": Reader("r.txt", read_run, _RUN, _run_again, lines=True),
     "run-gz": Reader("r.txt.gz", read_run, tuple(map(gzip.compress, _RUN)),
                      lambda own: gzip.compress(_run_again(own)), lines=True),
@@ -277,8 +290,15 @@ READERS: dict[str, Reader] = {
     "manifest": Reader("manifest.json", lambda path: read_record(Manifest, sign(path)),
                        (_json(_MANIFEST),), lambda own: own.model_dump_json().encode()),
     "index-manifest": Reader("m.json", lambda path: read_record(IndexManifest, sign(path)),
-                             (_json({"encoded": _MANIFEST, "versions": {"lucene": "10"}}),),
+                             (_json({"encoded": _MANIFEST, "versions": {"lucene": "10"}}),
+                              _json({"encoded": _MANIFEST, "versions": {}, "files": [
+                                  {"name": "segments_1", "size": 9, "sha256": "a" * 64}]})),
                              lambda own: own.model_dump_json().encode()),
+    "index-note": Reader(SOUND_NOTE, lambda path: _read_note(sign(path).parent), (_json(
+        {"files": {"_0.doc": {"sha256": "a" * 64, "size": 9, "mtime_ns": 1, "ctime_ns": 2,
+                              "inode": 3}}}),)),
+    "segments": Reader("segments_1", written_by, (
+        b"\x3f\xd7\x6c\x17\x08segments\0\0\0\x0a" + bytes(16) + b"\x01" b"1\x09\x09\x01\x09",)),
     "score-manifest": Reader("manifest.json", lambda path: list(read_scores(sign(path).parent)),
                              (_json(_SCORE_MANIFEST),)),
     "score-record": Reader("manifest.json", lambda path: read_record(ScoreManifest, sign(path)),
@@ -289,7 +309,7 @@ READERS: dict[str, Reader] = {
                        (_json(_ENSEMBLE),)),
     "result": Reader("result.json", lambda path: read_result(sign(path).parent), (_json(_RESULT),),
                      lambda own: Result.model_dump_json(own).encode()),
-    "journal": Reader("progress-1-of-1.jsonl", lambda path: _read_journal(sign(path)), (_lines(_FINGERPRINT, _SHARD_RECORD),)),
+    "journal": Reader("progress-1-of-1.jsonl", lambda path: read_shards_journal(sign(path)), (_lines(_FINGERPRINT, _SHARD_RECORD),)),
     "stages": Reader("stages.json", _stages, (_json(_STAGES),)),
     "yaml": Reader("y.yaml", read_yaml, (
         b"a: 1\nb:\n  - 2e-5\n  - {c: 'no', d: 2026-11-23}\ne: 0.5\n",
@@ -309,7 +329,16 @@ READERS: dict[str, Reader] = {
     "part": Reader("part", _text(Part.parse), (b"2/8",), lambda own: str(own).encode(), named=False),
     "model-config": Reader("config.json", _model, (b'{"model_type": "distilbert"}',), around=_MODEL),
     "model-modules": Reader("modules.json", _model, (_MODULES,), around=_MODEL),
-    "model-router": Reader("router_config.json", _model, (_ROUTER,), around=_MODEL),
+    "model-router": Reader("router_config.json", _model, (_ROUTER, _SAME_SIDES), around=_MODEL | {
+        "modules.json": _json([{"path": "", "type": f"{_SPARSE}Router"}])}),
+    "model-settings": Reader("config_sentence_transformers.json", _model, (
+        b'{"prompts": {"query": ""}, "default_prompt_name": "query", "similarity_fn_name": "dot"}',),
+        around=_MODEL),
+    "model-length": Reader("sentence_bert_config.json", _length, (
+        b'{"max_seq_length": 32, "do_lower_case": false, "transformer_task": "fill-mask"}',),
+        around=_MODEL),
+    "model-graph": Reader("model.onnx", external_data, (
+        b"\x6a\x0f\x0a\x08location\x12\x03a.b", b"")),
     "model-note": Reader("spladev3.json", _model, (b'{"variant": "splade-v3-doc"}',), around=_MODEL),
     "model-arguments": Reader("model_args.json", _model, (b'{"splade_doc": true}',), around=_MODEL),
     "model-pooling": Reader("1_SpladePooling/config.json", _pooling,

@@ -9,18 +9,21 @@ from pathlib import Path
 
 import pytest
 from conftest import TEXTS, Result, write_corpus
+from indexes import index_of
 from signed import signed
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import read_manifest
-from spladev3_anserini.lucene.build import run_indexer
+from spladev3_anserini.lucene.build import _ERROR, run_indexer
 from spladev3_anserini.lucene.check import (
+    INDEX_MANIFEST,
     compare_with_manifest,
     one_build,
     read_index_manifest,
     statistics,
 )
+from spladev3_anserini.lucene.postings import open_postings
 
 Cli = Callable[..., Result]
 
@@ -33,6 +36,7 @@ def encoded(tiny: Path, tmp_path: Path, cli: Cli) -> Path:
     return tmp_path / "encoded"
 
 
+@pytest.mark.usefixtures("indexing_process")
 def test_the_index_holds_what_was_encoded(encoded: Path, tmp_path: Path, cli: Cli) -> None:
     result = cli("index", "--input", encoded, "--index", tmp_path / "i", "--optimize")
     manifest, found = read_manifest(encoded), statistics(tmp_path / "i")
@@ -117,6 +121,7 @@ BAD_LINES = {
                    detected="documents, postings and total terms against the manifest; "
                             "Anserini's log")
 @pytest.mark.parametrize("kind", BAD_LINES)
+@pytest.mark.usefixtures("indexing_process")
 def test_a_bad_line_smuggled_past_the_hashes_is_caught_after(kind: str, encoded: Path,
                                                              tmp_path: Path,
                                                              refused: Callable[..., str]) -> None:
@@ -142,6 +147,37 @@ def test_an_unknown_option_of_anserini_builds_nothing_and_is_told(encoded: Path,
         run_indexer("JsonVectorCollection", encoded / "impacts", tmp_path / "i", 1, ["-bogus"], 6)
 
 
+@pytest.mark.fault(15, "Java's options of a user that name errors or another encoding",
+                   then="the same index", detected="what a line begins with; our options come last")
+def test_options_of_a_user_change_nothing(tmp_path: Path,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """Java prints the options it was given; Anserini reads JSON in Java's default encoding."""
+    for name in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS"):
+        monkeypatch.setenv(name, "-XX:+ExitOnOutOfMemoryError -Dx=java.lang.Exception "
+                                 "-Dfile.encoding=ISO-8859-1")
+    documents = [("é", {"a": 1, "中": 5}), ("b", {"a": 2})]
+    index = index_of(documents, tmp_path / "Error: java.lang.OutOfMemoryError")
+    with open_postings(index) as postings:
+        assert {docid: postings.vector(docid) for docid, _ in documents} == dict(documents)
+
+
+@pytest.mark.parametrize(("line", "failed"), [
+    ("Picked up JAVA_TOOL_OPTIONS: -XX:+ExitOnOutOfMemoryError -Dx=java.lang.Error", False),
+    ("NOTE: Picked up JDK_JAVA_OPTIONS: -Dx=Exception", False),
+    ("2026-01-01 10:00:00,000 INFO  [main] a.B (B.java:1) -  + path: /x ERROR Exception", False),
+    ("2026-01-01 10:00:00,000 WARN  [main] a.B (B.java:1) - /Exception/Error: 3 skipped", False),
+    ("WARNING: java.lang.System::load has been called", False),
+    ("2026-01-01 10:00:00,000 ERROR [part] a.B (B.java:1) - part: Unexpected Exception:", True),
+    ("2026-01-01 10:00:00,000 WARN  [main] a.B (B.java:1) - Unexpected difference between", True),
+    ('Exception in thread "main" java.lang.OutOfMemoryError: Java heap space', True),
+    ("java.lang.RuntimeException: x", True),
+    ("Caused by: java.io.IOException: No space left on device", True),
+    ("Terminating due to java.lang.OutOfMemoryError: Java heap space", True),
+    ('Error: "-bogus" is not a valid option.', True)])
+def test_lines_of_java_that_mean_a_failure(line: str, failed: bool) -> None:
+    assert bool(_ERROR.match(line)) is failed
+
+
 def test_missing_documents_are_told_apart_from_the_manifest(encoded: Path, tmp_path: Path,
                                                             cli: Cli) -> None:
     cli("index", "--input", encoded, "--index", tmp_path / "i")
@@ -158,7 +194,7 @@ def test_nothing_to_index_and_queries_are_refused(tiny: Path, tmp_path: Path, cl
     corpus = write_corpus(tmp_path / "empty.jsonl", {"a": "", "b": " "})
     result = cli("encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "none",
                  "--max-length", 64)
-    assert "2 of them have no term and will not be found: a, b" in result.out
+    assert "2 documents without a term, which will not be found: a, b" in result.out
     assert "nothing to index" in refused("index", "--input", tmp_path / "none", "--index",
                                          tmp_path / "i")
     (tmp_path / "t.tsv").write_text("1\tcat\n")
@@ -170,13 +206,14 @@ def test_nothing_to_index_and_queries_are_refused(tiny: Path, tmp_path: Path, cl
                                        tmp_path / "i")
 
 
-def test_an_index_of_another_lucene_is_told(encoded: Path, tmp_path: Path, cli: Cli,
-                                            refused: Callable[..., str]) -> None:
+def test_an_index_that_lucene_cannot_open(encoded: Path, tmp_path: Path, cli: Cli,
+                                          refused: Callable[..., str]) -> None:
     cli("index", "--input", encoded, "--index", tmp_path / "i")
+    (tmp_path / "i" / INDEX_MANIFEST).unlink()
     shutil.copy(encoded / "manifest.json", tmp_path / "i" / "segments_1")  # not Lucene's format
     (tmp_path / "t.tsv").write_text("1\tcat\n")
-    message = refused("search", "--index", tmp_path / "i", "--topics", tmp_path / "t.tsv",
-                      "--output", tmp_path / "run", "--max-length", 64)
+    message = refused("search", "--prebuilt", "--index", tmp_path / "i", "--topics",
+                      tmp_path / "t.tsv", "--output", tmp_path / "run", "--max-length", 64)
     assert "Lucene cannot open it: " in message
     assert not (tmp_path / "run").exists()
 

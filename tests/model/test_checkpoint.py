@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import (
-    chosen_variant,
     model_hash,
     open_checkpoint,
     weight_files,
@@ -71,25 +70,6 @@ def test_a_routers_document_side_is_what_encodes(tiny: Path, tmp_path: Path) -> 
     assert torch.equal(one, other)
 
 
-def test_a_router_with_a_model_on_its_query_side_must_be_named(tiny: Path, tmp_path: Path) -> None:
-    folder = router(tiny, tmp_path / "router")
-    config = json.loads((folder / "router_config.json").read_text())
-    config["structure"]["query"] = ["query_0_MLMTransformer", "query_1_SpladePooling"]
-    (folder / "router_config.json").write_text(json.dumps(config))
-    checkpoint = open_checkpoint(str(folder))
-    with pytest.raises(InputError, match="name it with --variant"):
-        chosen_variant("auto", checkpoint)
-    assert chosen_variant("splade-v3-lexical", checkpoint).query == "lexical"
-
-
-def test_learned_static_weights_are_no_bag_of_words(tiny: Path, tmp_path: Path) -> None:
-    folder = router(tiny, tmp_path / "router")
-    weights = folder / "query_0_SparseStaticEmbedding" / "model.safetensors"
-    tensors = load_file(weights)
-    save_file({name: tensor * 2 for name, tensor in tensors.items()}, weights)
-    assert stated(folder) is None
-
-
 def test_a_module_splade_does_not_have_is_refused(tiny: Path, tmp_path: Path) -> None:
     folder = add_modules(copy(tiny, tmp_path / "m"))
     modules = json.loads((folder / "modules.json").read_text())
@@ -114,14 +94,6 @@ def test_a_file_that_says_something_else_is_refused(file: str, content: str, tin
     with pytest.raises(InputError) as raised:
         open_checkpoint(str(folder))
     assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize(("pooling", "function"), [("sum", "relu"), ("max", "log1p_relu")])
-def test_another_pooling_is_refused(pooling: str, function: str, tiny: Path,
-                                    tmp_path: Path) -> None:
-    folder = add_modules(copy(tiny, tmp_path / "m"), pooling, function)
-    with pytest.raises(InputError, match=f"pools with {pooling} and {function}"):
-        open_checkpoint(str(folder))
 
 
 def test_a_pickle_is_never_loaded_silently(tiny: Path, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forked import program
 from hub import hub
 from layouts import add_modules, pickled
 
@@ -35,7 +35,7 @@ def command(endpoint: str, home: Path, *arguments: object,
     """A command in a process of its own, because hub settings are read once, at import."""
     settings = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     settings |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
-    return subprocess.run([sys.executable, "-m", "spladev3_anserini", *map(str, arguments)],
+    return subprocess.run([*program(), *map(str, arguments)],
                           env=settings | environment, capture_output=True, text=True,
                           check=False, timeout=120)
 
@@ -93,7 +93,7 @@ def test_a_download_that_breaks_off_is_one_line_and_continues(tiny: Path, tmp_pa
     drops = {"model.safetensors": 1000}
     with hub({"someone/splade": tiny}, drops=drops) as address:
         dropped = command(address, tmp_path, "models", "fetch", "someone/splade")
-        assert_refused(dropped, "--model someone/splade: cannot be downloaded: ",
+        assert_refused(dropped, "MODEL someone/splade: cannot be downloaded: ",
                        "the same command continues")
         drops.clear()
         done = command(address, tmp_path, "models", "fetch", "someone/splade")

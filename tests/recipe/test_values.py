@@ -252,6 +252,20 @@ def test_anserini() -> None:
     assert prebuilt.indexes.keys() == index.keys()
 
 
+def test_anserinis_settings() -> None:
+    """Its Java encoder cuts a query's wordpieces, [CLS] among them, at 510 and then adds [SEP];
+    BEIR's topics are taken out of their own hits (-removeQuery), MS MARCO's are not."""
+    prebuilt = recipe("splade-v3").prebuilt
+    assert prebuilt is not None
+    (block,) = blocks_of("splade-v3", "castorini/anserini")
+    for settings in (prebuilt.settings, block.settings):
+        assert settings.given() == {"max_length": 512, "query_max_length": 510 + 1, "dtype": "float32",
+                            "quantizer": f"x{256 / 5:g}-rint", "special_tokens": "anserini"}
+    for name, query_set in ((name, own) for name, _, own in query_sets()
+                            if name in anserini()[1]):
+        assert (query_set.hits, query_set.remove_query) == (1000, name.startswith("beir")), name
+
+
 def test_no_other_values() -> None:
     wheres = {name: [block.where for block in recipe(name).expected] for name in RELEASED}
     tables = ["arXiv 2403.06789, tables 1 and 2"] * 2

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,17 +20,22 @@ from spladev3_anserini.lucene.jvm import java_command
 from spladev3_anserini.reproduction.export import trec_eval_flags
 
 PYSERINI = """
-import runpy, sys
+import json, runpy, sys
 from spladev3_anserini.lucene.jvm import start_jvm
 start_jvm()
-sys.argv = sys.argv[1:]
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+for words in json.loads(sys.argv[1]):
+    sys.argv = words
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.fixture
-def exported(tmp_path: Path, cli: Callable[..., Result], tiny: Path) -> Path:
-    folder = tmp_path / "recipes"
+@pytest.fixture(scope="module")
+def run_and_exported(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """A folder with recipes, their run in out/, and its export."""
+    from spladev3_anserini.__main__ import commands
+
+    here = tmp_path_factory.mktemp("export")
+    folder = here / "recipes"
     (folder / "collections").mkdir(parents=True)
     (folder / "small.yaml").write_text(yaml.safe_dump({
         "title": "a small model", "licence": "none", "variant": "splade-v3-lexical",
@@ -45,13 +52,25 @@ def exported(tmp_path: Path, cli: Callable[..., Result], tiny: Path) -> Path:
     (data / "topics.tsv").write_text("q1\tthe cat on the mat\nd3\twing boundary layer\n")
     (data / "first.txt").write_text("q1 0 d1 2\nq1 0 d2 0\nd3 0 d4 1\nd3 0 d3 2\n")
     (data / "second.txt").write_text("q1 0 d2 2\nd3 0 d10 0\nd3 0 d1 1\n")
-    same = ("small", "--on", "texts", "--recipes", folder, "--output", tmp_path / "out")
-    done = cli("reproduce", "run", *same, "--model", tiny)
-    assert done.code == 0, done
-    done = cli("reproduce", "export", *same, "--to", tmp_path / "exported", "--model", tiny)
-    assert done.code == 0, done
-    assert "trec_eval has no Judged@5" in done.out
+    same = ["small", "--on", "texts", "--recipes", str(folder), "--output", str(here / "out"),
+            "--model", str(tiny)]
+    for words in (["run", *same], ["export", *same, "--to", str(here / "exported")]):
+        commands.main(["reproduce", *words], standalone_mode=False)
+    return here
+
+
+@pytest.fixture
+def exported(run_and_exported: Path, tmp_path: Path) -> Path:
+    """The export, with a run and recipes beside it, to be changed."""
+    shutil.copytree(run_and_exported, tmp_path, dirs_exist_ok=True)
     return tmp_path / "exported"
+
+
+def test_what_trec_eval_lacks_is_said(exported: Path, cli: Callable[..., Result], tiny: Path) -> None:
+    folder = exported.parent
+    done = cli("reproduce", "export", "small", "--on", "texts", "--recipes", folder / "recipes",
+               "--output", folder / "out", "--model", tiny, "--to", folder / "other")
+    assert "trec_eval has no Judged@5" in done.out
 
 
 def anserini(folder: Path, name: str) -> str:
@@ -89,19 +108,23 @@ def test_pyserinis_condition_gives_its_scores(exported: Path) -> None:
     anserini(exported, "texts.small")  # builds the index
     condition = yaml.safe_load((exported / "pyserini/2cr/texts.small.yaml").read_text())
     (own,) = condition["conditions"]
+    commands = []
     for topics in own["topics"]:
-        line = own["command"].replace("$topics", topics["topic_key"]).replace("$output", "run.txt")
+        line = own["command"].replace("$topics", topics["topic_key"])
+        line = line.replace("$output", f"{topics['eval_key']}.run")
         line = line.replace("${sparse_threads}", "1").replace("${sparse_batch_size}", "8")
         words = shlex.split(line)
         assert words[:2] == ["python", "-m"]
-        subprocess.run([sys.executable, "-c", PYSERINI, *words[2:]], cwd=exported, check=True,
-                       capture_output=True, env=os.environ | {"OPENAI_API_KEY": "unused"})
+        commands.append(words[2:])
+    subprocess.run([sys.executable, "-c", PYSERINI, json.dumps(commands)], cwd=exported, check=True,
+                   capture_output=True, env=os.environ | {"OPENAI_API_KEY": "unused"})
+    for topics in own["topics"]:
         (scores,) = topics["scores"]
-        qrels = exported / topics["eval_key"]
         for name, flags in (("MRR@10", "-c -M 10 -m recip_rank"), ("nDCG@10", "-c -m ndcg_cut.10"),
                             ("R@1K", "-c -m recall.1000"), ("AP(rel=2)", "-c -l 2 -m map"),
                             ("nDCG*@10", "-c -J -m ndcg_cut.10")):
-            command = java_command("trec_eval", *flags.split(), str(qrels), "run.txt")
+            command = java_command("trec_eval", *flags.split(), topics["eval_key"],
+                                   f"{topics['eval_key']}.run")
             done = subprocess.run(command, cwd=exported, capture_output=True, text=True, check=True)
             assert float(done.stdout.split()[-1]) == pytest.approx(scores[name], abs=5.1e-5), name
 

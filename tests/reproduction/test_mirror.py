@@ -8,14 +8,14 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import TEXTS, make_tiny
+from forked import program
 from hub import COMMIT, hub
 from layouts import QUERIES, add_modules, irds_beir, pickled, router
 
@@ -56,24 +56,30 @@ def _msmarco(folder: Path) -> None:
             archive.addfile(member, io.BytesIO(data))
 
 
-def run(world: dict[str, str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "spladev3_anserini", "reproduce", *words],
-                          cwd=folder, env=world, capture_output=True, text=True, check=False)
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(world: dict[str, str], tmp_path: Path) -> Run:
+    """`reproduce` in a process of its own, in that environment."""
+    return lambda *words: subprocess.run(
+        [*program(), "reproduce", *map(str, words)], cwd=tmp_path, env=world, capture_output=True,
+        text=True, check=False)
 
 
 @pytest.mark.parametrize("recipe", ["splade-v3", "splade-v3-distilbert", "splade-v3-lexical",
                                     "splade-v3-doc"])
-def test_all_four_variants_from_download_to_verdict(recipe: str, world: dict[str, str],
+def test_all_four_variants_from_download_to_verdict(recipe: str, run: Run,
                                                     tmp_path: Path) -> None:
     recipes = _pinned(tmp_path)
-    done = run(world, tmp_path, "run", recipe, "--on", "beir-scifact", "--recipes", str(recipes))
+    done = run("run", recipe, "--on", "beir-scifact", "--recipes", recipes)
     assert done.returncode == 0, done.stderr
     assert "6 documents, 5,183 described" in done.stdout
     assert "[no reference]" in done.stdout
     assert "[OK]" not in done.stdout
-    again = run(world, tmp_path, "run", recipe, "--on", "beir-scifact", "--recipes", str(recipes))
+    again = run("run", recipe, "--on", "beir-scifact", "--recipes", recipes)
     assert again.stdout.count("skipped: unchanged") == 7
-    report = run(world, tmp_path, "report", "--recipes", str(recipes))
+    report = run("report", "--recipes", recipes)
     assert "0 OK" in report.stdout
     assert f"{recipe} on beir-scifact: not yet measured" in (
         tmp_path / "reproduced/report.md").read_text()
@@ -81,23 +87,23 @@ def test_all_four_variants_from_download_to_verdict(recipe: str, world: dict[str
     assert result["documents"] == 6
 
 
-def test_msmarcos_own_archive(world: dict[str, str], tmp_path: Path) -> None:
-    done = run(world, tmp_path, "run", "splade-v3-doc", "--on", "msmarco-v1-passage", "--sets",
+def test_msmarcos_own_archive(run: Run) -> None:
+    done = run("run", "splade-v3-doc", "--on", "msmarco-v1-passage", "--sets",
                "dev")
     assert done.returncode == 0, done.stderr
     assert "6 documents, 8,841,823 described" in done.stdout
     assert "[OK]" not in done.stdout
 
 
-def test_a_gated_model_says_what_to_do(world: dict[str, str], tmp_path: Path) -> None:
+def test_a_gated_model_says_what_to_do(world: dict[str, str], run: Run) -> None:
     del world["HF_TOKEN"]
-    done = run(world, tmp_path, "run", "splade-v3-doc", "--on", "beir-scifact")
+    done = run("run", "splade-v3-doc", "--on", "beir-scifact")
     assert done.returncode == 2
     assert "this model is gated: accept its conditions" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_pyserinis_prebuilt_index(world: dict[str, str], tmp_path: Path, demo_model: Path) -> None:
+def test_pyserinis_prebuilt_index(run: Run, tmp_path: Path, demo_model: Path) -> None:
     """An index in Pyserini's cache under its name there; the values are for another one."""
     from spladev3_anserini.lucene.jvm import start_jvm
 
@@ -105,7 +111,7 @@ def test_pyserinis_prebuilt_index(world: dict[str, str], tmp_path: Path, demo_mo
     shutil.rmtree(tmp_path / "models" / "v3")
     pickled(demo_model, tmp_path / "models" / "v3")
     recipes = _pinned(tmp_path)
-    run(world, tmp_path, "run", "splade-v3", "--on", "beir-scifact", "--recipes", str(recipes))
+    run("run", "splade-v3", "--on", "beir-scifact", "--recipes", recipes)
     start_jvm()
     os.environ.setdefault("OPENAI_API_KEY", "unused")
     from pyserini.prebuilt_index_info import IMPACT_INDEX_INFO
@@ -114,16 +120,16 @@ def test_pyserinis_prebuilt_index(world: dict[str, str], tmp_path: Path, demo_mo
     name = f"{info['filename'].removesuffix('.tar.gz')}.{info['md5']}"
     shutil.copytree(tmp_path / "reproduced/splade-v3/beir-scifact/index",
                     tmp_path / "pyserini/indexes" / name)
-    done = run(world, tmp_path, "run", "splade-v3", "--on", "beir-scifact", "--prebuilt",
-               "--recipes", str(recipes))
+    done = run("run", "splade-v3", "--on", "beir-scifact", "--prebuilt",
+               "--recipes", recipes)
     assert done.returncode == 0, done.stderr
     assert "encode" not in done.stdout
     assert "6 documents, 5,183 described" in done.stdout
     settings = json.loads((tmp_path / "reproduced/splade-v3/beir-scifact-prebuilt/result.json")
                           .read_text())["settings"]
     assert (settings["max_length"], settings["quantizer"]) == (512, "x51.2-rint")
-    missing = run(world, tmp_path, "run", "splade-v3", "--on", "beir-nfcorpus", "--prebuilt",
-                  "--recipes", str(recipes))
+    missing = run("run", "splade-v3", "--on", "beir-nfcorpus", "--prebuilt",
+                  "--recipes", recipes)
     assert missing.returncode == 2
     assert "beir-v1.0.0-nfcorpus.splade-v3 cannot be downloaded" in missing.stderr
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import TEXTS, Result, write_corpus
+from forked import program
 
 Cli = Callable[..., Result]
 
@@ -101,8 +102,7 @@ def test_the_same_as_the_ordinary_commands_that_show_prints(bench: Bench, tmp_pa
     measured = ""
     for line in shown.splitlines():
         words = [str(bench.model) if word == "MODEL" else word for word in shlex.split(line)]
-        done = subprocess.run([sys.executable, "-m", "spladev3_anserini", *words[1:]],
-                              capture_output=True, text=True, check=True)
+        done = subprocess.run([*program(), *words[1:]], capture_output=True, text=True, check=True)
         measured += done.stdout if words[1] == "evaluate" else ""
     assert (tmp_path / "by-hand/small/texts/run.first.txt").read_bytes() == ours
     found = bench.result()["query_sets"]["first"]["measures"]
@@ -340,7 +340,7 @@ def test_a_collection_given_by_its_path_is_in_the_report_and_its_commands(
     done = bench.cli("reproduce", "run", "small", "--on", elsewhere, "--recipes", bench.folder,
                      "--output", bench.output, "--model", bench.model)
     assert done.code == 0, done
-    assert "1 of 2 judged queries have no result and count as 0" in done.out
+    assert "1 of 2 judged queries without a result, counted as 0" in done.out
     bench.cli("reproduce", "report", "--recipes", bench.folder, "--output", bench.output)
     assert f"--on '{elsewhere}'" in (bench.output / "report.md").read_text()
 

@@ -190,6 +190,7 @@ def test_module_paths_out_of_the_model_are_refused(path: str, model: Path, tmp_p
     (model / "modules.json").write_text(json.dumps([
         {"path": path, "type": f"{kinds}MLMTransformer"}]))
     assert "the module path" in encode(model)
+    (model / "modules.json").write_text(json.dumps([{"path": "", "type": f"{kinds}Router"}]))
     (model / "router_config.json").write_text(json.dumps({
         "types": {"": f"{kinds}MLMTransformer", path: f"{kinds}SparseStaticEmbedding"},
         "structure": {"document": [""], "query": [path]}}))

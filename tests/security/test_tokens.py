@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import TEXTS, write_corpus
+from forked import program
 from hub import hub
 from layouts import add_modules
 
@@ -33,7 +33,7 @@ def run(folder: Path, endpoint: str, *arguments: object, **environment: str) -> 
     settings = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     settings |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_TOKEN": TOKEN,
                  "HF_HUB_DISABLE_XET": "1", "TMPDIR": str(folder)}
-    done = subprocess.run([sys.executable, "-m", "spladev3_anserini", *map(str, arguments)],
+    done = subprocess.run([*program(), *map(str, arguments)],
                           env=settings | environment, capture_output=True, text=True, check=False,
                           timeout=120, cwd=folder)
     return f"{done.returncode} {done.stdout}{done.stderr}"

@@ -1,0 +1,266 @@
+"""A model's folder -> its document encoder and its query side, as its own files state them.
+
+sentence-transformers keeps in small JSON files what it does beside the masked language model. What
+is not done here would give other weights in silence, so it is refused by file and key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.files import read_json, refuse_pointer
+from spladev3_anserini.model.hub import refuse_links
+from spladev3_anserini.model.loading import VOCABULARIES
+from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.model.variants import QueryMode
+from spladev3_anserini.model.weights import read_as, refuse_elsewhere
+
+MODULES = "modules.json"
+ROUTER = "router_config.json"
+SETTINGS = "config_sentence_transformers.json"
+#: A transformer's own settings; an older name for each architecture.
+TRANSFORMER = "sentence_*_config.json"
+#: Tables of query weights beside a model, from before sentence-transformers had a place for them.
+_TABLES = ("idf.json", "query_token_weights.txt")
+_ENCODERS = ("Transformer", "MLMTransformer")
+_POOLING, _STATIC = "SpladePooling", "SparseStaticEmbedding"
+
+ANY = object()
+#: Values that a key may have; ANY where it changes no weight, or is read elsewhere. A key that is
+#: not here may only be empty.
+Allowed = Mapping[str, Any]
+_SETTINGS_KEYS: Allowed = {
+    "__version__": ANY, "requirements": ANY, "model_type": "SparseEncoder", "prompts": ANY,
+    "default_prompt_name": ANY, "similarity_fn_name": "dot"}
+_TRANSFORMER_KEYS: Allowed = {
+    "transformer_task": "fill-mask", "module_output_name": "token_embeddings",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+    "do_lower_case": False, "max_seq_length": ANY, "unpad_inputs": ANY}
+_POOLING_KEYS: Allowed = {
+    "pooling_strategy": "max", "activation_function": "relu", "chunk_size": ANY,
+    "embedding_dimension": ANY, "word_embedding_dimension": ANY}
+_ROUTE_KEYS: Allowed = {"default_route": ANY, "allow_empty_key": ANY}
+
+
+class Length(NamedTuple):
+    """A model's own length in tokens, and the file and key that state it."""
+
+    tokens: int
+    path: Path
+    key: str
+
+
+class Layout(NamedTuple):
+    """`folder` holds the masked language model, `tokenizer` its vocabulary; `query` is how a Router
+    weighs queries, None without one."""
+
+    folder: Path
+    tokenizer: Path
+    query: QueryMode | None
+
+
+class _Module(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    path: str
+    type: str
+
+    @property
+    def kind(self) -> str:
+        """sentence-transformers' name of the module, empty for code from elsewhere."""
+        first, _, last = self.type.rpartition(".")
+        return last if first.partition(".")[0] == "sentence_transformers" else ""
+
+
+class _Router(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    types: dict[str, str]
+    structure: dict[str, list[str]]
+    parameters: dict[str, Any] = {}
+
+
+def read_layout(root: Path) -> Layout:
+    """Reads a model in the layout of transformers, or of sentence-transformers with `modules.json`,
+    where a Router holds the document side apart from the query side.
+
+    Raises InputError where files are missing or say something else than they should, and for
+    whatever they state that is not applied here.
+    """
+    refuse_elsewhere(root)
+    for name in _TABLES:
+        if (root / name).exists():
+            raise InputError(f"{root / name}: weights the terms of queries by a table, which is "
+                             "not applied here")
+    if (root / SETTINGS).exists():
+        _check_settings(root / SETTINGS)
+    modules = read_as(list[_Module], root / MODULES) if (root / MODULES).exists() else []
+    for module in modules:
+        refuse_unapplied(root / MODULES, module.model_extra or {}, {"idx": ANY, "name": ANY})
+    if [module.kind for module in modules] == ["Router"]:
+        if modules[0].path or not (root / ROUTER).exists():
+            raise InputError(f"{root / MODULES}: names a Router, but there is no {root / ROUTER}")
+        return _routed(root, read_as(_Router, root / ROUTER))
+    if (root / ROUTER).exists():
+        raise InputError(f"{root / ROUTER}: states a query side, but {MODULES} names no Router")
+    folder = _document_folder(root, modules) if modules else root
+    return Layout(folder, _tokenizer_of(root, _checked_folder(root, folder)), None)
+
+
+def refuse_unapplied(path: Path, record: Mapping[str, Any], allowed: Allowed) -> None:
+    """Raises InputError for the first key of a record that is not empty and not allowed."""
+    for key, value in record.items():
+        if value in (None, "") or value == [] or value == {} or allowed.get(key) is ANY:
+            continue
+        if key not in allowed or type(value) is not type(allowed[key]) or value != allowed[key]:
+            raise InputError(f"{path}: {key}: {json.dumps(value)[:60]} is not applied here; "
+                             "weights would be others than the model's own")
+
+
+def refuse_prompts(path: Path, prompts: Any) -> None:
+    """Raises InputError for a prompt that is not empty."""
+    if prompts and not isinstance(prompts, dict):
+        raise InputError(f"{path}: prompts: expected a JSON object")
+    refuse_unapplied(path, {f"prompts.{name}": text for name, text in (prompts or {}).items()}, {})
+
+
+def stated_length(folder: Path, tokenizer: Path, used: int) -> Length | None:
+    """The model's own length where it is not the one that is used. A tokenizer states the most
+    that fits, so it counts only where it is shorter."""
+    for path in sorted(folder.glob(TRANSFORMER)):
+        tokens = _record(path).get("max_seq_length")
+        if type(tokens) is int and tokens > 0:
+            return Length(tokens, path, "max_seq_length") if tokens != used else None
+    path = tokenizer / "tokenizer_config.json"
+    most = _record(path).get("model_max_length") if path.exists() else None
+    if type(most) is int and 0 < most < used:
+        return Length(most, path, "model_max_length")
+    return None
+
+
+def _check_settings(path: Path) -> None:
+    settings = _record(path)
+    refuse_unapplied(path, settings, _SETTINGS_KEYS)
+    prompts = settings.get("prompts")
+    refuse_prompts(path, prompts)
+    default = settings.get("default_prompt_name")
+    if default and default not in (prompts or {}):
+        raise InputError(f"{path}: default_prompt_name: there is no prompt {str(default)[:40]!r}")
+
+
+def _document_folder(root: Path, modules: Sequence[_Module]) -> Path:
+    """The masked language model's folder, the modules being it and SpladePooling."""
+    for module in modules:
+        _refuse_path_out(root, module.path)
+        if module.kind not in (*_ENCODERS, _POOLING, _STATIC):
+            raise InputError(f"{root}: has a module {(module.kind or module.type)[:80]!r} that "
+                             "SPLADE-v3 does not have; without it the weights would be others")
+    kinds = [module.kind for module in modules]
+    if len(kinds) != 2 or kinds[0] not in _ENCODERS or kinds[1] != _POOLING:
+        raise InputError(f"{root}: encodes documents by {', '.join(kinds) or 'no module'}; "
+                         f"expected a masked language model and {_POOLING}")
+    pooling = root / modules[1].path / "config.json"
+    if modules[1].path and pooling.exists():
+        refuse_unapplied(pooling, _record(pooling), _POOLING_KEYS)
+    folder = root / modules[0].path
+    if modules[0].kind == "Transformer" and not any(
+            _record(path).get("transformer_task") for path in folder.glob(TRANSFORMER)):
+        raise InputError(f"{folder / 'sentence_bert_config.json'}: transformer_task: does not say "
+                         "fill-mask, so the Transformer has no head for the vocabulary")
+    return folder
+
+
+def _checked_folder(root: Path, folder: Path) -> Path:
+    """The masked language model's folder, its small files read."""
+    refuse_elsewhere(folder)
+    for path in sorted(folder.glob(TRANSFORMER)):
+        refuse_unapplied(path, _record(path), _TRANSFORMER_KEYS)
+    config = folder / "config.json"
+    kind = _record(config).get("model_type") if config.exists() else None
+    if kind is None:
+        raise InputError(f"{root}: no config.json of a masked language model in it")
+    if not isinstance(kind, str):
+        raise InputError(f"{config}: model_type: expected a name")
+    return folder
+
+
+def _tokenizer_of(root: Path, folder: Path) -> Path:
+    for place in (folder, root):
+        if any((place / name).exists() for name in VOCABULARIES):
+            return place
+    raise InputError(f"{root}: no tokenizer ({', '.join(VOCABULARIES)})")
+
+
+def _routed(root: Path, router: _Router) -> Layout:
+    """A model with a document side and a query side: the same, or the query's own wordpieces with
+    a weight of 1, alone or as a mask of the document side's weights."""
+    path = root / ROUTER
+    refuse_unapplied(path, router.model_extra or {}, {})
+    refuse_unapplied(path, router.parameters, _ROUTE_KEYS)
+    if router.structure.keys() != {"query", "document"}:
+        raise InputError(f"{path}: structure: has routes {', '.join(router.structure)[:60]}; "
+                         "expected query and document")
+    sides = {side: [_Module(path=part, type=router.types.get(part, "")) for part in parts]
+             for side, parts in router.structure.items()}
+    document, query = sides["document"], sides["query"]
+    for module in query:
+        _refuse_path_out(root, module.path)
+    folder = _checked_folder(root, _document_folder(root, document))
+    tokenizer = _tokenizer_of(root, folder)
+    if query == document:
+        return Layout(folder, tokenizer, "expand")
+    if not query or query[-1].kind != _STATIC or query[:-1] not in ([], document):
+        parts = ", ".join(module.path or module.kind for module in query)
+        raise InputError(f"{path}: structure: queries are encoded by {parts[:200] or 'no module'}, "
+                         "which is not applied here")
+    static = root / query[-1].path
+    _refuse_weighted(static)
+    if not query[:-1] and Tokenizer(static).sha256 != Tokenizer(tokenizer).sha256:
+        raise InputError(f"{static}: queries have another tokenizer than documents, which is not "
+                         "applied here")
+    return Layout(folder, tokenizer, "lexical" if query[:-1] else "bow")
+
+
+def _refuse_weighted(static: Path) -> None:
+    """Raises InputError for a table of query weights that gives a wordpiece another weight than 1,
+    special tokens apart, which have no weight here."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    config = static / "config.json"
+    if config.exists():
+        refuse_unapplied(config, _record(config), {"frozen": ANY})
+    weights = static / "model.safetensors"
+    if not weights.exists():
+        raise InputError(f"{static}: no model.safetensors with the weights of queries' terms (a "
+                         "pickle is not read)")
+    refuse_pointer(weights)
+    try:
+        table = load_file(weights).get("weight", np.zeros(0))
+    except SafetensorError as error:
+        raise InputError(f"{weights}: {first_line(error)}") from None
+    others = np.flatnonzero(table != 1).tolist()
+    if not table.size or (others and not (
+            set(others) <= Tokenizer(static).special_ids and not table[others].any())):
+        raise InputError(f"{weights}: weights the terms of queries by a table, which is not "
+                         "applied here; their weights would all be 1")
+
+
+def _refuse_path_out(root: Path, path: str) -> None:
+    if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+        raise InputError(f"{root}: the module path {path!r} leads out of the folder")
+    if not path.isprintable() or len(path.encode()) > 255:
+        raise InputError(f"{root}: the module path {path[:40]!r} is no name of a folder")
+    refuse_links(root, root / path)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    return record

@@ -1,0 +1,96 @@
+"""A folder -> its tokenizer and its model, by transformers, from safetensors and without code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spladev3_anserini.errors import InputError, refusing, without_panic_report
+from spladev3_anserini.files import refuse_pointer
+from spladev3_anserini.model.weights import refuse_misread
+
+#: Each of these can be a whole tokenizer.
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
+_BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
+           "spiece.model", "sentencepiece.bpe.model")
+
+if TYPE_CHECKING:
+    import torch
+
+#: How many characters a tokenizer may make of one. Known ones make 3 (Unicode's own forms, which
+#: cannot be multiplied, are not counted); 10 rules in a row that each make 1,000 end the process.
+_MOST_GROWTH = 100
+
+
+def load_tokenizer(folder: Path, **options: Any) -> Any:
+    """A folder's tokenizer; raises InputError where it cannot be loaded, and as
+    `refuse_content`."""
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    for name in (*VOCABULARIES, *_BESIDE):
+        if (folder / name).is_file():
+            refuse_pointer(folder / name)
+    with refusing(f"{folder}: the tokenizer cannot be loaded"), without_panic_report():
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True,
+                                                  trust_remote_code=False, **options)
+        content = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else None
+    if content:
+        refuse_content(content, folder)
+    return tokenizer
+
+
+def load_model(loader: str, folder: Path, dtype: torch.dtype, without: str,
+               unused: str = "", **options: Any) -> Any:
+    """A folder's model by the class `loader` of transformers, with the weights of its files.
+
+    Raises InputError where it cannot be loaded, and as `refuse_misread`; `without` says what would
+    come of a missing weight, `unused` is the prefix of weights that the caller does not use.
+    """
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        with refusing(f"{folder}: the model cannot be loaded"):
+            model, report = getattr(transformers, loader).from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+                dtype=dtype, output_loading_info=True, **options)
+    except InputError as error:
+        if "mismatch" not in str(error.__cause__):
+            raise
+        raise InputError(f"{folder}: the model cannot be loaded: its weights have other shapes "
+                         "than its config.json says") from error.__cause__
+    report["missing_keys"] = {key for key in report["missing_keys"]
+                              if not (unused and key.startswith(unused))}
+    refuse_misread(folder, report, without, masked_lm=loader == "AutoModelForMaskedLM",
+                   base=model.base_model_prefix)
+    return model
+
+
+def refuse_content(tokenizer: str, folder: Path) -> None:
+    """Refuses a tokenizer.json that makes far more of a text than there was, or that cuts the same
+    text into other wordpieces each time."""
+    content = json.loads(tokenizer)
+    growth = _growth(content.get("normalizer")) * _growth(content.get("pre_tokenizer"))
+    if growth > _MOST_GROWTH:
+        raise InputError(f"{folder}: the tokenizer's rules can make {growth:,} characters of one; "
+                         f"at most {_MOST_GROWTH} are taken")
+    if dropout := content["model"].get("dropout"):
+        raise InputError(f"{folder}: the tokenizer leaves out merges at random (dropout {dropout}"
+                         "), so that no encoding can be repeated")
+
+
+def _growth(rule: Any) -> int:
+    """How many characters a normalizer or pre-tokenizer can make of one, its steps multiplied."""
+    if not isinstance(rule, dict):
+        return 1
+    factor = 2 if rule.get("type") == "ByteLevel" else 1
+    for key in ("content", "prepend"):
+        factor *= max(1, len(rule.get(key) or ""))
+    for steps in ("normalizers", "pretokenizers"):
+        for step in rule.get(steps) or ():
+            factor *= _growth(step)
+    return factor

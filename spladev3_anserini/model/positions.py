@@ -1,0 +1,20 @@
+"""A loaded model -> how many tokens it takes at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def position_limit(model: Any) -> int | None:
+    """How many tokens a transformers model takes; None where it has no limit of its own.
+
+    RoBERTa and its kin (XLM-R, CamemBERT, MPNet, ...) count positions from the padding id + 1 on,
+    so a table of 514 rows has room for 512 tokens. Such a table knows its padding row.
+    """
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if not isinstance(limit, int) or limit < 1:
+        return None
+    used = [module.padding_idx + 1 for name, module in model.named_modules()
+            if name.rpartition(".")[2] == "position_embeddings"
+            and getattr(module, "padding_idx", None) is not None]
+    return limit - max(used, default=0)

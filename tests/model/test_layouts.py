@@ -1,0 +1,332 @@
+"""Layouts as sentence-transformers saves them: equal to it, or refused by file and key."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import SPECIALS, TEXTS, Result, make_tiny, write_corpus
+from layouts import add_modules, pickled, router, sparse_encoder
+from safetensors.torch import load_file, save_file
+
+from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
+from spladev3_anserini.model.convert import convert_checkpoint
+from spladev3_anserini.model.variants import VARIANTS
+
+FULL = [text for text in TEXTS.values() if text.strip()]
+SETTINGS, LENGTHS = "config_sentence_transformers.json", "sentence_bert_config.json"
+STATIC = "query_0_SparseStaticEmbedding"
+
+
+def edit(path: Path, /, **changes: object) -> None:
+    record = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(record | changes))
+
+
+@pytest.fixture(scope="module")
+def saved(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The layouts that are read, each saved by sentence-transformers itself."""
+    folder = tmp_path_factory.mktemp("layouts")
+    sparse_encoder(tiny).save_pretrained(str(folder / "plain"))
+    router(tiny, folder / "doc")
+    router(tiny, folder / "lexical", masked=True)
+    return {name: folder / name for name in ("plain", "doc", "lexical")}
+
+
+def weights(folder: Path, side: str, length: int = 64) -> Any:
+    checkpoint = open_checkpoint(str(folder))
+    encoder = Encoder(checkpoint, checkpoint.variant, side, Settings(length))
+    return encoder.weights(FULL).toarray()
+
+
+def peers(folder: Path, side: str) -> Any:
+    """sentence-transformers' weights of the same texts; special tokens have no dimension here."""
+    from sentence_transformers import SparseEncoder
+
+    model = SparseEncoder(str(folder), device="cpu")
+    encode = model.encode_query if side == "query" else model.encode_document
+    found = encode(FULL, convert_to_sparse_tensor=False).numpy()
+    found[:, : len(SPECIALS)] = 0
+    return found
+
+
+@pytest.mark.parametrize("name", ["plain", "doc", "lexical"])
+def test_a_layout_that_is_read_has_the_weights_of_its_library(name: str,
+                                                              saved: dict[str, Path]) -> None:
+    assert open_checkpoint(str(saved[name])).variant.name == {
+        "plain": "splade-v3", "doc": "splade-v3-doc", "lexical": "splade-v3-lexical"}[name]
+    for side in ("document", "query"):
+        np.testing.assert_allclose(weights(saved[name], side), peers(saved[name], side), atol=1e-5)
+
+
+#: Layout, file, key, value: what is not applied, and where it stands.
+STATED: dict[str, tuple[str, str, str, object]] = {
+    "a prompt of queries": ("plain", SETTINGS, "prompts", {"query": "search query: "}),
+    "a prompt of passages": ("plain", SETTINGS, "prompts", {"query": "", "passage": "p: "}),
+    "prompts that are a list": ("plain", SETTINGS, "prompts", ["q: "]),
+    "a default prompt there is not": ("plain", SETTINGS, "default_prompt_name", "query2"),
+    "a cosine": ("plain", SETTINGS, "similarity_fn_name", "cosine"),
+    "the largest weights alone": ("plain", SETTINGS, "max_active_dims", 64),
+    "fewer dimensions": ("plain", SETTINGS, "truncate_dim", 16),
+    "another kind of model": ("plain", SETTINGS, "model_type", "SentenceTransformer"),
+    "a key that is not known": ("plain", SETTINGS, "normalize", True),
+    "a key that is not known, off": ("plain", SETTINGS, "lower", False),
+    "lower case": ("plain", LENGTHS, "do_lower_case", True),
+    "lower case as a number": ("plain", LENGTHS, "do_lower_case", 1),
+    "another task": ("plain", LENGTHS, "transformer_task", "feature-extraction"),
+    "no task": ("plain", LENGTHS, "transformer_task", None),
+    "another output": ("plain", LENGTHS, "module_output_name", "scores"),
+    "chat messages": ("plain", LENGTHS, "modality_config", {"message": {"method": "forward"}}),
+    "arguments of the tokenizer": ("plain", LENGTHS, "tokenizer_args", {"do_lower_case": True}),
+    "arguments of the processor": ("plain", LENGTHS, "processor_kwargs", {"use_fast": False}),
+    "settings of the processor": ("plain", LENGTHS, "processing_kwargs",
+                                  {"text": {"max_length": 8}}),
+    "a tokenizer elsewhere": ("plain", LENGTHS, "tokenizer_name_or_path", "other/tokenizer"),
+    "a length of queries": ("plain", LENGTHS, "query_length", 8),
+    "an older name of that file": ("plain", "sentence_roberta_config.json", "do_lower_case", True),
+    "a sum": ("plain", "1_SpladePooling/config.json", "pooling_strategy", "sum"),
+    "a second logarithm": ("plain", "1_SpladePooling/config.json", "activation_function",
+                           "log1p_relu"),
+    "routes by modality": ("doc", "router_config.json", "parameters",
+                           {"route_mappings": {"('query', None)": "document"}}),
+    "weights in a JSON file": ("doc", f"{STATIC}/config.json", "path", "idf.json"),
+    "a query model of naver's": ("plain", "model_args.json", "model_q", "other/model"),
+    "two encoders of naver's": ("plain", "model_args.json", "shared_weights", False),
+}
+
+
+@pytest.mark.fault(8, "a checkpoint that states prompts, another similarity, length, pooling, task, "
+                   "tokenizer or query side than is applied", then="refused by file and key",
+                   detected="every key of its files that is neither empty nor applied")
+@pytest.mark.parametrize("what", STATED)
+def test_what_is_not_applied_is_refused_by_file_and_key(what: str, saved: dict[str, Path],
+                                                        tmp_path: Path) -> None:
+    layout, file, key, value = STATED[what]
+    folder = Path(shutil.copytree(saved[layout], tmp_path / "model"))
+    edit(folder / file, **{key: value})
+    with pytest.raises(InputError) as raised:
+        open_checkpoint(str(folder))
+    said = str(raised.value)
+    assert said.startswith(f"{folder / file}: ")
+    assert key.partition(".")[0] in said or (what == "routes by modality"
+                                             and "route_mappings" in said)
+    assert "--variant" not in said
+
+
+def test_what_is_refused_would_have_been_other_weights(saved: dict[str, Path],
+                                                       tmp_path: Path) -> None:
+    """The library's own weights move by far more than rounding could."""
+    folder = Path(shutil.copytree(saved["plain"], tmp_path / "prompts"))
+    edit(folder / SETTINGS, prompts={"query": "wing test "})
+    assert abs(peers(folder, "query") - peers(saved["plain"], "query")).max() > 0.1
+    idf = router(saved["plain"], tmp_path / "idf", weight=3.5)
+    assert peers(idf, "query").max() == 3.5
+
+
+@pytest.mark.parametrize("empty", [
+    {"prompts": {"query": "", "document": "", "other": None}, "default_prompt_name": "query"},
+    {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "dot", "truncate_dim": None},
+    {"prompts": None, "similarity_fn_name": None, "requirements": {"transformers": ">=4"}}])
+def test_settings_that_change_nothing_pass(empty: dict[str, object], saved: dict[str, Path],
+                                           tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved["plain"], tmp_path / "model"))
+    edit(folder / SETTINGS, **empty)
+    assert open_checkpoint(str(folder)).variant == VARIANTS["splade-v3"]
+
+
+def _two_encoders(folder: Path) -> None:
+    config = json.loads((folder / "router_config.json").read_text())
+    shutil.copytree(folder / "document_0_MLMTransformer", folder / "query_0_MLMTransformer")
+    config["types"]["query_0_MLMTransformer"] = config["types"]["document_0_MLMTransformer"]
+    config["structure"]["query"] = ["query_0_MLMTransformer", "document_1_SpladePooling"]
+    (folder / "router_config.json").write_text(json.dumps(config))
+
+
+def _route(folder: Path) -> None:
+    config = json.loads((folder / "router_config.json").read_text())
+    config["structure"]["title"] = config["structure"]["document"]
+    (folder / "router_config.json").write_text(json.dumps(config))
+
+
+def _pickled_table(folder: Path) -> None:
+    tensors = load_file(folder / STATIC / "model.safetensors")
+    torch.save(tensors, folder / STATIC / "pytorch_model.bin")
+    (folder / STATIC / "model.safetensors").unlink()
+
+
+def _weight(value: float, place: int = 20) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        path = folder / STATIC / "model.safetensors"
+        weight = load_file(path)["weight"]
+        weight[place] = value
+        save_file({"weight": weight}, path)
+
+    return change
+
+
+def _other_tokenizer(folder: Path) -> None:
+    path = folder / STATIC / "tokenizer.json"
+    path.write_text(path.read_text().replace('"lowercase":true', '"lowercase":false').replace(
+        '"lowercase": true', '"lowercase": false'))
+    edit(folder / STATIC / "tokenizer_config.json", do_lower_case=False)
+
+
+ROUTERS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "one weight of a table": (_weight(2.5), "model.safetensors: weights the terms of queries"),
+    "a term without weight": (_weight(0), "model.safetensors: weights the terms of queries"),
+    "a special token with another weight": (_weight(2, 0), "weights the terms of queries"),
+    "NaN in a table": (_weight(float("nan")), "weights the terms of queries"),
+    "a pickled table": (_pickled_table, "no model.safetensors with the weights"),
+    "a table beside the model": (lambda f: (f / "idf.json").write_text('{"cat": 2.0}'),
+                                 "idf.json: weights the terms of queries"),
+    "a table of query_token_weights.txt": (
+        lambda f: (f / "query_token_weights.txt").write_text("cat\t2.0\n"),
+        "query_token_weights.txt: weights the terms of queries"),
+    "two encoders": (_two_encoders, "router_config.json: structure: queries are encoded by "
+                                    "query_0_MLMTransformer"),
+    "a third route": (_route, "router_config.json: structure: has routes"),
+    "another tokenizer": (_other_tokenizer, "another tokenizer than documents"),
+    "no Router in modules.json": (lambda f: (f / "modules.json").unlink(), "names no Router"),
+    "a note of another query side": (
+        lambda f: (f / "spladev3.json").write_text('{"variant": "splade-v3-lexical"}'),
+        "spladev3.json says splade-v3-lexical"),
+}
+
+
+@pytest.mark.fault(8, "a Router whose queries have a table of weights, a model or a tokenizer of "
+                   "their own", detected="the table's values and the Router's structure")
+@pytest.mark.parametrize("what", ROUTERS)
+def test_a_router_with_another_query_side_is_refused_whatever_the_variant(
+        what: str, saved: dict[str, Path], tmp_path: Path, refused: Callable[..., str]) -> None:
+    folder = Path(shutil.copytree(saved["doc"], tmp_path / "splade-v3-doc"))
+    change, message = ROUTERS[what]
+    change(folder)
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    for variant in ("auto", "splade-v3-doc", "splade-v3"):
+        said = refused("encode", "--model", folder, "--variant", variant, "--max-length", 64,
+                       "--input", corpus, "--side", "query", "--output", tmp_path / "out")
+        assert message in said
+        assert str(folder) in said
+        assert "--variant" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_without_weight_for_special_tokens_is_a_bag_of_words(saved: dict[str, Path],
+                                                                     tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved["doc"], tmp_path / "model"))
+    for place in range(len(SPECIALS)):
+        _weight(0, place)(folder)
+    np.testing.assert_array_equal(weights(folder, "query"), peers(folder, "query"))
+
+
+def test_a_variant_that_a_router_contradicts_is_refused(saved: dict[str, Path]) -> None:
+    checkpoint = open_checkpoint(str(saved["doc"]))
+    assert chosen_variant("splade-v3-doc", checkpoint).query == "bow"
+    with pytest.raises(InputError, match="states the query side of splade-v3-doc"):
+        chosen_variant("splade-v3", checkpoint)
+    plain = open_checkpoint(str(saved["plain"]))
+    assert chosen_variant("splade-v3-doc", plain).query == "bow"
+
+
+MODULES: dict[str, tuple[list[str], str]] = {
+    "no pooling": (["MLMTransformer"], "encodes documents by MLMTransformer"),
+    "two transformers": (["MLMTransformer", "MLMTransformer", "SpladePooling"], "encodes documents"),
+    "pooling first": (["SpladePooling", "MLMTransformer"], "encodes documents by SpladePooling"),
+    "an autoencoder": (["MLMTransformer", "SpladePooling", "SparseAutoEncoder"],
+                       "has a module 'SparseAutoEncoder'"),
+    "normalised": (["MLMTransformer", "SpladePooling", "Normalize"], "has a module 'Normalize'"),
+    "code of its own": (["MLMTransformer", "mine.SpladePooling"],
+                        "has a module 'mine.SpladePooling'"),
+    "a Router that is not there": (["Router"], "names a Router, but there is no"),
+}
+
+
+@pytest.mark.parametrize("what", MODULES)
+def test_modules_that_give_other_weights_are_refused(what: str, saved: dict[str, Path],
+                                                     tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved["plain"], tmp_path / "model"))
+    kinds, message = MODULES[what]
+    (folder / "modules.json").write_text(json.dumps([
+        {"path": f"{place}_SpladePooling" if place else "", "type": kind if "." in kind else
+         f"sentence_transformers.sparse_encoder.models.{kind}"}
+        for place, kind in enumerate(kinds)]))
+    with pytest.raises(InputError, match=message):
+        open_checkpoint(str(folder))
+
+
+def test_a_stated_length_is_said_and_an_option_works(saved: dict[str, Path], tmp_path: Path,
+                                                     cli: Callable[..., Result]) -> None:
+    long = make_tiny(tmp_path / "long", positions=300)
+    sparse_encoder(long, max_seq_length=32).save_pretrained(str(tmp_path / "six"))
+    older = add_modules(Path(shutil.copytree(long, tmp_path / "five")))
+    (older / LENGTHS).write_text('{"max_seq_length": 32, "do_lower_case": false}')
+    corpus = write_corpus(tmp_path / "c.jsonl", {"a": "the cat sat on the mat " * 40})
+    for folder, file, key in ((tmp_path / "six", "tokenizer_config.json", "model_max_length"),
+                              (older, LENGTHS, "max_seq_length")):
+        command = ("encode", "--model", folder, "--input", corpus, "--output")
+        done = cli(*command, tmp_path / f"{folder.name}-default")
+        assert done.code == 0, done
+        assert f"warning: {folder / file}: {key}: the model's own length is 32 tokens" in done.err
+        own = cli(*command, tmp_path / f"{folder.name}-own", "--max-length", 32)
+        assert own.code == 0
+        assert key not in own.err
+        np.testing.assert_allclose(weights(folder, "document", 32), peers(folder, "document"),
+                                   atol=1e-5)
+    edit(older / LENGTHS, max_seq_length=300)  # more than is used: said too
+    assert "own length is 300 tokens" in cli(*command, tmp_path / "longer").err
+    # a tokenizer that takes more than is used states no length
+    assert open_checkpoint(str(long)).other_length(256) is None
+
+
+def test_convert_leaves_nothing_behind_that_decides_weights(saved: dict[str, Path], tiny: Path,
+                                                            tmp_path: Path) -> None:
+    pickles = {}
+    for name in ("plain", "doc", "lexical"):
+        pickles[name] = Path(shutil.copytree(saved[name], tmp_path / f"pickled-{name}"))
+        folder = open_checkpoint(str(pickles[name])).folder
+        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+        (folder / "model.safetensors").unlink()
+        convert_checkpoint(str(pickles[name]), tmp_path / name, None)
+        for side in ("document", "query"):
+            np.testing.assert_array_equal(weights(tmp_path / name, side), weights(saved[name], side))
+    with_length = pickled(tiny, tmp_path / "length")
+    (with_length / LENGTHS).write_text('{"max_seq_length": 32}')
+    convert_checkpoint(str(with_length), tmp_path / "converted", None)
+    assert "32 tokens" in str(open_checkpoint(str(tmp_path / "converted")).other_length(64))
+
+
+@pytest.mark.fault(8, "a checkpoint to convert with prompts or a pickled table of query weights",
+                   detected="refused as it is read")
+def test_convert_refuses_what_it_would_leave_behind(saved: dict[str, Path], tiny: Path,
+                                                    tmp_path: Path) -> None:
+    doc = Path(shutil.copytree(saved["doc"], tmp_path / "doc"))
+    _pickled_table(doc)
+    prompts = pickled(tiny, tmp_path / "prompts")
+    edit(prompts / SETTINGS, prompts={"query": "q: "})
+    for folder, message in ((doc, "weights of queries' terms"), (prompts, "prompts.query")):
+        with pytest.raises(InputError, match=message):
+            convert_checkpoint(str(folder), tmp_path / "out", None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_convert_and_models_name_their_own_argument(tiny: Path, tmp_path: Path,
+                                                    refused: Callable[..., str]) -> None:
+    """Neither has an option --model."""
+    for command in (("convert", "--output", tmp_path / "out"), ("models", "fetch")):
+        for name in ("nothing", "models/nothing"):
+            said = refused(*command, name)
+            assert said.startswith(f"spladev3-anserini: MODEL {name}: no such folder")
+    said = refused("convert", tiny, "--output", tmp_path / "out")
+    assert "safetensors already" in said
+    assert "--model" not in said
+    bare = Path(shutil.copytree(tiny, tmp_path / "bare"))
+    (bare / "model.safetensors").unlink()
+    assert "MODEL " in refused("models", "fetch", bare)
