@@ -117,9 +117,10 @@ def out_of_memory(error: BaseException | None) -> bool:
 
 def first_line(error: BaseException) -> str:
     """The beginning of an exception's text, for quoting a library in one line."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _SILENT.search(str(error)):
         return "out of memory"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines.sort(key=lambda line: not _NO_MEMORY.search(line))  # numpy's advice comes before it
     text = lines[0] if lines else type(error).__name__
     if text.endswith(":"):  # a heading alone says nothing
         text = " ".join(lines[:2])
@@ -128,9 +129,12 @@ def first_line(error: BaseException) -> str:
     return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
-#: How the system, torch and CUDA say that there is no memory left.
+#: What Python says of C code that failed for lack of memory and set no exception.
+_SILENT = re.compile("error return without exception set|NULL without setting an exception")
+#: How the system, Python, torch and CUDA say that there is no memory left, for a thread too.
 _NO_MEMORY = re.compile("failed to map segment|[Oo]ut of memory|[Cc]an(no|')t allocate memory|"
-                        "not enough memory|std::bad_alloc")
+                        "not enough memory|std::bad_alloc|bad allocation|can't start new thread|"
+                        f"{_SILENT.pattern}")
 
 
 def lack_of_memory(error: BaseException | None) -> str | None:

@@ -141,6 +141,17 @@ def newest_whole(folder: Path) -> Path | None:
     return None
 
 
+def steps_of(checkpoint: Path) -> tuple[int, int]:
+    """How many optimiser steps a checkpoint has, and how many all epochs make; raises InputError
+    where its state does not say it."""
+    path = checkpoint / "trainer_state.json"
+    state = _record(path)
+    made, planned = state.get("global_step"), state.get("max_steps")
+    if not isinstance(made, int) or not isinstance(planned, int) or not 0 <= made <= planned:
+        raise InputError(f"{path}: does not say how many steps there were")
+    return made, planned
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     """The newest first."""
     found = [path for path in folder.glob("checkpoint-*")

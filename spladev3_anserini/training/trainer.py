@@ -21,7 +21,7 @@ from spladev3_anserini.recipe.training import Regularizer, Training
 from spladev3_anserini.training.examples import Order
 from spladev3_anserini.training.losses import total
 from spladev3_anserini.training.model import TrainedSplade
-from spladev3_anserini.training.output import keep_only, mark_whole
+from spladev3_anserini.training.output import keep_only, mark_whole, steps_of
 from spladev3_anserini.training.progress import ShowsProgress, tell
 from spladev3_anserini.training.regularizers import anti_zero, flops, l1, ramp, sparsity
 from spladev3_anserini.training.saving import WRITING, save_model
@@ -117,22 +117,27 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         if checkpoint is None:
             self.train()
             return
-        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        if 0 < self._last_step < state.global_step:
-            raise InputError(f"--max-steps {self._last_step}: {checkpoint} has "
-                             f"{state.global_step:,} steps already; ask for that many or more, or "
-                             "choose another --output")
+        made, planned = steps_of(checkpoint)
+        if 0 < self._last_step < made:
+            raise InputError(f"--max-steps {self._last_step}: {checkpoint} has {made:,} steps "
+                             "already; ask for that many or more, or choose another --output")
         self._saved = [checkpoint]
-        done = state.global_step >= (self._last_step if 0 < self._last_step < state.max_steps
-                                     else state.max_steps)
-        tell(f"step {state.global_step} of {state.max_steps}: "
-             f"{'all steps are done' if done else 'continues'}, from {checkpoint}")
+        done = made >= (self._last_step if 0 < self._last_step < planned else planned)
+        tell(f"step {made} of {planned}: {'all steps are done' if done else 'continues'}, from "
+             f"{checkpoint}")
         if not done:
             self.train(resume_from_checkpoint=str(checkpoint))
             return
         # the Trainer itself would make another step of an epoch that ends early
         self._load_from_checkpoint(str(checkpoint))
-        self.state = state
+        with _refusing(str(checkpoint), "state"):
+            self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+
+    def _init_training_state(self, max_steps: int, update_steps_per_epoch: int, epochs: int,
+                             resume_from_checkpoint: str | None, trial: Any) -> Any:
+        with _refusing(resume_from_checkpoint, "state"):
+            return super()._init_training_state(max_steps, update_steps_per_epoch, epochs,
+                                                resume_from_checkpoint, trial)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Saves a step once, though the Trainer asks twice where a step ends its epoch, and marks
@@ -175,7 +180,8 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
 
 @contextmanager
 def _refusing(checkpoint: str | None, what: str) -> Iterator[None]:
-    """torch loads these as tensors and numbers alone (`weights_only`) and refuses anything else."""
+    """torch loads an optimiser's and a random state as tensors and numbers alone (`weights_only`)
+    and refuses anything else."""
     try:
         yield
     except Exception:  # a file that is no checkpoint raises whatever unpickling met

@@ -18,6 +18,8 @@ import traceback
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+# where pytest finds what the readers import; this is a script of its own
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 MEMORY = Path("/dev/shm")
 #: Seconds on one input, and MB: more is a finding, which libFuzzer itself writes and ends with.
 _LIMITS = ["-timeout=20", "-rss_limit_mb=4096", "-max_len=4096"]
@@ -27,7 +29,6 @@ def fuzz(name: str, seconds: int) -> None:
     """Fuzzes one reader in this process, which libFuzzer ends."""
     import atheris
 
-    sys.path.insert(0, str(HERE))
     with atheris.instrument_imports(include=["spladev3_anserini", "jsonlines", "yaml", "gzip"]):
         from readers import READERS, check
     reader, cases, places = READERS[name], HERE / "cases" / name, set()
@@ -68,7 +69,6 @@ def main() -> int:
     if os.environ.get("FUZZ_WORK"):
         fuzz(chosen.readers[0], chosen.seconds)
         return 0
-    sys.path.insert(0, str(HERE))
     from readers import READERS
 
     names = chosen.readers or [name for name, own in READERS.items() if not own.slow]

@@ -39,7 +39,7 @@ from spladev3_anserini.reproduction.journal import Journal
 from spladev3_anserini.reproduction.result import Result, read_result
 from spladev3_anserini.training.ensemble import EnsembleRecord
 from spladev3_anserini.training.finished import read_journal
-from spladev3_anserini.training.output import newest_whole, prepare
+from spladev3_anserini.training.output import newest_whole, prepare, steps_of
 from spladev3_anserini.training.safe_pickle import read_pickle
 from spladev3_anserini.training.score_files import (
     ScoreManifest,
@@ -217,7 +217,8 @@ _DENSE = {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"",
           "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
           "config_sentence_transformers.json": b'{"similarity_fn_name": "dot", "prompts": {}}'}
 _TEACHER = _json({"architectures": ["BertForSequenceClassification"]})
-_BEGUN = {"variant": "v", "start": "s", "tokenizer": "t", "training": {}, "data": "d", "accumulate": 1, "ranks": 1}
+_BEGUN = {"variant": "v", "start": "s", "tokenizer": "t", "training": {}, "data": "d", "accumulate": 1,
+          "ranks": 1}
 
 
 def _model(path: Path) -> object:
@@ -284,6 +285,8 @@ READERS: dict[str, Reader] = {
     "begun": Reader("begun.json", _prepare, (_json(_BEGUN),)),
     "whole": Reader("checkpoint-5/whole.json", lambda path: newest_whole(path.parents[1]),
                     (_json({"a": hashlib.sha256(b"").hexdigest()}),), around={"checkpoint-5/a": b"", "checkpoint-x/b": b""}),
+    "state": Reader("trainer_state.json", lambda path: steps_of(path.parent),
+                    (_json({"global_step": 2, "max_steps": 8}),)),
     "manifest": Reader("manifest.json", lambda path: read_record(Manifest, sign(path)),
                        (_json(_MANIFEST),), lambda own: own.model_dump_json().encode()),
     "index-manifest": Reader("m.json", lambda path: read_record(IndexManifest, sign(path)),

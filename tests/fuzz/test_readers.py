@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import runpy
+import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,6 +41,19 @@ def test_a_changed_file_is_read_or_refused(name: str) -> None:
         read(name, data)
 
     changed()
+
+
+def test_the_fuzzer_finds_what_its_readers_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make fuzz` runs it as a script, without the folders that pytest adds to the path."""
+    tests = HERE.parent
+    monkeypatch.setattr(sys, "path", [own for own in sys.path
+                                      if not Path(own).resolve().is_relative_to(tests)])
+    runpy.run_path(str(HERE / "fuzz.py"))
+    text = (HERE / "readers.py").read_text("utf-8")
+    names = {"readers", *re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE)}
+    assert {"readers", "signed"} <= names
+    assert not {name for name in names - set(sys.builtin_module_names)
+                if not PathFinder.find_spec(name, sys.path)}
 
 
 @pytest.mark.long
