@@ -112,7 +112,7 @@ def test_whatever_a_download_raises_is_one_line(error: Exception, refused: Calla
         raise error
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
-    assert "--model a/b: cannot be downloaded: " in refused("models", "fetch", "a/b")
+    assert "MODEL a/b: cannot be downloaded: " in refused("models", "fetch", "a/b")
 
 
 def test_a_hub_out_of_reach_is_said(tmp_path: Path) -> None:
