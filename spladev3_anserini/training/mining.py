@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spladev3_anserini.cli import counter
+from spladev3_anserini.cli import counted, counter, warn
 from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import Encoder
@@ -64,7 +64,7 @@ def mine(searcher: ImpactSearcher, encoder: Encoder, topics: Sequence[Topic], qr
     """Yields the candidates of each topic, all of which have a positive, in order; memory holds one
     batch of queries. A query that finds nothing else has no candidates and is left out.
     """
-    source = iter(topics)
+    source, wanted, short = iter(topics), draw.top + draw.random, 0
     with counter("mining", len(topics), unit="query") as bar:
         while batch := list(islice(source, _BATCH)):
             # a positive found on the way would shorten the pool, so as many more are asked for
@@ -76,9 +76,13 @@ def mine(searcher: ImpactSearcher, encoder: Encoder, topics: Sequence[Topic], qr
                 known = set(own)
                 others = [hit.docid for hit in ranked if hit.docid not in known]
                 negatives = draw_negatives(topic.id, others, own, draw)
+                short += len(negatives) < wanted
                 if negatives:
                     yield Candidates(topic.id, own, negatives)
             bar.update(len(batch))
+    if short:
+        warn(f"{counted(short, 'query')} with fewer than {wanted} candidates: the index finds no "
+             "more documents for them")
 
 
 def _number_of(query: str) -> int:

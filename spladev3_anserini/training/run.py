@@ -30,10 +30,13 @@ from spladev3_anserini.training.provenance import (
     refuse_changed,
     warn_of_other_scores,
 )
+from spladev3_anserini.training.regularizers import ramp
 from spladev3_anserini.training.saving import WRITING, save_model
 from spladev3_anserini.training.score_files import read_candidates, read_scores
 
 _CHECKPOINTS = "checkpoints"
+#: A regulariser whose weight gets to less of itself than this is told.
+_NEARLY = 0.99
 
 
 class Machine(NamedTuple):
@@ -125,6 +128,7 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     leads = os.environ.get("RANK", "0") == "0"  # one process looks after the folder
     if leads:
         warn_of_other_scores(scores, Path(sources["candidates"]), section)
+        _warn_of_few(queries, section, variant, machine)
     dataset = Examples(queries, texts, section.negatives, section.seed)
     collator = Collator(tokenizer, section.max_length)
     with prepared(output, record, resume, replace) if leads else nullcontext():
@@ -189,17 +193,40 @@ def _device(name: str, precision: str) -> tuple[bool, str]:
     return device == "cuda", precision
 
 
-def _arguments(section: Training, machine: Machine, folder: Path, size: int, cuda: bool,
-               precision: str) -> Any:
+def _warn_of_few(queries: list[Query], section: Training, variant: Variant,
+                 machine: Machine) -> None:
+    """Warns where there are fewer documents, or fewer steps, than the section counts on."""
+    if few := sum(len(query.negatives) < section.negatives for query in queries):
+        warn(f"{counted(few, 'query')} with fewer than {section.negatives} negatives: some are "
+             "drawn more than once")
+    steps = _steps(section, machine, len(queries))
+    sides = {"documents": section.documents}
+    if variant.query != "bow":
+        sides["queries"] = section.queries
+    for side, own in sides.items():
+        reached = ramp(1.0, steps, own.steps)
+        if own.kind != "none" and own.weight and reached < _NEARLY:
+            warn(f"{side}.steps {own.steps:,}: this training makes {counted(steps, 'step')}, so "
+                 f"{side}.weight gets to {reached:.2%} of {own.weight:g} only; --set "
+                 f"{side}.steps={max(1, steps // 3)} reaches it after a third of them")
+
+
+def _steps(section: Training, machine: Machine, size: int) -> int:
+    """Optimiser steps of all epochs."""
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     per_epoch = max(1, size // (section.batch_size * ranks * machine.accumulate))
-    steps = round(per_epoch * section.epochs)
+    return max(1, round(per_epoch * section.epochs))
+
+
+def _arguments(section: Training, machine: Machine, folder: Path, size: int, cuda: bool,
+               precision: str) -> Any:
     return transformers.TrainingArguments(
         output_dir=str(folder), per_device_train_batch_size=section.batch_size,
         gradient_accumulation_steps=machine.accumulate, learning_rate=section.learning_rate,
         weight_decay=section.weight_decay, num_train_epochs=section.epochs,
         lr_scheduler_type="linear",
-        warmup_steps=round(section.warmup_ratio * steps), max_grad_norm=1.0,
+        warmup_steps=round(section.warmup_ratio * _steps(section, machine, size)),
+        max_grad_norm=1.0,
         fp16=precision == "fp16", bf16=precision == "bf16", use_cpu=not cuda,
         seed=section.seed, data_seed=section.seed, dataloader_drop_last=True,
         remove_unused_columns=False,

@@ -173,6 +173,10 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         with _refusing(checkpoint, "optimizer"):
             super()._load_optimizer_and_scheduler(checkpoint)
 
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        with _refusing(checkpoint, "gradient scaler"):
+            super()._load_scaler(checkpoint)
+
     def _load_rng_state(self, checkpoint: str | None) -> None:
         with _refusing(checkpoint, "random state"):
             super()._load_rng_state(checkpoint)

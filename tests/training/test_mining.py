@@ -90,6 +90,18 @@ def test_the_command_mines_from_the_run_that_search_gives(index: Path, tmp_path:
         assert own.candidates == [d for d in ranked if d not in own.positives][:3]
 
 
+def test_queries_with_fewer_candidates_than_asked_for_are_counted(index: Path, tmp_path: Path,
+                                                                  cli: Callable[..., Result]) -> None:
+    words = ("mine", "--index", index, "--topics", tmp_path / "topics.tsv", "--qrels",
+             tmp_path / "qrels.txt", "--output", tmp_path / "candidates.jsonl", "--depth", 100,
+             "--max-length", 32, "--threads", 1)
+    done = cli(*words, "--top", 50, "--random", 50)
+    assert done.code == 0, done
+    assert done.err.splitlines() == ["warning: 3 queries with fewer than 100 candidates: the index "
+                                     "finds no more documents for them"]
+    assert not cli(*words, "--top", 2, "--random", 0).err
+
+
 def test_what_cannot_be_mined_is_refused(index: Path, tmp_path: Path,
                                          refused: Callable[..., str]) -> None:
     arguments = ("mine", "--index", index, "--topics", tmp_path / "topics.tsv", "--output",

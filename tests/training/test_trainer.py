@@ -43,6 +43,8 @@ SECTION = {
     "queries": {"kind": "l1", "weight": 0.01, "steps": 6},
     "batch_size": 2, "learning_rate": 0.001, "warmup_ratio": 0.1, "epochs": 2.0, "max_length": 16,
     "precision": "fp32", "seed": 7}
+#: For trainings of fewer steps: regularisers reach their weights in the fourth.
+SHORT = ("--set", "documents.steps=3", "--set", "queries.steps=3")
 
 
 @pytest.fixture
@@ -234,7 +236,7 @@ def test_a_training_is_resumed_whatever_names_its_start_has(layout: str, data: P
         state["cls.predictions.decoder.weight"] = 2 * state["bert.embeddings.word_embeddings.weight"]
         state["cls.predictions.decoder.bias"] = state["cls.predictions.bias"].clone()
         save_state(state, start)
-    short = ("--set", "epochs=1", "--save-steps", 2)
+    short = (*SHORT, "--set", "epochs=1", "--save-steps", 2)
     assert cli(*command(data, tmp_path / "straight", *short)).code == 0
     assert cli(*command(data, tmp_path / "early", *short, "--max-steps", 2)).code == 0
     resumed = cli(*command(data, tmp_path / "early", *short, "--resume"))
@@ -245,7 +247,7 @@ def test_a_training_is_resumed_whatever_names_its_start_has(layout: str, data: P
 def test_as_many_steps_as_there_are_make_no_other(data: Path, tmp_path: Path, cli: Cli) -> None:
     """Epochs end in the middle: 6 steps of 4 an epoch. Each resume makes the steps that are
     missing, and what it stops at is one checkpoint."""
-    output, short = tmp_path / "model", ("--set", "epochs=1.5", "--save-steps", 3)
+    output, short = tmp_path / "model", (*SHORT, "--set", "epochs=1.5", "--save-steps", 3)
     assert cli(*command(data, tmp_path / "straight", *short)).code == 0
     for options, steps in ((("--max-steps", 2), [1, 2]), (("--max-steps", 2, "--resume"), []),
                            (("--max-steps", 5, "--resume"), [3, 4, 5]), (("--resume",), [6]),
@@ -273,6 +275,23 @@ def test_a_resume_with_nothing_to_continue_says_so(data: Path, tmp_path: Path, c
     done = cli(*command(data, output, "--max-steps", 1, "--resume"))
     assert (done.code, warnings_of(done)) == (0, [
         f"warning: {whole.parent}: is damaged or was being written, and is skipped", said])
+
+
+def test_a_regulariser_that_never_arrives_and_too_few_negatives_are_told(
+        data: Path, tmp_path: Path, cli: Cli) -> None:
+    """After t steps, the weight is (t / (T + 1))^2 of itself: 8 of 30 steps are 6.66 %."""
+    candidates = [json.loads(line) for line in (data / "candidates.jsonl").read_text().splitlines()]
+    candidates[0]["candidates"] = candidates[0]["candidates"][:2]
+    write_lines(data / "candidates.jsonl", candidates)
+    done = cli(*command(data, tmp_path / "model", "--set", "documents.steps=30", "--max-steps", 1))
+    assert done.code == 0, done
+    assert warnings_of(done) == [
+        "warning: 1 query with fewer than 3 negatives: some are drawn more than once",
+        "warning: documents.steps 30: this training makes 8 steps, so documents.weight gets to "
+        f"{(8 / 31) ** 2:.2%} of 0.01 only; --set documents.steps=2 reaches it after a third of them"]
+    done = cli(*command(data, tmp_path / "doc", "--set", "queries.steps=30", "--max-steps", 1,
+                        recipe="splade-v3-doc"))
+    assert not [line for line in warnings_of(done) if "queries.steps" in line], done  # none is encoded
 
 
 class _Touches:
@@ -632,7 +651,7 @@ def test_a_loss_that_is_no_number_stops_with_the_queries(data: Path, tmp_path: P
     (("--set", "negatives=99"), "--set negatives=99: 99 negatives of 8"),
     (("--set", "loss.kl=0", "--set", "loss.margin_mse=0"), "loss: every part has weight 0"),
     (("--set", "loss.kl=-1"), "loss.kl: Input should be greater than or equal to 0; it is -1"),
-    (("--set", "batch_size=100"), "do not fill one batch"),
+    (("--set", "batch_size=100"), "cannot fill one batch"),
     (("--set", "max_length=65"), "max_length 65: "),  # the tiny model's positions are 64
     (("--corpus", "none.jsonl"), "none.jsonl"),
 ])
