@@ -39,7 +39,8 @@ def model_run_options(command: Command) -> Command:
                      "if there is one."),
         click.option("--batch-tokens", type=click.IntRange(min=1),
                      show_default="1024 on a CPU, 32768 on a GPU",
-                     help="Padded tokens per batch of documents. Queries run one at a time on a CPU."),
+                     help="Padded tokens per batch of documents. On a CPU, queries run one at a "
+                     "time."),
         click.option("--max-length", default=256, type=click.IntRange(min=3),
                      help="Wordpieces per text, [CLS] and [SEP] included. Longer texts are cut, "
                      "and counted in a warning."),
