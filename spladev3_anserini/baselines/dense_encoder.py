@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from spladev3_anserini.baselines.dense_models import HEAD, DenseModel, positions_of
+from spladev3_anserini.cli import counted
 from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.encoding.encoder import BATCH_TOKENS, TextError, resolved_device
 from spladev3_anserini.errors import InputError, first_line
@@ -132,8 +133,8 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
     # transformers' own pooler is never used here, and Contriever has none
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
-        raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} the first; "
-                         "vectors would be random")
+        raise InputError(f"{folder}: missing {counted(len(missing), 'weight')}, {missing[0]} "
+                         "the first; vectors would be random")
     return tokenizer, model
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.lines import numbered_lines
 from spladev3_anserini.errors import InputError
 
@@ -43,7 +44,7 @@ def read_run(path: Path) -> Run:
         if not columns:
             continue
         if len(columns) != 6:
-            raise InputError(f"{where}: {len(columns)} columns, a TREC run has 6 "
+            raise InputError(f"{where}: {counted(len(columns), 'column')}, a TREC run has 6 "
                              "(qid Q0 docid rank score tag)")
         query, _, document, _, score, _ = columns
         documents = run.setdefault(query, {})

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spladev3_anserini.cli import counted
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, weight_files
 from spladev3_anserini.model.pooling import activation, max_logits
@@ -79,8 +80,8 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
             reason = "its weights have other shapes than its config.json says"
         raise InputError(f"{checkpoint.folder}: the model cannot be loaded: {reason}") from None
     if missing := sorted(report["missing_keys"]):
-        raise InputError(f"{checkpoint.folder}: {len(missing)} weights are missing, {missing[0]} "
-                         "the first; is this a masked language model with its head?")
+        raise InputError(f"{checkpoint.folder}: missing {counted(len(missing), 'weight')}, "
+                         f"{missing[0]} the first; is this a masked language model with its head?")
     for name, tensor in mlm.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{checkpoint.folder}: the weight {name} has NaN or infinity in it")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from spladev3_anserini.cli import counted
 from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.encoding.encoder import DTYPES
 from spladev3_anserini.errors import InputError, first_line
@@ -254,8 +255,8 @@ def _model(loader: str, folder: Path, dtype: torch.dtype, device: str) -> Any:
     except Exception as error:  # as above
         raise InputError(f"{folder}: the model cannot be loaded: {first_line(error)}") from None
     if missing := sorted(report["missing_keys"]):
-        raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} the first; "
-                         "scores would be random")
+        raise InputError(f"{folder}: missing {counted(len(missing), 'weight')}, {missing[0]} "
+                         "the first; scores would be random")
     try:
         return model.eval().to(device)
     except (RuntimeError, AssertionError) as error:
