@@ -56,6 +56,12 @@ def one_line(text: str) -> str:
     return visible(words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ...")
 
 
+def shortened(text: str, most: int) -> str:
+    """A text of at most `most` characters and a sign for those left out of its middle: names often
+    differ in their ends."""
+    return text if len(text) <= most else f"{text[:most // 2]}…{text[len(text) - most // 2:]}"
+
+
 def first_line(error: BaseException) -> str:
     """The beginning of an exception's text, for quoting a library in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
