@@ -19,10 +19,19 @@ import click
 from tqdm import tqdm
 
 from spladev3_anserini import signals
-from spladev3_anserini.errors import InputError, first_line, lack_of_memory, one_line, visible
+from spladev3_anserini.errors import (
+    InputError,
+    first_line,
+    lack_of_memory,
+    one_line,
+    shortened,
+    visible,
+)
 from spladev3_anserini.files import is_stdout
 
 T = TypeVar("T")
+#: Characters of a cell; one of 5,000 would make every row of its table as wide.
+_WIDEST = 240
 
 #: Shared by all commands: `-h` works, and an example keeps its line breaks (click's `\b`).
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
@@ -145,8 +154,9 @@ def counter(what: str, total: int, unit: str = "doc") -> tqdm[NoReturn]:
 
 def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
     """Aligned columns: the first `words` to the left, the others (numbers) to the right. A cell may
-    quote a corpus, so control characters, which a terminal would obey, are escaped."""
-    rows = [[cell if cell.isprintable() else one_line(cell) for cell in row] for row in rows]
+    quote a corpus, so it is put in one line, and its middle is left out where it is very long."""
+    rows = [[shortened(cell if cell.isprintable() else one_line(cell), _WIDEST) for cell in row]
+            for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) if column < words else cell.rjust(width)

@@ -115,6 +115,12 @@ def out_of_memory(error: BaseException | None) -> bool:
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
+def shortened(text: str, most: int) -> str:
+    """A text of at most `most` characters and a sign for those left out of its middle: names often
+    differ in their ends."""
+    return text if len(text) <= most else f"{text[:most // 2]}…{text[len(text) - most // 2:]}"
+
+
 def first_line(error: BaseException) -> str:
     """The beginning of an exception's text, for quoting a library in one line."""
     if isinstance(error, MemoryError) or _SILENT.search(str(error)):

@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 
 from spladev3_anserini.analysis.meta_analysis import LEAST, MOST, Effect
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
 
@@ -37,7 +38,8 @@ def read_effects(path: Path) -> list[Effect]:
         if not row:
             continue
         if len(row) != len(header):
-            raise InputError(f"{where}: {len(row)} columns, its header has {len(header)}")
+            raise InputError(f"{where}: {counted(len(row), 'column')}, its header has "
+                             f"{len(header)}")
         own = _effect(dict(zip(header, row, strict=True)), where)
         if own.name in names:
             raise InputError(f"{where}: the set {own.name} is there twice")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.cli import warn
-from spladev3_anserini.errors import InputError, visible
+from spladev3_anserini.errors import InputError, shortened, visible
 from spladev3_anserini.files import output_file
 
 SUFFIXES = (".svg", ".png")
@@ -30,10 +30,8 @@ def checked_suffix(path: Path, option: str) -> None:
 
 
 def label(text: str, most: int = 120) -> str:
-    """A name as a plot can carry it: in one line, every character visible, the middle left out
-    where it is longer than `most`; names often differ in their ends."""
-    words = visible(" ".join(text.split()))
-    return words if len(words) <= most else f"{words[:most // 2]}…{words[len(words) - most // 2:]}"
+    """A name as a plot can carry it: in one line, every character visible, and not too long."""
+    return shortened(visible(" ".join(text.split())), most)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.ids import checked_id
 from spladev3_anserini.collection.irds import irds_id, load_irds
 from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
@@ -74,8 +75,8 @@ def _read(source: str) -> Iterator[_Judgment]:
         elif len(columns) == 3 and (three or "\t" in line):
             yield _judgment(columns[0], columns[1], columns[2], where)
         else:
-            raise InputError(f"{where}: {len(columns)} columns, expected 4 (TREC), or 3 with tabs "
-                             "(BEIR)")
+            raise InputError(f"{where}: {counted(len(columns), 'column')}, expected 4 (TREC), or 3 "
+                             "with tabs (BEIR)")
 
 
 def _judgment(query: str, document: str, grade: str, where: str) -> _Judgment:

@@ -56,7 +56,7 @@ def read_run(path: Path) -> Run:
         if not columns:
             continue
         if len(columns) != 6:
-            raise InputError(f"{where}: {len(columns)} columns, a TREC run has 6 "
+            raise InputError(f"{where}: {counted(len(columns), 'column')}, a TREC run has 6 "
                              "(qid Q0 docid rank score tag)")
         query, _, document, _, score, _ = columns
         if (documents := run.get(query)) is None:

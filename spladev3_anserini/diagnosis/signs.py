@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.analysis.significance import difference
+from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.lines import json_records
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
@@ -208,8 +209,9 @@ def term_signs(encoded: Path, vocabulary: int | None) -> list[Sign]:
     saturated = [term for term, count in frequency.most_common() if count > _SATURATED * documents]
     shown = f" ({', '.join(saturated[:8])} ...)" if saturated else ""
     signs = [
-        Sign("no term is in most documents", f"{len(saturated)} terms{shown}",
-             f"10 or fewer in over {_SATURATED:.0%} of {documents:,} documents",
+        Sign("no term is in most documents", f"{counted(len(saturated), 'term')}{shown}",
+             f"10 or fewer in over {_SATURATED:.0%} of "
+             f"{counted(documents, 'document')}",
              len(saturated) > 10, "saturated terms tell nothing apart and cost the most postings"),
         Sign("documents have terms", f"{empty:,} of {documents:,} are empty", "1 % or less",
              empty > 0.01 * documents, "an empty document is never found")]

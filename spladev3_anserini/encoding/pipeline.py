@@ -17,7 +17,7 @@ from scipy import sparse
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import counter, warn
+from spladev3_anserini.cli import counted, counter, warn
 from spladev3_anserini.collection.corpus import CorpusDigest, Document, Survey, hash_of
 from spladev3_anserini.collection.rejected import REJECTED, Rejects
 from spladev3_anserini.collection.texts import read_texts
@@ -206,8 +206,9 @@ def _refuse_collapsed(ids: list[list[int]], matrix: sparse.csr_matrix, encoder: 
     """Refuses a model that gives none of the first texts a term, before anything is written."""
     filled = sum(len(own) > encoder.tokenizer.added for own in ids)
     if filled and not matrix.nnz:
-        raise InputError(f"{checkpoint.shown}: gives no term to any of the first {filled:,} "
-                         f"texts; is it a SPLADE, and {encoder.quantizer_name} its scale?")
+        raise InputError(f"{checkpoint.shown}: gives no term to any of the first "
+                         f"{counted(filled, 'text')}; is it a SPLADE, and "
+                         f"{encoder.quantizer_name} its scale?")
 
 
 def _warn_of_density(matrix: sparse.csr_matrix, encoder: Encoder, checkpoint: Checkpoint) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import click
 
+from spladev3_anserini.cli import counted
 from spladev3_anserini.encoding.encoded import EncodedTopic
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import cut_to_clause_limit
@@ -43,6 +44,6 @@ class Faster(NamedTuple):
         """For a summary line: empty where the search is exact."""
         parts = [f"query top-k {self.query_top_k:,}"] if self.query_top_k else []
         if self.two_step:
-            parts.append(f"two steps ({self.two_step.terms:,} terms, "
-                         f"{self.two_step.candidates:,} candidates)")
+            parts.append(f"two steps ({counted(self.two_step.terms, 'term')}, "
+                         f"{counted(self.two_step.candidates, 'candidate')})")
         return f"; not exact: {', '.join(parts)}" if parts else ""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import progress
+from spladev3_anserini.cli import counted, progress
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import Count, Record, write_record
@@ -114,7 +114,7 @@ class EnsembleRecord(Record):
         for own in self.disagreement:
             counts += [own.queries, own.negative]
         if max(counts) > self.queries:
-            raise ValueError(f"counts {max(counts)} of {self.queries} queries")
+            raise ValueError(f"counts {max(counts):,} of {counted(self.queries, 'query')}")
         return self
 
 

@@ -18,7 +18,7 @@ import pytest
 from conftest import TEXTS, Result, write_corpus
 
 from spladev3_anserini import signals
-from spladev3_anserini.cli import counted, run
+from spladev3_anserini.cli import counted, run, table
 
 Cli = Callable[..., Result]
 
@@ -129,6 +129,13 @@ def test_what_is_like_nothing_suggests_nothing(refused: Callable[..., str]) -> N
     (2, "loss", "2 losses"), (2, "judged query", "2 judged queries"), (-1, "line", "-1 lines")])
 def test_counts_have_their_plural(number: int, noun: str, shown: str) -> None:
     assert counted(number, noun) == shown
+
+
+def test_a_very_long_cell_does_not_widen_its_table() -> None:
+    shown = table([["name", "n"], [f"a{'x' * 5000}b", "1"], ["\x1b[1m\nc", "2"]])
+    assert [len(line) for line in shown.splitlines()] == [244, 244, 244]
+    assert re.search(r"^ax+…x+b  1$", shown, re.M)
+    assert r"\x1b[1m c " in shown
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,8 @@ def test_terms_of_an_encoded_corpus(tmp_path: Path, tiny: Path, cli: Cli) -> Non
     saturated = sum(count > documents / 2 for count in frequency.values())
     done = cli("diagnose", "--encoded", tmp_path / "encoded", "--format", "json")
     found = {own["subject"]: own["found"] for own in json.loads(done.out)}
-    assert found["no term is in most documents"].startswith(f"{saturated} terms")
+    assert found["no term is in most documents"].startswith(
+        f"{saturated} term{'' if saturated == 1 else 's'}")
     assert found["documents have terms"] == f"{empty} of {documents} are empty"
 
 

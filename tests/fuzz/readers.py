@@ -182,7 +182,8 @@ _SCORE_MANIFEST = {
     "parts": [{"name": "part-00000.jsonl", "sha256": "a", "queries": 1, "pairs": 2}],
     "queries": 1, "pairs": 2, "environment": {}}
 _ENSEMBLE = {
-    "teachers": [], "candidates": "c", "queries": 1, "pairs": 2, "filled_positives": 0,
+    "teachers": [{"name": "a", "sha256": "", "kind": "onnx", "max_length": 9, "flat_queries": 1}],
+    "candidates": "c", "queries": 2, "pairs": 2, "filled_positives": 0,
     "constant_queries": 0, "normalisation": "min-max", "aggregation": "mean", "mean": 0.5,
     "deviation": 0.1, "rescoring": "none", "target_mean": None, "target_deviation": 1.0,
     "target_source": "", "scale": 1.0, "shift": None, "disagreement": [

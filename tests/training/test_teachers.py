@@ -143,7 +143,7 @@ def _not_finite(folder: Path) -> None:
 @pytest.mark.parametrize(("change", "message"), [
     (_no_safetensors, "can run code and are not loaded"),
     (_truncated, "the model cannot be loaded"),
-    (_without_head, "1 weights are missing, classifier.weight the first"),
+    (_without_head, "missing 1 weight, classifier.weight the first"),
     (lambda f: (f / "config.json").write_text("{"), "config.json: not JSON"),
     (lambda f: (f / "config.json").unlink(), "config.json: no such file"),
     (lambda f: _changed(f, architectures=["BertForMaskedLM"]), "is a BertForMaskedLM; expected"),
