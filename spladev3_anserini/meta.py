@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli import SETTINGS, counted, echo, run, table
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.options import FOLDER, level
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ def main(effects: Path, title: str | None, forest: Path | None, clamped: bool, c
     if forest:
         checked_suffix(forest, "--forest")
     found = read_effects(effects)
-    summary = random_effects(found, clamped, confidence)
+    try:
+        summary = random_effects(found, clamped, confidence)
+    except InputError as error:
+        raise InputError(f"{effects}: {error}") from None
     show = _as_json if form == "json" else _as_text
     echo(show(found, summary, clamped, confidence))
     if forest:

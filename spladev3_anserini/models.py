@@ -32,7 +32,8 @@ def main(context: click.Context) -> None:
 
 @main.command("list")
 def list_models() -> None:
-    """Names that --model takes, beside any folder and any hub id of a SPLADE."""
+    """Names that --model takes, beside any folder and hub id of a SPLADE whose settings are applied
+    here (docs/guide.md lists them)."""
     echo(table(_ROWS, words=4))
     echo("gated: accept the conditions on the model's page on the hub, then hf auth login\n"
          "a model whose weights are a pickle (naver/splade-v3) is converted once: "

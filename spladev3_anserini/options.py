@@ -32,15 +32,18 @@ def variant_option(
 def model_run_options(command: Command) -> Command:
     """How a model runs: length, batches, device, precision."""
     for option in (
-        click.option("--dtype", default="auto", help="auto is float32; half precision is faster "
-                     "on a GPU and may move an impact by 1.",
+        click.option("--dtype", default="auto", help="auto is float32. Half precision is faster "
+                     "on a GPU and moves impacts: float16 some by 1, bfloat16 most, by up to 8.",
                      type=click.Choice(["auto", "float32", "bfloat16", "float16"])),
         click.option("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto takes a GPU "
                      "if there is one."),
         click.option("--batch-tokens", type=click.IntRange(min=1),
-                     show_default="1024 on a CPU, 32768 on a GPU", help="Padded tokens per batch."),
+                     show_default="1024 on a CPU, 32768 on a GPU",
+                     help="Padded tokens per batch of documents. On a CPU, queries run one at a "
+                     "time."),
         click.option("--max-length", default=256, type=click.IntRange(min=3),
-                     help="Wordpieces per text, [CLS] and [SEP] included; longer texts are cut."),
+                     help="Wordpieces per text, [CLS] and [SEP] included. Longer texts are cut, "
+                     "and counted in a warning."),
     ):
         command = option(command)
     return command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,14 +110,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny(tmp_path_factory.mktemp("tiny") / "model")
 
 
-def make_tiny(folder: Path, architecture: str = "bert", seed: int = 0,
-              positions: int = 64) -> Path:
+def make_tiny(folder: Path, architecture: str = "bert", seed: int = 0, positions: int = 64,
+              vocabulary: Sequence[str] = (*SPECIALS, *WORDS)) -> Path:
     """Saves a random masked language model with its tokenizer, in transformers' layout."""
     import torch
     from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
 
     torch.manual_seed(seed)
-    vocabulary = [*SPECIALS, *WORDS]
     if architecture == "bert":
         model = BertForMaskedLM(BertConfig(
             vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2,
@@ -130,7 +129,7 @@ def make_tiny(folder: Path, architecture: str = "bert", seed: int = 0,
         for parameter in model.parameters():
             parameter.normal_(0, 0.6)
     model.save_pretrained(folder)
-    save_tokenizer(folder, vocabulary)
+    save_tokenizer(folder, list(vocabulary))
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import spladev3_anserini
@@ -65,6 +66,14 @@ def test_commands_are_thin_and_import_no_other_command() -> None:
 
 def test_every_room_is_named_here() -> None:
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == ROOMS.keys()
+
+
+def test_only_one_module_prints() -> None:
+    """What is printed may quote a file, and only `cli` escapes what a terminal would obey."""
+    printing = re.compile(r"\bclick\.(secho|echo\((?!\"question> \"))|(?<![\w.])print\(|stdout\.write\(")
+    for path in MODULES:
+        if path.name not in ("cli.py", "pydocs.py"):  # the latter is a script of its own
+            assert not printing.search(path.read_text("utf-8")), path
 
 
 def test_only_one_room_knows_java_and_only_the_hub_room_knows_the_hub() -> None:

@@ -134,12 +134,12 @@ def stated_length(folder: Path, tokenizer: Path, used: int) -> Length | None:
     that fits, so it counts only where it is shorter."""
     for path in sorted(folder.glob(TRANSFORMER)):
         tokens = _record(path).get("max_seq_length")
-        if type(tokens) is int and tokens > 0:
+        if tokens is not None:
             return Length(tokens, path, "max_seq_length") if tokens != used else None
     path = tokenizer / "tokenizer_config.json"
     most = _record(path).get("model_max_length") if path.exists() else None
-    if type(most) is int and 0 < most < used:
-        return Length(most, path, "model_max_length")
+    if isinstance(most, int | float) and 0 < most < used:
+        return Length(int(most), path, "model_max_length")
     return None
 
 
@@ -179,7 +179,11 @@ def _checked_folder(root: Path, folder: Path) -> Path:
     """The masked language model's folder, its small files read."""
     refuse_elsewhere(folder)
     for path in sorted(folder.glob(TRANSFORMER)):
-        refuse_unapplied(path, _record(path), _TRANSFORMER_KEYS)
+        record = _record(path)
+        refuse_unapplied(path, record, _TRANSFORMER_KEYS)
+        tokens = record.get("max_seq_length")
+        if tokens is not None and (type(tokens) is not int or tokens < 1):
+            raise InputError(f"{path}: max_seq_length: expected a whole number above 0")
     config = folder / "config.json"
     kind = _record(config).get("model_type") if config.exists() else None
     if kind is None:

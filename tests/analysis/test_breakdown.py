@@ -137,6 +137,33 @@ def test_intervals_are_statsmodels() -> None:
         assert mean_difference(alike)[:3] == (pytest.approx(alike[0]), None, None)
 
 
+def test_equal_differences_have_no_interval_as_in_compare(prepared: Path, tmp_path: Path,
+                                                        cli: Cli) -> None:
+    """Two queries, each .5 better: no spread, so no interval, and nothing that is coloured."""
+    write_lines(tmp_path / "qrels.txt", ["q1 0 d 1", "q2 0 d 1"])
+    for name, rank in (("a", 1), ("b", 2)):
+        write_lines(tmp_path / f"{name}.run", [
+            f"q{n} Q0 {'d' if at == rank else 'x'} {at} {9 - at} t" for n in (1, 2) for at in (1, 2)])
+    given = ["--qrels", tmp_path / "qrels.txt", "--run", f"a={tmp_path / 'a.run'}", "--run",
+             f"b={tmp_path / 'b.run'}"]
+    page = tmp_path / "page.html"
+    broken = cli("breakdown", *given, "--topics", prepared / "topics.tsv", "--index",
+                 prepared / "index", "--measure", "RR@10", "--max-length", 64, "--html", page)
+    assert broken.code == 0, broken
+    assert "[" not in broken.out
+    assert 'class="n "' in page.read_text("utf-8")
+    assert not re.search('class="n (gain|lost)"', page.read_text("utf-8"))
+    compared, = json.loads(cli("compare", *given, "--measures", "RR@10", "--baseline", "b",
+                               "--format", "json").out)["comparisons"]
+    assert (compared["mean"], compared["low"], compared["high"]) == (0.5, None, None)
+
+
+def test_the_results_come_before_the_page(prepared: Path, tmp_path: Path, cli: Cli) -> None:
+    result = cli("breakdown", *words(prepared), "--html", tmp_path / "none" / "page.html")
+    assert (result.code, "all queries: RR@10" in result.out) == (2, True)
+    assert "there is no folder" in result.err
+
+
 def test_spearman_with_ties_is_pearson_of_mean_ranks() -> None:
     draw = random.Random(4)
     feature = [draw.randrange(4) for _ in range(30)]

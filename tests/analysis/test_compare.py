@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import pytest
 from conftest import TEXTS, Result, write_corpus
 from scipy import stats
+
+from spladev3_anserini.analysis.markup import markdown, markdown_paragraph
 
 Cli = Callable[..., Result]
 
@@ -239,3 +243,72 @@ def test_bad_usage_is_one_line(options: tuple[str, ...], says: str, table: Path,
     done = cli("compare", *options)
     assert (done.code, says in done.err) == (2, True), done
     assert not (table.parent / "f.svg").exists()
+
+
+def test_the_table_is_there_where_the_plot_is_refused(table: Path, cli: Cli, tmp_path: Path) -> None:
+    """A negative variance between two sets that are alike leaves neither a weight."""
+    text = table.read_text().replace("fewer.txt", "qrels.txt")
+    table.write_text(text)
+    plain = cli("compare", "--table", table, "--measures", "RR@10")
+    for picture, says in ((tmp_path / "f.svg", "clamp it at 0"),
+                          (tmp_path / "none" / "f.svg", "there is no folder")):
+        clamped = ["--clamped"] if "none" in str(picture) else []
+        done = cli("compare", "--table", table, "--measures", "RR@10", *clamped, "--forest", picture)
+        assert done.code == 2
+        assert says in done.err.splitlines()[-1]
+        assert done.out.splitlines()[:4] == plain.out.splitlines()[:4] != []
+    assert not (tmp_path / "f.svg").exists()
+
+
+def test_table_and_plot_show_one_interval_and_say_which(table: Path, cli: Cli,
+                                                       tmp_path: Path) -> None:
+    """Student's t of 6 and of 5 differences, by scipy; normal ones would be a third narrower."""
+    picture = tmp_path / "f.svg"
+    done = cli("compare", "--table", table, "--measures", "RR@10", "--clamped", "--forest", picture)
+    assert done.code == 0, done
+    drawn = unescape("\n".join(re.findall(r"<!-- (.*?) -->", picture.read_text("utf-8"))))
+    assert "difference [95% t interval]" in drawn
+    assert "Intervals are Student's t, not corrected" in done.out
+    for n in (6, 5):
+        moved = [y - x for x, y in zip(values("bm25")[:n], values("splade")[:n], strict=True)]
+        low, high = stats.ttest_1samp(moved, 0).confidence_interval(0.95)
+        assert f"[{low:+.4f}, {high:+.4f}]" in done.out
+        assert f"[{low:+.2f}, {high:+.2f}]".replace("-", "−") in drawn
+
+
+def test_a_group_called_as_the_mean_of_all_is_refused(table: Path, refused: Callable[..., str]) -> None:
+    table.write_text(table.read_text().replace("\tsmall\t", "\t All  Sets \t"))
+    line = refused("compare", "--table", table, "--measures", "RR@10")
+    assert f"{table}:4: the group 'All Sets' is called as the mean over all sets" in line
+
+
+@pytest.mark.parametrize("runs_given", [["a=bm25.txt", " a =doc.txt"], ["a  b=bm25.txt", "a b=doc.txt"]])
+def test_names_that_look_alike_are_one(runs_given: list[str], runs: Path,
+                                       refused: Callable[..., str],
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs)
+    options = [part for own in runs_given for part in ("--run", own)]
+    assert "is given twice" in refused("compare", "--qrels", "qrels.txt", *options)
+
+
+def test_a_name_may_be_long_or_have_an_equals_sign_after_it(runs: Path, cli: Cli,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs)
+    (runs / "x=y.txt").write_text((runs / "doc.txt").read_text())
+    done = cli("compare", "--qrels", "qrels.txt", "--run", f"{'n' * 5000}=bm25.txt", "--run",
+               "b=x=y.txt", "--run", "x=y.txt", "--measures", "RR@10", "--format", "json")
+    assert done.code == 0, done
+    assert list(json.loads(done.out)["means"][0]["systems"]) == ["n" * 5000, "b", "x=y.txt"]
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("https://x.org www.x.org a@x.org", r"https\://x.org www\.x.org a\@x.org"), ("nDCG@10 at 3.5", "nDCG@10 at 3.5"),
+    ("a\x1b[1m\u202e", r"a\\x1b[1m\\u202e"), ("[x](y)", r"[x\](y)")])
+def test_markdown_of_text_is_text(text: str, shown: str) -> None:
+    assert markdown(text) == shown
+
+
+@pytest.mark.parametrize(("text", "shown"), [("- a", r"\- a"), ("1. a", r"1\. a"), ("> a", r"\> a"),
+                                             ("10) a", r"10\) a"), ("a - b", "a - b")])
+def test_a_paragraph_is_no_list(text: str, shown: str) -> None:
+    assert markdown_paragraph(text) == shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from math import log2
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,9 @@ def test_it_is_trec_eval_with_missing_queries_as_zero(
 
 
 @pytest.mark.parametrize("text", [
+    "nDCG(gains={'a':1})@10", "nDCG(gains={1:'x'})@10", "nDCG(gains={1:True})", "nDCG(gains={1.5:2})",
+    "nDCG(gains={'1':'2'})", "nDCG(gains={1:1e308})@3", "nDCG(gains={1:None})", "nDCG(gains={1:{2:3}})",
+    "nDCG(gains=5)", "P@9999999999999999999999", "RBP(p=2)", "IPrec@2", "SetF(beta=-1)",
     "", "nDGC@10", "nDCG@", "os.system('x')", "nDCG@0", "R@10.5", "nDCG(cutoff='a')", "SDCG@5",
     "NumQ", "NumRel", "nDCG@-1"])
 def test_unknown_measures_are_refused(text: str) -> None:
@@ -111,3 +115,16 @@ def test_bad_input_is_one_line(files: Path, refused: Callable[..., str]) -> None
             (("--qrels", run, "--run", run), "run.txt:1: 6 columns"),
             (("--qrels", qrels, "--run", run, "--measures", "XY"), "--measures XY")):
         assert message in refused("evaluate", *arguments)
+
+
+def test_gains_count_and_a_missing_cutoff_is_asked_for(tmp_path: Path, cli: Callable[..., Result],
+                                                      refused: Callable[..., str]) -> None:
+    """A document of grade 1 at rank 1 and one of grade 2 at rank 2, which the gains turn round."""
+    (tmp_path / "q").write_text("q1 0 d1 1\nq1 0 d2 2\n")
+    (tmp_path / "r").write_text("q1 Q0 d1 1 2 t\nq1 Q0 d2 2 1 t\n")
+    given = ("evaluate", "--qrels", tmp_path / "q", "--run", tmp_path / "r", "--measures")
+    ideal = 3 + 2 / log2(3)
+    for gains, found in (("{1:3,2:2}", ideal), ("{1:2,2:3}", 2 + 3 / log2(3))):
+        assert f"{found / ideal:.4f}" in cli(*given, f"nDCG(gains={gains})@10").out
+    assert "it needs a cutoff" in refused(*given, "R")
+    assert "gains are whole numbers for grades" in refused(*given, "nDCG(gains={'a':1})@10")

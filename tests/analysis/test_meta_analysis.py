@@ -226,6 +226,43 @@ def test_a_confidence_that_is_none(level: str, tmp_path: Path, refused: Callable
     assert "is not between 0 and 1" in refused("meta", "--effects", path, f"--confidence={level}")
 
 
+@pytest.mark.fault(16, "means and spreads beyond what can be summed (1e160, 1e308, 1e-320, NaN)",
+                   detected="file, line and the value")
+@pytest.mark.parametrize("columns", ["variance", "error", "low\thigh"])
+@pytest.mark.parametrize("value", ["1e160", "-1e160", "1e308", "1e31", "nan", "-inf", "1" + "0" * 400,
+                                   "True", "0x1", "1_0", ""])
+def test_a_mean_that_is_none_is_refused_by_line(value: str, columns: str, tmp_path: Path,
+                                                meta: Callable[..., Result]) -> None:
+    spread = {"variance": "1", "error": "1", "low\thigh": "-1e308\t1e308"}[columns]
+    path = table(tmp_path, f"{HEADER}{columns}\nx\t\t0.1\t9\t{spread.replace('e308', '')}\n"
+                           f"y\t\t{value}\t9\t{spread}\n")
+    found = meta("--effects", path, "--forest", tmp_path / "f.svg")
+    assert (found.code, found.out, found.err.count("\n")) == (2, "", 1)
+    assert f"{path}:3: " in found.err
+
+
+@pytest.mark.parametrize(("mean", "variance"), [("1e30", "1"), ("-1e30", "1e-30"), ("0", "1e30"),
+                                                ("-0", "1e-30"), ("1e-320", "1e-12")])
+@pytest.mark.filterwarnings("error")
+def test_what_is_within_the_limits_gives_finite_numbers(mean: str, variance: str, tmp_path: Path,
+                                                        meta: Callable[..., Result]) -> None:
+    path = table(tmp_path, f"{HEADER}variance\nx\t\t{mean}\t9\t{variance}\ny\t\t0.1\t9\t1e-4\n")
+    found = meta("--effects", path, "--clamped", "--forest", tmp_path / "f.svg", "--format", "json")
+    assert (found.code, found.err) == (0, "")
+    assert not re.search("NaN|Infinity", found.out)
+    weights = [own["weight"] for own in json.loads(found.out)["query_sets"]]
+    assert sum(weights) == pytest.approx(1)
+
+
+def test_many_sets_need_no_table_of_pairs() -> None:
+    """20,000 sets: all pairs of them would take 3 GB. C by its other formula; no weight is large."""
+    effects = [Effect(str(n), "", 0.02 * (n % 7), 1e-4 * (1 + n % 5), 9) for n in range(20_000)]
+    mean, error, tau2, q = by_hand(effects)
+    found = random_effects(effects)
+    assert (found.mean, found.error, found.tau2, found.q) == pytest.approx(
+        (mean, error, tau2, q), rel=1e-9)
+
+
 @pytest.mark.parametrize(("text", "says"), [
     ("", "has no query set"),
     (f"{HEADER}variance\n", "has no query set"),

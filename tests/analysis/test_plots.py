@@ -175,6 +175,43 @@ def test_nothing_is_covered_in_a_scatter(points: Sequence[Point], figures: list[
     assert (axes.get_xscale() == "log") == (max(flops) > 10 * min(flops))
 
 
+def test_long_names_are_shortened_in_their_middle(figures: list[Any], tmp_path: Path) -> None:
+    """Each was measured 5,000 times before, a letter less each time."""
+    long = [own._replace(name=f"{own.name}{'W' * 5000}{n}", group=f"{'i' * 5000}{n}")
+            for n, own in enumerate(EFFECTS)]
+    drawn = tmp_path / "forest.svg"
+    forest_plot(long, drawn, title="A" * 5000)
+    check_nothing_is_covered(figures[0], drawn)
+    assert re.search("^dl19W+…W+0$", words(drawn), re.M)
+    scatter_plot([own._replace(name=f"{own.name}{'W' * 5000}") for own in POINTS],
+                 tmp_path / "scatter.svg", measure="m" * 5000)
+    assert max(map(len, words(tmp_path / "scatter.svg").split("\n"))) <= 121
+    width, height = figures[0].get_size_inches()
+    assert width < 12 > height
+
+
+def test_more_sets_than_a_picture_holds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds 800 query sets, here are 801"):
+        forest_plot(some(801), tmp_path / "f.png", title="x")
+
+
+def test_names_in_pictures_show_and_what_the_font_lacks_is_one_line(
+        tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "forest.svg"
+    forest_plot([own._replace(name=f"{own.name}\x1b[1m\u202e\n中文") for own in EFFECTS], path,
+                title="日本")
+    assert r"dl19\x1b[1m\u202e 中文" in words(path)
+    assert capfd.readouterr().err == \
+        "warning: a plot shows boxes for characters that its font lacks\n"
+
+
+def test_groups_named_others_stay_apart_from_those_without(tmp_path: Path) -> None:
+    path = tmp_path / "forest.svg"
+    forest_plot([EFFECTS[0]._replace(group="Others"), EFFECTS[1]._replace(group="")], path,
+                title="x", clamped=True)
+    assert {"Others", "No group"} <= set(words(path).split("\n"))
+
+
 def test_what_cannot_be_drawn_leaves_no_file(tmp_path: Path) -> None:
     for bad, says in ((tmp_path / "a.pdf", "ending in .svg or .png"),
                       (tmp_path / "a", "ending in .svg or .png")):

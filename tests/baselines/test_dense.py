@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import SPECIALS, TEXTS, WORDS, Result, save_tokenizer, write_corpus
+from cuts import lost_of
 
 from spladev3_anserini.baselines.dense import DenseIndex, Search, best, dense_index
 from spladev3_anserini.baselines.dense_encoder import DenseEncoder
-from spladev3_anserini.baselines.dense_models import Rules, find_dense
+from spladev3_anserini.baselines.dense_models import DenseModel, Rules, find_dense
 from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.errors import InputError
@@ -73,6 +74,19 @@ def as_sentence_transformer(source: Path, folder: Path, pooling: str, normalize:
 
 def encoder(*asked: Any, batch_tokens: int | None = None) -> DenseEncoder:
     return DenseEncoder(find_dense(*asked), "cpu", batch_tokens)
+
+
+def test_texts_that_are_cut_are_counted_on_both_sides(tiny_bert: Path) -> None:
+    rules = Rules("mean", "cosine", 8, 16, query_prefix="one two ")
+    encoder = DenseEncoder(DenseModel("m", tiny_bert, rules), "cpu")
+    texts = [*TEXTS.values(), "shock wave xyzzy the catss , " * 9]
+    encoder.vectors(texts, "passage")
+    encoder.vectors(texts, "query")
+    passages, queries = (lost_of(tiny_bert, [prefix + text for text in texts], length)
+                         for prefix, length in (("", 16), ("one two ", 8)))
+    for lost, found in ((passages, encoder.cuts["passage"]), (queries, encoder.cuts["query"])):
+        assert (found.cut, found.lost) == (sum(n > 0 for n in lost), sum(lost))
+    assert passages != queries
 
 
 def test_minilm_is_sentence_transformers(minilm: Path, cranfield: Path, tmp_path: Path) -> None:

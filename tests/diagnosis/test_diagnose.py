@@ -170,6 +170,15 @@ def test_what_cannot_be_read_is_one_line(options: tuple[str, ...], says: str, tm
 
 @pytest.mark.parametrize(("line", "says"), [
     ('{"step": 3, "kl": NaN, "nonzero_documents": 1, "nonzero_queries": 1}', "kl is no finite"),
+    ('{"step": 3, "kl": 1e308, "nonzero_documents": 1, "nonzero_queries": 1}', "kl is no finite"),
+    ('{"step": 3, "kl": 1, "nonzero_documents": 1e400, "nonzero_queries": 1}', "nonzero_documents is no"),
+    ('{"step": 3, "kl": -1, "nonzero_documents": 1, "nonzero_queries": 1}', "kl is -1; it cannot"),
+    ('{"step": 3, "kl": 1, "nonzero_documents": -1, "nonzero_queries": 1}', "nonzero_documents is -1"),
+    ('{"step": 3, "kl": true, "nonzero_documents": 1, "nonzero_queries": 1}', "not a record"),
+    ('{"step": 3, "kl": "1", "nonzero_documents": 1, "nonzero_queries": 1}', "not a record"),
+    ('{"step": 1e308, "kl": 1, "nonzero_documents": 1, "nonzero_queries": 1}', "not a record"),
+    ('{"step": -1, "kl": 1, "nonzero_documents": 1, "nonzero_queries": 1}', "not a record"),
+    ('{"step": 1%s, "kl": 1, "nonzero_documents": 1, "nonzero_queries": 1}' % ("0" * 400), "not a record"),
     ('{"step": Infinity, "nonzero_documents": 1, "nonzero_queries": 1}', "not a record"),
     ('{"step": 3, "kl": 1, "nonzero_documents": 1, "nonzero_queries": 1}', "other parts"),
     ("\udcff", "UTF-8")])
@@ -187,3 +196,57 @@ def test_a_damaged_curve_is_named_by_line(tmp_path: Path, cli: Cli) -> None:
     path.write_text(path.read_text() + '{"nonzero_documents": "many"}\n')
     done = cli("diagnose", "--trained", tmp_path)
     assert (done.code, f"{path}:4: not a record" in done.err) == (2, True), done
+
+
+@pytest.mark.fault(21, "an ensemble without teachers or queries, or with counts that cannot be",
+                   detected="file and field")
+@pytest.mark.parametrize(("change", "says"), [
+    ({"teachers": []}, "teachers"), ({"queries": 0}, "queries"), ({"queries": -1}, "queries"),
+    ({"queries": 10}, "counts 50 of 10 queries"),
+    ({"disagreement": [{"one": "a", "other": "b", "spearman": 1e308, "queries": 5, "negative": 0}]},
+     "spearman"),
+    ({"disagreement": [{"one": "a", "other": "b", "spearman": 0.5, "queries": -5, "negative": 0}]},
+     "disagreement.0.queries")])
+def test_an_ensemble_that_cannot_be_is_refused(change: dict[str, object], says: str, tmp_path: Path,
+                                               refused: Callable[..., str]) -> None:
+    file = teachers(tmp_path, 0.5) / "ensemble.json"
+    file.write_text(json.dumps(signed(json.loads(file.read_text()) | change)))
+    line = refused("diagnose", "--scores", tmp_path)
+    assert f"{file}: not a valid" in line
+    assert says in line
+
+
+def test_teachers_that_agree_on_no_query_are_not_judged(tmp_path: Path, cli: Cli) -> None:
+    """Nothing is known of two teachers where one scores all documents of each query alike."""
+    file = teachers(tmp_path, 0.5) / "ensemble.json"
+    pair = {"one": "a", "other": "b", "spearman": 0.5, "queries": 0, "negative": 0}
+    file.write_text(json.dumps(signed(json.loads(file.read_text()) | {"disagreement": [pair]})))
+    assert "0 of 1 sign to look at" in cli("diagnose", "--scores", tmp_path).out
+
+
+@pytest.mark.parametrize("weight", ["1e308", "Infinity"])
+def test_weights_that_no_sum_holds_are_refused(weight: str, tmp_path: Path,
+                                               refused: Callable[..., str]) -> None:
+    curves(tmp_path, {})
+    (tmp_path / "training.json").write_text(
+        f'{{"training": {{"loss": {{"kl": 1.0, "margin_mse": {weight}}}}}}}')
+    assert "no finite loss above 0" in refused("diagnose", "--trained", tmp_path)
+
+
+def test_an_encoded_corpus_of_another_model_or_of_queries_is_refused(
+        tmp_path: Path, tiny: Path, cli: Cli, refused: Callable[..., str]) -> None:
+    """Its terms would be counted against a vocabulary that is not its own."""
+    from conftest import SPECIALS, TEXTS, WORDS, save_tokenizer, write_corpus
+
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    for side in ("document", "query"):
+        given = corpus if side == "document" else write_lines(tmp_path / "q.tsv", ["q1\tcat"])
+        assert cli("encode", "--model", tiny, "--variant", "splade-v3", "--input", given, "--side",
+                   side, "--output", tmp_path / side, "--max-length", 32).code == 0
+    assert "holds encoded queries" in refused("diagnose", "--encoded", tmp_path / "query")
+    trained = tmp_path / "trained"
+    save_tokenizer(trained, [*SPECIALS, *WORDS[:-1]])
+    curves(trained, {})
+    (trained / "training.json").write_text(json.dumps({"training": {"loss": LOSS.model_dump()}}))
+    assert "encoded with another tokenizer" in refused(
+        "diagnose", "--trained", trained, "--encoded", tmp_path / "document")

@@ -177,6 +177,24 @@ def test_an_impact_beyond_the_limit_names_its_text(tiny: Path) -> None:
     assert raised.value.position == heaviest
 
 
+@pytest.mark.fault(9, "a document whose impacts sum to more words than Anserini can write",
+                   detected="its sum, by document")
+def test_impacts_that_sum_to_too_much_name_their_text(tiny: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    from spladev3_anserini.encoding import encoder as module
+
+    made = encoder(tiny)
+    texts = ["cat", "the cat sat on the mat", "a wing"]
+    sums = made.impacts(texts).toarray().sum(axis=1)
+    heaviest = int(sums.argmax())
+    monkeypatch.setattr(module, "MAX_TOTAL", int(sums.max()))
+    assert made.impacts(texts).nnz
+    monkeypatch.setattr(module, "MAX_TOTAL", int(sums.max()) - 1)
+    with pytest.raises(TextError, match=f"sum to {sums.max():,}") as raised:
+        made.impacts(texts)
+    assert raised.value.position == heaviest
+
+
 @pytest.mark.parametrize(("chosen", "message"), [
     ({"max_length": 65}, "--max-length 65: expected 3 to 64"),
     ({"max_length": 2}, "--max-length 2"),

@@ -41,6 +41,10 @@ FAULTS = {
                             "c.jsonl:1: not a JSON object"),
     "a byte order mark inside": (GOOD + '{"id": "\ufeffb", "contents": ""}\n'.encode(),
                                  "c.jsonl:2: the id '\\ufeffb' has a byte order mark"),
+    "an id longer than Lucene takes": (GOOD + b'{"id": "' + b"x" * 32_767 + b'", "contents": ""}\n',
+                                       f"c.jsonl:2: the id '{'x' * 40}'... has 32,767 bytes"),
+    "an id longer in UTF-8": (('{"id": "' + "é" * 16_384 + '", "contents": ""}\n').encode(),
+                              f"c.jsonl:1: the id '{'é' * 40}'... has 32,768 bytes"),
     "no line": (b"", "c.jsonl: no document in it"),
 }
 
@@ -54,6 +58,27 @@ def test_a_bad_line(name: str, tiny: Path, tmp_path: Path, refused: Callable[...
     assert f"{tmp_path}/{message}" in refused("encode", "--model", tiny, "--input",
                                               tmp_path / "c.jsonl", "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.fault(7, "a text longer than Anserini's JSON reader takes, with --contents",
+                   detected="its UTF-16 units, by file and line")
+def test_contents_that_anserini_does_not_read(tiny: Path, tmp_path: Path, cli: Cli,
+                                              refused: Callable[..., str],
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jackson refuses strings of more than 20,000,000 UTF-16 units."""
+    from spladev3_anserini.encoding import pipeline
+
+    assert pipeline._LONGEST_CONTENTS == 20_000_000
+    monkeypatch.setattr(pipeline, "_LONGEST_CONTENTS", 22)
+    command = ("encode", "--model", tiny, "--max-length", 64, "--contents", "--input")
+    short = write_corpus(tmp_path / "short.jsonl", {"a": "x" * 22, "b": "\U0001f408" * 11})
+    assert cli(*command, short, "--output", tmp_path / "short").code == 0
+    for text in ("x" * 23, "\U0001f408" * 11 + "x"):
+        long = write_corpus(tmp_path / "long.jsonl", {"a": "cat", "b": text})
+        assert f"{long}:2: 'b': a text of 23 characters" in refused(
+            *command, long, "--output", tmp_path / "long", "--restart")
+        assert cli(*command[:-2], "--input", long, "--output", tmp_path / "plain",
+                   "--restart").code == 0
 
 
 @pytest.mark.fault(7, "an id in two files of a corpus",
@@ -98,6 +123,9 @@ def test_documents_of_extreme_lengths(tiny: Path, tmp_path: Path, cli: Cli) -> N
         assert done.code == 0, done
         assert "2 documents without a term, which will not be found: empty, blank" in done.out
         vectors[name] = (tmp_path / name / "impacts" / "part-00000.jsonl").read_bytes()
+        if name == "whole":
+            lost = 4 * 330_000 - 62 + 1_000_000 - 62  # 64 ids, two of them special tokens
+            assert f"2 of 5 documents were cut at --max-length 64: {lost:,} wordpieces" in done.out
     assert vectors["whole"] == vectors["cut"]
     lines = {own["id"]: own["vector"] for own in map(json.loads, vectors["whole"].splitlines())}
     assert (lines["empty"], lines["blank"]) == ({}, {})

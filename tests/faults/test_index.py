@@ -217,7 +217,7 @@ def test_an_index_replaced_while_it_is_searched(tmp_path: Path) -> None:
         expected[record.encoded.shards] = [oracle.search(query, 1000) for query in ASKED]
     assert len(expected) == 2
     missing: list[int] = []
-    done = threading.Event()
+    done, opened = threading.Event(), threading.Event()
 
     def replace() -> None:
         for number in range(draws(40, 5)):
@@ -226,6 +226,9 @@ def test_an_index_replaced_while_it_is_searched(tmp_path: Path) -> None:
             publish(fresh, index)
             shutil.rmtree(other, ignore_errors=True)
             fresh.rename(other)  # what was replaced is the next to come
+            if not number % 5:  # by turns one and the other: each is opened while it stays
+                opened.clear()
+                opened.wait(30)
         done.set()
 
     def watch() -> None:
@@ -242,6 +245,7 @@ def test_an_index_replaced_while_it_is_searched(tmp_path: Path) -> None:
         assert searcher.search_all(ASKED, 1000, 2) == expected[record.encoded.shards]
         searcher.close()
         seen.add(record.encoded.shards)
+        opened.set()
         tried()
     for thread in threads:
         thread.join()

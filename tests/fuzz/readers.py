@@ -7,6 +7,7 @@ import hashlib
 import json
 import pickle
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,6 +135,13 @@ def _qrels_again(qrels: Mapping[str, Mapping[str, int]]) -> bytes:
 
 def _named_lines(items: list[Any]) -> bytes:
     return _lines(*(own._asdict() for own in items))
+
+
+def _summed(path: Path) -> Path:
+    """A file of Lucene's with the checksum of its content at its end."""
+    data = path.read_bytes()
+    path.write_bytes(data + zlib.crc32(data).to_bytes(8, "big"))
+    return path
 
 
 def _stages(path: Path) -> None:
@@ -297,7 +305,7 @@ READERS: dict[str, Reader] = {
     "index-note": Reader(SOUND_NOTE, lambda path: _read_note(sign(path).parent), (_json(
         {"files": {"_0.doc": {"sha256": "a" * 64, "size": 9, "mtime_ns": 1, "ctime_ns": 2,
                               "inode": 3}}}),)),
-    "segments": Reader("segments_1", written_by, (
+    "segments": Reader("segments_1", lambda path: written_by(_summed(path)), (
         b"\x3f\xd7\x6c\x17\x08segments\0\0\0\x0a" + bytes(16) + b"\x01" b"1\x09\x09\x01\x09",)),
     "score-manifest": Reader("manifest.json", lambda path: list(read_scores(sign(path).parent)),
                              (_json(_SCORE_MANIFEST),)),

@@ -91,6 +91,8 @@ STATED: dict[str, tuple[str, str, str, object]] = {
                                   {"text": {"max_length": 8}}),
     "a tokenizer elsewhere": ("plain", LENGTHS, "tokenizer_name_or_path", "other/tokenizer"),
     "a length of queries": ("plain", LENGTHS, "query_length", 8),
+    "a length that is no number": ("plain", LENGTHS, "max_seq_length", "32"),
+    "a length below 1": ("plain", LENGTHS, "max_seq_length", -1),
     "an older name of that file": ("plain", "sentence_roberta_config.json", "do_lower_case", True),
     "a sum": ("plain", "1_SpladePooling/config.json", "pooling_strategy", "sum"),
     "a second logarithm": ("plain", "1_SpladePooling/config.json", "activation_function",

@@ -271,14 +271,14 @@ POINTER = (b"version https://git-lfs.github.com/spec/v1\n"
                    "topics, judgments or a run", detected="how the file begins")
 def test_a_git_lfs_pointer_is_called_by_its_name(tiny: Path, tmp_path: Path,
                                                  refused: Callable[..., str]) -> None:
-    said = "is a Git LFS pointer, not the file; run git lfs pull"
+    said = "is a Git LFS pointer, not the file itself; fetch it with git lfs pull"
     corpus, topics = write_corpus(tmp_path / "c.jsonl", TEXTS), tmp_path / "t.tsv"
     topics.write_text("1\tcat\n")
     for file in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json",
                  "vocab.txt", "modules.json"):
         folder = copy(tiny, tmp_path / f"with-{file}")
         (folder / file).write_bytes(POINTER)
-        assert f"{folder / file}: {said}" in refused(
+        assert f"{folder / file}:1: {said}" in refused(
             "encode", "--model", folder, "--input", corpus, "--max-length", 64, "--output",
             tmp_path / "out")
     (tmp_path / "with-model.safetensors" / "model.safetensors").rename(
@@ -288,7 +288,7 @@ def test_a_git_lfs_pointer_is_called_by_its_name(tiny: Path, tmp_path: Path,
     for name in ("p.jsonl", "p.tsv", "p.jsonl.gz", "p.txt"):
         (tmp_path / name).write_bytes(POINTER)
     for source in ("p.jsonl", "p.tsv", "p.jsonl.gz"):
-        assert f"{tmp_path / source}: {said}" in refused(
+        assert f"{tmp_path / source}:1: {said}" in refused(
             "encode", "--model", tiny, "--input", tmp_path / source, "--max-length", 64, "--output",
             tmp_path / "out")
     assert said in refused("evaluate", "--qrels", tmp_path / "p.txt", "--run", tmp_path / "p.txt")

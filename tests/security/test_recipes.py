@@ -10,6 +10,9 @@ import pytest
 from conftest import Result
 from recipe_texts import COLLECTION, RECIPE
 
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.reproduction.data import Sources
+
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi",
                                                                          strict=True))
@@ -86,6 +89,26 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, refused: Callable[.
     message = refused("reproduce", "run", "demo", "--on", folder / "collection.yaml", "--output",
                       tmp_path / "out")
     assert "leads out of" in message
+
+
+@pytest.mark.fault(18, "a collection's folder whose files are links out of it",
+                   detected="every file that is read, links resolved")
+@pytest.mark.parametrize(("key", "file"), [("corpus", "corpus.jsonl"), ("topics", "queries.jsonl"),
+                                           ("qrels", "qrels/test.tsv")])
+def test_a_link_in_a_folder_of_a_collection_is_refused(key: str, file: str, tmp_path: Path) -> None:
+    folder = tmp_path / "collections"
+    inner = folder / "sub" / "deep"
+    (inner / "qrels").mkdir(parents=True)
+    (inner / file).write_text("secret")
+    sources = Sources(folder / "collection.yaml", None, tmp_path / "made")
+    assert sources.resolve("sub/deep") == str(inner), key
+    (inner / file).rename(tmp_path / "secret")
+    (inner / file).symlink_to(tmp_path / "secret")
+    with pytest.raises(InputError, match=f"{file}: is a link that leads out of"):
+        sources.resolve("sub/deep")
+    (inner / "README.md").symlink_to(tmp_path / "secret")  # nothing reads it
+    (inner / file).unlink()
+    assert sources.resolve("sub/deep") == str(inner)
 
 
 @pytest.mark.fault(18, "options and shell characters inside values and file names",

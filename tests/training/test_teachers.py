@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cuts import lost_of
 from hub import hub
 from tiny_teachers import (
     PAIRS,
@@ -169,8 +170,30 @@ def test_what_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--t5-token <extra_id_11>: not a token"):
         open_teacher(str(make_t5(tmp_path / "t5")), CPU._replace(t5_token="<extra_id_11>"))
     _not_finite(Path(folder))
-    with pytest.raises(PairError, match="not a finite number"):
-        open_teacher(folder, CPU).score(PAIRS)
+    with pytest.raises(InputError, match="--teacher .*: the score is not a finite number"):
+        open_teacher(folder, CPU)
+
+
+@pytest.mark.parametrize("kind", ["cross-encoder", "t5", "bi-encoder"])
+def test_teachers_count_the_pairs_that_they_cut(kind: str, tmp_path: Path,
+                                                capfd: pytest.CaptureFixture[str]) -> None:
+    make = {"cross-encoder": make_cross_encoder, "t5": make_t5, "bi-encoder": make_bi_encoder}
+    folder = make[kind](tmp_path / "model")
+    teacher = open_teacher(str(folder), CPU._replace(max_length=16))
+    pairs = [("the cat", "on the mat " * n) for n in (1, 3, 4, 20)] + [("cat dog", "")]
+    teacher.score(pairs)
+    if kind == "cross-encoder":
+        lost = lost_of(folder, [q for q, _ in pairs], 16, [d for _, d in pairs])
+    elif kind == "t5":
+        lost = lost_of(folder, [f"Query: {q} Document: {d}" for q, d in pairs], 16)
+    else:
+        lost = lost_of(folder, list(dict.fromkeys(text for pair in pairs for text in pair)), 16)
+    found = teacher.cuts
+    assert (found.texts, found.cut, found.lost) == (len(lost), sum(n > 0 for n in lost), sum(lost))
+    assert found.cut
+    capfd.readouterr()
+    teacher.warn_of_cuts()
+    assert f": {sum(lost):,} wordpieces were not encoded" in capfd.readouterr().err
 
 
 @pytest.fixture(scope="module")

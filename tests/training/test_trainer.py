@@ -380,6 +380,9 @@ def test_a_training_that_takes_anothers_place_holds_the_folder(tmp_path: Path) -
     output = tmp_path / "model"
     with prepared(output, record, resume=False, replace=False):
         pass
+    with pytest.raises(InputError, match=r"another training \(other tokenizer\)"), prepared(
+            output, record | {"tokenizer": 2}, resume=True, replace=False):
+        pass
     (output / "checkpoints/checkpoint-1").mkdir(parents=True)
     with prepared(output, record | {"data": 2}, resume=False, replace=True):
         assert {path.name for path in output.iterdir()} == {".lock", "begun.json"}

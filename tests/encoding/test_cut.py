@@ -1,0 +1,113 @@
+"""Texts that a length cuts are counted: against the same tokenizers without a length."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import TEXTS, Result, write_corpus
+from cuts import lost_of
+from transformers import AutoTokenizer
+
+from spladev3_anserini.collection.topics import Topic
+from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.queries import encode_topics
+from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
+from spladev3_anserini.impacts.shards import read_manifest
+from spladev3_anserini.model.checkpoint import open_checkpoint
+from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.model.variants import VARIANTS
+
+Cli = Callable[..., Result]
+
+LONG = TEXTS | {f"long{n}": "shock wave xyzzy [SEP] the catss , " * n for n in (1, 2, 3, 7, 40)}
+LENGTH = 16
+
+
+@pytest.mark.parametrize("length", [3, 4, 16, 64])
+def test_a_tokenizer_counts_every_wordpiece_it_cuts(length: int, tiny: Path) -> None:
+    texts = [*LONG.values(), "a b " * 2_000]
+    ids, lost = Tokenizer(tiny).tokenized(texts, length)
+    assert lost == lost_of(tiny, texts, length)
+    assert ids == AutoTokenizer.from_pretrained(tiny)(
+        texts, truncation=True, max_length=length, verbose=False).input_ids
+
+
+def test_texts_are_tokenised_in_chunks_of_characters(tiny: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    import spladev3_anserini.model.tokenizer as module
+
+    whole = Tokenizer(tiny).tokenized(list(LONG.values()), LENGTH)
+    monkeypatch.setattr(module, "_CHUNK", 30)
+    assert Tokenizer(tiny).tokenized(list(LONG.values()), LENGTH) == whole
+    assert Tokenizer(tiny).tokenized([], LENGTH) == ([], [])
+
+
+def test_encode_counts_in_summary_warning_and_manifest_in_parts_too(tiny: Path, tmp_path: Path,
+                                                                    cli: Cli) -> None:
+    lost = lost_of(tiny, list(LONG.values()), LENGTH)
+    cut, total = sum(own > 0 for own in lost), sum(lost)
+    assert cut > 3
+    said = (f"{cut} of {len(LONG)} documents were cut at --max-length {LENGTH}: {total:,} "
+            "wordpieces were not encoded")
+    corpus = write_corpus(tmp_path / "c.jsonl", LONG)
+    command = ("encode", "--model", tiny, "--input", corpus, "--max-length", LENGTH,
+               "--shard-size", 3, "--output")
+    first = cli(*command, tmp_path / "whole")
+    assert said in first.out
+    assert f"warning: {said}\n" == first.err
+    again = cli(*command, tmp_path / "whole")  # nothing is left to do
+    assert "0 shards written" in again.out
+    assert (said in again.out, f"warning: {said}\n") == (True, again.err)
+    cli(*command, tmp_path / "parts", "--part", "1/2")
+    last = cli(*command, tmp_path / "parts", "--part", "2/2")
+    assert said in last.out
+    one, other = (read_manifest(tmp_path / name).shards for name in ("whole", "parts"))
+    assert one == other
+    by_shard = [lost[start : start + 3] for start in range(0, len(lost), 3)]
+    assert [(s.cut_texts, s.lost_wordpieces) for s in one] == [
+        (sum(n > 0 for n in some), sum(some)) for some in by_shard]
+    assert not cli(*command[:-3], "--output", tmp_path / "short", "--max-length", 64, "--input",
+                   write_corpus(tmp_path / "short.jsonl", TEXTS)).err
+
+
+def test_encoded_queries_are_counted_too(tiny: Path, tmp_path: Path, cli: Cli) -> None:
+    topics = tmp_path / "t.tsv"
+    topics.write_text("1\t" + "cat " * 20 + "\n2\tdog\n", "utf-8")
+    for variant in ("splade-v3", "splade-v3-doc"):
+        done = cli("encode", "--model", tiny, "--variant", variant, "--side", "query", "--input",
+                   topics, "--max-length", LENGTH, "--output", tmp_path / variant)
+        assert "1 of 2 queries was cut at --max-length 16: 6 wordpieces were not encoded" in done.out
+        manifest = read_record(Manifest, tmp_path / variant / "manifest.json")
+        assert (manifest.cut_texts, manifest.lost_wordpieces) == (1, 6)
+        assert read_record(Manifest, tmp_path / variant / "manifest.json") == manifest
+        IndexManifest(encoded=manifest, versions={})
+
+
+def test_topics_that_are_cut_while_they_are_encoded(tiny: Path,
+                                                    capfd: pytest.CaptureFixture[str]) -> None:
+    """search, ask, flops, breakdown, mine and explain encode topics in this one way."""
+    encoder = Encoder(open_checkpoint(str(tiny)), VARIANTS["splade-v3-doc"], "query",
+                      Settings(max_length=LENGTH))
+    encode_topics(encoder, [Topic("1", "cat " * 20, "t:1"), Topic("2", "cat " * 14, "t:2")])
+    assert capfd.readouterr().err == (
+        "warning: 1 of 2 queries was cut at --max-length 16: 6 wordpieces were not encoded\n")
+    encode_topics(encoder, [Topic("2", "cat " * 14, "t:2")])
+    assert not capfd.readouterr().err
+
+
+def test_explain_counts_as_encode_does(tiny: Path, cli: Cli) -> None:
+    text = "the cat [SEP] xyzzy " * 9
+    found = json.loads(cli("explain", "--model", tiny, "--text", text, "--max-length", LENGTH,
+                           "--format", "json").out)
+    assert [found["cut"]] == lost_of(tiny, [text], LENGTH)
+
+
+def test_training_counts_the_texts_that_it_draws(tiny: Path) -> None:
+    from spladev3_anserini.training.examples import Collator, Example
+
+    collate = Collator(Tokenizer(tiny), LENGTH)
+    collate([Example("q", "cat " * 20, ["dog", "dog " * 15, "dog " * 16], [1.0, 0.0, 0.0])])
+    assert (collate.cuts.texts, collate.cuts.cut, collate.cuts.lost) == (4, 3, 6 + 1 + 2)
