@@ -19,7 +19,7 @@ from spladev3_anserini.impacts.quantize import MAX_TOTAL, Quantizer
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
 from spladev3_anserini.model.onnx_run import OnnxSplade
 from spladev3_anserini.model.splade import Splade, load_splade
-from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer
+from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -86,9 +86,7 @@ class Encoder:
                 self._exported(checkpoint) if onnx
                 else load_splade(checkpoint, DTYPES[self.dtype], self.device))
             limit = self._model.max_positions
-            if self._model.vocabulary != len(self.terms):
-                raise InputError(f"{checkpoint.folder}: the model has {self._model.vocabulary} "
-                                 f"output terms, its tokenizer {len(self.terms)}")
+            refuse_other_vocabulary(checkpoint.folder, self._model.vocabulary, self.terms)
         if side == "query" and self.device == "cpu":
             self.batch_tokens = 1  # a query's impacts depend on no other query
         fewest = max(3, self.tokenizer.added + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set, Sized
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,6 +124,13 @@ class Tokenizer:
     @property
     def padding_id(self) -> int:
         return int(self._tokenizer.pad_token_id or 0)
+
+
+def refuse_other_vocabulary(folder: Path, outputs: int, terms: Sized) -> None:
+    """Raises InputError where a model has more or fewer output terms than its tokenizer."""
+    if outputs != len(terms):
+        raise InputError(f"{folder}: the model has {outputs} output terms, its tokenizer "
+                         f"{len(terms)}")
 
 
 def _content_hash(tokenizer: Any, special: Set[int]) -> str:

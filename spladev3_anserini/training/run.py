@@ -18,7 +18,7 @@ from spladev3_anserini.encoding.encoder import resolved_device
 from spladev3_anserini.errors import InputError, first_line, out_of_memory
 from spladev3_anserini.files import appearing, naming
 from spladev3_anserini.model.checkpoint import Checkpoint
-from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.model.tokenizer import Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import Variant, dropped_ids
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.documents import texts_of
@@ -115,6 +115,7 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     torch.manual_seed(section.seed)
     model = TrainedSplade(start, variant, dropped_ids("drop", tokenizer.special_ids,
                                                       len(tokenizer.terms)))
+    refuse_other_vocabulary(start.folder, model.splade.vocabulary, tokenizer.terms)
     if section.max_length > model.splade.max_positions:
         raise InputError(f"max_length {section.max_length}: {start.name} takes up to "
                          f"{model.splade.max_positions} wordpieces")

@@ -123,8 +123,9 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
                              "already; ask for that many or more, or choose another --output")
         self._saved = [checkpoint]
         done = made >= (self._last_step if 0 < self._last_step < planned else planned)
-        tell(f"step {made} of {planned}: {'all steps are done' if done else 'continues'}, from "
-             f"{checkpoint}")
+        if self.is_world_process_zero():
+            tell(f"step {made} of {planned}: {'all steps are done' if done else 'continues'}, from "
+                 f"{checkpoint}")
         if not done:
             self.train(resume_from_checkpoint=str(checkpoint))
             return

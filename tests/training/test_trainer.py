@@ -490,6 +490,21 @@ def test_weights_that_are_no_numbers_are_never_saved(data: Path, tmp_path: Path,
     assert not (tmp_path / "model/model.safetensors").exists()
 
 
+def test_a_start_with_more_outputs_than_terms_is_refused_as_encode_does(
+        data: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(data / "start")
+    terms = model.config.vocab_size
+    model.resize_token_embeddings(terms + 8)
+    model.save_pretrained(data / "start")
+    says = f"{data / 'start'}: the model has {terms + 8} output terms, its tokenizer {terms}"
+    assert refused(*command(data, tmp_path / "model")).endswith(says)
+    assert refused("encode", "--model", data / "start", "--input", data / "corpus.jsonl", "--output",
+                   tmp_path / "encoded", "--max-length", 32).endswith(says)
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_positive_without_a_score_takes_its_querys_best(tmp_path: Path) -> None:
     from spladev3_anserini.training.run import read_queries
 
