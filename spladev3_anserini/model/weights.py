@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
+from spladev3_anserini.cli import counted
 from spladev3_anserini.errors import InputError, first_line, first_problem
 from spladev3_anserini.files import read_json, refuse_pointer, sha256_of
 
@@ -139,8 +140,8 @@ def refuse_misread(folder: Path, report: Mapping[str, Any], without: str,
     names may have or not.
     """
     if missing := sorted(report["missing_keys"]):
-        raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} the first; "
-                         f"{without}")
+        raise InputError(f"{folder}: missing {counted(len(missing), 'weight')}, "
+                         f"{missing[0]} the first; {without}")
     unread = sorted(name for name in report["unexpected_keys"] if not (
         _DROPPED.search(name) if masked_lm else not _LAYER.search(name)))
     if unread:

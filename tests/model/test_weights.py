@@ -77,7 +77,7 @@ UNREAD: dict[str, tuple[Callable[[Path], object], str]] = {
         "bert.embeddings.LayerNorm.gamma": t["bert.embeddings.LayerNorm.weight"] * 2})),
         "holds the weight .*twice"),
     "more layers": (lambda f: edit(f / "config.json", num_hidden_layers=3),
-                    "16 weights are missing"),
+                    "missing 16 weights"),
     "a weight in two files": (lambda f: shards(f, load_file(f / "model.safetensors"), {
         LAYER: torch.ones(16, 32)}), "holds the weight .*twice"),
 }
