@@ -143,8 +143,8 @@ def warn(message: str) -> None:
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "doc") -> tqdm[T]:
     """A bar on stderr with rate and time left that vanishes when stderr is no terminal."""
-    return tqdm(items, desc=what, total=total, unit=f" {unit}", file=sys.stderr, disable=None,
-                leave=False, ncols=shutil.get_terminal_size().columns)
+    return tqdm(items, desc=one_line(what), total=total, unit=f" {unit}", file=sys.stderr,
+                disable=None, leave=False, ncols=shutil.get_terminal_size().columns)
 
 
 def counter(what: str, total: int, unit: str = "doc") -> tqdm[NoReturn]:
