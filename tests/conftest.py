@@ -68,12 +68,12 @@ def indexing_process(_indexes_here: Callable[..., None], monkeypatch: pytest.Mon
 def index_here(collection: str, source: Path, index: Path, threads: int, options: list[str],
                documents: int) -> None:
     """`run_indexer` with the same class and arguments, in this process."""
-    from spladev3_anserini.lucene.jvm import java_class
+    from spladev3_anserini.lucene.jvm import java_class, java_path
 
     java_class("io.anserini.index.IndexCollection").main([
-        "-collection", collection, "-input", str(source), "-generator",
-        "DefaultLuceneDocumentGenerator", "-index", str(index), "-threads", str(threads), *options,
-        "-quiet"])
+        "-collection", collection, "-input", java_path(source), "-generator",
+        "DefaultLuceneDocumentGenerator", "-index", java_path(index), "-threads", str(threads),
+        *options, "-quiet"])
 
 
 @pytest.fixture

@@ -5,13 +5,17 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+import torch
 from conftest import TEXTS, write_corpus
 
 from spladev3_anserini.cli import run
+from spladev3_anserini.lucene.jvm import java_class
 
 #: What libraries raise, as they word it.
 SHORT = [
@@ -42,7 +46,41 @@ def test_whatever_says_that_memory_is_short_is_one_line(error: Exception, says: 
     assert says in said
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no kernel"), SystemError("bad argument"), KeyError("a")])
+def library() -> None:
+    raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+
+def caused() -> None:
+    try:
+        library()
+    except ImportError as error:
+        raise ValueError("the model cannot be used") from error
+
+
+@pytest.mark.fault(3, "an array that no memory holds, a library that memory does not suffice for",
+                   detected="the exceptions of numpy, torch and the loader")
+@pytest.mark.parametrize("failing", [lambda: np.empty(2**60, np.int8),
+                                     lambda: torch.empty(2**58, dtype=torch.int8), library, caused])
+def test_lack_of_memory_is_one_line(failing: Callable[[], object],
+                                    capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(click.Command("x", callback=failing), [])
+    line, = capfd.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    assert line.startswith("spladev3-anserini: there is not enough memory (")
+    assert line.endswith("raise the limit of `ulimit -v`, or take smaller batches")
+
+
+def test_an_exception_of_java_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(click.Command("x", callback=lambda: java_class("java.util.ArrayList")(-1)), [])
+    assert stop.value.code == 3
+    assert capfd.readouterr().err == (
+        "spladev3-anserini: Java failed: JVM exception occurred: "
+        "java.lang.IllegalArgumentException: Illegal Capacity: -1\n")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no kernel"), ZeroDivisionError(), SystemError("bad argument"), KeyError("a")])
 def test_a_defect_stays_a_traceback(error: Exception) -> None:
     def fails() -> None:
         raise error
