@@ -143,7 +143,7 @@ class DenseEncoder:
 
 
 def _loaded(folder: Path) -> tuple[Any, Any]:
-    tokenizer = load_tokenizer(folder, truncation_side="right")
+    tokenizer = load_tokenizer(folder)
     # transformers' own pooler is never used here, and Contriever has none
     model = load_model("AutoModel", folder, torch.float32, "vectors would be random", "pooler.")
     return tokenizer, model

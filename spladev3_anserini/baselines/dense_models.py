@@ -173,13 +173,17 @@ def _kind(name: str) -> str:
 
 
 def _pooling(name: str, config: dict[str, Any]) -> Pooling:
-    modes = [key.removeprefix("pooling_mode_") for key, on in config.items()
-             if key.startswith("pooling_mode_") and on is True] or [str(config.get("pooling_mode"))]
+    stated = config.get("pooling_mode")  # where it is there, older keys count nothing
+    if not stated:
+        stated = [key.removeprefix("pooling_mode_") for key, on in config.items()
+                  if key.startswith("pooling_mode_") and on is True]
+    modes = [str(mode) for mode in (stated if isinstance(stated, list) else [stated])]
     if modes in (["mean_tokens"], ["mean"]):
         return "mean"
     if modes in (["cls_token"], ["cls"]):
         return "cls"
-    raise InputError(f"--model {name}: pools by {', '.join(modes)}; expected mean or cls")
+    raise InputError(f"--model {name}: pools by {', '.join(modes) or 'nothing'}; "
+                     "expected mean or cls")
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from spladev3_anserini.cli import warn
+from spladev3_anserini.cli import counted, warn
 
 
 class Cuts:
@@ -26,9 +26,10 @@ class Cuts:
 
 
 def cut_line(cut: int, texts: int, noun: str, length: str, lost: int) -> str:
-    """`3 of 1,400 documents were cut at --max-length 256: 8,123 wordpieces were not encoded`."""
-    return (f"{cut:,} of {texts:,} {noun} {'was' if cut == 1 else 'were'} cut at {length}: "
-            f"{lost:,} wordpiece{' was' if lost == 1 else 's were'} not encoded")
+    """`3 of 1,400 documents were cut at --max-length 256: 8,123 wordpieces were not encoded`, the
+    noun given as `document`."""
+    return (f"{cut:,} of {counted(texts, noun)} {'was' if cut == 1 else 'were'} cut at {length}: "
+            f"{counted(lost, 'wordpiece')} {'was' if lost == 1 else 'were'} not encoded")
 
 
 def lost_wordpieces(lengths: Sequence[int], limit: int,

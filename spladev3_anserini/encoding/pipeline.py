@@ -196,7 +196,7 @@ def _refuse_long_contents(texts: list[Document]) -> None:
 def _warn_of_cut(shards: Sequence[Shard], encoder: Encoder) -> None:
     if cut := sum(own.cut_texts for own in shards):
         warn(cut_line(cut, sum(own.documents for own in shards),
-                      "queries" if encoder.side == "query" else "documents",
+                      "query" if encoder.side == "query" else "document",
                       f"--max-length {encoder.settings.max_length}",
                       sum(own.lost_wordpieces for own in shards)))
 

@@ -56,7 +56,7 @@ def encode_topics(encoder: Encoder, topics: Sequence[Topic]) -> list[EncodedTopi
     tokens = encoder.tokenized([topic.text for topic in topics])
     cuts = Cuts()
     cuts.add(tokens.lost)
-    cuts.warn("queries", f"--max-length {encoder.settings.max_length}")
+    cuts.warn("query", f"--max-length {encoder.settings.max_length}")
     with counter("encoding", len(topics), unit="query") as bar:
         try:
             matrix = encoder.impacts_of(tokens.ids, done=bar.update)

@@ -93,10 +93,7 @@ def read_layout(root: Path) -> Layout:
     whatever they state that is not applied here.
     """
     refuse_elsewhere(root)
-    for name in _TABLES:
-        if (root / name).exists():
-            raise InputError(f"{root / name}: weights the terms of queries by a table, which is "
-                             "not applied here")
+    _refuse_tables(root)
     if (root / SETTINGS).exists():
         _check_settings(root / SETTINGS)
     modules = read_as(list[_Module], root / MODULES) if (root / MODULES).exists() else []
@@ -153,6 +150,13 @@ def _check_settings(path: Path) -> None:
         raise InputError(f"{path}: default_prompt_name: there is no prompt {str(default)[:40]!r}")
 
 
+def _refuse_tables(folder: Path) -> None:
+    for name in _TABLES:
+        if (folder / name).exists():
+            raise InputError(f"{folder / name}: weights the terms of queries by a table, which is "
+                             "not applied here")
+
+
 def _document_folder(root: Path, modules: Sequence[_Module]) -> Path:
     """The masked language model's folder, the modules being it and SpladePooling."""
     for module in modules:
@@ -164,10 +168,12 @@ def _document_folder(root: Path, modules: Sequence[_Module]) -> Path:
     if len(kinds) != 2 or kinds[0] not in _ENCODERS or kinds[1] != _POOLING:
         raise InputError(f"{root}: encodes documents by {', '.join(kinds) or 'no module'}; "
                          f"expected a masked language model and {_POOLING}")
-    pooling = root / modules[1].path / "config.json"
-    if modules[1].path and pooling.exists():
-        refuse_unapplied(pooling, _record(pooling), _POOLING_KEYS)
-    folder = root / modules[0].path
+    folder, pooling = root / modules[0].path, root / modules[1].path / "config.json"
+    if pooling.exists():
+        record = _record(pooling)
+        if pooling.parent == folder:  # config.json is the transformer's as well
+            record = {key: record[key] for key in record.keys() & _POOLING_KEYS.keys()}
+        refuse_unapplied(pooling, record, _POOLING_KEYS)
     if modules[0].kind == "Transformer" and not any(
             _record(path).get("transformer_task") for path in folder.glob(TRANSFORMER)):
         raise InputError(f"{folder / 'sentence_bert_config.json'}: transformer_task: does not say "
@@ -178,6 +184,7 @@ def _document_folder(root: Path, modules: Sequence[_Module]) -> Path:
 def _checked_folder(root: Path, folder: Path) -> Path:
     """The masked language model's folder, its small files read."""
     refuse_elsewhere(folder)
+    _refuse_tables(folder)
     for path in sorted(folder.glob(TRANSFORMER)):
         record = _record(path)
         refuse_unapplied(path, record, _TRANSFORMER_KEYS)

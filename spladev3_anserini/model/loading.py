@@ -29,7 +29,7 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
     from transformers import AutoTokenizer
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
+    logging.set_verbosity(logging.CRITICAL)  # an error is raised as well, and said once
     for name in (*VOCABULARIES, *_BESIDE):
         if (folder / name).is_file():
             refuse_pointer(folder / name)
@@ -52,7 +52,7 @@ def load_model(loader: str, folder: Path, dtype: torch.dtype, without: str,
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity(transformers.utils.logging.CRITICAL)
     try:
         with refusing(f"{folder}: the model cannot be loaded"):
             model, report = getattr(transformers, loader).from_pretrained(

@@ -59,11 +59,13 @@ class Tokenizer:
             raise InputError(f"{folder}: {problem}")
         self.sha256 = _content_hash(tokenizer, self.special_ids)
         self._tokenizer, self._can_panic = tokenizer, True
+        self._side: str = tokenizer.truncation_side
         self._try_out()
         self._can_panic = any(rule in json.dumps(content) for rule in _CAN_PANIC)
 
     def tokenized(self, texts: Sequence[str], max_length: int) -> Tokenized:
-        """Ids of each text with [CLS] and [SEP], cut to `max_length` ids with [SEP] kept.
+        """Ids of each text with [CLS] and [SEP], cut to `max_length` ids with [CLS] and
+        [SEP] kept, at the side that the tokenizer states.
 
         Raises InputError where the tokenizer fails on a text, leaves no room for one, or gives
         more ids than `max_length`, which the model may not take.
@@ -72,7 +74,7 @@ class Tokenizer:
             raise InputError(f"--max-length {max_length}: the tokenizer in {self._folder} adds "
                              f"{self.added} tokens to every text, so no room is left")
         backend = self._tokenizer.backend_tokenizer  # a fifth faster than transformers' own call
-        backend.enable_truncation(max_length)
+        backend.enable_truncation(max_length, direction=self._side)
         backend.no_padding()
         ids: list[list[int]] = []
         lost: list[int] = []
@@ -142,6 +144,8 @@ def _content_hash(tokenizer: Any, special: Set[int]) -> str:
     content.pop("padding", None)
     if special != {token["id"] for token in content["added_tokens"] if token["special"]}:
         content["special"] = sorted(special)
+    if tokenizer.truncation_side != "right":  # popped with the truncation
+        content["truncation_side"] = tokenizer.truncation_side
     if backend.encode_special_tokens:  # which its own JSON leaves out
         content["encode_special_tokens"] = True
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -40,6 +40,8 @@ _UNASKED = re.compile(r"adapter_config\.json|shard-\d{5}-model-\d{5}-of-\d{5}\.s
 #: What a masked language model drops: heads of its pretraining and buffers that are no weights.
 _DROPPED = re.compile(r"(^|\.)((pooler|seq_relationship|sop_classifier)\.|"
                       r"(position_ids|token_type_ids|rotary_emb\.inv_freq)$)")
+#: Of layers, in config.json. Weights that are missing are only told when all layers were built.
+_MOST_LAYERS = 1000
 _LAYER = re.compile(r"\.\d+\.")
 #: The key of ONNX's external data, as a string of protobuf with its length, and a value's begin.
 _LOCATION = re.compile(rb"(?:\x08|\x88\x80*\x00)location(?:\x12([\x01-\x7f]))?")
@@ -73,6 +75,9 @@ def refuse_elsewhere(folder: Path) -> None:
         if config.get(key):
             raise InputError(f"{path}: {key}: {what}; take it out if the weights beside it are "
                              "the model's")
+    for key, value in config.items():
+        if key.endswith("layers") and isinstance(value, int) and value > _MOST_LAYERS:
+            raise InputError(f"{path}: {key}: {value} layers; at most {_MOST_LAYERS} are built")
     for key in _IMPLEMENTATIONS:
         if "/" in json.dumps(config.get(key)):
             raise InputError(f"{path}: {key}: {_ELSEWHERE['auto_map']}; take it out")

@@ -148,7 +148,7 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
             raise InputError(f"batch_size {section.batch_size}: a step does not fit into memory "
                              "(a smaller batch, --accumulate and --checkpointing help): "
                              f"{first_line(error)}") from error
-        collator.cuts.warn("texts drawn", f"max_length {section.max_length}")
+        collator.cuts.warn("drawn text", f"max_length {section.max_length}")
         if first := trainer.is_world_process_zero():
             _write(output, trainer, record, variant, tokenizer)
     if torch.distributed.is_initialized():

@@ -125,7 +125,7 @@ class Teacher(ABC):
 
     def warn_of_cuts(self) -> None:
         """Warns of documents that did not fit into the pairs' length since it was loaded."""
-        self.cuts.warn("pairs", f"--max-length {self.settings.max_length}")
+        self.cuts.warn("pair", f"--max-length {self.settings.max_length}")
 
     @abstractmethod
     def _query_lengths(self, queries: Sequence[str]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cuts import lost_of
 from transformers import AutoTokenizer
 
 from spladev3_anserini.collection.topics import Topic
+from spladev3_anserini.encoding.cut import cut_line
 from spladev3_anserini.encoding.encoder import Encoder, Settings
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
@@ -33,6 +35,25 @@ def test_a_tokenizer_counts_every_wordpiece_it_cuts(length: int, tiny: Path) -> 
     assert lost == lost_of(tiny, texts, length)
     assert ids == AutoTokenizer.from_pretrained(tiny)(
         texts, truncation=True, max_length=length, verbose=False).input_ids
+
+
+@pytest.mark.parametrize("length", [3, 16])
+def test_a_tokenizer_may_cut_the_beginning(length: int, tiny: Path, tmp_path: Path) -> None:
+    """`truncation_side` decides weights of long texts, so it is applied and in the hash."""
+    left = Path(shutil.copytree(tiny, tmp_path / "left"))
+    path = left / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"truncation_side": "left"}))
+    texts = list(LONG.values())
+    ids, lost = Tokenizer(left).tokenized(texts, length)
+    assert ids == AutoTokenizer.from_pretrained(left)(
+        texts, truncation=True, max_length=length, verbose=False).input_ids
+    assert ids != Tokenizer(tiny).ids(texts, length)
+    assert lost == lost_of(tiny, texts, length)
+    assert Tokenizer(left).sha256 != Tokenizer(tiny).sha256
+
+
+def test_a_line_of_one_text_and_one_wordpiece() -> None:
+    assert cut_line(1, 1, "query", "X", 1) == "1 of 1 query was cut at X: 1 wordpiece was not encoded"
 
 
 def test_texts_are_tokenised_in_chunks_of_characters(tiny: Path,

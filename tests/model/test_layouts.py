@@ -189,6 +189,9 @@ ROUTERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pickled table": (_pickled_table, "no model.safetensors with the weights"),
     "a table beside the model": (lambda f: (f / "idf.json").write_text('{"cat": 2.0}'),
                                  "idf.json: weights the terms of queries"),
+    "a table beside the document side's weights": (
+        lambda f: (f / "document_0_MLMTransformer" / "idf.json").write_text('{"cat": 2.0}'),
+        "document_0_MLMTransformer/idf.json: weights the terms of queries"),
     "a table of query_token_weights.txt": (
         lambda f: (f / "query_token_weights.txt").write_text("cat\t2.0\n"),
         "query_token_weights.txt: weights the terms of queries"),
@@ -201,6 +204,24 @@ ROUTERS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "spladev3.json").write_text('{"variant": "splade-v3-lexical"}'),
         "spladev3.json says splade-v3-lexical"),
 }
+
+
+@pytest.mark.parametrize("subfolder", [False, True])
+def test_pooling_is_read_from_the_top_of_the_folder_too(subfolder: bool, tiny: Path,
+                                                        tmp_path: Path) -> None:
+    """modules.json may name no folder for SpladePooling."""
+    folder = tmp_path / "model"
+    part = "0_MLMTransformer" if subfolder else ""
+    shutil.copytree(tiny, folder / part)
+    add_modules(folder)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"], modules[1]["path"] = part, ""
+    (folder / "modules.json").write_text(json.dumps(modules))
+    edit(folder / "config.json", pooling_strategy="max")
+    open_checkpoint(str(folder))
+    edit(folder / "config.json", pooling_strategy="sum")
+    with pytest.raises(InputError, match=r"config.json: pooling_strategy: \"sum\" is not applied"):
+        open_checkpoint(str(folder))
 
 
 @pytest.mark.fault(8, "a Router whose queries have a table of weights, a model or a tokenizer of "

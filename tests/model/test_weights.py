@@ -170,6 +170,8 @@ ELSEWHERE: dict[str, tuple[Callable[[Path], object], str, str]] = {
              "auto_map"),
     "quantised weights": (lambda f: edit(f / "config.json", quantization_config={
         "quant_method": "fp8"}), "config.json", "quantization_config"),
+    "a thousand million layers": (lambda f: edit(f / "config.json", num_hidden_layers=10**9),
+                                  "config.json", "num_hidden_layers: 1000000000 layers"),
     "a kernel from the hub": (lambda f: edit(f / "config.json", attn_implementation="a/kernel"),
                               "config.json", "attn_implementation"),
     "an adapter": (_bare_adapter, "adapter_config.json", "changes the weights"),
@@ -386,6 +388,15 @@ def test_bi_encoders_and_teachers_are_read_as_strictly(tiny: Path, tmp_path: Pat
     assert find_dense(str(prompts)).rules.query_prefix == "q: "  # applied by the baseline alone
     with pytest.raises(InputError, match=r"prompts\.query"):
         find_teacher(str(prompts))
+    both = copy(plain, tmp_path / "both")
+    edit(both / "1_Pooling" / "config.json", pooling_mode="cls")  # the new key counts, not the old
+    assert find_dense(str(both)).rules.pooling == "cls"
+    left = copy(plain, tmp_path / "left")
+    edit(left / "tokenizer_config.json", truncation_side="left")
+    sat = [DenseEncoder(find_dense(str(own), passage_length=6), "cpu").vectors(
+        ["the cat sat on the mat", "sat on the mat"], "passage")[1] for own in (left, plain)]
+    assert np.allclose(sat[0][0], sat[0][1], atol=1e-6)  # its beginning is cut
+    assert not np.allclose(sat[1][0], sat[1][1], atol=1e-2)
     first = folder_hash(plain)
     (plain / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
     assert folder_hash(plain) != first

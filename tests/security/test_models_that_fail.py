@@ -54,7 +54,7 @@ def encode(model: Path, tmp_path: Path, refused: Callable[..., str]) -> Callable
                    "dropout, activations, names of types",
                    detected="two short texts, before anything is written")
 @pytest.mark.parametrize("config", [
-    {"return_dict": False}, {"chunk_size_feed_forward": 3}, {"chunk_size_feed_forward": 5},
+    {"return_dict": False}, {"use_return_dict": False}, {"chunk_size_feed_forward": 3}, {"chunk_size_feed_forward": 5},
     {"num_attention_heads": -2}, {"num_attention_heads": 0}, {"num_attention_heads": 3},
     {"layer_norm_eps": "x"}, {"output_attentions": True}, {"hidden_act": "none such"},
     {"dtype": "float7"}, {"pad_token_id": 999}, {"hidden_dropout_prob": 5},
