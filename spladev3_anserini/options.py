@@ -37,8 +37,9 @@ def model_run_options(command: Command) -> Command:
         click.option("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto takes a GPU "
                      "if there is one."),
         click.option("--batch-tokens", type=click.IntRange(min=1),
-                     show_default="1024 on a CPU, 32768 on a GPU", help="Padded tokens per batch of "
-                     "documents. Queries run one at a time on a CPU."),
+                     show_default="1024 on a CPU, 32768 on a GPU",
+                     help="Padded tokens per batch of documents. Queries run one at a time on a "
+                     "CPU."),
         click.option("--max-length", default=256, type=click.IntRange(min=3),
                      help="Wordpieces per text, [CLS] and [SEP] included. Longer texts are cut, "
                      "and counted in a warning."),
