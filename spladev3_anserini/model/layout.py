@@ -146,7 +146,7 @@ def _check_settings(path: Path) -> None:
     prompts = settings.get("prompts")
     refuse_prompts(path, prompts)
     default = settings.get("default_prompt_name")
-    if default and default not in (prompts or {}):
+    if default and not (isinstance(default, str) and default in (prompts or {})):
         raise InputError(f"{path}: default_prompt_name: there is no prompt {str(default)[:40]!r}")
 
 
