@@ -82,8 +82,7 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     echo(f"{output}: {encoder.variant.name}, {counted(manifest.documents, noun)}, "
          f"{manifest.postings / manifest.documents:.1f} terms each; {shards}")
     if cut := manifest.cut_texts:
-        nouns = "queries" if side == "query" else "documents"
-        echo(cut_line(cut, manifest.documents, nouns, f"--max-length {max_length}",
+        echo(cut_line(cut, manifest.documents, noun, f"--max-length {max_length}",
                       manifest.lost_wordpieces))
     if manifest.rejected:
         echo(f"{counted(manifest.rejected, 'line')} left out: {output / REJECTED}")
