@@ -25,7 +25,7 @@ demo: .venv/.ready
 test: .venv/.ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not long"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not long"
 
 test-long: .venv/.ready-to-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
