@@ -22,7 +22,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
 def ours(model: str, corpus: str, output: Path, length: int) -> Callable[[], object]:
-    from spladev3_anserini.collection.texts import survey_texts
+    from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.encoder import Encoder, Settings
     from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
     from spladev3_anserini.model.checkpoint import open_checkpoint

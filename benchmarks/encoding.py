@@ -159,7 +159,7 @@ def _plot(measured: dict[str, Any], path: Path) -> None:
 def model_folder(size: str, work: Path) -> Path:
     """The demo model, or BERT-base's shape with random weights and the same vocabulary, both with
     a `modules.json`, so that every system reads the folder as the SPLADE it is."""
-    from spladev3_anserini.pinned import fetch
+    from spladev3_anserini.demo.assets import fetch
 
     folder = work / f"splade-{size}"
     if folder.exists():

@@ -25,12 +25,12 @@ import yaml
 from scipy.stats import ttest_rel
 from statsmodels.stats.multitest import multipletests
 
-from spladev3_anserini.analysis.measures import evaluate, parse_measures
-from spladev3_anserini.cli import run
+from spladev3_anserini.cli.app import run
+from spladev3_anserini.cli.reproduce import main as reproduce
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.evaluation.measures import evaluate, parse_measures
 from spladev3_anserini.recipe.library import Library, default_folder
-from spladev3_anserini.reproduce import main as reproduce
 from spladev3_anserini.reproduction.result import Result, read_result
 
 ROWS = ("demo", "demo-lexical", "demo-doc", "insuranceqa-mini", "mini-lexical", "mini-doc",

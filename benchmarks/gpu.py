@@ -21,10 +21,10 @@ from typing import Any
 import click
 import torch
 
-from spladev3_anserini.collection.texts import read_texts, survey_texts
-from spladev3_anserini.encoding.batches import length_batches
+from spladev3_anserini.collection.survey import read_texts, survey_texts
 from spladev3_anserini.encoding.encoder import Encoder, Settings, padded_ids
 from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
+from spladev3_anserini.model.batches import length_batches
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.pooling import max_logits
 from spladev3_anserini.model.splade import Splade

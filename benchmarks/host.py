@@ -71,7 +71,7 @@ def main() -> None:
     """One run in a process of its own: first the tokeniser alone, then everything but the model."""
     import shutil
 
-    from spladev3_anserini.collection.texts import survey_texts
+    from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.encoder import Encoder, Settings, padded_ids
     from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
     from spladev3_anserini.model.checkpoint import open_checkpoint

@@ -56,8 +56,8 @@ def _rows(weights: dict[str, tuple[sparse.csr_matrix, sparse.csr_matrix]], docum
 def _row(name: str, documents: sparse.csr_matrix, queries: sparse.csr_matrix, scale: float,
          ids: list[str], topics: list[str], source: str) -> dict[str, Any]:
     """Measures of exact search, and the postings that are left. Terms are their columns."""
-    from spladev3_anserini.analysis.measures import evaluate, parse_measures
     from spladev3_anserini.collection.qrels import read_qrels
+    from spladev3_anserini.evaluation.measures import evaluate, parse_measures
     from spladev3_anserini.impacts.exact import ExactSearcher
     from spladev3_anserini.impacts.quantize import Quantizer
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.collection.topics import Topic, read_topics
-from spladev3_anserini.encoding.encoded import EncodedTopic, read_queries
+from spladev3_anserini.encoding.encoded import read_queries
+from spladev3_anserini.impacts.query import EncodedTopic
 
 
 class Real(NamedTuple):

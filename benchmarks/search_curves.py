@@ -23,14 +23,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from drawing import logarithmic
+from spladev3_anserini.text import table
 
-from spladev3_anserini.analysis.measures import evaluate, parse_measures
-from spladev3_anserini.cli import table
 from spladev3_anserini.collection.qrels import Qrels, read_qrels
 from spladev3_anserini.collection.runs import Hit
-from spladev3_anserini.encoding.encoded import EncodedTopic, read_queries
+from spladev3_anserini.encoding.encoded import read_queries
+from spladev3_anserini.evaluation.measures import evaluate, parse_measures
+from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.lucene.check import read_index_manifest, statistics
-from spladev3_anserini.lucene.faster import Faster
+from spladev3_anserini.lucene.pruning import Faster
 from spladev3_anserini.lucene.searcher import ImpactSearcher, TwoStep
 
 TOP_K = (4, 6, 8, 12, 16, 24, 32)

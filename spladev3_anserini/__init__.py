@@ -1,6 +1,6 @@
 """SPLADE-v3 for Lucene: text -> term weights -> impact documents -> index -> run -> measures."""
 
-from spladev3_anserini import signals
+from spladev3_anserini.cli import signals
 
 __version__ = "0.1.0"
 

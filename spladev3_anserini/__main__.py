@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo, run
 
 #: In the order data flows; a command's module is imported only when it is asked for.
 COMMANDS = {
@@ -35,7 +35,7 @@ COMMANDS = {
     "train": "spladev3_anserini.train",
     "diagnose": "spladev3_anserini.diagnose",
     "reproduce": "spladev3_anserini.reproduce",
-    "demo": "spladev3_anserini.demo.__main__",
+    "demo": "spladev3_anserini.cli.demo",
 }
 
 

@@ -34,7 +34,7 @@ class Result(NamedTuple):
 def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """Runs a command in this process, through the same `run` as the console script."""
     from spladev3_anserini.__main__ import commands
-    from spladev3_anserini.cli import run
+    from spladev3_anserini.cli.app import run
 
     def call(*arguments: object) -> Result:
         capfd.readouterr()
@@ -55,7 +55,7 @@ def _indexes_here() -> Iterator[Callable[..., None]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("spladev3_anserini.lucene.build.run_indexer", index_here)
-        patch.setattr("spladev3_anserini.baselines.bm25.run_indexer", index_here)
+        patch.setattr("spladev3_anserini.rankers.bm25.run_indexer", index_here)
         yield run_indexer
 
 
@@ -144,8 +144,8 @@ def save_tokenizer(folder: Path, vocabulary: list[str]) -> None:
 @pytest.fixture(scope="session")
 def demo_model() -> Path:
     """The demo checkpoint's folder; skipped with a reason where it cannot be fetched."""
+    from spladev3_anserini.demo.assets import fetch
     from spladev3_anserini.errors import InputError
-    from spladev3_anserini.pinned import fetch
 
     try:
         return fetch("demo")

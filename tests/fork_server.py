@@ -139,7 +139,7 @@ if __name__ == "__main__":
 
     import spladev3_anserini
     from spladev3_anserini.__main__ import commands
-    from spladev3_anserini.cli import run
+    from spladev3_anserini.cli.app import run
 
     _import_everything()
     print("ready", flush=True)

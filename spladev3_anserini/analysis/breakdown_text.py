@@ -13,11 +13,11 @@ from spladev3_anserini.analysis.breakdown import (
     Correlation,
     Loss,
 )
-from spladev3_anserini.analysis.pages import write_page
+from spladev3_anserini.analysis.html import write_page
 from spladev3_anserini.analysis.plots import drawing, label, svg_of
 from spladev3_anserini.analysis.query_features import FEATURES
 from spladev3_anserini.analysis.significance import MeanDifference
-from spladev3_anserini.cli import table
+from spladev3_anserini.text import table
 
 #: Told apart in grey as well: Okabe and Ito's colours, and a marker of its own for each.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.analysis.meta_analysis import Effect, effect_of
-from spladev3_anserini.analysis.query_values import values_by_measure
 from spladev3_anserini.analysis.significance import (
     ROUNDING,
     Difference,
@@ -17,6 +16,7 @@ from spladev3_anserini.analysis.significance import (
 )
 from spladev3_anserini.collection.lines import numbered_lines
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.evaluation.query_values import values_by_measure
 
 CORRECTIONS = ("holm", "bonferroni")
 _COLUMNS = ["set", "group", "qrels"]

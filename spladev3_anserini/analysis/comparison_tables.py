@@ -14,8 +14,7 @@ from spladev3_anserini.analysis.comparison import (
 )
 from spladev3_anserini.analysis.markup import latex, markdown, markdown_paragraph
 from spladev3_anserini.analysis.summaries import Meta
-from spladev3_anserini.cli import counted, table
-from spladev3_anserini.errors import visible
+from spladev3_anserini.text import counted, table, visible
 
 
 class Shown(NamedTuple):

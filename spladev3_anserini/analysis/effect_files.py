@@ -7,9 +7,9 @@ from math import isfinite
 from pathlib import Path
 
 from spladev3_anserini.analysis.meta_analysis import LEAST, MOST, Effect
-from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.text import counted
 
 _COLUMNS = ("set", "group", "mean", "count")
 #: The columns that tell a mean's variance, one of these kinds in a file.

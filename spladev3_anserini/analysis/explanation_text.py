@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spladev3_anserini.analysis.explanation import Cost, Match, Posting, TextExplanation
-from spladev3_anserini.cli import counted, table
+from spladev3_anserini.text import counted, table
 
 
 def text_as_json(made: TextExplanation) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spladev3_anserini.cli import warn
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.encoded import EncodedTopic, read_queries
+from spladev3_anserini.encoding.encoded import read_queries
 from spladev3_anserini.encoding.encoder import Settings
 from spladev3_anserini.encoding.queries import (
     encode_topics,
@@ -18,8 +17,10 @@ from spladev3_anserini.encoding.queries import (
 )
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest
+from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.impacts.shards import read_encoded, verify_shards
 from spladev3_anserini.lucene.postings import index_bytes, open_postings
+from spladev3_anserini.progress import warn
 
 
 class Frequencies(NamedTuple):

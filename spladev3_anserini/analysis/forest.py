@@ -30,8 +30,8 @@ from spladev3_anserini.analysis.plots import (
     save,
     width_of,
 )
-from spladev3_anserini.cli import counted
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.text import counted
 
 #: Inches: a row, the edges of the page and between columns, the axis, and what a name may take.
 _ROW, _EDGE, _GAP, _AXIS, _LONGEST = 0.19, 0.16, 0.2, 3.4, 3.2

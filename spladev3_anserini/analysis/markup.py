@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from spladev3_anserini.errors import visible
+from spladev3_anserini.text import visible
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 

@@ -11,9 +11,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.cli import warn
-from spladev3_anserini.errors import InputError, shortened, visible
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import output_file
+from spladev3_anserini.progress import warn
+from spladev3_anserini.text import shortened, visible
 
 SUFFIXES = (".svg", ".png")
 #: Okabe and Ito's colours, which stay apart for the colour-blind; in grey, shape and fill tell

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spladev3_anserini.analysis.explanation import expansion_share
-from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoded import read_queries
 from spladev3_anserini.encoding.encoder import Encoder, Settings
@@ -19,6 +18,7 @@ from spladev3_anserini.lucene.check import read_index_manifest
 from spladev3_anserini.lucene.postings import open_postings
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
+from spladev3_anserini.text import counted
 
 #: In the order shown, with what each means.
 FEATURES = {

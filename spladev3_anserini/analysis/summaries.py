@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from spladev3_anserini.analysis.comparison import Comparison, Values, effects
 from spladev3_anserini.analysis.meta_analysis import Summary, random_effects
-from spladev3_anserini.cli import warn
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.progress import warn
 
 
 class Meta(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.ids import IdHashes, Text, checked, checked_text, id_hash
-from spladev3_anserini.collection.irds import irds_id, load_irds, text_of
+from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds, text_of
 from spladev3_anserini.collection.lines import (
     decoded,
     is_tsv,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from spladev3_anserini.collection.corpus import corpus_files
-from spladev3_anserini.collection.irds import irds_id
+from spladev3_anserini.collection.ir_datasets_source import irds_id
 from spladev3_anserini.collection.qrels import qrels_file
 from spladev3_anserini.collection.topics import topics_file
 from spladev3_anserini.errors import InputError

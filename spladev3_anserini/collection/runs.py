@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from spladev3_anserini.cli import counted, warn
 from spladev3_anserini.collection.ids import checked_id
 from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.progress import warn
+from spladev3_anserini.text import counted
 
 Run = dict[str, dict[str, float]]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from spladev3_anserini.cli import counted, warn
+from spladev3_anserini.progress import warn
+from spladev3_anserini.text import counted
 
 
 class Cuts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from spladev3_anserini.cli import warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file
 from spladev3_anserini.impacts.compatible import QueryIdentity, refuse_mismatch
@@ -17,6 +16,7 @@ from spladev3_anserini.impacts.shards import (
     read_shard,
     verify_shards,
 )
+from spladev3_anserini.progress import warn
 
 
 class EncodedTopic(NamedTuple):

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from spladev3_anserini.cli import warn
-from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.errors import InputError, out_of_memory, refusing
 from spladev3_anserini.impacts.manifest import BINARY
 from spladev3_anserini.impacts.quantize import MAX_TOTAL, Quantizer
+from spladev3_anserini.model.batches import length_batches
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
-from spladev3_anserini.model.onnx_run import OnnxSplade
+from spladev3_anserini.model.onnx import OnnxSplade
 from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
+from spladev3_anserini.progress import warn
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -17,10 +17,9 @@ from scipy import sparse
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import counted, counter, warn
 from spladev3_anserini.collection.corpus import CorpusDigest, Document, Survey, hash_of
 from spladev3_anserini.collection.rejected import REJECTED, Rejects
-from spladev3_anserini.collection.texts import read_texts
+from spladev3_anserini.collection.survey import read_texts
 from spladev3_anserini.encoding.cut import cut_line
 from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
 from spladev3_anserini.encoding.encoder import Encoder, TextError
@@ -32,6 +31,8 @@ from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard
 from spladev3_anserini.impacts.shards import shard_name
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.tokenizer import Tokenized
+from spladev3_anserini.progress import counter, warn
+from spladev3_anserini.text import counted
 
 T = TypeVar("T")
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from spladev3_anserini.cli import counter
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.encoding.encoded import EncodedTopic
 from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.compatible import QueryIdentity, refuse_mismatch
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.variants import variant_named
+from spladev3_anserini.progress import counter
 
 
 def encoder_for_index(index: Path, record: IndexManifest, model: str | None, variant: str,

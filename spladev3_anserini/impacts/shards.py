@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.ids import IdHashes, checked_id, checked_text
 from spladev3_anserini.collection.lines import json_records
 from spladev3_anserini.errors import InputError
@@ -16,6 +15,7 @@ from spladev3_anserini.impacts.lines import ImpactLine, impact_line
 from spladev3_anserini.impacts.manifest import Manifest, Shard, read_record
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
 from spladev3_anserini.impacts.terms import fault
+from spladev3_anserini.text import counted
 
 #: Holds nothing but finished shards: Anserini reads every file it finds there.
 IMPACTS = "impacts"

@@ -7,7 +7,6 @@ import signal
 import subprocess
 from pathlib import Path
 
-from spladev3_anserini.cli import counter
 from spladev3_anserini.errors import InputError, JavaError
 from spladev3_anserini.impacts.manifest import (
     IndexManifest,
@@ -38,6 +37,7 @@ from spladev3_anserini.lucene.start import (
     what_java_says,
 )
 from spladev3_anserini.lucene.unchanged import hashed_files
+from spladev3_anserini.progress import counter
 
 #: How a line begins that says what failed, in Anserini's log or printed by Java. The rest of a line
 #: may quote anything: a path, an id, a user's options.

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spladev3_anserini.cli import warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import refuse_special
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path, lucene_version
 from spladev3_anserini.lucene.segments import newest_segments, written_by
 from spladev3_anserini.lucene.unchanged import require_unchanged
+from spladev3_anserini.progress import warn
 
 #: Inside the index's folder; Lucene leaves files it does not know alone.
 INDEX_MANIFEST = "spladev3_anserini.json"

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from spladev3_anserini.cli import counted, counter, warn
 from spladev3_anserini.collection.runs import Hit, warn_of_own_documents, write_hits
-from spladev3_anserini.encoding.encoded import EncodedTopic
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout, output_file
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import (
     MAX_CLAUSES,
     MAX_EXACT_SCORE,
+    EncodedTopic,
     cut_to_clause_limit,
     largest_score,
 )
 from spladev3_anserini.lucene.searcher import ImpactSearcher, TwoStep
+from spladev3_anserini.progress import counter, warn
+from spladev3_anserini.text import counted
 
 
 def rank(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int,

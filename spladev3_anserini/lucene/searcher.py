@@ -19,7 +19,7 @@ from spladev3_anserini.lucene.check import (
     read_index_manifest,
     require_index,
 )
-from spladev3_anserini.lucene.handles import (
+from spladev3_anserini.lucene.java_calls import (
     call,
     called,
     class_named,

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from spladev3_anserini.cli import counter, warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import IndexFile, Record, from_json, write_record
+from spladev3_anserini.progress import counter, warn
 
 #: Inside the index's folder. Losing or damaging it costs one reading of the index, no more.
 SOUND_NOTE = "spladev3_anserini.sound.json"

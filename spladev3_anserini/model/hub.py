@@ -7,9 +7,9 @@ import re
 import sys
 from pathlib import Path
 
+from spladev3_anserini.demo.assets import MODELS, fetch
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import refuse_links_out, refuse_special
-from spladev3_anserini.pinned import MODELS, fetch
 
 _CODE_FREE = ["*.json", "*.txt", "*.safetensors", "*.model"]
 PICKLE = "pytorch_model.bin"

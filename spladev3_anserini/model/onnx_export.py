@@ -24,7 +24,7 @@ from spladev3_anserini.model.checkpoint import (
     note_variant,
 )
 from spladev3_anserini.model.layout import TRANSFORMER
-from spladev3_anserini.model.onnx_run import INPUTS, OUTPUTS, Properties
+from spladev3_anserini.model.onnx import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
 from spladev3_anserini.model.splade import TRIAL, Splade, load_splade
 from spladev3_anserini.model.tokenizer import Tokenizer

@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from spladev3_anserini.cli import counted
 from spladev3_anserini.errors import InputError, first_line, first_problem
 from spladev3_anserini.files import read_json, refuse_pointer, sha256_of
+from spladev3_anserini.text import counted
 
 INDEX = "model.safetensors.index.json"
 #: Files that decide what a model gives: weights, configs, tokenizers.

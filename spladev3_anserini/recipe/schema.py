@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from spladev3_anserini.analysis.measures import parse_measures
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.evaluation.measures import parse_measures
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.recipe.baseline import Baseline, without_splade
 from spladev3_anserini.recipe.strict_yaml import Source, scalar

@@ -8,26 +8,26 @@ from itertools import islice
 from pathlib import Path
 
 from spladev3_anserini import __version__
-from spladev3_anserini.baselines.bm25 import bm25_rankings
-from spladev3_anserini.baselines.dense import Search, dense_index, dense_rankings
-from spladev3_anserini.baselines.dense_encoder import DenseEncoder
-from spladev3_anserini.baselines.dense_models import DenseModel, find_dense
-from spladev3_anserini.baselines.own_query import without_own
-from spladev3_anserini.baselines.rerank import read_rerank, reranked
-from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.runs import Hit, read_run
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.jvm import versions
+from spladev3_anserini.lucene.own_query import without_own
 from spladev3_anserini.lucene.ranking import write_run
 from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
+from spladev3_anserini.rankers.bm25 import bm25_rankings
+from spladev3_anserini.rankers.dense_encoder import DenseEncoder
+from spladev3_anserini.rankers.dense_index import Search, dense_index, dense_rankings
+from spladev3_anserini.rankers.dense_models import DenseModel, find_dense
+from spladev3_anserini.rankers.pair_scorer import Settings, find_teacher, open_teacher
+from spladev3_anserini.rankers.rerank import read_rerank, reranked
 from spladev3_anserini.recipe.baseline import Bm25, Dense, Rerank
-from spladev3_anserini.reproduction.context import Run
 from spladev3_anserini.reproduction.journal import Inputs
 from spladev3_anserini.reproduction.models import usable_checkpoint
 from spladev3_anserini.reproduction.result import read_result
-from spladev3_anserini.training.teachers import Settings, find_teacher, open_teacher
+from spladev3_anserini.reproduction.session import Run
+from spladev3_anserini.text import counted
 
 Do = Callable[[str, Inputs, Callable[[bool], str], Iterable[Path]], None]
 Rankings = Iterator[tuple[str, list[Hit]]]

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spladev3_anserini.analysis.comparison import QuerySet
-from spladev3_anserini.cli import echo
+from spladev3_anserini.cli.app import echo
 from spladev3_anserini.recipe.library import Library
 from spladev3_anserini.reproduction.cell import chosen_sets, open_cell
-from spladev3_anserini.reproduction.context import Options
+from spladev3_anserini.reproduction.session import Options
 from spladev3_anserini.reproduction.stages import reproduce
 
 

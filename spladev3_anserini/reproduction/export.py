@@ -15,17 +15,16 @@ import yaml
 from spladev3_anserini.collection.corpus import hash_of
 from spladev3_anserini.collection.qrels import Qrels, read_qrels
 from spladev3_anserini.collection.topics import Topic, read_topics
-from spladev3_anserini.encoding.encoded import EncodedTopic
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
-from spladev3_anserini.impacts.query import cut_to_clause_limit
+from spladev3_anserini.impacts.query import EncodedTopic, cut_to_clause_limit
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
 from spladev3_anserini.recipe.schema import QuerySet
 from spladev3_anserini.reproduction.cell import Cell
 from spladev3_anserini.reproduction.commands import run_command, typed
-from spladev3_anserini.reproduction.context import Options, Run, hash_of_qrels
 from spladev3_anserini.reproduction.result import Result, read_result
+from spladev3_anserini.reproduction.session import Options, Run, hash_of_qrels
 from spladev3_anserini.reproduction.verdict import same_recipe, verdicts
 
 #: Where Anserini's runner looks on its class path (its jar's own are there too).

@@ -11,7 +11,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spladev3_anserini.cli import echo
+from spladev3_anserini.cli.app import echo
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, read_bytes, sha256_of, short
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from spladev3_anserini.cli import warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
+from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.library import Library
 from spladev3_anserini.reproduction.cell import Cell, open_cell
 from spladev3_anserini.reproduction.result import RESULT, Result, read_result

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from spladev3_anserini import __version__
+from spladev3_anserini.analysis.html import rendered
 from spladev3_anserini.analysis.markup import markdown
-from spladev3_anserini.analysis.pages import rendered
-from spladev3_anserini.cli import counted
-from spladev3_anserini.errors import visible
 from spladev3_anserini.reproduction.commands import commands, run_command, typed
 from spladev3_anserini.reproduction.matrix import Entry, Mean, State
 from spladev3_anserini.reproduction.verdict import number
+from spladev3_anserini.text import counted, visible
 
 _TEMPLATE = "report.html.j2"
 #: A sign beside the word, so that nothing rests on colour alone.

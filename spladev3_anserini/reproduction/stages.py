@@ -9,17 +9,16 @@ from functools import partial
 from pathlib import Path
 
 from spladev3_anserini import __version__
-from spladev3_anserini.analysis.judged import evaluate_run
-from spladev3_anserini.analysis.measures import parse_measures
-from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.corpus import Survey, hash_of
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.texts import survey_texts
+from spladev3_anserini.collection.survey import survey_texts
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.pipeline import environment
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.evaluation.judged import evaluate_run
+from spladev3_anserini.evaluation.measures import parse_measures
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
 from spladev3_anserini.lucene.build import build_index
@@ -32,7 +31,6 @@ from spladev3_anserini.model.variants import variant_named
 from spladev3_anserini.recipe.schema import QuerySet
 from spladev3_anserini.reproduction.baseline import model_of, search_baseline
 from spladev3_anserini.reproduction.cell import STAGES, Cell, measures_of
-from spladev3_anserini.reproduction.context import Options, Run, hash_of_qrels
 from spladev3_anserini.reproduction.data import mark
 from spladev3_anserini.reproduction.journal import Inputs, Journal, say
 from spladev3_anserini.reproduction.models import encode_afresh_or_on
@@ -43,7 +41,9 @@ from spladev3_anserini.reproduction.result import (
     read_result,
     write_result,
 )
+from spladev3_anserini.reproduction.session import Options, Run, hash_of_qrels
 from spladev3_anserini.reproduction.verdict import same_set
+from spladev3_anserini.text import counted
 
 Stage = Callable[[str, Inputs, Callable[[bool], str], Iterable[Path]], None]
 

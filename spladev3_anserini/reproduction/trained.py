@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from spladev3_anserini.cli import counted
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.texts import survey_texts
+from spladev3_anserini.collection.survey import survey_texts
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import Encoder, Settings
 from spladev3_anserini.encoding.queries import encoder_for_index
@@ -23,6 +22,8 @@ from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.model.checkpoint import model_hash
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import VARIANTS, variant_named
+from spladev3_anserini.rankers.pair_scorer import Settings as TeacherSettings
+from spladev3_anserini.rankers.pair_scorer import find_teacher, open_teacher, teacher_hash
 from spladev3_anserini.recipe.training import Training, flat
 from spladev3_anserini.reproduction.cell import Cell
 from spladev3_anserini.reproduction.data import mark
@@ -34,9 +35,10 @@ from spladev3_anserini.reproduction.training_commands import (
     training_folders,
     training_sources,
 )
+from spladev3_anserini.text import counted
+from spladev3_anserini.training.checkpoints import BEGUN
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine, moments_of
 from spladev3_anserini.training.mining import Draw, mine, sampled, with_positive
-from spladev3_anserini.training.output import BEGUN
 from spladev3_anserini.training.run import Machine, read_queries, train
 from spladev3_anserini.training.score_files import write_candidates
 from spladev3_anserini.training.scoring import (
@@ -46,8 +48,6 @@ from spladev3_anserini.training.scoring import (
     read_work,
     score_candidates,
 )
-from spladev3_anserini.training.teachers import Settings as TeacherSettings
-from spladev3_anserini.training.teachers import find_teacher, open_teacher, teacher_hash
 
 Do = Callable[[str, Inputs, Callable[[bool], str], Iterable[Path]], None]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from spladev3_anserini.cli import counted, table
 from spladev3_anserini.files import short
 from spladev3_anserini.recipe.expected import Declared
 from spladev3_anserini.recipe.schema import Collection, QuerySet
 from spladev3_anserini.reproduction.cell import Cell
 from spladev3_anserini.reproduction.models import converted_folder
 from spladev3_anserini.reproduction.result import Result, SetResult
+from spladev3_anserini.text import counted, table
 
 Status = Literal["OK", "FAIL", "no reference"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.stats import rankdata
 
-from spladev3_anserini.cli import table
 from spladev3_anserini.impacts.manifest import Count, Record
+from spladev3_anserini.text import table
 
 
 class PairOfTeachers(Record):

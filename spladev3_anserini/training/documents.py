@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from spladev3_anserini.cli import progress
 from spladev3_anserini.collection.corpus import CorpusDigest, read_corpus
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.progress import progress
 
 
 def texts_of(corpus: str, needed: Mapping[str, str],

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import counted, progress
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import Count, Record, write_record
+from spladev3_anserini.progress import progress
+from spladev3_anserini.text import counted
 from spladev3_anserini.training.disagreement import Disagreement, PairOfTeachers, Spread
 from spladev3_anserini.training.score_files import (
     Candidates,

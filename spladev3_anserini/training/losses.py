@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spladev3_anserini.recipe.training import Loss
-from spladev3_anserini.training.ranks import gathered
+from spladev3_anserini.training.distributed import gathered
 
 
 def scores(queries: Tensor, documents: Tensor) -> Tensor:

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spladev3_anserini.cli import counted, counter, warn
 from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.lucene.searcher import ImpactSearcher
+from spladev3_anserini.progress import counter, warn
+from spladev3_anserini.text import counted
 from spladev3_anserini.training.score_files import Candidates
 
 _BATCH = 64

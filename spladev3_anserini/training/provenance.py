@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 from typing import Any, TypeVar
 
-from spladev3_anserini.cli import warn
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json, sha256_of
 from spladev3_anserini.impacts.manifest import Record, read_record
+from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.ensemble import EnsembleRecord
 from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from spladev3_anserini.training.ranks import summed
+from spladev3_anserini.training.distributed import summed
 
 
 def flops(representations: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 
-from spladev3_anserini.cli import counted, warn
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.encoder import resolved_device
 from spladev3_anserini.errors import InputError, first_line, out_of_memory
@@ -20,11 +19,19 @@ from spladev3_anserini.files import appearing, naming
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.tokenizer import Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import Variant, dropped_ids
+from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.text import counted
+from spladev3_anserini.training.checkpoints import (
+    RECORD,
+    data_hash,
+    newest_whole,
+    prepared,
+    record_of,
+)
+from spladev3_anserini.training.dataset import Collator, Examples, Query
 from spladev3_anserini.training.documents import texts_of
-from spladev3_anserini.training.examples import Collator, Examples, Query
 from spladev3_anserini.training.model import TrainedSplade
-from spladev3_anserini.training.output import RECORD, data_hash, newest_whole, prepared, record_of
 from spladev3_anserini.training.provenance import (
     provenance,
     refuse_changed,

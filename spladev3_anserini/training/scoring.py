@@ -18,15 +18,15 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
-from spladev3_anserini.cli import counter
 from spladev3_anserini.collection.corpus import hash_of
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import WHOLE, Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import read_record, write_record
+from spladev3_anserini.progress import counter
+from spladev3_anserini.rankers.pair_scorer import PairError, Teacher, chunks
 from spladev3_anserini.training.documents import texts_of
-from spladev3_anserini.training.finished import Finished
 from spladev3_anserini.training.score_files import (
     MANIFEST,
     Candidates,
@@ -38,7 +38,7 @@ from spladev3_anserini.training.score_files import (
     shown_differences,
     write_scores,
 )
-from spladev3_anserini.training.teachers import PairError, Teacher, chunks
+from spladev3_anserini.training.score_journal import Finished
 
 FINGERPRINT = "fingerprint.json"
 _ROOM_CHECKED = 10_000

@@ -18,13 +18,13 @@ from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.recipe.training import Regularizer, Training
-from spladev3_anserini.training.examples import Order
+from spladev3_anserini.training.checkpoints import keep_only, mark_whole, steps_of
+from spladev3_anserini.training.dataset import Order
 from spladev3_anserini.training.losses import total
 from spladev3_anserini.training.model import TrainedSplade
-from spladev3_anserini.training.output import keep_only, mark_whole, steps_of
-from spladev3_anserini.training.progress import ShowsProgress, tell
 from spladev3_anserini.training.regularizers import anti_zero, flops, l1, ramp, sparsity
 from spladev3_anserini.training.saving import WRITING, save_model
+from spladev3_anserini.training.trainer_progress import ShowsProgress, tell
 
 
 class SpladeTrainer(Trainer):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Result
 
-from spladev3_anserini.analysis.measures import evaluate, parse_measures
+from spladev3_anserini.evaluation.measures import evaluate, parse_measures
 
 Cli = Callable[..., Result]
 #: Measures of several providers: trec_eval's C, gdeval's Perl, ir-measures' Python, and the paper's.

@@ -14,8 +14,8 @@ from conftest import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spladev3_anserini.analysis.measures import evaluate, parse_measures
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.evaluation.measures import evaluate, parse_measures
 
 QRELS = {"q1": {"a": 1, "b": 0, "c": 2}, "q2": {"a": 1}, "q3": {"b": 1}}
 RUN = {"q1": {"b": 3.0, "c": 2.0, "a": 1.0}, "q2": {"c": 5.0, "a": 5.0}, "q9": {"a": 1.0}}

@@ -22,9 +22,9 @@ from spladev3_anserini.analysis.meta_analysis import (
     interval_of,
     random_effects,
 )
-from spladev3_anserini.cli import run
+from spladev3_anserini.cli.app import run
+from spladev3_anserini.cli.meta import main
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.meta import main
 
 
 def some(seed: int, count: int, spread: float) -> list[Effect]:

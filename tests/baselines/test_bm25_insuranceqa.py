@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from conftest import Result
 
-from spladev3_anserini.analysis.measures import evaluate, parse_measures
-from spladev3_anserini.collection.insuranceqa import write_insuranceqa
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.demo.insuranceqa import write_insuranceqa
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.evaluation.measures import evaluate, parse_measures
 from spladev3_anserini.lucene.jvm import java_command, start_jvm
 
 

@@ -14,12 +14,12 @@ import pytest
 from conftest import SPECIALS, TEXTS, WORDS, Result, save_tokenizer, write_corpus
 from cuts import lost_of
 
-from spladev3_anserini.baselines.dense import DenseIndex, Search, best, dense_index
-from spladev3_anserini.baselines.dense_encoder import DenseEncoder
-from spladev3_anserini.baselines.dense_models import DenseModel, Rules, find_dense
 from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.rankers.dense_encoder import DenseEncoder
+from spladev3_anserini.rankers.dense_index import DenseIndex, Search, best, dense_index
+from spladev3_anserini.rankers.dense_models import DenseModel, Rules, find_dense
 
 KINDS = "sentence_transformers.models."
 FULL = {name: text for name, text in TEXTS.items() if text.strip()}
@@ -47,7 +47,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def minilm() -> Path:
-    from spladev3_anserini.pinned import fetch
+    from spladev3_anserini.demo.assets import fetch
 
     try:
         return fetch("demo-bi-encoder")

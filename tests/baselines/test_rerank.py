@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from conftest import SPECIALS, WORDS, Result, save_tokenizer, write_corpus
 
-from spladev3_anserini.analysis.measures import evaluate, parse_measures
 from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.evaluation.measures import evaluate, parse_measures
 
 TEXTS = {"d1": "the cat sat on the mat", "d2": "the dog runs", "d3": "boundary layer of a wing",
          "d4": "shock wave theory", "d5": "the dog runs", "d6": "heat and air flow"}
@@ -85,7 +85,7 @@ def test_the_first_are_in_the_models_order_and_the_others_below_in_the_runs(
 
 @pytest.fixture(scope="session")
 def cross_encoder() -> Path:
-    from spladev3_anserini.pinned import fetch
+    from spladev3_anserini.demo.assets import fetch
 
     try:
         return fetch("demo-cross-encoder")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from spladev3_anserini.collection.corpus import Document, read_corpus, survey
 from spladev3_anserini.collection.ids import IdHashes, checked_id
-from spladev3_anserini.collection.irds import text_of
+from spladev3_anserini.collection.ir_datasets_source import text_of
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.rejected import Rejects
 from spladev3_anserini.collection.runs import read_run
@@ -23,7 +23,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.impacts.manifest import Manifest, read_record
 from spladev3_anserini.recipe.strict_yaml import read_yaml
-from spladev3_anserini.training.safe_pickle import read_pickle
+from spladev3_anserini.training.pickled_scores import read_pickle
 
 PAIRS = [("1", "first text"), ("b-2", "zweiter Text, größer"), ("3", ""), ("d/4:x#", "中文 \u2028 x")]
 

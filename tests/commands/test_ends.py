@@ -16,9 +16,10 @@ from pathlib import Path
 import click
 import pytest
 from conftest import TEXTS, Result, write_corpus
+from spladev3_anserini.text import counted, table
 
-from spladev3_anserini import signals
-from spladev3_anserini.cli import counted, run, table
+from spladev3_anserini.cli import signals
+from spladev3_anserini.cli.app import run
 
 Cli = Callable[..., Result]
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import Result, write_lines
 from signed import signed
 
-from spladev3_anserini.diagnosis.signs import (
+from spladev3_anserini.analysis.diagnosis import (
     Sign,
     loss_signs,
     read_curves,

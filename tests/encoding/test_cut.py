@@ -127,7 +127,7 @@ def test_explain_counts_as_encode_does(tiny: Path, cli: Cli) -> None:
 
 
 def test_training_counts_the_texts_that_it_draws(tiny: Path) -> None:
-    from spladev3_anserini.training.examples import Collator, Example
+    from spladev3_anserini.training.dataset import Collator, Example
 
     collate = Collator(Tokenizer(tiny), LENGTH)
     collate([Example("q", "cat " * 20, ["dog", "dog " * 15, "dog " * 16], [1.0, 0.0, 0.0])])

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from spladev3_anserini.encoding.batches import length_batches
 from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError, keep_top
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.model.batches import length_batches
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
 

@@ -14,7 +14,7 @@ import torch
 from conftest import SPECIALS, TEXTS
 from layouts import add_modules, router
 
-from spladev3_anserini.demo.__main__ import QUESTIONS
+from spladev3_anserini.cli.demo import QUESTIONS
 from spladev3_anserini.encoding.encoder import Encoder, Settings
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.model.checkpoint import open_checkpoint

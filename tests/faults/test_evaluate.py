@@ -12,9 +12,9 @@ import pytrec_eval
 from conftest import Result
 from reliability import draws, tried
 
-from spladev3_anserini.analysis.measures import evaluate, parse_measures
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.evaluation.measures import evaluate, parse_measures
 
 #: Ours -> trec_eval's. (RR@10 is not among them: trec_eval has it as recip_rank of a cut run.)
 NAMES = {"AP": "map", "nDCG@10": "ndcg_cut_10", "nDCG": "ndcg", "R@100": "recall_100",

@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import TEXTS, write_corpus
 
-from spladev3_anserini.cli import run
+from spladev3_anserini.cli.app import run
 from spladev3_anserini.lucene.jvm import java_class
 
 #: What libraries raise, as they word it.

@@ -15,17 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from signed import sign
 
+from spladev3_anserini.analysis.diagnosis import read_curves, read_loss
 from spladev3_anserini.analysis.effect_files import read_effects
-from spladev3_anserini.analysis.measures import parse_measures
-from spladev3_anserini.baselines.dense_models import find_dense
 from spladev3_anserini.collection.corpus import read_corpus, survey
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.diagnosis.signs import read_curves, read_loss
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.encoding.directory import read_journal as read_shards_journal
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.evaluation.measures import parse_measures
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.shards import read_shard
@@ -34,20 +33,21 @@ from spladev3_anserini.lucene.unchanged import SOUND_NOTE, _read_note
 from spladev3_anserini.model.checkpoint import open_checkpoint, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.weights import external_data
+from spladev3_anserini.rankers.dense_models import find_dense
+from spladev3_anserini.rankers.pair_scorer import find_teacher
 from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.recipe.strict_yaml import read_yaml, scalar
 from spladev3_anserini.reproduction.journal import Journal
 from spladev3_anserini.reproduction.result import Result, read_result
+from spladev3_anserini.training.checkpoints import newest_whole, prepare, steps_of
 from spladev3_anserini.training.ensemble import EnsembleRecord
-from spladev3_anserini.training.finished import read_journal
-from spladev3_anserini.training.output import newest_whole, prepare, steps_of
-from spladev3_anserini.training.safe_pickle import read_pickle
+from spladev3_anserini.training.pickled_scores import read_pickle
 from spladev3_anserini.training.score_files import (
     ScoreManifest,
     read_candidates,
     read_scores,
 )
-from spladev3_anserini.training.teachers import find_teacher
+from spladev3_anserini.training.score_journal import read_journal
 
 HERE = Path(__file__).parent
 

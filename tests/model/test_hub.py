@@ -15,9 +15,9 @@ from forked import program
 from hub import hub
 from layouts import add_modules, pickled
 
+from spladev3_anserini.demo.assets import fetch
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.hub import model_folder
-from spladev3_anserini.pinned import fetch
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 from breaking import Break, one_line
 from conftest import TEXTS, Result, make_tiny, write_corpus
 
+from spladev3_anserini.cli.demo import QUESTIONS
 from spladev3_anserini.collection.runs import read_run
-from spladev3_anserini.demo.__main__ import QUESTIONS
 from spladev3_anserini.encoding.encoder import Encoder, Settings, keep_top
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.jvm import java_command

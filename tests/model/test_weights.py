@@ -15,8 +15,6 @@ from conftest import SPECIALS, TEXTS, WORDS, Result, make_tiny, save_tokenizer, 
 from layouts import add_modules
 from safetensors.torch import load_file, save_file
 
-from spladev3_anserini.baselines.dense_encoder import DenseEncoder
-from spladev3_anserini.baselines.dense_models import find_dense
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json, sha256_of
 from spladev3_anserini.model.checkpoint import model_hash, open_checkpoint
@@ -24,7 +22,14 @@ from spladev3_anserini.model.convert import convert_checkpoint
 from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.weights import external_data, folder_hash
-from spladev3_anserini.training.teachers import Settings, find_teacher, open_teacher, teacher_hash
+from spladev3_anserini.rankers.dense_encoder import DenseEncoder
+from spladev3_anserini.rankers.dense_models import find_dense
+from spladev3_anserini.rankers.pair_scorer import (
+    Settings,
+    find_teacher,
+    open_teacher,
+    teacher_hash,
+)
 
 Tensors = dict[str, torch.Tensor]
 

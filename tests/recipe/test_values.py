@@ -12,9 +12,9 @@ from pathlib import Path
 import ir_datasets
 import pytest
 
-from spladev3_anserini.analysis.measures import parse_measures
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.evaluation.measures import parse_measures
 from spladev3_anserini.recipe.library import Library
 from spladev3_anserini.recipe.schema import Collection, Expected, QuerySet, Recipe
 from spladev3_anserini.recipe.training import flat

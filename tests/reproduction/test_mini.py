@@ -20,8 +20,8 @@ from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.demo.assets import fetch
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.pinned import fetch
 from spladev3_anserini.recipe.library import default_folder
 
 Cli = Callable[..., Result]

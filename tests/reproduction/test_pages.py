@@ -8,7 +8,7 @@ from pathlib import Path
 from conftest import Result
 
 from spladev3_anserini.recipe.library import Library, default_folder
-from spladev3_anserini.reproduction.pages import pages
+from spladev3_anserini.reproduction.regression_pages import pages
 
 FOLDER = Path(__file__).parents[2] / "docs" / "regressions"
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from spladev3_anserini.collection.corpus import read_corpus
+from spladev3_anserini.demo.assets import Packaged, _checked, _fetch
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.pinned import Packaged, _checked, _fetch
 
 GOOD = b"the pinned bytes"
 NAME = "data/good.txt"

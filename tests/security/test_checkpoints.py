@@ -16,10 +16,10 @@ from conftest import TEXTS, Result, write_corpus
 from layouts import pickled
 from safetensors.torch import load_file
 
-from spladev3_anserini.baselines.dense_models import find_dense
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import open_checkpoint
-from spladev3_anserini.training.teachers import find_teacher
+from spladev3_anserini.rankers.dense_models import find_dense
+from spladev3_anserini.rankers.pair_scorer import find_teacher
 
 Cli = Callable[..., Result]
 

@@ -13,7 +13,7 @@ from conftest import write_lines
 from security.test_archives import GOOD, NAME, dist, packaged, wheel
 from security.test_code import MODULES
 
-from spladev3_anserini.pinned import _fetch
+from spladev3_anserini.demo.assets import _fetch
 
 #: Names of modules that our commands, pip or Python itself import.
 NAMES = ("pip", "json", "runpy", "click", "numpy", "matplotlib", "sitecustomize", "spladev3_anserini")

@@ -304,7 +304,7 @@ def test_the_cause_of_a_refusal_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> 
     """With SPLADEV3_TRACEBACK what a library raised is a traceback; one's own refusals are not."""
     import click
 
-    from spladev3_anserini.cli import run
+    from spladev3_anserini.cli.app import run
 
     @click.command()
     @click.option("--own", is_flag=True)

@@ -20,8 +20,7 @@ from conftest import (
     write_lines,
 )
 from signed import signed
-
-from spladev3_anserini.errors import one_line, visible
+from spladev3_anserini.text import one_line, visible
 
 Cli = Callable[..., Result]
 #: A title set (OSC), colours (CSI in 7 and in 8 bits), an order turned round, widths of nothing.

@@ -15,6 +15,7 @@ from tiny_teachers import make_cross_encoder
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import write_record
+from spladev3_anserini.rankers.pair_scorer import Settings, open_teacher
 from spladev3_anserini.recipe.library import default_folder
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine
@@ -22,7 +23,6 @@ from spladev3_anserini.training.provenance import provenance, warn_of_other_scor
 from spladev3_anserini.training.run import read_queries
 from spladev3_anserini.training.score_files import Fingerprint, ScoreManifest, ScorePart
 from spladev3_anserini.training.scoring import read_work, score_candidates
-from spladev3_anserini.training.teachers import Settings, open_teacher
 
 TEACHER = TeacherRecord(name="one", sha256="", kind="onnx", max_length=256)
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.training.safe_pickle import convert_pickle, read_pickle
+from spladev3_anserini.training.pickled_scores import convert_pickle, read_pickle
 from spladev3_anserini.training.score_files import read_scores
 
 WANTED = {"1": {"2": 1.5, "8841822": -2.0}, "q": {"dé": 3.0}}

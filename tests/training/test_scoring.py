@@ -19,9 +19,7 @@ from tiny_teachers import make_cross_encoder, make_t5
 
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.training.score_files import Candidates, read_scores, write_candidates
-from spladev3_anserini.training.scoring import read_work, score_candidates
-from spladev3_anserini.training.teachers import (
+from spladev3_anserini.rankers.pair_scorer import (
     Floats,
     Pair,
     PairError,
@@ -29,6 +27,8 @@ from spladev3_anserini.training.teachers import (
     Teacher,
     open_teacher,
 )
+from spladev3_anserini.training.score_files import Candidates, read_scores, write_candidates
+from spladev3_anserini.training.scoring import read_work, score_candidates
 
 DOCUMENTS = list(TEXTS)
 CPU = Settings(max_length=32, device="cpu")

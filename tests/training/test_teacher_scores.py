@@ -8,7 +8,7 @@ import pytest
 from conftest import write_lines
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.training.examples import Query
+from spladev3_anserini.training.dataset import Query
 from spladev3_anserini.training.run import read_queries
 
 DOCUMENTS = [f"d{n}" for n in range(9)]

@@ -25,8 +25,8 @@ from reliability import draws, tried
 from safetensors.torch import load_file, save_file
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.training.examples import Examples, Query
-from spladev3_anserini.training.output import prepared
+from spladev3_anserini.training.checkpoints import prepared
+from spladev3_anserini.training.dataset import Examples, Query
 
 Cli = Callable[..., Result]
 

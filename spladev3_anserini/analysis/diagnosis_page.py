@@ -1,0 +1,64 @@
+"""Signs and curves -> one page of HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spladev3_anserini.analysis import html as pages
+from spladev3_anserini.analysis.diagnosis import Curve, Sign
+from spladev3_anserini.analysis.plots import drawing, label, svg_of
+
+#: Told apart in grey as well: Okabe and Ito's colours, and a dash of its own for each.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
+_DASHES = ("-", "--", ":", "-.", (0, (5, 1)))
+
+
+def write_page(path: Path, title: str, signs: Sequence[Sign], curves: Sequence[Curve],
+               weights: Mapping[str, float], kinds: Mapping[str, str]) -> None:
+    """Writes the page, whole or not at all; it needs no other file. `weights` are those of the
+    loss's parts, `kinds` what each side's regulariser is called."""
+    pages.write_page(path, "diagnosis", "page.html.j2", title=title, signs=signs,
+                     alarms=sum(own.alarming for own in signs),
+                     plots=_plots(curves, weights, kinds))
+
+
+def _plots(curves: Sequence[Curve], weights: Mapping[str, float],
+           kinds: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Captions and SVGs of a training's curves; none for fewer than two records."""
+    if len(curves) < 2:
+        return []
+    steps = [own.step for own in curves]
+    shares = {name: [weights[name] * own.parts[name] for own in curves]
+              for name in curves[-1].parts}
+    sides = list(curves[0].penalties)
+    shares |= {f"regulariser of {side}": [own.regularisers().get(side, 0.0) for own in curves]
+               for side in sides}
+    penalties = {f"{kinds.get(side, 'regulariser')} of {side}": [
+        own.penalties.get(side, 0.0) for own in curves] for side in sides}
+    ramps = {f"λ of {side}": [own.ramps.get(side, 0.0) for own in curves] for side in sides}
+    sparse = {"documents": [own.nonzero_documents for own in curves],
+              "queries": [own.nonzero_queries for own in curves]}
+    return [("Parts of the loss, weighted", _svg(steps, shares, "loss")),
+            ("Mean non-zero terms", _svg(steps, sparse, "terms")),
+            ("Regularisers before their weights", _svg(steps, penalties, "penalty")),
+            ("Weights of the regularisers, λ(t)", _svg(steps, ramps, "weight"))]
+
+
+def _svg(steps: Sequence[int], lines: Mapping[str, Sequence[float]], unit: str) -> str:
+    with drawing():
+        from matplotlib import rcParams
+        from matplotlib.figure import Figure
+
+        rcParams["font.size"] = 9
+        figure = Figure(figsize=(6.2, 3.1), layout="constrained")
+        axes: Any = figure.add_subplot()
+        for number, (name, values) in enumerate(lines.items()):
+            axes.plot(steps, values, label=label(name, 40), linewidth=1.6,
+                      color=_COLOURS[number % 5], linestyle=_DASHES[number % 5],
+                      marker="o", markersize=2.5)
+        axes.set(xlabel="optimiser step", ylabel=unit, ylim=(0, None))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return svg_of(figure)

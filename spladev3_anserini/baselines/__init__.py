@@ -1,1 +1,0 @@
-"""Rankers to compare with; each makes an ordinary run."""

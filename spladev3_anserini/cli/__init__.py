@@ -1,0 +1,1 @@
+"""The commands: options in, a call of the library, a summary out."""

@@ -1,0 +1,158 @@
+"""What every command shares: one-line errors, exit codes, progress bars."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import click
+from tqdm import tqdm
+
+from spladev3_anserini.cli import signals
+from spladev3_anserini.errors import InputError, first_line, lack_of_memory
+from spladev3_anserini.files import is_stdout
+from spladev3_anserini.text import one_line, shortened, visible
+
+T = TypeVar("T")
+#: Characters of a cell; one of 5,000 would make every row of its table as wide.
+_WIDEST = 240
+
+#: Shared by all commands: `-h` works, and an example keeps its line breaks (click's `\b`).
+SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
+
+
+def run(command: click.Command, arguments: list[str] | None = None) -> None:
+    """Runs a command and exits: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no usable
+    Java (both in one line), 130 or 143 where a signal ended it, 141 where nobody reads on."""
+    signals.unwind_from_here()
+    # torch's threads spin long before they sleep; with a short spin an idle machine is as fast to
+    # 2 %, and three encodes at once on 2 cores took 13 s instead of 28 to 76
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    streams = sys.stdout, sys.stderr
+    try:
+        code = command.main(args=arguments, standalone_mode=False)
+    except InputError as error:
+        if error.__cause__ and os.environ.get("SPLADEV3_TRACEBACK"):
+            raise  # what a library raised, for whoever has to find out why
+        fail(error.code, str(error))
+    except click.ClickException as error:
+        text = error.format_message()
+        usage = error.ctx if isinstance(error, click.UsageError) else None
+        fail(2, f"{text} (try {usage.command_path} --help)" if usage else text)
+    except (KeyboardInterrupt, click.Abort):
+        fail(130, "interrupted")
+    except SystemExit as stop:
+        if stop.code == 128 + signal.SIGTERM:
+            fail(stop.code, "terminated")
+        if sys.stdout is not streams[0]:  # what click does about a closed pipe, before its exit 1
+            sys.stdout, sys.stderr = streams
+            _end_without_reader()
+        raise
+    except UnicodeEncodeError as error:
+        fail(2, f"not UTF-8: {error.object[:60]!r}")
+    except Exception as error:
+        if (known := _known(error)) is None:
+            raise
+        fail(*known)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _known(error: Exception) -> tuple[int, str] | None:
+    """The exit code and the line for an exception of a library or the system, None for a defect."""
+    if isinstance(error, OSError) and (error.filename is not None or error.strerror is not None):
+        return 2, f"{error.filename or 'input/output'}: {error.strerror}"
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # before Python 3.13
+        return 2, str(error)
+    if type(error).__name__ == "JavaException":
+        return 3, f"Java failed: {first_line(error)}"
+    if (starved := lack_of_memory(error)) is not None:
+        return 2, starved
+    return None
+
+
+def fail(code: int, message: str) -> NoReturn:
+    """Exits with one line on stderr, and with the same code where nobody reads that."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(f"spladev3-anserini: {one_line(message)}", err=True)
+    _forget_unread()
+    sys.exit(code)
+
+
+def _end_without_reader() -> NoReturn:
+    """Exits in silence, as `head` wants it, if it is our reader that has gone and no other pipe."""
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        fail(2, f"input/output: {os.strerror(errno.EPIPE)}")
+    _forget_unread()
+    sys.exit(141)
+
+
+def _forget_unread() -> None:
+    """Drops what cannot be written, or Python would try again at exit and say so."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def echo(value: object = "", err: bool = False) -> None:
+    """Prints text, or any other value as JSON. It may quote a file, so what a terminal would obey
+    is escaped, in JSON as JSON has it."""
+    text = visible(value) if isinstance(value, str) else visible(
+        json.dumps(value, indent=1, ensure_ascii=False), lambda hidden: json.dumps(hidden)[1:-1])
+    click.echo(text, err=err)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 shard`, `3 shards`, `3 queries`, `3 indexes`: a number and the plural it asks for."""
+    if number == 1:
+        return f"1 {noun}"
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{number:,} {noun}es"
+    return f"{number:,} {noun[:-1]}ies" if re.search("[^aeiou]y$", noun) else f"{number:,} {noun}s"
+
+
+def summary(output: Path, text: str) -> None:
+    """A command's summary on standard output, or on stderr where its output goes there."""
+    echo(text, err=is_stdout(output))
+
+
+def warn(message: str) -> None:
+    """One warning line on stderr, clear of any progress bar."""
+    tqdm.write(f"warning: {one_line(message)}", file=sys.stderr)
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "doc") -> tqdm[T]:
+    """A bar on stderr with rate and time left that vanishes when stderr is no terminal."""
+    return tqdm(items, desc=one_line(what), total=total, unit=f" {unit}", file=sys.stderr,
+                disable=None, leave=False, ncols=shutil.get_terminal_size().columns)
+
+
+def counter(what: str, total: int, unit: str = "doc") -> tqdm[NoReturn]:
+    """A bar as `progress`, moved by its `update`."""
+    return progress(iter(()), what, total, unit)
+
+
+def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
+    """Aligned columns: the first `words` to the left, the others (numbers) to the right. A cell may
+    quote a corpus, so it is put in one line, and its middle is left out where it is very long."""
+    rows = [[shortened(cell if cell.isprintable() else one_line(cell), _WIDEST) for cell in row]
+            for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) if column < words else cell.rjust(width)
+                  for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in rows)

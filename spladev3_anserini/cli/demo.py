@@ -1,0 +1,96 @@
+"""Command: the whole main job on an embedded default, by running the other commands."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.errors import InputError
+
+QUESTIONS = (
+    "which words in a list look similar to a misspelled one",
+    "find the IP address behind a host name",
+    "unpack a tar.gz safely into a folder",
+)
+
+
+@click.command("demo", context_settings=SETTINGS)
+@click.option("--output", default=Path("demo"), type=FOLDER, help="Where everything goes.")
+def main(output: Path) -> None:
+    """Encode, index, search and evaluate the documentation of the Python that runs this.
+
+    The collection: public modules, classes, functions and methods of the standard library. The
+    model: a real SPLADE of 4.4 million parameters. Each step is one of the other commands, shown
+    as you would type it.
+
+    \b
+    Example:
+      spladev3-anserini demo
+    """
+    begun = time.monotonic()
+    _begin_again(output)
+    data = files("spladev3_anserini.demo")
+    for name in ("topics.tsv", "qrels.txt"):
+        (output / name).write_text(data.joinpath(name).read_text("utf-8"), "utf-8")
+    corpus, encoded, index = output / "corpus.jsonl", output / "encoded", output / "index"
+    topics, ours, bm25 = output / "topics.tsv", output / "run.splade.txt", output / "run.bm25.txt"
+    echo(f"# the documentation of Python {sys.version.split()[0]} as a collection")
+    _run([sys.executable, "-I", "-S", "-E", str(data.joinpath("pydocs.py")), str(corpus)])
+    _step("models", "fetch", "demo")
+    _step("encode", "--model", "demo", "--input", corpus, "--output", encoded,
+          "--shard-size", 1000)
+    _step("index", "--input", encoded, "--index", index, "--optimize")
+    _step("search", "--index", index, "--topics", topics, "--output", ours)
+    _step("bm25", "--input", corpus, "--topics", topics, "--output", bm25)
+    _step("ask", "--index", index, "--corpus", corpus, "--hits", 3, *QUESTIONS)
+    _step("evaluate", "--qrels", output / "qrels.txt", "--run", ours, "--run", bm25,
+          "--measures", "RR@10 nDCG@10 R@100")
+    echo(f"\ndone in {time.monotonic() - begun:.0f} s. Ask your own question:\n  "
+         f"{_program()} ask --index {index} --corpus {corpus} \"how do I ...\"")
+
+
+def _begin_again(output: Path) -> None:
+    """An empty folder, or what an earlier demo left in it (for another Python, perhaps) removed."""
+    marker = output / ".spladev3-demo"
+    if output.exists() and not marker.exists() and any(output.iterdir()):
+        raise InputError(f"--output {output}: has files in it that no demo wrote; choose another "
+                         "folder")
+    for name in ("encoded", "index"):
+        shutil.rmtree(output / name, ignore_errors=True)
+    output.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+
+
+def _step(name: str, *arguments: object) -> None:
+    words = [name, *map(str, arguments)]
+    echo(f"\n$ spladev3-anserini {shlex.join(words)}")
+    # -P: without it, Python would import whatever lies in the user's folder under a module's name
+    _run([sys.executable, "-P", "-m", "spladev3_anserini", *words])
+
+
+def _run(command: list[str]) -> None:
+    if code := subprocess.run(command, check=False).returncode:
+        sys.exit(code)
+
+
+def _program() -> str:
+    """The console script as it can be typed here: by name, or by path from a virtual environment
+    that is not active."""
+    script = Path(sys.executable).with_name("spladev3-anserini")
+    try:
+        return str(script.relative_to(Path.cwd()))
+    except ValueError:
+        return "spladev3-anserini"
+
+
+if __name__ == "__main__":
+    run(main)

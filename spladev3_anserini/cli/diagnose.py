@@ -1,0 +1,120 @@
+"""Command: what a training left -> the signs of known failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.options import FOLDER, page_file
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.text import counted, table
+
+if TYPE_CHECKING:
+    from spladev3_anserini.analysis.diagnosis import Sign
+
+_RUNS = ("QRELS", "START", "TRAINED")
+
+
+@click.command("diagnose", context_settings=SETTINGS)
+@click.option("--trained", type=FOLDER, help="What train wrote: its curves and its settings.")
+@click.option("--scores", type=FOLDER, help="ensemble.json of score, or the folder it is in.")
+@click.option("--encoded", type=FOLDER, help="A corpus encoded with the trained model.")
+@click.option("--in-domain", nargs=3, metavar=" ".join(_RUNS),
+              help="Judgments like those trained on, the start's run and the trained model's.")
+@click.option("--zero-shot", nargs=3, multiple=True, metavar=" ".join(_RUNS),
+              help="The same on other data; may be given several times.")
+@click.option("--measure", default="nDCG@10", help="For the runs, as evaluate names it.")
+@click.option("--html", type=FOLDER, callback=page_file,
+              help="Also write a page with the curves.")
+@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+def main(trained: Path | None, scores: Path | None, encoded: Path | None,
+         in_domain: tuple[str, str, str] | None, zero_shot: tuple[tuple[str, str, str], ...],
+         measure: str, html: Path | None, form: str) -> None:
+    """Look for the known ways in which a training of SPLADE goes wrong.
+
+    Teachers that disagree, one loss that drowns the others, sparsity that collapses, dead and
+    saturated terms, and a gain in the training's domain that is a loss elsewhere. Each sign is a
+    number held to a limit; what is over it asks for a look. Give what there is.
+
+    \b
+    Example:
+      spladev3-anserini diagnose --trained model --scores scores --encoded encoded \\
+        --zero-shot qrels.txt start.run trained.run --html diagnosis.html
+    """
+    from spladev3_anserini.analysis.diagnosis import (
+        loss_signs,
+        read_curves,
+        read_kinds,
+        read_loss,
+        sparsity_signs,
+        teacher_signs,
+        term_signs,
+    )
+    from spladev3_anserini.analysis.diagnosis_page import write_page
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
+    from spladev3_anserini.impacts.manifest import read_record
+    from spladev3_anserini.training.ensemble import EnsembleRecord
+
+    if html:
+        refuse_overwriting(html, "--html", trained=trained, scores=scores, encoded=encoded,
+                           in_domain=in_domain, zero_shot=[own for run in zero_shot for own in run])
+    signs, curves, loss = [], [], None
+    if scores:
+        file = scores / "ensemble.json" if scores.is_dir() else scores
+        signs += teacher_signs(read_record(EnsembleRecord, file))
+    if trained:
+        curves, loss = read_curves(trained / "curves.jsonl"), read_loss(trained)
+        signs += loss_signs(curves, loss) + sparsity_signs(curves)
+    if encoded:
+        signs += term_signs(encoded, _vocabulary(trained, encoded))
+    for given, unseen in (*([(in_domain, False)] if in_domain else []),
+                          *((own, True) for own in zero_shot)):
+        signs.append(_transfer(given, measure, unseen))
+    if not signs:
+        raise InputError("nothing to look at: give --trained, --scores, --encoded, --in-domain or "
+                         "--zero-shot")
+    echo([own._asdict() for own in signs] if form == "json" else _text(signs))
+    if html:
+        write_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs, curves,
+                   loss.model_dump() if loss else {}, read_kinds(trained) if trained else {})
+
+
+def _vocabulary(trained: Path | None, encoded: Path) -> int | None:
+    """How many terms the trained model has; raises InputError where the corpus has another's."""
+    if trained is None:
+        return None
+    from spladev3_anserini.impacts.shards import read_manifest
+    from spladev3_anserini.model.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer(trained)
+    if read_manifest(encoded).fingerprint.tokenizer != tokenizer.sha256:
+        raise InputError(f"--encoded {encoded}: was encoded with another tokenizer than that of "
+                         f"{trained}; encode with the trained model")
+    return len(tokenizer.terms)
+
+
+def _transfer(given: tuple[str, str, str], measure: str, unseen: bool) -> Sign:
+    from spladev3_anserini.analysis.diagnosis import transfer_sign
+    from spladev3_anserini.evaluation.query_values import query_values
+
+    before, after = query_values(given[0], {"start": Path(given[1]), "trained": Path(given[2])},
+                                 measure).values()
+    return transfer_sign(Path(given[0]).name, list(before.values()),
+                         [after[query] for query in before], measure, unseen)
+
+
+def _text(signs: list[Sign]) -> str:
+    rows = [["", "expected", "found", "limit"]]
+    rows += [["look" if own.alarming else "fine", own.subject, own.found, own.limit]
+             for own in signs]
+    alarming = [own for own in signs if own.alarming]
+    notes = "".join(f"\n{own.subject}: {own.meaning}" for own in alarming)
+    summary = f"{len(alarming)} of {counted(len(signs), 'sign')} to look at"
+    return f"{table(rows, words=4)}\n\n{summary}{':' if alarming else ''}{notes}"
+
+
+if __name__ == "__main__":
+    run(main)

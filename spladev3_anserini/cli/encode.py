@@ -1,0 +1,96 @@
+"""Command: text -> impact documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.options import (
+    FOLDER,
+    MODEL_HELP,
+    model_run_options,
+    special_tokens_option,
+    variant_option,
+)
+from spladev3_anserini.text import counted
+
+
+@click.command("encode", context_settings=SETTINGS)
+@click.option("--model", required=True, help=MODEL_HELP)
+@variant_option()
+@click.option("--input", "source", required=True, metavar="CORPUS",
+              help="JSON lines or TSV (.gz too), a folder of them, a BEIR folder, or "
+              "ir_datasets:ID; with --side query, topics.")
+@click.option("--output", required=True, type=FOLDER, help="The encoded directory.")
+@click.option("--side", default="document", type=click.Choice(["document", "query"]))
+@click.option("--scale", default=100.0, help="Impact = rint(scale x weight); 51.2 is Pyserini's.")
+@special_tokens_option()
+@click.option("--top-k", type=click.IntRange(min=1), show_default="all",
+              help="Keep each text's largest weights alone.")
+@click.option("--shard-size", default=5000, type=click.IntRange(1, 10_000_000),
+              help="Documents per file; Anserini indexes one file per thread.")
+@click.option("--part", default="1/1", metavar="I/N",
+              help="Encode every Nth shard from the Ith: run N of these, anywhere, into the same "
+              "folder.")
+@click.option("--gzip", is_flag=True, help="Compress shards.")
+@click.option("--contents", is_flag=True,
+              help="Keep each document's text in its shard (queries always do).")
+@click.option("--on-error", default="stop", type=click.Choice(["stop", "skip"]),
+              help="At a line that cannot be read, or an id that was there before: stop, or leave "
+              "it out and write it to OUTPUT/rejected.jsonl with the reason.")
+@click.option("--resume/--restart", default=True,
+              help="Continue an interrupted encode, or begin it again from nothing.")
+@model_run_options
+def main(model: str, variant: str, source: str, output: Path, side: str, scale: float,
+         special_tokens: str, top_k: int | None, shard_size: int, part: str, gzip: bool,
+         contents: bool, on_error: str, resume: bool, max_length: int, batch_tokens: int | None,
+         device: str, dtype: str) -> None:
+    """Turn a corpus (or topics) into Lucene impact documents.
+
+    Writes OUTPUT/impacts/part-00000.jsonl ... in the input's order and OUTPUT/manifest.json last.
+    The same command after an interruption continues at the first missing shard.
+
+    \b
+    Example:
+      spladev3-anserini encode --model demo --input corpus.jsonl --output encoded
+    """
+    from spladev3_anserini.collection.rejected import REJECTED
+    from spladev3_anserini.collection.survey import survey_texts
+    from spladev3_anserini.encoding.cut import cut_line
+    from spladev3_anserini.encoding.directory import Part
+    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
+    from spladev3_anserini.impacts.quantize import Quantizer
+    from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
+
+    settings = Settings(max_length, Quantizer.of(scale), special_tokens, top_k, batch_tokens,
+                        device, dtype)
+    target = Output(output, shard_size, Part.parse(part), gzip, contents or side == "query",
+                    not resume)
+    checkpoint = open_checkpoint(model)
+    chosen = chosen_variant(variant, checkpoint)
+    surveyed = survey_texts(source, side, on_error == "skip")
+    encoder = Encoder(checkpoint, chosen, side, settings)
+    outcome = encode_to_directory(source, surveyed, checkpoint, encoder, target)
+    shards = f"{counted(outcome.written, 'shard')} written, {outcome.found} kept"
+    manifest = outcome.manifest
+    if manifest is None:
+        echo(f"{output}: part {part}: {shards}; other parts still have work to do")
+        return
+    noun = "query" if side == "query" else "document"
+    echo(f"{output}: {encoder.variant.name}, {counted(manifest.documents, noun)}, "
+         f"{manifest.postings / manifest.documents:.1f} terms each; {shards}")
+    if cut := manifest.cut_texts:
+        echo(cut_line(cut, manifest.documents, noun, f"--max-length {max_length}",
+                      manifest.lost_wordpieces))
+    if manifest.rejected:
+        echo(f"{counted(manifest.rejected, 'line')} left out: {output / REJECTED}")
+    if empty := manifest.empty_ids:
+        echo(f"{counted(len(empty), noun)} without a term, which will not be found: "
+             f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,127 @@
+"""Command: a text, or a query and a document -> the terms behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spladev3_anserini.cli.app import SETTINGS, echo, fail, run
+from spladev3_anserini.cli.options import (
+    FOLDER,
+    MODEL_HELP,
+    hits_option,
+    model_run_options,
+    page_file,
+    trust_option,
+    variant_option,
+)
+from spladev3_anserini.errors import InputError
+
+if TYPE_CHECKING:
+    from spladev3_anserini.analysis.explanation import Cost, Match, TextExplanation
+    from spladev3_anserini.encoding.encoder import Settings
+
+
+@click.command("explain", context_settings=SETTINGS)
+@click.option("--text", help="What a model makes of this text; with --model.")
+@click.option("--side", default="document", type=click.Choice(["document", "query"]))
+@variant_option("Of --text. Which variant; auto reads the checkpoint's files.")
+@click.option("--scale", default=100.0, help="Of --text. Impact = rint(scale x weight).")
+@click.option("--index", type=FOLDER, help="Instead of --text: why a document of this index is "
+              "found; with --docid and --query.")
+@click.option("--docid", help="The document.")
+@click.option("--query", help="The query's text.")
+@click.option("--model", show_default="the one the index names", help=MODEL_HELP)
+@hits_option(1000)
+@click.option("--terms", default=30, type=click.IntRange(min=1),
+              help="How many terms of --text to show; the page and JSON have them all.")
+@click.option("--html", type=FOLDER, metavar="FILE", callback=page_file, help="Also write a page.")
+@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@trust_option
+@model_run_options
+def main(text: str | None, side: str, variant: str, scale: float, index: Path | None,
+         docid: str | None, query: str | None, model: str | None, hits: int, terms: int,
+         html: Path | None, form: str, trust: bool, max_length: int, batch_tokens: int | None,
+         device: str, dtype: str) -> None:
+    """Show the terms of a text, or why a document matched a query.
+
+    A term is `own` where it is a wordpiece of the text (or query), else an expansion, marked +.
+    A score is shown term by term: the products sum to Lucene's score, which is compared.
+
+    Exit 1: they do not.
+
+    \b
+    Examples:
+      spladev3-anserini explain --model demo --text "the heart pumps blood"
+      spladev3-anserini explain --index index --docid doc1 --query "what lifts a wing"
+    """
+    from spladev3_anserini.analysis.explanation_text import (
+        match_as_json,
+        match_table,
+        text_as_json,
+        text_table,
+    )
+    from spladev3_anserini.analysis.html import write_page
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
+    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.impacts.quantize import Quantizer
+
+    if (text is None) == (index is None):
+        raise click.UsageError("give either --text with --model, or --index with --docid and "
+                               "--query")
+    if html:
+        refuse_overwriting(html, "--html", index=index, model=model)
+    settings = Settings(max_length, Quantizer.of(scale), batch_tokens=batch_tokens, device=device,
+                        dtype=dtype)
+    if text is not None:
+        if not model or docid is not None or query is not None:
+            raise click.UsageError("--text needs --model, and neither --docid nor --query")
+        made = _of_text(text, model, side, variant, settings)
+        values, shown = text_as_json(made), text_table(made, terms)
+        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": made,
+                                   "match": None, "cost": None}
+    else:
+        if index is None or docid is None or query is None:
+            raise click.UsageError("--index needs --docid and --query")
+        match, cost = _of_match(index, model, docid, query, hits, settings, trust)
+        values, shown = match_as_json(match, cost), match_table(match, cost)
+        page = {"title": f"Why {docid} has its score", "made": None, "match": match, "cost": cost}
+    echo(values if form == "json" else shown)
+    if html:
+        write_page(html, "analysis", "explanation.html.j2", **page)
+
+
+def _of_text(text: str, model: str, side: str, variant: str,
+             settings: Settings) -> TextExplanation:
+    from spladev3_anserini.analysis.explanation import explain_text
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
+
+    checkpoint = open_checkpoint(model)
+    return explain_text(Encoder(checkpoint, chosen_variant(variant, checkpoint), side, settings),
+                        text)
+
+
+def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
+              settings: Settings, trust: bool) -> tuple[Match, Cost]:
+    from spladev3_anserini.analysis.explanation import explain_match
+    from spladev3_anserini.encoding.queries import encoder_for_index
+    from spladev3_anserini.lucene.check import one_build, read_index_manifest
+
+    with one_build(index):
+        record = read_index_manifest(index, trust=trust)
+        if record is None:
+            raise InputError(f"{index}: was not built by this package, so how to encode a query "
+                             "for it is unknown")
+        encoder = encoder_for_index(index, record, model, "auto", settings)
+        match, cost = explain_match(encoder, index, docid, query, hits)
+    if match.score != match.lucene:
+        fail(1, f"{docid}: the products sum to {match.score:,}, Lucene's score is "
+                f"{match.lucene:,.1f} (float32 is exact up to 2^24 alone)")
+    return match, cost
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,56 @@
+"""Command: which models there are, and fetching one."""
+
+from __future__ import annotations
+
+import click
+
+from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.text import table
+
+_ROWS = [
+    ("name", "queries", "licence of the weights", "access"),
+    ("naver/splade-v3", "expand", "CC BY-NC-SA 4.0", "gated"),
+    ("naver/splade-v3-distilbert", "expand", "CC BY-NC-SA 4.0", "open"),
+    ("naver/splade-v3-lexical", "lexical", "CC BY-NC-SA 4.0", "gated"),
+    ("naver/splade-v3-doc", "bag of words", "CC BY-NC-SA 4.0", "gated"),
+    ("demo", "any", "Apache-2.0", "open, 18 MB from PyPI"),
+]
+
+
+@click.group("models", context_settings=SETTINGS, invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """List the models of the paper and the demo's, or fetch one ahead of time.
+
+    \b
+    Example:
+      spladev3-anserini models list
+      spladev3-anserini models fetch demo
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(list_models)
+
+
+@main.command("list")
+def list_models() -> None:
+    """Names that --model takes, beside any folder and hub id of a SPLADE whose settings are applied
+    here (docs/guide.md lists them)."""
+    echo(table(_ROWS, words=4))
+    echo("gated: accept the conditions on the model's page on the hub, then hf auth login\n"
+         "a model whose weights are a pickle (naver/splade-v3) is converted once: "
+         "spladev3-anserini convert")
+
+
+@main.command("fetch")
+@click.argument("model")
+def fetch(model: str) -> None:
+    """Download a model (a hub id or 'demo') and print its folder and what it is."""
+    from spladev3_anserini.model.checkpoint import model_hash, open_checkpoint
+
+    checkpoint = open_checkpoint(model, option="MODEL")
+    echo(f"folder   {checkpoint.folder}\nvariant  {checkpoint.variant.name}\n"
+         f"sha256   {model_hash(checkpoint)} (config and weights)")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,147 @@
+"""Command: topics and an index -> a TREC run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spladev3_anserini.cli.app import SETTINGS, run, summary
+from spladev3_anserini.cli.options import (
+    FOLDER,
+    MAX_HITS,
+    MODEL_HELP,
+    hits_option,
+    model_run_options,
+    special_tokens_option,
+    threads_option,
+    trust_option,
+    variant_option,
+)
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.progress import warn
+from spladev3_anserini.text import counted
+
+if TYPE_CHECKING:
+    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.impacts.manifest import IndexManifest
+    from spladev3_anserini.impacts.query import EncodedTopic
+
+
+@click.command("search", context_settings=SETTINGS)
+@click.option("--index", required=True, type=FOLDER, help="A Lucene index of impacts.")
+@click.option("--topics", metavar="FILE", help="TSV, JSON lines, a BEIR folder, or "
+              "ir_datasets:ID; encoded on the fly.")
+@click.option("--queries", type=FOLDER, help="Instead of --topics: queries already encoded "
+              "(encode --side query).")
+@click.option("--model", show_default="the one the index names", help=MODEL_HELP)
+@variant_option("Which variant weighs the queries; auto takes the index's own.")
+@click.option("--output", required=True, type=FOLDER, metavar="RUN",
+              help="The TREC run to write; .gz compresses, - is standard output.")
+@hits_option(1000)
+@threads_option()
+@click.option("--query-top-k", type=click.IntRange(min=1), metavar="K", show_default="all",
+              help="Search with each query's K largest impacts alone: faster, not exact.")
+@click.option("--first-pass-terms", type=click.IntRange(min=1), metavar="K", help="Two steps: find "
+              "--candidates by each query's K largest impacts, then rank them by all. Their "
+              "scores are exact; what the first step misses is not found.")
+@click.option("--candidates", type=click.IntRange(1, MAX_HITS), metavar="N",
+              show_default="as many as --hits", help="With --first-pass-terms.")
+@click.option("--remove-query", is_flag=True, help="Take the document whose id is the topic's "
+              "out of its hits, as BEIR's ArguAna needs it.")
+@click.option("--tag", default="spladev3-anserini", help="Last column of the run.")
+@click.option("--prebuilt", is_flag=True, help="Search an index that this package did not build; "
+              "nothing can be checked.")
+@trust_option
+@click.option("--scale", type=float, show_default="the index's; 100 with --prebuilt",
+              help="Of the queries.")
+@special_tokens_option(None, "the index's; drop with --prebuilt")
+@model_run_options
+def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
+         output: Path, hits: int, threads: int, query_top_k: int | None,
+         first_pass_terms: int | None, candidates: int | None, remove_query: bool, tag: str,
+         prebuilt: bool, trust: bool, scale: float | None, special_tokens: str | None,
+         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
+    """Search an impact index with queries of any variant and write a TREC run.
+
+    Model, tokenizer, variant, special tokens and scale of the queries must be the index's.
+
+    \b
+    Example:
+      spladev3-anserini search --index index --topics topics.tsv --output run.txt
+    """
+    if (topics is None) == (queries is None):
+        raise click.UsageError("give either --topics or --queries")
+    if queries and (model or scale is not None or special_tokens or variant != "auto"):
+        raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
+                               "--scale and --special-tokens")
+    from spladev3_anserini.collection.overwriting import refuse_overwriting
+    from spladev3_anserini.encoding.encoded import read_queries
+    from spladev3_anserini.lucene.check import INDEX_MANIFEST
+    from spladev3_anserini.lucene.pruning import Faster
+    from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
+    from spladev3_anserini.lucene.searcher import open_index
+
+    refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model)
+    faster = Faster.of(query_top_k, first_pass_terms, candidates, hits)
+    searcher, record = open_index(index, trust)
+    if record:
+        _refuse_other_choice(scale, special_tokens, record)
+    elif not prebuilt:
+        raise InputError(f"{index}: no {INDEX_MANIFEST} in it, so its model, variant and scale are "
+                         "unknown; search it with --prebuilt and say them yourself")
+    elif topics and not model:
+        raise InputError("--prebuilt: say the model with --model")
+    if queries is not None:
+        encoded = read_queries(queries, index, record.encoded.fingerprint if record else None)
+    else:
+        from spladev3_anserini.encoding.encoder import Settings
+        from spladev3_anserini.impacts.quantize import Quantizer
+
+        settings = Settings(max_length, Quantizer() if scale is None else Quantizer.of(scale),
+                            special_tokens or "drop", None, batch_tokens, device, dtype)
+        encoded = _encoded(index, record, str(topics), model, variant, settings)
+    encoded = faster.pruned(encoded)
+    warn_of_limits(encoded, record)
+    found, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
+                                          faster.two_step), tag)
+    searcher.close()
+    summary(output, f"{output}: {counted(len(encoded), 'query')}, {found:,} with hits, "
+                    f"{counted(lines, 'line')}{faster}"
+                    f"{'; index files not hashed (--trust)' if trust else ''}")
+
+
+def _refuse_other_choice(scale: float | None, special_tokens: str | None,
+                         record: IndexManifest) -> None:
+    from spladev3_anserini.impacts.quantize import Quantizer
+
+    built = record.encoded.fingerprint
+    own = Quantizer.parse(built.quantizer).scale
+    if scale is not None and scale != own:
+        raise InputError(f"--scale {scale:g}: the index was built with --scale {own:g}")
+    if special_tokens and special_tokens != built.special_tokens:
+        raise InputError(f"--special-tokens {special_tokens}: the index was built with "
+                         f"--special-tokens {built.special_tokens}")
+
+
+def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str | None,
+             variant: str, settings: Settings) -> list[EncodedTopic]:
+    from spladev3_anserini.collection.topics import read_topics
+    from spladev3_anserini.encoding.queries import (
+        encode_topics,
+        encoder_for_index,
+        encoder_for_prebuilt,
+    )
+
+    read = read_topics(topics)
+    if record is not None:
+        encoder = encoder_for_index(index, record, model, variant, settings)
+    else:
+        warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
+        encoder = encoder_for_prebuilt(str(model), variant, settings)
+    return encode_topics(encoder, read)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,84 @@
+"""Command: a recipe, candidates and scores -> a trained checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.text import counted
+
+
+@click.command("train", context_settings=SETTINGS)
+@click.option("--recipe", required=True, help="A recipe with a training section, by name or path.")
+@click.option("--candidates", required=True, type=FOLDER, metavar="FILE", help="From mine.")
+@click.option("--scores", required=True, type=FOLDER, metavar="FILE", help="From score.")
+@click.option("--corpus", show_default="the recipe's", help="Where the documents' texts are.")
+@click.option("--topics", show_default="the recipe's", help="The training queries.")
+@click.option("--start-from", "start", show_default="the recipe's", help="The model to start from.")
+@click.option("--output", required=True, type=FOLDER, help="The trained model's folder.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
+              help="Change a value of the training section, such as loss.kl=0.5.")
+@click.option("--resume/--no-resume", default=False, help="Continue from the newest checkpoint.")
+@click.option("--max-steps", type=click.IntRange(min=1), show_default="all epochs",
+              help="Stop after so many optimiser steps.")
+@click.option("--accumulate", default=1, type=click.IntRange(min=1),
+              help="Batches per optimiser step.")
+@click.option("--checkpointing", is_flag=True,
+              help="Recompute activations: slower, far less memory.")
+@click.option("--save-steps", default=0, type=click.IntRange(min=0), show_default="each epoch",
+              help="Optimiser steps between checkpoints.")
+@click.option("--log-steps", default=50, type=click.IntRange(min=1),
+              help="Optimiser steps between values of the curves.")
+@click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
+@click.option("--device", default="auto", help="cpu or cuda; auto takes a GPU if there is one.")
+@click.option("--recipes", type=FOLDER, show_default="those of this package",
+              help="The folder of recipes.")
+def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics: str | None,
+         start: str | None, output: Path, changes: tuple[str, ...], resume: bool,
+         max_steps: int | None, accumulate: int, checkpointing: bool, save_steps: int,
+         log_steps: int, tensorboard: bool, device: str, recipes: Path | None) -> None:
+    """Train a model as its recipe says: KL and MarginMSE against the teachers' scores.
+
+    Writes OUTPUT, a model that encode, transformers, sentence-transformers and Pyserini read, with
+    its curves and checkpoints. On several GPUs: torchrun --nproc-per-node N -m
+    spladev3_anserini.train ...
+
+    \b
+    Example:
+      spladev3-anserini train --recipe splade-v3 --candidates candidates.jsonl \\
+        --scores scores/ensemble.jsonl --output model
+    """
+    from spladev3_anserini.model.checkpoint import open_checkpoint
+    from spladev3_anserini.model.variants import variant_named
+    from spladev3_anserini.recipe.library import Library, default_folder
+    from spladev3_anserini.recipe.schema import changed_training
+    from spladev3_anserini.training.run import Machine, read_queries
+    from spladev3_anserini.training.run import train as trained
+
+    read = Library(recipes or default_folder()).recipe(recipe)
+    if read.training is None:
+        raise InputError(f"--recipe {recipe}: has no training section")
+    section = changed_training(read.training, changes)
+    corpus, topics = corpus or section.corpus, topics or section.topics
+    checkpoint = open_checkpoint(start or section.start, option="--start-from")
+    queries = read_queries(candidates, scores, topics)
+    machine = Machine(device, accumulate, checkpointing, save_steps, log_steps, max_steps or -1,
+                      tensorboard)
+    sources = {"candidates": str(candidates), "scores": str(scores), "corpus": corpus,
+               "topics": topics}
+    last = trained(section, variant_named(read.variant), checkpoint, corpus, queries, output,
+                   machine, resume, sources)
+    if last:
+        shown = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
+                 "nonzero_documents")
+        values = ", ".join(f"{name} {last[name]:.4g}" for name in shown if name in last)
+        echo(f"{output}: trained on {counted(len(queries), 'query')}; step {last['step']}: "
+             f"{values}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,143 @@
+"""Command: whether an encoded directory, an index or a folder of scores is sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from spladev3_anserini.cli.app import SETTINGS, echo, fail, run
+from spladev3_anserini.errors import InputError, JavaError
+from spladev3_anserini.text import counted
+
+_MODEL = ("is a model: `search` compares it with the sha256 that an index holds, and `models "
+          "fetch` prints it")
+#: Folders that another command checks: a file that only they hold, and what to say of them.
+_ELSEWHERE = (
+    ("stages.json", "is a reproduction: `reproduce run` compares its files with their hashes and "
+     "does again what changed"),
+    ("whole.json", "is a checkpoint of a training: `train --resume` compares its files with their "
+     "hashes"),
+    ("begun.json", "is a training: `train --resume` compares the hashes of its checkpoints, "
+     "`diagnose --trained` reads its curves"),
+    ("ensemble.json", "is an ensemble of scores: `train` compares it with the sha256 in "
+     "ensemble.json"),
+    ("config.json", _MODEL),
+    ("modules.json", _MODEL),
+    (".progress-*-of-*.jsonl", "holds scores that are not finished: the same `score` continues "
+     "them"),
+)
+
+
+@click.command("verify", context_settings=SETTINGS)
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def main(folder: Path) -> None:
+    """Check an encoded directory, an index or a folder of scores, byte by byte.
+
+    FOLDER's files are compared with their hashes, and what its manifest counts is counted again.
+
+    Exit 0: sound. Exit 1: damaged, with the file and what is wrong. Exit 2: not finished, of
+    another Lucene, or a folder that another command checks; the message says which.
+
+    \b
+    Example:
+      spladev3-anserini verify index
+    """
+    from spladev3_anserini.lucene.check import OtherLuceneError
+    from spladev3_anserini.lucene.jvm import java_path
+
+    check = _check_of(folder)
+    if check is None:
+        raise InputError(_named(folder))
+    if check is _check_index:
+        java_path(folder)  # a name that Java cannot open says nothing of the index
+    try:
+        echo(f"{folder}: sound; {check(folder)}")
+    except (JavaError, OtherLuceneError):  # says nothing of the folder's bytes
+        raise
+    except InputError as error:
+        fail(1, str(error))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        fail(1, f"{error.filename}: {error.strerror}")
+
+
+def _check_of(folder: Path) -> Callable[[Path], str] | None:
+    """What checks a folder, judged by the files it holds; None where this command does not."""
+    from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST
+    from spladev3_anserini.lucene.check import INDEX_MANIFEST
+
+    if any(any(folder.glob(pattern)) for pattern in ("segments_*", "_*.si", INDEX_MANIFEST)):
+        return _check_index
+    if not (folder / MANIFEST).exists():
+        return None
+    scores = any(folder.glob(".progress-*-of-*.jsonl")) or any(folder.glob("part-*.jsonl*"))
+    return _check_scores if scores and not (folder / IMPACTS).exists() else _check_encoded
+
+
+def _check_encoded(folder: Path) -> str:
+    from spladev3_anserini.impacts.shards import read_manifest, recount, verify_shards
+
+    manifest = read_manifest(folder)
+    verify_shards(folder, manifest)
+    recount(folder, manifest)
+    noun = manifest.fingerprint.side
+    return (f"{counted(len(manifest.shards), 'shard')}, {counted(manifest.documents, noun)}, "
+            f"{counted(manifest.impacts, 'total term')}")
+
+
+def _check_index(folder: Path) -> str:
+    from spladev3_anserini.lucene.check import (
+        check_index,
+        compare_with_manifest,
+        read_index_manifest,
+        statistics,
+    )
+
+    found = statistics(folder)  # first: a Lucene that is not the index's says so here
+    record = read_index_manifest(folder, every=True)
+    check_index(folder)
+    if record is not None:
+        compare_with_manifest(found, record.encoded, folder)
+    return (f"{counted(found.documents, 'document')}, {counted(found.impacts, 'total term')}, "
+            f"{counted(found.segments, 'segment')}"
+            f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
+
+
+def _check_scores(folder: Path) -> str:
+    from spladev3_anserini.impacts.manifest import read_record
+    from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest, read_scores
+
+    manifest = read_record(ScoreManifest, folder / MANIFEST)
+    counts = [len(own.scores) for own in read_scores(folder)]
+    if (len(counts), sum(counts)) != (manifest.queries, manifest.pairs):
+        raise InputError(f"{folder / MANIFEST}: says {manifest.pairs:,} scores of "
+                         f"{manifest.queries:,} queries, its files hold {sum(counts):,} of "
+                         f"{len(counts):,}")
+    return f"{counted(len(counts), 'query')}, {counted(sum(counts), 'score')}"
+
+
+def _named(folder: Path) -> str:
+    """What a folder is that this command does not check, and what does."""
+    from spladev3_anserini.encoding.unfinished import JOURNALS, unfinished
+
+    for pattern, what in _ELSEWHERE:
+        if any(folder.glob(pattern)):
+            return f"{folder}: {what}"
+    if any(folder.glob(JOURNALS)) or any(folder.glob(".lock-*-of-*")):
+        return unfinished(folder)
+    if ".building-" in folder.name:
+        return f"{folder}: an index that is being built, or was left by a build that was killed"
+    if folder.name == "impacts" and _check_of(folder.parent):
+        return f"{folder}: holds the shards of {folder.parent}; verify that folder"
+    below = (path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern))
+    inside = sorted(path for path in islice(below, 10_000) if path.is_dir() and _check_of(path))
+    if inside:
+        return (f"{folder}: holds folders that can be checked, each by itself: "
+                f"{', '.join(map(str, inside[:5]))}{' ...' if inside[5:] else ''}")
+    return f"{folder}: neither an encoded directory, an index nor a folder of scores"
+
+
+if __name__ == "__main__":
+    run(main)

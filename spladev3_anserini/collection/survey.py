@@ -1,0 +1,58 @@
+"""The texts of a corpus or of topics, read once to check them and once to encode them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from spladev3_anserini.collection.corpus import (
+    Document,
+    Survey,
+    read_corpus,
+    survey,
+    tally,
+    without_repeated,
+)
+from spladev3_anserini.collection.ir_datasets_source import irds_id
+from spladev3_anserini.collection.rejected import Rejects
+from spladev3_anserini.collection.topics import read_topics, topics_file
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import existing_file
+from spladev3_anserini.progress import progress
+
+
+def read_texts(source: str, side: str, rejects: Rejects | None = None,
+               repeated: frozenset[int] = frozenset()) -> Iterator[Document]:
+    """The documents of a corpus (`side` document) or the topics of a topic file (query).
+
+    With `rejects`, bad lines of a corpus and all but the first document of an id whose hash is
+    among `repeated` are left out.
+    """
+    if side != "document":
+        return iter(read_topics(source))
+    documents = read_corpus(source, rejects)
+    return documents if rejects is None else without_repeated(documents, repeated, rejects)
+
+
+def survey_texts(source: str, side: str, skip: bool = False) -> Survey:
+    """Reads all texts once, with a progress bar; refuses what the readers and `survey` refuse,
+    or, with `skip`, counts it and goes on (and reads once more where an id is there twice)."""
+    if side != "document" and not irds_id(source):
+        existing_file(topics_file(source))  # no stream: it is read twice
+    if not skip:
+        with progress(read_texts(source, side), "checking") as bar:
+            return survey(source, iter(bar))
+    if side != "document":
+        raise InputError("--on-error skip: is for documents; topics are all read or refused")
+    found, repeated = _survey_what_can_be_read(source, frozenset())
+    if repeated:
+        found, _ = _survey_what_can_be_read(source, frozenset(repeated))
+    if not found.documents:
+        raise InputError(f"{source}: no document in it that could be read")
+    return found
+
+
+def _survey_what_can_be_read(source: str, repeated: frozenset[int]) -> tuple[Survey, set[int]]:
+    rejects = Rejects()
+    with progress(read_texts(source, "document", rejects, repeated), "checking") as bar:
+        found, more = tally(iter(bar))
+    return found._replace(rejected=rejects.count, repeated=repeated), more

@@ -1,1 +1,0 @@
-"""Whether a training went wrong in one of the known ways."""

@@ -1,0 +1,88 @@
+"""A run's file and judgments -> measures, with a warning where the ids of both do not meet."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from spladev3_anserini.collection.qrels import Qrels
+from spladev3_anserini.collection.runs import Run, read_run, warn_of_own_documents
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.evaluation.measures import Evaluation, evaluate
+from spladev3_anserini.progress import warn
+from spladev3_anserini.text import counted
+
+#: How many of a topic's documents are searched for an id that is nearly a judged one.
+_SEARCHED = 100
+
+
+def evaluate_run(path: Path, qrels: Qrels, source: str, measures: list[Any]) -> Evaluation:
+    """Evaluates a run's file by the judgments that `source` names; see `evaluate`.
+
+    Warns of judged queries without a result, of queries without a judgment, and of ids that hardly
+    meet: a value near 0 then says nothing of the ranking. Raises InputError as `read_run`, and for
+    a run that has no query in common with the judgments.
+    """
+    run = read_run(path)
+    common = [query for query in qrels if query in run]
+    nearly = _nearly([query for query in qrels if query not in run],
+                     [query for query in run if query not in qrels])
+    if not common:
+        raise InputError(f"{path}: has no query in common with {source} (its first is "
+                         f"{next(iter(run))!r}, the first judged one is {next(iter(qrels))!r}"
+                         f"{'; they differ only in form' if nearly else ''})")
+    result = evaluate(qrels, run, measures)
+    if result.missing:
+        warn(f"{path}: {len(result.missing)} of {counted(result.queries, 'judged query')} without "
+             f"a result, counted as 0: {', '.join(result.missing[:5])}")
+    if result.unjudged:
+        warn(f"{path}: {counted(len(result.unjudged), 'query')} without a judgment, counted "
+             f"nowhere: {', '.join(result.unjudged[:5])}")
+    if nearly:
+        warn(f"{path}: {nearly[0][0]!r} and {nearly[0][1]!r} are two queries, since ids are "
+             f"compared letter by letter; {len(nearly)} such in all; {source} has the first form")
+    _warn_of_documents(path, qrels, source, run, common)
+    return result
+
+
+def _warn_of_documents(path: Path, qrels: Qrels, source: str, run: Run,
+                       common: list[str]) -> None:
+    if not any(grade > 0 for judged in qrels.values() for grade in judged.values()):
+        warn(f"{source}: no grade in it is above 0, so no document is relevant")
+    met = sum(any(document in run[query] for document in qrels[query]) for query in common)
+    if 20 * met < len(common):
+        query = next(q for q in common if not qrels[q].keys() & run[q].keys())
+        few = f"only {met} of {len(common)} queries have a judged document among their results" \
+            if met else "no document in it is judged"
+        warn(f"{path}: {few}, so its values mean little; do the ids differ? The query {query!r} "
+             f"has {next(iter(run[query]))!r} here, {next(iter(qrels[query]))!r} in {source}")
+    nearly = [pair for query in common for pair in _nearly(
+        [d for d in qrels[query] if d not in run[query]],
+        [d for d in islice(run[query], _SEARCHED) if d not in qrels[query]])]
+    if nearly:
+        warn(f"{path}: {nearly[0][0]!r} and {nearly[0][1]!r} are two documents, since ids are "
+             f"compared letter by letter; {len(nearly)} such in all; {source} has the first form")
+    warn_of_own_documents(path, [q for q in common if _first(run[q]) == q
+                                 and qrels[q].get(q, 0) <= 0], len(common))
+
+
+def _first(scores: dict[str, float]) -> str:
+    return max(scores, key=lambda document: (scores[document], document))
+
+
+def _nearly(judged: list[str], other: list[str]) -> list[tuple[str, str]]:
+    """Pairs of ids that differ only in case, leading zeros or Unicode form."""
+    if not judged:
+        return []
+    known = {_plain(identifier): identifier for identifier in other}
+    return [(own, known[plain]) for own in judged if (plain := _plain(own)) in known]
+
+
+def _plain(identifier: str) -> str:
+    if not identifier.isascii():
+        identifier = "".join(letter for letter in unicodedata.normalize("NFKC", identifier)
+                             if unicodedata.category(letter) != "Cf")
+    return re.sub(r"(?<![0-9])0+(?=[0-9])", "", identifier).casefold()

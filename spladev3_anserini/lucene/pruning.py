@@ -1,0 +1,48 @@
+"""What a search may leave out to be faster than an exact one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import click
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.query import EncodedTopic, cut_to_clause_limit
+from spladev3_anserini.lucene.searcher import TwoStep
+from spladev3_anserini.text import counted
+
+
+class Faster(NamedTuple):
+    """`query_top_k` keeps each query's largest impacts alone, ties by term ascending; `two_step`
+    ranks the candidates of a pruned first pass exactly. Neither: the search is exact."""
+
+    query_top_k: int | None = None
+    two_step: TwoStep | None = None
+
+    @classmethod
+    def of(cls, query_top_k: int | None, first_pass_terms: int | None, candidates: int | None,
+           hits: int) -> Faster:
+        """From a command's options; raises InputError for fewer candidates than hits."""
+        if first_pass_terms is None:
+            if candidates is not None:
+                raise click.UsageError("--candidates needs --first-pass-terms")
+            return cls(query_top_k)
+        if candidates is not None and candidates < hits:
+            raise InputError(f"--candidates {candidates}: fewer than --hits {hits}")
+        return cls(query_top_k, TwoStep(first_pass_terms, candidates or hits))
+
+    def pruned(self, topics: Sequence[EncodedTopic]) -> list[EncodedTopic]:
+        """The topics with what of their queries is searched with."""
+        if self.query_top_k is None:
+            return list(topics)
+        return [EncodedTopic(topic.id, cut_to_clause_limit(topic.query, self.query_top_k))
+                for topic in topics]
+
+    def __str__(self) -> str:
+        """For a summary line: empty where the search is exact."""
+        parts = [f"query top-k {self.query_top_k:,}"] if self.query_top_k else []
+        if self.two_step:
+            parts.append(f"two steps ({counted(self.two_step.terms, 'term')}, "
+                         f"{counted(self.two_step.candidates, 'candidate')})")
+        return f"; not exact: {', '.join(parts)}" if parts else ""

@@ -1,0 +1,1 @@
+"""Rankers to compare with and to teach: BM25, dense, pair scorers, reranking."""

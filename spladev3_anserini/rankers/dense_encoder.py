@@ -1,0 +1,172 @@
+"""Texts -> vectors of a bi-encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from spladev3_anserini.encoding.cut import Cuts, lost_wordpieces
+from spladev3_anserini.encoding.encoder import BATCH_TOKENS, TextError, resolved_device
+from spladev3_anserini.errors import (
+    InputError,
+    first_line,
+    out_of_memory,
+    refusing,
+    without_panic_report,
+)
+from spladev3_anserini.model.batches import length_batches
+from spladev3_anserini.model.loading import load_model, load_tokenizer
+from spladev3_anserini.model.positions import position_limit
+from spladev3_anserini.rankers.dense_models import HEAD, DenseModel
+
+Side = Literal["query", "passage"]
+#: What every model is tried on before anything is embedded.
+_TRIAL = ("a cat", "a dog that sat on a mat")
+Floats = NDArray[np.float32]
+
+
+class DenseEncoder:
+    """A transformers encoder with the pooling, projection and normalisation of its rules, in
+    float32. `dimension` is a vector's length, `cuts` counts each side's texts that were cut."""
+
+    def __init__(self, model: DenseModel, device: str = "auto",
+                 batch_tokens: int | None = None) -> None:
+        """Raises InputError where a file is damaged or missing, a weight is missing, a length is
+        more than the model takes, there is no such device, or the model fails on a short text."""
+        self.name, self.rules = model.name, model.rules
+        self.device = resolved_device(device)
+        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.partition(":")[0],
+                                                             BATCH_TOKENS["cpu"])
+        self._tokenizer, self._model = _loaded(model.folder)
+        self._head = _head(model)
+        self._limit()
+        self.cuts: dict[Side, Cuts] = {"query": Cuts(), "passage": Cuts()}
+        try:
+            self._model = self._model.eval().to(self.device)
+            if self._head is not None:
+                self._head = self._head.eval().to(self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"--device {device}: {first_line(error)}") from None
+        self.dimension: int = self._model.config.hidden_size
+        if self._head is not None:
+            self.dimension = next(self._head.parameters()).shape[0]
+        try:
+            self.vectors(_TRIAL, "query")
+        except TextError as error:
+            raise InputError(f"--model {self.name}: {error}") from None
+        self.cuts["query"] = Cuts()
+
+    @torch.inference_mode()
+    def vectors(self, texts: Sequence[str], side: Side,
+                done: Callable[[int], object] = lambda count: None) -> tuple[list[int], Floats]:
+        """The places of the texts that have a wordpiece, and their float32 vectors, shape
+        (places, dimension), in the order given; of length 1 where the similarity is cosine.
+
+        Texts are cut to the rules' length. Calls `done(n)` after every n texts. Raises TextError
+        for a vector that is not finite, InputError where a batch does not fit into memory.
+        """
+        ids, bare = self._ids(texts, side)
+        prefix, length = self._prefix_and_length(side)
+        self.cuts[side].add(lost_wordpieces(list(map(len, ids)), length, lambda places: [
+            len(own) for own in self._cut([prefix + texts[place] for place in places], None)]))
+        full = [place for place, own in enumerate(ids) if len(own) > bare]
+        done(len(texts) - len(full))
+        vectors = np.empty((len(full), self.dimension), dtype=np.float32)
+        for rows in length_batches([len(ids[place]) for place in full], self.batch_tokens):
+            vectors[rows] = self._batch([ids[full[row]] for row in rows])
+            done(len(rows))
+        if not (finite := np.isfinite(vectors).all(axis=1)).all():
+            raise TextError(full[int(np.argmin(finite))], "the model gives NaN or infinite numbers")
+        return full, vectors
+
+    def with_wordpieces(self, texts: Sequence[str], side: Side) -> list[int]:
+        """The places of the texts that have a wordpiece."""
+        ids, bare = self._ids(texts, side)
+        return [place for place, own in enumerate(ids) if len(own) > bare]
+
+    def _ids(self, texts: Sequence[str], side: Side) -> tuple[list[list[int]], int]:
+        """Ids of each text after its side's prefix, and how many there are without a text."""
+        prefix, length = self._prefix_and_length(side)
+        ids = self._cut([prefix, *(prefix + text for text in texts)], length)
+        return ids[1:], len(ids[0])
+
+    def _prefix_and_length(self, side: Side) -> tuple[str, int]:
+        rules = self.rules
+        return (rules.query_prefix, rules.query_length) if side == "query" else (
+            rules.passage_prefix, rules.passage_length)
+
+    def _cut(self, texts: list[str], length: int | None) -> list[list[int]]:
+        """Ids of each text, cut to a length where one is given."""
+        with refusing(f"--model {self.name}: its tokenizer fails"), without_panic_report():
+            ids: list[list[int]] = self._tokenizer(
+                texts, truncation=length is not None, max_length=length, padding=False,
+                verbose=False)["input_ids"]
+        return ids
+
+    def _batch(self, ids: list[list[int]]) -> Floats:
+        padded = torch.full((len(ids), max(map(len, ids))), int(self._tokenizer.pad_token_id or 0))
+        mask = torch.zeros_like(padded)
+        for row, own in enumerate(ids):
+            padded[row, : len(own)], mask[row, : len(own)] = torch.tensor(own), 1
+        padded, mask = padded.to(self.device), mask.to(self.device)
+        try:
+            with refusing(f"--model {self.name}: fails on a batch"):
+                states = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
+                pooled = states[:, 0] if self.rules.pooling == "cls" else (
+                    (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True))
+                if self._head is not None:
+                    pooled = self._head(pooled)
+                if self.rules.similarity == "cosine":
+                    pooled = torch.nn.functional.normalize(pooled)
+        except InputError as error:
+            if not out_of_memory(error.__cause__):
+                raise
+            raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into the "
+                             f"memory of {self.device}; choose fewer") from error
+        vectors: Floats = pooled.float().cpu().numpy()
+        return vectors
+
+    def _limit(self) -> None:
+        """Refuses a length beyond the model's positions."""
+        positions = position_limit(self._model)
+        for option, length in (("--query-max-length", self.rules.query_length),
+                               ("--max-length", self.rules.passage_length)):
+            if length < 3 or (positions and length > positions):
+                raise InputError(f"{option} {length}: {self.name} takes 3 to "
+                                 f"{positions or 'any number of'} tokens")
+
+
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    tokenizer = load_tokenizer(folder)
+    # transformers' own pooler is never used here, and Contriever has none
+    model = load_model("AutoModel", folder, torch.float32, "vectors would be random", "pooler.")
+    return tokenizer, model
+
+
+def _head(model: DenseModel) -> torch.nn.Sequential | None:
+    """ANCE's projection where the checkpoint has one: x -> LayerNorm(W x + b)."""
+    found: dict[str, torch.Tensor] = {}
+    for path in sorted(model.folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as tensors:
+                own = set(tensors.keys())
+                found |= {name: tensors.get_tensor(name) for name in HEAD if name in own}
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path}: {first_line(error)}") from None
+    if not found and not model.rules.head:
+        return None
+    if missing := [name for name in HEAD if name not in found]:
+        raise InputError(f"{model.folder}: no {missing[0]}, which is part of ANCE's projection")
+    weight = found[HEAD[0]].float()
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
+    norm = torch.nn.LayerNorm(weight.shape[0])
+    for target, name in zip((linear.weight, linear.bias, norm.weight, norm.bias), HEAD,
+                            strict=True):
+        target.data = found[name].float()
+    return torch.nn.Sequential(linear, norm)

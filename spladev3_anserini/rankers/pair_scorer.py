@@ -1,0 +1,256 @@
+"""A teacher's name and pairs of query and document -> scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spladev3_anserini.encoding.cut import Cuts
+from spladev3_anserini.encoding.encoder import BATCH_TOKENS, resolved_device
+from spladev3_anserini.errors import InputError, out_of_memory, refusing, without_panic_report
+from spladev3_anserini.files import read_json
+from spladev3_anserini.model.batches import length_batches
+from spladev3_anserini.model.hub import model_folder
+from spladev3_anserini.model.layout import SETTINGS, refuse_prompts
+from spladev3_anserini.model.weights import (
+    MODEL_FILES,
+    external_data,
+    folder_hash,
+    weight_files_in,
+)
+
+T = TypeVar("T")
+R = TypeVar("R")
+Pair = tuple[str, str]
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+#: The token whose logit a RankT5 is trained on (arXiv 2210.10634, section 4.1).
+T5_TOKEN = "<extra_id_10>"
+#: How many texts are tokenized at once: a tokenizer's own results are large.
+_CHUNK = 1024
+#: What every teacher is tried on before anything is scored.
+_TRIAL = (("a cat", "sat"), ("a dog", "sat on a mat and ran"))
+
+
+class Settings(NamedTuple):
+    """What a user chooses about scoring; `max_length` counts all tokens of a pair (256; documents
+    longer than passages want 512), `t5_token` is the one whose logit a T5 scores with."""
+
+    max_length: int = 256
+    batch_tokens: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    t5_token: str = T5_TOKEN
+
+
+class PairError(ValueError):
+    """A pair that cannot be scored; `position` is its place in the call."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(reason)
+        self.position = position
+
+
+class Tokens(NamedTuple):
+    """A pair (or a text) as a model takes it: ids, the text each is of where it asks, and how many
+    wordpieces were cut off."""
+
+    ids: NDArray[np.int32]
+    types: NDArray[np.int32] | None
+    lost: int = 0
+
+
+class Teacher(ABC):
+    """Scores pairs. `kind` says how, `sha256` hashes all files that decide the scores; `device`,
+    `dtype` and `batch_tokens` are those it runs with; `cuts` counts the pairs that were cut."""
+
+    kind: ClassVar[str]
+    padding_id = 0
+
+    #: Patterns of the files that decide the scores.
+    files: ClassVar[tuple[str, ...]] = MODEL_FILES
+
+    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+        """Raises InputError for a device there is not."""
+        self.name, self.folder, self.settings = name, folder, settings
+        self.cuts = Cuts()
+        self.sha256 = folder_hash(folder, self.files)
+        self.device = resolved_device(settings.device)
+        self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
+        self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
+            self.device.partition(":")[0], BATCH_TOKENS["cpu"])
+
+    def score(self, pairs: Sequence[Pair],
+              done: Callable[[int], object] = lambda count: None) -> Floats:
+        """Float32 scores in the order of the pairs (query, document), shape (pairs,).
+
+        Only documents are cut to fit. Runs the longest pairs first, in batches of at most
+        `batch_tokens` padded tokens, and calls `done(n)` after every n pairs. Raises PairError for
+        a query that leaves no room for a document and for a score that is not finite, InputError
+        where a batch does not fit into memory.
+        """
+        queries = list(dict.fromkeys(query for query, _ in pairs))
+        full = {q for q, room in zip(queries, self.room(queries), strict=True) if room < 1}
+        if full:
+            place = next(i for i, (query, _) in enumerate(pairs) if query in full)
+            raise PairError(place, self.too_long)
+        tokens = [own for chunk in chunks(pairs) for own in self._tokenized(self._tokens, chunk)]
+        self.cuts.add([own.lost for own in tokens])
+        scores = np.empty(len(pairs), dtype=np.float32)
+        for places in length_batches([len(own.ids) for own in tokens], self.batch_tokens):
+            scores[places] = self._run([tokens[place] for place in places])
+            done(len(places))
+        return all_finite(scores)
+
+    @property
+    def too_long(self) -> str:
+        """Why a query without room is refused."""
+        return f"the query leaves no room for a document in {self.settings.max_length} tokens"
+
+    def room(self, queries: Sequence[str]) -> list[int]:
+        """How many tokens each query leaves for a document; less than 1 cannot be scored."""
+        return [self.settings.max_length - length
+                for chunk in chunks(queries)
+                for length in self._tokenized(self._query_lengths, chunk)]
+
+    def _tokenized(self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
+        with refusing(f"--teacher {self.name}: its tokenizer fails"), without_panic_report():
+            return work(items)
+
+    def warn_of_cuts(self) -> None:
+        """Warns of documents that did not fit into the pairs' length since it was loaded."""
+        self.cuts.warn("pair", f"--max-length {self.settings.max_length}")
+
+    @abstractmethod
+    def _query_lengths(self, queries: Sequence[str]) -> list[int]:
+        """Tokens of each query with an empty document."""
+
+    @abstractmethod
+    def _tokens(self, pairs: Sequence[Pair]) -> list[Tokens]:
+        """The pairs as the model takes them, cut to `max_length`."""
+
+    @abstractmethod
+    def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Floats:
+        """The model's scores (B,) of a padded batch (B, L)."""
+
+    def _run(self, batch: Sequence[Tokens]) -> Floats:
+        """The outputs for a batch that is not padded yet."""
+        shape = (len(batch), max(len(own.ids) for own in batch))
+        ids, mask = np.full(shape, self.padding_id, dtype=np.int64), np.zeros(shape, np.int64)
+        types = None if batch[0].types is None else np.zeros(shape, np.int64)
+        for row, own in enumerate(batch):
+            ids[row, : len(own.ids)], mask[row, : len(own.ids)] = own.ids, 1
+            if types is not None and own.types is not None:
+                types[row, : len(own.ids)] = own.types
+        try:
+            with refusing(f"--teacher {self.name}: fails on a batch of {shape[0]} x {shape[1]} "
+                          "tokens"):
+                return self._outputs(ids, mask, types)
+        except InputError as error:
+            if not out_of_memory(error.__cause__):
+                raise
+            raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into the "
+                             f"memory of {self.device}; choose fewer") from error
+
+
+def find_teacher(name: str) -> tuple[type[Teacher], Path]:
+    """Which kind of teacher a name is, and its folder, without loading it.
+
+    A name is a folder, a hub id or a packaged model's. Its files say the kind: a transformers
+    sequence classification (1 label: its logit; 2: the second's minus the first's), a T5 ranker,
+    ONNX (`model.onnx`, there or in `onnx/`, and `tokenizer.json`), or a bi-encoder with mean
+    pooling (the cosine). Raises InputError where it is none of these, or its weights are only a
+    pickle.
+    """
+    from spladev3_anserini.rankers import cross_encoders as kinds
+
+    folder = model_folder(name, option="--teacher")
+    if not list(folder.glob("*.safetensors")):
+        folder = model_folder(name, graphs=True, option="--teacher")
+    if (folder / SETTINGS).exists():
+        refuse_prompts(folder / SETTINGS, _json(folder / SETTINGS).get("prompts"))
+    if weight_files_in(folder, "*.safetensors"):
+        architecture = _architecture(folder)
+        if architecture.endswith("T5ForConditionalGeneration"):
+            return kinds.RankT5, folder
+        if architecture.endswith("ForSequenceClassification"):
+            return kinds.SequenceClassification, folder
+        if architecture.endswith("Model") and _mean_pooled(name, folder):
+            return kinds.BiEncoder, folder
+        raise InputError(f"--teacher {name}: is a {architecture}; expected a model for sequence "
+                         "classification, a T5ForConditionalGeneration or an ONNX model")
+    if (graph := kinds.graph_of(folder)).exists() and (folder / "tokenizer.json").exists():
+        for data in external_data(graph):
+            if not (data.startswith(graph.name) and "/" not in data):
+                raise InputError(f"{graph}: takes weights from {data[:80]!r}; expected a file "
+                                 f"beside it that is called {graph.name}...")
+        return kinds.OnnxCrossEncoder, folder
+    raise InputError(f"--teacher {name}: neither *.safetensors nor (onnx/)model.onnx with "
+                     f"tokenizer.json in {folder}; pickled weights (pytorch_model.bin) can run "
+                     "code and are not loaded: load them once where you trust them and "
+                     "save_pretrained them")
+
+
+def open_teacher(name: str, settings: Settings) -> Teacher:
+    """Loads a teacher and tries it on two short pairs; raises InputError as `find_teacher`, and
+    where it cannot be loaded or fails."""
+    kind, folder = find_teacher(name)
+    if settings.max_length < 4:
+        raise InputError(f"--max-length {settings.max_length}: expected 4 tokens or more")
+    teacher = kind(name, folder, settings)
+    try:
+        for pair in _TRIAL:
+            if min(teacher.room([pair[0]])) > 0:
+                teacher.score([pair])
+    except PairError as error:
+        raise InputError(f"--teacher {name}: {error}") from None
+    teacher.cuts = Cuts()
+    return teacher
+
+
+def chunks(items: Sequence[T], size: int = _CHUNK) -> Iterator[Sequence[T]]:
+    """Slices of at most `size` items."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def all_finite(scores: Floats) -> Floats:
+    """The scores as they are; raises PairError for one that is not finite."""
+    if not np.isfinite(scores).all():
+        place = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise PairError(place, "the score is not a finite number (half precision may overflow)")
+    return scores
+
+
+def _architecture(folder: Path) -> str:
+    config = _json(folder / "config.json")
+    architectures = config.get("architectures")
+    if not isinstance(architectures, list) or not architectures:
+        raise InputError(f"{folder / 'config.json'}: names no architecture")
+    return str(architectures[0])
+
+
+def _mean_pooled(name: str, folder: Path) -> bool:
+    pooling = folder / "1_Pooling" / "config.json"
+    if not pooling.exists():
+        return name == "demo-bi-encoder"
+    modes = [key for key, on in _json(pooling).items() if key.startswith("pooling_mode_") and on]
+    return modes == ["pooling_mode_mean_tokens"]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    return record if isinstance(record, dict) else {}
+
+
+def teacher_hash(name: str) -> str:
+    """What `Teacher.sha256` of a name is, without loading it; raises InputError as
+    `find_teacher`."""
+    kind, folder = find_teacher(name)
+    return folder_hash(folder, kind.files)
