@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from spladev3_anserini.__main__ import commands
+from spladev3_anserini.cli.commands import commands
 
 
 def main() -> None:

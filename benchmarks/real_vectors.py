@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.collection.topics import Topic, read_topics
-from spladev3_anserini.encoding.encoded import read_queries
+from spladev3_anserini.impacts.encoded_queries import read_queries
 from spladev3_anserini.impacts.query import EncodedTopic
 
 

@@ -23,16 +23,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from drawing import logarithmic
-from spladev3_anserini.text import table
 
 from spladev3_anserini.collection.qrels import Qrels, read_qrels
 from spladev3_anserini.collection.runs import Hit
-from spladev3_anserini.encoding.encoded import read_queries
 from spladev3_anserini.evaluation.measures import evaluate, parse_measures
+from spladev3_anserini.impacts.encoded_queries import read_queries
 from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.lucene.check import read_index_manifest, statistics
 from spladev3_anserini.lucene.pruning import Faster
 from spladev3_anserini.lucene.searcher import ImpactSearcher, TwoStep
+from spladev3_anserini.text import table
 
 TOP_K = (4, 6, 8, 12, 16, 24, 32)
 FEWER_TOP_K = (4, 6, 8, 12)

@@ -7,20 +7,14 @@ import re
 import sys
 import tempfile
 import threading
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from spladev3_anserini.text import one_line
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
-
-
-#: What stands before the @ of a URL, and tokens of the hub.
-_SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}\b")
-_LONGEST = 2000
-#: Few characters are none of these; only they are looked at one by one.
-_SUSPECT = re.compile(r"[^\n\t -~]")
 
 
 class InputError(Exception):
@@ -36,29 +30,6 @@ class JavaError(InputError):
     """No Java or no jar that can be used, or a Java that ended by itself. Exit code 3."""
 
     code = 3
-
-
-def _as_python_writes_it(character: str) -> str:
-    return character.encode("unicode_escape").decode()
-
-
-def visible(text: str, escape: Callable[[str], str] = _as_python_writes_it) -> str:
-    """Text that shows all it holds: a control character, which a terminal obeys, and one without
-    a form of its own (zero width, or turning the order of others round) is written as `escape`
-    has it. Line breaks, tabs and spaces of any width stay."""
-    def shown(found: re.Match[str]) -> str:
-        character = found[0]
-        plain = character.isprintable() or unicodedata.category(character) == "Zs"
-        return character if plain else escape(character)
-
-    return _SUSPECT.sub(shown, text)
-
-
-def one_line(text: str) -> str:
-    """Text that may quote a file or a library, as one line that is safe to print and to keep:
-    control characters escaped, tokens taken out, at most 2,000 characters."""
-    words = _SECRETS.sub("***", " ".join(text.split()))
-    return visible(words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ...")
 
 
 @contextmanager
@@ -113,12 +84,6 @@ def without_panic_report() -> Iterator[None]:
 def out_of_memory(error: BaseException | None) -> bool:
     """Whether an exception says that memory is short; libraries have no common class for it."""
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
-
-
-def shortened(text: str, most: int) -> str:
-    """A text of at most `most` characters and a sign for those left out of its middle: names often
-    differ in their ends."""
-    return text if len(text) <= most else f"{text[:most // 2]}…{text[len(text) - most // 2:]}"
 
 
 def first_line(error: BaseException) -> str:

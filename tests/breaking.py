@@ -90,7 +90,7 @@ def encoding(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Encoding:
 
     from conftest import WORDS, write_corpus
 
-    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli.commands import commands
 
     folder, draw = tmp_path_factory.mktemp("encoding"), random.Random(1)
     texts = {f"d{n}": " ".join(draw.choices(WORDS, k=draw.randint(0, 50))) for n in range(60)}

@@ -33,8 +33,8 @@ class Result(NamedTuple):
 @pytest.fixture
 def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """Runs a command in this process, through the same `run` as the console script."""
-    from spladev3_anserini.__main__ import commands
     from spladev3_anserini.cli.app import run
+    from spladev3_anserini.cli.commands import commands
 
     def call(*arguments: object) -> Result:
         capfd.readouterr()

@@ -101,8 +101,8 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from spladev3_anserini.__main__ import commands
     from spladev3_anserini.cli.app import run
+    from spladev3_anserini.cli.commands import commands
 
     # all that is imported late is imported once, here
     commands.main(sys.argv[1:], standalone_mode=False)

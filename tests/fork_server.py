@@ -138,8 +138,8 @@ if __name__ == "__main__":
     from importlib import import_module
 
     import spladev3_anserini
-    from spladev3_anserini.__main__ import commands
     from spladev3_anserini.cli.app import run
+    from spladev3_anserini.cli.commands import commands
 
     _import_everything()
     print("ready", flush=True)

@@ -33,7 +33,7 @@ Cli = Callable[..., Result]
 @pytest.fixture(scope="module")
 def documents(cranfield: Path, demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The collection encoded once; a variant's documents differ in its name alone."""
-    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli.commands import commands
 
     folder = tmp_path_factory.mktemp("cranfield") / "encoded"
     commands.main(["encode", "--model", "demo", "--variant", "splade-v3-lexical", "--input",

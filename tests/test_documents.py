@@ -18,7 +18,7 @@ from forked import program
 from hub import hub
 from layouts import add_modules, irds_beir, pickled, router
 
-from spladev3_anserini.__main__ import COMMANDS
+from spladev3_anserini.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -110,7 +110,7 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 @pytest.mark.long
 def test_the_demo_runs_from_nothing(tmp_path: Path, demo_model: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "spladev3_anserini.demo", "--output",
+    done = subprocess.run([sys.executable, "-m", "spladev3_anserini", "demo", "--output",
                            str(tmp_path / "demo")], capture_output=True, text=True, check=True)
     assert "difflib.get_close_matches" in done.stdout
     assert re.search(r"run\.splade\.txt +0\.\d{4} +0\.\d{4} +0\.\d{4}\n", done.stdout)

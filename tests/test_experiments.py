@@ -15,8 +15,7 @@ from conftest import write_lines
 from scipy.stats import ttest_rel
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.recipe.expected import declared
-from spladev3_anserini.recipe.library import Library, default_folder
+from spladev3_anserini.recipe.library import Library, declared, default_folder
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.reproduction.result import IndexCounts, Result, SetResult, write_result
 

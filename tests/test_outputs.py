@@ -41,7 +41,7 @@ LINES = {name: PAGES[name] for name in ("search", "mine", "convert-scores")}
 
 @pytest.fixture(scope="module")
 def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli.commands import commands
 
     folder = tmp_path_factory.mktemp("outputs") / "here"
     write_corpus(folder / "corpus.jsonl", TEXTS)

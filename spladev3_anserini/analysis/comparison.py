@@ -14,7 +14,7 @@ from spladev3_anserini.analysis.significance import (
     corrected,
     difference,
 )
-from spladev3_anserini.collection.lines import numbered_lines
+from spladev3_anserini.collection.records import numbered_lines
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.query_values import values_by_measure
 

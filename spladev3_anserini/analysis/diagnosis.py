@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.analysis.significance import difference
-from spladev3_anserini.collection.lines import json_records
+from spladev3_anserini.collection.records import json_records
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.impacts.shards import read_encoded, read_manifest

@@ -19,7 +19,7 @@ def write_page(path: Path, title: str, signs: Sequence[Sign], curves: Sequence[C
                weights: Mapping[str, float], kinds: Mapping[str, str]) -> None:
     """Writes the page, whole or not at all; it needs no other file. `weights` are those of the
     loss's parts, `kinds` what each side's regulariser is called."""
-    pages.write_page(path, "diagnosis", "page.html.j2", title=title, signs=signs,
+    pages.write_page(path, "analysis", "diagnosis.html.j2", title=title, signs=signs,
                      alarms=sum(own.alarming for own in signs),
                      plots=_plots(curves, weights, kinds))
 

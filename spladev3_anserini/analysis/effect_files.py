@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 
 from spladev3_anserini.analysis.meta_analysis import LEAST, MOST, Effect
-from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
+from spladev3_anserini.collection.records import numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.encoded import read_queries
 from spladev3_anserini.encoding.encoder import Settings
 from spladev3_anserini.encoding.queries import (
     encode_topics,
@@ -16,6 +15,7 @@ from spladev3_anserini.encoding.queries import (
     encoder_for_prebuilt,
 )
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.encoded_queries import read_queries
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest
 from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.impacts.shards import read_encoded, verify_shards

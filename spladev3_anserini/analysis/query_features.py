@@ -8,10 +8,10 @@ from pathlib import Path
 
 from spladev3_anserini.analysis.explanation import expansion_share
 from spladev3_anserini.collection.topics import Topic
-from spladev3_anserini.encoding.encoded import read_queries
 from spladev3_anserini.encoding.encoder import Encoder, Settings
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.encoded_queries import read_queries
 from spladev3_anserini.impacts.query import Query
 from spladev3_anserini.impacts.shards import read_manifest
 from spladev3_anserini.lucene.check import read_index_manifest

@@ -6,26 +6,18 @@ import contextlib
 import errno
 import json
 import os
-import re
 import select
-import shutil
 import signal
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import click
-from tqdm import tqdm
 
 from spladev3_anserini.cli import signals
 from spladev3_anserini.errors import InputError, first_line, lack_of_memory
 from spladev3_anserini.files import is_stdout
-from spladev3_anserini.text import one_line, shortened, visible
-
-T = TypeVar("T")
-#: Characters of a cell; one of 5,000 would make every row of its table as wide.
-_WIDEST = 240
+from spladev3_anserini.text import one_line, visible
 
 #: Shared by all commands: `-h` works, and an example keeps its line breaks (click's `\b`).
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
@@ -116,43 +108,6 @@ def echo(value: object = "", err: bool = False) -> None:
     click.echo(text, err=err)
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 shard`, `3 shards`, `3 queries`, `3 indexes`: a number and the plural it asks for."""
-    if number == 1:
-        return f"1 {noun}"
-    if noun.endswith(("s", "x", "ch", "sh")):
-        return f"{number:,} {noun}es"
-    return f"{number:,} {noun[:-1]}ies" if re.search("[^aeiou]y$", noun) else f"{number:,} {noun}s"
-
-
 def summary(output: Path, text: str) -> None:
     """A command's summary on standard output, or on stderr where its output goes there."""
     echo(text, err=is_stdout(output))
-
-
-def warn(message: str) -> None:
-    """One warning line on stderr, clear of any progress bar."""
-    tqdm.write(f"warning: {one_line(message)}", file=sys.stderr)
-
-
-def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "doc") -> tqdm[T]:
-    """A bar on stderr with rate and time left that vanishes when stderr is no terminal."""
-    return tqdm(items, desc=one_line(what), total=total, unit=f" {unit}", file=sys.stderr,
-                disable=None, leave=False, ncols=shutil.get_terminal_size().columns)
-
-
-def counter(what: str, total: int, unit: str = "doc") -> tqdm[NoReturn]:
-    """A bar as `progress`, moved by its `update`."""
-    return progress(iter(()), what, total, unit)
-
-
-def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """Aligned columns: the first `words` to the left, the others (numbers) to the right. A cell may
-    quote a corpus, so it is put in one line, and its middle is left out where it is very long."""
-    rows = [[shortened(cell if cell.isprintable() else one_line(cell), _WIDEST) for cell in row]
-            for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) if column < words else cell.rjust(width)
-                  for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-        for row in rows)

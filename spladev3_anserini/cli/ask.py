@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import (
     FOLDER,
     MODEL_HELP,
@@ -89,7 +89,7 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
 def checked_question(text: str) -> None:
     """Raises InputError for a question that no one can have meant: an arrow key, for example, is
     an escape and two letters, which would be searched as text."""
-    from spladev3_anserini.collection.ids import checked_text
+    from spladev3_anserini.collection.records import checked_text
 
     checked_text(text, "the question", "text")
     if hidden := [c for c in text if unicodedata.category(c) == "Cc" and c not in "\t\n\r"]:
@@ -140,7 +140,3 @@ def _beginning(identifier: str, text: str) -> str:
     repeats = re.sub(r"[\W_]", "", first) == re.sub(r"[\W_]", "", identifier)
     words = " ".join((rest if repeats else text).split())
     return words if len(words) <= _SNIPPET else words[:_SNIPPET].rstrip() + " ..."
-
-
-if __name__ == "__main__":
-    run(main)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, run, summary
+from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.options import FOLDER, hits_option, threads_option
 from spladev3_anserini.text import counted
 
@@ -34,8 +34,7 @@ def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float,
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.lucene.own_query import without_own
-    from spladev3_anserini.lucene.ranking import write_run
+    from spladev3_anserini.lucene.ranking import without_own, write_run
     from spladev3_anserini.rankers.bm25 import bm25_rankings
 
     refuse_overwriting(output, input=source, topics=topics)
@@ -44,7 +43,3 @@ def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float,
     found, lines = write_run(output, rankings, tag)
     summary(output, f"{output}: {counted(len(read), 'query')}, {found:,} with hits, "
                     f"{counted(lines, 'line')}")
-
-
-if __name__ == "__main__":
-    run(main)

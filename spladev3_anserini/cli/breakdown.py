@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import (
     FOLDER,
     MODEL_HELP,
@@ -73,7 +73,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         parse_edges,
         query_features,
     )
-    from spladev3_anserini.cli.named import named_paths
+    from spladev3_anserini.cli.options import named_paths
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.encoder import Settings
@@ -135,7 +135,3 @@ def _expanded(topics: list[Topic], pieces: Encoder, adds: Encoder | None,
         raise InputError("--expander: cuts these queries into other wordpieces than the index's "
                          "model, so what is new cannot be told")
     return {topic.id: topic.query for topic in encode_topics(adds, topics)}
-
-
-if __name__ == "__main__":
-    run(main)

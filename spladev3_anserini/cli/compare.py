@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER, level
 from spladev3_anserini.errors import InputError
 
@@ -96,7 +96,7 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
 
 def _sets(qrels: str | None, runs: tuple[str, ...], table: Path | None) -> list[QuerySet]:
     from spladev3_anserini.analysis.comparison import QuerySet, read_table
-    from spladev3_anserini.cli.named import named_paths
+    from spladev3_anserini.cli.options import named_paths
 
     if table:
         if qrels or runs:
@@ -122,7 +122,3 @@ def _check_recipes(recipes: tuple[str, ...], collections: tuple[str, ...], basel
             raise InputError(f"{option}: one is given twice")
     if baseline and baseline not in names:
         raise InputError(f"--baseline {baseline}: is none of the recipes")
-
-
-if __name__ == "__main__":
-    run(main)

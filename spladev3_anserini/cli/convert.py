@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER
 
 
@@ -30,7 +30,3 @@ def main(model: str, output: Path, expected: str | None) -> None:
     echo(f"read     pytorch_model.bin  sha256 {done.pickle}")
     echo(f"written  model.safetensors  sha256 {done.safetensors}  ({done.tensors} tensors)")
     echo(f"use it   --model {output}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, run, summary
+from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.options import FOLDER
 from spladev3_anserini.text import counted
 
@@ -31,7 +31,3 @@ def main(pickle: Path, output: Path) -> None:
     refuse_overwriting(output, pickle=pickle)
     queries = convert_pickle(pickle, output)
     summary(output, f"{output}: scores of {counted(queries, 'query')}")
-
-
-if __name__ == "__main__":
-    run(main)

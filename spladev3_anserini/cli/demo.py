@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER
 from spladev3_anserini.errors import InputError
 
@@ -90,7 +90,3 @@ def _program() -> str:
         return str(script.relative_to(Path.cwd()))
     except ValueError:
         return "spladev3-anserini"
-
-
-if __name__ == "__main__":
-    run(main)

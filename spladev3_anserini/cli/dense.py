@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, run, summary
+from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.options import FOLDER, hits_option, threads_option
 from spladev3_anserini.text import counted
 
@@ -62,8 +62,7 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.lucene.own_query import without_own
-    from spladev3_anserini.lucene.ranking import write_run
+    from spladev3_anserini.lucene.ranking import without_own, write_run
     from spladev3_anserini.rankers.dense_encoder import DenseEncoder
     from spladev3_anserini.rankers.dense_index import Search, dense_index, dense_rankings
     from spladev3_anserini.rankers.dense_models import find_dense
@@ -82,7 +81,3 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     if empty := index.empty:
         summary(output, f"{counted(len(empty), 'document')} without a wordpiece, which will not be "
                         f"found: {', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
-
-
-if __name__ == "__main__":
-    run(main)

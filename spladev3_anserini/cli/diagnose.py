@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER, page_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted, table
@@ -114,7 +114,3 @@ def _text(signs: list[Sign]) -> str:
     notes = "".join(f"\n{own.subject}: {own.meaning}" for own in alarming)
     summary = f"{len(alarming)} of {counted(len(signs), 'sign')} to look at"
     return f"{table(rows, words=4)}\n\n{summary}{':' if alarming else ''}{notes}"
-
-
-if __name__ == "__main__":
-    run(main)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import (
     FOLDER,
     MODEL_HELP,
@@ -56,7 +56,7 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     Example:
       spladev3-anserini encode --model demo --input corpus.jsonl --output encoded
     """
-    from spladev3_anserini.collection.rejected import REJECTED
+    from spladev3_anserini.collection.corpus import REJECTED
     from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.cut import cut_line
     from spladev3_anserini.encoding.directory import Part
@@ -90,7 +90,3 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
     if empty := manifest.empty_ids:
         echo(f"{counted(len(empty), noun)} without a term, which will not be found: "
              f"{', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")
-
-
-if __name__ == "__main__":
-    run(main)

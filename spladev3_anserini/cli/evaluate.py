@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES
 from spladev3_anserini.text import table
@@ -66,7 +66,3 @@ def _table(results: dict[str, Evaluation], per_query: bool) -> str:
 
 def _four(value: float) -> str:
     return f"{value:.4f}"
-
-
-if __name__ == "__main__":
-    run(main)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, fail, run
+from spladev3_anserini.cli.app import SETTINGS, echo, fail
 from spladev3_anserini.cli.options import (
     FOLDER,
     MODEL_HELP,
@@ -121,7 +121,3 @@ def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
         fail(1, f"{docid}: the products sum to {match.score:,}, Lucene's score is "
                 f"{match.lucene:,.1f} (float32 is exact up to 2^24 alone)")
     return match, cost
-
-
-if __name__ == "__main__":
-    run(main)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER, MODEL_HELP
 
 
@@ -37,7 +37,3 @@ def main(model: str, output: Path, precision: str, top_k: int | None, anserini: 
     echo(f"written  {made.path}  {made.size / 2**20:.1f} MiB  sha256 {made.sha256}")
     echo("use it   copy both files to ~/.cache/pyserini/encoders, then -encoder SpladeV3"
          if anserini else f"use it   --model {output}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import (
     FOLDER,
     MODEL_HELP,
@@ -56,7 +56,7 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
     Example:
       spladev3-anserini flops --index v3=v3/index --index doc=doc/index --topics topics.tsv
     """
-    from spladev3_anserini.cli.named import named_paths
+    from spladev3_anserini.cli.options import named_paths
     from spladev3_anserini.encoding.encoder import Settings
 
     folders = named_paths("--index" if indexes else "--encoded", indexes or encoded)
@@ -143,7 +143,3 @@ def _table(costs: dict[str, Cost], measure: str, worth: list[float]) -> str:
                      "-" if each is None else f"{each:.2f}",
                      *([f"{worth[number]:.4f}"] if worth else [])])
     return table(rows)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER, threads_option
 from spladev3_anserini.text import counted
 
@@ -38,7 +38,3 @@ def main(encoded: Path, index: Path, threads: int, optimize: bool, overwrite: bo
          f"{counted(manifest.postings, 'posting')}, {counted(manifest.impacts, 'total term')}, "
          f"{size / 1e6:.1f} MB ({size / max(1, manifest.postings):.2f} bytes of index a posting)"
          f"{'' if built else '; was there already'}")
-
-
-if __name__ == "__main__":
-    run(main)

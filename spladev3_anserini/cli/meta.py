@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER, level
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted, table
@@ -88,7 +88,3 @@ def _as_text(effects: Sequence[Effect], summary: Summary, clamped: bool, confide
             f"summary of {counted(summary.sets, 'query set')}: {summary.mean:+.4f} "
             f"[{summary.low:+.4f}, {summary.high:+.4f}], {p}, tau2 {summary.tau2:.2g}{clamp}, "
             f"Q {summary.q:.1f} (random effects)")
-
-
-if __name__ == "__main__":
-    run(main)

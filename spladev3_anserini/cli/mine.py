@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, run, summary
+from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.options import (
     FOLDER,
     MODEL_HELP,
@@ -78,7 +78,3 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     searcher.close()
     summary(output, f"{output}: {counted(written, 'query')} with candidates, of {len(asked):,} "
                     f"with a positive{'; index files not hashed (--trust)' if trust else ''}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.text import table
 
 _ROWS = [
@@ -50,7 +50,3 @@ def fetch(model: str) -> None:
     checkpoint = open_checkpoint(model, option="MODEL")
     echo(f"folder   {checkpoint.folder}\nvariant  {checkpoint.variant.name}\n"
          f"sha256   {model_hash(checkpoint)} (config and weights)")
-
-
-if __name__ == "__main__":
-    run(main)

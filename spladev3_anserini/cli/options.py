@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout
 from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 
@@ -86,3 +87,21 @@ def page_file(context: click.Context, parameter: click.Parameter,
 def threads_option(help_text: str | None = None) -> Decorator:
     return click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
                         type=click.IntRange(1, 1024), help=help_text)
+
+
+def named_paths(option: str, texts: tuple[str, ...]) -> dict[str, Path]:
+    """{name: path} in the order given. A path alone is its own name, and so is one that exists
+    although a `=` is in it. White space around a name is no part of it: no table would show it.
+    Raises InputError for an empty name or path, and for a name twice."""
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not equals or os.path.exists(text):
+            name = path = text
+        name = " ".join(name.split())
+        if not name or not path:
+            raise InputError(f"{option} {text}: expected NAME=PATH or a path")
+        if name in found:
+            raise InputError(f"{option} {text}: the name {name} is given twice")
+        found[name] = Path(path)
+    return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER, threads_option
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import table
@@ -215,7 +215,3 @@ def _library(folder: Path | None) -> Library:
     if folder is not None and not folder.is_dir():
         raise InputError(f"--recipes {folder}: no such folder")
     return Library(folder or default_folder())
-
-
-if __name__ == "__main__":
-    run(main)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, run, summary
+from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.options import FOLDER
 from spladev3_anserini.text import counted
 
@@ -50,8 +50,9 @@ def main(source: Path, corpus: str, topics: str, teacher: str, output: Path, top
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.runs import read_run
     from spladev3_anserini.lucene.ranking import write_run
-    from spladev3_anserini.rankers.pair_scorer import Settings, find_teacher, open_teacher
+    from spladev3_anserini.rankers.pair_scorer import Settings
     from spladev3_anserini.rankers.rerank import read_rerank, reranked
+    from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
 
     refuse_overwriting(output, run=source, corpus=corpus, topics=topics, teacher=teacher)
     find_teacher(teacher)  # a wrong name is told before a corpus is read
@@ -60,7 +61,3 @@ def main(source: Path, corpus: str, topics: str, teacher: str, output: Path, top
     found, lines = write_run(output, reranked(work, opened), tag)
     summary(output, f"{output}: {opened.kind}, {counted(work.pairs, 'pair')}; "
                     f"{counted(found, 'query')}, {counted(lines, 'line')}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
@@ -68,7 +68,8 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.directory import Part
-    from spladev3_anserini.rankers.pair_scorer import Settings, find_teacher, open_teacher
+    from spladev3_anserini.rankers.pair_scorer import Settings
+    from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
     from spladev3_anserini.training.disagreement import disagreement_table
     from spladev3_anserini.training.ensemble import TeacherRecord, combine
     from spladev3_anserini.training.scoring import read_work, score_candidates
@@ -145,7 +146,3 @@ def _target(rescore: str, like: Path | None, each: str) -> Target | None:
         raise InputError(f"--rescore {rescore}: expected none or MEAN,STD with STD above 0, such "
                          "as --rescore=-1.5,6")
     return Target(mean, deviation, each)
-
-
-if __name__ == "__main__":
-    run(main)

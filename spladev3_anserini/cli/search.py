@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, run, summary
+from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.options import (
     FOLDER,
     MAX_HITS,
@@ -77,7 +77,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
         raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
                                "--scale and --special-tokens")
     from spladev3_anserini.collection.overwriting import refuse_overwriting
-    from spladev3_anserini.encoding.encoded import read_queries
+    from spladev3_anserini.impacts.encoded_queries import read_queries
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
     from spladev3_anserini.lucene.pruning import Faster
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
@@ -141,7 +141,3 @@ def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str 
         warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
         encoder = encoder_for_prebuilt(str(model), variant, settings)
     return encode_topics(encoder, read)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
@@ -78,7 +78,3 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
         values = ", ".join(f"{name} {last[name]:.4g}" for name in shown if name in last)
         echo(f"{output}: trained on {counted(len(queries), 'query')}; step {last['step']}: "
              f"{values}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, fail, run
+from spladev3_anserini.cli.app import SETTINGS, echo, fail
 from spladev3_anserini.errors import InputError, JavaError
 from spladev3_anserini.text import counted
 
@@ -137,7 +137,3 @@ def _named(folder: Path) -> str:
         return (f"{folder}: holds folders that can be checked, each by itself: "
                 f"{', '.join(map(str, inside[:5]))}{' ...' if inside[5:] else ''}")
     return f"{folder}: neither an encoded directory, an index nor a folder of scores"
-
-
-if __name__ == "__main__":
-    run(main)

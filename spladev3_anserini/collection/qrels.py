@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from spladev3_anserini.collection.ids import checked_id
 from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds
-from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
+from spladev3_anserini.collection.records import checked_id, numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from spladev3_anserini.collection.ids import checked_id
-from spladev3_anserini.collection.lines import numbered_lines, refuse_inner_cr
+from spladev3_anserini.collection.records import checked_id, numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted

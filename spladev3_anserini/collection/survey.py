@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from spladev3_anserini.collection.corpus import (
     Document,
+    Rejects,
     Survey,
     read_corpus,
     survey,
@@ -13,7 +14,6 @@ from spladev3_anserini.collection.corpus import (
     without_repeated,
 )
 from spladev3_anserini.collection.ir_datasets_source import irds_id
-from spladev3_anserini.collection.rejected import Rejects
 from spladev3_anserini.collection.topics import read_topics, topics_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file

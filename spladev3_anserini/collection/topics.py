@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.collection.ids import Text, checked
 from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds, text_of
-from spladev3_anserini.collection.lines import is_tsv, json_records, tsv_pairs
+from spladev3_anserini.collection.records import Text, checked, is_tsv, json_records, tsv_pairs
 from spladev3_anserini.errors import InputError
 
 #: One query.

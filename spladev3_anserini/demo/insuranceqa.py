@@ -7,9 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import click
-
-from spladev3_anserini.cli.app import run
 from spladev3_anserini.demo.assets import fetch
 from spladev3_anserini.files import appearing
 
@@ -43,8 +40,3 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _words(text: str) -> str:
     return " ".join(text.split())
-
-
-if __name__ == "__main__":
-    run(click.Command("insuranceqa", callback=write_insuranceqa,
-                      params=[click.Argument(["folder"], type=click.Path(path_type=Path))]))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from spladev3_anserini.collection.rejected import REJECTED
+from spladev3_anserini.collection.corpus import REJECTED
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import (
     appearing,

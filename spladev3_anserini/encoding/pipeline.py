@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TypeVar
+from types import TracebackType
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -17,13 +19,18 @@ from scipy import sparse
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
-from spladev3_anserini.collection.corpus import CorpusDigest, Document, Survey, hash_of
-from spladev3_anserini.collection.rejected import REJECTED, Rejects
+from spladev3_anserini.collection.corpus import (
+    REJECTED,
+    CorpusDigest,
+    Document,
+    Rejects,
+    Survey,
+    hash_of,
+)
 from spladev3_anserini.collection.survey import read_texts
 from spladev3_anserini.encoding.cut import cut_line
 from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
 from spladev3_anserini.encoding.encoder import Encoder, TextError
-from spladev3_anserini.encoding.overlap import Behind, ahead
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 from spladev3_anserini.impacts.lines import RowLines
@@ -226,3 +233,46 @@ def _blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while block := list(islice(iterator, size)):
         yield block
+
+
+@contextmanager
+def ahead(items: Iterator[T]) -> Iterator[Iterator[T]]:
+    """The same items in the same order; while one is used, a thread makes the next.
+
+    What making an item raises is raised where that item is asked for.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        def each() -> Iterator[T]:
+            following = thread.submit(next, items, _END)
+            while (item := following.result()) is not _END:
+                following = thread.submit(next, items, _END)
+                yield item  # type: ignore[misc]
+
+        yield each()
+
+
+class Behind:
+    """Calls made in a thread, in the order given, at most one of them waiting or running.
+
+    What a call raises is raised by the next one, or where the block ends.
+    """
+
+    def __enter__(self) -> Behind:
+        self._thread = ThreadPoolExecutor(1)
+        self._last: Future[Any] | None = None
+        return self
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """Waits for the call before, then starts this one."""
+        if self._last is not None:
+            self._last.result()
+        self._last = self._thread.submit(call, *arguments)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._thread.shutdown()
+        if kind is None and self._last is not None:
+            self._last.result()
+
+
+_END = object()

@@ -9,8 +9,7 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.compatible import QueryIdentity, refuse_mismatch
-from spladev3_anserini.impacts.manifest import IndexManifest
+from spladev3_anserini.impacts.manifest import IndexManifest, QueryIdentity, refuse_mismatch
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 Query = dict[str, int]
+
+
+class EncodedTopic(NamedTuple):
+    """A topic's id and its impacts."""
+
+    id: str
+    query: Query
+
 
 #: Lucene's BooleanQuery refuses more clauses.
 MAX_CLAUSES = 1024

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spladev3_anserini.collection.ids import IdHashes, checked_id, checked_text
-from spladev3_anserini.collection.lines import json_records
+from spladev3_anserini.collection.records import IdHashes, checked_id, checked_text, json_records
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
 from spladev3_anserini.impacts.lines import ImpactLine, impact_line

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import click
-
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import EncodedTopic, cut_to_clause_limit
 from spladev3_anserini.lucene.searcher import TwoStep
@@ -26,7 +24,7 @@ class Faster(NamedTuple):
         """From a command's options; raises InputError for fewer candidates than hits."""
         if first_pass_terms is None:
             if candidates is not None:
-                raise click.UsageError("--candidates needs --first-pass-terms")
+                raise InputError("--candidates needs --first-pass-terms")
             return cls(query_top_k)
         if candidates is not None and candidates < hits:
             raise InputError(f"--candidates {candidates}: fewer than --hits {hits}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from spladev3_anserini.collection.runs import Hit, warn_of_own_documents, write_hits
@@ -79,3 +79,11 @@ def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -
                 themselves.append(topic)
     warn_of_own_documents(path, themselves, topics)
     return found, lines
+
+
+def without_own(rankings: Iterable[tuple[str, list[Hit]]],
+                wanted: bool = True) -> Iterator[tuple[str, list[Hit]]]:
+    """Takes the document whose id is the topic's out of each ranking, where `wanted`: in ArguAna
+    topics are documents themselves, and each would find itself first."""
+    for topic, hits in rankings:
+        yield topic, [hit for hit in hits if hit.docid != topic] if wanted else hits

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.collection.corpus import read_corpus, survey
-from spladev3_anserini.collection.ids import Text
+from spladev3_anserini.collection.records import Text
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import TextError

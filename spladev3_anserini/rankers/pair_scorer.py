@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,10 @@ from numpy.typing import NDArray
 from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.encoding.encoder import BATCH_TOKENS, resolved_device
 from spladev3_anserini.errors import InputError, out_of_memory, refusing, without_panic_report
-from spladev3_anserini.files import read_json
 from spladev3_anserini.model.batches import length_batches
-from spladev3_anserini.model.hub import model_folder
-from spladev3_anserini.model.layout import SETTINGS, refuse_prompts
 from spladev3_anserini.model.weights import (
     MODEL_FILES,
-    external_data,
     folder_hash,
-    weight_files_in,
 )
 
 T = TypeVar("T")
@@ -34,8 +29,6 @@ Ids = NDArray[np.int64]
 T5_TOKEN = "<extra_id_10>"
 #: How many texts are tokenized at once: a tokenizer's own results are large.
 _CHUNK = 1024
-#: What every teacher is tried on before anything is scored.
-_TRIAL = (("a cat", "sat"), ("a dog", "sat on a mat and ran"))
 
 
 class Settings(NamedTuple):
@@ -159,61 +152,6 @@ class Teacher(ABC):
                              f"memory of {self.device}; choose fewer") from error
 
 
-def find_teacher(name: str) -> tuple[type[Teacher], Path]:
-    """Which kind of teacher a name is, and its folder, without loading it.
-
-    A name is a folder, a hub id or a packaged model's. Its files say the kind: a transformers
-    sequence classification (1 label: its logit; 2: the second's minus the first's), a T5 ranker,
-    ONNX (`model.onnx`, there or in `onnx/`, and `tokenizer.json`), or a bi-encoder with mean
-    pooling (the cosine). Raises InputError where it is none of these, or its weights are only a
-    pickle.
-    """
-    from spladev3_anserini.rankers import cross_encoders as kinds
-
-    folder = model_folder(name, option="--teacher")
-    if not list(folder.glob("*.safetensors")):
-        folder = model_folder(name, graphs=True, option="--teacher")
-    if (folder / SETTINGS).exists():
-        refuse_prompts(folder / SETTINGS, _json(folder / SETTINGS).get("prompts"))
-    if weight_files_in(folder, "*.safetensors"):
-        architecture = _architecture(folder)
-        if architecture.endswith("T5ForConditionalGeneration"):
-            return kinds.RankT5, folder
-        if architecture.endswith("ForSequenceClassification"):
-            return kinds.SequenceClassification, folder
-        if architecture.endswith("Model") and _mean_pooled(name, folder):
-            return kinds.BiEncoder, folder
-        raise InputError(f"--teacher {name}: is a {architecture}; expected a model for sequence "
-                         "classification, a T5ForConditionalGeneration or an ONNX model")
-    if (graph := kinds.graph_of(folder)).exists() and (folder / "tokenizer.json").exists():
-        for data in external_data(graph):
-            if not (data.startswith(graph.name) and "/" not in data):
-                raise InputError(f"{graph}: takes weights from {data[:80]!r}; expected a file "
-                                 f"beside it that is called {graph.name}...")
-        return kinds.OnnxCrossEncoder, folder
-    raise InputError(f"--teacher {name}: neither *.safetensors nor (onnx/)model.onnx with "
-                     f"tokenizer.json in {folder}; pickled weights (pytorch_model.bin) can run "
-                     "code and are not loaded: load them once where you trust them and "
-                     "save_pretrained them")
-
-
-def open_teacher(name: str, settings: Settings) -> Teacher:
-    """Loads a teacher and tries it on two short pairs; raises InputError as `find_teacher`, and
-    where it cannot be loaded or fails."""
-    kind, folder = find_teacher(name)
-    if settings.max_length < 4:
-        raise InputError(f"--max-length {settings.max_length}: expected 4 tokens or more")
-    teacher = kind(name, folder, settings)
-    try:
-        for pair in _TRIAL:
-            if min(teacher.room([pair[0]])) > 0:
-                teacher.score([pair])
-    except PairError as error:
-        raise InputError(f"--teacher {name}: {error}") from None
-    teacher.cuts = Cuts()
-    return teacher
-
-
 def chunks(items: Sequence[T], size: int = _CHUNK) -> Iterator[Sequence[T]]:
     """Slices of at most `size` items."""
     for start in range(0, len(items), size):
@@ -226,31 +164,3 @@ def all_finite(scores: Floats) -> Floats:
         place = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise PairError(place, "the score is not a finite number (half precision may overflow)")
     return scores
-
-
-def _architecture(folder: Path) -> str:
-    config = _json(folder / "config.json")
-    architectures = config.get("architectures")
-    if not isinstance(architectures, list) or not architectures:
-        raise InputError(f"{folder / 'config.json'}: names no architecture")
-    return str(architectures[0])
-
-
-def _mean_pooled(name: str, folder: Path) -> bool:
-    pooling = folder / "1_Pooling" / "config.json"
-    if not pooling.exists():
-        return name == "demo-bi-encoder"
-    modes = [key for key, on in _json(pooling).items() if key.startswith("pooling_mode_") and on]
-    return modes == ["pooling_mode_mean_tokens"]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    return record if isinstance(record, dict) else {}
-
-
-def teacher_hash(name: str) -> str:
-    """What `Teacher.sha256` of a name is, without loading it; raises InputError as
-    `find_teacher`."""
-    kind, folder = find_teacher(name)
-    return folder_hash(folder, kind.files)

@@ -5,13 +5,20 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.recipe.schema import Collection, Recipe, validated
+from spladev3_anserini.recipe.schema import (
+    Collection,
+    Expected,
+    IndexStatistics,
+    Recipe,
+    Values,
+    validated,
+)
 from spladev3_anserini.recipe.strict_yaml import Source, read_yaml
 
 _SUFFIXES = (".yaml", ".yml")
@@ -117,3 +124,21 @@ def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         changed[key] = _changed(inner, value) if isinstance(inner, dict) and isinstance(
             value, dict) else value
     return changed
+
+
+class Declared(NamedTuple):
+    """One source's values for a recipe on a collection: {query set: {measure: value}}."""
+
+    by: Expected
+    values: Values
+    statistics: IndexStatistics
+
+
+def declared(recipe_name: str, recipe: Recipe, collection_name: str,
+             collection: Collection) -> Iterator[Declared]:
+    """What the recipe's file says of the collection, then what the collection's says of it."""
+    for blocks, key in ((recipe.expected, collection_name), (collection.expected, recipe_name)):
+        for block in blocks:
+            if key in block.values or key in block.index:
+                yield Declared(block, block.values.get(key, {}),
+                               block.index.get(key, IndexStatistics()))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from spladev3_anserini.collection.ids import checked_text
+from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import existing_file, read_bytes
 

@@ -13,15 +13,15 @@ from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.jvm import versions
-from spladev3_anserini.lucene.own_query import without_own
-from spladev3_anserini.lucene.ranking import write_run
+from spladev3_anserini.lucene.ranking import without_own, write_run
 from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
 from spladev3_anserini.rankers.bm25 import bm25_rankings
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
 from spladev3_anserini.rankers.dense_index import Search, dense_index, dense_rankings
 from spladev3_anserini.rankers.dense_models import DenseModel, find_dense
-from spladev3_anserini.rankers.pair_scorer import Settings, find_teacher, open_teacher
+from spladev3_anserini.rankers.pair_scorer import Settings
 from spladev3_anserini.rankers.rerank import read_rerank, reranked
+from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
 from spladev3_anserini.recipe.baseline import Bm25, Dense, Rerank
 from spladev3_anserini.reproduction.journal import Inputs
 from spladev3_anserini.reproduction.models import usable_checkpoint

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.recipe.baseline import Rerank
-from spladev3_anserini.recipe.expected import Declared, declared
-from spladev3_anserini.recipe.library import Library, name_of
+from spladev3_anserini.recipe.library import Declared, Library, declared, name_of
 from spladev3_anserini.recipe.schema import Collection, QuerySet, Recipe, Settings
 from spladev3_anserini.reproduction.data import Sources
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spladev3_anserini.analysis.comparison import QuerySet
-from spladev3_anserini.cli.app import echo
+from spladev3_anserini.progress import say
 from spladev3_anserini.recipe.library import Library
 from spladev3_anserini.reproduction.cell import chosen_sets, open_cell
 from spladev3_anserini.reproduction.session import Options
@@ -25,7 +25,7 @@ def runs_of(library: Library, recipes: Sequence[str], collections: Sequence[str]
     for on, own in cells.items():
         sets = chosen_sets(own[0], None)
         for cell in own:
-            echo(f"{cell.recipe_name} on {cell.collection_name}", err=True)
+            say(f"{cell.recipe_name} on {cell.collection_name}", err=True)
             with contextlib.redirect_stdout(sys.stderr):
                 reproduce(cell, sets, Options())
         sources, name = own[0].sources(), own[0].collection_name

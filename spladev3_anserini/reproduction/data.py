@@ -11,8 +11,8 @@ from pathlib import Path
 
 from spladev3_anserini.collection.corpus import corpus_files
 from spladev3_anserini.collection.ir_datasets_source import import_irds, irds_id
-from spladev3_anserini.collection.lines import kind_of
 from spladev3_anserini.collection.qrels import qrels_file
+from spladev3_anserini.collection.records import kind_of
 from spladev3_anserini.collection.topics import topics_file
 from spladev3_anserini.demo.insuranceqa import SPLITS, write_insuranceqa
 from spladev3_anserini.errors import InputError
@@ -117,7 +117,8 @@ def demo_command(target: Path) -> list[str]:
 
 def insuranceqa_command(folder: Path) -> list[str]:
     """The command that fetches InsuranceQA and writes it as corpus, topics and qrels."""
-    return [sys.executable, "-P", "-m", "spladev3_anserini.demo.insuranceqa", str(folder)]
+    return [sys.executable, "-P", "-m", "spladev3_anserini", "download", "insuranceqa",
+            "--output", str(folder)]
 
 
 def mark(source: str, part: str) -> str:

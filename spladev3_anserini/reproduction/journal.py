@@ -11,7 +11,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spladev3_anserini.cli.app import echo
+from spladev3_anserini import progress
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, read_bytes, sha256_of, short
 
@@ -115,4 +115,4 @@ class Journal:
 
 def say(stage: str, what: str) -> None:
     """One line about a stage on standard output."""
-    echo(f"{stage:<20}  {what}")
+    progress.say(f"{stage:<20}  {what}")

@@ -23,7 +23,7 @@ from spladev3_anserini.model.checkpoint import model_hash
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import VARIANTS, variant_named
 from spladev3_anserini.rankers.pair_scorer import Settings as TeacherSettings
-from spladev3_anserini.rankers.pair_scorer import find_teacher, open_teacher, teacher_hash
+from spladev3_anserini.rankers.teachers import find_teacher, open_teacher, teacher_hash
 from spladev3_anserini.recipe.training import Training, flat
 from spladev3_anserini.reproduction.cell import Cell
 from spladev3_anserini.reproduction.data import mark

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from spladev3_anserini.files import short
-from spladev3_anserini.recipe.expected import Declared
+from spladev3_anserini.recipe.library import Declared
 from spladev3_anserini.recipe.schema import Collection, QuerySet
 from spladev3_anserini.reproduction.cell import Cell
 from spladev3_anserini.reproduction.models import converted_folder

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
-from spladev3_anserini.collection.ids import checked_id
+from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file, refuse_pointer
 from spladev3_anserini.progress import progress

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spladev3_anserini.collection.ids import checked_id
-from spladev3_anserini.collection.lines import json_records
+from spladev3_anserini.collection.records import checked_id, json_records
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import output_file, sha256_of, short
 from spladev3_anserini.impacts.manifest import FileName, Record, read_record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from spladev3_anserini.errors import InputError
@@ -17,6 +19,7 @@ from spladev3_anserini.files import naming
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.variants import Variant
+from spladev3_anserini.progress import counter
 from spladev3_anserini.recipe.training import Regularizer, Training
 from spladev3_anserini.training.checkpoints import keep_only, mark_whole, steps_of
 from spladev3_anserini.training.dataset import Order
@@ -24,7 +27,6 @@ from spladev3_anserini.training.losses import total
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.regularizers import anti_zero, flops, l1, ramp, sparsity
 from spladev3_anserini.training.saving import WRITING, save_model
-from spladev3_anserini.training.trainer_progress import ShowsProgress, tell
 
 
 class SpladeTrainer(Trainer):  # type: ignore[misc]
@@ -222,3 +224,35 @@ def _penalty(section: Regularizer, representations: Tensor, step: int) -> tuple[
         return representations.new_zeros(()), 0.0
     penalty = flops if section.kind == "flops" else l1
     return penalty(representations), ramp(section.weight, step, section.steps)
+
+
+#: What a line shows of the curves, where they have it, and how it is called there.
+_SHOWN = {"loss": "loss", "kl": "KL", "margin_mse": "MarginMSE", "contrastive": "contrastive",
+          "nonzero_documents": "non-zeros: documents", "nonzero_queries": "queries"}
+
+
+class ShowsProgress(TrainerCallback):  # type: ignore[misc]
+    """In place of the Trainer's own bar, which writes its records as Python's dicts on stdout."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._bar = counter("training", state.max_steps, "step")
+        self._bar.update(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._bar.update(1)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None,
+               **_: Any) -> None:
+        own = {name: (logs or {})[key] for key, name in _SHOWN.items() if key in (logs or {})}
+        if state.is_world_process_zero and own:
+            width = len(str(state.max_steps))
+            values = "  ".join(f"{name} {value:>{7}.4g}" for name, value in own.items())
+            tell(f"step {state.global_step:>{width}} of {state.max_steps}  {values}")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._bar.close()
+
+
+def tell(line: str) -> None:
+    """A line about the training on stderr, clear of the bar."""
+    tqdm.write(line, file=sys.stderr)

@@ -30,7 +30,7 @@ PIECES = {"q1": ["cat", "on", "a", "mat"], "q2": ["shock", "wave", "theory"], "q
 @pytest.fixture(scope="module")
 def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index, encoded queries of the same model that expand, topics, qrels and three runs."""
-    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli.commands import commands
 
     folder = tmp_path_factory.mktemp("breakdown")
     write_corpus(folder / "corpus.jsonl", TEXTS)

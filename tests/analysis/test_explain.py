@@ -19,7 +19,7 @@ TEXT = "the cat sat on the mat , two dogs"
 def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Documents of few terms, so that not every document has all, and their index; the same with
     impacts so large that Lucene's float32 cannot add them."""
-    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli.commands import commands
 
     folder = tmp_path_factory.mktemp("explain")
     write_corpus(folder / "corpus.jsonl", TEXTS)

@@ -18,7 +18,7 @@ TOPICS = {"q1": "cat on a mat", "q2": "shock wave theory", "q3": "", "q4": "heat
 @pytest.fixture(scope="module")
 def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Documents, queries and an index of two variants."""
-    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli.commands import commands
 
     folder = tmp_path_factory.mktemp("flops")
     write_corpus(folder / "corpus.jsonl", TEXTS)

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spladev3_anserini.collection.corpus import Document, read_corpus, survey
-from spladev3_anserini.collection.ids import IdHashes, checked_id
+from spladev3_anserini.collection.corpus import Document, Rejects, read_corpus, survey
 from spladev3_anserini.collection.ir_datasets_source import text_of
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.rejected import Rejects
+from spladev3_anserini.collection.records import IdHashes, checked_id
 from spladev3_anserini.collection.runs import read_run
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError

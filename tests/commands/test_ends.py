@@ -16,10 +16,10 @@ from pathlib import Path
 import click
 import pytest
 from conftest import TEXTS, Result, write_corpus
-from spladev3_anserini.text import counted, table
 
 from spladev3_anserini.cli import signals
 from spladev3_anserini.cli.app import run
+from spladev3_anserini.text import counted, table
 
 Cli = Callable[..., Result]
 
@@ -142,7 +142,7 @@ def test_a_very_long_cell_does_not_widen_its_table() -> None:
 @pytest.fixture(scope="module")
 def index(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One document, in a corpus and an index."""
-    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli.commands import commands
 
     folder = tmp_path_factory.mktemp("one")
     write_corpus(folder / "corpus.jsonl", {"d1": TEXTS["d1"]})

@@ -22,7 +22,7 @@ TOPICS = {"q1": "cat on a mat", "q2": "shock wave theory", "q3": "", "q4": "heat
 @pytest.fixture(scope="module")
 def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An encoded directory and an index of every variant, and topics."""
-    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli.commands import commands
 
     folder = tmp_path_factory.mktemp("search")
     write_corpus(folder / "corpus.jsonl", TEXTS)
@@ -259,7 +259,7 @@ def test_encoded_queries_are_searched_without_the_models_libraries(prepared: Pat
     queries = write_lines(tmp_path / "q.jsonl", [{"id": "q", "vector": {"cat": 2}}])
     words = [str(word) for word in search(prepared, "splade-v3", tmp_path / "run", "--queries",
                                           queries)]
-    script = ("import sys\nfrom spladev3_anserini.__main__ import commands\n"
+    script = ("import sys\nfrom spladev3_anserini.cli.commands import commands\n"
               f"commands.main({words!r}, standalone_mode=False)\n"
               "print(sorted({'torch', 'transformers', 'scipy', 'pyserini'} & sys.modules.keys()))")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,

@@ -276,7 +276,7 @@ def test_memory_does_not_grow_with_the_corpus(sizes: tuple[int, int], tiny: Path
         corpus = write_corpus(tmp_path / f"{size}.jsonl",
                               {f"d{n}": "the cat sat on the mat" for n in range(size)})
         # VmHWM, because ru_maxrss of a child begins with that of the process it was forked from
-        script = ("import re, sys; from spladev3_anserini.__main__ import commands; "
+        script = ("import re, sys; from spladev3_anserini.cli.commands import commands; "
                   "commands.main(sys.argv[1:], standalone_mode=False); "
                   "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])")
         command = [sys.executable, "-c", script,

@@ -33,7 +33,7 @@ class World(NamedTuple):
 
 @pytest.fixture(scope="module")
 def world(encoding: Encoding, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
-    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli.commands import commands
 
     root = tmp_path_factory.mktemp("flips")
     made = World(root / "model", root / "encoded", root / "index", root / "queries",

@@ -34,7 +34,7 @@ from spladev3_anserini.model.checkpoint import open_checkpoint, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.weights import external_data
 from spladev3_anserini.rankers.dense_models import find_dense
-from spladev3_anserini.rankers.pair_scorer import find_teacher
+from spladev3_anserini.rankers.teachers import find_teacher
 from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.recipe.strict_yaml import read_yaml, scalar
 from spladev3_anserini.reproduction.journal import Journal

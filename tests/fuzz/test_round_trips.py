@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from spladev3_anserini.collection.ids import checked_id
+from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.collection.runs import Hit, read_run, write_hits
-from spladev3_anserini.encoding.encoded import read_queries
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.encoded_queries import read_queries
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.quantize import MAX_IMPACT, Quantizer
 from spladev3_anserini.impacts.shards import ImpactDocument, read_shard, write_shard

@@ -24,12 +24,8 @@ from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.weights import external_data, folder_hash
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
 from spladev3_anserini.rankers.dense_models import find_dense
-from spladev3_anserini.rankers.pair_scorer import (
-    Settings,
-    find_teacher,
-    open_teacher,
-    teacher_hash,
-)
+from spladev3_anserini.rankers.pair_scorer import Settings
+from spladev3_anserini.rankers.teachers import find_teacher, open_teacher, teacher_hash
 
 Tensors = dict[str, torch.Tensor]
 

@@ -32,7 +32,7 @@ for words in json.loads(sys.argv[1]):
 @pytest.fixture(scope="module")
 def run_and_exported(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     """A folder with recipes, their run in out/, and its export."""
-    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli.commands import commands
 
     here = tmp_path_factory.mktemp("export")
     folder = here / "recipes"

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.rankers.dense_models import find_dense
-from spladev3_anserini.rankers.pair_scorer import find_teacher
+from spladev3_anserini.rankers.teachers import find_teacher
 
 Cli = Callable[..., Result]
 

@@ -20,6 +20,7 @@ from conftest import (
     write_lines,
 )
 from signed import signed
+
 from spladev3_anserini.text import one_line, visible
 
 Cli = Callable[..., Result]
@@ -38,7 +39,7 @@ def hidden(text: str) -> set[str]:
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with two terms of such characters, an index of its, and files with them in texts,
     names of query sets, teachers, titles and paths."""
-    from spladev3_anserini.__main__ import commands
+    from spladev3_anserini.cli.commands import commands
 
     folder = tmp_path_factory.mktemp("terminal")
     make_tiny(folder / "model", positions=128)

@@ -13,9 +13,9 @@ from conftest import TEXTS, write_corpus
 from forked import program
 from hub import hub
 from layouts import add_modules
-from spladev3_anserini.text import one_line
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.text import one_line
 
 TOKEN = "hf_" + "CanaryC4nary" * 3
 PASSWORD = "pa55-w0rd-canary"

@@ -15,7 +15,8 @@ from tiny_teachers import make_cross_encoder
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import write_record
-from spladev3_anserini.rankers.pair_scorer import Settings, open_teacher
+from spladev3_anserini.rankers.pair_scorer import Settings
+from spladev3_anserini.rankers.teachers import open_teacher
 from spladev3_anserini.recipe.library import default_folder
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine

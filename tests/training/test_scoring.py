@@ -19,14 +19,8 @@ from tiny_teachers import make_cross_encoder, make_t5
 
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.rankers.pair_scorer import (
-    Floats,
-    Pair,
-    PairError,
-    Settings,
-    Teacher,
-    open_teacher,
-)
+from spladev3_anserini.rankers.pair_scorer import Floats, Pair, PairError, Settings, Teacher
+from spladev3_anserini.rankers.teachers import open_teacher
 from spladev3_anserini.training.score_files import Candidates, read_scores, write_candidates
 from spladev3_anserini.training.scoring import read_work, score_candidates
 

@@ -23,7 +23,8 @@ from tiny_teachers import (
 )
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.rankers.pair_scorer import PairError, Settings, open_teacher
+from spladev3_anserini.rankers.pair_scorer import PairError, Settings
+from spladev3_anserini.rankers.teachers import open_teacher
 
 CPU = Settings(max_length=24, device="cpu")
 
@@ -256,7 +257,7 @@ def test_onnx_teachers_by_hub_id(tmp_path: Path) -> None:
         for folder in (models[name], tmp_path / "weights"):
             for file in ("model.onnx", "model.onnx_data", "model_quint8.onnx"):
                 (folder / layout / file).write_bytes(b"a graph")
-    code = ("import json, sys; from spladev3_anserini.rankers.pair_scorer import find_teacher\n"
+    code = ("import json, sys; from spladev3_anserini.rankers.teachers import find_teacher\n"
             "for name in sys.argv[1:]:\n"
             "    kind, folder = find_teacher(name)\n"
             "    graphs = [str(own.relative_to(folder)) for own in folder.rglob('*.onnx*')]\n"

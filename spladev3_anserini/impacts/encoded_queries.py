@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file
-from spladev3_anserini.impacts.compatible import QueryIdentity, refuse_mismatch
-from spladev3_anserini.impacts.manifest import Fingerprint
-from spladev3_anserini.impacts.query import Query
+from spladev3_anserini.impacts.manifest import Fingerprint, QueryIdentity, refuse_mismatch
+from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.impacts.shards import (
     read_encoded,
     read_manifest,
@@ -17,13 +15,6 @@ from spladev3_anserini.impacts.shards import (
     verify_shards,
 )
 from spladev3_anserini.progress import warn
-
-
-class EncodedTopic(NamedTuple):
-    """A topic's id and its impacts."""
-
-    id: str
-    query: Query
 
 
 def read_queries(source: Path, index: Path, documents: Fingerprint | None) -> list[EncodedTopic]:
