@@ -52,7 +52,7 @@ def test_bad_options(more: list[str], message: str, tiny: Path, tmp_path: Path,
 def test_a_corpus_that_changes_while_it_is_read(tiny: Path, tmp_path: Path,
                                                 monkeypatch: pytest.MonkeyPatch,
                                                 refused: Callable[..., str]) -> None:
-    import spladev3_anserini.collection.texts as texts
+    import spladev3_anserini.collection.survey as texts
 
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
     first_pass = texts.survey

@@ -129,7 +129,7 @@ def test_stopping_is_the_default(tiny: Path, tmp_path: Path, refused: Callable[.
                    detected="hash of the texts")
 def test_a_corpus_that_grows(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                              refused: Callable[..., str]) -> None:
-    import spladev3_anserini.collection.texts as texts
+    import spladev3_anserini.collection.survey as texts
 
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text('{"id": "a", "contents": "cat"}\n')
