@@ -57,7 +57,7 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
     shutil.copyfile(work / "curves/curves.svg", docs / "benchmarks-faster.svg")
     large = real._replace(encoded=work / "synthetic", index=work / "synthetic-index")
     write_synthetic(real, large.encoded, LARGE)
-    ours("index", "--input", large.encoded, "--index", large.index, "--optimize", "--overwrite")
+    ours("index", "--encoded", large.encoded, "--index", large.index, "--optimize", "--overwrite")
     found["large"] = _curves(work / "curves-large", large, FEWER_OF_LARGE,
                              ["--topics", str(QUESTIONS["large"])])
     shutil.rmtree(large.index)
@@ -75,7 +75,7 @@ def _curves(output: Path, source: Real, changes: Mapping[str, _Change],
         blocks = ((ids[begin : begin + SHARD], change(matrix[begin : begin + SHARD]))
                   for begin in range(0, len(ids), SHARD))
         write_encoded(blocks, list(vocabulary), source.encoded, encoded, name)
-        ours("index", "--input", encoded, "--index", less, "--optimize", "--overwrite")
+        ours("index", "--encoded", encoded, "--index", less, "--optimize", "--overwrite")
         shutil.rmtree(encoded)
         fewer += ["--fewer", f"{name}={less}"]
     subprocess.run([sys.executable, str(Path(__file__).with_name("search_curves.py")), "--index",

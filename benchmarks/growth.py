@@ -53,7 +53,7 @@ def _encoded(work: Path, corpus: str, length: int) -> dict[str, Any]:
     source.write_text(corpus, "utf-8")
     shutil.rmtree(output, ignore_errors=True)
     printed = called([sys.executable, str(Path(__file__).with_name("command_once.py")), "encode",
-                      "--model", "demo", "--input", str(source), "--output", str(output),
+                      "--model", "demo", "--corpus", str(source), "--output", str(output),
                       "--max-length", str(length)])
     found: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return found

@@ -43,13 +43,13 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
 
 def _systems(encoded: Path, index: Path) -> dict[str, Callable[[], None]]:
     def ours_with(threads: int, *options: str) -> Callable[[], None]:
-        return lambda: ours("index", "--input", encoded, "--index", index, "--threads", threads,
+        return lambda: ours("index", "--encoded", encoded, "--index", index, "--threads", threads,
                             *options)
 
     def pyserinis(threads: int) -> Callable[[], None]:
         return lambda: pyserini(
             "pyserini.index.lucene", "--collection", "JsonVectorCollection", "--generator",
-            "DefaultLuceneDocumentGenerator", "--input", encoded / IMPACTS, "--index", index,
+            "DefaultLuceneDocumentGenerator", "--encoded", encoded / IMPACTS, "--index", index,
             "--threads", threads, "--impact", "--pretokenized")
 
     return {"ours, 1 thread": ours_with(1), "pyserini, 1 thread": pyserinis(1),

@@ -58,7 +58,7 @@ class Way(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--queries", type=Path, required=True, help="encode --side query")
+    parser.add_argument("--queries", type=Path, required=True, help="encode --topics")
     parser.add_argument("--qrels")
     parser.add_argument("--output", type=Path, required=True, metavar="OUT")
     parser.add_argument("--topics", type=int, default=500, help="the first N (%(default)s)")

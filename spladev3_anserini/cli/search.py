@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--topics", metavar="FILE", help="TSV, JSON lines, a BEIR folder, or "
               "ir_datasets:ID; encoded on the fly.")
 @click.option("--queries", type=FOLDER, help="Instead of --topics: queries already encoded "
-              "(encode --side query).")
+              "(encode --topics).")
 @click.option("--model", show_default="the one the index names", help=MODEL_HELP)
 @variant_option("Which variant weighs the queries; auto takes the index's own.")
 @click.option("--output", required=True, type=FOLDER, metavar="RUN",

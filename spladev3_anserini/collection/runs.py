@@ -31,7 +31,7 @@ def warn_of_own_documents(path: Path, topics: Sequence[str], of: int) -> None:
     if topics and 5 * len(topics) >= of:
         warn(f"{path}: {len(topics)} of {counted(of, 'topic')} find the document of their own id "
              f"first ({', '.join(topics[:5])}); where topics are documents of the corpus, as in "
-             "ArguAna, search with --remove-query")
+             "ArguAna, search with `remove_query`")
 
 
 def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> None:

@@ -72,7 +72,7 @@ class Encoder:
         self._dropped = dropped_ids(settings.special_tokens, self.tokenizer.special_ids,
                                     len(self.terms))
         if settings.top_k is not None and settings.top_k < 1:
-            raise InputError(f"--top-k {settings.top_k}: expected a number above 0")
+            raise InputError(f"`top_k` {settings.top_k}: expected a number above 0")
         limit = None
         if self.mode != "bow":
             onnx = is_onnx(checkpoint)
@@ -91,7 +91,7 @@ class Encoder:
             self.batch_tokens = 1  # a query's impacts depend on no other query
         fewest = max(3, self.tokenizer.added + 1)
         if settings.max_length < fewest or (limit and settings.max_length > limit):
-            raise InputError(f"--max-length {settings.max_length}: expected {fewest} to "
+            raise InputError(f"`max_length` {settings.max_length}: expected {fewest} to "
                              f"{limit or 'any number of'} tokens")
         if self.mode != "bow" and (said := checkpoint.other_length(settings.max_length)):
             warn(said)
@@ -101,16 +101,16 @@ class Encoder:
         settings = self.settings
         if self.device != "cpu" or settings.dtype != "auto":
             raise InputError(f"{checkpoint.shown}: an ONNX graph runs on the CPU in the "
-                             "precision it was exported in; leave out --device and --dtype")
+                             "precision it was exported in; leave out `device` and `dtype`")
         model = OnnxSplade(checkpoint)
         self.dtype, top_k = model.properties.precision, model.properties.top_k
         if top_k and settings.special_tokens != "drop":
-            raise InputError(f"--special-tokens {settings.special_tokens}: this graph keeps the "
+            raise InputError(f"`special_tokens` {settings.special_tokens}: this graph keeps the "
                              f"{top_k} largest weights, special tokens dropped")
         if top_k and self.mode == "lexical":
             raise InputError(f"{checkpoint.shown}: this graph keeps the {top_k} largest "
                              "weights of a query's expansion, which may leave out its own "
-                             "wordpieces; for lexical queries export without --top-k")
+                             "wordpieces; for lexical queries export without `top_k`")
         if top_k:
             self.settings = settings._replace(top_k=min(top_k, settings.top_k or top_k))
         return model
@@ -148,8 +148,8 @@ class Encoder:
             except (InputError, MemoryError) as error:
                 if not out_of_memory(error.__cause__ or error):
                     raise
-                raise InputError(f"--batch-tokens {budget}: a batch does not fit into the memory "
-                                 f"of {self.device}; choose fewer, or a smaller --max-length"
+                raise InputError(f"`batch_tokens` {budget}: a batch does not fit into the memory "
+                                 f"of {self.device}; choose fewer, or a smaller `max_length`"
                                  ) from error
             order.extend(positions)
             done(len(positions))
@@ -263,6 +263,6 @@ def resolved_device(name: str) -> str:
     """The device a --device names, `auto` being a GPU if there is one."""
     if name != "auto":
         if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name):
-            raise InputError(f"--device {name}: expected auto, cpu, cuda, cuda:N, xpu or mps")
+            raise InputError(f"`device` {name}: expected auto, cpu, cuda, cuda:N, xpu or mps")
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -33,7 +33,7 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
         if model:
             raise
         raise InputError(f"{index} names its model, but {error}; say where it is with "
-                         "--model") from None
+                         "`model`") from None
     chosen = variant_named(documents.variant if variant == "auto" else variant)
     encoder = Encoder(checkpoint, chosen, "query", settings)
     refuse_mismatch(_identity(encoder), f"queries of {checkpoint.name}", documents, index)
@@ -55,7 +55,7 @@ def encode_topics(encoder: Encoder, topics: Sequence[Topic]) -> list[EncodedTopi
     tokens = encoder.tokenized([topic.text for topic in topics])
     cuts = Cuts()
     cuts.add(tokens.lost)
-    cuts.warn("query", f"--max-length {encoder.settings.max_length}")
+    cuts.warn("query", f"`max_length` {encoder.settings.max_length}")
     with counter("encoding", len(topics), unit="query") as bar:
         try:
             matrix = encoder.impacts_of(tokens.ids, done=bar.update)

@@ -18,7 +18,7 @@ def query_values(qrels: str, runs: Mapping[str, Path],
     raises InputError for more than one measure, and as `values_by_measure`."""
     parsed = parse_measures(measure)
     if len(parsed) != 1:
-        raise InputError(f"--measure {measure}: expected one measure")
+        raise InputError(f"`measures` {measure}: this compares by one measure; give one")
     return values_by_measure(qrels, runs, parsed)[str(parsed[0])]
 
 

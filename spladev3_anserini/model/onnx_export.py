@@ -61,7 +61,7 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     gives other weights than the model, or (for Anserini) the tokenizer is not BERT's.
     """
     if output.exists():
-        raise InputError(f"--output {output}: exists already")
+        raise InputError(f"`output` {output}: exists already")
     for package in ("onnx", "onnxruntime"):
         try:
             import_module(package)
@@ -75,7 +75,7 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     graph = _Graph(splade, sorted(tokenizer.special_ids) if top_k else [], top_k).eval()
     size = sum(own.numel() * own.element_size() for own in (*graph.parameters(), *graph.buffers()))
     if size > LARGEST_GRAPH:
-        raise InputError(f"--model {checkpoint.name}: its graph has {size / 2**30:.1f} GiB of "
+        raise InputError(f"`model` {checkpoint.name}: its graph has {size / 2**30:.1f} GiB of "
                          "weights, and an ONNX file holds 2; encode with the model itself")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
@@ -85,7 +85,7 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
         properties = Properties(precision, top_k, splade.vocabulary, splade.max_positions,
                                 model_hash(checkpoint))
         with naming(output / path.name), refusing(
-                f"--model {checkpoint.name}: cannot be exported", OSError):
+                f"`model` {checkpoint.name}: cannot be exported", OSError):
             _write(graph, Path(scratch) / "plain.onnx", path, precision, properties)
             _compare(graph, path, precision)
         with naming(output):

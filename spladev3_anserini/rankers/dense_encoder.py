@@ -52,14 +52,14 @@ class DenseEncoder:
             if self._head is not None:
                 self._head = self._head.eval().to(self.device)
         except (RuntimeError, AssertionError) as error:
-            raise InputError(f"--device {device}: {first_line(error)}") from None
+            raise InputError(f"`device` {device}: {first_line(error)}") from None
         self.dimension: int = self._model.config.hidden_size
         if self._head is not None:
             self.dimension = next(self._head.parameters()).shape[0]
         try:
             self.vectors(_TRIAL, "query")
         except TextError as error:
-            raise InputError(f"--model {self.name}: {error}") from None
+            raise InputError(f"`model` {self.name}: {error}") from None
         self.cuts["query"] = Cuts()
 
     @torch.inference_mode()
@@ -103,7 +103,7 @@ class DenseEncoder:
 
     def _cut(self, texts: list[str], length: int | None) -> list[list[int]]:
         """Ids of each text, cut to a length where one is given."""
-        with refusing(f"--model {self.name}: its tokenizer fails"), without_panic_report():
+        with refusing(f"`model` {self.name}: its tokenizer fails"), without_panic_report():
             ids: list[list[int]] = self._tokenizer(
                 texts, truncation=length is not None, max_length=length, padding=False,
                 verbose=False)["input_ids"]
@@ -116,7 +116,7 @@ class DenseEncoder:
             padded[row, : len(own)], mask[row, : len(own)] = torch.tensor(own), 1
         padded, mask = padded.to(self.device), mask.to(self.device)
         try:
-            with refusing(f"--model {self.name}: fails on a batch"):
+            with refusing(f"`model` {self.name}: fails on a batch"):
                 states = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
                 pooled = states[:, 0] if self.rules.pooling == "cls" else (
                     (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True))
@@ -127,7 +127,7 @@ class DenseEncoder:
         except InputError as error:
             if not out_of_memory(error.__cause__):
                 raise
-            raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into the "
+            raise InputError(f"`batch_tokens` {self.batch_tokens}: a batch does not fit into the "
                              f"memory of {self.device}; choose fewer") from error
         vectors: Floats = pooled.float().cpu().numpy()
         return vectors
@@ -135,8 +135,8 @@ class DenseEncoder:
     def _limit(self) -> None:
         """Refuses a length beyond the model's positions."""
         positions = position_limit(self._model)
-        for option, length in (("--query-max-length", self.rules.query_length),
-                               ("--max-length", self.rules.passage_length)):
+        for option, length in (("`query_max_length`", self.rules.query_length),
+                               ("`max_length`", self.rules.passage_length)):
             if length < 3 or (positions and length > positions):
                 raise InputError(f"{option} {length}: {self.name} takes 3 to "
                                  f"{positions or 'any number of'} tokens")

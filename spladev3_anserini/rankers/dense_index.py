@@ -66,7 +66,7 @@ def dense_index(encoder: DenseEncoder, corpus: str, search: Search, threads: int
             full = set(places)
             ids += [block[place].id for place in places]
             empty += [own.id for place, own in enumerate(block) if place not in full]
-    encoder.cuts["passage"].warn("document", f"--max-length {encoder.rules.passage_length}")
+    encoder.cuts["passage"].warn("document", f"`max_length` {encoder.rules.passage_length}")
     if not ids:
         raise InputError(f"{corpus}: no document has a wordpiece")
     faiss.omp_set_num_threads(threads)
@@ -92,7 +92,7 @@ def dense_rankings(index: DenseIndex, encoder: DenseEncoder, topics: Sequence[To
             for place, topic in enumerate(block):
                 yield topic.id, found.get(place, [])
             bar.update(len(block))
-    encoder.cuts["query"].warn("query", f"--query-max-length {encoder.rules.query_length}")
+    encoder.cuts["query"].warn("query", f"`query_max_length` {encoder.rules.query_length}")
 
 
 def best(index: DenseIndex, queries: Floats, hits: int) -> list[list[Hit]]:

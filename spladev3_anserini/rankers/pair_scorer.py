@@ -113,12 +113,12 @@ class Teacher(ABC):
                 for length in self._tokenized(self._query_lengths, chunk)]
 
     def _tokenized(self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
-        with refusing(f"--teacher {self.name}: its tokenizer fails"), without_panic_report():
+        with refusing(f"`cross_encoder` {self.name}: its tokenizer fails"), without_panic_report():
             return work(items)
 
     def warn_of_cuts(self) -> None:
         """Warns of documents that did not fit into the pairs' length since it was loaded."""
-        self.cuts.warn("pair", f"--max-length {self.settings.max_length}")
+        self.cuts.warn("pair", f"`max_length` {self.settings.max_length}")
 
     @abstractmethod
     def _query_lengths(self, queries: Sequence[str]) -> list[int]:
@@ -142,13 +142,13 @@ class Teacher(ABC):
             if types is not None and own.types is not None:
                 types[row, : len(own.ids)] = own.types
         try:
-            with refusing(f"--teacher {self.name}: fails on a batch of {shape[0]} x {shape[1]} "
-                          "tokens"):
+            with refusing(f"`cross_encoder` {self.name}: fails on a batch of {shape[0]} x "
+                          f"{shape[1]} tokens"):
                 return self._outputs(ids, mask, types)
         except InputError as error:
             if not out_of_memory(error.__cause__):
                 raise
-            raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into the "
+            raise InputError(f"`batch_tokens` {self.batch_tokens}: a batch does not fit into the "
                              f"memory of {self.device}; choose fewer") from error
 
 

@@ -87,7 +87,7 @@ def default_folder() -> Path:
                    Path(sys.prefix) / "share" / "spladev3_anserini" / "recipes"):
         if folder.is_dir():
             return folder
-    raise InputError("no folder of recipes with this package; name one with --recipes")
+    raise InputError("no folder of recipes with this package; name one with `recipes`")
 
 
 def name_of(given: str) -> str:

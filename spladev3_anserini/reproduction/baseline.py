@@ -38,7 +38,7 @@ def model_of(run: Run) -> tuple[str, str]:
     of the run it begins with. Raises InputError where a model is not there."""
     own = run.cell.recipe.baseline
     if run.options.model and run.cell.first is None:
-        raise InputError(f"--model: {run.cell.recipe_name} is a baseline, and has its own")
+        raise InputError(f"`model`: {run.cell.recipe_name} is a baseline, and has its own")
     if isinstance(own, Dense):
         return own.model, folder_hash(_dense_model(run, own).folder,
                                       (*MODEL_FILES, "*/config.json"))

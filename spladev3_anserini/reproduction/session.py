@@ -56,7 +56,7 @@ class Run:
                                      "train" in self.options.stages))
         if name is None:
             raise InputError(f"{self.cell.recipe_name}: names no model; give the folder it is in "
-                             "with --model")
+                             "with `model`")
         return usable_checkpoint(name, self.cell.output, recipe.pickled)
 
     @cached_property

@@ -153,7 +153,7 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
             if not out_of_memory(error):
                 raise
             raise InputError(f"batch_size {section.batch_size}: a step does not fit into memory "
-                             "(a smaller batch, --accumulate and --checkpointing help): "
+                             "(a smaller batch, `accumulate` and `checkpointing` help): "
                              f"{first_line(error)}") from error
         collator.cuts.warn("drawn text", f"max_length {section.max_length}")
         if first := trainer.is_world_process_zero():
@@ -191,10 +191,10 @@ def _device(name: str, precision: str) -> tuple[bool, str]:
     device that is not there or that the Trainer does not choose itself."""
     device = resolved_device(name)
     if device not in ("cpu", "cuda"):
-        raise InputError(f"--device {name}: expected auto, cpu or cuda; CUDA_VISIBLE_DEVICES says "
+        raise InputError(f"`device` {name}: expected auto, cpu or cuda; CUDA_VISIBLE_DEVICES says "
                          "which GPU")
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"--device {name}: there is no GPU that torch can use")
+        raise InputError(f"`device` {name}: there is no GPU that torch can use")
     if device == "cpu" and precision != "fp32":
         warn(f"precision {precision} is for GPUs; this trains in fp32")
         return False, "fp32"
@@ -215,7 +215,7 @@ def _warn_of_few(queries: list[Query], section: Training, variant: Variant,
         reached = ramp(1.0, steps, own.steps)
         if own.kind != "none" and own.weight and reached < _NEARLY:
             warn(f"{side}.steps {own.steps:,}: this training makes {counted(steps, 'step')}, so "
-                 f"{side}.weight gets to {reached:.2%} of {own.weight:g} only; --set "
+                 f"{side}.weight gets to {reached:.2%} of {own.weight:g} only; `set` "
                  f"{side}.steps={max(1, steps // 3)} reaches it after a third of them")
 
 

@@ -105,8 +105,8 @@ def test_other_commands_warn_alike(tmp_path: Path, cli: Cli) -> None:
                tmp_path / "other", "--samples", 100).err
     assert "run: 2 of 2 topics find the document of their own id first" in said
     assert "other: no document in it is judged" in said
-    said = cli("diagnose", "--zero-shot", tmp_path / "qrels", tmp_path / "run",
-               tmp_path / "other").err
+    said = cli("diagnose", "--zero-shot", tmp_path / "qrels", "--run", f"start={tmp_path / 'run'}",
+               "--run", f"trained={tmp_path / 'other'}").err
     assert "other: no document in it is judged" in said
 
 

@@ -196,9 +196,9 @@ def test_impacts_that_sum_to_too_much_name_their_text(tiny: Path,
 
 
 @pytest.mark.parametrize(("chosen", "message"), [
-    ({"max_length": 65}, "--max-length 65: expected 3 to 64"),
-    ({"max_length": 2}, "--max-length 2"),
-    ({"device": "nonsense"}, "--device nonsense"),
+    ({"max_length": 65}, "`max_length` 65: expected 3 to 64"),
+    ({"max_length": 2}, "`max_length` 2"),
+    ({"device": "nonsense"}, "`device` nonsense"),
 ])
 def test_settings_the_model_cannot_have(chosen: dict[str, object], message: str,
                                         tiny: Path) -> None:

@@ -58,7 +58,7 @@ def test_batches_of_queries_are_no_setting_of_theirs(tiny: Path, tmp_path: Path,
                                                      cli: Callable[..., Result]) -> None:
     """Another --batch-tokens continues an encode of queries, for it decides nothing."""
     (tmp_path / "t.tsv").write_text("1\tthe cat\n2\ta dog on a mat\n")
-    command = ("encode", "--model", tiny, "--side", "query", "--input", tmp_path / "t.tsv",
+    command = ("encode", "--model", tiny, "--topics", tmp_path / "t.tsv",
                "--device", "cpu", "--max-length", 64, "--output", tmp_path / "q")
     assert cli(*command).code == 0
     assert "0 shards written" in cli(*command, "--batch-tokens", 7).out

@@ -25,7 +25,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(tiny: Path, corpus: Path, output: Path, *more: object) -> list[str]:
-    return [str(a) for a in ("encode", "--model", tiny, "--input", corpus, "--output", output,
+    return [str(a) for a in ("encode", "--model", tiny, "--corpus", corpus, "--output", output,
                              "--max-length", 64, "--shard-size", 20, *more)]
 
 

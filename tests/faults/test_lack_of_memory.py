@@ -97,7 +97,7 @@ def test_an_encode_without_memory(tiny: Path, tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))
 
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "spladev3_anserini", "encode", "--model", str(tiny), "--input",
+        [sys.executable, "-P", "-m", "spladev3_anserini", "encode", "--model", str(tiny), "--corpus",
          str(write_corpus(tmp_path / "c.jsonl", TEXTS)), "--output", str(tmp_path / "encoded")],
         preexec_fn=limited, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, ""), done

@@ -235,7 +235,7 @@ def test_a_router_with_another_query_side_is_refused_whatever_the_variant(
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
     for variant in ("auto", "splade-v3-doc", "splade-v3"):
         said = refused("encode", "--model", folder, "--variant", variant, "--max-length", 64,
-                       "--input", corpus, "--side", "query", "--output", tmp_path / "out")
+                       "--topics", corpus, "--output", tmp_path / "out")
         assert message in said
         assert str(folder) in said
         assert "--variant" not in said
@@ -294,7 +294,7 @@ def test_a_stated_length_is_said_and_an_option_works(saved: dict[str, Path], tmp
     corpus = write_corpus(tmp_path / "c.jsonl", {"a": "the cat sat on the mat " * 40})
     for folder, file, key in ((tmp_path / "six", "tokenizer_config.json", "model_max_length"),
                               (older, LENGTHS, "max_seq_length")):
-        command = ("encode", "--model", folder, "--input", corpus, "--output")
+        command = ("encode", "--model", folder, "--corpus", corpus, "--output")
         done = cli(*command, tmp_path / f"{folder.name}-default")
         assert done.code == 0, done
         assert f"warning: {folder / file}: {key}: the model's own length is 32 tokens" in done.err

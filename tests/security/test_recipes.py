@@ -124,7 +124,7 @@ def test_values_stay_one_word_in_the_commands_that_are_shown(
     lines = [shlex.split(line) for line in shown.out.splitlines()
              if line.startswith("spladev3-anserini encode")]
     assert lines
-    assert all(words[words.index("--input") + 1].endswith(f"/{evil}") for words in lines)
+    assert all(words[words.index("--corpus") + 1].endswith(f"/{evil}") for words in lines)
     assert all("MARKER;" not in words for words in lines)
     assert sorted(tmp_path.iterdir()) == [path]
     named = tmp_path / "a; touch MARKER;.yaml"

@@ -237,7 +237,7 @@ def test_a_score_that_is_not_finite_names_query_and_document(data: Path, tmp_pat
 
 
 def options_of(data: Path, *teachers: Path) -> list[object]:
-    named = [word for teacher in teachers for word in ("--teacher", teacher)]
+    named = [word for teacher in teachers for word in ("--cross-encoder", teacher)]
     return ["score", "--candidates", data / "candidates.jsonl", "--corpus", data / "corpus.jsonl",
             "--topics", data / "topics.tsv", "--max-length", 32, "--device", "cpu", *named]
 
@@ -299,7 +299,7 @@ def test_parts_of_the_command(data: Path, tmp_path: Path, cli: Callable[..., Res
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (["--teacher", "/no/such/model"], "--teacher /no/such/model: no such folder"),
+    (["--cross-encoder", "/no/such/model"], "--cross-encoder /no/such/model: no such folder"),
     (["--rescore", "x"], "--rescore x: expected none or MEAN,STD"),
     (["--rescore", "1,0"], "--rescore 1,0: expected"),
     (["--rescore", "nan,1"], "--rescore nan,1: expected"),
@@ -336,6 +336,6 @@ def test_a_rescoring_past_the_largest_number(data: Path, tmp_path: Path,
 
 def test_two_teachers_of_one_name(data: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     one, other = tmp_path / "a" / "model", tmp_path / "b" / "model"
-    assert "another teacher has the folder" in refused(
+    assert "another one has the folder" in refused(
         *options_of(data, make_cross_encoder(one), make_cross_encoder(other)), "--output",
         tmp_path / "out")

@@ -159,19 +159,19 @@ def test_a_folder_that_is_no_teacher(change: object, message: str, tmp_path: Pat
 
 
 def test_what_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--teacher /no/such: no such folder"):
+    with pytest.raises(InputError, match="`cross_encoder` /no/such: no such folder"):
         open_teacher("/no/such", CPU)
     with pytest.raises(InputError, match="has 3 labels"):
         open_teacher(str(make_cross_encoder(tmp_path / "three", 3)), CPU)
     folder = str(make_cross_encoder(tmp_path / "model"))
-    with pytest.raises(InputError, match="--max-length 65: .* takes 64 at most"):
+    with pytest.raises(InputError, match="`max_length` 65: .* takes 64 at most"):
         open_teacher(folder, CPU._replace(max_length=65))
-    with pytest.raises(InputError, match="--device cuda:7"):
+    with pytest.raises(InputError, match="`device` cuda:7"):
         open_teacher(folder, CPU._replace(device="cuda:7"))
-    with pytest.raises(InputError, match="--t5-token <extra_id_11>: not a token"):
+    with pytest.raises(InputError, match="`t5_token` <extra_id_11>: not a token"):
         open_teacher(str(make_t5(tmp_path / "t5")), CPU._replace(t5_token="<extra_id_11>"))
     _not_finite(Path(folder))
-    with pytest.raises(InputError, match="--teacher .*: the score is not a finite number"):
+    with pytest.raises(InputError, match="`cross_encoder` .*: the score is not a finite number"):
         open_teacher(folder, CPU)
 
 

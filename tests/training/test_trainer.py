@@ -47,6 +47,11 @@ SECTION = {
 SHORT = ("--set", "documents.steps=3", "--set", "queries.steps=3")
 
 
+@pytest.fixture(autouse=True)
+def _steps_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPLADEV3_LOG", "info")
+
+
 @pytest.fixture
 def data(tmp_path: Path, tiny: Path) -> Path:
     """A recipe, a corpus, topics, candidates and scores; the start is the tiny model."""
@@ -491,16 +496,18 @@ def test_weights_that_are_no_numbers_are_never_saved(data: Path, tmp_path: Path,
 
 
 def test_a_start_with_more_outputs_than_terms_is_refused_as_encode_does(
-        data: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+        data: Path, tmp_path: Path, refused: Callable[..., str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoModelForMaskedLM
 
+    monkeypatch.setenv("SPLADEV3_LOG", "warning")
     model = AutoModelForMaskedLM.from_pretrained(data / "start")
     terms = model.config.vocab_size
     model.resize_token_embeddings(terms + 8)
     model.save_pretrained(data / "start")
     says = f"{data / 'start'}: the model has {terms + 8} output terms, its tokenizer {terms}"
     assert refused(*command(data, tmp_path / "model")).endswith(says)
-    assert refused("encode", "--model", data / "start", "--input", data / "corpus.jsonl", "--output",
+    assert refused("encode", "--model", data / "start", "--corpus", data / "corpus.jsonl", "--output",
                    tmp_path / "encoded", "--max-length", 32).endswith(says)
     assert not (tmp_path / "model").exists()
 
@@ -583,7 +590,7 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
         peer.similarity(queries, documents).to_dense().numpy(), abs=1e-4)
     assert ours["query"].any()
     assert ours["document"] == pytest.approx(documents.numpy(), abs=1e-5)
-    encoded = cli("encode", "--model", folder, "--input", data / "corpus.jsonl", "--output",
+    encoded = cli("encode", "--model", folder, "--corpus", data / "corpus.jsonl", "--output",
                   tmp_path / "encoded", "--max-length", 32)
     assert encoded.code == 0
     assert variant in encoded.out
