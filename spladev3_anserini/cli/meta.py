@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER, level
+from spladev3_anserini.cli.options import confidence_option, forest_options, format_option
+from spladev3_anserini.cli.types import FILE
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted, table
 
@@ -18,23 +19,19 @@ if TYPE_CHECKING:
 
 
 @click.command("meta", context_settings=SETTINGS)
-@click.option("--effects", required=True, type=FOLDER, metavar="FILE",
-              help="Tab-separated, with the columns set, group, mean, count and variance (of the "
-              "mean), error, or low and high (a 95 % interval).")
-@click.option("--title", show_default="the file's name", help="Of the forest plot.")
-@click.option("--forest", type=FOLDER, metavar="FILE",
-              help="Draw the sets as a forest plot, .svg or .png.")
-@click.option("--clamped", is_flag=True,
-              help="No negative variance between query sets (DerSimonian-Laird).")
-@click.option("--confidence", default=0.95, callback=level,
-              help="Of the intervals that are shown.")
-@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@click.option("--effects", required=True, type=FILE,
+              help="The file of mean differences: tab-separated columns set, group, mean, count, "
+              "and one of variance (of the mean), error, or low and high (a 95 % interval).")
+@click.option("--title", show_default="the file's name", help="The title of the forest plot.")
+@forest_options
+@confidence_option
+@format_option()
 def main(effects: Path, title: str | None, forest: Path | None, clamped: bool, confidence: float,
          form: str) -> None:
-    """Summarise mean differences that are known already, a paper's for example.
+    """Summarise the mean differences that a paper prints.
 
-    A random-effects meta-analysis with the formulas of SPLADE-v3's paper. `compare` does the same
-    from runs, and is the better choice where there are any: printed intervals are rounded.
+    This is a random-effects meta-analysis with the formulas of SPLADE-v3's paper. If you have the
+    runs, use `compare` instead, because printed intervals are rounded.
 
     \b
     Example:

@@ -34,12 +34,14 @@ _ELSEWHERE = (
 @click.command("verify", context_settings=SETTINGS)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(folder: Path) -> None:
-    """Check an encoded directory, an index or a folder of scores, byte by byte.
+    """Check an encoded directory, an index or a folder of scores.
 
-    FOLDER's files are compared with their hashes, and what its manifest counts is counted again.
+    The files in FOLDER are compared with their hashes. Everything that the manifest counts is
+    counted again.
 
-    Exit 0: sound. Exit 1: damaged, with the file and what is wrong. Exit 2: not finished, of
-    another Lucene, or a folder that another command checks; the message says which.
+    Exit 0: the folder is sound. Exit 1: it is damaged; the message names the file and the damage.
+    Exit 2: it is not finished, another Lucene built it, or another command checks it; the message
+    says which.
 
     \b
     Example:
