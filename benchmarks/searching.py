@@ -103,7 +103,7 @@ def _encoding(real: Real) -> dict[str, list[float]]:
     """Milliseconds to encode each question alone, one thread, by variant."""
     import torch
 
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
 
@@ -111,7 +111,7 @@ def _encoding(real: Real) -> dict[str, list[float]]:
     threads, found = torch.get_num_threads(), {}
     torch.set_num_threads(1)
     for name in ("splade-v3", "splade-v3-doc"):
-        encoder = Encoder(open_checkpoint("demo"), VARIANTS[name], "query", Settings())
+        encoder = Encoder(open_checkpoint("demo"), VARIANTS[name], "query", EncoderSettings())
         seconds = [timed(encoder.impacts, [text])[0] for text in texts[:WARM] + texts]
         found[name] = [1000 * own for own in seconds[WARM:]]
     torch.set_num_threads(threads)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.encoder import Settings
+from spladev3_anserini.encoding.encoder import EncoderSettings
 from spladev3_anserini.encoding.queries import (
     encode_topics,
     encoder_for_index,
@@ -101,7 +101,7 @@ def cost_of_index(index: Path, record: IndexManifest | None,
 
 def queries_for(folder: Path, record: IndexManifest | None, topics: str | None,
                 queries: Path | None, model: str | None, variant: str,
-                settings: Settings) -> list[EncodedTopic]:
+                settings: EncoderSettings) -> list[EncodedTopic]:
     """The queries of a file of encoded ones, or of topics encoded as the collection's own record
     says. Raises InputError where they do not belong to the collection."""
     if queries:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spladev3_anserini.analysis.explanation import expansion_share
 from spladev3_anserini.collection.topics import Topic
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.encoded_queries import read_queries
@@ -40,13 +40,13 @@ def bag_of_words(index: Path | None, model: str | None, max_length: int,
         raise InputError(f"{index}: names no model; say whose wordpieces with `model`"
                          if index else "give `index` or `model`: whose wordpieces count?")
     encoder = Encoder(open_checkpoint(name), VARIANTS["splade-v3-doc"], "query",
-                      Settings(max_length))
+                      EncoderSettings(max_length=max_length))
     if record and record.encoded.fingerprint.tokenizer != encoder.tokenizer.sha256:
         raise InputError(f"`model` {name}: its tokenizer is not that of the index {index}")
     return encoder
 
 
-def expanding(model: str, settings: Settings) -> Encoder:
+def expanding(model: str, settings: EncoderSettings) -> Encoder:
     """A query encoder that expands; raises InputError for a variant that does not."""
     checkpoint = open_checkpoint(model)
     variant = chosen_variant("auto", checkpoint)

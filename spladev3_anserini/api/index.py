@@ -24,7 +24,7 @@ from spladev3_anserini.lucene.ranking import rank, warn_of_limits
 from spladev3_anserini.lucene.searcher import open_index as open_searcher
 
 if TYPE_CHECKING:
-    from spladev3_anserini.encoding.encoder import Encoder, Network, Settings
+    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings, Network
 
 StrPath = str | os.PathLike[str]
 
@@ -36,7 +36,7 @@ class Index:
     """
 
     def __init__(self, folder: Path, model: str | None, variant: str,
-                 settings: Callable[[], Settings], network: Network | None = None,
+                 settings: Callable[[], EncoderSettings], network: Network | None = None,
                  trust: bool = False) -> None:
         self.folder = folder
         self._searcher, self.manifest = open_searcher(folder, trust)
@@ -210,10 +210,10 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
     """
     quantizer = Quantizer() if scale is None else Quantizer.of(scale)
 
-    def settings() -> Settings:
+    def settings() -> EncoderSettings:
         from spladev3_anserini.encoding import encoder
 
-        return encoder.Settings(max_length=max_length, quantizer=quantizer,
+        return encoder.EncoderSettings(max_length=max_length, quantizer=quantizer,
                                 special_tokens=special_tokens or "drop",
                                 batch_tokens=batch_tokens, device=device, dtype=dtype)
 

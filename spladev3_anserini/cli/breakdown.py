@@ -77,7 +77,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     from spladev3_anserini.cli.options import named_paths
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.evaluation.query_values import query_values
     from spladev3_anserini.lucene.check import one_build
 
@@ -91,7 +91,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     if any("=" not in text for text in runs) or len(runs) < 2:
         raise InputError("--run: expected two or more, each as NAME=FILE")
     ends, paths = parse_edges(edges), named_paths("--run", runs)
-    adds = expanding(expander, Settings(max_length=max_length, batch_tokens=batch_tokens,
+    adds = expanding(expander, EncoderSettings(max_length=max_length, batch_tokens=batch_tokens,
                                         device=device, dtype=dtype)) if expander else None
     sets = []
     for name in names or ("all queries",):

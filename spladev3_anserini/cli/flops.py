@@ -22,7 +22,7 @@ from spladev3_anserini.text import table
 
 if TYPE_CHECKING:
     from spladev3_anserini.analysis.flops import Cost
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
 
 
 @click.command("flops", context_settings=SETTINGS)
@@ -58,7 +58,7 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
     Example:
       spladev3-anserini flops --index v3=v3/index --index doc=doc/index --topics topics.tsv
     """
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
 
     folders = named_paths("--index" if indexes else "--encoded", indexes or encoded)
     if bool(indexes) == bool(encoded):
@@ -73,7 +73,7 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
         if not runs:
             raise click.UsageError("--plot needs --qrels and --run")
     worth = _worth(qrels, _by_name("--run", runs, folders), measure)
-    settings = Settings(max_length=max_length, batch_tokens=batch_tokens, device=device,
+    settings = EncoderSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                         dtype=dtype)
     costs, groups = {}, []
     for name, folder in folders.items():
@@ -90,7 +90,7 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
 
 
 def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | None,
-          model: str | None, variant: str, settings: Settings,
+          model: str | None, variant: str, settings: EncoderSettings,
           trust: bool) -> tuple[Cost, str]:
     """What one collection costs, and the variant that it is of."""
     from spladev3_anserini.analysis.flops import cost_of_encoded, cost_of_index, queries_for

@@ -49,7 +49,7 @@ def main(source: Path, corpus: str, topics: str, cross_encoder: str, output: Pat
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.runs import read_run
     from spladev3_anserini.lucene.ranking import write_run
-    from spladev3_anserini.rankers.pair_scorer import Settings
+    from spladev3_anserini.rankers.pair_scorer import PairSettings
     from spladev3_anserini.rankers.rerank import read_rerank, reranked
     from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
 
@@ -58,7 +58,8 @@ def main(source: Path, corpus: str, topics: str, cross_encoder: str, output: Pat
     find_teacher(cross_encoder)  # a wrong name is refused before a corpus is read
     work = read_rerank(read_run(source), corpus, topics, top)
     opened = open_teacher(cross_encoder,
-                          Settings(max_length, batch_tokens, device, dtype, t5_token))
+                          PairSettings(max_length=max_length, batch_tokens=batch_tokens,
+                                       device=device, dtype=dtype, t5_token=t5_token))
     found, lines = write_run(output, reranked(work, opened), tag)
     summary(output, f"{output}: {opened.kind}, {counted(work.pairs, 'pair')}; "
                     f"{counted(found, 'query')}, {counted(lines, 'line')}")

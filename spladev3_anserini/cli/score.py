@@ -67,7 +67,7 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.directory import Part
-    from spladev3_anserini.rankers.pair_scorer import Settings
+    from spladev3_anserini.rankers.pair_scorer import PairSettings
     from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
     from spladev3_anserini.training.disagreement import disagreement_table
     from spladev3_anserini.training.ensemble import TeacherRecord, combine
@@ -78,7 +78,8 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
     target = _target(rescore, rescore_like, rescore_each)
     for name in teachers:
         find_teacher(name)  # a wrong name is told before hours of scoring
-    settings = Settings(max_length, batch_tokens, device, dtype, t5_token)
+    settings = PairSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
+                            dtype=dtype, t5_token=t5_token)
     work = read_work(candidates, corpus, topics, own_part, block)
     records = []
     for name, folder in folders.items():

@@ -24,7 +24,7 @@ from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.impacts.query import EncodedTopic
 
@@ -97,11 +97,13 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     if queries is not None:
         encoded = read_queries(queries, index, record.encoded.fingerprint if record else None)
     else:
-        from spladev3_anserini.encoding.encoder import Settings
+        from spladev3_anserini.encoding.encoder import EncoderSettings
         from spladev3_anserini.impacts.quantize import Quantizer
 
-        settings = Settings(max_length, Quantizer() if scale is None else Quantizer.of(scale),
-                            special_tokens or "drop", None, batch_tokens, device, dtype)
+        settings = EncoderSettings(
+            max_length=max_length, quantizer=Quantizer() if scale is None else Quantizer.of(scale),
+            special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
+            dtype=dtype)
         encoded = _encoded(index, record, str(topics), model, variant, settings)
     encoded = faster.pruned(encoded)
     warn_of_limits(encoded, record)
@@ -114,7 +116,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
 
 
 def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str | None,
-             variant: str, settings: Settings) -> list[EncodedTopic]:
+             variant: str, settings: EncoderSettings) -> list[EncodedTopic]:
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.queries import (
         encode_topics,

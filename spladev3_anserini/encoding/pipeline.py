@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -50,9 +51,19 @@ _LONGEST_CONTENTS = 20_000_000
 _MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 2_000, 0.25, 1_000
 
 
-class Output(NamedTuple):
-    """Where an encoding goes and in which pieces; `source_name` is what its manifest calls the
-    source, if not by its path."""
+@dataclass(frozen=True, kw_only=True)
+class EncodingOutput:
+    """Where an encoding goes and in which pieces.
+
+    Attributes:
+        folder: The encoded directory.
+        shard_size: Texts of a shard, the step in which an encoding resumes.
+        part: Which shards this process encodes.
+        gzip: Compress the shards.
+        contents: Write each document's text into its line.
+        restart: Begin anew, whatever the folder holds.
+        source_name: What the manifest calls the source, if not by its path.
+    """
 
     folder: Path
     shard_size: int = 5000
@@ -83,7 +94,7 @@ class Outcome(NamedTuple):
 
 
 def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, encoder: Encoder,
-                        output: Output) -> Outcome:
+                        output: EncodingOutput) -> Outcome:
     """Encodes every text of `source` into impact shards of `output`, resuming what is there.
 
     `surveyed` is what a first pass over the source told, before any model was loaded: bad lines
@@ -150,7 +161,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     return Outcome(written, found, manifest)
 
 
-def fingerprint(surveyed: Survey, encoder: Encoder, output: Output) -> Fingerprint:
+def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> Fingerprint:
     """What decides the impacts of an encoding."""
     settings = encoder.settings
     return Fingerprint(

@@ -10,16 +10,15 @@ import numpy as np
 import torch
 
 from spladev3_anserini.encoding.cut import lost_wordpieces
-from spladev3_anserini.encoding.encoder import DTYPES
 from spladev3_anserini.errors import InputError, first_line, refusing, without_panic_report
-from spladev3_anserini.model.batches import length_batches
+from spladev3_anserini.model.batches import DTYPES, length_batches
 from spladev3_anserini.model.loading import load_model, load_tokenizer, refuse_content
 from spladev3_anserini.model.positions import position_limit
 from spladev3_anserini.rankers.pair_scorer import (
     Floats,
     Ids,
     Pair,
-    Settings,
+    PairSettings,
     Teacher,
     Tokens,
     all_finite,
@@ -32,7 +31,7 @@ class _Transformer(Teacher):
 
     loader = "AutoModelForSequenceClassification"
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError where a file is damaged or a weight is missing (transformers would
         make it up)."""
         super().__init__(name, folder, settings)
@@ -87,7 +86,7 @@ class SequenceClassification(_Transformer):
 
     kind = "sequence classification"
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError also for more than two labels."""
         super().__init__(name, folder, settings)
         if (labels := int(self.model.config.num_labels)) > 2:
@@ -106,7 +105,7 @@ class RankT5(_Transformer):
     kind = "t5"
     loader = "AutoModelForSeq2SeqLM"
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError also where the tokenizer has no such token."""
         super().__init__(name, folder, settings)
         config = self.model.config
@@ -177,7 +176,7 @@ class OnnxCrossEncoder(Teacher):
     kind = "onnx"
     files = ("model.onnx*", "onnx/model.onnx*", "tokenizer.json")
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError where onnxruntime is not installed, has not the device, or a file is
         damaged."""
         super().__init__(name, folder, settings)

@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from spladev3_anserini.encoding.cut import Cuts, lost_wordpieces
-from spladev3_anserini.encoding.encoder import BATCH_TOKENS, TextError, resolved_device
+from spladev3_anserini.encoding.encoder import TextError
 from spladev3_anserini.errors import (
     InputError,
     first_line,
-    out_of_memory,
     refusing,
     without_panic_report,
 )
-from spladev3_anserini.model.batches import length_batches
+from spladev3_anserini.model.batches import (
+    batch_budget,
+    length_batches,
+    padded_ids,
+    refusing_large_batch,
+    resolved_device,
+)
 from spladev3_anserini.model.loading import load_model, load_tokenizer
 from spladev3_anserini.model.positions import position_limit
 from spladev3_anserini.rankers.dense_models import HEAD, DenseModel
@@ -41,8 +46,7 @@ class DenseEncoder:
         more than the model takes, there is no such device, or the model fails on a short text."""
         self.name, self.rules = model.name, model.rules
         self.device = resolved_device(device)
-        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.partition(":")[0],
-                                                             BATCH_TOKENS["cpu"])
+        self.batch_tokens = batch_budget(batch_tokens, self.device)
         self._tokenizer, self._model = _loaded(model.folder)
         self._head = _head(model)
         self._limit()
@@ -110,25 +114,17 @@ class DenseEncoder:
         return ids
 
     def _batch(self, ids: list[list[int]]) -> Floats:
-        padded = torch.full((len(ids), max(map(len, ids))), int(self._tokenizer.pad_token_id or 0))
-        mask = torch.zeros_like(padded)
-        for row, own in enumerate(ids):
-            padded[row, : len(own)], mask[row, : len(own)] = torch.tensor(own), 1
+        padded, mask = padded_ids(ids, int(self._tokenizer.pad_token_id or 0))
         padded, mask = padded.to(self.device), mask.to(self.device)
-        try:
-            with refusing(f"`model` {self.name}: fails on a batch"):
-                states = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
-                pooled = states[:, 0] if self.rules.pooling == "cls" else (
-                    (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True))
-                if self._head is not None:
-                    pooled = self._head(pooled)
-                if self.rules.similarity == "cosine":
-                    pooled = torch.nn.functional.normalize(pooled)
-        except InputError as error:
-            if not out_of_memory(error.__cause__):
-                raise
-            raise InputError(f"`batch_tokens` {self.batch_tokens}: a batch does not fit into the "
-                             f"memory of {self.device}; choose fewer") from error
+        with (refusing_large_batch(self.batch_tokens, self.device),
+              refusing(f"`model` {self.name}: fails on a batch")):
+            states = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
+            pooled = states[:, 0] if self.rules.pooling == "cls" else (
+                (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True))
+            if self._head is not None:
+                pooled = self._head(pooled)
+            if self.rules.similarity == "cosine":
+                pooled = torch.nn.functional.normalize(pooled)
         vectors: Floats = pooled.float().cpu().numpy()
         return vectors
 

@@ -16,7 +16,7 @@ from spladev3_anserini.model.weights import (
     weight_files_in,
 )
 from spladev3_anserini.rankers import cross_encoders as kinds
-from spladev3_anserini.rankers.pair_scorer import PairError, Settings, Teacher
+from spladev3_anserini.rankers.pair_scorer import PairError, PairSettings, Teacher
 
 #: What every teacher is tried on before anything is scored.
 _TRIAL = (("a cat", "sat"), ("a dog", "sat on a mat and ran"))
@@ -58,7 +58,7 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
                      "save_pretrained them")
 
 
-def open_teacher(name: str, settings: Settings) -> Teacher:
+def open_teacher(name: str, settings: PairSettings) -> Teacher:
     """Loads a teacher and tries it on two short pairs; raises InputError as `find_teacher`, and
     where it cannot be loaded or fails."""
     kind, folder = find_teacher(name)

@@ -52,7 +52,7 @@ def test_a_relative_name_after_chdir(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert best(Path("../one/index")) == Hit("é", 3)
     # Anserini would take @encoded for a file of arguments
     shutil.copytree("encoded", "@encoded")
-    build_index(Path("@encoded"), Path("@index"), 1, optimize=False, overwrite=False)
+    build_index(Path("@encoded"), Path("@index"), threads=1)
     assert best(Path("@index")) == Hit("two", 7)
 
 

@@ -14,7 +14,7 @@ from conftest import TEXTS, Result, make_tiny, write_corpus
 
 from spladev3_anserini.cli.demo import QUESTIONS
 from spladev3_anserini.collection.runs import read_run
-from spladev3_anserini.encoding.encoder import Encoder, Settings, keep_top
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings, keep_top
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.jvm import java_command
 from spladev3_anserini.lucene.start import environment_of_java
@@ -27,7 +27,7 @@ SOME = [*(text for text in TEXTS.values() if text.strip()), *QUESTIONS, "what ca
 
 def encoder(folder: Path, variant: str = "splade-v3", side: str = "document",
             **chosen: object) -> Encoder:
-    settings = Settings(**{"max_length": 64, **chosen})  # type: ignore[arg-type]
+    settings = EncoderSettings(**{"max_length": 64, **chosen})  # type: ignore[arg-type]
     return Encoder(open_checkpoint(str(folder)), VARIANTS[variant], side, settings)
 
 

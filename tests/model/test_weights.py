@@ -24,7 +24,7 @@ from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.weights import external_data, folder_hash
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
 from spladev3_anserini.rankers.dense_models import find_dense
-from spladev3_anserini.rankers.pair_scorer import Settings
+from spladev3_anserini.rankers.pair_scorer import PairSettings
 from spladev3_anserini.rankers.teachers import find_teacher, open_teacher, teacher_hash
 
 Tensors = dict[str, torch.Tensor]
@@ -384,7 +384,7 @@ def test_bi_encoders_and_teachers_are_read_as_strictly(tiny: Path, tmp_path: Pat
     with pytest.raises(InputError, match="does not read 16 of its weights"):
         DenseEncoder(find_dense(str(fewer)), "cpu")
     with pytest.raises(InputError, match="does not read 16 of its weights"):
-        open_teacher(str(fewer), Settings(64))
+        open_teacher(str(fewer), PairSettings(max_length=64))
     prompts = _dense(tiny, tmp_path / "prompts", prompts={"query": "q: "})
     assert find_dense(str(prompts)).rules.query_prefix == "q: "  # applied by the baseline alone
     with pytest.raises(InputError, match=r"prompts\.query"):

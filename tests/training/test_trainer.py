@@ -566,7 +566,7 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
     from sentence_transformers import SparseEncoder
     from transformers import AutoModelForMaskedLM
 
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
     done = cli(*command(data, tmp_path / "model", recipe=variant))
@@ -579,7 +579,7 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
     assert chosen_variant("auto", checkpoint).name == variant
     texts = list(DOCUMENTS.values())
     ours = {side: Encoder(checkpoint, chosen_variant("auto", checkpoint), side,
-                          Settings(max_length=32)).weights(texts).toarray()
+                          EncoderSettings(max_length=32)).weights(texts).toarray()
             for side in ("document", "query")}
     peer = SparseEncoder(str(folder), device="cpu")
     documents = peer.encode_document(texts).to_dense()
@@ -599,7 +599,7 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
 def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: Cli,
                                                demo_model: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
     from spladev3_anserini.lucene.jvm import start_jvm
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
@@ -616,7 +616,7 @@ def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: 
     for peer in (SpladeDocumentEncoder, SpladeQueryEncoder):  # before round(w / 5 * 256)
         monkeypatch.setattr(peer, "_get_encoded_query_token_wight_dicts", lambda self, raw: raw)
     made = Encoder(open_checkpoint(str(folder)), VARIANTS["splade-v3"], "document",
-                   Settings(max_length=64))
+                   EncoderSettings(max_length=64))
     texts = list(DOCUMENTS.values())
     matrix = made.weights(texts)
     documents = SpladeDocumentEncoder(str(folder), device="cpu").encode(texts, max_length=64)
