@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from timing import as_json
 
 SECTIONS = ("encoding", "host", "quality", "indexing", "searching", "faster",
             "growth")
@@ -40,7 +41,7 @@ def main(chosen: tuple[str, ...], runs: int, work: Path, page_only: bool) -> Non
         click.echo(f"== {name}", err=True)
         measured = import_module(name).measure(work.resolve(), runs)
         record = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "measured": measured}
-        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        (RESULTS / f"{name}.json").write_text(as_json(record), "utf-8")
     (DOCS / "benchmarks.md").write_text(page(), "utf-8")
     click.echo(f"{DOCS / 'benchmarks.md'}")
 
