@@ -1,4 +1,4 @@
-"""What a user can cause, said in one line."""
+"""Errors that a user can cause, each in one line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
-class InputError(Exception):
-    """Bad input or bad usage: one line naming the file and line, or the option. Exit code 2."""
+class SpladeError(Exception):
+    """What this package raises on purpose: one line. `code` is the exit code of a command."""
 
     code = 2
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
+
+
+class InputError(SpladeError):
+    """Bad input or bad usage: one line naming the file and line, or the `parameter`. Exit code 2.
+    """
 
 
 class JavaError(InputError):
