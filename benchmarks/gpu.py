@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 import torch
+from timing import as_json
 
 from spladev3_anserini.collection.survey import read_texts, survey_texts
 from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
@@ -46,9 +47,9 @@ def main(model: str | None, corpus: str | None, documents: int, device: str, dty
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         found = _measure(model, corpus, documents, device, dtype, batch_tokens, work)
-    text = json.dumps(found, indent=1)
+    text = as_json(found)
     (Path(__file__).parent / "results").mkdir(exist_ok=True)
-    (Path(__file__).parent / "results/gpu.json").write_text(text + "\n", "utf-8")
+    (Path(__file__).parent / "results/gpu.json").write_text(text, "utf-8")
     click.echo(text)
 
 

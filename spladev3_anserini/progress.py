@@ -74,6 +74,8 @@ class _Logged(tqdm):  # type: ignore[type-arg]
         self._said, self._at = 0.0, time.monotonic()
         super().__init__(items, desc=desc, total=total, unit=unit, file=io.StringIO(), leave=False,
                          mininterval=1, miniters=1)
+        if total == 0:
+            return
         log.info("%s", f"{desc} ..." if total is None
                  else f"{desc}: {counted(total, unit)}")
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from spladev3_anserini.encoding.cut import lost_wordpieces
-from spladev3_anserini.errors import InputError, first_line, refusing, without_panic_report
+from spladev3_anserini.errors import InputError, first_line, needed, refusing, without_panic_report
 from spladev3_anserini.model.batches import DTYPES, length_batches
 from spladev3_anserini.model.loading import load_model, load_tokenizer, refuse_content
 from spladev3_anserini.model.positions import position_limit
@@ -180,11 +180,7 @@ class OnnxCrossEncoder(Teacher):
         """Raises InputError where onnxruntime is not installed, has not the device, or a file is
         damaged."""
         super().__init__(name, folder, settings)
-        try:
-            import onnxruntime
-        except ImportError:
-            raise InputError(f"`cross_encoder` {name}: is an ONNX model, which needs onnxruntime; "
-                             "pip install onnxruntime") from None
+        onnxruntime = needed("onnxruntime", f"`cross_encoder` {name}: is an ONNX model", "onnx")
         from tokenizers import Tokenizer
 
         self.dtype = "as exported"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +14,7 @@ from spladev3_anserini.collection.records import Text
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import TextError
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, needed
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
 from spladev3_anserini.text import counted
@@ -139,8 +138,4 @@ def _empty_index(faiss: Any, dimension: int, search: Search) -> Any:
 
 
 def _faiss() -> Any:
-    try:
-        return import_module("faiss")
-    except ImportError:
-        raise InputError("dense search needs faiss, which is not installed; pip install "
-                         "faiss-cpu") from None
+    return needed("faiss", "dense search", "dense")

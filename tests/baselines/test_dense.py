@@ -329,7 +329,7 @@ def test_refused(tiny_bert: Path, tmp_path: Path, refused: Callable[..., str],
     headless.symlink_to(tiny_bert)
     assert "no embeddingHead.weight" in call("--model", headless, *lengths)
     monkeypatch.setitem(sys.modules, "faiss", None)
-    assert "pip install faiss-cpu" in call("--model", tiny_bert, *rules, *lengths)
+    assert "pip install 'spladev3-anserini[dense]'" in call("--model", tiny_bert, *rules, *lengths)
 
 
 @pytest.mark.parametrize(("file", "content", "message"), [

@@ -284,5 +284,5 @@ def test_onnx_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "model.onnx").touch()
     (tmp_path / "tokenizer.json").touch()
-    with pytest.raises(InputError, match="pip install onnxruntime"):
+    with pytest.raises(InputError, match=r"pip install .spladev3-anserini\[onnx\]"):
         open_teacher(str(tmp_path), CPU)
