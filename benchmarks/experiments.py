@@ -28,7 +28,7 @@ from statsmodels.stats.multitest import multipletests
 from spladev3_anserini.cli.app import run
 from spladev3_anserini.cli.reproduce import main as reproduce
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.evaluation.measures import evaluate, parse_measures
 from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.reproduction.result import Result, read_result
@@ -149,7 +149,7 @@ def _by_query(row: str, on: str, output: Path) -> dict[str, float]:
     qrels = output / "collections" / on / "qrels.test.txt"
     given = qrels if qrels.exists() else Path(os.environ["SPLADEV3_DATA"]) / on
     evaluation = evaluate(read_qrels(str(given)),
-                          read_run(output / row / on / "run.test.txt"), MEASURES)
+                          read_run_file(output / row / on / "run.test.txt"), MEASURES)
     return {query: values["nDCG@10"] for query, values in evaluation.by_query.items()}
 
 

@@ -146,11 +146,11 @@ def save_tokenizer(folder: Path, vocabulary: list[str]) -> None:
 @pytest.fixture(scope="session")
 def demo_model() -> Path:
     """The demo checkpoint's folder; skipped with a reason where it cannot be fetched."""
-    from spladev3_anserini.demo.assets import fetch
+    from spladev3_anserini.demo.assets import fetch_assets
     from spladev3_anserini.errors import InputError
 
     try:
-        return fetch("demo")
+        return fetch_assets("demo")
     except InputError as error:
         pytest.skip(str(error))
 

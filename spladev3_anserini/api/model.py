@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from spladev3_anserini import progress as reports
-from spladev3_anserini.api.index import Index, StrPath
+from spladev3_anserini.api.index import Index
+from spladev3_anserini.api.run import StrPath
 from spladev3_anserini.collection.corpus import Survey, document_of
 from spladev3_anserini.collection.in_memory import Texts, checked_texts, texts_of
 from spladev3_anserini.collection.survey import survey_texts

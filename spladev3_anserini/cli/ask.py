@@ -51,11 +51,11 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
     from spladev3_anserini.collection.topics import Topic
     from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.encoding.queries import encode_topics, encoder_for_index
-    from spladev3_anserini.lucene.searcher import open_index
+    from spladev3_anserini.lucene.searcher import open_searcher
 
     for text in question:
         checked_question(text)
-    searcher, record = open_index(index, trust)
+    searcher, record = open_searcher(index, trust)
     if record is None:
         raise InputError(f"{index}: was not built by this package, ask knows nothing of its model; "
                          "use search --prebuilt --model ...")

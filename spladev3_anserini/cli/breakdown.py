@@ -23,7 +23,7 @@ from spladev3_anserini.text import counted
 if TYPE_CHECKING:
     from spladev3_anserini.collection.topics import Topic
     from spladev3_anserini.encoding.encoder import Encoder
-    from spladev3_anserini.impacts.query import Query
+    from spladev3_anserini.impacts.query import ImpactQuery
 
 
 @click.command("breakdown", context_settings=SETTINGS)
@@ -67,7 +67,11 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         --expander naver/splade-v3 --html breakdown.html
     """
     from spladev3_anserini.analysis.breakdown import breakdown
-    from spladev3_anserini.analysis.breakdown_text import as_json, as_text, write_breakdown
+    from spladev3_anserini.analysis.breakdown_text import (
+        breakdown_json,
+        breakdown_table,
+        write_breakdown,
+    )
     from spladev3_anserini.analysis.query_features import (
         bag_of_words,
         expanding,
@@ -116,13 +120,14 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
             own = _expanded(asked, pieces, adds, Path(filled(queries)) if queries else None)
             features = query_features(asked, pieces, folder, own)
         sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))
-    echo(as_json(sets, measure) if form == "json" else as_text(sets, measure).rstrip())
+    echo(breakdown_json(sets, measure) if form == "json" else breakdown_table(sets,
+                                                                              measure).rstrip())
     if html:
         write_breakdown(html, sets, measure)
 
 
 def _expanded(topics: list[Topic], pieces: Encoder, adds: Encoder | None,
-              source: Path | None) -> dict[str, Query] | None:
+              source: Path | None) -> dict[str, ImpactQuery] | None:
     from spladev3_anserini.analysis.query_features import read_expanded
     from spladev3_anserini.encoding.queries import encode_topics
 

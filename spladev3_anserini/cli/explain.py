@@ -20,7 +20,7 @@ from spladev3_anserini.cli.options import (
 from spladev3_anserini.errors import InputError
 
 if TYPE_CHECKING:
-    from spladev3_anserini.analysis.explanation import Cost, Match, TextExplanation
+    from spladev3_anserini.analysis.explanation import DocumentCost, Match, TextExplanation
     from spladev3_anserini.encoding.encoder import EncoderSettings
 
 
@@ -105,7 +105,7 @@ def _of_text(text: str, model: str, side: str, variant: str,
 
 
 def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
-              settings: EncoderSettings, trust: bool) -> tuple[Match, Cost]:
+              settings: EncoderSettings, trust: bool) -> tuple[Match, DocumentCost]:
     from spladev3_anserini.analysis.explanation import explain_match
     from spladev3_anserini.encoding.queries import encoder_for_index
     from spladev3_anserini.lucene.check import one_build, read_index_manifest

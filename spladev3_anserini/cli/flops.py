@@ -21,7 +21,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import table
 
 if TYPE_CHECKING:
-    from spladev3_anserini.analysis.flops import Cost
+    from spladev3_anserini.analysis.flops import SearchCost
     from spladev3_anserini.encoding.encoder import EncoderSettings
 
 
@@ -91,7 +91,7 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
 
 def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | None,
           model: str | None, variant: str, settings: EncoderSettings,
-          trust: bool) -> tuple[Cost, str]:
+          trust: bool) -> tuple[SearchCost, str]:
     """What one collection costs, and the variant that it is of."""
     from spladev3_anserini.analysis.flops import cost_of_encoded, cost_of_index, queries_for
     from spladev3_anserini.impacts.manifest import IndexManifest
@@ -131,14 +131,15 @@ def _worth(qrels: str | None, runs: dict[str, Path], measure: str) -> list[float
             for values in query_values(qrels, runs, measure).values()]
 
 
-def _as_json(costs: dict[str, Cost], measure: str, worth: list[float]) -> list[dict[str, object]]:
+def _as_json(costs: dict[str, SearchCost], measure: str, worth: list[float]) -> list[dict[str,
+                                                                                          object]]:
     values = [{measure: value} for value in worth] or [{}] * len(costs)
     return [{"name": name, **cost._asdict(),
              "list_bytes_per_posting": cost.list_bytes_per_posting, **own}
             for (name, cost), own in zip(costs.items(), values, strict=True)]
 
 
-def _table(costs: dict[str, Cost], measure: str, worth: list[float]) -> str:
+def _table(costs: dict[str, SearchCost], measure: str, worth: list[float]) -> str:
     def bytes_of(number: int | None) -> str:
         return "-" if number is None else f"{number:,}"
 

@@ -58,13 +58,13 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.encoding.queries import encoder_for_index
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
-    from spladev3_anserini.lucene.searcher import open_index
+    from spladev3_anserini.lucene.searcher import open_searcher
     from spladev3_anserini.training.mining import Draw, sampled, with_positive
     from spladev3_anserini.training.mining import mine as mined
     from spladev3_anserini.training.score_files import write_candidates
 
     refuse_overwriting(output, index=index, topics=topics, qrels=qrels, model=model)
-    searcher, record = open_index(index, trust)
+    searcher, record = open_searcher(index, trust)
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
     judged = read_qrels(qrels)

@@ -77,16 +77,16 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
         raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
                                "--scale and --special-tokens")
     from spladev3_anserini.collection.overwriting import refuse_overwriting
-    from spladev3_anserini.impacts.encoded_queries import read_queries
+    from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
     from spladev3_anserini.impacts.manifest import refuse_other_values
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
-    from spladev3_anserini.lucene.pruning import Faster
+    from spladev3_anserini.lucene.pruning import QueryPruning
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
-    from spladev3_anserini.lucene.searcher import open_index
+    from spladev3_anserini.lucene.searcher import open_searcher
 
     refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model)
-    faster = Faster.of(query_top_k, first_pass_terms, candidates, hits)
-    searcher, record = open_index(index, trust)
+    faster = QueryPruning.of(query_top_k, first_pass_terms, candidates, hits)
+    searcher, record = open_searcher(index, trust)
     if record:
         refuse_other_values(scale, special_tokens, record)
     elif not prebuilt:
@@ -95,7 +95,8 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     elif topics and not model:
         raise InputError("--prebuilt: say the model with --model")
     if queries is not None:
-        encoded = read_queries(queries, index, record.encoded.fingerprint if record else None)
+        encoded = read_encoded_queries(queries, index,
+                                       record.encoded.fingerprint if record else None)
     else:
         from spladev3_anserini.encoding.encoder import EncoderSettings
         from spladev3_anserini.impacts.quantize import Quantizer

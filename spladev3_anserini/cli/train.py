@@ -56,7 +56,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     from spladev3_anserini.model.variants import variant_named
     from spladev3_anserini.recipe.library import Library, default_folder
     from spladev3_anserini.recipe.schema import changed_training
-    from spladev3_anserini.training.run import Machine, read_queries, train_model
+    from spladev3_anserini.training.run import Machine, read_training_queries, train_model
 
     read = Library(recipes or default_folder()).recipe(recipe)
     if read.training is None:
@@ -64,7 +64,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     section = changed_training(read.training, changes)
     corpus, topics = corpus or section.corpus, topics or section.topics
     checkpoint = open_checkpoint(start or section.start, option="--start-from")
-    queries = read_queries(candidates, scores, topics)
+    queries = read_training_queries(candidates, scores, topics)
     machine = Machine(device=device, accumulate=accumulate, checkpointing=checkpointing,
                       save_steps=save_steps, log_steps=log_steps, max_steps=max_steps or -1,
                       tensorboard=tensorboard)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spladev3_anserini.errors import InputError, first_line, needed
-from spladev3_anserini.files import keep_archives_in
+from spladev3_anserini.files import block_tar_path_traversal
 
 PREFIX = "ir_datasets:"
 
@@ -19,7 +19,7 @@ def irds_id(source: str) -> str | None:
 
 def import_irds(dataset: str) -> Any:
     """The package ir_datasets; raises InputError where it is not installed."""
-    keep_archives_in()
+    block_tar_path_traversal()
     return needed("ir_datasets", f"{PREFIX}{dataset}", "datasets")
 
 

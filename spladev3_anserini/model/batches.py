@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spladev3_anserini.errors import InputError, out_of_memory
 
+Float32s = NDArray[np.float32]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 #: Padded tokens per batch, by device. On a CPU small batches stay in cache (measured: 1024 is the

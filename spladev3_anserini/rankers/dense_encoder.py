@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from spladev3_anserini.encoding.cut import Cuts, lost_wordpieces
@@ -20,6 +19,7 @@ from spladev3_anserini.errors import (
     without_panic_report,
 )
 from spladev3_anserini.model.batches import (
+    Float32s,
     batch_budget,
     length_batches,
     padded_ids,
@@ -30,10 +30,9 @@ from spladev3_anserini.model.loading import load_model, load_tokenizer
 from spladev3_anserini.model.positions import position_limit
 from spladev3_anserini.rankers.dense_models import HEAD, DenseModel
 
-Side = Literal["query", "passage"]
+TextKind = Literal["query", "passage"]
 #: What every model is tried on before anything is embedded.
 _TRIAL = ("a cat", "a dog that sat on a mat")
-Floats = NDArray[np.float32]
 
 
 class DenseEncoder:
@@ -50,7 +49,7 @@ class DenseEncoder:
         self._tokenizer, self._model = _loaded(model.folder)
         self._head = _head(model)
         self._limit()
-        self.cuts: dict[Side, Cuts] = {"query": Cuts(), "passage": Cuts()}
+        self.cuts: dict[TextKind, Cuts] = {"query": Cuts(), "passage": Cuts()}
         try:
             self._model = self._model.eval().to(self.device)
             if self._head is not None:
@@ -67,8 +66,8 @@ class DenseEncoder:
         self.cuts["query"] = Cuts()
 
     @torch.inference_mode()
-    def vectors(self, texts: Sequence[str], side: Side,
-                done: Callable[[int], object] = lambda count: None) -> tuple[list[int], Floats]:
+    def vectors(self, texts: Sequence[str], side: TextKind,
+                done: Callable[[int], object] = lambda count: None) -> tuple[list[int], Float32s]:
         """The places of the texts that have a wordpiece, and their float32 vectors, shape
         (places, dimension), in the order given; of length 1 where the similarity is cosine.
 
@@ -89,18 +88,18 @@ class DenseEncoder:
             raise TextError(full[int(np.argmin(finite))], "the model gives NaN or infinite numbers")
         return full, vectors
 
-    def with_wordpieces(self, texts: Sequence[str], side: Side) -> list[int]:
+    def with_wordpieces(self, texts: Sequence[str], side: TextKind) -> list[int]:
         """The places of the texts that have a wordpiece."""
         ids, bare = self._ids(texts, side)
         return [place for place, own in enumerate(ids) if len(own) > bare]
 
-    def _ids(self, texts: Sequence[str], side: Side) -> tuple[list[list[int]], int]:
+    def _ids(self, texts: Sequence[str], side: TextKind) -> tuple[list[list[int]], int]:
         """Ids of each text after its side's prefix, and how many there are without a text."""
         prefix, length = self._prefix_and_length(side)
         ids = self._cut([prefix, *(prefix + text for text in texts)], length)
         return ids[1:], len(ids[0])
 
-    def _prefix_and_length(self, side: Side) -> tuple[str, int]:
+    def _prefix_and_length(self, side: TextKind) -> tuple[str, int]:
         rules = self.rules
         return (rules.query_prefix, rules.query_length) if side == "query" else (
             rules.passage_prefix, rules.passage_length)
@@ -113,7 +112,7 @@ class DenseEncoder:
                 verbose=False)["input_ids"]
         return ids
 
-    def _batch(self, ids: list[list[int]]) -> Floats:
+    def _batch(self, ids: list[list[int]]) -> Float32s:
         padded, mask = padded_ids(ids, int(self._tokenizer.pad_token_id or 0))
         padded, mask = padded.to(self.device), mask.to(self.device)
         with (refusing_large_batch(self.batch_tokens, self.device),
@@ -125,7 +124,7 @@ class DenseEncoder:
                 pooled = self._head(pooled)
             if self.rules.similarity == "cosine":
                 pooled = torch.nn.functional.normalize(pooled)
-        vectors: Floats = pooled.float().cpu().numpy()
+        vectors: Float32s = pooled.float().cpu().numpy()
         return vectors
 
     def _limit(self) -> None:

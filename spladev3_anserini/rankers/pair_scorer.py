@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.errors import refusing, without_panic_report
 from spladev3_anserini.model.batches import (
+    Float32s,
     batch_budget,
     length_batches,
     padded_rows,
@@ -22,10 +23,9 @@ from spladev3_anserini.model.batches import (
 )
 from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
 
-T = TypeVar("T")
-R = TypeVar("R")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 Pair = tuple[str, str]
-Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 #: The token whose logit a RankT5 is trained on (arXiv 2210.10634, section 4.1).
@@ -70,7 +70,7 @@ class Tokens(NamedTuple):
     lost: int = 0
 
 
-class Teacher(ABC):
+class PairScorer(ABC):
     """Scores pairs. `kind` says how, `sha256` hashes all files that decide the scores; `device`,
     `dtype` and `batch_tokens` are those it runs with; `cuts` counts the pairs that were cut."""
 
@@ -90,7 +90,7 @@ class Teacher(ABC):
         self.batch_tokens = batch_budget(settings.batch_tokens, self.device)
 
     def score(self, pairs: Sequence[Pair],
-              done: Callable[[int], object] = lambda count: None) -> Floats:
+              done: Callable[[int], object] = lambda count: None) -> Float32s:
         """Float32 scores in the order of the pairs (query, document), shape (pairs,).
 
         Only documents are cut to fit. Runs the longest pairs first, in batches of at most
@@ -122,7 +122,7 @@ class Teacher(ABC):
                 for chunk in chunks(queries)
                 for length in self._tokenized(self._query_lengths, chunk)]
 
-    def _tokenized(self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
+    def _tokenized(self, work: Callable[[Sequence[_T]], list[_R]], items: Sequence[_T]) -> list[_R]:
         with refusing(f"`cross_encoder` {self.name}: its tokenizer fails"), without_panic_report():
             return work(items)
 
@@ -139,10 +139,10 @@ class Teacher(ABC):
         """The pairs as the model takes them, cut to `max_length`."""
 
     @abstractmethod
-    def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Floats:
+    def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Float32s:
         """The model's scores (B,) of a padded batch (B, L)."""
 
-    def _run(self, batch: Sequence[Tokens]) -> Floats:
+    def _run(self, batch: Sequence[Tokens]) -> Float32s:
         """The outputs for a batch that is not padded yet."""
         ids, mask = padded_rows([pair.ids for pair in batch], self.padding_id)
         types = [pair.types for pair in batch if pair.types is not None]
@@ -152,13 +152,13 @@ class Teacher(ABC):
             return self._outputs(ids, mask, padded_rows(types, 0)[0] if types else None)
 
 
-def chunks(items: Sequence[T], size: int = _CHUNK) -> Iterator[Sequence[T]]:
+def chunks(items: Sequence[_T], size: int = _CHUNK) -> Iterator[Sequence[_T]]:
     """Slices of at most `size` items."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def all_finite(scores: Floats) -> Floats:
+def all_finite(scores: Float32s) -> Float32s:
     """The scores as they are; raises PairError for one that is not finite."""
     if not np.isfinite(scores).all():
         place = int(np.flatnonzero(~np.isfinite(scores))[0])

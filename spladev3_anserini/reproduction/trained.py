@@ -23,7 +23,7 @@ from spladev3_anserini.model.checkpoint import model_hash
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import VARIANTS, variant_named
 from spladev3_anserini.rankers.pair_scorer import PairSettings
-from spladev3_anserini.rankers.teachers import find_teacher, open_teacher, teacher_hash
+from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer, pair_scorer_hash
 from spladev3_anserini.recipe.training import Training, flat
 from spladev3_anserini.reproduction.cell import Cell
 from spladev3_anserini.reproduction.data import mark
@@ -39,7 +39,7 @@ from spladev3_anserini.text import counted
 from spladev3_anserini.training.checkpoints import BEGUN
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine, moments_of
 from spladev3_anserini.training.mining import Draw, mine, sampled, with_positive
-from spladev3_anserini.training.run import Machine, read_queries, train_model
+from spladev3_anserini.training.run import Machine, read_training_queries, train_model
 from spladev3_anserini.training.score_files import write_candidates
 from spladev3_anserini.training.scoring import (
     Work,
@@ -65,7 +65,7 @@ def trained_model(cell: Cell, threads: int, device: str, wanted: bool) -> Path:
     if wanted:  # what is missing is told before hours of work, not after
         usable_checkpoint(section.start, cell.output)
         for name in section.teachers:
-            find_teacher(name)
+            find_pair_scorer(name)
     # each lock is held no longer than its stages take, so that recipes with alike data can train
     # side by side
     for folder, stages in ((folders.first, (_first_stage,)),
@@ -154,7 +154,7 @@ def _scores(made: _Made, do: Do) -> None:
                          "so the same folder of scores; rename one")
     for name, folder in zip(made.section.teachers, folders, strict=True):
         def work(_: bool, name: str = name, folder: Path = folder) -> str:
-            teacher = open_teacher(name, PairSettings(
+            teacher = open_pair_scorer(name, PairSettings(
                 max_length=made.section.teacher_max_length, device=made.device))
             if not holds_scores_of(folder, fingerprint_of(made.work, teacher)):
                 _clear(folder)
@@ -163,7 +163,8 @@ def _scores(made: _Made, do: Do) -> None:
             return counted(done.manifest.pairs, "pair")
 
         do(f"score {name}", {"candidates": sha256_of(made.candidates),
-                              "teacher": teacher_hash(name), "corpus": mark(made.corpus, "docs"),
+                              "teacher": pair_scorer_hash(name), "corpus": mark(made.corpus,
+                                                                                "docs"),
                               "topics": mark(made.topics, "queries"),
                               "max_length": str(made.section.teacher_max_length)}, work,
            (path for path in [folder / "manifest.json"]))
@@ -197,7 +198,7 @@ def _train(made: _Made, do: Do) -> None:
     def work(_: bool) -> str:
         last = train_model(
             section, variant, start, made.corpus,
-            read_queries(made.candidates, made.ensemble, made.topics), made.model,
+            read_training_queries(made.candidates, made.ensemble, made.topics), made.model,
             sources={"candidates": str(made.candidates), "scores": str(made.ensemble)},
             machine=Machine(device=made.device), resume=(made.model / BEGUN).exists(),
             replace=True)

@@ -16,7 +16,7 @@ from spladev3_anserini.model.batches import padded_ids
 from spladev3_anserini.model.tokenizer import Tokenizer
 
 
-class Query(NamedTuple):
+class TrainingQuery(NamedTuple):
     """A training query: its text, and the scores that the teachers gave its documents."""
 
     id: str
@@ -40,7 +40,7 @@ class Examples(Dataset[Example]):
     and `negatives` of its candidates, without repetition where there are enough (paper, section
     3). The epoch is in the number because workers and ranks have copies of this."""
 
-    def __init__(self, queries: Sequence[Query], texts: Mapping[str, str], negatives: int,
+    def __init__(self, queries: Sequence[TrainingQuery], texts: Mapping[str, str], negatives: int,
                  seed: int) -> None:
         """Raises InputError where there is no query."""
         if not queries:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import transformers
 
+from spladev3_anserini.collection.survey import texts_of_ids
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError, first_line, out_of_memory
 from spladev3_anserini.files import appearing, naming
@@ -30,8 +31,7 @@ from spladev3_anserini.training.checkpoints import (
     prepared,
     record_of,
 )
-from spladev3_anserini.training.dataset import Collator, Examples, Query
-from spladev3_anserini.training.documents import texts_of
+from spladev3_anserini.training.dataset import Collator, Examples, TrainingQuery
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.provenance import (
     provenance,
@@ -70,7 +70,7 @@ class Machine:
     tensorboard: bool = False
 
 
-def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
+def read_training_queries(candidates: Path, scores: Path, topics: str) -> list[TrainingQuery]:
     """Training queries with positives and negatives that have a score.
 
     A candidate without a score is left out; a positive without one takes its query's maximum, as
@@ -95,8 +95,8 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
             best = max(own.scores.values())
             missing = {d: best for d in record.positives if d not in own.scores}
             filled += len(missing)
-            queries.append(Query(own.query, texts[own.query], record.positives, negatives,
-                                 own.scores | missing))
+            queries.append(TrainingQuery(own.query, texts[own.query], record.positives, negatives,
+                                         own.scores | missing))
     if queries and all(len(set(own.scores.values())) == 1 for own in queries):
         raise InputError(f"{scores}: the scores of every query are all equal, which teaches "
                          "nothing")
@@ -113,7 +113,7 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
 
 
 def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: str,
-                queries: list[Query], output: Path, *, sources: Mapping[str, str],
+                queries: list[TrainingQuery], output: Path, *, sources: Mapping[str, str],
                 machine: Machine, resume: bool, replace: bool = False) -> dict[str, float]:
     """Trains and writes the model to `output`; returns the values logged at the last step.
 
@@ -128,8 +128,9 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
     if len(queries) < section.batch_size:
         raise InputError(f"{counted(len(queries), 'training query')} cannot fill one batch of "
                          f"{section.batch_size}")
-    texts, _ = texts_of(corpus, {d: q.id for q in queries for d in (*q.positives, *q.negatives)},
-                        sources["candidates"])
+    texts = texts_of_ids(corpus, {document: query.id for query in queries
+                                  for document in (*query.positives, *query.negatives)},
+                         sources["candidates"])
     tokenizer = Tokenizer(start.tokenizer)
     torch.manual_seed(section.seed)
     model = TrainedSplade(start, variant, dropped_ids("drop", tokenizer.special_ids,
@@ -213,7 +214,7 @@ def _device(name: str, precision: str) -> tuple[bool, str]:
     return device == "cuda", precision
 
 
-def _warn_of_few(queries: list[Query], section: Training, variant: Variant,
+def _warn_of_few(queries: list[TrainingQuery], section: Training, variant: Variant,
                  machine: Machine) -> None:
     """Warns where there are fewer documents, or fewer steps, than the section counts on."""
     if few := sum(len(query.negatives) < section.negatives for query in queries):

@@ -17,14 +17,14 @@ from spladev3_anserini.lucene import build
 from spladev3_anserini.lucene.build import build_index, run_indexer
 from spladev3_anserini.lucene.check import check_index, statistics
 from spladev3_anserini.lucene.postings import open_postings
-from spladev3_anserini.lucene.searcher import open_index
+from spladev3_anserini.lucene.searcher import open_searcher
 
 ONE: Corpus = [("one", {"a": 1}), ("é", {"a": 3})]
 TWO: Corpus = [("two", {"a": 7})]
 
 
 def best(index: Path) -> Hit:
-    searcher, record = open_index(index)
+    searcher, record = open_searcher(index)
     try:
         assert record is not None
         assert record.encoded.documents == statistics(index).documents

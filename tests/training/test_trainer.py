@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.training.checkpoints import prepared
-from spladev3_anserini.training.dataset import Examples, Query
+from spladev3_anserini.training.dataset import Examples, TrainingQuery
 
 Cli = Callable[..., Result]
 
@@ -111,8 +111,8 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def test_examples_are_drawn_from_seed_epoch_and_place_alone() -> None:
     scores = {f"d{n}": float(n) for n in range(12)}
-    queries = [Query("q", "text", ["d0", "d1"], [f"d{n}" for n in range(2, 12)], scores),
-               Query("r", "text", ["d0"], ["d2", "d3"], scores)]
+    queries = [TrainingQuery("q", "text", ["d0", "d1"], [f"d{n}" for n in range(2, 12)], scores),
+               TrainingQuery("r", "text", ["d0"], ["d2", "d3"], scores)]
     texts = {name: name for name in scores}
     examples = Examples(queries, texts, 4, seed=3)
     first = [examples[0] for _ in range(2)]
@@ -208,7 +208,8 @@ def test_stopped_early_and_resumed_is_the_straight_run(data: Path, tmp_path: Pat
     # killed between the last checkpoint and the curves
     curves.write_bytes(early)
     assert cli(*command(data, tmp_path / "early", "--resume")).code == 0
-    assert [own["step"] for own in map(json.loads, curves.read_text().splitlines())] == list(range(1, 9))
+    assert [own["step"] for own in map(json.loads,
+                                       curves.read_text().splitlines())] == list(range(1, 9))
 
 
 def renamed(start: Path, names: Callable[[str], str]) -> None:
@@ -347,7 +348,8 @@ def test_a_training_on_a_full_disk(data: Path, tmp_path: Path, cli: Cli, breakin
         shutil.rmtree(output, ignore_errors=True)
         broken = breaking(output, *words, limit=limit)
         assert broken.code == 2, broken
-        last = [line for line in broken.out.splitlines() if not line.startswith(("warning", "step"))]
+        last = [line for line in broken.out.splitlines() if not line.startswith(("warning",
+                                                                                 "step"))]
         assert f"{named}: cannot be written, perhaps for lack of room on the disk: " in one_line(
             "\n".join(last))
         resumed = cli(*words, "--resume")
@@ -507,13 +509,14 @@ def test_a_start_with_more_outputs_than_terms_is_refused_as_encode_does(
     model.save_pretrained(data / "start")
     says = f"{data / 'start'}: the model has {terms + 8} output terms, its tokenizer {terms}"
     assert refused(*command(data, tmp_path / "model")).endswith(says)
-    assert refused("encode", "--model", data / "start", "--corpus", data / "corpus.jsonl", "--output",
+    assert refused("encode", "--model", data / "start", "--corpus", data / "corpus.jsonl",
+                   "--output",
                    tmp_path / "encoded", "--max-length", 32).endswith(says)
     assert not (tmp_path / "model").exists()
 
 
 def test_a_positive_without_a_score_takes_its_querys_best(tmp_path: Path) -> None:
-    from spladev3_anserini.training.run import read_queries
+    from spladev3_anserini.training.run import read_training_queries
 
     (tmp_path / "topics.tsv").write_text("q\tone\nr\ttwo\n")
     write_lines(tmp_path / "candidates.jsonl", [
@@ -521,8 +524,8 @@ def test_a_positive_without_a_score_takes_its_querys_best(tmp_path: Path) -> Non
     write_lines(tmp_path / "scores.jsonl", [
         {"query": "q", "scores": {"s": 2.0, "a": 3.0, "b": -1.0}},
         {"query": "r", "scores": {"a": 1.0}}])
-    own, = read_queries(tmp_path / "candidates.jsonl", tmp_path / "scores.jsonl",
-                        str(tmp_path / "topics.tsv"))
+    own, = read_training_queries(tmp_path / "candidates.jsonl", tmp_path / "scores.jsonl",
+                                 str(tmp_path / "topics.tsv"))
     assert (own.positives, own.negatives) == (["p", "s"], ["a", "b"])
     assert own.scores == {"p": 3.0, "s": 2.0, "a": 3.0, "b": -1.0}
 
@@ -540,7 +543,8 @@ def test_two_ranks_are_one_with_the_same_global_batch(data: Path, tmp_path: Path
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
          str(20000 + os.getpid() % 20000), "-m", "spladev3_anserini",
-         *command(data, tmp_path / "two", *every_part)], capture_output=True, text=True, check=False,
+         *command(data, tmp_path / "two", *every_part)], capture_output=True, text=True,
+         check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
 
