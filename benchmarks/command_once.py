@@ -1,6 +1,6 @@
 """One of our commands in this process; prints its seconds and its peak memory as JSON.
 
-    python benchmarks/command_once.py encode --model demo --input corpus.jsonl --output encoded
+    python benchmarks/command_once.py encode --model demo --corpus corpus.jsonl --output encoded
 """
 
 from __future__ import annotations

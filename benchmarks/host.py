@@ -37,19 +37,21 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
 
 
 def page(measured: dict[str, Any], docs: Path) -> str:
-    rows = [["cores for the tokeniser", "it alone, documents/s", "`encode`, documents/s", "kept"]]
+    rows = [["cores for the tokeniser", "tokeniser, documents/s", "`encode`, documents/s", "kept"]]
     for cores, runs in measured["cores"].items():
         kept = median(own["host"] / own["tokeniser"] for own in runs)
         rows.append([cores, *(f"{median(own[name] for own in runs):,.0f}"
                               for name in ("tokeniser", "host")),
                      f"{kept:.0%}{'' if kept >= TARGET else ', missed'}"])
     return ("## The host, with the model stubbed\n\n"
-            f"{measured['documents']:,} texts of {WORDS} words (Python's documentation, cut); the "
-            "stub answers every batch at once with weights that the demo model gave. What is left "
-            "is checking the corpus, hashing, tokenising, padding, impacts, JSON and writing. "
-            "Reading, tokenising and writing have a thread each: with a core beside the "
-            "tokeniser's the others cost it little; where it takes every core, they share them. "
-            f"Target: {TARGET:.0%} of the tokeniser's rate.\n\n" + table(rows))
+            "This section measures `encode` without the model. A stub answers every batch at once "
+            "with weights from the demo model. The remaining work is checking the corpus, hashing, "
+            "tokenising, padding, impacts, JSON and writing. The corpus has "
+            f"{measured['documents']:,} texts of {WORDS} words (Python's documentation, cut).\n\n"
+            "Reading, tokenising and writing each have a thread. If the tokeniser leaves a core "
+            "free, the other threads slow it only a little. If it uses every core, they share "
+            f"these cores with it. Target: {TARGET:.0%} of the tokeniser's rate.\n\n"
+            + table(rows))
 
 
 def _corpus(work: Path) -> Path:
@@ -72,8 +74,9 @@ def main() -> None:
     import shutil
 
     from spladev3_anserini.collection.survey import survey_texts
-    from spladev3_anserini.encoding.encoder import Encoder, Settings, padded_ids
-    from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
+    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+    from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory
+    from spladev3_anserini.model.batches import padded_ids
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
 
@@ -88,7 +91,7 @@ def main() -> None:
             padded_ids(ids, self.tokenizer.padding_id)
             return rows[: len(ids)]
 
-    settings = Settings(max_length=256, batch_tokens=32_768)
+    settings = EncoderSettings(max_length=256, batch_tokens=32_768)
     encoder = Stubbed(checkpoint, VARIANTS["splade-v3"], "document", settings)
     lines = Path(corpus).read_text("utf-8").splitlines()
     contents = [json.loads(line)["contents"] for line in lines]
@@ -101,7 +104,7 @@ def main() -> None:
     alone = time.perf_counter() - begun
     begun = time.perf_counter()
     encode_to_directory(corpus, survey_texts(corpus, "document"), checkpoint, encoder,
-                        Output(Path(output), shard_size=SHARD))
+                        EncodingOutput(folder=Path(output), shard_size=SHARD))
     whole = time.perf_counter() - begun
     print(json.dumps({"tokeniser": len(lines) / alone, "host": len(lines) / whole}))
 

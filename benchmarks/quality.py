@@ -21,7 +21,7 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
 
     from spladev3_anserini.collection.corpus import read_corpus
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
 
@@ -31,7 +31,7 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
     weights: dict[str, tuple[sparse.csr_matrix, sparse.csr_matrix]] = {}
     for name, folder in (("float32", model), ("int8", exported(model))):
         checkpoint = open_checkpoint(str(folder))
-        encoders = [Encoder(checkpoint, VARIANTS["splade-v3"], side, Settings()) for side in
+        encoders = [Encoder(checkpoint, VARIANTS["splade-v3"], side, EncoderSettings()) for side in
                     ("document", "query")]
         weights[name] = (encoders[0].weights([own.text for own in documents]),
                          encoders[1].weights([own.text for own in topics]))
@@ -82,7 +82,8 @@ def page(measured: dict[str, Any], docs: Path) -> str:
     for own in rows:
         lines.append([own["name"], f"{own['postings'] / rows[0]['postings']:.1%}",
                       *(f"{value:.4f}" for key, value in own.items() if "@" in key)])
-    return ("## What speed and size give up\n\nCranfield with the demo model, exact search. int8 "
-            "weighs documents and queries by the quantised graph; fewer terms are the largest of "
-            "each document (`encode --top-k`); a scale is that of documents and queries "
-            "(`encode --scale`). Postings are a share of the first row's.\n\n" + table(lines))
+    return ("## What speed and size give up\n\nCranfield with the demo model and exact search. "
+            "Postings are a share of the first row's.\n\n"
+            "* int8: the quantised graph encodes documents and queries.\n"
+            "* top N terms: each document keeps its largest weights (`encode --top-k`).\n"
+            "* xN: the scale of documents and queries (`encode --scale`).\n\n" + table(lines))

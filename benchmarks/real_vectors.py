@@ -30,7 +30,7 @@ def real_vectors(work: Path) -> Real:
          "--stages", "download,encode,index")
     real = Real(kept / "demo" / name / "encoded", kept / "demo" / name / "index",
                 kept / "collections" / name / "topics.test.tsv", work / "queries")
-    ours("encode", "--side", "query", "--model", "demo", "--input", real.topics,
+    ours("encode", "--model", "demo", "--topics", real.topics,
          "--output", real.queries)
     return real
 

@@ -14,7 +14,6 @@ the speed-up.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from drawing import logarithmic
+from timing import as_json
 
 from spladev3_anserini.collection.qrels import Qrels, read_qrels
 from spladev3_anserini.collection.runs import Hit
@@ -58,7 +58,7 @@ class Way(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--queries", type=Path, required=True, help="encode --side query")
+    parser.add_argument("--queries", type=Path, required=True, help="encode --topics")
     parser.add_argument("--qrels")
     parser.add_argument("--output", type=Path, required=True, metavar="OUT")
     parser.add_argument("--topics", type=int, default=500, help="the first N (%(default)s)")
@@ -80,7 +80,7 @@ def main() -> None:
     found = {"documents": statistics(arguments.index).documents, "topics": len(topics),
              "terms": mean(len(topic.query) for topic in topics), "curves": curves}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "curves.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    (arguments.output / "curves.json").write_text(as_json(found), "utf-8")
     draw(found, arguments.output / "curves.svg")
     print(f"{found['documents']:,} documents, {len(topics)} queries of {found['terms']:.1f} terms")
     for hits, rows in curves.items():

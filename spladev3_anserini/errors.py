@@ -1,4 +1,4 @@
-"""What a user can cause, said in one line."""
+"""Errors that a user can cause, each in one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from spladev3_anserini.text import one_line
 
@@ -17,13 +18,18 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
-class InputError(Exception):
-    """Bad input or bad usage: one line naming the file and line, or the option. Exit code 2."""
+class SpladeError(Exception):
+    """What this package raises on purpose: one line. `code` is the exit code of a command."""
 
     code = 2
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
+
+
+class InputError(SpladeError):
+    """Bad input or bad usage: one line naming the file and line, or the `parameter`. Exit code 2.
+    """
 
 
 class JavaError(InputError):
@@ -47,6 +53,15 @@ def refusing(what: str, *passed: type[Exception]) -> Iterator[None]:
         if isinstance(error, (InputError, KeyboardInterrupt, SystemExit, GeneratorExit, *passed)):
             raise
         raise InputError(f"{what}: {first_line(error)}") from error
+
+
+def needed(module: str, what: str, extra: str) -> Any:
+    """A package that only `what` needs, imported; raises InputError with the extra to install."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise InputError(f"{what}: needs {module.partition('.')[0]}, which is not installed: "
+                         f"pip install 'spladev3-anserini[{extra}]'") from None
 
 
 _stderr = threading.RLock()

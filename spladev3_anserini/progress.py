@@ -1,35 +1,98 @@
-"""Progress bars, warnings and lines about long work."""
+"""Reports about long work: bars on a terminal, log lines elsewhere; silent until switched on."""
 
 from __future__ import annotations
 
+import io
+import logging
 import shutil
 import sys
-from collections.abc import Iterable
-from typing import NoReturn, TypeVar
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NoReturn, TypeVar
 
 from tqdm import tqdm
 
-from spladev3_anserini.text import one_line, visible
+from spladev3_anserini.text import counted, one_line, visible
 
 T = TypeVar("T")
 
+log = logging.getLogger("spladev3_anserini")
+
+#: Seconds between two log lines about the same work: a line is due after `_RARELY`, or, no sooner
+#: than after `_OFTEN`, when a tenth more is done.
+_OFTEN, _RARELY = 10.0, 60.0
+
+#: `off` is for a library. `auto` draws bars on a terminal and logs elsewhere, from level INFO on.
+Mode = Literal["off", "auto", "bars"]
+
+_mode: Mode = "off"
+
+
+@contextmanager
+def shown(mode: Mode) -> Iterator[None]:
+    """How long work is reported inside the block."""
+    global _mode
+    before, _mode = _mode, mode
+    try:
+        yield
+    finally:
+        _mode = before
+
 
 def warn(message: str) -> None:
-    """One warning line on stderr, clear of any progress bar."""
-    tqdm.write(f"warning: {one_line(message)}", file=sys.stderr)
+    """One warning, through the logger `spladev3_anserini`."""
+    log.warning("%s", one_line(message))
 
 
-def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "doc") -> tqdm[T]:
-    """A bar on stderr with rate and time left that vanishes when stderr is no terminal."""
-    return tqdm(items, desc=one_line(what), total=total, unit=f" {unit}", file=sys.stderr,
-                disable=None, leave=False, ncols=shutil.get_terminal_size().columns)
+def progress(items: Iterable[T], what: str, total: int | None = None,
+             unit: str = "document") -> tqdm[T]:
+    """The same items, counted: on a terminal a bar with rate and time left, which vanishes at the
+    end; elsewhere log lines at the start and then one a minute or each tenth."""
+    if _mode == "off" or (_mode == "auto" and not log.isEnabledFor(logging.INFO)):
+        return tqdm(items, disable=True)
+    if _mode == "bars" or sys.stderr.isatty():
+        return tqdm(items, desc=one_line(what), total=total, unit=f" {unit}", file=sys.stderr,
+                    leave=False, ncols=shutil.get_terminal_size().columns)
+    return _Logged(items, desc=one_line(what), total=total, unit=unit)
 
 
-def counter(what: str, total: int, unit: str = "doc") -> tqdm[NoReturn]:
-    """A bar as `progress`, moved by its `update`."""
+def counter(what: str, total: int, unit: str = "document") -> tqdm[NoReturn]:
+    """A progress bar (or its log lines) that the caller advances with `.update(n)`."""
     return progress(iter(()), what, total, unit)
 
 
 def say(line: str, err: bool = False) -> None:
     """A line about the work on standard output or stderr; what a terminal would obey is escaped."""
     print(visible(line), file=sys.stderr if err else sys.stdout, flush=True)
+
+
+class _Logged(tqdm):  # type: ignore[type-arg]
+    """A bar that writes log lines instead of drawing."""
+
+    def __init__(self, items: Iterable[Any], desc: str, total: int | None, unit: str) -> None:
+        self._said, self._at = 0.0, time.monotonic()
+        super().__init__(items, desc=desc, total=total, unit=unit, file=io.StringIO(), leave=False,
+                         mininterval=1, miniters=1)
+        if total == 0:
+            return
+        log.info("%s", f"{desc} ..." if total is None
+                 else f"{desc}: {counted(total, unit)}")
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        passed, done = time.monotonic() - self._at, self.n - self._said
+        tenth = self.total and done * 10 >= self.total
+        if self.n and (passed >= _RARELY or (tenth and passed >= _OFTEN)):
+            self._said, self._at = self.n, time.monotonic()
+            log.info("%s", self._line())
+
+    def _line(self) -> str:
+        elapsed = self.format_dict["elapsed"]
+        rate = (self.n - self.initial) / elapsed if elapsed else 0.0
+        line = f"{self.desc}: {counted(int(self.n), self.unit)}"
+        if self.total:
+            line += f" of {self.total:,} ({self.n / self.total:.0%})"
+        line += f", {rate:,.1f} a second"
+        if self.total and rate:
+            line += f", {tqdm.format_interval((self.total - self.n) / rate)} left"
+        return line

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 #: What stands before the @ of a URL, and tokens of the hub.
 _SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}\b")
+#: How messages of the library write a parameter.
+_PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)`")
 _LONGEST = 2000
 #: Few characters are none of these; only they are looked at one by one.
 _SUSPECT = re.compile(r"[^\n\t -~]")
@@ -36,6 +38,12 @@ def one_line(text: str) -> str:
     control characters escaped, tokens taken out, at most 2,000 characters."""
     words = _SECRETS.sub("***", " ".join(text.split()))
     return visible(words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ...")
+
+
+def in_options(message: str) -> str:
+    """A message of the library with its parameters, `max_length`, as a command's options:
+    --max-length."""
+    return _PARAMETER.sub(lambda match: "--" + match[1].replace("_", "-"), message)
 
 
 def shortened(text: str, most: int) -> str:

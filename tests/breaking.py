@@ -95,7 +95,7 @@ def encoding(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Encoding:
     folder, draw = tmp_path_factory.mktemp("encoding"), random.Random(1)
     texts = {f"d{n}": " ".join(draw.choices(WORDS, k=draw.randint(0, 50))) for n in range(60)}
     corpus = write_corpus(folder / "corpus.jsonl", texts)
-    command = ("encode", "--model", tiny, "--input", corpus, "--max-length", 64,
+    command = ("encode", "--model", tiny, "--corpus", corpus, "--max-length", 64,
                "--shard-size", 10, "--output")
     commands.main([str(word) for word in (*command, folder / "whole")], standalone_mode=False)
     files = content(folder / "whole")

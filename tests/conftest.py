@@ -16,6 +16,8 @@ pytest_plugins = ["reliability", "breaking"]
 # one thread: the machine is shared by xdist workers, and nothing here is large
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# what commands report on the way is a subject of its own
+os.environ.setdefault("SPLADEV3_LOG", "warning")
 
 WORDS = ("the a of wing flow air heat pressure speed boundary layer shock wave lift drag body "
          "surface plate jet mach number theory test cat dog sat mat on run bark ##s ##ing ##er "

@@ -36,7 +36,7 @@ def documents(cranfield: Path, demo_model: Path, tmp_path_factory: pytest.TempPa
     from spladev3_anserini.cli.commands import commands
 
     folder = tmp_path_factory.mktemp("cranfield") / "encoded"
-    commands.main(["encode", "--model", "demo", "--variant", "splade-v3-lexical", "--input",
+    commands.main(["encode", "--model", "demo", "--variant", "splade-v3-lexical", "--corpus",
                    str(cranfield), "--output", str(folder), "--max-length", str(LENGTH),
                    "--shard-size", "700"], standalone_mode=False)
     return folder
@@ -51,7 +51,7 @@ def test_query_modes_by_hand(variant: str, documents: Path, cranfield: Path, tmp
     manifest["fingerprint"]["variant"] = variant
     (encoded / "manifest.json").write_text(json.dumps(signed(manifest)))
     for words in (
-            ("index", "--input", encoded, "--index", index),
+            ("index", "--encoded", encoded, "--index", index),
             ("search", "--index", index, "--topics", cranfield, "--output", run, "--max-length",
              LENGTH)):
         result = cli(*words)
@@ -129,7 +129,7 @@ def assert_as_declared(variant: str, encoded: Path, index: Path, run: Path, cran
     assert found.impacts == pytest.approx(index_holds.total_terms,
                                           abs=tolerance.total_terms)
 
-    cli("encode", "--model", "demo", "--variant", variant, "--side", "query", "--input", cranfield,
+    cli("encode", "--model", "demo", "--variant", variant, "--topics", cranfield,
         "--output", scratch / "queries", "--max-length", LENGTH)
     oracle = ExactSearcher((d.id, d.vector) for d in read_encoded(encoded, manifest))
     queries = read_encoded(scratch / "queries", read_manifest(scratch / "queries"))

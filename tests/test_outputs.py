@@ -32,9 +32,9 @@ PAGES = {
 PICTURES = {
     "compare": "compare --table sets.tsv --measures RR@10 --clamped --forest",
     "meta": "meta --effects effects.tsv --forest",
-    "flops": "flops --index {here}/index --topics topics.tsv --qrels qrels.txt --run run.txt --measure "
+    "flops": "flops --index {here}/index --topics topics.tsv --qrels qrels.txt --run run.txt --measures "
              "RR@10 --max-length 64 --plot"}
-BM25 = "bm25 --input corpus.jsonl --topics topics.tsv --output"
+BM25 = "bm25 --corpus corpus.jsonl --topics topics.tsv --output"
 #: Those whose output may be standard output: what they write is all text of one kind.
 LINES = {name: PAGES[name] for name in ("search", "mine", "convert-scores")}
 
@@ -48,8 +48,8 @@ def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "model").symlink_to(tiny)
     encoded = folder / "encoded"
     for words in (["encode", "--model", tiny, "--variant", "splade-v3", "--max-length", 64,
-                   "--input", folder / "corpus.jsonl", "--output", encoded],
-                  ["index", "--input", encoded, "--index", folder / "index"]):
+                   "--corpus", folder / "corpus.jsonl", "--output", encoded],
+                  ["index", "--encoded", encoded, "--index", folder / "index"]):
         commands.main([str(word) for word in words], standalone_mode=False)
     (folder / "topics.tsv").write_text("q1\tcat on a mat\nq2\tshock wave\n")
     (folder / "qrels.txt").write_text("q1 0 d1 1\nq2 0 d4 1\n")
@@ -181,15 +181,15 @@ INPUTS = {
     "search --index {here}/index --queries q.jsonl --output": ["q.jsonl"],
     LINES["mine"]: ["topics.tsv", "qrels.txt", "index/segments_1"],
     BM25: ["topics.tsv", "corpus.jsonl"],
-    "bm25 --input beir --topics beir --output": ["beir/corpus.jsonl", "beir/queries.jsonl"],
+    "bm25 --corpus beir --topics beir --output": ["beir/corpus.jsonl", "beir/queries.jsonl"],
     "dense --model minilm --corpus corpus.jsonl --topics topics.tsv --output": [
         "topics.tsv", "corpus.jsonl"],
-    "rerank --run run.txt --corpus corpus.jsonl --topics topics.tsv --teacher demo-cross-encoder "
+    "rerank --run run.txt --corpus corpus.jsonl --topics topics.tsv --cross-encoder demo-cross-encoder "
     "--output": ["run.txt", "topics.tsv", "corpus.jsonl"],
     LINES["convert-scores"]: ["scores.pkl"],
     PAGES["explain a match"]: ["index/segments_1"],
     PAGES["breakdown"]: ["qrels.txt", "topics.tsv", "run.txt", "index/segments_1"],
-    "diagnose --trained trained --zero-shot qrels.txt run.txt other.txt --html": [
+    "diagnose --trained trained --zero-shot qrels.txt --run start=run.txt --run trained=other.txt --html": [
         "trained/curves.jsonl", "qrels.txt", "run.txt", "other.txt"],
 }
 
@@ -226,7 +226,7 @@ def test_scores_are_not_rescored_like_what_they_replace(prepared: Path, tmp_path
     like = write_lines(tmp_path / "out" / "ensemble.jsonl", [{"query": "q", "scores": {"a": 1, "b": 2}}])
     assert "ensemble.jsonl: is an input as well (rescore_like: " in refused(
         "score", "--candidates", "q.jsonl", "--corpus", "corpus.jsonl", "--topics", "topics.tsv",
-        "--teacher", "demo-cross-encoder", "--rescore-like", like, "--output", tmp_path / "out")
+        "--cross-encoder", "demo-cross-encoder", "--rescore-like", like, "--output", tmp_path / "out")
 
 
 def test_a_run_in_a_folder_of_inputs_may_be_written_once_more(prepared: Path, refused: Callable[..., str],

@@ -81,7 +81,7 @@ def breakdown(name: str, values: Values, features: Features, texts: Mapping[str,
     """
     first, *others = values
     if not others:
-        raise InputError("--run: give two runs or more; the first is compared with each other")
+        raise InputError("`run`: give two runs or more; the first is compared with each other")
     queries = [query for query in values[first] if query in texts]
     if not queries:
         raise InputError(f"{name}: no judged query is among the topics")

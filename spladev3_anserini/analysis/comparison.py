@@ -118,7 +118,7 @@ def compare(values: Sequence[Values], baseline: str, pairs: bool = False,
     Raises InputError for a baseline that has no run anywhere, and where nothing can be compared.
     """
     if not any(baseline in own.systems for own in values):
-        raise InputError(f"--baseline {baseline}: no run has this name")
+        raise InputError(f"`baseline` {baseline}: no run has this name")
     found = []
     for own in values:
         names = list(own.systems)

@@ -95,7 +95,7 @@ def read_curves(path: Path) -> list[Curve]:
         curves.append(curve)
     if not curves:
         raise InputError(f"{path}: has no values of a loss; train for longer, or with smaller "
-                         "--log-steps")
+                         "`log_steps`")
     return curves
 
 

@@ -108,10 +108,10 @@ def own_terms(encoder: Encoder, text: str) -> list[str]:
 
 def explain_text(encoder: Encoder, text: str) -> TextExplanation:
     """The impacts of a text; raises InputError for a text without any wordpiece."""
-    own = own_terms(encoder, checked_text(text, "--text", "text"))
+    own = own_terms(encoder, checked_text(text, "`text`", "text"))
     if not own:
-        raise InputError("--text: has no wordpiece, so the model says nothing of it")
-    vector = _encoded(encoder, text, "--text")
+        raise InputError("`text`: has no wordpiece, so the model says nothing of it")
+    vector = _encoded(encoder, text, "`text`")
     total = sum(vector.values())
     terms = [Term(term, impact, term in own, impact / total) for term, impact in _largest(vector)]
     return TextExplanation(text, terms, [term for term in own if term not in vector],
@@ -125,9 +125,9 @@ def explain_match(encoder: Encoder, index: Path, docid: str, text: str,
 
     Raises InputError for a query without terms and for an id that the index does not hold.
     """
-    query = cut_to_clause_limit(_encoded(encoder, checked_text(text, "--query", "text"), "--query"))
+    query = cut_to_clause_limit(_encoded(encoder, checked_text(text, "`query`", "text"), "`query`"))
     if not query:
-        raise InputError("--query: has no term, so it finds nothing")
+        raise InputError("`query`: has no term, so it finds nothing")
     own = set(own_terms(encoder, text))
     with open_postings(index) as postings:
         document = postings.vector(docid)

@@ -35,7 +35,7 @@ def text_table(made: TextExplanation, limit: int) -> str:
     if made.silent:
         lines.append(f"without weight: {' '.join(made.silent)}")
     if made.cut:
-        lines.append(f"cut off by --max-length: {counted(made.cut, 'wordpiece')}")
+        lines.append(f"cut off by the length limit: {counted(made.cut, 'wordpiece')}")
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.encoder import Settings
+from spladev3_anserini.encoding.encoder import EncoderSettings
 from spladev3_anserini.encoding.queries import (
     encode_topics,
     encoder_for_index,
@@ -78,7 +78,7 @@ def cost_of_encoded(folder: Path, manifest: Manifest, queries: Sequence[EncodedT
     """Counts over impact shards, each compared with its sha256 first. Documents without a term
     count as documents. Raises InputError for encoded queries, and as `verify_shards`."""
     if manifest.fingerprint.side != "document":
-        raise InputError(f"{folder}: holds encoded queries; give them as --queries")
+        raise InputError(f"{folder}: holds encoded queries; give them as `queries`")
     verify_shards(folder, manifest)
     counts: Counter[str] = Counter()
     for document in read_encoded(folder, manifest):
@@ -101,7 +101,7 @@ def cost_of_index(index: Path, record: IndexManifest | None,
 
 def queries_for(folder: Path, record: IndexManifest | None, topics: str | None,
                 queries: Path | None, model: str | None, variant: str,
-                settings: Settings) -> list[EncodedTopic]:
+                settings: EncoderSettings) -> list[EncodedTopic]:
     """The queries of a file of encoded ones, or of topics encoded as the collection's own record
     says. Raises InputError where they do not belong to the collection."""
     if queries:
@@ -112,7 +112,7 @@ def queries_for(folder: Path, record: IndexManifest | None, topics: str | None,
         warn(f"{folder}: built elsewhere; not checked: model, tokenizer, variant, special tokens")
         encoder = encoder_for_prebuilt(model, variant, settings)
     else:
-        raise InputError(f"{folder}: built elsewhere, so its model is unknown; say it with --model")
+        raise InputError(f"{folder}: built elsewhere, so its model is unknown; say it with `model`")
     return encode_topics(encoder, read_topics(str(topics)))
 
 

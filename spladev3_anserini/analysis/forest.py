@@ -85,9 +85,9 @@ def forest_plot(effects: Sequence[Effect], path: Path, *, title: str, clamped: b
     Raises InputError as `random_effects` does, for another suffix than .svg or .png, and for more
     sets than a picture holds.
     """
-    checked_suffix(path, "--forest")
+    checked_suffix(path, "`forest`")
     if len(effects) > _MOST:
-        raise InputError(f"--forest {path}: a plot holds {_MOST:,} query sets, here are "
+        raise InputError(f"`forest` {path}: a plot holds {_MOST:,} query sets, here are "
                          f"{len(effects):,}")
     summary = random_effects(effects, clamped, confidence)
     kind = "normal" if intervals is None else "t"

@@ -107,7 +107,7 @@ def random_effects(effects: Sequence[Effect], clamped: bool = False,
     if not (total > _LOST * variance).all():
         worst = effects[int((total / variance).argmin())].name
         raise InputError(f"the variance between the query sets is {tau2:.3g}, which outweighs "
-                         f"that of {worst} alone, so it has no weight; clamp it at 0 (--clamped)")
+                         f"that of {worst} alone, so it has no weight; clamp it at 0 (`clamped`)")
     final = 1 / total
     summary = float((final * mean).sum() / final.sum())
     error = float((1 / final.sum()) ** 0.5)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spladev3_anserini.analysis.explanation import expansion_share
 from spladev3_anserini.collection.topics import Topic
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.encoded_queries import read_queries
@@ -37,21 +37,21 @@ def bag_of_words(index: Path | None, model: str | None, max_length: int,
     record = read_index_manifest(index, trust=trust) if index else None
     name = model or (record.encoded.model_name if record else None)
     if not name:
-        raise InputError(f"{index}: names no model; say whose wordpieces with --model"
-                         if index else "give --index or --model: whose wordpieces count?")
+        raise InputError(f"{index}: names no model; say whose wordpieces with `model`"
+                         if index else "give `index` or `model`: whose wordpieces count?")
     encoder = Encoder(open_checkpoint(name), VARIANTS["splade-v3-doc"], "query",
-                      Settings(max_length))
+                      EncoderSettings(max_length=max_length))
     if record and record.encoded.fingerprint.tokenizer != encoder.tokenizer.sha256:
-        raise InputError(f"--model {name}: its tokenizer is not that of the index {index}")
+        raise InputError(f"`model` {name}: its tokenizer is not that of the index {index}")
     return encoder
 
 
-def expanding(model: str, settings: Settings) -> Encoder:
+def expanding(model: str, settings: EncoderSettings) -> Encoder:
     """A query encoder that expands; raises InputError for a variant that does not."""
     checkpoint = open_checkpoint(model)
     variant = chosen_variant("auto", checkpoint)
     if variant.query != "expand":
-        raise InputError(f"--expander {model}: is a {variant.name}, which adds no term to a query")
+        raise InputError(f"`expander` {model}: is a {variant.name}, which adds no term to a query")
     return Encoder(checkpoint, variant, "query", settings)
 
 
@@ -61,10 +61,10 @@ def read_expanded(source: Path, bow: Encoder) -> dict[str, Query]:
     if source.is_dir():
         made = read_manifest(source).fingerprint
         if made.tokenizer != bow.tokenizer.sha256:
-            raise InputError(f"--expanded {source}: was encoded with another tokenizer, so what "
+            raise InputError(f"`queries` {source}: was encoded with another tokenizer, so what "
                              "is new in it cannot be told")
         if VARIANTS[made.variant].query != "expand":
-            raise InputError(f"--expanded {source}: is of {made.variant}, which adds no term to a "
+            raise InputError(f"`queries` {source}: is of {made.variant}, which adds no term to a "
                              "query")
     return {topic.id: topic.query for topic in read_queries(source, source, None)}
 
@@ -90,7 +90,7 @@ def query_features(topics: Sequence[Topic], bow: Encoder, index: Path | None,
                            for query, terms in full.items()}
     if expanded is not None:
         if missing := [query for query in own if query not in expanded]:
-            raise InputError(f"--expanded: does not have {counted(len(missing), 'topic')}: "
+            raise InputError(f"`queries`: does not have {counted(len(missing), 'topic')}: "
                              f"{', '.join(missing[:5])}")
         found["expansion"] = {query: expansion_share(expanded[query], terms)
                               for query, terms in full.items() if expanded[query]}
@@ -106,10 +106,10 @@ def parse_edges(texts: Sequence[str]) -> dict[str, list[float]]:
         try:
             edges[feature] = [float(number) for number in numbers.split(",")]
         except ValueError:
-            raise InputError(f"--edges {text}: expected FEATURE=A,B,... with numbers") from None
+            raise InputError(f"`edges` {text}: expected FEATURE=A,B,... with numbers") from None
         if feature not in FEATURES:
-            raise InputError(f"--edges {text}: expected one of {', '.join(FEATURES)}")
+            raise InputError(f"`edges` {text}: expected one of {', '.join(FEATURES)}")
         if not all(map(math.isfinite, edges[feature])) or \
                 edges[feature] != sorted(set(edges[feature])):
-            raise InputError(f"--edges {text}: expected numbers that ascend")
+            raise InputError(f"`edges` {text}: expected numbers that ascend")
     return edges

@@ -43,7 +43,7 @@ def scatter_plot(points: Sequence[Point], path: Path, *, measure: str) -> None:
     span more than a decade. A name that finds no room beside its point stands further off, with a
     line to it. Raises InputError for no point, for FLOPS that are not above 0, for a measure that
     is no finite number, and for another suffix than .svg or .png."""
-    checked_suffix(path, "--plot")
+    checked_suffix(path, "`plot`")
     if not points:
         raise InputError("no model to plot")
     for own in points:

@@ -49,12 +49,12 @@ def draw_forest(path: Path, values: Sequence[Values], compared: Sequence[Compari
 
     drawn = _pairs(compared)
     if len(drawn) > 1:
-        raise InputError(f"--forest: shows one system against another by one measure; here are "
+        raise InputError(f"`forest`: shows one system against another by one measure; here are "
                          f"{len(drawn)} such comparisons")
     measure, one, other = drawn[0]
     found, reasons = effects(values, one, other, measure)
     if not found:
-        raise InputError(f"--forest: {reasons[0]}")
+        raise InputError(f"`forest`: {reasons[0]}")
     ends = {own.values.name: (own.found.low, own.found.high) for own in compared}
     # a set that can be weighed has a spread, so it has an interval
     intervals = [(low, high) for low, high in (ends[own.name] for own in found)

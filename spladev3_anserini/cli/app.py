@@ -1,4 +1,4 @@
-"""What every command shares: one-line errors, exit codes, progress bars."""
+"""What every command shares: one-line errors, exit codes, output that is safe to print."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from typing import NoReturn
 import click
 
 from spladev3_anserini.cli import signals
+from spladev3_anserini.cli.verbosity import add_verbosity, logging_of_commands
 from spladev3_anserini.errors import InputError, first_line, lack_of_memory
 from spladev3_anserini.files import is_stdout
-from spladev3_anserini.text import one_line, visible
+from spladev3_anserini.progress import shown
+from spladev3_anserini.text import in_options, one_line, visible
 
 #: Shared by all commands: `-h` works, and an example keeps its line breaks (click's `\b`).
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
@@ -27,16 +29,19 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     """Runs a command and exits: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no usable
     Java (both in one line), 130 or 143 where a signal ended it, 141 where nobody reads on."""
     signals.unwind_from_here()
+    logging_of_commands(os.environ.get("SPLADEV3_LOG", "info"))
+    add_verbosity(command)
     # torch's threads spin long before they sleep; with a short spin an idle machine is as fast to
     # 2 %, and three encodes at once on 2 cores took 13 s instead of 28 to 76
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     streams = sys.stdout, sys.stderr
     try:
-        code = command.main(args=arguments, standalone_mode=False)
+        with shown("auto"):
+            code = command.main(args=arguments, standalone_mode=False)
     except InputError as error:
         if error.__cause__ and os.environ.get("SPLADEV3_TRACEBACK"):
             raise  # what a library raised, for whoever has to find out why
-        fail(error.code, str(error))
+        fail(error.code, in_options(str(error)))
     except click.ClickException as error:
         text = error.format_message()
         usage = error.ctx if isinstance(error, click.UsageError) else None

@@ -12,7 +12,7 @@ from spladev3_anserini.text import counted
 
 
 @click.command("bm25", context_settings=SETTINGS)
-@click.option("--input", "source", required=True, metavar="CORPUS",
+@click.option("--corpus", "source", required=True, metavar="CORPUS",
               help="As encode takes it.")
 @click.option("--topics", required=True, metavar="FILE", help="As search takes it.")
 @click.option("--output", required=True, type=FOLDER, metavar="RUN",
@@ -30,7 +30,7 @@ def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float,
 
     \b
     Example:
-      spladev3-anserini bm25 --input corpus.jsonl --topics topics.tsv --output run.bm25.txt
+      spladev3-anserini bm25 --corpus corpus.jsonl --topics topics.tsv --output run.bm25.txt
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics

@@ -13,6 +13,7 @@ from spladev3_anserini.cli.options import (
     MODEL_HELP,
     model_run_options,
     page_file,
+    runs_option,
     trust_option,
 )
 from spladev3_anserini.errors import InputError
@@ -28,20 +29,20 @@ if TYPE_CHECKING:
 @click.command("breakdown", context_settings=SETTINGS)
 @click.option("--qrels", required=True, metavar="FILE", help="As for evaluate.")
 @click.option("--topics", required=True, metavar="FILE", help="As for search.")
-@click.option("--run", "runs", required=True, multiple=True, metavar="NAME=FILE",
-              help="Two runs or more; the first is compared with each other.")
+@runs_option(required=True)
 @click.option("--set", "names", multiple=True, metavar="NAME",
-              help="Several sets of queries: {set} in qrels, topics, runs, index and expanded "
+              help="Several sets of queries: {set} in qrels, topics, runs, index and queries "
               "stands for each NAME.")
 @click.option("--index", metavar="DIR", help="Rarity is counted in this index of impacts.")
 @click.option("--model", show_default="the one the index names",
               help=f"Whose wordpieces a query is cut into. {MODEL_HELP}")
 @click.option("--expander", metavar="MODEL", help="The model whose expansion of a query counts.")
-@click.option("--expanded", metavar="ENCODED",
-              help="Instead of --expander: its encoded queries (encode --side query).")
+@click.option("--queries", metavar="ENCODED",
+              help="Instead of --expander: its encoded queries (encode --topics).")
 @click.option("--edges", multiple=True, metavar="FEATURE=A,B,...", show_default="tertiles",
               help="Where groups of a feature (length, rarity, expansion) end.")
-@click.option("--measure", default="nDCG@10", help="As evaluate names it.")
+@click.option("--measures", "measure", default="nDCG@10", metavar="MEASURE",
+              help="One measure, as evaluate names it.")
 @click.option("--worst", default=10, type=click.IntRange(min=1),
               help="Queries that lose most, to list.")
 @click.option("--html", type=FOLDER, metavar="FILE", callback=page_file,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 @trust_option
 @model_run_options
 def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
-         index: str | None, model: str | None, expander: str | None, expanded: str | None,
+         index: str | None, model: str | None, expander: str | None, queries: str | None,
          edges: tuple[str, ...], measure: str, worst: int, html: Path | None, form: str,
          trust: bool, max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Show on which queries a variant loses: by their length, rarity and expansion.
@@ -76,12 +77,12 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     from spladev3_anserini.cli.options import named_paths
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.evaluation.query_values import query_values
     from spladev3_anserini.lucene.check import one_build
 
-    if expander and expanded:
-        raise click.UsageError("give either --expander or --expanded")
+    if expander and queries:
+        raise click.UsageError("give either --expander or --queries")
     if len(names) != len(set(names)):
         raise click.UsageError("--set: a name is given twice")
     if names and any("{set}" not in text for text in (qrels, *runs)):
@@ -90,7 +91,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     if any("=" not in text for text in runs) or len(runs) < 2:
         raise InputError("--run: expected two or more, each as NAME=FILE")
     ends, paths = parse_edges(edges), named_paths("--run", runs)
-    adds = expanding(expander, Settings(max_length=max_length, batch_tokens=batch_tokens,
+    adds = expanding(expander, EncoderSettings(max_length=max_length, batch_tokens=batch_tokens,
                                         device=device, dtype=dtype)) if expander else None
     sets = []
     for name in names or ("all queries",):
@@ -101,7 +102,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
             refuse_overwriting(html, "--html", qrels=filled(qrels), topics=filled(topics),
                                run=[filled(str(path)) for path in paths.values()],
                                index=index and filled(index),
-                               expanded=expanded and filled(expanded))
+                               queries=queries and filled(queries))
         values = query_values(filled(qrels), {run: Path(filled(str(path)))
                                               for run, path in paths.items()}, measure)
         judged = next(iter(values.values()))
@@ -112,7 +113,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         folder = Path(filled(index)) if index else None
         with one_build(folder):
             pieces = bag_of_words(folder, model, max_length, trust)
-            own = _expanded(asked, pieces, adds, Path(filled(expanded)) if expanded else None)
+            own = _expanded(asked, pieces, adds, Path(filled(queries)) if queries else None)
             features = query_features(asked, pieces, folder, own)
         sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))
     echo(as_json(sets, measure) if form == "json" else as_text(sets, measure).rstrip())

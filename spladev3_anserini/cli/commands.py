@@ -9,6 +9,7 @@ import click
 
 from spladev3_anserini import __version__
 from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.verbosity import add_verbosity
 
 #: In the order data flows; a command's module is imported only when it is asked for.
 COMMANDS = {name: f"spladev3_anserini.cli.{name.replace('-', '_')}" for name in (
@@ -28,7 +29,7 @@ class _Lazy(click.Group):
             return None
         command = import_module(COMMANDS[cmd_name]).main
         assert isinstance(command, click.Command)
-        return command
+        return add_verbosity(command)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[
             str | None, click.Command | None, list[str]]:
@@ -51,8 +52,8 @@ def commands(context: click.Context) -> None:
 
     \b
     Example, from a corpus to measures:
-      spladev3-anserini encode   --model naver/splade-v3-doc --input corpus.jsonl --output encoded
-      spladev3-anserini index    --input encoded --index index
+      spladev3-anserini encode   --model naver/splade-v3-doc --corpus corpus.jsonl --output encoded
+      spladev3-anserini index    --encoded encoded --index index
       spladev3-anserini search   --index index --topics topics.tsv --output run.txt
       spladev3-anserini evaluate --qrels qrels.txt --run run.txt
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER, level
+from spladev3_anserini.cli.options import FOLDER, level, runs_option
 from spladev3_anserini.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("compare", context_settings=SETTINGS)
 @click.option("--qrels", metavar="FILE", help="Judgments of the runs given with --run.")
-@click.option("--run", "runs", multiple=True, metavar="[NAME=]FILE", help="A TREC run; several.")
+@runs_option()
 @click.option("--table", type=FOLDER,
               help="Several query sets instead: tab-separated columns set, group, qrels, and for "
               "each system its runs.")

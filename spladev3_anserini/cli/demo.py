@@ -46,11 +46,11 @@ def main(output: Path) -> None:
     echo(f"# the documentation of Python {sys.version.split()[0]} as a collection")
     _run([sys.executable, "-I", "-S", "-E", str(data.joinpath("pydocs.py")), str(corpus)])
     _step("models", "fetch", "demo")
-    _step("encode", "--model", "demo", "--input", corpus, "--output", encoded,
+    _step("encode", "--model", "demo", "--corpus", corpus, "--output", encoded,
           "--shard-size", 1000)
-    _step("index", "--input", encoded, "--index", index, "--optimize")
+    _step("index", "--encoded", encoded, "--index", index, "--optimize")
     _step("search", "--index", index, "--topics", topics, "--output", ours)
-    _step("bm25", "--input", corpus, "--topics", topics, "--output", bm25)
+    _step("bm25", "--corpus", corpus, "--topics", topics, "--output", bm25)
     _step("ask", "--index", index, "--corpus", corpus, "--hits", 3, *QUESTIONS)
     _step("evaluate", "--qrels", output / "qrels.txt", "--run", ours, "--run", bm25,
           "--measures", "RR@10 nDCG@10 R@100")

@@ -8,41 +8,47 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER, page_file
+from spladev3_anserini.cli.options import FOLDER, named_paths, page_file, runs_option
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted, table
 
 if TYPE_CHECKING:
     from spladev3_anserini.analysis.diagnosis import Sign
 
-_RUNS = ("QRELS", "START", "TRAINED")
+#: The runs of each set of judgments: of the model that training started from, and of the result.
+_RUNS = ("start", "trained")
 
 
 @click.command("diagnose", context_settings=SETTINGS)
 @click.option("--trained", type=FOLDER, help="What train wrote: its curves and its settings.")
 @click.option("--scores", type=FOLDER, help="ensemble.json of score, or the folder it is in.")
 @click.option("--encoded", type=FOLDER, help="A corpus encoded with the trained model.")
-@click.option("--in-domain", nargs=3, metavar=" ".join(_RUNS),
-              help="Judgments like those trained on, the start's run and the trained model's.")
-@click.option("--zero-shot", nargs=3, multiple=True, metavar=" ".join(_RUNS),
-              help="The same on other data; may be given several times.")
-@click.option("--measure", default="nDCG@10", help="For the runs, as evaluate names it.")
+@click.option("--in-domain", metavar="[NAME=]QRELS",
+              help="Judgments like those trained on; with --run start=... and trained=...")
+@click.option("--zero-shot", multiple=True, metavar="[NAME=]QRELS",
+              help="Judgments of other data; repeat it for several.")
+@runs_option()
+@click.option("--measures", "measure", default="nDCG@10", metavar="MEASURE",
+              help="One measure for the runs, as evaluate names it.")
 @click.option("--html", type=FOLDER, callback=page_file,
               help="Also write a page with the curves.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
 def main(trained: Path | None, scores: Path | None, encoded: Path | None,
-         in_domain: tuple[str, str, str] | None, zero_shot: tuple[tuple[str, str, str], ...],
+         in_domain: str | None, zero_shot: tuple[str, ...], runs: tuple[str, ...],
          measure: str, html: Path | None, form: str) -> None:
     """Look for the known ways in which a training of SPLADE goes wrong.
 
     Teachers that disagree, one loss that drowns the others, sparsity that collapses, dead and
     saturated terms, and a gain in the training's domain that is a loss elsewhere. Each sign is a
-    number held to a limit; what is over it asks for a look. Give what there is.
+    number compared with a limit; what passes it asks for a look. Give what there is.
+
+    With several sets of judgments, name each (--zero-shot nq=nq.qrels) and its runs
+    (--run nq/start=a.run --run nq/trained=b.run).
 
     \b
     Example:
       spladev3-anserini diagnose --trained model --scores scores --encoded encoded \\
-        --zero-shot qrels.txt start.run trained.run --html diagnosis.html
+        --zero-shot qrels.txt --run start=start.run --run trained=trained.run
     """
     from spladev3_anserini.analysis.diagnosis import (
         loss_signs,
@@ -58,9 +64,10 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     from spladev3_anserini.impacts.manifest import read_record
     from spladev3_anserini.training.ensemble import EnsembleRecord
 
+    sets = _sets(in_domain, zero_shot, runs)
     if html:
         refuse_overwriting(html, "--html", trained=trained, scores=scores, encoded=encoded,
-                           in_domain=in_domain, zero_shot=[own for run in zero_shot for own in run])
+                           zero_shot=[str(path) for qrels in sets.values() for path in qrels[:3]])
     signs, curves, loss = [], [], None
     if scores:
         file = scores / "ensemble.json" if scores.is_dir() else scores
@@ -70,9 +77,8 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
         signs += loss_signs(curves, loss) + sparsity_signs(curves)
     if encoded:
         signs += term_signs(encoded, _vocabulary(trained, encoded))
-    for given, unseen in (*([(in_domain, False)] if in_domain else []),
-                          *((own, True) for own in zero_shot)):
-        signs.append(_transfer(given, measure, unseen))
+    for qrels, before, after, unseen in sets.values():
+        signs.append(_transfer(qrels, before, after, measure, unseen))
     if not signs:
         raise InputError("nothing to look at: give --trained, --scores, --encoded, --in-domain or "
                          "--zero-shot")
@@ -96,13 +102,33 @@ def _vocabulary(trained: Path | None, encoded: Path) -> int | None:
     return len(tokenizer.terms)
 
 
-def _transfer(given: tuple[str, str, str], measure: str, unseen: bool) -> Sign:
+def _sets(in_domain: str | None, zero_shot: tuple[str, ...],
+          runs: tuple[str, ...]) -> dict[str, tuple[Path, Path, Path, bool]]:
+    """{set: (judgments, run of the start, run of the trained model, whether it is zero-shot)}."""
+    near = named_paths("--in-domain", (in_domain,) if in_domain else ())
+    far, files = named_paths("--zero-shot", zero_shot), named_paths("--run", runs)
+    if twice := near.keys() & far.keys():
+        raise InputError(f"--zero-shot {min(twice)}: --in-domain has that name already")
+    qrels = near | far
+    prefixes = dict.fromkeys(qrels, "") if len(qrels) == 1 and files.keys() == {*_RUNS} else {
+        name: f"{name}/" for name in qrels}
+    expected = [f"{prefix}{run}" for prefix in prefixes.values() for run in _RUNS]
+    if files.keys() != {*expected}:
+        if not qrels:
+            raise InputError("--run: needs the judgments, --in-domain or --zero-shot")
+        names = [*_RUNS] if len(qrels) == 1 else expected
+        raise InputError(f"--run: expected {', '.join(f'{name}=FILE' for name in names)}")
+    return {name: (qrels[name], files[f"{prefix}start"], files[f"{prefix}trained"], name in far)
+            for name, prefix in prefixes.items()}
+
+
+def _transfer(qrels: Path, start: Path, trained: Path, measure: str, unseen: bool) -> Sign:
     from spladev3_anserini.analysis.diagnosis import transfer_sign
     from spladev3_anserini.evaluation.query_values import query_values
 
-    before, after = query_values(given[0], {"start": Path(given[1]), "trained": Path(given[2])},
+    before, after = query_values(str(qrels), {"start": start, "trained": trained},
                                  measure).values()
-    return transfer_sign(Path(given[0]).name, list(before.values()),
+    return transfer_sign(qrels.name, list(before.values()),
                          [after[query] for query in before], measure, unseen)
 
 

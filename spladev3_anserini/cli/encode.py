@@ -8,8 +8,10 @@ import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import (
+    CORPUS_HELP,
     FOLDER,
     MODEL_HELP,
+    TOPICS_HELP,
     model_run_options,
     special_tokens_option,
     variant_option,
@@ -20,15 +22,14 @@ from spladev3_anserini.text import counted
 @click.command("encode", context_settings=SETTINGS)
 @click.option("--model", required=True, help=MODEL_HELP)
 @variant_option()
-@click.option("--input", "source", required=True, metavar="CORPUS",
-              help="JSON lines or TSV (.gz too), a folder of them, a BEIR folder, or "
-              "ir_datasets:ID; with --side query, topics.")
+@click.option("--corpus", metavar="CORPUS", help=f"The documents. {CORPUS_HELP}")
+@click.option("--topics", metavar="TOPICS",
+              help=f"Instead of --corpus: encode queries. {TOPICS_HELP}")
 @click.option("--output", required=True, type=FOLDER, help="The encoded directory.")
-@click.option("--side", default="document", type=click.Choice(["document", "query"]))
 @click.option("--scale", default=100.0, help="Impact = rint(scale x weight); 51.2 is Pyserini's.")
 @special_tokens_option()
 @click.option("--top-k", type=click.IntRange(min=1), show_default="all",
-              help="Keep each text's largest weights alone.")
+              help="Keep only each text's largest weights.")
 @click.option("--shard-size", default=5000, type=click.IntRange(1, 10_000_000),
               help="Documents per file; Anserini indexes one file per thread.")
 @click.option("--part", default="1/1", metavar="I/N",
@@ -38,15 +39,15 @@ from spladev3_anserini.text import counted
 @click.option("--contents", is_flag=True,
               help="Keep each document's text in its shard (queries always do).")
 @click.option("--on-error", default="stop", type=click.Choice(["stop", "skip"]),
-              help="At a line that cannot be read, or an id that was there before: stop, or leave "
-              "it out and write it to OUTPUT/rejected.jsonl with the reason.")
+              help="At a line that cannot be read, or whose id occurred before: stop, or skip it "
+              "and log it in OUTPUT/rejected.jsonl with the reason.")
 @click.option("--resume/--restart", default=True,
               help="Continue an interrupted encode, or begin it again from nothing.")
 @model_run_options
-def main(model: str, variant: str, source: str, output: Path, side: str, scale: float,
-         special_tokens: str, top_k: int | None, shard_size: int, part: str, gzip: bool,
-         contents: bool, on_error: str, resume: bool, max_length: int, batch_tokens: int | None,
-         device: str, dtype: str) -> None:
+def main(model: str, variant: str, corpus: str | None, topics: str | None, output: Path,
+         scale: float, special_tokens: str, top_k: int | None, shard_size: int, part: str,
+         gzip: bool, contents: bool, on_error: str, resume: bool, max_length: int,
+         batch_tokens: int | None, device: str, dtype: str) -> None:
     """Turn a corpus (or topics) into Lucene impact documents.
 
     Writes OUTPUT/impacts/part-00000.jsonl ... in the input's order and OUTPUT/manifest.json last.
@@ -54,21 +55,26 @@ def main(model: str, variant: str, source: str, output: Path, side: str, scale: 
 
     \b
     Example:
-      spladev3-anserini encode --model demo --input corpus.jsonl --output encoded
+      spladev3-anserini encode --model demo --corpus corpus.jsonl --output encoded
     """
     from spladev3_anserini.collection.corpus import REJECTED
     from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.cut import cut_line
     from spladev3_anserini.encoding.directory import Part
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
-    from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
+    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+    from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory
     from spladev3_anserini.impacts.quantize import Quantizer
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
-    settings = Settings(max_length, Quantizer.of(scale), special_tokens, top_k, batch_tokens,
-                        device, dtype)
-    target = Output(output, shard_size, Part.parse(part), gzip, contents or side == "query",
-                    not resume)
+    if (corpus is None) == (topics is None):
+        raise click.UsageError("give either --corpus or --topics")
+    source, side = (corpus, "document") if corpus is not None else (str(topics), "query")
+    settings = EncoderSettings(
+        max_length=max_length, quantizer=Quantizer.of(scale), special_tokens=special_tokens,
+        top_k=top_k, batch_tokens=batch_tokens, device=device, dtype=dtype)
+    target = EncodingOutput(
+        folder=output, shard_size=shard_size, part=Part.parse(part), gzip=gzip,
+        contents=contents or side == "query", restart=not resume)
     checkpoint = open_checkpoint(model)
     chosen = chosen_variant(variant, checkpoint)
     surveyed = survey_texts(source, side, on_error == "skip")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.cli.options import named_paths, runs_option
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES
 from spladev3_anserini.text import table
 
@@ -19,13 +18,12 @@ if TYPE_CHECKING:
 @click.command("evaluate", context_settings=SETTINGS)
 @click.option("--qrels", required=True, metavar="FILE",
               help="TREC or BEIR qrels, a BEIR folder, or ir_datasets:ID.")
-@click.option("--run", "runs", required=True, multiple=True, type=FOLDER,
-              help="A TREC run; may be given several times.")
+@runs_option(required=True)
 @click.option("--measures", default=DEFAULT_MEASURES,
               help="As ir-measures names them: nDCG@10, RR(rel=2)@10, AP, R@100, Judged@10 ...")
 @click.option("--per-query", is_flag=True, help="Also every query's own values.")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
-def main(qrels: str, runs: tuple[Path, ...], measures: str, per_query: bool, form: str) -> None:
+def main(qrels: str, runs: tuple[str, ...], measures: str, per_query: bool, form: str) -> None:
     """Evaluate runs as trec_eval -c does.
 
     A judged query without results counts as 0, and a warning says how many. Equal scores are
@@ -41,8 +39,8 @@ def main(qrels: str, runs: tuple[Path, ...], measures: str, per_query: bool, for
 
     parsed, judged = parse_measures(measures), read_qrels(qrels)
     results: dict[str, Evaluation] = {}
-    for path in runs:
-        results[str(path)] = evaluate_run(path, judged, qrels, parsed)
+    for name, path in named_paths("--run", runs).items():
+        results[name] = evaluate_run(path, judged, qrels, parsed)
     echo({name: _as_json(r, per_query) for name, r in results.items()} if form == "json"
          else _table(results, per_query))
 

@@ -12,15 +12,17 @@ from spladev3_anserini.cli.options import (
     FOLDER,
     MODEL_HELP,
     model_run_options,
+    named_paths,
+    runs_option,
     trust_option,
     variant_option,
 )
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.text import counted, table
+from spladev3_anserini.text import table
 
 if TYPE_CHECKING:
     from spladev3_anserini.analysis.flops import Cost
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
 
 
 @click.command("flops", context_settings=SETTINGS)
@@ -29,22 +31,22 @@ if TYPE_CHECKING:
 @click.option("--encoded", multiple=True, metavar="[NAME=]DIR",
               help="Instead of --index: encoded documents; the same FLOPS, but no bytes.")
 @click.option("--topics", metavar="FILE", help="As for search; encoded on the fly.")
-@click.option("--queries", multiple=True, type=FOLDER,
-              help="Instead of --topics: encoded queries, one for each index, in its order.")
+@click.option("--queries", multiple=True, metavar="[NAME=]DIR",
+              help="Instead of --topics: encoded queries, under the name of their index.")
 @click.option("--model", show_default="the one each index names", help=MODEL_HELP)
 @variant_option("Which variant weighs the queries; auto takes the index's own.")
 @click.option("--qrels", metavar="FILE", help="For --run.")
-@click.option("--run", "runs", multiple=True, type=FOLDER,
-              help="Also what each index is worth: its run, in the order of the indexes.")
-@click.option("--measure", default="nDCG@10", help="For --run, as evaluate names it.")
+@runs_option()
+@click.option("--measures", "measure", default="nDCG@10", metavar="MEASURE",
+              help="One measure for --run, as evaluate names it.")
 @click.option("--plot", type=FOLDER, metavar="FILE",
               help="With --run: a picture of the measure against FLOPS (.svg or .png).")
 @click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
 @trust_option
 @model_run_options
 def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
-         queries: tuple[Path, ...], model: str | None, variant: str, qrels: str | None,
-         runs: tuple[Path, ...], measure: str, plot: Path | None, form: str, trust: bool,
+         queries: tuple[str, ...], model: str | None, variant: str, qrels: str | None,
+         runs: tuple[str, ...], measure: str, plot: Path | None, form: str, trust: bool,
          max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Count what a query costs on a collection: how many terms a query and a document share.
 
@@ -56,31 +58,27 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
     Example:
       spladev3-anserini flops --index v3=v3/index --index doc=doc/index --topics topics.tsv
     """
-    from spladev3_anserini.cli.options import named_paths
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
 
     folders = named_paths("--index" if indexes else "--encoded", indexes or encoded)
     if bool(indexes) == bool(encoded):
         raise click.UsageError("give either --index or --encoded")
     if bool(topics) == bool(queries):
         raise click.UsageError("give either --topics or --queries")
-    if queries and len(queries) != len(folders):
-        raise InputError(f"--queries: {len(queries)} given for "
-                         f"{counted(len(folders), 'collection')}; give one for each, in order")
+    encoded_queries = _by_name("--queries", queries, folders)
     if plot:
         from spladev3_anserini.analysis.plots import checked_suffix
 
         checked_suffix(plot, "--plot")
         if not runs:
             raise click.UsageError("--plot needs --qrels and --run")
-    worth = _worth(qrels, runs, measure, len(folders))
-    settings = Settings(max_length=max_length, batch_tokens=batch_tokens, device=device,
+    worth = _worth(qrels, _by_name("--run", runs, folders), measure)
+    settings = EncoderSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                         dtype=dtype)
     costs, groups = {}, []
-    for number, (name, folder) in enumerate(folders.items()):
-        own = queries[number] if queries else None
-        costs[name], group = _cost(folder, bool(encoded), topics, own, model, variant, settings,
-                                   trust)
+    for name, folder in folders.items():
+        costs[name], group = _cost(folder, bool(encoded), topics, encoded_queries.get(name), model,
+                                   variant, settings, trust)
         groups.append(group)
     show = _as_json if form == "json" else _table
     echo(show(costs, measure, worth))
@@ -92,7 +90,7 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
 
 
 def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | None,
-          model: str | None, variant: str, settings: Settings,
+          model: str | None, variant: str, settings: EncoderSettings,
           trust: bool) -> tuple[Cost, str]:
     """What one collection costs, and the variant that it is of."""
     from spladev3_anserini.analysis.flops import cost_of_encoded, cost_of_index, queries_for
@@ -109,17 +107,28 @@ def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | No
     return cost, record.encoded.fingerprint.variant if record else "built elsewhere"
 
 
-def _worth(qrels: str | None, runs: tuple[Path, ...], measure: str, count: int) -> list[float]:
-    """The mean of each run; none where none is given."""
+def _by_name(option: str, texts: tuple[str, ...], folders: dict[str, Path]) -> dict[str, Path]:
+    """{collection: path} for an option that is given for each collection, or not at all; with one
+    collection the name may be left out."""
+    paths = named_paths(option, texts)
+    if len(paths) == len(folders) == 1:
+        return dict(zip(folders, paths.values(), strict=True))
+    if paths and paths.keys() != folders.keys():
+        raise InputError(f"{option}: is for {', '.join(paths)}, and the collections are "
+                         f"{', '.join(folders)}; give {option} NAME=... for each of them")
+    return {name: paths[name] for name in folders} if paths else {}
+
+
+def _worth(qrels: str | None, runs: dict[str, Path], measure: str) -> list[float]:
+    """The mean of each run, in the order of the collections; none without runs."""
     if not runs and not qrels:
         return []
-    if not qrels or len(runs) != count:
-        raise InputError(f"--run: {len(runs)} given for {counted(count, 'collection')}; give "
-                         "--qrels, and one run for each collection in their order")
+    if not qrels or not runs:
+        raise InputError("--run: give --qrels, and a run for each collection, as NAME=FILE")
     from spladev3_anserini.evaluation.query_values import query_values
 
-    found = query_values(qrels, {str(path): path for path in runs}, measure)
-    return [sum(found[str(path)].values()) / len(found[str(path)]) for path in runs]
+    return [sum(values.values()) / len(values)
+            for values in query_values(qrels, runs, measure).values()]
 
 
 def _as_json(costs: dict[str, Cost], measure: str, worth: list[float]) -> list[dict[str, object]]:

@@ -12,7 +12,7 @@ from spladev3_anserini.text import counted
 
 
 @click.command("index", context_settings=SETTINGS)
-@click.option("--input", "encoded", required=True, type=FOLDER,
+@click.option("--encoded", "encoded", required=True, type=FOLDER,
               help="An encoded directory, as encode writes it.")
 @click.option("--index", required=True, type=FOLDER, help="The Lucene index to build.")
 @threads_option("Anserini indexes one shard per thread.")
@@ -26,12 +26,13 @@ def main(encoded: Path, index: Path, threads: int, optimize: bool, overwrite: bo
 
     \b
     Example:
-      spladev3-anserini index --input encoded --index index
+      spladev3-anserini index --encoded encoded --index index
     """
     from spladev3_anserini.lucene.build import build_index
     from spladev3_anserini.lucene.postings import index_bytes
 
-    record, built = build_index(encoded, index, threads, optimize, overwrite)
+    record, built = build_index(encoded, index, threads=threads, optimize=optimize,
+                                overwrite=overwrite)
     size, _ = index_bytes(index)
     manifest = record.encoded
     echo(f"{index}: {counted(manifest.nonempty, 'document')}, "

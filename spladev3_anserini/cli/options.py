@@ -11,6 +11,7 @@ import click
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout
+from spladev3_anserini.impacts.query import MAX_HITS
 from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 
 Command = Callable[..., Any]
@@ -18,9 +19,10 @@ Decorator = Callable[[Command], Command]
 
 FOLDER = click.Path(path_type=Path)
 
-#: Anserini takes steps of 1e-6 off tied scores; with more hits they could add up to a wrong one.
-MAX_HITS = 100_000
-
+CROSS_ENCODER_HELP = ("A folder, a hub id or demo-cross-encoder: a sequence classification of "
+                      "transformers, a T5 ranker, an ONNX graph, or a bi-encoder.")
+CORPUS_HELP = ("JSON lines or TSV (.gz too), a folder of them, a BEIR folder, or ir_datasets:ID.")
+TOPICS_HELP = "TSV or JSON lines, a BEIR folder, or ir_datasets:ID."
 MODEL_HELP = "A folder, a hub id (owner/name, also owner/name@revision), or 'demo'."
 
 
@@ -56,6 +58,11 @@ def special_tokens_option(default: str | None = "drop",
                         type=click.Choice(SPECIAL_TOKENS),
                         help="Dimensions dropped after pooling: drop = all special tokens; keep = "
                         "none, as Pyserini's encoders; anserini = ids 0, 101, 102.")
+
+
+def runs_option(required: bool = False) -> Decorator:
+    return click.option("--run", "runs", multiple=True, required=required, metavar="[NAME=]FILE",
+                        help="A TREC run, under a name if you give one; repeat it for several.")
 
 
 def hits_option(default: int) -> Decorator:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
-from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.cli.options import CROSS_ENCODER_HELP, FOLDER
 from spladev3_anserini.text import counted
 
 
@@ -16,8 +16,7 @@ from spladev3_anserini.text import counted
               help="A TREC run of any ranker.")
 @click.option("--corpus", required=True, help="Where the documents' texts are.")
 @click.option("--topics", required=True, metavar="FILE", help="As search takes it.")
-@click.option("--teacher", required=True, metavar="NAME",
-              help="A cross-encoder, as score takes it: a folder, a hub id or demo-cross-encoder.")
+@click.option("--cross-encoder", required=True, metavar="NAME", help=CROSS_ENCODER_HELP)
 @click.option("--output", required=True, type=FOLDER, metavar="RUN",
               help="The TREC run to write; .gz compresses, - is standard output.")
 @click.option("--top", default=50, type=click.IntRange(min=1),
@@ -34,7 +33,7 @@ from spladev3_anserini.text import counted
 @click.option("--t5-token", default="<extra_id_10>",
               help="The token whose logit a T5 ranker scores with.")
 @click.option("--tag", default="rerank", help="Last column of the run.")
-def main(source: Path, corpus: str, topics: str, teacher: str, output: Path, top: int,
+def main(source: Path, corpus: str, topics: str, cross_encoder: str, output: Path, top: int,
          max_length: int, batch_tokens: int | None, device: str, dtype: str, t5_token: str,
          tag: str) -> None:
     """Put the best documents of a run into a cross-encoder's order.
@@ -45,19 +44,22 @@ def main(source: Path, corpus: str, topics: str, teacher: str, output: Path, top
     \b
     Example:
       spladev3-anserini rerank --run run.txt --corpus corpus.jsonl --topics topics.tsv \\
-        --teacher cross-encoder/ms-marco-MiniLM-L6-v2 --output run.reranked.txt
+        --cross-encoder cross-encoder/ms-marco-MiniLM-L6-v2 --output run.reranked.txt
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.runs import read_run
     from spladev3_anserini.lucene.ranking import write_run
-    from spladev3_anserini.rankers.pair_scorer import Settings
+    from spladev3_anserini.rankers.pair_scorer import PairSettings
     from spladev3_anserini.rankers.rerank import read_rerank, reranked
     from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
 
-    refuse_overwriting(output, run=source, corpus=corpus, topics=topics, teacher=teacher)
-    find_teacher(teacher)  # a wrong name is told before a corpus is read
+    refuse_overwriting(output, run=source, corpus=corpus, topics=topics,
+                       cross_encoder=cross_encoder)
+    find_teacher(cross_encoder)  # a wrong name is refused before a corpus is read
     work = read_rerank(read_run(source), corpus, topics, top)
-    opened = open_teacher(teacher, Settings(max_length, batch_tokens, device, dtype, t5_token))
+    opened = open_teacher(cross_encoder,
+                          PairSettings(max_length=max_length, batch_tokens=batch_tokens,
+                                       device=device, dtype=dtype, t5_token=t5_token))
     found, lines = write_run(output, reranked(work, opened), tag)
     summary(output, f"{output}: {opened.kind}, {counted(work.pairs, 'pair')}; "
                     f"{counted(found, 'query')}, {counted(lines, 'line')}")

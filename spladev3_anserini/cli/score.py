@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.cli.options import CROSS_ENCODER_HELP, FOLDER
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 
@@ -24,9 +24,8 @@ ENSEMBLE = "ensemble.jsonl"
 @click.option("--candidates", required=True, type=FOLDER, metavar="FILE", help="From mine.")
 @click.option("--corpus", required=True, help="Where the documents' texts are.")
 @click.option("--topics", required=True, metavar="FILE", help="The training queries.")
-@click.option("--teacher", "teachers", required=True, multiple=True, metavar="NAME",
-              help="A folder, a hub id, or demo-cross-encoder: a transformers sequence "
-              "classification, a T5 ranker or ONNX. Give several for an ensemble.")
+@click.option("--cross-encoder", "teachers", required=True, multiple=True, metavar="NAME",
+              help=f"A teacher. {CROSS_ENCODER_HELP} Give several for an ensemble.")
 @click.option("--output", required=True, type=FOLDER, help="The folder of scores.")
 @click.option("--max-length", default=256, type=click.IntRange(min=4),
               help="Tokens of a query and a document together; the document is cut. 512 for "
@@ -64,11 +63,11 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
     \b
     Example:
       spladev3-anserini score --candidates candidates.jsonl --corpus corpus.jsonl \\
-        --topics topics.tsv --teacher cross-encoder/ms-marco-MiniLM-L6-v2 --output scores
+        --topics topics.tsv --cross-encoder cross-encoder/ms-marco-MiniLM-L6-v2 --output scores
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.directory import Part
-    from spladev3_anserini.rankers.pair_scorer import Settings
+    from spladev3_anserini.rankers.pair_scorer import PairSettings
     from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
     from spladev3_anserini.training.disagreement import disagreement_table
     from spladev3_anserini.training.ensemble import TeacherRecord, combine
@@ -79,7 +78,8 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
     target = _target(rescore, rescore_like, rescore_each)
     for name in teachers:
         find_teacher(name)  # a wrong name is told before hours of scoring
-    settings = Settings(max_length, batch_tokens, device, dtype, t5_token)
+    settings = PairSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
+                            dtype=dtype, t5_token=t5_token)
     work = read_work(candidates, corpus, topics, own_part, block)
     records = []
     for name, folder in folders.items():
@@ -115,8 +115,8 @@ def _folders(teachers: tuple[str, ...], output: Path) -> dict[str, Path]:
     for name in teachers:
         folder = teacher_folder(output, name)
         if folder in folders.values():
-            raise InputError(f"--teacher {name}: another teacher has the folder {folder} already; "
-                             "rename one of them")
+            raise InputError(f"--cross-encoder {name}: another one has the folder {folder} "
+                             "already; rename one of them")
         folders[name] = folder
     return folders
 

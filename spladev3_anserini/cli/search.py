@@ -10,7 +10,6 @@ import click
 from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.options import (
     FOLDER,
-    MAX_HITS,
     MODEL_HELP,
     hits_option,
     model_run_options,
@@ -20,11 +19,12 @@ from spladev3_anserini.cli.options import (
     variant_option,
 )
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.query import MAX_HITS
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.impacts.query import EncodedTopic
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--topics", metavar="FILE", help="TSV, JSON lines, a BEIR folder, or "
               "ir_datasets:ID; encoded on the fly.")
 @click.option("--queries", type=FOLDER, help="Instead of --topics: queries already encoded "
-              "(encode --side query).")
+              "(encode --topics).")
 @click.option("--model", show_default="the one the index names", help=MODEL_HELP)
 @variant_option("Which variant weighs the queries; auto takes the index's own.")
 @click.option("--output", required=True, type=FOLDER, metavar="RUN",
@@ -78,6 +78,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
                                "--scale and --special-tokens")
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.impacts.encoded_queries import read_queries
+    from spladev3_anserini.impacts.manifest import refuse_other_values
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
     from spladev3_anserini.lucene.pruning import Faster
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
@@ -87,7 +88,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     faster = Faster.of(query_top_k, first_pass_terms, candidates, hits)
     searcher, record = open_index(index, trust)
     if record:
-        _refuse_other_choice(scale, special_tokens, record)
+        refuse_other_values(scale, special_tokens, record)
     elif not prebuilt:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it, so its model, variant and scale are "
                          "unknown; search it with --prebuilt and say them yourself")
@@ -96,11 +97,13 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     if queries is not None:
         encoded = read_queries(queries, index, record.encoded.fingerprint if record else None)
     else:
-        from spladev3_anserini.encoding.encoder import Settings
+        from spladev3_anserini.encoding.encoder import EncoderSettings
         from spladev3_anserini.impacts.quantize import Quantizer
 
-        settings = Settings(max_length, Quantizer() if scale is None else Quantizer.of(scale),
-                            special_tokens or "drop", None, batch_tokens, device, dtype)
+        settings = EncoderSettings(
+            max_length=max_length, quantizer=Quantizer() if scale is None else Quantizer.of(scale),
+            special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
+            dtype=dtype)
         encoded = _encoded(index, record, str(topics), model, variant, settings)
     encoded = faster.pruned(encoded)
     warn_of_limits(encoded, record)
@@ -112,21 +115,8 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
                     f"{'; index files not hashed (--trust)' if trust else ''}")
 
 
-def _refuse_other_choice(scale: float | None, special_tokens: str | None,
-                         record: IndexManifest) -> None:
-    from spladev3_anserini.impacts.quantize import Quantizer
-
-    built = record.encoded.fingerprint
-    own = Quantizer.parse(built.quantizer).scale
-    if scale is not None and scale != own:
-        raise InputError(f"--scale {scale:g}: the index was built with --scale {own:g}")
-    if special_tokens and special_tokens != built.special_tokens:
-        raise InputError(f"--special-tokens {special_tokens}: the index was built with "
-                         f"--special-tokens {built.special_tokens}")
-
-
 def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str | None,
-             variant: str, settings: Settings) -> list[EncodedTopic]:
+             variant: str, settings: EncoderSettings) -> list[EncodedTopic]:
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.queries import (
         encode_topics,

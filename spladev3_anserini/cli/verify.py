@@ -12,7 +12,7 @@ from spladev3_anserini.cli.app import SETTINGS, echo, fail
 from spladev3_anserini.errors import InputError, JavaError
 from spladev3_anserini.text import counted
 
-_MODEL = ("is a model: `search` compares it with the sha256 that an index holds, and `models "
+_MODEL = ("is a model: search compares it with the sha256 that an index holds, and `models "
           "fetch` prints it")
 #: Folders that another command checks: a file that only they hold, and what to say of them.
 _ELSEWHERE = (
@@ -22,11 +22,11 @@ _ELSEWHERE = (
      "hashes"),
     ("begun.json", "is a training: `train --resume` compares the hashes of its checkpoints, "
      "`diagnose --trained` reads its curves"),
-    ("ensemble.json", "is an ensemble of scores: `train` compares it with the sha256 in "
+    ("ensemble.json", "is an ensemble of scores: train compares it with the sha256 in "
      "ensemble.json"),
     ("config.json", _MODEL),
     ("modules.json", _MODEL),
-    (".progress-*-of-*.jsonl", "holds scores that are not finished: the same `score` continues "
+    (".progress-*-of-*.jsonl", "holds scores that are not finished: the same score continues "
      "them"),
 )
 

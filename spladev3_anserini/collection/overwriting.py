@@ -21,7 +21,7 @@ _RESULTS = {".txt", ".run", ".trec", ".tsv", ".html", ".svg", ".png"}
 _VOCABULARIES = {"vocab.txt", "merges.txt"}
 
 
-def refuse_overwriting(output: Path, option: str = "--output",
+def refuse_overwriting(output: Path, option: str = "`output`",
                        **inputs: str | Path | Iterable[str | Path] | None) -> None:
     """Raises InputError where an output, or what a link there leads to, is a file that the command
     reads. `inputs` are named as the options are; of a folder, the files read there count.

@@ -25,13 +25,13 @@ class Hit(NamedTuple):
     score: float
 
 
-def warn_of_own_documents(path: Path, topics: Sequence[str], of: int) -> None:
+def warn_of_own_documents(path: Path | str, topics: Sequence[str], of: int) -> None:
     """Warns where a fifth of all topics or more, `topics` of `of`, find the document of their own
     id first: in ArguAna topics are documents of the corpus, and none of them is its own answer."""
     if topics and 5 * len(topics) >= of:
         warn(f"{path}: {len(topics)} of {counted(of, 'topic')} find the document of their own id "
              f"first ({', '.join(topics[:5])}); where topics are documents of the corpus, as in "
-             "ArguAna, search with --remove-query")
+             "ArguAna, search with `remove_query`")
 
 
 def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> None:

@@ -42,7 +42,7 @@ def survey_texts(source: str, side: str, skip: bool = False) -> Survey:
         with progress(read_texts(source, side), "checking") as bar:
             return survey(source, iter(bar))
     if side != "document":
-        raise InputError("--on-error skip: is for documents; topics are all read or refused")
+        raise InputError("`on_error` skip: is for documents; topics are all read or refused")
     found, repeated = _survey_what_can_be_read(source, frozenset())
     if repeated:
         found, _ = _survey_what_can_be_read(source, frozenset(repeated))

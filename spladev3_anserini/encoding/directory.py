@@ -54,7 +54,7 @@ class Part(NamedTuple):
         number, _, count = text.partition("/")
         digits = re.fullmatch(r"\d{1,6}/\d{1,6}", text, re.ASCII)
         if not digits or not 1 <= int(number) <= int(count):
-            raise InputError(f"--part {text[:20]}: expected I/N with 1 <= I <= N, such as 2/8")
+            raise InputError(f"`part` {text[:20]}: expected I/N with 1 <= I <= N, such as 2/8")
         return cls(int(number), int(count))
 
     def has(self, shard: int) -> bool:
@@ -92,7 +92,7 @@ class EncodedDirectory:
         except Timeout:
             raise InputError(f"{self.folder}: another encode is writing here (part {self.part}"
                              f"{self._holder()}); wait for it, or choose another "
-                             "--output") from None
+                             "`output`") from None
         try:
             note_holder(Path(self._lock.lock_file))
             self._open()
@@ -200,17 +200,17 @@ class EncodedDirectory:
         found, _ = read_journal(journal)
         if found is None:
             raise InputError(f"{journal}: its first line is damaged, so what this folder holds is "
-                             "not known; --restart to encode it again")
+                             "not known; `restart` to encode it again")
         self._refuse_difference(found)
         parts = journal.stem.rpartition("-")[2]
         if parts != str(self.part.of):
             raise InputError(f"{self.folder}: was begun in {parts} part(s), not {self.part.of}; "
-                             "use the same --part, or --restart")
+                             "use the same `part`, or `restart`")
 
     def _refuse_difference(self, found: Fingerprint) -> None:
         if shown := shown_differences(found, self.fingerprint):
             raise InputError(f"{self.folder}: holds another encoding ({shown}); choose another "
-                             "--output, or --restart to replace it")
+                             "`output`, or `restart` to replace it")
 
 
 def read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
@@ -232,9 +232,9 @@ def read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
 
 def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output {folder}: is a file, expected a folder")
+        raise InputError(f"`output` {folder}: is a file, expected a folder")
     if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
-        raise InputError(f"--output {folder}: has files in it that no encode wrote; choose an "
+        raise InputError(f"`output` {folder}: has files in it that no encode wrote; choose an "
                          "empty or new folder")
 
 

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -50,8 +51,19 @@ _LONGEST_CONTENTS = 20_000_000
 _MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 2_000, 0.25, 1_000
 
 
-class Output(NamedTuple):
-    """Where an encoding goes and in which pieces."""
+@dataclass(frozen=True, kw_only=True)
+class EncodingOutput:
+    """Where an encoding goes and in which pieces.
+
+    Attributes:
+        folder: The encoded directory.
+        shard_size: Texts of a shard, the step in which an encoding resumes.
+        part: Which shards this process encodes.
+        gzip: Compress the shards.
+        contents: Write each document's text into its line.
+        restart: Begin anew, whatever the folder holds.
+        source_name: What the manifest calls the source, if not by its path.
+    """
 
     folder: Path
     shard_size: int = 5000
@@ -59,6 +71,7 @@ class Output(NamedTuple):
     gzip: bool = False
     contents: bool = False
     restart: bool = False
+    source_name: str = ""
 
 
 class _Block(NamedTuple):
@@ -81,7 +94,7 @@ class Outcome(NamedTuple):
 
 
 def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, encoder: Encoder,
-                        output: Output) -> Outcome:
+                        output: EncodingOutput) -> Outcome:
     """Encodes every text of `source` into impact shards of `output`, resuming what is there.
 
     `surveyed` is what a first pass over the source told, before any model was loaded: bad lines
@@ -90,7 +103,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     `EncodedDirectory` and `Encoder` do, and where the source is no longer what was surveyed.
     """
     if output.shard_size < 1:
-        raise InputError(f"--shard-size {output.shard_size}: expected a number above 0")
+        raise InputError(f"`shard_size` {output.shard_size}: expected a number above 0")
     count = -(-surveyed.documents // output.shard_size)
     names = [shard_name(number, output.gzip) for number in range(count)]
     written = found = 0
@@ -140,14 +153,15 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
         rejected = rejects.count if rejects else None
         if (digest.hexdigest(), rejected) != (surveyed.sha256, surveyed.rejected):
             raise InputError(f"{source}: changed while it was being encoded; encode it again with "
-                             "--restart")
-        manifest = directory.publish(names, checkpoint.absolute_name, _printable(source),
-                                     environment(encoder.device), rejected or 0)
+                             "`restart`")
+        manifest = directory.publish(
+            names, checkpoint.absolute_name, _printable(output.source_name or source),
+            environment(encoder.device), rejected or 0)
         _warn_of_cut(manifest.shards if manifest else directory.shards, encoder)
     return Outcome(written, found, manifest)
 
 
-def fingerprint(surveyed: Survey, encoder: Encoder, output: Output) -> Fingerprint:
+def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> Fingerprint:
     """What decides the impacts of an encoding."""
     settings = encoder.settings
     return Fingerprint(
@@ -198,14 +212,14 @@ def _refuse_long_contents(texts: list[Document]) -> None:
         if 2 * len(text.text) > _LONGEST_CONTENTS and \
                 (units := len(text.text.encode("utf-16-le")) // 2) > _LONGEST_CONTENTS:
             raise InputError(f"{text.where}: {text.id!r}: a text of {units:,} characters; Anserini "
-                             f"reads {_LONGEST_CONTENTS:,} at most, so leave out --contents")
+                             f"reads {_LONGEST_CONTENTS:,} at most, so leave out `contents`")
 
 
 def _warn_of_cut(shards: Sequence[Shard], encoder: Encoder) -> None:
     if cut := sum(own.cut_texts for own in shards):
         warn(cut_line(cut, sum(own.documents for own in shards),
                       "query" if encoder.side == "query" else "document",
-                      f"--max-length {encoder.settings.max_length}",
+                      f"`max_length` {encoder.settings.max_length}",
                       sum(own.lost_wordpieces for own in shards)))
 
 
@@ -224,7 +238,7 @@ def _warn_of_density(matrix: sparse.csr_matrix, encoder: Encoder, checkpoint: Ch
     filled = np.count_nonzero(np.diff(matrix.indptr))
     each, size = matrix.nnz / max(1, filled), len(encoder.terms)
     if each > _MOST_TERMS or (size > _SMALL_VOCABULARY and each > size * _LARGEST_SHARE):
-        warn(f"--model {checkpoint.name}: gives a text {each:,.0f} of its vocabulary's {size:,} "
+        warn(f"`model` {checkpoint.name}: gives a text {each:,.0f} of its vocabulary's {size:,} "
              "terms on average, and a SPLADE gives some hundreds; was this model trained as a "
              "SPLADE?")
 

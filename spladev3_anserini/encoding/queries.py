@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings, Network, TextError
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, QueryIdentity, refuse_mismatch
 from spladev3_anserini.impacts.quantize import Quantizer
@@ -18,14 +19,15 @@ from spladev3_anserini.progress import counter
 
 
 def encoder_for_index(index: Path, record: IndexManifest, model: str | None, variant: str,
-                      settings: Settings) -> Encoder:
+                      settings: EncoderSettings, network: Network | None = None) -> Encoder:
     """The query encoder that fits an index, with the index's variant, scale and policy.
 
-    `model` None is the model the index names; of `settings`, only length, batches, device and
-    precision count. Raises InputError if model, tokenizer or variant are not the index's.
+    `model` None is the model that the index names; `network` is that model where it is loaded
+    already. Of `settings`, only length, batches, device and precision count. Raises InputError
+    where model, tokenizer or variant are not the index's.
     """
     documents = record.encoded.fingerprint
-    settings = settings._replace(quantizer=Quantizer.parse(documents.quantizer),
+    settings = replace(settings, quantizer=Quantizer.parse(documents.quantizer),
                                  special_tokens=documents.special_tokens, top_k=None)
     try:
         checkpoint = open_checkpoint(model or record.encoded.model_name)
@@ -33,14 +35,14 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
         if model:
             raise
         raise InputError(f"{index} names its model, but {error}; say where it is with "
-                         "--model") from None
+                         "`model`") from None
     chosen = variant_named(documents.variant if variant == "auto" else variant)
-    encoder = Encoder(checkpoint, chosen, "query", settings)
+    encoder = Encoder(checkpoint, chosen, "query", settings, network)
     refuse_mismatch(_identity(encoder), f"queries of {checkpoint.name}", documents, index)
     return encoder
 
 
-def encoder_for_prebuilt(model: str, variant: str, settings: Settings) -> Encoder:
+def encoder_for_prebuilt(model: str, variant: str, settings: EncoderSettings) -> Encoder:
     """The query encoder for an index that says nothing of itself: all as the user says."""
     checkpoint = open_checkpoint(model)
     return Encoder(checkpoint, chosen_variant(variant, checkpoint), "query", settings)
@@ -55,7 +57,7 @@ def encode_topics(encoder: Encoder, topics: Sequence[Topic]) -> list[EncodedTopi
     tokens = encoder.tokenized([topic.text for topic in topics])
     cuts = Cuts()
     cuts.add(tokens.lost)
-    cuts.warn("query", f"--max-length {encoder.settings.max_length}")
+    cuts.warn("query", f"`max_length` {encoder.settings.max_length}")
     with counter("encoding", len(topics), unit="query") as bar:
         try:
             matrix = encoder.impacts_of(tokens.ids, done=bar.update)

@@ -47,7 +47,7 @@ def _is_whole(folder: Path, shard: Shard) -> bool:
 def _command(folder: Path, own: Fingerprint, part: Part) -> str:
     """The encode of a fingerprint, with the options that are not the usual ones; model and input
     are known by their hashes alone."""
-    options = {"--side": (own.side, "document"), "--variant": (own.variant, None),
+    options = {"--variant": (own.variant, None),
                "--special-tokens": (own.special_tokens, "drop"), "--top-k": (own.top_k, None),
                "--shard-size": (own.shard_size, 5000), "--part": (str(part), "1/1"),
                "--max-length": (own.max_length, 256), "--dtype": (own.dtype or None, "float32"),
@@ -59,5 +59,6 @@ def _command(folder: Path, own: Fingerprint, part: Part) -> str:
     words = [f"{name}={value}" for name, (value, usual) in options.items()
              if value not in (usual, None)]
     words += ["--gzip"] * own.gzip + ["--contents"] * (own.contents and own.side == "document")
-    return shlex.join(["spladev3-anserini", "encode", "--model", "MODEL", "--input", "CORPUS",
+    return shlex.join(["spladev3-anserini", "encode", "--model", "MODEL",
+                       *(("--topics", "TOPICS") if own.side == "query" else ("--corpus", "CORPUS")),
                        "--output", str(folder), *words])

@@ -10,11 +10,14 @@ import numpy as np
 from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.collection.runs import Run
 from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.progress import log
 
 DEFAULT_MEASURES = "RR@10 nDCG@10 R@1000"
 
 _GDEVAL_GRADES = 4
 _LARGEST_CUTOFF = 10**9
+#: How trec_eval names measures; ir-measures' own names are asked for where this fits none.
+_TREC_NAME = re.compile(r"[A-Za-z]+(_[A-Za-z]+)*([_.][0-9.]+)?")
 _STARRED = re.compile(r"nDCG\*@(\d+)")
 
 
@@ -53,9 +56,9 @@ class Evaluation(NamedTuple):
 
 
 def parse_measures(text: str) -> list[Any]:
-    """Measures named as ir-measures does, separated by white space or commas, such as
-    `nDCG@10 RR@10 R(rel=2)@100`, and the paper's `nDCG*@10`; raises InputError for one it does
-    not know."""
+    """Measures, separated by white space or commas: ir-measures' names (`nDCG@10 R(rel=2)@100`),
+    trec_eval's (`ndcg_cut_10`, `recip_rank`), and the paper's `nDCG*@10`. Raises InputError for an
+    unknown one."""
     import ir_measures
     from ir_measures.measures.base import MeanAgg
 
@@ -65,26 +68,44 @@ def parse_measures(text: str) -> list[Any]:
             measures.append(StarredNdcg(int(starred[1])))
             continue
         try:
-            measure = ir_measures.parse_measure(name)
+            measure = _from_trec(name) or ir_measures.parse_measure(name)
             measure.validate_params()
         except (NameError, ValueError, SyntaxError, AssertionError, TypeError, AttributeError,
                 KeyError, RecursionError, MemoryError) as error:
             reason = re.sub(r"invalid param (\w+)=<object .*", r"it needs a \1", first_line(error))
-            raise InputError(f"--measures {name}: no measure of that name ({reason}); for "
+            raise InputError(f"`measures` {name}: no measure of that name ({reason}); for "
                              "example nDCG@10, RR@10, R@1000, AP") from None
         cutoff = measure.params.get("cutoff", 1)
         if not _whole(cutoff) or not 0 < cutoff <= _LARGEST_CUTOFF:
-            raise InputError(f"--measures {name}: a cutoff is a whole number above 0 (and up to "
+            raise InputError(f"`measures` {name}: a cutoff is a whole number above 0 (and up to "
                              f"{_LARGEST_CUTOFF:,})")
         gains = measure.params.get("gains") or {}
         if not all(map(_whole, (*gains.keys(), *gains.values()))):  # others would count for nothing
-            raise InputError(f"--measures {name}: gains are whole numbers for grades, such as "
+            raise InputError(f"`measures` {name}: gains are whole numbers for grades, such as "
                              "nDCG(gains={1:1,2:5})@10")
         if not isinstance(measure.aggregator(), MeanAgg):
-            raise InputError(f"--measures {name}: counts something, and is no measure that has a "
+            raise InputError(f"`measures` {name}: counts something, and is no measure that has a "
                              "mean over queries")
         measures.append(measure)
     return measures
+
+
+def _from_trec(name: str) -> Any:
+    """The measure that trec_eval calls so, such as `ndcg_cut_10`; None for any other name.
+
+    Names that stand for several cutoffs (`ndcg_cut`) are none of a single measure."""
+    import ir_measures
+
+    if not _TREC_NAME.fullmatch(name):
+        return None
+    try:
+        (measure,) = ir_measures.parse_trec_measure(name)
+    except ValueError:
+        return None
+    if str(measure) == name:
+        return None
+    log.info("%s is read as %s", name, measure)
+    return measure
 
 
 def _whole(value: Any) -> bool:
@@ -121,11 +142,11 @@ def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
             found[value.query_id][str(value.measure)] = float(value.value)
     except Exception as error:  # each provider raises its own, one runs perl
         asked = " ".join(map(str, measures))
-        raise InputError(f"--measures {asked}: cannot be calculated: {first_line(error)}") from None
+        raise InputError(f"`measures` {asked}: cannot be calculated: {first_line(error)}") from None
     for number in ranked:
         for name, own_name in meant.items():
             if not np.isfinite(found[number].get(own_name, np.nan)):
-                raise InputError(f"--measures {name}: no value of it came back for the query "
+                raise InputError(f"`measures` {name}: no value of it came back for the query "
                                  f"{names[number]!r}")
     by_query = {query: {name: found[number].get(own_name, 0.0) for name, own_name in meant.items()}
                 for number, query in names.items()}
@@ -141,7 +162,7 @@ def _refuse_grades(measures: list[Any], qrels: Qrels) -> None:
             continue
         largest = max(grade for judged in qrels.values() for grade in judged.values())
         if largest > _GDEVAL_GRADES:
-            raise InputError(f"--measures {measure}: gdeval, which calculates it, knows grades up "
+            raise InputError(f"`measures` {measure}: gdeval, which calculates it, knows grades up "
                              f"to {_GDEVAL_GRADES}, and the judgments have {largest}")
 
 

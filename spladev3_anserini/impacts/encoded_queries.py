@@ -18,14 +18,14 @@ from spladev3_anserini.progress import warn
 
 
 def read_queries(source: Path, index: Path, documents: Fingerprint | None) -> list[EncodedTopic]:
-    """Pre-encoded queries: an encoded directory of `--side query`, checked against the index, or
+    """Pre-encoded queries: an encoded directory of topics, checked against the index, or
     a file of impact documents from elsewhere, of which nothing can be checked (a warning says so).
     """
     if source.is_dir():
         manifest = read_manifest(source)
         if manifest.fingerprint.side != "query":
-            raise InputError(f"{source}: holds encoded documents; encode the topics with "
-                             "--side query")
+            raise InputError(f"{source}: holds encoded documents, not queries; encode the topics: "
+                             "spladev3-anserini encode --topics TOPICS")
         verify_shards(source, manifest)
         if documents is not None:
             refuse_mismatch(QueryIdentity.of(manifest.fingerprint), f"the queries {source}",

@@ -47,7 +47,7 @@ class Quantizer(NamedTuple):
         """The quantizer of a scale, which counts with the ten digits that its name shows; raises
         InputError unless 0 < scale <= MAX_IMPACT."""
         if not (math.isfinite(scale) and 0 < scale <= MAX_IMPACT):
-            raise InputError(f"--scale {scale:g}: expected a number above 0, up to {MAX_IMPACT}")
+            raise InputError(f"`scale` {scale:g}: expected a number above 0, up to {MAX_IMPACT}")
         return cls(float(f"{scale:.10g}"))
 
     def __call__(self, weights: NDArray[np.float32]) -> NDArray[np.int32]:

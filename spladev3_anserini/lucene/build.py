@@ -48,8 +48,8 @@ _ERROR = re.compile(r"""\d{4}-\d\d-\d\d\ \S+\ ((ERROR|FATAL)\ |WARN\ .*Unexpecte
 _INDEXER = "io.anserini.index.IndexCollection"
 
 
-def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
-                overwrite: bool) -> tuple[IndexManifest, bool]:
+def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = False,
+                overwrite: bool = False) -> tuple[IndexManifest, bool]:
     """Indexes an encoded directory with Anserini and returns (what was built, built now?).
 
     Anserini's exit code says nothing, so the shards are checked before (every byte), the index
@@ -69,7 +69,7 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
     if not manifest.nonempty:
         raise InputError(f"{encoded}: no document in it has any term; nothing to index")
     if encoded.resolve() in index.resolve().parents:
-        raise InputError(f"--index {index}: is inside --input, which holds nothing but what was "
+        raise InputError(f"`index` {index}: is inside `encoded`, which holds nothing but what was "
                          "encoded; choose another name")
     occupied = index.exists() and not (index.is_dir() and not any(index.iterdir()))
     if occupied and (record := _existing(index, manifest, overwrite)):
@@ -89,7 +89,7 @@ def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
         record = _write_manifest(fresh, IndexManifest(
             encoded=manifest, versions=versions() | {"lucene": lucene_version()}))
         if not overwrite and index.exists() and any(index.iterdir()):
-            raise InputError(f"--index {index}: appeared while this was built; choose another name")
+            raise InputError(f"`index` {index}: appeared while this was built; choose another name")
         publish(fresh, index)
     return record, True
 
@@ -99,15 +99,15 @@ def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest
     index is ever replaced, never a folder of other files."""
     ours = (index / INDEX_MANIFEST).exists()  # even where a file of it is missing
     if not index.is_dir() or not (ours or any(index.glob("segments_*"))):
-        raise InputError(f"--index {index}: exists and is no index; choose another name")
+        raise InputError(f"`index` {index}: exists and is no index; choose another name")
     if overwrite:
         return None
     record = read_index_manifest(index, every=True)
     if record is None or record.encoded.shards != manifest.shards:
         built = record.encoded.fingerprint if record else manifest.fingerprint
         shown = shown_differences(built, manifest.fingerprint)
-        raise InputError(f"--index {index}: holds an index of something else"
-                         f"{f' ({shown})' if shown else ''}; choose another name, or --overwrite")
+        raise InputError(f"`index` {index}: holds an index of something else"
+                         f"{f' ({shown})' if shown else ''}; choose another name, or `overwrite`")
     compare_with_manifest(statistics(index), manifest, index)
     check_index(index)
     return record if record.files else _write_manifest(index, record)

@@ -94,7 +94,7 @@ def read_index_manifest(index: Path, *, trust: bool = False,
 def require_index(index: Path) -> None:
     """Raises InputError unless the folder holds a committed Lucene index, in plain files."""
     if not index.is_dir():
-        raise InputError(f"{index}: no such index; build one: spladev3-anserini index --input "
+        raise InputError(f"{index}: no such index; build one: spladev3-anserini index --encoded "
                          f"ENCODED --index {index}")
     refuse_special(index)
     if newest_segments(index) is None:

@@ -64,7 +64,7 @@ class Postings:
         utils = java_class("io.anserini.index.IndexReaderUtils")
         number = int(utils.convertDocidToLuceneDocid(self._reader, docid))
         if number < 0:
-            raise InputError(f"--docid {docid}: not in {self._index} (documents without terms are "
+            raise InputError(f"`docid` {docid}: not in {self._index} (documents without terms are "
                              "never indexed)")
         return number
 

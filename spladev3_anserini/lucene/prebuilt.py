@@ -25,10 +25,10 @@ def prebuilt_index(name: str) -> Path:
     from pyserini.util import download_prebuilt_index
 
     if name not in IMPACT_INDEX_INFO:
-        raise InputError(f"--prebuilt: Pyserini has no impact index called {name!r}")
+        raise InputError(f"`prebuilt`: Pyserini has no impact index called {name!r}")
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
             return Path(download_prebuilt_index(name, verbose=False))
     except Exception as error:  # whatever its downloader, tar or checksum raises
-        raise InputError(f"--prebuilt: {name} cannot be downloaded: {first_line(error)}") from None
+        raise InputError(f"`prebuilt`: {name} cannot be downloaded: {first_line(error)}") from None

@@ -24,10 +24,10 @@ class Faster(NamedTuple):
         """From a command's options; raises InputError for fewer candidates than hits."""
         if first_pass_terms is None:
             if candidates is not None:
-                raise InputError("--candidates needs --first-pass-terms")
+                raise InputError("`candidates` needs `first_pass_terms`")
             return cls(query_top_k)
         if candidates is not None and candidates < hits:
-            raise InputError(f"--candidates {candidates}: fewer than --hits {hits}")
+            raise InputError(f"`candidates` {candidates}: fewer than `hits` {hits}")
         return cls(query_top_k, TwoStep(first_pass_terms, candidates or hits))
 
     def pruned(self, topics: Sequence[EncodedTopic]) -> list[EncodedTopic]:

@@ -53,7 +53,7 @@ def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None)
                    if largest_score(cut_to_clause_limit(topic.query), most) > MAX_EXACT_SCORE]
         if inexact:
             warn(f"{counted(len(inexact), 'query')} may pass a score of 2^24, above which Lucene's "
-                 f"float32 sums are not exact: {', '.join(inexact[:5])}; use a smaller --scale")
+                 f"float32 sums are not exact: {', '.join(inexact[:5])}; use a smaller `scale`")
 
 
 def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -> tuple[int, int]:
@@ -64,7 +64,7 @@ def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -
     one word.
     """
     if not tag or any(map(str.isspace, tag)):
-        raise InputError(f"--tag {tag!r}: expected a word without white space")
+        raise InputError(f"`tag` {tag!r}: expected a word without white space")
     if not path.exists() and not is_stdout(path):
         path.resolve().parent.mkdir(parents=True, exist_ok=True)
     topics = found = lines = 0

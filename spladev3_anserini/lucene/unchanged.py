@@ -66,7 +66,7 @@ def require_unchanged(index: Path, files: Sequence[IndexFile], *, trust: bool = 
     noted = {} if every else _read_note(index)
     changed = [own for own in files if noted.get(own.name) != _sound(own, marks[own.name])]
     if trust:
-        warn(f"{index}: the hashes of its files were not compared (--trust)")
+        warn(f"{index}: the hashes of its files were not compared (`trust`)")
         return
     if not changed:
         return
@@ -120,7 +120,7 @@ def _digests(index: Path, sizes: Mapping[str, int]) -> dict[str, str]:
         bar.update(sizes[name] // 10**6)
         return found
 
-    with counter("hashing the index", sum(sizes.values()) // 10**6, "MB") as bar:
+    with counter("hashing the index", sum(sizes.values()) // 10**6, "megabyte") as bar:
         pool = ThreadPoolExecutor(_THREADS)
         try:
             # the largest first, so that none is left to one thread at the end

@@ -53,7 +53,7 @@ class Checkpoint(NamedTuple):
         if (own := stated_length(self.folder, self.tokenizer, used)) is None:
             return None
         return (f"{own.path}: {own.key}: the model's own length is {own.tokens} tokens; texts are "
-                f"cut at {used} here, so longer ones get other weights (--max-length)")
+                f"cut at {used} here, so longer ones get other weights (`max_length`)")
 
 
 class _Config(BaseModel):
@@ -72,7 +72,7 @@ class _Note(BaseModel):
     variant: str
 
 
-def open_checkpoint(name: str, pickles: bool = False, option: str = "--model") -> Checkpoint:
+def open_checkpoint(name: str, pickles: bool = False, option: str = "`model`") -> Checkpoint:
     """Finds a model and reads its layout (see `read_layout`).
 
     Raises InputError where files are missing or say something else than they should, or state
@@ -136,8 +136,8 @@ def chosen_variant(option: str, checkpoint: Checkpoint) -> Variant:
         return checkpoint.variant
     chosen = variant_named(option)
     if checkpoint.routed and chosen.query != checkpoint.variant.query:
-        raise InputError(f"--variant {option}: the {ROUTER} of {checkpoint.name} states the query "
-                         f"side of {checkpoint.variant.name}; leave out --variant")
+        raise InputError(f"`variant` {option}: the {ROUTER} of {checkpoint.name} states the query "
+                         f"side of {checkpoint.variant.name}; leave out `variant`")
     return chosen
 
 

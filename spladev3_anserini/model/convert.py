@@ -37,7 +37,7 @@ def convert_checkpoint(name: str, output: Path, expected: str | None) -> Convers
     holds anything but tensors, or `output` exists.
     """
     if output.exists():
-        raise InputError(f"--output {output}: exists already")
+        raise InputError(f"`output` {output}: exists already")
     checkpoint = open_checkpoint(name, pickles=True, option="MODEL")
     source = checkpoint.folder / PICKLE
     if not source.exists():

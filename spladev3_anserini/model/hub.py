@@ -19,7 +19,7 @@ _GRAPHS = ["model.onnx*", "onnx/model.onnx*"]
 
 
 def model_folder(name: str, pickles: bool = False, graphs: bool = False,
-                 option: str = "--model") -> Path:
+                 option: str = "`model`") -> Path:
     """The folder of a model given as `demo` or another that a package ships (a folder of that
     name is `./demo`), as a folder, or as a hub id (`owner/name`, also `owner/name@revision`),
     which is downloaded into the usual cache on first use.

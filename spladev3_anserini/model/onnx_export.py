@@ -7,7 +7,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spladev3_anserini.errors import InputError, refusing
+from spladev3_anserini.errors import InputError, needed, refusing
 from spladev3_anserini.files import naming, sha256_of
 from spladev3_anserini.model.checkpoint import (
     ONNX_WEIGHTS,
@@ -61,13 +60,9 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     gives other weights than the model, or (for Anserini) the tokenizer is not BERT's.
     """
     if output.exists():
-        raise InputError(f"--output {output}: exists already")
+        raise InputError(f"`output` {output}: exists already")
     for package in ("onnx", "onnxruntime"):
-        try:
-            import_module(package)
-        except ImportError:
-            raise InputError(f"export needs {package}, which is not installed; pip install "
-                             "'spladev3-anserini[onnx]'") from None
+        needed(package, "export", "onnx")
     tokenizer = Tokenizer(checkpoint.tokenizer)
     vocabulary = _bert_vocabulary(checkpoint, tokenizer) if anserini else ""
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")
@@ -75,7 +70,7 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     graph = _Graph(splade, sorted(tokenizer.special_ids) if top_k else [], top_k).eval()
     size = sum(own.numel() * own.element_size() for own in (*graph.parameters(), *graph.buffers()))
     if size > LARGEST_GRAPH:
-        raise InputError(f"--model {checkpoint.name}: its graph has {size / 2**30:.1f} GiB of "
+        raise InputError(f"`model` {checkpoint.name}: its graph has {size / 2**30:.1f} GiB of "
                          "weights, and an ONNX file holds 2; encode with the model itself")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
@@ -85,7 +80,7 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
         properties = Properties(precision, top_k, splade.vocabulary, splade.max_positions,
                                 model_hash(checkpoint))
         with naming(output / path.name), refusing(
-                f"--model {checkpoint.name}: cannot be exported", OSError):
+                f"`model` {checkpoint.name}: cannot be exported", OSError):
             _write(graph, Path(scratch) / "plain.onnx", path, precision, properties)
             _compare(graph, path, precision)
         with naming(output):

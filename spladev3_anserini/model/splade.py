@@ -80,7 +80,7 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
     try:
         mlm = mlm.eval().to(device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device}: {first_line(error)}") from None
+        raise InputError(f"`device` {device}: {first_line(error)}") from None
     return _tried(mlm, checkpoint, 1e-3 if dtype == torch.float32 else 0.1)
 
 

@@ -71,7 +71,7 @@ class Tokenizer:
         more ids than `max_length`, which the model may not take.
         """
         if max_length <= self.added:
-            raise InputError(f"--max-length {max_length}: the tokenizer in {self._folder} adds "
+            raise InputError(f"`max_length` {max_length}: the tokenizer in {self._folder} adds "
                              f"{self.added} tokens to every text, so no room is left")
         backend = self._tokenizer.backend_tokenizer  # a fifth faster than transformers' own call
         backend.enable_truncation(max_length, direction=self._side)

@@ -41,7 +41,7 @@ ANSERINI_IDS = (0, 101, 102)
 def variant_named(name: str) -> Variant:
     """The variant of that name; raises InputError with the names there are."""
     if name not in VARIANTS:
-        raise InputError(f"--variant {name}: expected auto or one of {', '.join(VARIANTS)}")
+        raise InputError(f"`variant` {name}: expected auto or one of {', '.join(VARIANTS)}")
     return VARIANTS[name]
 
 
@@ -53,6 +53,6 @@ def dropped_ids(policy: str, special_ids: Iterable[int], vocabulary: int) -> lis
     if policy == "keep":
         return []
     if policy != "anserini" or vocabulary <= max(ANSERINI_IDS):
-        raise InputError(f"--special-tokens {policy}: not for a vocabulary of {vocabulary} terms; "
+        raise InputError(f"`special_tokens` {policy}: not for a vocabulary of {vocabulary} terms; "
                          f"expected {', '.join(SPECIAL_TOKENS)}")
     return list(ANSERINI_IDS)

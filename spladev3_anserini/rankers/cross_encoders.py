@@ -10,16 +10,15 @@ import numpy as np
 import torch
 
 from spladev3_anserini.encoding.cut import lost_wordpieces
-from spladev3_anserini.encoding.encoder import DTYPES
-from spladev3_anserini.errors import InputError, first_line, refusing, without_panic_report
-from spladev3_anserini.model.batches import length_batches
+from spladev3_anserini.errors import InputError, first_line, needed, refusing, without_panic_report
+from spladev3_anserini.model.batches import DTYPES, length_batches
 from spladev3_anserini.model.loading import load_model, load_tokenizer, refuse_content
 from spladev3_anserini.model.positions import position_limit
 from spladev3_anserini.rankers.pair_scorer import (
     Floats,
     Ids,
     Pair,
-    Settings,
+    PairSettings,
     Teacher,
     Tokens,
     all_finite,
@@ -32,7 +31,7 @@ class _Transformer(Teacher):
 
     loader = "AutoModelForSequenceClassification"
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError where a file is damaged or a weight is missing (transformers would
         make it up)."""
         super().__init__(name, folder, settings)
@@ -41,7 +40,7 @@ class _Transformer(Teacher):
         self.model = _model(self.loader, folder, DTYPES[self.dtype], self.device)
         limit = self.longest()
         if limit and settings.max_length > limit:
-            raise InputError(f"--max-length {settings.max_length}: {name} takes {limit} at most")
+            raise InputError(f"`max_length` {settings.max_length}: {name} takes {limit} at most")
 
     def longest(self) -> int | None:
         """How many tokens the model takes, where its files tell."""
@@ -87,12 +86,12 @@ class SequenceClassification(_Transformer):
 
     kind = "sequence classification"
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError also for more than two labels."""
         super().__init__(name, folder, settings)
         if (labels := int(self.model.config.num_labels)) > 2:
-            raise InputError(f"--teacher {name}: has {labels} labels; a cross-encoder has 1, or 2 "
-                             "of which the second says relevant")
+            raise InputError(f"`cross_encoder` {name}: has {labels} labels; a cross-encoder has 1, "
+                             "or 2 of which the second says relevant")
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         logits: torch.Tensor = self.model(**inputs).logits
@@ -106,7 +105,7 @@ class RankT5(_Transformer):
     kind = "t5"
     loader = "AutoModelForSeq2SeqLM"
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError also where the tokenizer has no such token."""
         super().__init__(name, folder, settings)
         config = self.model.config
@@ -114,9 +113,10 @@ class RankT5(_Transformer):
         self._first = config.pad_token_id if first is None else first
         self._token = self.tokenizer.get_vocab().get(settings.t5_token)
         if self._token is None or self._token >= self.model.get_output_embeddings().weight.shape[0]:
-            raise InputError(f"--t5-token {settings.t5_token}: not a token of {name}")
+            raise InputError(f"`t5_token` {settings.t5_token}: not a token of {name}")
         if self._first is None:
-            raise InputError(f"--teacher {name}: its config.json has no decoder_start_token_id")
+            raise InputError(f"`cross_encoder` {name}: its config.json has no "
+                             "decoder_start_token_id")
 
     def longest(self) -> int | None:
         return None  # relative positions
@@ -176,21 +176,17 @@ class OnnxCrossEncoder(Teacher):
     kind = "onnx"
     files = ("model.onnx*", "onnx/model.onnx*", "tokenizer.json")
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError where onnxruntime is not installed, has not the device, or a file is
         damaged."""
         super().__init__(name, folder, settings)
-        try:
-            import onnxruntime
-        except ImportError:
-            raise InputError(f"--teacher {name}: is an ONNX model, which needs onnxruntime; pip "
-                             "install onnxruntime") from None
+        onnxruntime = needed("onnxruntime", f"`cross_encoder` {name}: is an ONNX model", "onnx")
         from tokenizers import Tokenizer
 
         self.dtype = "as exported"
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             if settings.device not in {"auto", "cpu"}:
-                raise InputError(f"--device {settings.device}: this onnxruntime has no GPU")
+                raise InputError(f"`device` {settings.device}: this onnxruntime has no GPU")
             self.device = "cpu"
         graph = graph_of(folder)
         if b"DynamicQuantize" in graph.read_bytes():
@@ -251,4 +247,4 @@ def _model(loader: str, folder: Path, dtype: torch.dtype, device: str) -> Any:
     try:
         return model.eval().to(device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device}: {first_line(error)}") from None
+        raise InputError(f"`device` {device}: {first_line(error)}") from None

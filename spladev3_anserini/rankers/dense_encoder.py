@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from spladev3_anserini.encoding.cut import Cuts, lost_wordpieces
-from spladev3_anserini.encoding.encoder import BATCH_TOKENS, TextError, resolved_device
+from spladev3_anserini.encoding.encoder import TextError
 from spladev3_anserini.errors import (
     InputError,
     first_line,
-    out_of_memory,
     refusing,
     without_panic_report,
 )
-from spladev3_anserini.model.batches import length_batches
+from spladev3_anserini.model.batches import (
+    batch_budget,
+    length_batches,
+    padded_ids,
+    refusing_large_batch,
+    resolved_device,
+)
 from spladev3_anserini.model.loading import load_model, load_tokenizer
 from spladev3_anserini.model.positions import position_limit
 from spladev3_anserini.rankers.dense_models import HEAD, DenseModel
@@ -41,8 +46,7 @@ class DenseEncoder:
         more than the model takes, there is no such device, or the model fails on a short text."""
         self.name, self.rules = model.name, model.rules
         self.device = resolved_device(device)
-        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.partition(":")[0],
-                                                             BATCH_TOKENS["cpu"])
+        self.batch_tokens = batch_budget(batch_tokens, self.device)
         self._tokenizer, self._model = _loaded(model.folder)
         self._head = _head(model)
         self._limit()
@@ -52,14 +56,14 @@ class DenseEncoder:
             if self._head is not None:
                 self._head = self._head.eval().to(self.device)
         except (RuntimeError, AssertionError) as error:
-            raise InputError(f"--device {device}: {first_line(error)}") from None
+            raise InputError(f"`device` {device}: {first_line(error)}") from None
         self.dimension: int = self._model.config.hidden_size
         if self._head is not None:
             self.dimension = next(self._head.parameters()).shape[0]
         try:
             self.vectors(_TRIAL, "query")
         except TextError as error:
-            raise InputError(f"--model {self.name}: {error}") from None
+            raise InputError(f"`model` {self.name}: {error}") from None
         self.cuts["query"] = Cuts()
 
     @torch.inference_mode()
@@ -103,40 +107,32 @@ class DenseEncoder:
 
     def _cut(self, texts: list[str], length: int | None) -> list[list[int]]:
         """Ids of each text, cut to a length where one is given."""
-        with refusing(f"--model {self.name}: its tokenizer fails"), without_panic_report():
+        with refusing(f"`model` {self.name}: its tokenizer fails"), without_panic_report():
             ids: list[list[int]] = self._tokenizer(
                 texts, truncation=length is not None, max_length=length, padding=False,
                 verbose=False)["input_ids"]
         return ids
 
     def _batch(self, ids: list[list[int]]) -> Floats:
-        padded = torch.full((len(ids), max(map(len, ids))), int(self._tokenizer.pad_token_id or 0))
-        mask = torch.zeros_like(padded)
-        for row, own in enumerate(ids):
-            padded[row, : len(own)], mask[row, : len(own)] = torch.tensor(own), 1
+        padded, mask = padded_ids(ids, int(self._tokenizer.pad_token_id or 0))
         padded, mask = padded.to(self.device), mask.to(self.device)
-        try:
-            with refusing(f"--model {self.name}: fails on a batch"):
-                states = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
-                pooled = states[:, 0] if self.rules.pooling == "cls" else (
-                    (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True))
-                if self._head is not None:
-                    pooled = self._head(pooled)
-                if self.rules.similarity == "cosine":
-                    pooled = torch.nn.functional.normalize(pooled)
-        except InputError as error:
-            if not out_of_memory(error.__cause__):
-                raise
-            raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into the "
-                             f"memory of {self.device}; choose fewer") from error
+        with (refusing_large_batch(self.batch_tokens, self.device),
+              refusing(f"`model` {self.name}: fails on a batch")):
+            states = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
+            pooled = states[:, 0] if self.rules.pooling == "cls" else (
+                (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True))
+            if self._head is not None:
+                pooled = self._head(pooled)
+            if self.rules.similarity == "cosine":
+                pooled = torch.nn.functional.normalize(pooled)
         vectors: Floats = pooled.float().cpu().numpy()
         return vectors
 
     def _limit(self) -> None:
         """Refuses a length beyond the model's positions."""
         positions = position_limit(self._model)
-        for option, length in (("--query-max-length", self.rules.query_length),
-                               ("--max-length", self.rules.passage_length)):
+        for option, length in (("`query_max_length`", self.rules.query_length),
+                               ("`max_length`", self.rules.passage_length)):
             if length < 3 or (positions and length > positions):
                 raise InputError(f"{option} {length}: {self.name} takes 3 to "
                                  f"{positions or 'any number of'} tokens")

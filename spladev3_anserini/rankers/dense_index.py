@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +14,7 @@ from spladev3_anserini.collection.records import Text
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import TextError
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, needed
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
 from spladev3_anserini.text import counted
@@ -66,7 +65,7 @@ def dense_index(encoder: DenseEncoder, corpus: str, search: Search, threads: int
             full = set(places)
             ids += [block[place].id for place in places]
             empty += [own.id for place, own in enumerate(block) if place not in full]
-    encoder.cuts["passage"].warn("document", f"--max-length {encoder.rules.passage_length}")
+    encoder.cuts["passage"].warn("document", f"`max_length` {encoder.rules.passage_length}")
     if not ids:
         raise InputError(f"{corpus}: no document has a wordpiece")
     faiss.omp_set_num_threads(threads)
@@ -92,7 +91,7 @@ def dense_rankings(index: DenseIndex, encoder: DenseEncoder, topics: Sequence[To
             for place, topic in enumerate(block):
                 yield topic.id, found.get(place, [])
             bar.update(len(block))
-    encoder.cuts["query"].warn("query", f"--query-max-length {encoder.rules.query_length}")
+    encoder.cuts["query"].warn("query", f"`query_max_length` {encoder.rules.query_length}")
 
 
 def best(index: DenseIndex, queries: Floats, hits: int) -> list[list[Hit]]:
@@ -139,8 +138,4 @@ def _empty_index(faiss: Any, dimension: int, search: Search) -> Any:
 
 
 def _faiss() -> Any:
-    try:
-        return import_module("faiss")
-    except ImportError:
-        raise InputError("dense search needs faiss, which is not installed; pip install "
-                         "faiss-cpu") from None
+    return needed("faiss", "dense search", "dense")

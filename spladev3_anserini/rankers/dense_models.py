@@ -87,7 +87,7 @@ def find_dense(name: str, pooling: Pooling | None = None, similarity: Similarity
     try:
         rules = known.rules if known else _stated(name, folder, pooling, similarity)
     except (AttributeError, TypeError, ValueError, OverflowError):
-        raise InputError(f"--model {name}: the JSON files in {folder} hold other kinds of values "
+        raise InputError(f"`model` {name}: the JSON files in {folder} hold other kinds of values "
                          "than sentence-transformers writes") from None
     return DenseModel(name, folder, rules._replace(
         pooling=pooling or rules.pooling, similarity=similarity or rules.similarity,
@@ -120,9 +120,9 @@ def _refuse_pickle(name: str, known: Known | None, folder: Path) -> None:
         return
     source = known.source if known else name
     target = f"models/{Path(source.partition('@')[0]).name}"
-    raise InputError(f"--model {name}: no *.safetensors in {folder}; if its weights are a pickle "
+    raise InputError(f"`model` {name}: no *.safetensors in {folder}; if its weights are a pickle "
                      f"({PICKLE}), which is never loaded silently, convert it once: "
-                     f"spladev3-anserini convert {source} --output {target}, and give --model "
+                     f"spladev3-anserini convert {source} --output {target}, and give `model` "
                      f"{target}")
 
 
@@ -131,13 +131,13 @@ def _stated(name: str, folder: Path, pooling: Pooling | None,
     """What sentence-transformers' files say, and what is given where they say nothing."""
     if not (folder / "modules.json").exists():
         if pooling is None or similarity is None:
-            raise InputError(f"--model {name}: its files do not say how to pool and compare; give "
-                             "--pooling and --similarity as its page says")
+            raise InputError(f"`model` {name}: its files do not say how to pool and compare; give "
+                             "`pooling` and `similarity` as its page says")
         return Rules(pooling, similarity, 256, 256)
     modules = _json(folder / "modules.json", list)
     kinds = [_kind(str(own.get("type", ""))) for own in modules]
     if kinds not in (_MODULES[:2], _MODULES) or modules[0].get("path"):
-        raise InputError(f"--model {name}: is made of {', '.join(kinds)}; here a bi-encoder is "
+        raise InputError(f"`model` {name}: is made of {', '.join(kinds)}; here a bi-encoder is "
                          "Transformer (in the folder itself), Pooling and perhaps Normalize")
     own: dict[str, Any] = {}
     for path in sorted(folder.glob(TRANSFORMER)):
@@ -159,8 +159,8 @@ def _stated(name: str, folder: Path, pooling: Pooling | None,
         folder / "tokenizer_config.json").get("model_max_length") or positions))
     stated = "cosine" if "Normalize" in kinds else settings.get("similarity_fn_name") or similarity
     if stated not in ("dot", "cosine"):
-        raise InputError(f"--model {name}: compares vectors by {stated or 'what it does not say'}; "
-                         "give --similarity dot or cosine as its page says")
+        raise InputError(f"`model` {name}: compares vectors by {stated or 'what it does not say'}; "
+                         "give `similarity` dot or cosine as its page says")
     return Rules(_pooling(name, pooled), stated, length, length, False,
                  str(prompts.get("query") or ""),
                  str(prompts.get("document") or prompts.get("passage") or ""))
@@ -182,7 +182,7 @@ def _pooling(name: str, config: dict[str, Any]) -> Pooling:
         return "mean"
     if modes in (["cls_token"], ["cls"]):
         return "cls"
-    raise InputError(f"--model {name}: pools by {', '.join(modes) or 'nothing'}; "
+    raise InputError(f"`model` {name}: pools by {', '.join(modes) or 'nothing'}; "
                      "expected mean or cls")
 
 

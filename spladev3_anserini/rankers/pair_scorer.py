@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -11,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.encoding.encoder import BATCH_TOKENS, resolved_device
-from spladev3_anserini.errors import InputError, out_of_memory, refusing, without_panic_report
-from spladev3_anserini.model.batches import length_batches
-from spladev3_anserini.model.weights import (
-    MODEL_FILES,
-    folder_hash,
+from spladev3_anserini.errors import refusing, without_panic_report
+from spladev3_anserini.model.batches import (
+    batch_budget,
+    length_batches,
+    padded_rows,
+    refusing_large_batch,
+    resolved_device,
 )
+from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,9 +34,17 @@ T5_TOKEN = "<extra_id_10>"
 _CHUNK = 1024
 
 
-class Settings(NamedTuple):
-    """What a user chooses about scoring; `max_length` counts all tokens of a pair (256; documents
-    longer than passages want 512), `t5_token` is the one whose logit a T5 scores with."""
+@dataclass(frozen=True, kw_only=True)
+class PairSettings:
+    """What a user chooses about scoring pairs.
+
+    Attributes:
+        max_length: All tokens of a pair; documents longer than passages want 512.
+        batch_tokens: Padded tokens of a batch; None chooses by device.
+        device: `auto`, `cpu`, `cuda`, ...
+        dtype: `auto` (float32) or a key of `DTYPES`.
+        t5_token: The token whose logit a T5 scores with.
+    """
 
     max_length: int = 256
     batch_tokens: int | None = None
@@ -69,15 +80,14 @@ class Teacher(ABC):
     #: Patterns of the files that decide the scores.
     files: ClassVar[tuple[str, ...]] = MODEL_FILES
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError for a device there is not."""
         self.name, self.folder, self.settings = name, folder, settings
         self.cuts = Cuts()
         self.sha256 = folder_hash(folder, self.files)
         self.device = resolved_device(settings.device)
         self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
-        self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
-            self.device.partition(":")[0], BATCH_TOKENS["cpu"])
+        self.batch_tokens = batch_budget(settings.batch_tokens, self.device)
 
     def score(self, pairs: Sequence[Pair],
               done: Callable[[int], object] = lambda count: None) -> Floats:
@@ -113,12 +123,12 @@ class Teacher(ABC):
                 for length in self._tokenized(self._query_lengths, chunk)]
 
     def _tokenized(self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
-        with refusing(f"--teacher {self.name}: its tokenizer fails"), without_panic_report():
+        with refusing(f"`cross_encoder` {self.name}: its tokenizer fails"), without_panic_report():
             return work(items)
 
     def warn_of_cuts(self) -> None:
         """Warns of documents that did not fit into the pairs' length since it was loaded."""
-        self.cuts.warn("pair", f"--max-length {self.settings.max_length}")
+        self.cuts.warn("pair", f"`max_length` {self.settings.max_length}")
 
     @abstractmethod
     def _query_lengths(self, queries: Sequence[str]) -> list[int]:
@@ -134,22 +144,12 @@ class Teacher(ABC):
 
     def _run(self, batch: Sequence[Tokens]) -> Floats:
         """The outputs for a batch that is not padded yet."""
-        shape = (len(batch), max(len(own.ids) for own in batch))
-        ids, mask = np.full(shape, self.padding_id, dtype=np.int64), np.zeros(shape, np.int64)
-        types = None if batch[0].types is None else np.zeros(shape, np.int64)
-        for row, own in enumerate(batch):
-            ids[row, : len(own.ids)], mask[row, : len(own.ids)] = own.ids, 1
-            if types is not None and own.types is not None:
-                types[row, : len(own.ids)] = own.types
-        try:
-            with refusing(f"--teacher {self.name}: fails on a batch of {shape[0]} x {shape[1]} "
-                          "tokens"):
-                return self._outputs(ids, mask, types)
-        except InputError as error:
-            if not out_of_memory(error.__cause__):
-                raise
-            raise InputError(f"--batch-tokens {self.batch_tokens}: a batch does not fit into the "
-                             f"memory of {self.device}; choose fewer") from error
+        ids, mask = padded_rows([pair.ids for pair in batch], self.padding_id)
+        types = [pair.types for pair in batch if pair.types is not None]
+        with (refusing_large_batch(self.batch_tokens, self.device),
+              refusing(f"`cross_encoder` {self.name}: fails on a batch of {ids.shape[0]} x "
+                       f"{ids.shape[1]} tokens")):
+            return self._outputs(ids, mask, padded_rows(types, 0)[0] if types else None)
 
 
 def chunks(items: Sequence[T], size: int = _CHUNK) -> Iterator[Sequence[T]]:

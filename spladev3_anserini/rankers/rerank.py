@@ -59,7 +59,7 @@ def reranked(work: RerankWork, teacher: Teacher) -> Iterator[tuple[str, list[Hit
     for name, room in zip(names, teacher.room([work.queries[n] for n in names]), strict=True):
         if room < 1:
             raise InputError(f"{teacher.name}: query {name!r}: {teacher.too_long}; give "
-                             "--max-length more")
+                             "`max_length` more")
     return _reranked(work, teacher, names)
 
 

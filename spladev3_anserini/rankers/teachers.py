@@ -16,7 +16,7 @@ from spladev3_anserini.model.weights import (
     weight_files_in,
 )
 from spladev3_anserini.rankers import cross_encoders as kinds
-from spladev3_anserini.rankers.pair_scorer import PairError, Settings, Teacher
+from spladev3_anserini.rankers.pair_scorer import PairError, PairSettings, Teacher
 
 #: What every teacher is tried on before anything is scored.
 _TRIAL = (("a cat", "sat"), ("a dog", "sat on a mat and ran"))
@@ -31,9 +31,9 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
     pooling (the cosine). Raises InputError where it is none of these, or its weights are only a
     pickle.
     """
-    folder = model_folder(name, option="--teacher")
+    folder = model_folder(name, option="`cross_encoder`")
     if not list(folder.glob("*.safetensors")):
-        folder = model_folder(name, graphs=True, option="--teacher")
+        folder = model_folder(name, graphs=True, option="`cross_encoder`")
     if (folder / SETTINGS).exists():
         refuse_prompts(folder / SETTINGS, _json(folder / SETTINGS).get("prompts"))
     if weight_files_in(folder, "*.safetensors"):
@@ -44,33 +44,33 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
             return kinds.SequenceClassification, folder
         if architecture.endswith("Model") and _mean_pooled(name, folder):
             return kinds.BiEncoder, folder
-        raise InputError(f"--teacher {name}: is a {architecture}; expected a model for sequence "
-                         "classification, a T5ForConditionalGeneration or an ONNX model")
+        raise InputError(f"`cross_encoder` {name}: is a {architecture}; expected a model for "
+                         "sequence classification, a T5ForConditionalGeneration or an ONNX model")
     if (graph := kinds.graph_of(folder)).exists() and (folder / "tokenizer.json").exists():
         for data in external_data(graph):
             if not (data.startswith(graph.name) and "/" not in data):
                 raise InputError(f"{graph}: takes weights from {data[:80]!r}; expected a file "
                                  f"beside it that is called {graph.name}...")
         return kinds.OnnxCrossEncoder, folder
-    raise InputError(f"--teacher {name}: neither *.safetensors nor (onnx/)model.onnx with "
+    raise InputError(f"`cross_encoder` {name}: neither *.safetensors nor (onnx/)model.onnx with "
                      f"tokenizer.json in {folder}; pickled weights (pytorch_model.bin) can run "
                      "code and are not loaded: load them once where you trust them and "
                      "save_pretrained them")
 
 
-def open_teacher(name: str, settings: Settings) -> Teacher:
+def open_teacher(name: str, settings: PairSettings) -> Teacher:
     """Loads a teacher and tries it on two short pairs; raises InputError as `find_teacher`, and
     where it cannot be loaded or fails."""
     kind, folder = find_teacher(name)
     if settings.max_length < 4:
-        raise InputError(f"--max-length {settings.max_length}: expected 4 tokens or more")
+        raise InputError(f"`max_length` {settings.max_length}: expected 4 tokens or more")
     teacher = kind(name, folder, settings)
     try:
         for pair in _TRIAL:
             if min(teacher.room([pair[0]])) > 0:
                 teacher.score([pair])
     except PairError as error:
-        raise InputError(f"--teacher {name}: {error}") from None
+        raise InputError(f"`cross_encoder` {name}: {error}") from None
     teacher.cuts = Cuts()
     return teacher
 

@@ -287,14 +287,14 @@ def changed_training(section: Training, changes: Sequence[str]) -> Training:
         key, equals, text = change.partition("=")
         if not equals or key not in flat(data):
             known = ", ".join(flat(data))
-            raise InputError(f"--set {change}: expected KEY=VALUE with one of {known}")
+            raise InputError(f"`set` {change}: expected KEY=VALUE with one of {known}")
         inner, (*path, last) = data, key.split(".")
         for part in path:
             inner = inner[part]
-        inner[last] = scalar(text, f"--set {change}")
+        inner[last] = scalar(text, f"`set` {change}")
     try:
         return Training.model_validate(data)
     except ValidationError as error:
         problem = error.errors()[0]
         said = ": ".join(filter(None, [".".join(map(str, problem["loc"])), _reason(problem)]))
-        raise InputError(f"--set {' '.join(changes)}: {said}") from None
+        raise InputError(f"`set` {' '.join(changes)}: {said}") from None

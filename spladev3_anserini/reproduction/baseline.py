@@ -19,7 +19,7 @@ from spladev3_anserini.rankers.bm25 import bm25_rankings
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
 from spladev3_anserini.rankers.dense_index import Search, dense_index, dense_rankings
 from spladev3_anserini.rankers.dense_models import DenseModel, find_dense
-from spladev3_anserini.rankers.pair_scorer import Settings
+from spladev3_anserini.rankers.pair_scorer import PairSettings
 from spladev3_anserini.rankers.rerank import read_rerank, reranked
 from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
 from spladev3_anserini.recipe.baseline import Bm25, Dense, Rerank
@@ -38,7 +38,7 @@ def model_of(run: Run) -> tuple[str, str]:
     of the run it begins with. Raises InputError where a model is not there."""
     own = run.cell.recipe.baseline
     if run.options.model and run.cell.first is None:
-        raise InputError(f"--model: {run.cell.recipe_name} is a baseline, and has its own")
+        raise InputError(f"`model`: {run.cell.recipe_name} is a baseline, and has its own")
     if isinstance(own, Dense):
         return own.model, folder_hash(_dense_model(run, own).folder,
                                       (*MODEL_FILES, "*/config.json"))
@@ -91,8 +91,9 @@ def _rankings(run: Run, own: Bm25 | Dense | Rerank) -> Iterator[tuple[str, Ranki
                                        query_set.hits)
     else:
         assert run.cell.first is not None
-        teacher = open_teacher(_usable(run, own.teacher), Settings(
-            own.max_length, run.options.batch_tokens, run.options.device))
+        teacher = open_teacher(_usable(run, own.teacher), PairSettings(
+            max_length=own.max_length, batch_tokens=run.options.batch_tokens,
+            device=run.options.device))
         for name in run.sets:
             first = read_run(run.cell.first.run_file(name))
             yield name, reranked(read_rerank(first, run.corpus, run.topics[name], own.top),

@@ -72,7 +72,7 @@ def open_cell(library: Library, recipe: str, collection: str, output: Path,
     if prebuilt:
         index = read.prebuilt.indexes.get(on) if read.prebuilt else None
         if index is None:
-            raise InputError(f"--prebuilt: Pyserini offers no index of {name} on {on}; leave it "
+            raise InputError(f"`prebuilt`: Pyserini offers no index of {name} on {on}; leave it "
                              "out to encode and index yourself")
     # an ablation's training section is its base's, and so are the paths in it
     training_file = library.recipe_file(read.base) if read.base else recipe_file
@@ -100,9 +100,9 @@ def chosen_sets(cell: Cell, names: str | None) -> dict[str, QuerySet]:
     asked = [name for name in names.replace(",", " ").split() if name]
     for name in asked:
         if name not in sets:
-            raise InputError(f"--sets {name}: {cell.collection_name} has {', '.join(sets)}")
+            raise InputError(f"`sets` {name}: {cell.collection_name} has {', '.join(sets)}")
     if not asked:
-        raise InputError("--sets: names none")
+        raise InputError("`sets`: names none")
     return {name: sets[name] for name in asked}
 
 

@@ -39,11 +39,11 @@ def commands(cell: Cell, sets: Mapping[str, QuerySet] | None = None) -> list[lis
     index = str(cell.index_folder)
     if cell.prebuilt is None:
         lines += [
-            [program, "encode", "--model", model, "--variant", variant, "--input",
+            [program, "encode", "--model", model, "--variant", variant, "--corpus",
              shown(cell.collection.corpus), "--output", str(cell.encoded), "--max-length",
              str(settings.max_length), "--scale", scale, "--special-tokens", policy,
              "--dtype", dtype],
-            [program, "index", "--input", str(cell.encoded), "--index", index, "--optimize"],
+            [program, "index", "--encoded", str(cell.encoded), "--index", index, "--optimize"],
             [program, "verify", index]]
     else:
         index = f"PREBUILT/{cell.prebuilt}"
@@ -61,6 +61,10 @@ def commands(cell: Cell, sets: Mapping[str, QuerySet] | None = None) -> list[lis
     return lines
 
 
+#: Keys of recipes that the command calls by another name.
+_OPTIONS = {"teacher": "cross-encoder"}
+
+
 def _baseline_commands(cell: Cell, sets: Mapping[str, QuerySet]) -> list[list[str]]:
     program, own, shown = "spladev3-anserini", cell.recipe.baseline, cell.sources().shown
     corpus = shown(cell.collection.corpus)
@@ -73,7 +77,7 @@ def _baseline_commands(cell: Cell, sets: Mapping[str, QuerySet]) -> list[list[st
         lines.append([program, "convert", given[key], "--output", converted])
         given[key] = converted
     options = [word for option, value in given.items() if option not in {"kind", "of"}
-               for word in (f"--{option.replace('_', '-')}", str(value))]
+               for word in (f"--{_OPTIONS.get(option, option.replace('_', '-'))}", str(value))]
     for name, query_set in sets.items():
         run = str(cell.run_file(name))
         common = ["--topics", shown(query_set.topics), "--output", run, "--tag", cell.recipe_name]
@@ -84,7 +88,7 @@ def _baseline_commands(cell: Cell, sets: Mapping[str, QuerySet]) -> list[list[st
         elif isinstance(own, Dense):
             command = ["dense", "--corpus", corpus, *found]
         else:
-            command = ["bm25", "--input", corpus, *found]
+            command = ["bm25", "--corpus", corpus, *found]
         lines += [[program, *command, *common, *options],
                   [program, "evaluate", "--qrels", shown(query_set.qrels), "--run", run,
                    "--measures", " ".join(measures_of(cell, name))]]

@@ -82,7 +82,7 @@ class Journal:
     def require(self, name: str, inputs: Inputs) -> None:
         """Raises InputError unless a stage that was not asked for is done."""
         if changed := self._changed(name, inputs):
-            raise InputError(f"--stages: the stage {name} is to be done first ({changed})")
+            raise InputError(f"`stages`: the stage {name} is to be done first ({changed})")
 
     def require_too(self, name: str, inputs: Inputs, work: Callable[[bool], str],
                     outputs: Iterable[Path]) -> None:

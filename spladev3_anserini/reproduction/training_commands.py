@@ -68,8 +68,8 @@ def training_commands(cell: Cell) -> list[list[str]]:
     encoded, index, scores = own.first / "encoded", own.first / "index", own.scores
     data = ["--candidates", str(own.candidates), "--corpus", corpus, "--topics", topics]
     score = [program, "score", *data, "--output", str(scores), "--max-length",
-             str(section.teacher_max_length), "--teacher", section.teachers[0]]
-    others = [word for name in section.teachers[1:] for word in ("--teacher", name)]
+             str(section.teacher_max_length), "--cross-encoder", section.teachers[0]]
+    others = [word for name in section.teachers[1:] for word in ("--cross-encoder", name)]
     first = str(own.teacher(section.teachers[0]))
     recipe = cell.recipe_name if cell.recipe_file.is_relative_to(default_folder()) \
         else str(cell.recipe_file)
@@ -81,9 +81,9 @@ def training_commands(cell: Cell) -> list[list[str]]:
         scored = [[*score, *others]]
     return [
         *sources.commands(section.corpus),
-        [program, "encode", "--model", drawn.first_stage, "--variant", "splade-v3", "--input",
+        [program, "encode", "--model", drawn.first_stage, "--variant", "splade-v3", "--corpus",
          corpus, "--output", str(encoded), "--max-length", str(first_stage_length(cell))],
-        [program, "index", "--input", str(encoded), "--index", str(index)],
+        [program, "index", "--encoded", str(encoded), "--index", str(index)],
         ["mkdir", "-p", str(own.data)],
         [program, "mine", "--index", str(index), "--topics", topics, "--qrels", qrels, "--output",
          str(own.candidates), "--top", str(drawn.top), "--random", str(drawn.random), "--depth",

@@ -68,7 +68,7 @@ def prepared(output: Path, record: Mapping[str, Any], resume: bool, replace: boo
     except Timeout:
         who = holder(output / _LOCK)
         raise InputError(f"{output}: another training is writing here{f' ({who})' if who else ''}; "
-                         "wait for it, or choose another --output") from None
+                         "wait for it, or choose another `output`") from None
     try:
         note_holder(output / _LOCK)
         prepare(output, record, resume, replace)
@@ -99,14 +99,14 @@ def _refuse_other(output: Path, record: Mapping[str, Any], resume: bool, replace
         differing = [name for name in _DECISIVE if there.get(name) != record[name]]
         if differing and not replace:
             raise InputError(f"{output}: holds another training (other {', '.join(differing)}); "
-                             "choose another --output")
+                             "choose another `output`")
         if not differing and not resume:
-            raise InputError(f"{output}: holds this training already; --resume to continue it, or "
-                             "choose another --output")
+            raise InputError(f"{output}: holds this training already; `resume` to continue it, or "
+                             "choose another `output`")
         return bool(differing)
     if output.exists() and set(output.iterdir()) - {output / _LOCK}:
         if not replace:
-            raise InputError(f"--output {output}: has files in it that no training wrote")
+            raise InputError(f"`output` {output}: has files in it that no training wrote")
         return True
     return False
 
@@ -137,7 +137,7 @@ def newest_whole(folder: Path) -> Path | None:
         if _is_whole(path):
             return path
         warn(f"{path}: is damaged or was being written, and is skipped")
-    warn(f"--resume: {folder} holds no whole checkpoint; the training begins at its first step")
+    warn(f"`resume`: {folder} holds no whole checkpoint; the training begins at its first step")
     return None
 
 

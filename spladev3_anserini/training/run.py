@@ -6,16 +6,17 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import transformers
 
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.encoder import resolved_device
 from spladev3_anserini.errors import InputError, first_line, out_of_memory
 from spladev3_anserini.files import appearing, naming
+from spladev3_anserini.model.batches import resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.tokenizer import Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import Variant, dropped_ids
@@ -46,8 +47,19 @@ _CHECKPOINTS = "checkpoints"
 _NEARLY = 0.99
 
 
-class Machine(NamedTuple):
-    """How this machine trains, none of which is part of the recipe."""
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How this machine trains, none of which is part of the recipe.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda`, ...
+        accumulate: Batches whose gradients are added up for one step.
+        checkpointing: Recompute activations instead of keeping them: less memory, slower.
+        save_steps: Steps between checkpoints; 0 saves none.
+        log_steps: Steps between values in the log.
+        max_steps: Where to stop early; -1 trains to the end of the recipe.
+        tensorboard: Write the values for TensorBoard too.
+    """
 
     device: str = "auto"
     accumulate: int = 1
@@ -100,9 +112,9 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
     return queries
 
 
-def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
-          queries: list[Query], output: Path, machine: Machine, resume: bool,
-          sources: Mapping[str, str], replace: bool = False) -> dict[str, float]:
+def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: str,
+                queries: list[Query], output: Path, *, sources: Mapping[str, str],
+                machine: Machine, resume: bool, replace: bool = False) -> dict[str, float]:
     """Trains and writes the model to `output`; returns the values logged at the last step.
 
     `output/checkpoints` holds the Trainer's checkpoints, which `resume` continues from the newest
@@ -153,7 +165,7 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
             if not out_of_memory(error):
                 raise
             raise InputError(f"batch_size {section.batch_size}: a step does not fit into memory "
-                             "(a smaller batch, --accumulate and --checkpointing help): "
+                             "(a smaller batch, `accumulate` and `checkpointing` help): "
                              f"{first_line(error)}") from error
         collator.cuts.warn("drawn text", f"max_length {section.max_length}")
         if first := trainer.is_world_process_zero():
@@ -191,10 +203,10 @@ def _device(name: str, precision: str) -> tuple[bool, str]:
     device that is not there or that the Trainer does not choose itself."""
     device = resolved_device(name)
     if device not in ("cpu", "cuda"):
-        raise InputError(f"--device {name}: expected auto, cpu or cuda; CUDA_VISIBLE_DEVICES says "
+        raise InputError(f"`device` {name}: expected auto, cpu or cuda; CUDA_VISIBLE_DEVICES says "
                          "which GPU")
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"--device {name}: there is no GPU that torch can use")
+        raise InputError(f"`device` {name}: there is no GPU that torch can use")
     if device == "cpu" and precision != "fp32":
         warn(f"precision {precision} is for GPUs; this trains in fp32")
         return False, "fp32"
@@ -215,7 +227,7 @@ def _warn_of_few(queries: list[Query], section: Training, variant: Variant,
         reached = ramp(1.0, steps, own.steps)
         if own.kind != "none" and own.weight and reached < _NEARLY:
             warn(f"{side}.steps {own.steps:,}: this training makes {counted(steps, 'step')}, so "
-                 f"{side}.weight gets to {reached:.2%} of {own.weight:g} only; --set "
+                 f"{side}.weight gets to {reached:.2%} of {own.weight:g} only; `set` "
                  f"{side}.steps={max(1, steps // 3)} reaches it after a third of them")
 
 

@@ -130,7 +130,7 @@ def score_candidates(work: Work, teacher: Teacher, output: Path) -> Outcome:
             return _score(work, teacher, output, fingerprint)
     except Timeout:
         raise InputError(f"{output}: another score is writing here (part {work.part}); wait for "
-                         "it, or choose another --output") from None
+                         "it, or choose another `output`") from None
 
 
 def fingerprint_of(work: Work, teacher: Teacher) -> Fingerprint:
@@ -235,14 +235,14 @@ def _publish(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprin
 
 def _refuse_other(output: Path, fingerprint: Fingerprint) -> None:
     if output.exists() and not output.is_dir():
-        raise InputError(f"--output: {output} is a file, expected a folder")
+        raise InputError(f"`output`: {output} is a file, expected a folder")
     if (output / FINGERPRINT).exists():
         found = read_record(Fingerprint, output / FINGERPRINT)
         if shown := shown_differences(found, fingerprint):
-            raise InputError(f"{output}: holds other scores ({shown}); choose another --output")
+            raise InputError(f"{output}: holds other scores ({shown}); choose another `output`")
     elif output.is_dir() and any(not re.fullmatch(r"\.lock-.*|\..*\.tmp", path.name)
                                  for path in output.iterdir()):
-        raise InputError(f"{output}: has files in it that no score wrote; choose another --output")
+        raise InputError(f"{output}: has files in it that no score wrote; choose another `output`")
 
 
 def _refuse_long_queries(work: Work, teacher: Teacher) -> None:
@@ -252,7 +252,7 @@ def _refuse_long_queries(work: Work, teacher: Teacher) -> None:
         for name, room in zip(some, rooms, strict=True):
             if room < 1:
                 raise InputError(f"{teacher.name}: query {name!r}: {teacher.too_long}; give "
-                                 "--max-length more")
+                                 "`max_length` more")
 
 
 def _blocks(candidates: Path, size: int) -> Iterator[list[Candidates]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from spladev3_anserini.errors import InputError
@@ -19,7 +17,7 @@ from spladev3_anserini.files import naming
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.variants import Variant
-from spladev3_anserini.progress import counter
+from spladev3_anserini.progress import counter, log
 from spladev3_anserini.recipe.training import Regularizer, Training
 from spladev3_anserini.training.checkpoints import keep_only, mark_whole, steps_of
 from spladev3_anserini.training.dataset import Order
@@ -121,13 +119,13 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             return
         made, planned = steps_of(checkpoint)
         if 0 < self._last_step < made:
-            raise InputError(f"--max-steps {self._last_step}: {checkpoint} has {made:,} steps "
-                             "already; ask for that many or more, or choose another --output")
+            raise InputError(f"`max_steps` {self._last_step}: {checkpoint} has {made:,} steps "
+                             "already; ask for that many or more, or choose another `output`")
         self._saved = [checkpoint]
         done = made >= (self._last_step if 0 < self._last_step < planned else planned)
         if self.is_world_process_zero():
-            tell(f"step {made} of {planned}: {'all steps are done' if done else 'continues'}, from "
-                 f"{checkpoint}")
+            log.info("step %s of %s: %s, from %s", made, planned,
+                     "all steps are done" if done else "continues", checkpoint)
         if not done:
             self.train(resume_from_checkpoint=str(checkpoint))
             return
@@ -247,12 +245,7 @@ class ShowsProgress(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero and own:
             width = len(str(state.max_steps))
             values = "  ".join(f"{name} {value:>{7}.4g}" for name, value in own.items())
-            tell(f"step {state.global_step:>{width}} of {state.max_steps}  {values}")
+            log.info("step %*d of %d  %s", width, state.global_step, state.max_steps, values)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._bar.close()
-
-
-def tell(line: str) -> None:
-    """A line about the training on stderr, clear of the bar."""
-    tqdm.write(line, file=sys.stderr)

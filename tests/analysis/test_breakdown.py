@@ -37,12 +37,12 @@ def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "topics.tsv").write_text("".join(f"{i}\t{t}\n" for i, t in TOPICS.items()))
     encode = ["encode", "--model", tiny, "--max-length", 64]
     for words in (
-            [*encode, "--variant", "splade-v3-doc", "--input", folder / "corpus.jsonl", "--top-k",
+            [*encode, "--variant", "splade-v3-doc", "--corpus", folder / "corpus.jsonl", "--top-k",
              12, "--output", folder / "encoded"],
-            ["index", "--input", folder / "encoded", "--index", folder / "index"],
-            [*encode, "--variant", "splade-v3", "--side", "query", "--input",
+            ["index", "--encoded", folder / "encoded", "--index", folder / "index"],
+            [*encode, "--variant", "splade-v3", "--topics",
              folder / "topics.tsv", "--output", folder / "queries"],
-            [*encode, "--variant", "splade-v3-lexical", "--side", "query", "--input",
+            [*encode, "--variant", "splade-v3-lexical", "--topics",
              folder / "topics.tsv", "--output", folder / "lexical"]):
         commands.main([str(word) for word in words], standalone_mode=False)
     write_lines(folder / "qrels.txt", [f"q{n} 0 d 1" for n in range(1, 6)])
@@ -65,7 +65,7 @@ def words(folder: Path) -> list[object]:
     return ["--qrels", folder / "qrels.txt", "--topics", folder / "topics.tsv",
             "--run", f"doc={folder / 'doc.run'}", "--run", f"lex={folder / 'lex.run'}",
             "--run", f"v3={folder / 'v3.run'}", "--index", folder / "index",
-            "--expanded", folder / "queries", "--measure", "RR@10", "--max-length", 64]
+            "--queries", folder / "queries", "--measures", "RR@10", "--max-length", 64]
 
 
 def lines(folder: Path) -> dict[str, dict[str, int]]:
@@ -118,7 +118,7 @@ def test_the_expander_gives_what_encoded_queries_give(prepared: Path, tiny: Path
     expander = tmp_path / "splade-v3"
     shutil.copytree(tiny, expander)
     from_model = words(prepared)
-    at = from_model.index("--expanded")
+    at = from_model.index("--queries")
     from_model[at:at + 2] = ["--expander", expander]
     result = cli("breakdown", *from_model, "--format", "json")
     assert result.code == 0, result
@@ -148,7 +148,7 @@ def test_equal_differences_have_no_interval_as_in_compare(prepared: Path, tmp_pa
              f"b={tmp_path / 'b.run'}"]
     page = tmp_path / "page.html"
     broken = cli("breakdown", *given, "--topics", prepared / "topics.tsv", "--index",
-                 prepared / "index", "--measure", "RR@10", "--max-length", 64, "--html", page)
+                 prepared / "index", "--measures", "RR@10", "--max-length", 64, "--html", page)
     assert broken.code == 0, broken
     assert "[" not in broken.out
     assert 'class="n "' in page.read_text("utf-8")
@@ -242,11 +242,11 @@ def test_what_is_refused(prepared: Path, tiny: Path, tmp_path: Path, cli: Cli,
     assert "ascend" in refused("breakdown", *own, "--edges", "length=3,3")
     assert "expected one of" in refused("breakdown", *own, "--edges", "width=3")
     assert "either --expander" in refused("breakdown", *own, "--expander", tiny)
-    assert "one measure" in refused("breakdown", *own, "--measure", "RR@10 AP")
-    assert "adds no term" in refused("breakdown", *own[:12], "--expanded", prepared / "lexical")
+    assert "one measure" in refused("breakdown", *own, "--measures", "RR@10 AP")
+    assert "adds no term" in refused("breakdown", *own[:12], "--queries", prepared / "lexical")
     partial = write_lines(tmp_path / "some.jsonl", [{"id": "q1", "vector": {"cat": 1}}])
     # a warning comes first: nothing of a file can be checked
-    result = cli("breakdown", *own[:12], "--expanded", partial, "--max-length", 64)
+    result = cli("breakdown", *own[:12], "--queries", partial, "--max-length", 64)
     assert result.code == 2
     assert "does not have 4 topics" in result.err.splitlines()[-1]
     unlike = other(tmp_path)

@@ -26,9 +26,9 @@ def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, scale in (("index", 100), ("large", 4999)):
         for words in (
                 ["encode", "--model", tiny, "--variant", "splade-v3", "--max-length", 64,
-                 "--input", folder / "corpus.jsonl", "--top-k", 15, "--scale", scale,
+                 "--corpus", folder / "corpus.jsonl", "--top-k", 15, "--scale", scale,
                  "--output", folder / f"{name}.enc"],
-                ["index", "--input", folder / f"{name}.enc", "--index", folder / name]):
+                ["index", "--encoded", folder / f"{name}.enc", "--index", folder / name]):
             commands.main([str(word) for word in words], standalone_mode=False)
     return folder
 
@@ -84,7 +84,7 @@ def test_what_a_query_free_encoder_makes_of_a_query(tiny: Path, cli: Cli) -> Non
     rows = [line.split() for line in result.out.splitlines()]
     assert rows[1:5] == [[term, "1", "25.0%"] for term in ("cat", "on", "sat", "the")]
     assert "4 own terms and 0 of expansion, which have 0.0% of 4" in result.out
-    assert "cut off by --max-length: 6 wordpieces" in result.out
+    assert "cut off by the length limit: 6 wordpieces" in result.out
 
 
 def test_expansion_is_marked_and_the_rest_counted(tiny: Path, cli: Cli) -> None:

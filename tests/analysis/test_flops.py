@@ -27,9 +27,9 @@ def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         encode = ["encode", "--model", tiny, "--variant", f"splade-v3{name.removeprefix('v3')}",
                   "--max-length", 64, "--top-k", 9]
         for words in (
-                [*encode, "--input", folder / "corpus.jsonl", "--output", folder / f"{name}.enc"],
-                ["index", "--input", folder / f"{name}.enc", "--index", folder / f"{name}.idx"],
-                [*encode[:-2], "--input", folder / "topics.tsv", "--side", "query", "--output",
+                [*encode, "--corpus", folder / "corpus.jsonl", "--output", folder / f"{name}.enc"],
+                ["index", "--encoded", folder / f"{name}.enc", "--index", folder / f"{name}.idx"],
+                [*encode[:-2], "--topics", folder / "topics.tsv", "--output",
                  folder / f"{name}.queries"]):
             commands.main([str(word) for word in words], standalone_mode=False)
     return folder
@@ -111,7 +111,7 @@ def test_a_table_with_what_each_is_worth_and_a_plot(prepared: Path, tmp_path: Pa
             write_lines(tmp_path / "b.run", ["q1 Q0 d2 1 2 t", "q1 Q0 d1 2 1 t"])]
     words = ["flops", "--index", f"v3={prepared / 'v3.idx'}", "--index",
              f"doc={prepared / 'v3-doc.idx'}", "--topics", prepared / "topics.tsv", "--max-length", 64,
-             "--qrels", qrels, "--run", runs[0], "--run", runs[1], "--measure", "RR@10"]
+             "--qrels", qrels, "--run", f"doc={runs[1]}", "--run", f"v3={runs[0]}", "--measures", "RR@10"]
     result = cli(*words, "--plot", tmp_path / "plot.svg")
     assert result.code == 0, result
     head, *rows = [line.split() for line in result.out.splitlines()]
@@ -123,7 +123,7 @@ def test_a_table_with_what_each_is_worth_and_a_plot(prepared: Path, tmp_path: Pa
 def test_bytes_of_lists_and_of_the_whole_index_have_two_names(prepared: Path, cli: Cli) -> None:
     """`index` prints all of Lucene's files, `flops` those of the lists of postings."""
     index = prepared / "v3.idx"
-    built = cli("index", "--input", prepared / "v3.enc", "--index", index).out
+    built = cli("index", "--encoded", prepared / "v3.enc", "--index", index).out
     shown = cli("flops", "--index", index, "--queries", prepared / "v3.queries").out
     postings = sum(map(len, vectors(prepared / "v3.enc")))
     whole = sum(file.stat().st_size for file in index.iterdir() if file.suffix != ".json")
@@ -139,7 +139,7 @@ def test_what_is_refused(prepared: Path, tmp_path: Path, refused: Callable[..., 
     assert "either --index or --encoded" in refused("flops", "--topics", topics)
     assert "either --topics or --queries" in refused("flops", "--index", index)
     assert "given twice" in refused("flops", "--index", index, "--index", index, "--topics", topics)
-    assert "one for each" in refused("flops", "--index", index, "--index",
+    assert "for each of them" in refused("flops", "--index", index, "--index",
                                      f"doc={prepared / 'v3-doc.idx'}", "--queries",
                                      prepared / "v3.queries")
     assert "--plot needs" in refused("flops", "--index", index, "--topics", topics, "--plot", "x.svg")

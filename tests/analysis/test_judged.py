@@ -31,7 +31,7 @@ def warnings_of(folder: Path, cli: Cli, *more: str) -> str:
     return result.err
 
 
-@pytest.mark.fault(16, "topics that find themselves first, as ArguAna's, searched without "
+@pytest.mark.fault(16, "topics that retrieve themselves first, as in ArguAna, searched without "
                    "--remove-query", then="values, and a warning with the option",
                    detected="ids of topics and of first documents")
 @pytest.mark.parametrize("measure", MEASURES)
@@ -105,8 +105,8 @@ def test_other_commands_warn_alike(tmp_path: Path, cli: Cli) -> None:
                tmp_path / "other", "--samples", 100).err
     assert "run: 2 of 2 topics find the document of their own id first" in said
     assert "other: no document in it is judged" in said
-    said = cli("diagnose", "--zero-shot", tmp_path / "qrels", tmp_path / "run",
-               tmp_path / "other").err
+    said = cli("diagnose", "--zero-shot", tmp_path / "qrels", "--run", f"start={tmp_path / 'run'}",
+               "--run", f"trained={tmp_path / 'other'}").err
     assert "other: no document in it is judged" in said
 
 

@@ -134,7 +134,7 @@ def test_what_cannot_be_weighed_is_refused() -> None:
             random_effects([Effect("x", "", mean, variance, 3)] * 2)
     # alike means, unlike variances: a variance between sets below 0 leaves the sure one no weight
     odd = [Effect("sure", "", 0.1, 1e-6, 9), *(Effect(str(n), "", 0.1, 1.0, 9) for n in range(4))]
-    with pytest.raises(InputError, match="sure alone.*--clamped"):
+    with pytest.raises(InputError, match="sure alone.*`clamped`"):
         random_effects(odd)
     assert random_effects(odd, clamped=True).mean == pytest.approx(0.1)
 
@@ -163,7 +163,7 @@ def test_unlike_variances_against_exact_arithmetic() -> None:
 def test_a_weight_that_rounding_alone_decides_is_refused() -> None:
     """Two sets without a difference: tau2 is -variance exactly, and variance + tau2 is noise."""
     for variance in (0.1, 0.0033, 0.0059, 0.0066, 1e-4):
-        with pytest.raises(InputError, match="--clamped"):
+        with pytest.raises(InputError, match="`clamped`"):
             random_effects([Effect(name, "", 0.1, variance, 9) for name in "ab"])
 
 

@@ -23,7 +23,7 @@ def test_by_formula(tmp_path: Path, cli: Callable[..., Result]) -> None:
     keep their exact length in Lucene's norms. Anserini rounds scores to 4 decimals."""
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
     (tmp_path / "topics.tsv").write_text("q1\twing flow\nq2\tnothing here\n")
-    result = cli("bm25", "--input", corpus, "--topics", tmp_path / "topics.tsv", "--output",
+    result = cli("bm25", "--corpus", corpus, "--topics", tmp_path / "topics.tsv", "--output",
                  tmp_path / "run")
     assert "2 queries, 1 with hits, 3 lines" in result.out
     words = {i: text.split() for i, text in TEXTS.items() if text}
@@ -47,7 +47,7 @@ def test_a_topic_beyond_lucenes_clauses_is_searched_whole(tmp_path: Path,
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
     others = " ".join(f"none{number}x" for number in range(1500))
     (tmp_path / "topics.tsv").write_text(f"q1\twing flow\nq2\twing {others} flow\n")
-    done = cli("bm25", "--input", corpus, "--topics", tmp_path / "topics.tsv", "--output",
+    done = cli("bm25", "--corpus", corpus, "--topics", tmp_path / "topics.tsv", "--output",
                tmp_path / "run")
     assert done.code == 0, done
     run = read_run(tmp_path / "run")
@@ -55,7 +55,7 @@ def test_a_topic_beyond_lucenes_clauses_is_searched_whole(tmp_path: Path,
 
 
 def test_it_is_pyserinis_own(cranfield: Path, tmp_path: Path, cli: Callable[..., Result]) -> None:
-    cli("bm25", "--input", cranfield, "--topics", cranfield, "--output", tmp_path / "run",
+    cli("bm25", "--corpus", cranfield, "--topics", cranfield, "--output", tmp_path / "run",
         "--hits", 100)
     ours = read_run(tmp_path / "run")
 

@@ -28,7 +28,7 @@ def test_bm25_is_pyserinis_own_on_insuranceqa(tmp_path: Path, cli: Callable[...,
     topics = read_topics(str(tmp_path / "topics.test.tsv"))[:300]
     asked = tmp_path / "asked.tsv"
     asked.write_text("".join(f"{topic.id}\t{topic.text}\n" for topic in topics))
-    cli("bm25", "--input", tmp_path / "corpus.jsonl", "--topics", asked, "--output",
+    cli("bm25", "--corpus", tmp_path / "corpus.jsonl", "--topics", asked, "--output",
         tmp_path / "run", "--hits", 100)
     ours = read_run(tmp_path / "run")
 

@@ -329,7 +329,7 @@ def test_refused(tiny_bert: Path, tmp_path: Path, refused: Callable[..., str],
     headless.symlink_to(tiny_bert)
     assert "no embeddingHead.weight" in call("--model", headless, *lengths)
     monkeypatch.setitem(sys.modules, "faiss", None)
-    assert "pip install faiss-cpu" in call("--model", tiny_bert, *rules, *lengths)
+    assert "pip install 'spladev3-anserini[dense]'" in call("--model", tiny_bert, *rules, *lengths)
 
 
 @pytest.mark.parametrize(("file", "content", "message"), [
@@ -339,7 +339,7 @@ def test_refused(tiny_bert: Path, tmp_path: Path, refused: Callable[..., str],
     ("1/config.json", {"pooling_mode": "mean", "include_prompt": False}, "include_prompt"),
     ("config_sentence_transformers.json", {"similarity_fn_name": "euclidean"},
      "compares vectors by euclidean"),
-    ("config_sentence_transformers.json", {}, "give --similarity")])
+    ("config_sentence_transformers.json", {}, "give `similarity`")])
 def test_a_layout_that_is_not_done_here_is_refused(file: str, content: object, message: str,
                                                    tiny_bert: Path, tmp_path: Path) -> None:
     files: dict[str, object] = {

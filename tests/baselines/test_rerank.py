@@ -64,7 +64,7 @@ def test_the_first_are_in_the_models_order_and_the_others_below_in_the_runs(
         "q1": [("d2", 7.5), ("d1", 7.0), ("d5", 6.0), ("d6", 2.0), ("d3", 2.0), ("d4", 9.0)],
         "q2": [("d3", 0.000002), ("d1", 0.000001)]})
     result = cli("rerank", "--run", run, "--corpus", corpus, "--topics", tmp_path / "topics.tsv",
-                 "--teacher", tiny_ranker, "--output", tmp_path / "out", "--top", 4,
+                 "--cross-encoder", tiny_ranker, "--output", tmp_path / "out", "--top", 4,
                  "--max-length", 64, "--device", "cpu")
     assert "sequence classification, 6 pairs; 2 queries, 8 lines" in result.out, result
     found = read_run(tmp_path / "out")
@@ -102,7 +102,7 @@ def test_on_cranfield_it_is_onnxruntime_alone(cranfield: Path, cross_encoder: Pa
     topics = read_topics(str(cranfield))[:3]
     run = write_run(tmp_path / "run", {
         topic.id: [(str(184 + number), 9.0 - number) for number in range(6)] for topic in topics})
-    cli("rerank", "--run", run, "--corpus", cranfield, "--topics", cranfield, "--teacher",
+    cli("rerank", "--run", run, "--corpus", cranfield, "--topics", cranfield, "--cross-encoder",
         "demo-cross-encoder", "--output", tmp_path / "out", "--top", 5, "--max-length", 128)
     found = read_run(tmp_path / "out")
 
@@ -134,7 +134,7 @@ def test_refused(tiny_ranker: Path, tmp_path: Path, refused: Callable[..., str])
 
     def call(run: dict[str, list[tuple[str, float]]], *options: object) -> str:
         message = refused("rerank", "--run", write_run(tmp_path / "run", run), "--corpus", corpus,
-                          "--topics", tmp_path / "topics.tsv", "--teacher", tiny_ranker,
+                          "--topics", tmp_path / "topics.tsv", "--cross-encoder", tiny_ranker,
                           "--output", tmp_path / "out", "--max-length", 64, *options)
         assert not (tmp_path / "out").exists()
         return message
@@ -144,7 +144,7 @@ def test_refused(tiny_ranker: Path, tmp_path: Path, refused: Callable[..., str])
         {"q1": [("d1", 2.0), ("d99", 1.0)]})
     assert "no line in it" in call({})
     assert "query 'long': the query leaves no room" in call({"long": [("d1", 1.0)]})
-    assert "--teacher nowhere" in call({"q1": [("d1", 1.0)]}, "--teacher", "nowhere")
+    assert "--cross-encoder nowhere" in call({"q1": [("d1", 1.0)]}, "--cross-encoder", "nowhere")
     assert "is there twice" in call({"q1": [("d1", 1.0)]}, "--corpus", doubled(tmp_path))
 
 
@@ -158,7 +158,7 @@ def test_a_run_is_not_written_over_itself(tiny_ranker: Path, tmp_path: Path,
     for output in (run, tmp_path / "link"):
         assert "is an input as well (run: " in refused(
             "rerank", "--run", run, "--corpus", corpus, "--topics", tmp_path / "topics.tsv",
-            "--teacher", tiny_ranker, "--output", output, "--max-length", 64)
+            "--cross-encoder", tiny_ranker, "--output", output, "--max-length", 64)
     assert run.read_bytes() == before
 
 
@@ -174,13 +174,13 @@ def test_cranfield_gains_what_was_measured_elsewhere(cranfield: Path, cross_enco
                                                      cli: Callable[..., Result]) -> None:
     """BM25's top 50 for the first 52 queries: nDCG@10 .327 -> .377 (shared weights-and-data.md; by
     another BM25, to 3 digits)."""
-    cli("bm25", "--input", cranfield, "--topics", cranfield, "--output", tmp_path / "all",
+    cli("bm25", "--corpus", cranfield, "--topics", cranfield, "--output", tmp_path / "all",
         "--hits", 100)
     first = {topic.id for topic in read_topics(str(cranfield))[:52]}
     run = tmp_path / "run"
     run.write_text("".join(line for line in (tmp_path / "all").read_text().splitlines(True)
                            if line.split()[0] in first))
-    cli("rerank", "--run", run, "--corpus", cranfield, "--topics", cranfield, "--teacher",
+    cli("rerank", "--run", run, "--corpus", cranfield, "--topics", cranfield, "--cross-encoder",
         "demo-cross-encoder", "--output", tmp_path / "out")
     qrels = {query: own for query, own in read_qrels(str(cranfield)).items() if query in first}
     before, after = (evaluate(qrels, read_run(path), parse_measures("nDCG@10")).means["nDCG@10"]

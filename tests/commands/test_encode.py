@@ -24,7 +24,7 @@ FAULTS = {
 def test_a_bad_corpus(message: str, tiny: Path, tmp_path: Path,
                       refused: Callable[..., str]) -> None:
     (tmp_path / "corpus.jsonl").write_bytes(FAULTS[message])
-    assert message in refused("encode", "--model", tiny, "--input", tmp_path / "corpus.jsonl",
+    assert message in refused("encode", "--model", tiny, "--corpus", tmp_path / "corpus.jsonl",
                               "--output", tmp_path / "out", "--max-length", 64)
     assert not (tmp_path / "out").exists()
 
@@ -38,13 +38,13 @@ def test_a_bad_corpus(message: str, tiny: Path, tmp_path: Path,
     (["--max-length", "100"], "--max-length 100: expected 3 to 64"),
     (["--variant", "splade-v4"], "--variant"),
     (["--top-k", "0"], "--top-k"),
-    (["--input", "ir_datasets:no/such"], "no data set of that id"),
+    (["--corpus", "ir_datasets:no/such"], "no data set of that id"),
     (["--device", "cuda:7"], "--device cuda:7"),
 ])
 def test_bad_options(more: list[str], message: str, tiny: Path, tmp_path: Path,
                      refused: Callable[..., str]) -> None:
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
-    assert message in refused("encode", "--model", tiny, "--input", corpus, "--output",
+    assert message in refused("encode", "--model", tiny, "--corpus", corpus, "--output",
                               tmp_path / "out", "--max-length", 64, *more)
     assert not (tmp_path / "out").exists()
 
@@ -52,7 +52,7 @@ def test_bad_options(more: list[str], message: str, tiny: Path, tmp_path: Path,
 def test_a_corpus_that_changes_while_it_is_read(tiny: Path, tmp_path: Path,
                                                 monkeypatch: pytest.MonkeyPatch,
                                                 refused: Callable[..., str]) -> None:
-    import spladev3_anserini.collection.texts as texts
+    import spladev3_anserini.collection.survey as texts
 
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
     first_pass = texts.survey
@@ -64,7 +64,7 @@ def test_a_corpus_that_changes_while_it_is_read(tiny: Path, tmp_path: Path,
 
     monkeypatch.setattr(texts, "survey", then_edit)
     assert "changed while it was being encoded" in refused(
-        "encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "out",
+        "encode", "--model", tiny, "--corpus", corpus, "--output", tmp_path / "out",
         "--max-length", 64)
     assert not (tmp_path / "out" / "manifest.json").exists()
 
@@ -72,8 +72,7 @@ def test_a_corpus_that_changes_while_it_is_read(tiny: Path, tmp_path: Path,
 def test_topics_become_queries_with_their_text(tiny: Path, tmp_path: Path,
                                                cli: Callable[..., Result]) -> None:
     (tmp_path / "t.tsv").write_text("1\tcat on a mat\n2\theat\n")
-    result = cli("encode", "--model", tiny, "--variant", "splade-v3-doc", "--side", "query",
-                 "--input", tmp_path / "t.tsv", "--output", tmp_path / "q", "--max-length", 64)
+    result = cli("encode", "--model", tiny, "--variant", "splade-v3-doc", "--topics", tmp_path / "t.tsv", "--output", tmp_path / "q", "--max-length", 64)
     assert "splade-v3-doc, 2 queries, 2.5 terms each" in result.out
     lines = (tmp_path / "q" / "impacts" / "part-00000.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [

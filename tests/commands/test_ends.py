@@ -147,8 +147,8 @@ def index(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("one")
     write_corpus(folder / "corpus.jsonl", {"d1": TEXTS["d1"]})
     for words in (["encode", "--model", tiny, "--variant", "splade-v3-doc", "--max-length", 32,
-                   "--input", folder / "corpus.jsonl", "--output", folder / "encoded"],
-                  ["index", "--input", folder / "encoded", "--index", folder / "index"]):
+                   "--corpus", folder / "corpus.jsonl", "--output", folder / "encoded"],
+                  ["index", "--encoded", folder / "encoded", "--index", folder / "index"]):
         commands.main([str(word) for word in words], standalone_mode=False)
     return folder
 
@@ -159,12 +159,12 @@ def test_one_of_each_is_one(index: Path, tmp_path: Path, cli: Cli) -> None:
     run_file = tmp_path / "run.txt"
     shown = [
         cli("encode", "--model", json.loads((index / "encoded/manifest.json").read_text())["model_name"],
-            "--variant", "splade-v3-doc", "--max-length", 32, "--input", index / "corpus.jsonl",
+            "--variant", "splade-v3-doc", "--max-length", 32, "--corpus", index / "corpus.jsonl",
             "--output", tmp_path / "again"),
         cli("search", "--index", index / "index", "--topics", tmp_path / "topics.tsv", "--max-length",
             32, "--output", run_file),
         cli("verify", index / "index"), cli("verify", index / "encoded"),
-        cli("bm25", "--input", index / "corpus.jsonl", "--topics", tmp_path / "topics.tsv",
+        cli("bm25", "--corpus", index / "corpus.jsonl", "--topics", tmp_path / "topics.tsv",
             "--output", tmp_path / "bm25.txt"),
         cli("evaluate", "--qrels", tmp_path / "qrels.txt", "--run", run_file)]
     assert [result.code for result in shown] == [0] * len(shown), shown

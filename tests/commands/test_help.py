@@ -60,7 +60,7 @@ def test_the_version(cli: Callable[..., Result]) -> None:
 
 
 @pytest.mark.parametrize("words", [["nonsense"], ["encode"], ["encode", "--bogus"],
-                                   ["index", "--threads", "x", "--input", "a", "--index", "b"]])
+                                   ["index", "--threads", "x", "--encoded", "a", "--index", "b"]])
 def test_bad_usage_is_one_line_with_the_next_step(words: list[str],
                                                   refused: Callable[..., str]) -> None:
     assert "--help)" in refused(*words)

@@ -30,9 +30,9 @@ def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for variant in VARIANTS:
         encoded, index = folder / f"{variant}.encoded", folder / f"{variant}.index"
         for arguments in (
-            ("encode", "--model", tiny, "--variant", variant, "--input", folder / "corpus.jsonl",
+            ("encode", "--model", tiny, "--variant", variant, "--corpus", folder / "corpus.jsonl",
              "--output", encoded, "--max-length", 64),
-            ("index", "--input", encoded, "--index", index)):
+            ("index", "--encoded", encoded, "--index", index)):
             commands.main([str(a) for a in arguments], standalone_mode=False)
     return folder
 
@@ -47,7 +47,7 @@ def test_a_run_is_the_exact_dot_product(variant: str, prepared: Path, tiny: Path
                                         cli: Cli) -> None:
     """On the fly and pre-encoded, the run is what the oracle makes of the two encodings."""
     queries = tmp_path / "queries"
-    cli("encode", "--model", tiny, "--variant", variant, "--side", "query", "--input",
+    cli("encode", "--model", tiny, "--variant", variant, "--topics",
         prepared / "topics.tsv", "--output", queries, "--max-length", 64)
     result = cli(*search(prepared, variant, tmp_path / "a", "--topics", prepared / "topics.tsv"))
     assert result.code == 0, result
@@ -117,7 +117,7 @@ def test_what_does_not_belong_together_is_refused(prepared: Path, tiny: Path, tm
             ("policy", ["--special-tokens", "keep"], "special_tokens keep against drop"),
             ("variant", ["--variant", "splade-v3-lexical"],
              "variant splade-v3-lexical against splade-v3")):
-        cli("encode", "--model", tiny, "--side", "query", "--input", prepared / "topics.tsv",
+        cli("encode", "--model", tiny, "--topics", prepared / "topics.tsv",
             "--output", tmp_path / name, "--max-length", 64, *more)
         assert message in refused(*search(prepared, "splade-v3", out, "--queries",
                                           tmp_path / name))
@@ -128,7 +128,7 @@ def test_what_does_not_belong_together_is_refused(prepared: Path, tiny: Path, tm
 
 def test_lengths_and_scales_of_bags_of_words_may_differ(prepared: Path, tiny: Path,
                                                         tmp_path: Path, cli: Cli) -> None:
-    cli("encode", "--model", tiny, "--variant", "splade-v3-doc", "--side", "query", "--input",
+    cli("encode", "--model", tiny, "--variant", "splade-v3-doc", "--topics",
         prepared / "topics.tsv", "--output", tmp_path / "q", "--max-length", 32, "--scale", 7)
     result = cli(*search(prepared, "splade-v3-doc", tmp_path / "run", "--queries", tmp_path / "q"))
     assert result.code == 0, result
@@ -210,7 +210,7 @@ def test_names_of_any_script_under_the_c_locale(prepared: Path, tiny: Path,
 
     folder = tmp_path / "Exception é 中"
     shutil.copytree(prepared / "splade-v3.encoded", folder / "encoded")
-    for words in (["index", "--input", folder / "encoded", "--index", folder / "index"],
+    for words in (["index", "--encoded", folder / "encoded", "--index", folder / "index"],
                   search(tmp_path, "x", folder / "run", "--topics", prepared / "topics.tsv")):
         words = [str(word).replace(str(tmp_path / "x.index"), str(folder / "index"))
                  for word in words]

@@ -124,7 +124,7 @@ def test_an_interrupted_encode_is_named_with_the_command_that_continues_it(
 def test_parts_that_are_left_are_named(tiny: Path, encoding: Encoding, tmp_path: Path, cli: Cli,
                                        refused: Callable[..., str]) -> None:
     folder = tmp_path / "out"
-    options = ("--model", tiny, "--input", encoding.corpus, "--output", folder, "--max-length", 32,
+    options = ("--model", tiny, "--corpus", encoding.corpus, "--output", folder, "--max-length", 32,
                "--shard-size", 25, "--scale", 51.2, "--top-k", 9, "--gzip", "--special-tokens",
                "keep")
     assert cli("encode", *options, "--part", "2/3").code == 0
@@ -172,7 +172,7 @@ def test_scores_are_checked(scores: Path, cli: Cli, refused: Callable[..., str])
     assert "part-00001.jsonl: missing, or changed since it was written" in one_line(result.err)
     (scores / "manifest.json").unlink()
     (scores / ".progress-1-of-1.jsonl").touch()
-    assert "the same `score` continues them" in refused("verify", scores)
+    assert "the same score continues them" in refused("verify", scores)
 
 
 def test_folders_that_other_commands_check(tiny: Path, built: Path, tmp_path: Path,
@@ -181,7 +181,7 @@ def test_folders_that_other_commands_check(tiny: Path, built: Path, tmp_path: Pa
     for file, said in (("stages.json", "`reproduce run` compares its files"),
                        ("begun.json", "`train --resume` compares"),
                        ("whole.json", "`train --resume` compares"),
-                       ("ensemble.json", "`train` compares it")):
+                       ("ensemble.json", "train compares it")):
         folder = tmp_path / file.partition(".")[0]
         folder.mkdir()
         (folder / file).touch()

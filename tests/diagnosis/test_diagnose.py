@@ -139,7 +139,7 @@ def test_terms_of_an_encoded_corpus(tmp_path: Path, tiny: Path, cli: Cli) -> Non
     from conftest import TEXTS, write_corpus
 
     write_corpus(tmp_path / "corpus.jsonl", TEXTS)
-    assert cli("encode", "--model", tiny, "--input", tmp_path / "corpus.jsonl", "--output",
+    assert cli("encode", "--model", tiny, "--corpus", tmp_path / "corpus.jsonl", "--output",
                tmp_path / "encoded", "--max-length", 32).code == 0
     frequency: Counter[str] = Counter()
     documents = empty = 0
@@ -161,7 +161,12 @@ def test_terms_of_an_encoded_corpus(tmp_path: Path, tiny: Path, cli: Cli) -> Non
     (("--trained", "."), "no such file; expected what train wrote"),
     (("--scores", "none.json"), "none.json"),
     (("--encoded", "."), "manifest.json"),
-    (("--zero-shot", "none.txt", "a", "b"), "none.txt")])
+    (("--zero-shot", "none.txt", "--run", "start=a", "--run", "trained=b"), "none.txt"),
+    (("--zero-shot", "none.txt"), "expected start=FILE, trained=FILE"),
+    (("--run", "start=a"), "--run: needs the judgments"),
+    (("--in-domain", "a=q", "--zero-shot", "a=r"), "--in-domain has that name already"),
+    (("--in-domain", "a=q", "--zero-shot", "b=r", "--run", "start=x", "--run", "trained=y"),
+     "expected a/start=FILE, a/trained=FILE, b/start=FILE, b/trained=FILE")])
 def test_what_cannot_be_read_is_one_line(options: tuple[str, ...], says: str, tmp_path: Path,
                                          cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -242,8 +247,8 @@ def test_an_encoded_corpus_of_another_model_or_of_queries_is_refused(
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
     for side in ("document", "query"):
         given = corpus if side == "document" else write_lines(tmp_path / "q.tsv", ["q1\tcat"])
-        assert cli("encode", "--model", tiny, "--variant", "splade-v3", "--input", given, "--side",
-                   side, "--output", tmp_path / side, "--max-length", 32).code == 0
+        assert cli("encode", "--model", tiny, "--variant", "splade-v3",
+                   "--corpus" if side == "document" else "--topics", given, "--output", tmp_path / side, "--max-length", 32).code == 0
     assert "holds encoded queries" in refused("diagnose", "--encoded", tmp_path / "query")
     trained = tmp_path / "trained"
     save_tokenizer(trained, [*SPECIALS, *WORDS[:-1]])

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.cut import cut_line
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.impacts.shards import read_manifest
@@ -74,7 +74,7 @@ def test_encode_counts_in_summary_warning_and_manifest_in_parts_too(tiny: Path, 
     said = (f"{cut} of {len(LONG)} documents were cut at --max-length {LENGTH}: {total:,} "
             "wordpieces were not encoded")
     corpus = write_corpus(tmp_path / "c.jsonl", LONG)
-    command = ("encode", "--model", tiny, "--input", corpus, "--max-length", LENGTH,
+    command = ("encode", "--model", tiny, "--corpus", corpus, "--max-length", LENGTH,
                "--shard-size", 3, "--output")
     first = cli(*command, tmp_path / "whole")
     assert said in first.out
@@ -90,7 +90,7 @@ def test_encode_counts_in_summary_warning_and_manifest_in_parts_too(tiny: Path, 
     by_shard = [lost[start : start + 3] for start in range(0, len(lost), 3)]
     assert [(s.cut_texts, s.lost_wordpieces) for s in one] == [
         (sum(n > 0 for n in some), sum(some)) for some in by_shard]
-    assert not cli(*command[:-3], "--output", tmp_path / "short", "--max-length", 64, "--input",
+    assert not cli(*command[:-3], "--output", tmp_path / "short", "--max-length", 64, "--corpus",
                    write_corpus(tmp_path / "short.jsonl", TEXTS)).err
 
 
@@ -98,7 +98,7 @@ def test_encoded_queries_are_counted_too(tiny: Path, tmp_path: Path, cli: Cli) -
     topics = tmp_path / "t.tsv"
     topics.write_text("1\t" + "cat " * 20 + "\n2\tdog\n", "utf-8")
     for variant in ("splade-v3", "splade-v3-doc"):
-        done = cli("encode", "--model", tiny, "--variant", variant, "--side", "query", "--input",
+        done = cli("encode", "--model", tiny, "--variant", variant, "--topics",
                    topics, "--max-length", LENGTH, "--output", tmp_path / variant)
         assert "1 of 2 queries was cut at --max-length 16: 6 wordpieces were not encoded" in done.out
         manifest = read_record(Manifest, tmp_path / variant / "manifest.json")
@@ -111,7 +111,7 @@ def test_topics_that_are_cut_while_they_are_encoded(tiny: Path,
                                                     capfd: pytest.CaptureFixture[str]) -> None:
     """search, ask, flops, breakdown, mine and explain encode topics in this one way."""
     encoder = Encoder(open_checkpoint(str(tiny)), VARIANTS["splade-v3-doc"], "query",
-                      Settings(max_length=LENGTH))
+                      EncoderSettings(max_length=LENGTH))
     encode_topics(encoder, [Topic("1", "cat " * 20, "t:1"), Topic("2", "cat " * 14, "t:2")])
     assert capfd.readouterr().err == (
         "warning: 1 of 2 queries was cut at --max-length 16: 6 wordpieces were not encoded\n")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError, keep_top
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings, TextError, keep_top
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.model.batches import length_batches
@@ -24,7 +24,7 @@ EXPAND, LEXICAL, BOW = (VARIANTS[f"splade-v3{x}"] for x in ("", "-lexical", "-do
 
 def encoder(folder: Path, variant: object = EXPAND, side: str = "document",
             **chosen: object) -> Encoder:
-    options = Settings(**({"max_length": 64} | chosen))  # type: ignore[arg-type]
+    options = EncoderSettings(**({"max_length": 64} | chosen))  # type: ignore[arg-type]
     return Encoder(open_checkpoint(str(folder)), variant, side, options)  # type: ignore[arg-type]
 
 
@@ -154,14 +154,14 @@ def test_top_k_breaks_ties_by_term_id() -> None:
 
 def test_a_nan_names_its_text(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = encoder(tiny, batch_tokens=8)
-    forward = made._model.forward
+    forward = made.network.forward
 
     def broken(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         weights = forward(ids, mask)
         weights[(ids == made.terms.tolist().index("shock")).any(dim=1)] = torch.nan
         return weights
 
-    monkeypatch.setattr(made._model, "forward", broken)
+    monkeypatch.setattr(made.network, "forward", broken)
     with pytest.raises(TextError) as raised:
         made.impacts(["the cat sat", "a wing", "shock wave", "a dog"])
     assert raised.value.position == 2
@@ -196,9 +196,9 @@ def test_impacts_that_sum_to_too_much_name_their_text(tiny: Path,
 
 
 @pytest.mark.parametrize(("chosen", "message"), [
-    ({"max_length": 65}, "--max-length 65: expected 3 to 64"),
-    ({"max_length": 2}, "--max-length 2"),
-    ({"device": "nonsense"}, "--device nonsense"),
+    ({"max_length": 65}, "`max_length` 65: expected 3 to 64"),
+    ({"max_length": 2}, "`max_length` 2"),
+    ({"device": "nonsense"}, "`device` nonsense"),
 ])
 def test_settings_the_model_cannot_have(chosen: dict[str, object], message: str,
                                         tiny: Path) -> None:

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from conftest import WORDS, Result
 
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
 
 
 def encoder(folder: Path, variant: str, dtype: str = "auto") -> Encoder:
     return Encoder(open_checkpoint(str(folder)), VARIANTS[variant], "query",
-                   Settings(max_length=64, dtype=dtype, device="cpu"))
+                   EncoderSettings(max_length=64, dtype=dtype, device="cpu"))
 
 
 def queries(count: int) -> list[str]:
@@ -58,7 +58,7 @@ def test_batches_of_queries_are_no_setting_of_theirs(tiny: Path, tmp_path: Path,
                                                      cli: Callable[..., Result]) -> None:
     """Another --batch-tokens continues an encode of queries, for it decides nothing."""
     (tmp_path / "t.tsv").write_text("1\tthe cat\n2\ta dog on a mat\n")
-    command = ("encode", "--model", tiny, "--side", "query", "--input", tmp_path / "t.tsv",
+    command = ("encode", "--model", tiny, "--topics", tmp_path / "t.tsv",
                "--device", "cpu", "--max-length", 64, "--output", tmp_path / "q")
     assert cli(*command).code == 0
     assert "0 shards written" in cli(*command, "--batch-tokens", 7).out

@@ -25,7 +25,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(tiny: Path, corpus: Path, output: Path, *more: object) -> list[str]:
-    return [str(a) for a in ("encode", "--model", tiny, "--input", corpus, "--output", output,
+    return [str(a) for a in ("encode", "--model", tiny, "--corpus", corpus, "--output", output,
                              "--max-length", 64, "--shard-size", 20, *more)]
 
 
@@ -146,7 +146,7 @@ def test_shards_of_a_corpus_that_changed_for_a_while_are_encoded_again(
         whole: dict[str, bytes], tiny: Path, corpus: Path, tmp_path: Path, cli: Cli,
         monkeypatch: pytest.MonkeyPatch) -> None:
     """The corpus is another during the second pass and itself again before the next encode."""
-    import spladev3_anserini.collection.texts as texts
+    import spladev3_anserini.collection.survey as texts
 
     own, first_pass, original = tmp_path / "own.jsonl", texts.survey, corpus.read_text()
     own.write_text(original)

@@ -55,7 +55,7 @@ FAULTS = {
 def test_a_bad_line(name: str, tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     data, message = FAULTS[name]
     (tmp_path / "c.jsonl").write_bytes(data)
-    assert f"{tmp_path}/{message}" in refused("encode", "--model", tiny, "--input",
+    assert f"{tmp_path}/{message}" in refused("encode", "--model", tiny, "--corpus",
                                               tmp_path / "c.jsonl", "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -70,14 +70,14 @@ def test_contents_that_anserini_does_not_read(tiny: Path, tmp_path: Path, cli: C
 
     assert pipeline._LONGEST_CONTENTS == 20_000_000
     monkeypatch.setattr(pipeline, "_LONGEST_CONTENTS", 22)
-    command = ("encode", "--model", tiny, "--max-length", 64, "--contents", "--input")
+    command = ("encode", "--model", tiny, "--max-length", 64, "--contents", "--corpus")
     short = write_corpus(tmp_path / "short.jsonl", {"a": "x" * 22, "b": "\U0001f408" * 11})
     assert cli(*command, short, "--output", tmp_path / "short").code == 0
     for text in ("x" * 23, "\U0001f408" * 11 + "x"):
         long = write_corpus(tmp_path / "long.jsonl", {"a": "cat", "b": text})
         assert f"{long}:2: 'b': a text of 23 characters" in refused(
             *command, long, "--output", tmp_path / "long", "--restart")
-        assert cli(*command[:-2], "--input", long, "--output", tmp_path / "plain",
+        assert cli(*command[:-2], "--corpus", long, "--output", tmp_path / "plain",
                    "--restart").code == 0
 
 
@@ -87,7 +87,7 @@ def test_an_id_in_two_files(tiny: Path, tmp_path: Path, refused: Callable[..., s
     (tmp_path / "corpus").mkdir()
     write_corpus(tmp_path / "corpus" / "1.jsonl", {f"d{n}": "cat" for n in range(500)})
     (tmp_path / "corpus" / "2.tsv").write_text("e1\tcat\nd77\tdog\n")
-    message = refused("encode", "--model", tiny, "--input", tmp_path / "corpus", "--output",
+    message = refused("encode", "--model", tiny, "--corpus", tmp_path / "corpus", "--output",
                       tmp_path / "out")
     assert "2.tsv:2: the id 'd77' is already at " in message
     assert "1.jsonl:78" in message
@@ -110,15 +110,15 @@ def test_marks_and_line_ends(encoding: Encoding, tmp_path: Path, cli: Cli) -> No
 
 
 @pytest.mark.fault(7, "a document of 10 MB, one of a million tokens on one line, an empty one, one "
-                   "of special tokens alone", then="cut to --max-length; without text: no term, "
-                   "counted and named", detected="manifest")
+                   "with only special tokens", then="cut to --max-length; a document without text has "
+                   "no term, is counted and named", detected="manifest")
 def test_documents_of_extreme_lengths(tiny: Path, tmp_path: Path, cli: Cli) -> None:
     texts = {"large": "boundary layer pressure surface " * 330_000, "many": "dog " * 1_000_000, "empty": "",
              "blank": " \t ", "special": "[CLS] [SEP] [PAD]"}
     vectors = {}
     for name, own in (("whole", texts), ("cut", {i: text[:2000] for i, text in texts.items()})):
         corpus = write_corpus(tmp_path / f"{name}.jsonl", own)
-        done = cli("encode", "--model", tiny, "--input", corpus, "--max-length", 64, "--output",
+        done = cli("encode", "--model", tiny, "--corpus", corpus, "--max-length", 64, "--output",
                    tmp_path / name)
         assert done.code == 0, done
         assert "2 documents without a term, which will not be found: empty, blank" in done.out
@@ -135,12 +135,12 @@ def test_documents_of_extreme_lengths(tiny: Path, tmp_path: Path, cli: Cli) -> N
 
 @pytest.mark.fault(7, "a header of three columns", detected="its words, on the first line")
 @pytest.mark.fault(7, "an empty file that should be gzipped", detected="its size")
-@pytest.mark.fault(7, "a pipe instead of a file, which would be waited for",
+@pytest.mark.fault(7, "a pipe in place of a file, which would block",
                    detected="what kind of file it is")
 def test_files_that_are_no_corpus(tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
-    command = ("encode", "--model", tiny, "--output", tmp_path / "out", "--input", corpus)
+    command = ("encode", "--model", tiny, "--output", tmp_path / "out", "--corpus", corpus)
     (corpus / "a.tsv").write_text("id\ttext\ttitle\n1\tcat\tx\n")
     assert "a.tsv:1: is a header" in refused(*command)
     (corpus / "a.tsv").write_text("1\tcat\n")
@@ -153,5 +153,5 @@ def test_files_that_are_no_corpus(tiny: Path, tmp_path: Path, refused: Callable[
     assert "c.jsonl: is no plain file" in refused(*command)
     os.mkfifo(tmp_path / "topics.tsv")
     assert "topics.tsv: is no plain file" in refused(
-        "encode", "--model", tiny, "--output", tmp_path / "out", "--side", "query", "--input",
+        "encode", "--model", tiny, "--output", tmp_path / "out", "--topics",
         tmp_path / "topics.tsv")

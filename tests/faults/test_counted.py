@@ -50,7 +50,7 @@ def test_every_faulty_line_is_counted(size: int, tiny: Path, tmp_path: Path, cli
                                       chance: random.Random) -> None:
     corpus = tmp_path / "corpus.jsonl"
     expected = write(corpus, size, chance)
-    done = cli("encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "out",
+    done = cli("encode", "--model", tiny, "--corpus", corpus, "--output", tmp_path / "out",
                "--max-length", 8, "--on-error", "skip")
     assert done.code == 0, done
     assert f"{size // 100:,} lines left out: {tmp_path / 'out' / 'rejected.jsonl'}" in done.out
@@ -77,7 +77,7 @@ def test_parts_and_resumes_leave_out_the_same(tiny: Path, tmp_path: Path, cli: C
                                               chance: random.Random) -> None:
     corpus = tmp_path / "corpus.jsonl"
     write(corpus, 300, chance)
-    command = ("encode", "--model", tiny, "--input", corpus, "--max-length", 8, "--shard-size", 30,
+    command = ("encode", "--model", tiny, "--corpus", corpus, "--max-length", 8, "--shard-size", 30,
                "--on-error", "skip", "--output")
 
     def files(folder: Path) -> dict[str, bytes]:
@@ -105,12 +105,12 @@ def test_stopping_is_the_default(tiny: Path, tmp_path: Path, refused: Callable[.
     corpus = tmp_path / "corpus.jsonl"
     write(corpus, 300, random.Random(1))
     command = ("encode", "--model", tiny, "--max-length", 8, "--output", tmp_path / "out",
-               "--input")
+               "--corpus")
     assert f"{corpus}:" in refused(*command, corpus)
     assert not (tmp_path / "out").exists()
     (tmp_path / "t.tsv").write_text("1\tcat\n2 dog\n")
-    assert "--on-error skip: is for documents" in refused(*command, tmp_path / "t.tsv", "--side",
-                                                          "query", "--on-error", "skip")
+    assert "--on-error skip: is for documents" in refused(
+        *command[:-1], "--topics", tmp_path / "t.tsv", "--on-error", "skip")
     (tmp_path / "bad.jsonl").write_text("{\n{\n")
     assert "bad.jsonl: no document in it that could be read" in refused(
         *command, tmp_path / "bad.jsonl", "--on-error", "skip")
@@ -129,7 +129,7 @@ def test_stopping_is_the_default(tiny: Path, tmp_path: Path, refused: Callable[.
                    detected="hash of the texts")
 def test_a_corpus_that_grows(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                              refused: Callable[..., str]) -> None:
-    import spladev3_anserini.collection.texts as texts
+    import spladev3_anserini.collection.survey as texts
 
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text('{"id": "a", "contents": "cat"}\n')
@@ -143,4 +143,4 @@ def test_a_corpus_that_grows(tiny: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(texts, "survey", then_append)
     assert "changed while it was being encoded" in refused(
-        "encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "out", "--max-length", 8)
+        "encode", "--model", tiny, "--corpus", corpus, "--output", tmp_path / "out", "--max-length", 8)

@@ -41,9 +41,8 @@ def world(encoding: Encoding, tiny: Path, tmp_path_factory: pytest.TempPathFacto
     shutil.copytree(tiny, made.model)
     shutil.copytree(encoding.folder, made.encoded)
     made.topics.write_text("1\tthe cat on the mat\n2\twing boundary layer\n3\theat and one two\n")
-    for command in (("index", "--input", made.encoded, "--index", made.index),
-                    ("encode", "--model", made.model, "--input", made.topics, "--side", "query",
-                     "--max-length", 64, "--output", made.queries)):
+    for command in (("index", "--encoded", made.encoded, "--index", made.index),
+                    ("encode", "--model", made.model, "--topics", made.topics, "--max-length", 64, "--output", made.queries)):
         commands.main([str(word) for word in command], standalone_mode=False)
     return made
 
@@ -125,7 +124,7 @@ def test_a_bit_of_an_indexs_manifest(world: World, tmp_path: Path, flip: Flip) -
          draws(2, 0.5))
 
 
-@pytest.mark.fault(12, "one bit flipped in the note of when an index's files were last found sound",
+@pytest.mark.fault(12, "one bit flipped in the record of when an index's files were last verified",
                    then="the same run", detected="sha256 of the note's content; the files are read "
                    "again")
 def test_a_bit_of_the_note(world: World, tmp_path: Path, flip: Flip,
@@ -150,7 +149,7 @@ def test_a_bit_of_the_shards(world: World, tmp_path: Path, flip: Flip, chance: r
         shard = chance.choice(shards)
         with changed(shard, flipped(shard.read_bytes(), chance)):
             assert f"{shard}: changed since it was written" in refused(
-                "index", "--input", world.encoded, "--index", tmp_path / "index")
+                "index", "--encoded", world.encoded, "--index", tmp_path / "index")
         tried()
 
 
@@ -186,8 +185,7 @@ def test_a_bit_of_a_header(world: World, tmp_path: Path, cli: Cli, chance: rando
     for end in (*range(1, 9), *[header] * draws(3, 0.5)):
         data = flipped(sound, chance, end)
         with changed(weights, data):
-            result = cli("encode", "--model", world.model, "--input", world.topics, "--side",
-                         "query", "--max-length", 64, "--output", tmp_path / "out")
+            result = cli("encode", "--model", world.model, "--topics", world.topics, "--max-length", 64, "--output", tmp_path / "out")
         if result.code:
             assert result.code == 2, (data[:header], result)
             one_line(result.err)

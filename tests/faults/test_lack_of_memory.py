@@ -57,7 +57,7 @@ def caused() -> None:
         raise ValueError("the model cannot be used") from error
 
 
-@pytest.mark.fault(3, "an array that no memory holds, a library that memory does not suffice for",
+@pytest.mark.fault(3, "an array or a library that needs more memory than there is",
                    detected="the exceptions of numpy, torch and the loader")
 @pytest.mark.parametrize("failing", [lambda: np.empty(2**60, np.int8),
                                      lambda: torch.empty(2**58, dtype=torch.int8), library, caused])
@@ -97,7 +97,7 @@ def test_an_encode_without_memory(tiny: Path, tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))
 
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "spladev3_anserini", "encode", "--model", str(tiny), "--input",
+        [sys.executable, "-P", "-m", "spladev3_anserini", "encode", "--model", str(tiny), "--corpus",
          str(write_corpus(tmp_path / "c.jsonl", TEXTS)), "--output", str(tmp_path / "encoded")],
         preexec_fn=limited, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, ""), done

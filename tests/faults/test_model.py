@@ -13,7 +13,7 @@ from conftest import SPECIALS, WORDS, make_tiny, save_tokenizer, write_corpus
 from reliability import draws, tried
 from safetensors.torch import load_file, save_file
 
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
 
@@ -52,7 +52,7 @@ def test_a_model_is_refused_before_the_first_shard(name: str, tmp_path: Path,
     damage, message = FAULTS[name]
     damage(model)
     corpus = write_corpus(tmp_path / "c.jsonl", {"a": "the cat", "b": "a dog", "c": "", "d": "wing"})
-    said = refused("encode", "--model", model, "--input", corpus, "--max-length", 64, "--output",
+    said = refused("encode", "--model", model, "--corpus", corpus, "--max-length", 64, "--output",
                    tmp_path / "out")
     assert message in said
     assert str(model) in said
@@ -68,7 +68,7 @@ def test_a_nan_at_one_document(tmp_path: Path, refused: Callable[..., str]) -> N
     change(model, "word_embeddings.weight", lambda t: t[place].fill_(3e38))
     texts = {f"d{n}": "the cat sat" for n in range(25)} | {"bad": "a shock"} | {"e": "dog"}
     corpus = write_corpus(tmp_path / "c.jsonl", texts)
-    said = refused("encode", "--model", model, "--input", corpus, "--max-length", 64,
+    said = refused("encode", "--model", model, "--corpus", corpus, "--max-length", 64,
                    "--shard-size", 10, "--output", tmp_path / "out")
     assert f"{corpus}:26: 'bad': the model gives NaN" in said
     assert sorted(path.name for path in (tmp_path / "out" / "impacts").iterdir()) == [
@@ -82,9 +82,9 @@ def test_a_tokenizer_of_the_same_size(tiny: Path, tmp_path: Path, refused: Calla
     model = Path(shutil.copytree(tiny, tmp_path / "model"))
     save_tokenizer(model, [*SPECIALS, *reversed(WORDS)])
     corpus = write_corpus(tmp_path / "c.jsonl", {"a": "the cat", "b": "a dog"})
-    command = ("encode", "--input", corpus, "--max-length", 64, "--output", tmp_path / "out")
+    command = ("encode", "--corpus", corpus, "--max-length", 64, "--output", tmp_path / "out")
     cli(*command, "--model", tiny)
-    cli("index", "--input", tmp_path / "out", "--index", tmp_path / "index")
+    cli("index", "--encoded", tmp_path / "out", "--index", tmp_path / "index")
     (tmp_path / "t.tsv").write_text("1\tthe cat\n")
     assert "do not belong together: tokenizer " in refused(
         "search", "--index", tmp_path / "index", "--topics", tmp_path / "t.tsv", "--model", model,
@@ -97,7 +97,7 @@ def test_a_tokenizer_of_the_same_size(tiny: Path, tmp_path: Path, refused: Calla
 def test_batches_threads_and_orders(tiny: Path, chance: random.Random) -> None:
     def impacts(own: list[str], batch_tokens: int) -> dict[str, object]:
         made = Encoder(open_checkpoint(str(tiny)), VARIANTS["splade-v3"], "document",
-                       Settings(max_length=64, batch_tokens=batch_tokens))
+                       EncoderSettings(max_length=64, batch_tokens=batch_tokens))
         matrix = made.impacts(own).toarray()
         return dict(zip(own, matrix, strict=True))
 

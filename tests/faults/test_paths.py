@@ -14,7 +14,7 @@ from conftest import Result
 Cli = Callable[..., Result]
 
 
-@pytest.mark.fault(4, "a pipe in the place of a shard, which would be waited for",
+@pytest.mark.fault(4, "a pipe in place of a shard, which would block",
                    detected="what kind of file it is")
 def test_a_shard_that_is_a_pipe(encoding: Encoding, tmp_path: Path, cli: Cli,
                                 refused: Callable[..., str]) -> None:
@@ -43,7 +43,7 @@ def test_shards_that_are_a_link(encoding: Encoding, tmp_path: Path,
 def test_an_index_inside_its_input(encoding: Encoding, tmp_path: Path,
                                    refused: Callable[..., str]) -> None:
     folder = Path(shutil.copytree(encoding.folder, tmp_path / "out"))
-    assert "is inside --input" in refused("index", "--input", folder, "--index",
+    assert "is inside --encoded" in refused("index", "--encoded", folder, "--index",
                                           folder / "impacts" / "index")
     assert content(folder) == encoding.files
 
@@ -55,7 +55,7 @@ def test_names_that_are_patterns(encoding: Encoding, tmp_path: Path, cli: Cli) -
     left.mkdir()
     other = tmp_path / ".i1.building-other"
     other.mkdir()
-    assert cli("index", "--input", encoding.folder, "--index", index).code == 0
+    assert cli("index", "--encoded", encoding.folder, "--index", index).code == 0
     assert not left.exists()
     assert other.exists()
 
@@ -64,5 +64,5 @@ def test_a_link_to_itself(encoding: Encoding, tiny: Path, tmp_path: Path,
                           refused: Callable[..., str]) -> None:
     model = Path(shutil.copytree(tiny, tmp_path / "model"))
     (model / "loop").symlink_to("loop")
-    assert "loop" in refused("encode", "--model", model, "--input", encoding.corpus, "--output",
+    assert "loop" in refused("encode", "--model", model, "--corpus", encoding.corpus, "--output",
                              tmp_path / "loop")

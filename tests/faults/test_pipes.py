@@ -23,22 +23,22 @@ COMMANDS = {
     "a gzipped run": ("evaluate --qrels qrels.txt --run pipe.gz", "pipe.gz"),
     "a table of runs": ("compare --table pipe", "pipe"),
     "effects": ("meta --effects pipe", "pipe"),
-    "topics": ("bm25 --input c.jsonl --topics pipe.tsv --output o", "pipe.tsv"),
-    "topics to encode": ("encode --model model --side query --input pipe.tsv --output o", "pipe.tsv"),
-    "a corpus": ("encode --model model --input pipe.jsonl --output o", "pipe.jsonl"),
-    "a file of a corpus": ("encode --model model --input corpus --output o", "corpus/b.jsonl"),
+    "topics": ("bm25 --corpus c.jsonl --topics pipe.tsv --output o", "pipe.tsv"),
+    "topics to encode": ("encode --model model --topics pipe.tsv --output o", "pipe.tsv"),
+    "a corpus": ("encode --model model --corpus pipe.jsonl --output o", "pipe.jsonl"),
+    "a file of a corpus": ("encode --model model --corpus corpus --output o", "corpus/b.jsonl"),
     "a recipe": ("reproduce show pipe.yaml --on demo", "pipe.yaml"),
     "a collection": ("reproduce show demo --on pipe.yaml", "pipe.yaml"),
     "a recipe to train": ("train --recipe pipe.yaml --candidates x --scores y --output o", "pipe.yaml"),
-    "scores": ("score --candidates c.jsonl --corpus c.jsonl --topics t.tsv --teacher model --output o "
+    "scores": ("score --candidates c.jsonl --corpus c.jsonl --topics t.tsv --cross-encoder model --output o "
                "--rescore-like pipe.jsonl", "pipe.jsonl"),
     "a pickle": ("convert-scores pipe.pkl --output o", "pipe.pkl"),
-    "a model's config": ("encode --model model --input c.jsonl --output o", "model/config.json"),
-    "a model's weights": ("encode --model model --input c.jsonl --output o", "model/model.safetensors"),
-    "a model's tokenizer": ("encode --model model --input c.jsonl --output o", "model/tokenizer.json"),
+    "a model's config": ("encode --model model --corpus c.jsonl --output o", "model/config.json"),
+    "a model's weights": ("encode --model model --corpus c.jsonl --output o", "model/model.safetensors"),
+    "a model's tokenizer": ("encode --model model --corpus c.jsonl --output o", "model/tokenizer.json"),
     "a pickle of weights": ("convert model --output o", "model/pytorch_model.bin"),
-    "a manifest": ("index --input encoded --index o", "encoded/manifest.json"),
-    "candidates": ("score --candidates pipe --corpus c.jsonl --topics t.tsv --teacher teacher --output o",
+    "a manifest": ("index --encoded encoded --index o", "encoded/manifest.json"),
+    "candidates": ("score --candidates pipe --corpus c.jsonl --topics t.tsv --cross-encoder teacher --output o",
                    "pipe"),
     "a file of an index": ("ask --index index cat", "index/_0.cfs"),
     "an index's manifest": ("ask --index index cat", "index/spladev3_anserini.json"),
@@ -77,7 +77,7 @@ def test_a_pipe_is_not_waited_for(name: str, folder: Path, refused: Refused) -> 
     assert not (folder / "o").exists()
 
 
-@pytest.mark.fault(19, "a device or a socket in the place of a file", detected="what kind of file it is")
+@pytest.mark.fault(19, "a device or a socket in place of a file", detected="what kind of file it is")
 @pytest.mark.parametrize("given", ["/dev/zero", "/dev/null", "socket", "link"])
 def test_devices_and_sockets(given: str, folder: Path, refused: Refused) -> None:
     (folder / "link").symlink_to("/dev/zero")

@@ -31,14 +31,14 @@ Cli = Callable[..., Result]
 @pytest.fixture
 def encoded(tiny: Path, tmp_path: Path, cli: Cli) -> Path:
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
-    assert cli("encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "encoded",
+    assert cli("encode", "--model", tiny, "--corpus", corpus, "--output", tmp_path / "encoded",
                "--max-length", 64, "--shard-size", 3).code == 0
     return tmp_path / "encoded"
 
 
 @pytest.mark.usefixtures("indexing_process")
 def test_the_index_holds_what_was_encoded(encoded: Path, tmp_path: Path, cli: Cli) -> None:
-    result = cli("index", "--input", encoded, "--index", tmp_path / "i", "--optimize")
+    result = cli("index", "--encoded", encoded, "--index", tmp_path / "i", "--optimize")
     manifest, found = read_manifest(encoded), statistics(tmp_path / "i")
     assert (found.documents, found.postings, found.impacts, found.segments) == (
         6, manifest.postings, manifest.impacts, 1)
@@ -52,19 +52,19 @@ def test_the_index_holds_what_was_encoded(encoded: Path, tmp_path: Path, cli: Cl
 
 
 def test_the_same_index_again_is_left_alone(encoded: Path, tmp_path: Path, cli: Cli) -> None:
-    cli("index", "--input", encoded, "--index", tmp_path / "i")
+    cli("index", "--encoded", encoded, "--index", tmp_path / "i")
     before = (tmp_path / "i" / "segments_1").stat().st_mtime_ns
-    result = cli("index", "--input", encoded, "--index", tmp_path / "i")
+    result = cli("index", "--encoded", encoded, "--index", tmp_path / "i")
     assert (result.code, "was there already" in result.out) == (0, True)
     assert (tmp_path / "i" / "segments_1").stat().st_mtime_ns == before
 
 
 def test_another_index_is_replaced_only_on_demand(encoded: Path, tiny: Path, tmp_path: Path,
                                                   cli: Cli, refused: Callable[..., str]) -> None:
-    cli("index", "--input", encoded, "--index", tmp_path / "i")
-    cli("encode", "--model", tiny, "--input", tmp_path / "corpus.jsonl", "--output",
+    cli("index", "--encoded", encoded, "--index", tmp_path / "i")
+    cli("encode", "--model", tiny, "--corpus", tmp_path / "corpus.jsonl", "--output",
         tmp_path / "other", "--max-length", 64, "--scale", 20)
-    arguments = ("index", "--input", tmp_path / "other", "--index", tmp_path / "i")
+    arguments = ("index", "--encoded", tmp_path / "other", "--index", tmp_path / "i")
     assert "holds an index of something else" in refused(*arguments)
     assert cli(*arguments, "--overwrite").code == 0
     assert statistics(tmp_path / "i").impacts == read_manifest(tmp_path / "other").impacts
@@ -76,7 +76,7 @@ def test_what_is_no_index_is_not_replaced(encoded: Path, tmp_path: Path,
     (tmp_path / "mine" / "thesis.tex").touch()
     for name in ("mine", "corpus.jsonl"):
         for overwrite in ([], ["--overwrite"]):
-            assert "exists and is no index" in refused("index", "--input", encoded, "--index",
+            assert "exists and is no index" in refused("index", "--encoded", encoded, "--index",
                                                        tmp_path / name, *overwrite)
     assert (tmp_path / "mine" / "thesis.tex").exists()
     assert (tmp_path / "corpus.jsonl").exists()
@@ -84,7 +84,7 @@ def test_what_is_no_index_is_not_replaced(encoded: Path, tmp_path: Path,
 
 def test_an_empty_folder_becomes_the_index(encoded: Path, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "i").mkdir()
-    assert cli("index", "--input", encoded, "--index", tmp_path / "i").code == 0
+    assert cli("index", "--encoded", encoded, "--index", tmp_path / "i").code == 0
     assert statistics(tmp_path / "i").documents == 6
 
 
@@ -94,7 +94,7 @@ def test_damaged_shards_are_refused_before_java_starts(encoded: Path, tmp_path: 
                                                        refused: Callable[..., str]) -> None:
     shard = encoded / "impacts" / "part-00001.jsonl"
     whole = shard.read_text("utf-8")
-    arguments = ("index", "--input", encoded, "--index", tmp_path / "i")
+    arguments = ("index", "--encoded", encoded, "--index", tmp_path / "i")
     for damage in (whole[:-9], whole.replace("1", "2", 1), whole + whole):
         shard.write_text(damage, "utf-8")
         assert "part-00001.jsonl: changed since it was written" in refused(*arguments)
@@ -135,7 +135,7 @@ def test_a_bad_line_smuggled_past_the_hashes_is_caught_after(kind: str, encoded:
         for key, more in (("documents", 1), ("nonempty", 1), ("postings", 2), ("impacts", 4)):
             manifest["shards"][2][key] += more
     (encoded / "manifest.json").write_text(json.dumps(signed(manifest)), "utf-8")
-    message = refused("index", "--input", encoded, "--index", tmp_path / "i")
+    message = refused("index", "--encoded", encoded, "--index", tmp_path / "i")
     assert "does not hold what was encoded" in message or "Anserini did not index" in message
     assert not (tmp_path / "i").exists()
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
@@ -180,7 +180,7 @@ def test_lines_of_java_that_mean_a_failure(line: str, failed: bool) -> None:
 
 def test_missing_documents_are_told_apart_from_the_manifest(encoded: Path, tmp_path: Path,
                                                             cli: Cli) -> None:
-    cli("index", "--input", encoded, "--index", tmp_path / "i")
+    cli("index", "--encoded", encoded, "--index", tmp_path / "i")
     found = statistics(tmp_path / "i")
     manifest = read_manifest(encoded)
     for field in ("documents", "postings", "impacts"):
@@ -192,23 +192,23 @@ def test_missing_documents_are_told_apart_from_the_manifest(encoded: Path, tmp_p
 def test_nothing_to_index_and_queries_are_refused(tiny: Path, tmp_path: Path, cli: Cli,
                                                   refused: Callable[..., str]) -> None:
     corpus = write_corpus(tmp_path / "empty.jsonl", {"a": "", "b": " "})
-    result = cli("encode", "--model", tiny, "--input", corpus, "--output", tmp_path / "none",
+    result = cli("encode", "--model", tiny, "--corpus", corpus, "--output", tmp_path / "none",
                  "--max-length", 64)
     assert "2 documents without a term, which will not be found: a, b" in result.out
-    assert "nothing to index" in refused("index", "--input", tmp_path / "none", "--index",
+    assert "nothing to index" in refused("index", "--encoded", tmp_path / "none", "--index",
                                          tmp_path / "i")
     (tmp_path / "t.tsv").write_text("1\tcat\n")
-    cli("encode", "--model", tiny, "--input", tmp_path / "t.tsv", "--output", tmp_path / "q",
-        "--side", "query", "--max-length", 64)
-    assert "holds encoded queries" in refused("index", "--input", tmp_path / "q", "--index",
+    cli("encode", "--model", tiny, "--topics", tmp_path / "t.tsv", "--output", tmp_path / "q",
+        "--max-length", 64)
+    assert "holds encoded queries" in refused("index", "--encoded", tmp_path / "q", "--index",
                                               tmp_path / "i")
-    assert "no such folder" in refused("index", "--input", tmp_path / "zz", "--index",
+    assert "no such folder" in refused("index", "--encoded", tmp_path / "zz", "--index",
                                        tmp_path / "i")
 
 
 def test_an_index_that_lucene_cannot_open(encoded: Path, tmp_path: Path, cli: Cli,
                                           refused: Callable[..., str]) -> None:
-    cli("index", "--input", encoded, "--index", tmp_path / "i")
+    cli("index", "--encoded", encoded, "--index", tmp_path / "i")
     (tmp_path / "i" / INDEX_MANIFEST).unlink()
     shutil.copy(encoded / "manifest.json", tmp_path / "i" / "segments_1")  # not Lucene's format
     (tmp_path / "t.tsv").write_text("1\tcat\n")

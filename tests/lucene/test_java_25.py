@@ -33,7 +33,7 @@ import json, sys
 from pathlib import Path
 from indexes import index_of
 from test_java_25 import DOCUMENTS, QUERIES, TOPICS
-from spladev3_anserini.baselines.bm25 import bm25_rankings
+from spladev3_anserini.rankers.bm25 import bm25_rankings
 from spladev3_anserini.lucene.check import check_index, statistics
 from spladev3_anserini.lucene.jvm import java_class
 from spladev3_anserini.lucene.postings import open_postings

@@ -52,7 +52,7 @@ def test_a_relative_name_after_chdir(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert best(Path("../one/index")) == Hit("é", 3)
     # Anserini would take @encoded for a file of arguments
     shutil.copytree("encoded", "@encoded")
-    build_index(Path("@encoded"), Path("@index"), 1, optimize=False, overwrite=False)
+    build_index(Path("@encoded"), Path("@index"), threads=1)
     assert best(Path("@index")) == Hit("two", 7)
 
 
@@ -80,9 +80,9 @@ def test_names_that_java_cannot_open(tmp_path: Path, refused: Callable[..., str]
     bad = tmp_path / os.fsdecode(b"bad\xff")
     shutil.copytree(tmp_path / "sound", bad)
     topics = write_lines(tmp_path / "topics.tsv", ["q\ta"])
-    for command in (("index", "--input", bad / "encoded", "--index", tmp_path / "new"),
-                    ("index", "--input", index.parent / "encoded", "--index", bad / "new"),
-                    ("index", "--input", index.parent / "encoded", "--index", bad / "index"),
+    for command in (("index", "--encoded", bad / "encoded", "--index", tmp_path / "new"),
+                    ("index", "--encoded", index.parent / "encoded", "--index", bad / "new"),
+                    ("index", "--encoded", index.parent / "encoded", "--index", bad / "index"),
                     ("search", "--index", bad / "index", "--topics", topics, "--output",
                      tmp_path / "run"),
                     ("verify", bad / "index")):

@@ -137,8 +137,8 @@ def test_a_file_that_changed_a_moment_ago_is_not_noted(index: Path) -> None:
     assert not (index / SOUND_NOTE).exists()
 
 
-@pytest.mark.fault(12, "the note of sound files damaged, of another index, a folder, or not to be "
-                   "written", then="the files are read again",
+@pytest.mark.fault(12, "the record of verified files damaged, of another index, a folder, or not "
+                   "writable", then="the files are read again",
                    detected="sha256 of its content; sha256, size, times and inode of each file")
 def test_a_note_that_is_none(index: Path, built: Path, hashed: list[str],
                              monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +253,7 @@ def test_an_index_without_hashes_of_its_files(index: Path, built: Path, cli: Cli
     assert result.code == 0
     assert "kept no hashes of its files" in result.err
     assert "kept no hashes" not in cli("verify", index).err
-    again = cli("index", "--input", built.parent / "encoded", "--index", index)
+    again = cli("index", "--encoded", built.parent / "encoded", "--index", index)
     assert (again.err, "was there already" in again.out) == ("", True)
     assert json.loads(path.read_text())["files"] == files
 
@@ -263,7 +263,7 @@ def test_a_link_to_an_index_is_followed(index: Path, built: Path, tmp_path: Path
     link = tmp_path / "elsewhere" / "link"
     link.parent.mkdir()
     link.symlink_to(index)
-    command = ("index", "--input", built.parent / "encoded", "--index", link)
+    command = ("index", "--encoded", built.parent / "encoded", "--index", link)
     assert "was there already" in cli(*command).out
     before = (index / "segments_1").stat().st_ino
     assert cli(*command, "--overwrite").code == 0

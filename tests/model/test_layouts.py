@@ -15,7 +15,7 @@ from conftest import SPECIALS, TEXTS, Result, make_tiny, write_corpus
 from layouts import add_modules, pickled, router, sparse_encoder
 from safetensors.torch import load_file, save_file
 
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.convert import convert_checkpoint
@@ -43,7 +43,7 @@ def saved(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 def weights(folder: Path, side: str, length: int = 64) -> Any:
     checkpoint = open_checkpoint(str(folder))
-    encoder = Encoder(checkpoint, checkpoint.variant, side, Settings(length))
+    encoder = Encoder(checkpoint, checkpoint.variant, side, EncoderSettings(max_length=length))
     return encoder.weights(FULL).toarray()
 
 
@@ -235,7 +235,7 @@ def test_a_router_with_another_query_side_is_refused_whatever_the_variant(
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
     for variant in ("auto", "splade-v3-doc", "splade-v3"):
         said = refused("encode", "--model", folder, "--variant", variant, "--max-length", 64,
-                       "--input", corpus, "--side", "query", "--output", tmp_path / "out")
+                       "--topics", corpus, "--output", tmp_path / "out")
         assert message in said
         assert str(folder) in said
         assert "--variant" not in said
@@ -294,7 +294,7 @@ def test_a_stated_length_is_said_and_an_option_works(saved: dict[str, Path], tmp
     corpus = write_corpus(tmp_path / "c.jsonl", {"a": "the cat sat on the mat " * 40})
     for folder, file, key in ((tmp_path / "six", "tokenizer_config.json", "model_max_length"),
                               (older, LENGTHS, "max_seq_length")):
-        command = ("encode", "--model", folder, "--input", corpus, "--output")
+        command = ("encode", "--model", folder, "--corpus", corpus, "--output")
         done = cli(*command, tmp_path / f"{folder.name}-default")
         assert done.code == 0, done
         assert f"warning: {folder / file}: {key}: the model's own length is 32 tokens" in done.err

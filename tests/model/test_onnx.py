@@ -14,7 +14,7 @@ from conftest import TEXTS, Result, make_tiny, write_corpus
 
 from spladev3_anserini.cli.demo import QUESTIONS
 from spladev3_anserini.collection.runs import read_run
-from spladev3_anserini.encoding.encoder import Encoder, Settings, keep_top
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings, keep_top
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.jvm import java_command
 from spladev3_anserini.lucene.start import environment_of_java
@@ -27,7 +27,7 @@ SOME = [*(text for text in TEXTS.values() if text.strip()), *QUESTIONS, "what ca
 
 def encoder(folder: Path, variant: str = "splade-v3", side: str = "document",
             **chosen: object) -> Encoder:
-    settings = Settings(**{"max_length": 64, **chosen})  # type: ignore[arg-type]
+    settings = EncoderSettings(**{"max_length": 64, **chosen})  # type: ignore[arg-type]
     return Encoder(open_checkpoint(str(folder)), VARIANTS[variant], side, settings)
 
 
@@ -78,7 +78,7 @@ def test_a_graph_with_top_k_is_refused_for_lexical_queries(demo_model: Path,
     """It would keep the largest weights of the expansion and lose the query's own wordpieces;
     torch masks first and cuts then."""
     export_onnx(open_checkpoint(str(demo_model)), tmp_path / "onnx", top_k=8)
-    with pytest.raises(InputError, match="for lexical queries export without --top-k"):
+    with pytest.raises(InputError, match="for lexical queries export without `top_k`"):
         encoder(tmp_path / "onnx", "splade-v3-lexical", "query")
     assert encoder(tmp_path / "onnx", "splade-v3-lexical").settings.top_k == 8
 
@@ -108,12 +108,12 @@ def test_an_exported_model_encodes_indexes_and_searches(
         done = cli("export", "--model", tiny, "--precision", precision, "--output", onnx)
         assert done.code == 0, done.err
         assert f"--model {onnx}" in done.out
-        common = ("--model", onnx, "--input", corpus, "--max-length", 64)
+        common = ("--model", onnx, "--corpus", corpus, "--max-length", 64)
         assert cli("encode", *common, "--output", folder / "encoded").code == 0
         assert f'"dtype": "{precision}"' in (folder / "encoded/manifest.json").read_text()
         assert "0 written" in cli("encode", *common, "--output", folder / "encoded").out.replace(
             "0 shards", "0")
-        assert cli("index", "--input", folder / "encoded", "--index", folder / "index").code == 0
+        assert cli("index", "--encoded", folder / "encoded", "--index", folder / "index").code == 0
         search = ("search", "--index", folder / "index", "--topics", tmp_path / "topics.tsv",
                   "--max-length", 64, "--output", folder / "run.txt")
         assert cli(*search).code == 0
@@ -141,9 +141,9 @@ def test_anserinis_own_encoder_reads_the_export_and_finds_the_same(
     shutil.copytree(tmp_path / "files", cache)
     assert {path.name for path in cache.iterdir()} == set(ANSERINI_FILES)
     shared = ("--max-length", 512, "--scale", 51.2, "--special-tokens", "anserini")
-    assert cli("encode", "--model", demo_model, "--input", corpus, *shared, "--output",
+    assert cli("encode", "--model", demo_model, "--corpus", corpus, *shared, "--output",
                tmp_path / "encoded").code == 0
-    assert cli("index", "--input", tmp_path / "encoded", "--index", tmp_path / "index").code == 0
+    assert cli("index", "--encoded", tmp_path / "encoded", "--index", tmp_path / "index").code == 0
     for length in (511, 512):
         assert cli("search", "--index", tmp_path / "index", "--topics", tmp_path / "topics.tsv",
                    "--max-length", length, "--hits", 5, "--output",
@@ -188,7 +188,7 @@ def test_refused(tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> Non
     onnx = tmp_path / "onnx"
     export_onnx(open_checkpoint(str(tiny)), onnx, top_k=4)
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
-    encode = ("encode", "--model", onnx, "--input", corpus, "--max-length", 64, "--output",
+    encode = ("encode", "--model", onnx, "--corpus", corpus, "--max-length", 64, "--output",
               tmp_path / "encoded")
     assert "leave out --device" in refused(*encode, "--dtype", "bfloat16")
     assert "--special-tokens keep: this graph keeps" in refused(*encode, "--special-tokens", "keep")

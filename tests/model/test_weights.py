@@ -24,7 +24,7 @@ from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.weights import external_data, folder_hash
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
 from spladev3_anserini.rankers.dense_models import find_dense
-from spladev3_anserini.rankers.pair_scorer import Settings
+from spladev3_anserini.rankers.pair_scorer import PairSettings
 from spladev3_anserini.rankers.teachers import find_teacher, open_teacher, teacher_hash
 
 Tensors = dict[str, torch.Tensor]
@@ -246,7 +246,7 @@ def test_the_weights_of_a_graph_are_its_own(tiny: Path, tmp_path: Path, cli: Cal
     assert external_data(folder / "model.onnx") == ["other.bin"]
     corpus = write_corpus(tmp_path / "c.jsonl", TEXTS)
     assert "model.onnx: takes weights from 'other.bin'" in refused(
-        "encode", "--model", folder, "--input", corpus, "--max-length", 64, "--output",
+        "encode", "--model", folder, "--corpus", corpus, "--max-length", 64, "--output",
         tmp_path / "out")
     with pytest.raises(InputError, match=r"takes weights from 'other\.bin'"):
         find_teacher(str(folder))
@@ -282,7 +282,7 @@ def test_a_git_lfs_pointer_is_called_by_its_name(tiny: Path, tmp_path: Path,
         folder = copy(tiny, tmp_path / f"with-{file}")
         (folder / file).write_bytes(POINTER)
         assert f"{folder / file}:1: {said}" in refused(
-            "encode", "--model", folder, "--input", corpus, "--max-length", 64, "--output",
+            "encode", "--model", folder, "--corpus", corpus, "--max-length", 64, "--output",
             tmp_path / "out")
     (tmp_path / "with-model.safetensors" / "model.safetensors").rename(
         tmp_path / "with-model.safetensors" / "pytorch_model.bin")
@@ -292,7 +292,7 @@ def test_a_git_lfs_pointer_is_called_by_its_name(tiny: Path, tmp_path: Path,
         (tmp_path / name).write_bytes(POINTER)
     for source in ("p.jsonl", "p.tsv", "p.jsonl.gz"):
         assert f"{tmp_path / source}:1: {said}" in refused(
-            "encode", "--model", tiny, "--input", tmp_path / source, "--max-length", 64, "--output",
+            "encode", "--model", tiny, "--corpus", tmp_path / source, "--max-length", 64, "--output",
             tmp_path / "out")
     assert said in refused("evaluate", "--qrels", tmp_path / "p.txt", "--run", tmp_path / "p.txt")
     with pytest.raises(InputError, match="Git LFS"):
@@ -384,7 +384,7 @@ def test_bi_encoders_and_teachers_are_read_as_strictly(tiny: Path, tmp_path: Pat
     with pytest.raises(InputError, match="does not read 16 of its weights"):
         DenseEncoder(find_dense(str(fewer)), "cpu")
     with pytest.raises(InputError, match="does not read 16 of its weights"):
-        open_teacher(str(fewer), Settings(64))
+        open_teacher(str(fewer), PairSettings(max_length=64))
     prompts = _dense(tiny, tmp_path / "prompts", prompts={"query": "q: "})
     assert find_dense(str(prompts)).rules.query_prefix == "q: "  # applied by the baseline alone
     with pytest.raises(InputError, match=r"prompts\.query"):

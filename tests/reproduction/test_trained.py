@@ -23,6 +23,11 @@ DOCUMENTS = {f"d{n}": text for n, text in enumerate((
     "mach number test"))}
 
 
+@pytest.fixture(autouse=True)
+def _steps_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPLADEV3_LOG", "info")
+
+
 @pytest.fixture
 def recipes(tmp_path: Path, tiny: Path) -> Path:
     folder = tmp_path / "recipes"
@@ -140,7 +145,7 @@ def test_without_the_stage_train_the_model_must_be_there(recipes: Path, cli: Cli
 
 
 @pytest.mark.parametrize(("change", "says"), [
-    ({"teachers": ["TEACHER", "no-such-folder/x/y"]}, "--teacher no-such-folder/x/y: no such"),
+    ({"teachers": ["TEACHER", "no-such-folder/x/y"]}, "--cross-encoder no-such-folder/x/y: no such"),
     ({"start": "no-such-folder/x/y"}, "no-such-folder/x/y: no such"),
     ({"rescore": [1.0, -2.0]}, "rescore to a deviation of -2; expected one above 0"),
     ({"rescore": [1.0, 0.0]}, "rescore to a deviation of 0; expected one above 0")])

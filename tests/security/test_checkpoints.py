@@ -45,7 +45,7 @@ def encode(tmp_path: Path, refused: Callable[..., str]) -> Callable[[Path], str]
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
 
     def call(folder: Path) -> str:
-        message = refused("encode", "--model", folder, "--variant", "splade-v3", "--input", corpus,
+        message = refused("encode", "--model", folder, "--variant", "splade-v3", "--corpus", corpus,
                           "--output", tmp_path / "encoded")
         assert not (tmp_path / "encoded").exists()
         assert not (tmp_path / "MARKER").exists()
@@ -133,7 +133,7 @@ def test_code_beside_a_config_is_not_run(file: str, model: Path, tmp_path: Path,
         if not known:  # a type that transformers could only take from there
             record["model_type" if file == "config.json" else "tokenizer_class"] = "evil"
         (model / file).write_text(json.dumps(record))
-        done = cli("encode", "--model", model, "--variant", "splade-v3", "--input",
+        done = cli("encode", "--model", model, "--variant", "splade-v3", "--corpus",
                    write_corpus(tmp_path / "corpus.jsonl", TEXTS), "--output", tmp_path / f"{known}")
         assert not marker.exists()
         assert done.code == 0 or (done.code == 2 and done.err.count("\n") == 1), done

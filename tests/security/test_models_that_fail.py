@@ -41,7 +41,7 @@ def encode(model: Path, tmp_path: Path, refused: Callable[..., str]) -> Callable
 
     def call(*more: object, text: str = HARMLESS) -> str:
         corpus = write_corpus(tmp_path / "corpus.jsonl", {"a": HARMLESS, "b": text})
-        message = refused("encode", "--model", model, "--variant", "splade-v3", "--input", corpus,
+        message = refused("encode", "--model", model, "--variant", "splade-v3", "--corpus", corpus,
                           "--max-length", 32, "--output", tmp_path / "encoded", *more)
         assert not list(tmp_path.glob("encoded/impacts/*"))
         assert text != HARMLESS or not (tmp_path / "encoded").exists()
@@ -179,7 +179,7 @@ def test_positions(architecture: str, padding: int, limit: int, tmp_path: Path,
         assert cli("export", "--model", model, "--output", tmp_path / "onnx").code == 0
         folders.append(tmp_path / "onnx")
     for folder in folders:
-        command = ("encode", "--model", folder, "--variant", "splade-v3", "--input", corpus,
+        command = ("encode", "--model", folder, "--variant", "splade-v3", "--corpus", corpus,
                    "--output", tmp_path / f"{folder.name}-out", "--max-length")
         assert f"--max-length {limit + 1}: expected 3 to {limit} tokens" in refused(
             *command, limit + 1)
@@ -226,13 +226,13 @@ def test_an_architecture_with_something_behind_its_output_layer(
         load_splade(open_checkpoint(str(tiny)), torch.float32, "cpu")
 
 
-@pytest.mark.fault(8, "a model that gives thousands of terms to a text (random, or never trained as a "
+@pytest.mark.fault(8, "a model that returns thousands of terms per text (random, or never trained as a "
                    "SPLADE)", detected="the first shard's mean", then="a warning")
 def test_a_random_model_is_told(tmp_path: Path, cli: Callable[..., Result]) -> None:
     words = [*WORDS, *(f"w{number}" for number in range(4000))]
     model = make_tiny(tmp_path / "model", vocabulary=[*SPECIALS, *words])
     corpus = write_corpus(tmp_path / "c.jsonl", {"a": "the cat sat", "b": "", "c": "a dog"})
-    command = ("encode", "--model", model, "--input", corpus, "--max-length", 64, "--output")
+    command = ("encode", "--model", model, "--corpus", corpus, "--max-length", 64, "--output")
     done = cli(*command, tmp_path / "out")
     assert done.code == 0
     assert "was this model trained as a SPLADE?" in done.err
@@ -296,7 +296,7 @@ def test_memory_that_is_short_names_the_options(tiny: Path, tmp_path: Path,
         monkeypatch.setattr(splade.Splade, "forward", short)
         expected = "fails on 1 texts of up to 6 tokens: an operator" if isinstance(
             error, NotImplementedError) else "does not fit into the memory of cpu; choose fewer"
-        assert expected in refused("encode", "--model", tiny, "--input", corpus, "--max-length",
+        assert expected in refused("encode", "--model", tiny, "--corpus", corpus, "--max-length",
                                    64, "--output", tmp_path / "out")
 
 

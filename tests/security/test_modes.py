@@ -22,9 +22,9 @@ def test_modes_follow_the_umask(umask: int, tiny: Path, tmp_path: Path,
     before = os.umask(umask)
     try:
         for step in (("convert", source, "--output", out / "model"),
-                     ("encode", "--model", out / "model", "--variant", "splade-v3", "--input", corpus,
+                     ("encode", "--model", out / "model", "--variant", "splade-v3", "--corpus", corpus,
                       "--output", out / "encoded", "--max-length", 64),
-                     ("index", "--input", out / "encoded", "--index", out / "index"),
+                     ("index", "--encoded", out / "encoded", "--index", out / "index"),
                      ("search", "--index", out / "index", "--topics", tmp_path / "topics.tsv",
                       "--output", out / "run.txt", "--max-length", 64)):
             done = cli(*step)

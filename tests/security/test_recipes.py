@@ -53,7 +53,7 @@ COLLECTIONS = {
 
 
 @pytest.mark.fault(18, "a recipe with a tag, a bomb, a wrong number, a path or an option in it",
-                   detected="YAML of plain data alone, then a schema; refused by file and line")
+                   detected="only plain YAML, then a schema; refused by file and line")
 @pytest.mark.parametrize("fault", RECIPES)
 def test_a_recipe_is_refused_by_line(fault: str, tmp_path: Path, refused: Callable[..., str]) -> None:
     path, marker = tmp_path / "model.yaml", tmp_path / "MARKER"
@@ -124,7 +124,7 @@ def test_values_stay_one_word_in_the_commands_that_are_shown(
     lines = [shlex.split(line) for line in shown.out.splitlines()
              if line.startswith("spladev3-anserini encode")]
     assert lines
-    assert all(words[words.index("--input") + 1].endswith(f"/{evil}") for words in lines)
+    assert all(words[words.index("--corpus") + 1].endswith(f"/{evil}") for words in lines)
     assert all("MARKER;" not in words for words in lines)
     assert sorted(tmp_path.iterdir()) == [path]
     named = tmp_path / "a; touch MARKER;.yaml"

@@ -47,8 +47,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = f"the cat {HOSTILE} {MARKUP} sat on a mat"
     write_corpus(folder / "corpus.jsonl", TEXTS | {"d1": text})
     for words in (["encode", "--model", folder / "model", "--variant", "splade-v3", "--max-length",
-                   64, "--input", folder / "corpus.jsonl", "--output", folder / "encoded"],
-                  ["index", "--input", folder / "encoded", "--index", folder / "index"]):
+                   64, "--corpus", folder / "corpus.jsonl", "--output", folder / "encoded"],
+                  ["index", "--encoded", folder / "encoded", "--index", folder / "index"]):
         commands.main([str(word) for word in words], standalone_mode=False)
     write_lines(folder / "topics.jsonl", [{"id": f"q\u202e{n}", "text": text} for n in range(3)])
     write_lines(folder / "qrels.txt", [f"q\u202e{n} 0 good 1" for n in range(3)])
@@ -99,7 +99,7 @@ SHOWN: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "breakdown": (lambda f: [
         "breakdown", "--qrels", f / "qrels.txt", "--topics", f / "topics.jsonl", "--index",
         f / "index", "--run", f"a\x1b[1m={run_of(f, 'a')}", "--run", f"b={run_of(f, 'b')}",
-        "--measure", "RR@10", "--max-length", 64], r"a\x1b[1m"),
+        "--measures", "RR@10", "--max-length", 64], r"a\x1b[1m"),
     "evaluate": (lambda f: ["evaluate", "--qrels", f / "qrels.txt", "--run", run_of(f, "a"),
                             "--per-query", "--measures", "RR@10"], r"q\u202e0"),
     **{f"compare, {form}": (lambda f, form=form: [  # type: ignore[misc]

@@ -51,9 +51,9 @@ def assert_nowhere(folder: Path, printed: str) -> None:
 def test_a_token_is_in_nothing_that_commands_leave(address: str, tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus.jsonl", TEXTS)
     (tmp_path / "topics.tsv").write_text("q1\tthe cat on the mat\n")
-    steps = [("encode", "--model", "naver/splade-v3", "--input", "corpus.jsonl", "--output", "encoded",
+    steps = [("encode", "--model", "naver/splade-v3", "--corpus", "corpus.jsonl", "--output", "encoded",
               "--max-length", 64),
-             ("index", "--input", "encoded", "--index", "index"),
+             ("index", "--encoded", "encoded", "--index", "index"),
              ("search", "--index", "index", "--topics", "topics.tsv", "--output", "run.txt",
               "--max-length", 64)]
     printed = [run(tmp_path, address, *step, HF_HUB_VERBOSITY="debug") for step in steps]

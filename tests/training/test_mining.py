@@ -63,9 +63,9 @@ def test_a_sample_keeps_the_order_and_is_seeded() -> None:
 @pytest.fixture
 def index(tmp_path: Path, tiny: Path, cli: Callable[..., Result]) -> Path:
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
-    for words in (("encode", "--model", tiny, "--variant", "splade-v3", "--input", corpus,
+    for words in (("encode", "--model", tiny, "--variant", "splade-v3", "--corpus", corpus,
                    "--output", tmp_path / "encoded", "--max-length", 32),
-                  ("index", "--input", tmp_path / "encoded", "--index", tmp_path / "index")):
+                  ("index", "--encoded", tmp_path / "encoded", "--index", tmp_path / "index")):
         assert cli(*words).code == 0
     (tmp_path / "topics.tsv").write_text("a\tthe cat\nb\twing\nc\tno positive\nd\tdog runs\n")
     (tmp_path / "qrels.txt").write_text("a 0 d1 1\na 0 d2 0\nb 0 d3 2\nc 0 d1 0\nd 0 d2 1\n")

@@ -15,7 +15,7 @@ from tiny_teachers import make_cross_encoder
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import write_record
-from spladev3_anserini.rankers.pair_scorer import Settings
+from spladev3_anserini.rankers.pair_scorer import PairSettings
 from spladev3_anserini.rankers.teachers import open_teacher
 from spladev3_anserini.recipe.library import default_folder
 from spladev3_anserini.recipe.training import Training
@@ -134,7 +134,7 @@ def test_raw_scores_are_told_by_folder_and_by_file(data: Path,
     (data / "topics.tsv").write_text("q\tcat\n")
     score_candidates(read_work(data / "candidates.jsonl", str(data / "corpus.jsonl"),
                                str(data / "topics.tsv")),
-                     open_teacher(str(teacher), Settings(64, device="cpu")), data / "scores")
+                     open_teacher(str(teacher), PairSettings(max_length=64, device="cpu")), data / "scores")
     assert provenance(data / "scores")["kind"] == "raw"
     for name in ("scores", "scores/part-00000.jsonl"):
         said, = warnings(data, name, capfd, teachers=[str(teacher)], teacher_max_length=64)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,13 +20,13 @@ from tiny_teachers import make_cross_encoder, make_t5
 
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.rankers.pair_scorer import Floats, Pair, PairError, Settings, Teacher
+from spladev3_anserini.rankers.pair_scorer import Floats, Pair, PairError, PairSettings, Teacher
 from spladev3_anserini.rankers.teachers import open_teacher
 from spladev3_anserini.training.score_files import Candidates, read_scores, write_candidates
 from spladev3_anserini.training.scoring import read_work, score_candidates
 
 DOCUMENTS = list(TEXTS)
-CPU = Settings(max_length=32, device="cpu")
+CPU = PairSettings(max_length=32, device="cpu")
 
 
 class Counting(Teacher):
@@ -35,7 +36,7 @@ class Counting(Teacher):
     files: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, folder: Path, breaks_at: int | None = None, **settings: Any) -> None:
-        super().__init__("counting", folder, CPU._replace(**settings))
+        super().__init__("counting", folder, replace(CPU, **settings))
         self.calls, self._breaks_at = 0, breaks_at
 
     def score(self, pairs: Sequence[Pair],
@@ -77,7 +78,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("block", [2, 100])
 def test_every_positive_and_candidate_has_its_score(make: Any, block: int, data: Path,
                                                     tmp_path: Path) -> None:
-    teacher = open_teacher(str(make(tmp_path / "model")), CPU._replace(batch_tokens=64))
+    teacher = open_teacher(str(make(tmp_path / "model")), replace(CPU, batch_tokens=64))
     outcome = score_candidates(work_of(data, block=block), teacher, tmp_path / "out")
     assert (outcome.manifest.queries, outcome.manifest.pairs) == (23, 92)
     for n, own in enumerate(read_scores(tmp_path / "out")):
@@ -237,7 +238,7 @@ def test_a_score_that_is_not_finite_names_query_and_document(data: Path, tmp_pat
 
 
 def options_of(data: Path, *teachers: Path) -> list[object]:
-    named = [word for teacher in teachers for word in ("--teacher", teacher)]
+    named = [word for teacher in teachers for word in ("--cross-encoder", teacher)]
     return ["score", "--candidates", data / "candidates.jsonl", "--corpus", data / "corpus.jsonl",
             "--topics", data / "topics.tsv", "--max-length", 32, "--device", "cpu", *named]
 
@@ -299,7 +300,7 @@ def test_parts_of_the_command(data: Path, tmp_path: Path, cli: Callable[..., Res
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (["--teacher", "/no/such/model"], "--teacher /no/such/model: no such folder"),
+    (["--cross-encoder", "/no/such/model"], "--cross-encoder /no/such/model: no such folder"),
     (["--rescore", "x"], "--rescore x: expected none or MEAN,STD"),
     (["--rescore", "1,0"], "--rescore 1,0: expected"),
     (["--rescore", "nan,1"], "--rescore nan,1: expected"),
@@ -336,6 +337,6 @@ def test_a_rescoring_past_the_largest_number(data: Path, tmp_path: Path,
 
 def test_two_teachers_of_one_name(data: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     one, other = tmp_path / "a" / "model", tmp_path / "b" / "model"
-    assert "another teacher has the folder" in refused(
+    assert "another one has the folder" in refused(
         *options_of(data, make_cross_encoder(one), make_cross_encoder(other)), "--output",
         tmp_path / "out")

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,10 @@ from tiny_teachers import (
 )
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.rankers.pair_scorer import PairError, Settings
+from spladev3_anserini.rankers.pair_scorer import PairError, PairSettings
 from spladev3_anserini.rankers.teachers import open_teacher
 
-CPU = Settings(max_length=24, device="cpu")
+CPU = PairSettings(max_length=24, device="cpu")
 
 
 @pytest.mark.parametrize("labels", [1, 2])
@@ -34,7 +35,7 @@ CPU = Settings(max_length=24, device="cpu")
 def test_a_sequence_classification_scores_as_transformers_alone(labels: int, max_length: int,
                                                                 tmp_path: Path) -> None:
     folder = make_cross_encoder(tmp_path / "model", labels)
-    teacher = open_teacher(str(folder), CPU._replace(max_length=max_length))
+    teacher = open_teacher(str(folder), replace(CPU, max_length=max_length))
     assert teacher.kind == "sequence classification"
     scores = teacher.score(PAIRS)
     assert scores.dtype == np.float32
@@ -45,7 +46,7 @@ def test_a_sequence_classification_scores_as_transformers_alone(labels: int, max
 @pytest.mark.parametrize("max_length", [16, 64])
 def test_a_t5_ranker_scores_as_transformers_alone(max_length: int, tmp_path: Path) -> None:
     folder = make_t5(tmp_path / "model")
-    teacher = open_teacher(str(folder), CPU._replace(max_length=max_length))
+    teacher = open_teacher(str(folder), replace(CPU, max_length=max_length))
     assert teacher.kind == "t5"
     scores = teacher.score(PAIRS)
     np.testing.assert_allclose(scores, t5_one_by_one(folder, max_length), atol=1e-5)
@@ -56,9 +57,9 @@ def test_a_t5_ranker_scores_as_transformers_alone(max_length: int, tmp_path: Pat
 def test_neither_batches_nor_order_matter(make: object, tmp_path: Path) -> None:
     folder = make(tmp_path / "model")  # type: ignore[operator]
     done: list[int] = []
-    whole = open_teacher(str(folder), CPU._replace(batch_tokens=10_000)).score(PAIRS, done.append)
+    whole = open_teacher(str(folder), replace(CPU, batch_tokens=10_000)).score(PAIRS, done.append)
     assert sum(done) == len(PAIRS)
-    single = open_teacher(str(folder), CPU._replace(batch_tokens=1))
+    single = open_teacher(str(folder), replace(CPU, batch_tokens=1))
     np.testing.assert_allclose(single.score(PAIRS), whole, atol=1e-5)
     np.testing.assert_allclose(single.score(PAIRS[::-1])[::-1], whole, atol=1e-5)
 
@@ -159,19 +160,19 @@ def test_a_folder_that_is_no_teacher(change: object, message: str, tmp_path: Pat
 
 
 def test_what_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--teacher /no/such: no such folder"):
+    with pytest.raises(InputError, match="`cross_encoder` /no/such: no such folder"):
         open_teacher("/no/such", CPU)
     with pytest.raises(InputError, match="has 3 labels"):
         open_teacher(str(make_cross_encoder(tmp_path / "three", 3)), CPU)
     folder = str(make_cross_encoder(tmp_path / "model"))
-    with pytest.raises(InputError, match="--max-length 65: .* takes 64 at most"):
-        open_teacher(folder, CPU._replace(max_length=65))
-    with pytest.raises(InputError, match="--device cuda:7"):
-        open_teacher(folder, CPU._replace(device="cuda:7"))
-    with pytest.raises(InputError, match="--t5-token <extra_id_11>: not a token"):
-        open_teacher(str(make_t5(tmp_path / "t5")), CPU._replace(t5_token="<extra_id_11>"))
+    with pytest.raises(InputError, match="`max_length` 65: .* takes 64 at most"):
+        open_teacher(folder, replace(CPU, max_length=65))
+    with pytest.raises(InputError, match="`device` cuda:7"):
+        open_teacher(folder, replace(CPU, device="cuda:7"))
+    with pytest.raises(InputError, match="`t5_token` <extra_id_11>: not a token"):
+        open_teacher(str(make_t5(tmp_path / "t5")), replace(CPU, t5_token="<extra_id_11>"))
     _not_finite(Path(folder))
-    with pytest.raises(InputError, match="--teacher .*: the score is not a finite number"):
+    with pytest.raises(InputError, match="`cross_encoder` .*: the score is not a finite number"):
         open_teacher(folder, CPU)
 
 
@@ -180,7 +181,7 @@ def test_teachers_count_the_pairs_that_they_cut(kind: str, tmp_path: Path,
                                                 capfd: pytest.CaptureFixture[str]) -> None:
     make = {"cross-encoder": make_cross_encoder, "t5": make_t5, "bi-encoder": make_bi_encoder}
     folder = make[kind](tmp_path / "model")
-    teacher = open_teacher(str(folder), CPU._replace(max_length=16))
+    teacher = open_teacher(str(folder), replace(CPU, max_length=16))
     pairs = [("the cat", "on the mat " * n) for n in (1, 3, 4, 20)] + [("cat dog", "")]
     teacher.score(pairs)
     if kind == "cross-encoder":
@@ -213,7 +214,7 @@ def test_an_onnx_cross_encoder(cross_encoder: Path) -> None:
     import onnxruntime
     from tokenizers import Tokenizer
 
-    teacher = open_teacher(str(cross_encoder), CPU._replace(max_length=32))
+    teacher = open_teacher(str(cross_encoder), replace(CPU, max_length=32))
     pairs = [("what causes heart disease", "Smoking and high blood pressure cause heart disease."),
              ("what causes heart disease", "The cat sat on the mat. " * 20),
              ("capital of france", "Paris is the capital of France."), ("capital of france", "")]
@@ -283,5 +284,5 @@ def test_onnx_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "model.onnx").touch()
     (tmp_path / "tokenizer.json").touch()
-    with pytest.raises(InputError, match="pip install onnxruntime"):
+    with pytest.raises(InputError, match=r"pip install .spladev3-anserini\[onnx\]"):
         open_teacher(str(tmp_path), CPU)

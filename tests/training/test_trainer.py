@@ -47,6 +47,11 @@ SECTION = {
 SHORT = ("--set", "documents.steps=3", "--set", "queries.steps=3")
 
 
+@pytest.fixture(autouse=True)
+def _steps_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPLADEV3_LOG", "info")
+
+
 @pytest.fixture
 def data(tmp_path: Path, tiny: Path) -> Path:
     """A recipe, a corpus, topics, candidates and scores; the start is the tiny model."""
@@ -398,7 +403,7 @@ def test_a_training_that_takes_anothers_place_holds_the_folder(tmp_path: Path) -
 
 
 @pytest.mark.fault(21, "a checkpoint cut in half",
-                   then="the one before it is taken, with a warning; same weights",
+                   then="the previous checkpoint is used, with a warning; same weights",
                    detected="sha256 of its files")
 @pytest.mark.parametrize("damaged", ["trainer_state.json", "optimizer.pt", "whole.json"])
 def test_a_checkpoint_cut_in_half_is_passed_over(damaged: str, data: Path, tmp_path: Path,
@@ -491,16 +496,18 @@ def test_weights_that_are_no_numbers_are_never_saved(data: Path, tmp_path: Path,
 
 
 def test_a_start_with_more_outputs_than_terms_is_refused_as_encode_does(
-        data: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+        data: Path, tmp_path: Path, refused: Callable[..., str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoModelForMaskedLM
 
+    monkeypatch.setenv("SPLADEV3_LOG", "warning")
     model = AutoModelForMaskedLM.from_pretrained(data / "start")
     terms = model.config.vocab_size
     model.resize_token_embeddings(terms + 8)
     model.save_pretrained(data / "start")
     says = f"{data / 'start'}: the model has {terms + 8} output terms, its tokenizer {terms}"
     assert refused(*command(data, tmp_path / "model")).endswith(says)
-    assert refused("encode", "--model", data / "start", "--input", data / "corpus.jsonl", "--output",
+    assert refused("encode", "--model", data / "start", "--corpus", data / "corpus.jsonl", "--output",
                    tmp_path / "encoded", "--max-length", 32).endswith(says)
     assert not (tmp_path / "model").exists()
 
@@ -559,7 +566,7 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
     from sentence_transformers import SparseEncoder
     from transformers import AutoModelForMaskedLM
 
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
     done = cli(*command(data, tmp_path / "model", recipe=variant))
@@ -572,7 +579,7 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
     assert chosen_variant("auto", checkpoint).name == variant
     texts = list(DOCUMENTS.values())
     ours = {side: Encoder(checkpoint, chosen_variant("auto", checkpoint), side,
-                          Settings(max_length=32)).weights(texts).toarray()
+                          EncoderSettings(max_length=32)).weights(texts).toarray()
             for side in ("document", "query")}
     peer = SparseEncoder(str(folder), device="cpu")
     documents = peer.encode_document(texts).to_dense()
@@ -583,7 +590,7 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
         peer.similarity(queries, documents).to_dense().numpy(), abs=1e-4)
     assert ours["query"].any()
     assert ours["document"] == pytest.approx(documents.numpy(), abs=1e-5)
-    encoded = cli("encode", "--model", folder, "--input", data / "corpus.jsonl", "--output",
+    encoded = cli("encode", "--model", folder, "--corpus", data / "corpus.jsonl", "--output",
                   tmp_path / "encoded", "--max-length", 32)
     assert encoded.code == 0
     assert variant in encoded.out
@@ -592,7 +599,7 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
 def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: Cli,
                                                demo_model: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
     from spladev3_anserini.lucene.jvm import start_jvm
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
@@ -609,7 +616,7 @@ def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: 
     for peer in (SpladeDocumentEncoder, SpladeQueryEncoder):  # before round(w / 5 * 256)
         monkeypatch.setattr(peer, "_get_encoded_query_token_wight_dicts", lambda self, raw: raw)
     made = Encoder(open_checkpoint(str(folder)), VARIANTS["splade-v3"], "document",
-                   Settings(max_length=64))
+                   EncoderSettings(max_length=64))
     texts = list(DOCUMENTS.values())
     matrix = made.weights(texts)
     documents = SpladeDocumentEncoder(str(folder), device="cpu").encode(texts, max_length=64)
@@ -620,7 +627,7 @@ def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: 
                 {term: weight for term, weight in found.items() if weight > 0}, abs=1e-5)
 
 
-@pytest.mark.fault(21, "a model that gives no term",
+@pytest.mark.fault(21, "a model that returns no term",
                    detected="every step, with the batch's queries")
 def test_a_collapsed_model_stops_with_the_queries(data: Path, tmp_path: Path, cli: Cli) -> None:
     state = weights(data / "start")

@@ -1,0 +1,58 @@
+"""How much a command reports: -v, -q and SPLADEV3_LOG -> the level of the package's logger."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+from tqdm import tqdm
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.progress import log
+from spladev3_anserini.text import in_options, one_line, visible
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING,
+           "error": logging.ERROR}
+
+
+class _OnStderr(logging.Handler):
+    """Prints a record as one line on stderr, clear of any progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = in_options(record.getMessage())
+        tqdm.write(f"warning: {one_line(message)}" if record.levelno >= logging.WARNING
+                   else visible(message), file=sys.stderr)
+
+
+def logging_of_commands(level: str) -> None:
+    """Has the package's logger write to stderr; raises InputError for an unknown level."""
+    if level.lower() not in _LEVELS:
+        raise InputError(f"SPLADEV3_LOG={level}: expected one of {', '.join(_LEVELS)}")
+    log.setLevel(_LEVELS[level.lower()])
+    if not any(isinstance(handler, _OnStderr) for handler in log.handlers):
+        log.addHandler(_OnStderr())
+
+
+def _more(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        log.setLevel(logging.DEBUG)
+
+
+def _less(context: click.Context, parameter: click.Parameter, value: int) -> None:
+    if value:
+        log.setLevel(logging.WARNING if value == 1 else logging.ERROR)
+
+
+def add_verbosity(command: click.Command) -> click.Command:
+    """Gives a command, and each command of a group, the options -v and -q."""
+    if not any(parameter.name == "verbose" for parameter in command.params):
+        command.params += [
+            click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, callback=_more,
+                         help="Report details as well."),
+            click.Option(["-q", "--quiet"], count=True, expose_value=False, callback=_less,
+                         show_default=False,
+                         help="No progress reports; -qq: no warnings either.")]
+    for inner in getattr(command, "commands", {}).values():
+        add_verbosity(inner)
+    return command
