@@ -160,18 +160,18 @@ def naming(path: Path, *kinds: type[Exception]) -> Iterator[None]:
                          f"{first_line(error)}") from None
 
 
-def note_holder(lock: Path) -> None:
+def write_lock_owner(lock: Path) -> None:
     """Writes whose a lock is, which is the kernel's and goes with its process; this only tells."""
     lock.write_text(f"{os.getpid()} on {socket.gethostname()}\n")
 
 
-def holder(lock: Path) -> str:
+def lock_owner(lock: Path) -> str:
     """Who holds a lock, for a message: `process 12 on host`, empty where it is not noted."""
     noted = lock.read_text("utf-8", errors="replace").strip()
     return f"process {noted}" if noted else ""
 
 
-def keep_archives_in() -> None:
+def block_tar_path_traversal() -> None:
     """Has every tar archive, also those that libraries unpack, refuse what leads out of its folder
     (PEP 706), which is the default from Python 3.14 on alone."""
     if hasattr(tarfile, "data_filter"):  # Python 3.11.4

@@ -29,7 +29,7 @@ def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 2,
                for n in range(shards)]
     write_record(Manifest(fingerprint=fingerprint, shards=tuple(written), model_name="m",
                           input="x", environment={}), encoded / "manifest.json")
-    build_index(encoded, folder / "index", threads, optimize, overwrite=False)
+    build_index(encoded, folder / "index", threads=threads, optimize=optimize)
     return folder / "index"
 
 

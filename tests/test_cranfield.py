@@ -16,7 +16,7 @@ from signed import signed
 
 from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.shards import read_encoded, read_manifest
@@ -99,7 +99,7 @@ def trec_eval(run: Path, cranfield: Path, measure: str) -> np.ndarray:
 
     name = {"nDCG@10": "ndcg_cut_10", "R@100": "recall_100"}[measure]
     qrels = read_qrels(str(cranfield))
-    found = pytrec_eval.RelevanceEvaluator(qrels, {name}).evaluate(read_run(run))
+    found = pytrec_eval.RelevanceEvaluator(qrels, {name}).evaluate(read_run_file(run))
     return np.array([found[query][name] if query in found else 0.0 for query in qrels])
 
 
@@ -133,8 +133,8 @@ def assert_as_declared(variant: str, encoded: Path, index: Path, run: Path, cran
         "--output", scratch / "queries", "--max-length", LENGTH)
     oracle = ExactSearcher((d.id, d.vector) for d in read_encoded(encoded, manifest))
     queries = read_encoded(scratch / "queries", read_manifest(scratch / "queries"))
-    assert read_run(run) == {query.id: dict(oracle.search(query.vector, 1000))
-                             for query in queries}
+    assert read_run_file(run) == {query.id: dict(oracle.search(query.vector, 1000))
+                                  for query in queries}
 
 
 @pytest.mark.long

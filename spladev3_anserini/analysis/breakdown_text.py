@@ -11,7 +11,7 @@ from spladev3_anserini.analysis.breakdown import (
     Breakdown,
     ByFeature,
     Correlation,
-    Loss,
+    LostQuery,
 )
 from spladev3_anserini.analysis.html import write_page
 from spladev3_anserini.analysis.plots import drawing, label, svg_of
@@ -49,12 +49,12 @@ def shown_correlation(own: Correlation) -> str:
     return f"Spearman's rho {own.rho:+.3f}, {p}"
 
 
-def as_text(sets: Sequence[Breakdown], measure: str) -> str:
+def breakdown_table(sets: Sequence[Breakdown], measure: str) -> str:
     """Every set's table by feature, and its largest losses."""
     return "\n\n".join(_set(own, measure) for own in sets)
 
 
-def as_json(sets: Sequence[Breakdown], measure: str) -> dict[str, Any]:
+def breakdown_json(sets: Sequence[Breakdown], measure: str) -> dict[str, Any]:
     """Everything in a breakdown, by the names of its fields."""
     return {"measure": measure, "sets": [_plain(own) for own in sets]}
 
@@ -101,7 +101,7 @@ def _cells(means: Mapping[str, float], differences: Mapping[str, MeanDifference]
             *map(_interval, differences.values())]
 
 
-def _losses(losses: Sequence[Loss], first: str, other: str,
+def _losses(losses: Sequence[LostQuery], first: str, other: str,
             features: Sequence[str]) -> list[str]:
     if not losses:
         return [f"{first} loses no query to {other}", ""]

@@ -47,17 +47,17 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
       spladev3-anserini ask --index index "how do I copy a file"
     """
     from spladev3_anserini.collection.topics import Topic
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.encoding.queries import encode_topics, encoder_for_index
-    from spladev3_anserini.lucene.searcher import open_index
+    from spladev3_anserini.lucene.searcher import open_searcher
 
     for text in question:
         checked_question(text)
-    searcher, record = open_index(index, trust)
+    searcher, record = open_searcher(index, trust)
     if record is None:
         raise InputError(f"{index}: was not built by this package, ask knows nothing of its model; "
                          "use search --prebuilt --model ...")
-    settings = Settings(max_length=max_length, batch_tokens=batch_tokens, device=device,
+    settings = EncoderSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                         dtype=dtype)
     encoder = encoder_for_index(index, record, model, "auto", settings)
     texts = _beginnings(corpus) if corpus else {}

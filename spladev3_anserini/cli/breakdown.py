@@ -27,7 +27,7 @@ from spladev3_anserini.text import counted
 if TYPE_CHECKING:
     from spladev3_anserini.collection.topics import Topic
     from spladev3_anserini.encoding.encoder import Encoder
-    from spladev3_anserini.impacts.query import Query
+    from spladev3_anserini.impacts.query import ImpactQuery
 
 
 @click.command("breakdown", context_settings=SETTINGS)
@@ -70,7 +70,11 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         --expander naver/splade-v3 --html breakdown.html
     """
     from spladev3_anserini.analysis.breakdown import breakdown
-    from spladev3_anserini.analysis.breakdown_text import as_json, as_text, write_breakdown
+    from spladev3_anserini.analysis.breakdown_text import (
+        breakdown_json,
+        breakdown_table,
+        write_breakdown,
+    )
     from spladev3_anserini.analysis.query_features import (
         bag_of_words,
         expanding,
@@ -79,7 +83,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     )
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.evaluation.query_values import query_values
     from spladev3_anserini.lucene.check import one_build
 
@@ -93,7 +97,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     if any("=" not in text for text in runs) or len(runs) < 2:
         raise InputError("--run: expected two or more, each as NAME=FILE")
     ends, paths = parse_edges(edges), named_paths("--run", runs)
-    adds = expanding(expander, Settings(max_length=max_length, batch_tokens=batch_tokens,
+    adds = expanding(expander, EncoderSettings(max_length=max_length, batch_tokens=batch_tokens,
                                         device=device, dtype=dtype)) if expander else None
     sets = []
     for name in names or ("all queries",):
@@ -118,13 +122,14 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
             own = _expanded(asked, pieces, adds, Path(filled(queries)) if queries else None)
             features = query_features(asked, pieces, folder, own)
         sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))
-    echo(as_json(sets, measure) if form == "json" else as_text(sets, measure).rstrip())
+    echo(breakdown_json(sets, measure) if form == "json" else breakdown_table(sets,
+                                                                              measure).rstrip())
     if html:
         write_breakdown(html, sets, measure)
 
 
 def _expanded(topics: list[Topic], pieces: Encoder, adds: Encoder | None,
-              source: Path | None) -> dict[str, Query] | None:
+              source: Path | None) -> dict[str, ImpactQuery] | None:
     from spladev3_anserini.analysis.query_features import read_expanded
     from spladev3_anserini.encoding.queries import encode_topics
 

@@ -23,7 +23,7 @@ from spladev3_anserini.cli.types import COLLECTION, FILE, FOLDER, RECIPE, WholeN
 from spladev3_anserini.errors import InputError
 
 if TYPE_CHECKING:
-    from spladev3_anserini.analysis.comparison import QuerySet
+    from spladev3_anserini.analysis.comparison import JudgedSet
 
 
 @click.command("compare", context_settings=SETTINGS)
@@ -72,7 +72,7 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
       spladev3-anserini compare --recipe bm25 --recipe demo --on demo
     """
     from spladev3_anserini.analysis import comparison_tables as tables
-    from spladev3_anserini.analysis.comparison import compare, systems_of, values_of
+    from spladev3_anserini.analysis.comparison import compare_systems, systems_of, values_of
     from spladev3_anserini.analysis.plots import checked_suffix
     from spladev3_anserini.analysis.summaries import draw_forest, summaries
     from spladev3_anserini.collection.topics import read_topics
@@ -94,18 +94,20 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
     else:
         sets = _sets(qrels, runs, table)
     values = values_of(sets, parsed)
-    compared = compare(values, baseline or systems_of(sets)[0], pairs, confidence, samples, seed)
+    compared = compare_systems(values, baseline or systems_of(sets)[0], pairs, confidence, samples,
+                               seed)
     metas = summaries(values, compared, clamped, confidence)
-    shown = tables.Shown(alpha, confidence, correction, moved, texts)
-    made = {"text": tables.as_text, "markdown": tables.as_markdown, "latex": tables.as_latex,
-            "json": tables.as_json}[form](values, compared, metas, shown, samples)
+    shown = tables.TableSettings(alpha, confidence, correction, moved, texts)
+    made = {"text": tables.comparison_text, "markdown": tables.comparison_markdown,
+            "latex": tables.as_latex,
+            "json": tables.comparison_json}[form](values, compared, metas, shown, samples)
     echo(made)
     if forest:  # last: what is counted is not lost where it cannot be drawn
         draw_forest(forest, values, compared, clamped, confidence)
 
 
-def _sets(qrels: str | None, runs: tuple[str, ...], table: Path | None) -> list[QuerySet]:
-    from spladev3_anserini.analysis.comparison import QuerySet, read_table
+def _sets(qrels: str | None, runs: tuple[str, ...], table: Path | None) -> list[JudgedSet]:
+    from spladev3_anserini.analysis.comparison import JudgedSet, read_table
 
     if table:
         if qrels or runs:
@@ -114,7 +116,7 @@ def _sets(qrels: str | None, runs: tuple[str, ...], table: Path | None) -> list[
         return read_table(table)
     if not qrels or len(runs) < 2:
         raise InputError("give --qrels and two or more --run, or --table, or --recipe and --on")
-    return [QuerySet(Path(qrels).stem, "", qrels, named_paths("--run", runs))]
+    return [JudgedSet(Path(qrels).stem, "", qrels, named_paths("--run", runs))]
 
 
 def _check_recipes(recipes: tuple[str, ...], collections: tuple[str, ...], baseline: str | None,

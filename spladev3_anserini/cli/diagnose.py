@@ -69,7 +69,7 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
         teacher_signs,
         term_signs,
     )
-    from spladev3_anserini.analysis.diagnosis_page import write_page
+    from spladev3_anserini.analysis.diagnosis_page import write_diagnosis_page
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.impacts.manifest import read_record
     from spladev3_anserini.training.ensemble import EnsembleRecord
@@ -94,8 +94,10 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
                          "--zero-shot")
     echo([own._asdict() for own in signs] if form == "json" else _text(signs))
     if html:
-        write_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs, curves,
-                   loss.model_dump() if loss else {}, read_kinds(trained) if trained else {})
+        write_diagnosis_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs,
+                             curves,
+                             loss.model_dump() if loss else {},
+                             read_kinds(trained) if trained else {})
 
 
 def _vocabulary(trained: Path | None, encoded: Path) -> int | None:

@@ -60,18 +60,20 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.cut import cut_line
     from spladev3_anserini.encoding.directory import Part
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
-    from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
+    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+    from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory
     from spladev3_anserini.impacts.quantize import Quantizer
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
     if (corpus is None) == (topics is None):
         raise click.UsageError("give either --corpus or --topics")
     source, side = (corpus, "document") if corpus is not None else (str(topics), "query")
-    settings = Settings(max_length, Quantizer.of(scale), special_tokens, top_k, batch_tokens,
-                        device, dtype)
-    target = Output(output, shard_size, Part.parse(part), gzip, contents or side == "query",
-                    not resume)
+    settings = EncoderSettings(
+        max_length=max_length, quantizer=Quantizer.of(scale), special_tokens=special_tokens,
+        top_k=top_k, batch_tokens=batch_tokens, device=device, dtype=dtype)
+    target = EncodingOutput(
+        folder=output, shard_size=shard_size, part=Part.parse(part), gzip=gzip,
+        contents=contents or side == "query", restart=not resume)
     checkpoint = open_checkpoint(model)
     chosen = chosen_variant(variant, checkpoint)
     surveyed = survey_texts(source, side, on_error == "skip")

@@ -14,8 +14,8 @@ from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
 
 if TYPE_CHECKING:
-    from spladev3_anserini.analysis.explanation import Cost, Match, TextExplanation
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.analysis.explanation import DocumentCost, Match, TextExplanation
+    from spladev3_anserini.encoding.encoder import EncoderSettings
 
 
 @click.command("explain", context_settings=SETTINGS)
@@ -60,7 +60,7 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
     )
     from spladev3_anserini.analysis.html import write_page
     from spladev3_anserini.collection.overwriting import refuse_overwriting
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.impacts.quantize import Quantizer
 
     if (text is None) == (index is None):
@@ -68,8 +68,8 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
                                "--query")
     if html:
         refuse_overwriting(html, "--html", index=index, model=model)
-    settings = Settings(max_length, Quantizer.of(scale), batch_tokens=batch_tokens, device=device,
-                        dtype=dtype)
+    settings = EncoderSettings(max_length=max_length, quantizer=Quantizer.of(scale),
+                               batch_tokens=batch_tokens, device=device, dtype=dtype)
     if text is not None:
         if not model or docid is not None or query is not None:
             raise click.UsageError("--text needs --model, and neither --docid nor --query")
@@ -89,7 +89,7 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
 
 
 def _of_text(text: str, model: str, side: str, variant: str,
-             settings: Settings) -> TextExplanation:
+             settings: EncoderSettings) -> TextExplanation:
     from spladev3_anserini.analysis.explanation import explain_text
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
@@ -100,7 +100,7 @@ def _of_text(text: str, model: str, side: str, variant: str,
 
 
 def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
-              settings: Settings, trust: bool) -> tuple[Match, Cost]:
+              settings: EncoderSettings, trust: bool) -> tuple[Match, DocumentCost]:
     from spladev3_anserini.analysis.explanation import explain_match
     from spladev3_anserini.encoding.queries import encoder_for_index
     from spladev3_anserini.lucene.check import one_build, read_index_manifest

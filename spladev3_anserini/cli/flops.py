@@ -29,8 +29,8 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import table
 
 if TYPE_CHECKING:
-    from spladev3_anserini.analysis.flops import Cost
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.analysis.flops import SearchCost
+    from spladev3_anserini.encoding.encoder import EncoderSettings
 
 
 @click.command("flops", context_settings=SETTINGS)
@@ -69,7 +69,7 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
       spladev3-anserini flops --index v3=v3/index --index doc=doc/index \\
         --topics topics.tsv
     """
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
 
     folders = named_paths("--index" if indexes else "--encoded", indexes or encoded)
     if bool(indexes) == bool(encoded):
@@ -84,7 +84,7 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
         if not runs:
             raise click.UsageError("--plot needs --qrels and --run")
     worth = _worth(qrels, _by_name("--run", runs, folders), measure)
-    settings = Settings(max_length=max_length, batch_tokens=batch_tokens, device=device,
+    settings = EncoderSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                         dtype=dtype)
     costs, groups = {}, []
     for name, folder in folders.items():
@@ -101,8 +101,8 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
 
 
 def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | None,
-          model: str | None, variant: str, settings: Settings,
-          trust: bool) -> tuple[Cost, str]:
+          model: str | None, variant: str, settings: EncoderSettings,
+          trust: bool) -> tuple[SearchCost, str]:
     """What one collection costs, and the variant that it is of."""
     from spladev3_anserini.analysis.flops import cost_of_encoded, cost_of_index, queries_for
     from spladev3_anserini.impacts.manifest import IndexManifest
@@ -142,14 +142,15 @@ def _worth(qrels: str | None, runs: dict[str, Path], measure: str) -> list[float
             for values in query_values(qrels, runs, measure).values()]
 
 
-def _as_json(costs: dict[str, Cost], measure: str, worth: list[float]) -> list[dict[str, object]]:
+def _as_json(costs: dict[str, SearchCost], measure: str, worth: list[float]) -> list[dict[str,
+                                                                                          object]]:
     values = [{measure: value} for value in worth] or [{}] * len(costs)
     return [{"name": name, **cost._asdict(),
              "list_bytes_per_posting": cost.list_bytes_per_posting, **own}
             for (name, cost), own in zip(costs.items(), values, strict=True)]
 
 
-def _table(costs: dict[str, Cost], measure: str, worth: list[float]) -> str:
+def _table(costs: dict[str, SearchCost], measure: str, worth: list[float]) -> str:
     def bytes_of(number: int | None) -> str:
         return "-" if number is None else f"{number:,}"
 

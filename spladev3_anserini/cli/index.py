@@ -34,7 +34,8 @@ def main(encoded: Path, index: Path, threads: int, optimize: bool, overwrite: bo
     from spladev3_anserini.lucene.build import build_index
     from spladev3_anserini.lucene.postings import index_bytes
 
-    record, built = build_index(encoded, index, threads, optimize, overwrite)
+    record, built = build_index(encoded, index, threads=threads, optimize=optimize,
+                                overwrite=overwrite)
     size, _ = index_bytes(index)
     manifest = record.encoded
     echo(f"{index}: {counted(manifest.nonempty, 'document')}, "

@@ -61,23 +61,24 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.qrels import read_qrels
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.encoding.queries import encoder_for_index
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
-    from spladev3_anserini.lucene.searcher import open_index
+    from spladev3_anserini.lucene.searcher import open_searcher
     from spladev3_anserini.training.mining import Draw, sampled, with_positive
     from spladev3_anserini.training.mining import mine as mined
     from spladev3_anserini.training.score_files import write_candidates
 
     refuse_overwriting(output, index=index, topics=topics, qrels=qrels, model=model)
-    searcher, record = open_index(index, trust)
+    searcher, record = open_searcher(index, trust)
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
     judged = read_qrels(qrels)
     asked = sampled(with_positive(read_topics(topics), judged), sample, seed)
     if not asked:
         raise InputError(f"{qrels}: no query of {topics} has a positive")
-    settings = Settings(max_length, batch_tokens=batch_tokens, device=device, dtype=dtype)
+    settings = EncoderSettings(max_length=max_length, batch_tokens=batch_tokens,
+                               device=device, dtype=dtype)
     encoder = encoder_for_index(index, record, model, "auto", settings)
     written = write_candidates(output, mined(searcher, encoder, asked, judged,
                                              Draw(top, drawn, depth, seed), threads))

@@ -43,18 +43,19 @@ def main(source: Path, corpus: str, topics: str, cross_encoder: str, output: Pat
         --cross-encoder cross-encoder/ms-marco-MiniLM-L6-v2
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
-    from spladev3_anserini.collection.runs import read_run
+    from spladev3_anserini.collection.runs import read_run_file
     from spladev3_anserini.lucene.ranking import write_run
-    from spladev3_anserini.rankers.pair_scorer import Settings
+    from spladev3_anserini.rankers.pair_scorer import PairSettings
+    from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer
     from spladev3_anserini.rankers.rerank import read_rerank, reranked
-    from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
 
     refuse_overwriting(output, run=source, corpus=corpus, topics=topics,
                        cross_encoder=cross_encoder)
-    find_teacher(cross_encoder)  # a wrong name is refused before a corpus is read
-    work = read_rerank(read_run(source), corpus, topics, top)
-    opened = open_teacher(cross_encoder,
-                          Settings(max_length, batch_tokens, device, dtype, t5_token))
+    find_pair_scorer(cross_encoder)  # a wrong name is refused before a corpus is read
+    work = read_rerank(read_run_file(source), corpus, topics, top)
+    opened = open_pair_scorer(cross_encoder,
+                              PairSettings(max_length=max_length, batch_tokens=batch_tokens,
+                                           device=device, dtype=dtype, t5_token=t5_token))
     found, lines = write_run(output, reranked(work, opened), tag)
     summary(output, f"{output}: {opened.kind}, {counted(work.pairs, 'pair')}; "
                     f"{counted(found, 'query')}, {counted(lines, 'line')}")

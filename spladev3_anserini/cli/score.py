@@ -66,8 +66,8 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.directory import Part
-    from spladev3_anserini.rankers.pair_scorer import Settings
-    from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
+    from spladev3_anserini.rankers.pair_scorer import PairSettings
+    from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer
     from spladev3_anserini.training.disagreement import disagreement_table
     from spladev3_anserini.training.ensemble import TeacherRecord, combine
     from spladev3_anserini.training.scoring import read_work, score_candidates
@@ -76,12 +76,13 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
     own_part, folders = Part.parse(part), _folders(teachers, output)
     target = _target(rescore, rescore_like, rescore_each)
     for name in teachers:
-        find_teacher(name)  # a wrong name is told before hours of scoring
-    settings = Settings(max_length, batch_tokens, device, dtype, t5_token)
+        find_pair_scorer(name)  # a wrong name is told before hours of scoring
+    settings = PairSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
+                            dtype=dtype, t5_token=t5_token)
     work = read_work(candidates, corpus, topics, own_part, block)
     records = []
     for name, folder in folders.items():
-        teacher = open_teacher(name, settings)
+        teacher = open_pair_scorer(name, settings)
         outcome = score_candidates(work, teacher, folder)
         files = f"{counted(outcome.written, 'file')} written, {outcome.found} kept"
         if outcome.manifest is None:

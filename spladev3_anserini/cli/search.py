@@ -32,7 +32,7 @@ from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.impacts.query import EncodedTopic
 
@@ -85,16 +85,16 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
         raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
                                "--scale and --special-tokens")
     from spladev3_anserini.collection.overwriting import refuse_overwriting
-    from spladev3_anserini.impacts.encoded_queries import read_queries
+    from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
     from spladev3_anserini.impacts.manifest import refuse_other_values
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
-    from spladev3_anserini.lucene.pruning import Faster
+    from spladev3_anserini.lucene.pruning import QueryPruning
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
-    from spladev3_anserini.lucene.searcher import open_index
+    from spladev3_anserini.lucene.searcher import open_searcher
 
     refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model)
-    faster = Faster.of(query_top_k, first_pass_terms, candidates, hits)
-    searcher, record = open_index(index, trust)
+    faster = QueryPruning.of(query_top_k, first_pass_terms, candidates, hits)
+    searcher, record = open_searcher(index, trust)
     if record:
         refuse_other_values(scale, special_tokens, record)
     elif not prebuilt:
@@ -103,13 +103,16 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     elif topics and not model:
         raise InputError("--prebuilt: say the model with --model")
     if queries is not None:
-        encoded = read_queries(queries, index, record.encoded.fingerprint if record else None)
+        encoded = read_encoded_queries(queries, index,
+                                       record.encoded.fingerprint if record else None)
     else:
-        from spladev3_anserini.encoding.encoder import Settings
+        from spladev3_anserini.encoding.encoder import EncoderSettings
         from spladev3_anserini.impacts.quantize import Quantizer
 
-        settings = Settings(max_length, Quantizer() if scale is None else Quantizer.of(scale),
-                            special_tokens or "drop", None, batch_tokens, device, dtype)
+        settings = EncoderSettings(
+            max_length=max_length, quantizer=Quantizer() if scale is None else Quantizer.of(scale),
+            special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
+            dtype=dtype)
         encoded = _encoded(index, record, str(topics), model, variant, settings)
     encoded = faster.pruned(encoded)
     warn_of_limits(encoded, record)
@@ -122,7 +125,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
 
 
 def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str | None,
-             variant: str, settings: Settings) -> list[EncodedTopic]:
+             variant: str, settings: EncoderSettings) -> list[EncodedTopic]:
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.queries import (
         encode_topics,

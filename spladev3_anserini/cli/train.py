@@ -63,8 +63,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     from spladev3_anserini.model.variants import variant_named
     from spladev3_anserini.recipe.library import Library, default_folder
     from spladev3_anserini.recipe.schema import changed_training
-    from spladev3_anserini.training.run import Machine, read_queries
-    from spladev3_anserini.training.run import train as trained
+    from spladev3_anserini.training.run import Machine, read_training_queries, train_model
 
     read = Library(recipes or default_folder()).recipe(recipe)
     if read.training is None:
@@ -72,13 +71,14 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     section = changed_training(read.training, changes)
     corpus, topics = corpus or section.corpus, topics or section.topics
     checkpoint = open_checkpoint(start or section.start, option="--start-from")
-    queries = read_queries(candidates, scores, topics)
-    machine = Machine(device, accumulate, checkpointing, save_steps, log_steps, max_steps or -1,
-                      tensorboard)
+    queries = read_training_queries(candidates, scores, topics)
+    machine = Machine(device=device, accumulate=accumulate, checkpointing=checkpointing,
+                      save_steps=save_steps, log_steps=log_steps, max_steps=max_steps or -1,
+                      tensorboard=tensorboard)
     sources = {"candidates": str(candidates), "scores": str(scores), "corpus": corpus,
                "topics": topics}
-    last = trained(section, variant_named(read.variant), checkpoint, corpus, queries, output,
-                   machine, resume, sources)
+    last = train_model(section, variant_named(read.variant), checkpoint, corpus, queries, output,
+                       sources=sources, machine=machine, resume=resume)
     if last:
         shown = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
                  "nonzero_documents")

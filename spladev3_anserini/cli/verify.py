@@ -109,12 +109,12 @@ def _check_index(folder: Path) -> str:
 
 def _check_scores(folder: Path) -> str:
     from spladev3_anserini.impacts.manifest import read_record
-    from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest, read_scores
+    from spladev3_anserini.training.score_files import SCORE_MANIFEST, ScoreManifest, read_scores
 
-    manifest = read_record(ScoreManifest, folder / MANIFEST)
+    manifest = read_record(ScoreManifest, folder / SCORE_MANIFEST)
     counts = [len(own.scores) for own in read_scores(folder)]
     if (len(counts), sum(counts)) != (manifest.queries, manifest.pairs):
-        raise InputError(f"{folder / MANIFEST}: says {manifest.pairs:,} scores of "
+        raise InputError(f"{folder / SCORE_MANIFEST}: says {manifest.pairs:,} scores of "
                          f"{manifest.queries:,} queries, its files hold {sum(counts):,} of "
                          f"{len(counts):,}")
     return f"{counted(len(counts), 'query')}, {counted(sum(counts), 'score')}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from spladev3_anserini.collection.corpus import (
+    CorpusDigest,
     Document,
     Rejects,
     Survey,
@@ -49,6 +50,35 @@ def survey_texts(source: str, side: str, skip: bool = False) -> Survey:
     if not found.documents:
         raise InputError(f"{source}: no document in it that could be read")
     return found
+
+
+def texts_of_ids(corpus: str, queries: Mapping[str, str], source: str,
+                 digest: CorpusDigest | None = None) -> dict[str, str]:
+    """The texts of some documents of a corpus, by id, in one pass.
+
+    Args:
+        corpus: The corpus, as `read_corpus` takes it.
+        queries: The ids that are needed, each with a query that needs it, for messages.
+        source: What names these ids: a file, or "the run".
+        digest: Takes up every document of the corpus, so that its hash is known afterwards.
+
+    Raises:
+        InputError: As the reader does; a needed document is not there, or is there twice.
+    """
+    texts: dict[str, str] = {}
+    with progress(read_corpus(corpus), "reading") as documents:
+        for document in documents:
+            if digest is not None:
+                digest.add(document)
+            if document.id in texts:
+                raise InputError(f"{document.where}: the id {document.id!r} is there twice")
+            if document.id in queries:
+                texts[document.id] = document.text
+    for name, query in queries.items():
+        if name not in texts:
+            raise InputError(f"{corpus}: no document {name!r}, which {source} has for query "
+                             f"{query!r}")
+    return texts
 
 
 def _survey_what_can_be_read(source: str, repeated: frozenset[int]) -> tuple[Survey, set[int]]:

@@ -15,11 +15,11 @@ from spladev3_anserini.collection.corpus import REJECTED
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import (
     appearing,
-    holder,
+    lock_owner,
     naming,
-    note_holder,
     read_bytes,
     sha256_of,
+    write_lock_owner,
 )
 from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import (
@@ -94,7 +94,7 @@ class EncodedDirectory:
                              f"{self._holder()}); wait for it, or choose another "
                              "`output`") from None
         try:
-            note_holder(Path(self._lock.lock_file))
+            write_lock_owner(Path(self._lock.lock_file))
             self._open()
         except BaseException:
             self._lock.release()
@@ -130,7 +130,7 @@ class EncodedDirectory:
         while other parts still have work to do."""
         shards = dict(self._done)
         for journal in self.folder.glob(f"progress-*-of-{self.part.of}.jsonl"):
-            fingerprint, others = read_journal(journal)
+            fingerprint, others = read_shard_journal(journal)
             if journal != self._journal and fingerprint == self.fingerprint:
                 shards |= {name: shard for name, shard in others.items() if self._on_disk(shard)}
         if not all(name in shards for name in names):
@@ -143,7 +143,7 @@ class EncodedDirectory:
 
     def _holder(self) -> str:
         """Who holds the lock, for a message."""
-        who = holder(Path(self._lock.lock_file))
+        who = lock_owner(Path(self._lock.lock_file))
         return f", {who}" if who else ""
 
     def _open(self) -> None:
@@ -164,7 +164,7 @@ class EncodedDirectory:
             if self._is_own(path) or path.name.startswith(self._temporary):
                 path.unlink()
         if self._journal.exists():
-            _, shards = read_journal(self._journal)
+            _, shards = read_shard_journal(self._journal)
             self._done = {n: s for n, s in shards.items() if self._on_disk(s)}
         with appearing(self._journal) as stream:
             for record in (self.fingerprint, *self._done.values()):
@@ -197,7 +197,7 @@ class EncodedDirectory:
         return path.exists() and sha256_of(path) == shard.sha256
 
     def _refuse_other(self, journal: Path) -> None:
-        found, _ = read_journal(journal)
+        found, _ = read_shard_journal(journal)
         if found is None:
             raise InputError(f"{journal}: its first line is damaged, so what this folder holds is "
                              "not known; `restart` to encode it again")
@@ -213,7 +213,7 @@ class EncodedDirectory:
                              "`output`, or `restart` to replace it")
 
 
-def read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
+def read_shard_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
     """The fingerprint and shards of a journal; a line cut short by a crash, or changed since,
     ends it."""
     shards: dict[str, Shard] = {}

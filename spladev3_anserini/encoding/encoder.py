@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from scipy import sparse
 
-from spladev3_anserini.errors import InputError, out_of_memory, refusing
+from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.impacts.manifest import BINARY
 from spladev3_anserini.impacts.quantize import MAX_TOTAL, Quantizer
-from spladev3_anserini.model.batches import length_batches
+from spladev3_anserini.model.batches import (
+    DTYPES,
+    batch_budget,
+    length_batches,
+    padded_ids,
+    refusing_large_batch,
+    resolved_device,
+)
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
 from spladev3_anserini.model.onnx import OnnxSplade
 from spladev3_anserini.model.splade import Splade, load_splade
@@ -22,11 +27,6 @@ from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer, refuse_other
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
 from spladev3_anserini.progress import warn
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-#: Padded tokens per batch, by device. On a CPU small batches stay in cache (measured: 1024 is the
-#: fastest of 512 to 4096 with the demo model); a GPU wants large ones.
-BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
 #: Without a model, batches only bound the memory of texts x vocabulary.
 BOW_BATCH_TOKENS = 16_384
 
@@ -35,11 +35,22 @@ BOW_BATCH_TOKENS = 16_384
 Network = Splade | OnnxSplade
 
 
-class Settings(NamedTuple):
-    """What a user chooses about encoding; `top_k` keeps each text's largest weights alone."""
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """What a user chooses about encoding.
+
+    Attributes:
+        max_length: Wordpieces of a text, [CLS] and [SEP] included.
+        quantizer: How weights become impacts.
+        special_tokens: `drop`, `keep` or `anserini`; see `dropped_ids`.
+        top_k: Keep only each text's largest weights; None keeps all.
+        batch_tokens: Padded tokens of a batch; None chooses by device.
+        device: `auto`, `cpu`, `cuda`, ...
+        dtype: `auto` (float32, or what an ONNX graph was exported in) or a key of `DTYPES`.
+    """
 
     max_length: int = 256
-    quantizer: Quantizer = Quantizer()
+    quantizer: Quantizer = field(default_factory=Quantizer)
     special_tokens: str = "drop"
     top_k: int | None = None
     batch_tokens: int | None = None
@@ -61,8 +72,8 @@ class Encoder:
     `network` is the loaded model; mode `bow` has none. `terms` are the vocabulary by id.
     """
 
-    def __init__(self, checkpoint: Checkpoint, variant: Variant, side: str, settings: Settings,
-                 network: Network | None = None) -> None:
+    def __init__(self, checkpoint: Checkpoint, variant: Variant, side: str,
+                 settings: EncoderSettings, network: Network | None = None) -> None:
         """`side` is `document`, which every variant expands, or `query`. `network` is the model
         where it is loaded already, from this checkpoint, for this device and precision.
 
@@ -86,8 +97,7 @@ class Encoder:
             self.device = "cpu" if onnx and settings.device == "auto" else resolved_device(
                 settings.device)
             self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
-            self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
-                self.device.partition(":")[0], BATCH_TOKENS["cpu"])
+            self.batch_tokens = batch_budget(settings.batch_tokens, self.device)
             self.model_hash = model_hash(checkpoint)
             self.network = (
                 self._exported(checkpoint, network) if onnx
@@ -120,7 +130,7 @@ class Encoder:
                              "weights of a query's expansion, which may leave out its own "
                              "wordpieces; for lexical queries export without `top_k`")
         if top_k:
-            self.settings = settings._replace(top_k=min(top_k, settings.top_k or top_k))
+            self.settings = replace(settings, top_k=min(top_k, settings.top_k or top_k))
         return model
 
     @property
@@ -151,14 +161,8 @@ class Encoder:
         order: list[int] = []
         for batch in length_batches([len(ids[p]) for p in full], budget):
             positions = [full[place] for place in batch]
-            try:
+            with refusing_large_batch(budget, self.device, ", or a smaller `max_length`"):
                 rows.append(self._batch([ids[p] for p in positions], positions))
-            except (InputError, MemoryError) as error:
-                if not out_of_memory(error.__cause__ or error):
-                    raise
-                raise InputError(f"`batch_tokens` {budget}: a batch does not fit into the memory "
-                                 f"of {self.device}; choose fewer, or a smaller `max_length`"
-                                 ) from error
             order.extend(positions)
             done(len(positions))
         size = (len(ids), len(self.terms))
@@ -219,15 +223,6 @@ class Encoder:
         return matrix if self.settings.top_k is None else keep_top(matrix, self.settings.top_k)
 
 
-def padded_ids(ids: list[list[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids of texts as one tensor (B, L) filled up with `padding`, and the mask of what is text."""
-    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-    mask = np.arange(lengths.max()) < lengths[:, None]
-    padded = np.full(mask.shape, padding, np.int64)
-    padded[mask] = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
-    return torch.from_numpy(padded), torch.from_numpy(mask.astype(np.int64))
-
-
 def keep_top(matrix: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
     """Each row's k largest values, ties by smaller column, columns in order."""
     kept = []
@@ -265,12 +260,3 @@ def _in_order(matrix: sparse.csr_matrix, order: list[int],
     indptr = np.concatenate([[0], np.cumsum(counts)])
     ordered = matrix[np.argsort(order, kind="stable")]
     return sparse.csr_matrix((ordered.data, ordered.indices, indptr), shape=size)
-
-
-def resolved_device(name: str) -> str:
-    """The device a --device names, `auto` being a GPU if there is one."""
-    if name != "auto":
-        if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name):
-            raise InputError(f"`device` {name}: expected auto, cpu, cuda, cuda:N, xpu or mps")
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +42,7 @@ from spladev3_anserini.model.tokenizer import Tokenized
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.text import counted
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 #: The longest string that Anserini's JSON reader (Jackson) takes.
 _LONGEST_CONTENTS = 20_000_000
@@ -50,9 +51,19 @@ _LONGEST_CONTENTS = 20_000_000
 _MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 2_000, 0.25, 1_000
 
 
-class Output(NamedTuple):
-    """Where an encoding goes and in which pieces; `source_name` is what its manifest calls the
-    source, if not by its path."""
+@dataclass(frozen=True, kw_only=True)
+class EncodingOutput:
+    """Where an encoding goes and in which pieces.
+
+    Attributes:
+        folder: The encoded directory.
+        shard_size: Texts of a shard, the step in which an encoding resumes.
+        part: Which shards this process encodes.
+        gzip: Compress the shards.
+        contents: Write each document's text into its line.
+        restart: Begin anew, whatever the folder holds.
+        source_name: What the manifest calls the source, if not by its path.
+    """
 
     folder: Path
     shard_size: int = 5000
@@ -73,7 +84,7 @@ class _Block(NamedTuple):
     tokens: Tokenized | None
 
 
-class Outcome(NamedTuple):
+class EncodingOutcome(NamedTuple):
     """What an encode did: shards written now and found finished, and the manifest, which is
     None while other parts still have work to do."""
 
@@ -83,7 +94,7 @@ class Outcome(NamedTuple):
 
 
 def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, encoder: Encoder,
-                        output: Output) -> Outcome:
+                        output: EncodingOutput) -> EncodingOutcome:
     """Encodes every text of `source` into impact shards of `output`, resuming what is there.
 
     `surveyed` is what a first pass over the source told, before any model was loaded: bad lines
@@ -147,10 +158,10 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
             names, checkpoint.absolute_name, _printable(output.source_name or source),
             environment(encoder.device), rejected or 0)
         _warn_of_cut(manifest.shards if manifest else directory.shards, encoder)
-    return Outcome(written, found, manifest)
+    return EncodingOutcome(written, found, manifest)
 
 
-def fingerprint(surveyed: Survey, encoder: Encoder, output: Output) -> Fingerprint:
+def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> Fingerprint:
     """What decides the impacts of an encoding."""
     settings = encoder.settings
     return Fingerprint(
@@ -232,20 +243,20 @@ def _warn_of_density(matrix: sparse.csr_matrix, encoder: Encoder, checkpoint: Ch
              "SPLADE?")
 
 
-def _blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def _blocks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     iterator = iter(items)
     while block := list(islice(iterator, size)):
         yield block
 
 
 @contextmanager
-def ahead(items: Iterator[T]) -> Iterator[Iterator[T]]:
+def ahead(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
     """The same items in the same order; while one is used, a thread makes the next.
 
     What making an item raises is raised where that item is asked for.
     """
     with ThreadPoolExecutor(1) as thread:
-        def each() -> Iterator[T]:
+        def each() -> Iterator[_T]:
             following = thread.submit(next, items, _END)
             while (item := following.result()) is not _END:
                 following = thread.submit(next, items, _END)

@@ -29,7 +29,7 @@ class Record(BaseModel):
 
 
 #: A number of texts, scores or the like; beyond the limit it is none.
-Count = Annotated[int, Field(ge=0, le=10**15)]
+NonNegative = Annotated[int, Field(ge=0, le=10**15)]
 
 
 class Fingerprint(Record):
@@ -148,10 +148,10 @@ class IndexManifest(Record):
     files: tuple[IndexFile, ...] = ()
 
 
-R = TypeVar("R", bound=Record)
+_R = TypeVar("_R", bound=Record)
 
 
-def read_record(kind: type[R], path: Path) -> R:
+def read_record(kind: type[_R], path: Path) -> _R:
     """Reads a record from its JSON file; raises InputError naming the file and the field, also
     where a byte of it changed since it was written, and for a pipe, which would be waited for."""
     if path.exists() and not path.is_file():
@@ -175,7 +175,7 @@ def to_json(record: Record, indent: int | None = None) -> str:
     return json.dumps(content | {_HASH: _hash_of(content)}, indent=indent, ensure_ascii=False)
 
 
-def from_json(kind: type[R], text: str | bytes) -> R:
+def from_json(kind: type[_R], text: str | bytes) -> _R:
     """The record of `to_json`; raises ValueError for any other text."""
     content = json.loads(text)
     if isinstance(content, dict) and content.pop(_HASH, None) != _hash_of(content):

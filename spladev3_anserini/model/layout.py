@@ -24,7 +24,7 @@ from spladev3_anserini.model.weights import read_as, refuse_elsewhere
 
 MODULES = "modules.json"
 ROUTER = "router_config.json"
-SETTINGS = "config_sentence_transformers.json"
+SENTENCE_SETTINGS = "config_sentence_transformers.json"
 #: A transformer's own settings; an older name for each architecture.
 TRANSFORMER = "sentence_*_config.json"
 #: Tables of query weights beside a model, from before sentence-transformers had a place for them.
@@ -94,8 +94,8 @@ def read_layout(root: Path) -> Layout:
     """
     refuse_elsewhere(root)
     _refuse_tables(root)
-    if (root / SETTINGS).exists():
-        _check_settings(root / SETTINGS)
+    if (root / SENTENCE_SETTINGS).exists():
+        _check_settings(root / SENTENCE_SETTINGS)
     modules = read_as(list[_Module], root / MODULES) if (root / MODULES).exists() else []
     for module in modules:
         refuse_unapplied(root / MODULES, module.model_extra or {}, {"idx": ANY, "name": ANY})

@@ -9,7 +9,13 @@ from typing import Any, Literal, NamedTuple
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import PICKLE, model_folder, refuse_links
-from spladev3_anserini.model.layout import ANY, SETTINGS, TRANSFORMER, Allowed, refuse_unapplied
+from spladev3_anserini.model.layout import (
+    ANY,
+    SENTENCE_SETTINGS,
+    TRANSFORMER,
+    Allowed,
+    refuse_unapplied,
+)
 from spladev3_anserini.model.weights import weight_files_in
 
 Pooling = Literal["mean", "cls"]
@@ -143,8 +149,8 @@ def _stated(name: str, folder: Path, pooling: Pooling | None,
     for path in sorted(folder.glob(TRANSFORMER)):
         own = own or _optional(path)
         refuse_unapplied(path, _optional(path), _TRANSFORMER_KEYS)
-    settings = _optional(folder / SETTINGS)
-    refuse_unapplied(folder / SETTINGS, settings, _SETTINGS_KEYS)
+    settings = _optional(folder / SENTENCE_SETTINGS)
+    refuse_unapplied(folder / SENTENCE_SETTINGS, settings, _SETTINGS_KEYS)
     part = str(modules[1].get("path", ""))
     if Path(part).is_absolute() or ".." in Path(part).parts:
         raise InputError(f"{folder}: the module path {part!r} leads out of the folder")

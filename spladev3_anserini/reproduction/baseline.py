@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from spladev3_anserini import __version__
-from spladev3_anserini.collection.runs import Hit, read_run
+from spladev3_anserini.collection.runs import Hit, read_run_file
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
@@ -19,9 +19,9 @@ from spladev3_anserini.rankers.bm25 import bm25_rankings
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
 from spladev3_anserini.rankers.dense_index import Search, dense_index, dense_rankings
 from spladev3_anserini.rankers.dense_models import DenseModel, find_dense
-from spladev3_anserini.rankers.pair_scorer import Settings
+from spladev3_anserini.rankers.pair_scorer import PairSettings
+from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer
 from spladev3_anserini.rankers.rerank import read_rerank, reranked
-from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
 from spladev3_anserini.recipe.baseline import Bm25, Dense, Rerank
 from spladev3_anserini.reproduction.journal import Inputs
 from spladev3_anserini.reproduction.models import usable_checkpoint
@@ -43,7 +43,7 @@ def model_of(run: Run) -> tuple[str, str]:
         return own.model, folder_hash(_dense_model(run, own).folder,
                                       (*MODEL_FILES, "*/config.json"))
     if isinstance(own, Rerank):
-        kind, folder = find_teacher(_usable(run, own.teacher))
+        kind, folder = find_pair_scorer(_usable(run, own.teacher))
         first = read_result(run.cell.first.folder) if run.cell.first else None
         below = first.model_sha256 if first else ""
         both = f"{folder_hash(folder, kind.files)} {below}"
@@ -91,10 +91,11 @@ def _rankings(run: Run, own: Bm25 | Dense | Rerank) -> Iterator[tuple[str, Ranki
                                        query_set.hits)
     else:
         assert run.cell.first is not None
-        teacher = open_teacher(_usable(run, own.teacher), Settings(
-            own.max_length, run.options.batch_tokens, run.options.device))
+        teacher = open_pair_scorer(_usable(run, own.teacher), PairSettings(
+            max_length=own.max_length, batch_tokens=run.options.batch_tokens,
+            device=run.options.device))
         for name in run.sets:
-            first = read_run(run.cell.first.run_file(name))
+            first = read_run_file(run.cell.first.run_file(name))
             yield name, reranked(read_rerank(first, run.corpus, run.topics[name], own.top),
                                  teacher)
 

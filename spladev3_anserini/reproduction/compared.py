@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from spladev3_anserini.analysis.comparison import QuerySet
+from spladev3_anserini.analysis.comparison import JudgedSet
 from spladev3_anserini.progress import say
 from spladev3_anserini.recipe.library import Library
 from spladev3_anserini.reproduction.cell import chosen_sets, open_cell
@@ -16,7 +16,7 @@ from spladev3_anserini.reproduction.stages import reproduce
 
 
 def runs_of(library: Library, recipes: Sequence[str], collections: Sequence[str],
-            output: Path) -> list[QuerySet]:
+            output: Path) -> list[JudgedSet]:
     """Runs every recipe on every collection, what is done already skipped, and tells of it on
     stderr; raises InputError as a run does, before the first one for an unknown name."""
     cells = {on: [open_cell(library, recipe, on, output) for recipe in recipes]
@@ -30,7 +30,7 @@ def runs_of(library: Library, recipes: Sequence[str], collections: Sequence[str]
                 reproduce(cell, sets, Options())
         sources, name = own[0].sources(), own[0].collection_name
         for query_set, described in sets.items():
-            found.append(QuerySet(
+            found.append(JudgedSet(
                 name if len(sets) == 1 else f"{name} {query_set}", described.group or on,
                 sources.resolve(described.qrels),
                 {cell.recipe_name: cell.run_file(query_set) for cell in own}))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spladev3_anserini.collection.corpus import Survey
 from spladev3_anserini.encoding.encoder import Encoder
-from spladev3_anserini.encoding.pipeline import Output, encode_to_directory, fingerprint
+from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory, fingerprint
 from spladev3_anserini.impacts.manifest import Manifest
 from spladev3_anserini.impacts.shards import MANIFEST, read_manifest
 from spladev3_anserini.model.checkpoint import Checkpoint, open_checkpoint
@@ -40,9 +40,9 @@ def encode_afresh_or_on(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     """Encodes into a folder of our own: on from where an interruption left it, or afresh where it
     is to be or holds another encoding (one that was begun before the settings changed)."""
     if not fresh and (folder / MANIFEST).exists():
-        now = fingerprint(surveyed, encoder, Output(folder))
+        now = fingerprint(surveyed, encoder, EncodingOutput(folder=folder))
         fresh = read_manifest(folder).fingerprint != now
     done = encode_to_directory(source, surveyed, checkpoint, encoder,
-                               Output(folder, restart=fresh)).manifest
+                               EncodingOutput(folder=folder, restart=fresh)).manifest
     assert done is not None  # one part, so it is whole
     return done

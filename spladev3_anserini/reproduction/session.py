@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.qrels import Qrels
-from spladev3_anserini.encoding.encoder import Encoder, Settings, resolved_device
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
 from spladev3_anserini.encoding.queries import encoder_for_index, encoder_for_prebuilt
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, read_json, sha256_of
@@ -19,6 +19,7 @@ from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
 from spladev3_anserini.lucene.prebuilt import prebuilt_index
+from spladev3_anserini.model.batches import resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.recipe.schema import QuerySet
@@ -113,10 +114,12 @@ class Run:
             raise InputError(f"{self.index}: no {INDEX_MANIFEST} in it")
         return record
 
-    def settings(self, length: int | None) -> Settings:
+    def settings(self, length: int | None) -> EncoderSettings:
         own = self.cell.settings
-        return Settings(length or 0, Quantizer.parse(str(own.quantizer)), str(own.special_tokens),
-                        None, self.options.batch_tokens, self.options.device, str(own.dtype))
+        return EncoderSettings(
+            max_length=length or 0, quantizer=Quantizer.parse(str(own.quantizer)),
+            special_tokens=str(own.special_tokens), batch_tokens=self.options.batch_tokens,
+            device=self.options.device, dtype=str(own.dtype))
 
 
 def hash_of_qrels(qrels: Qrels) -> str:

@@ -142,7 +142,7 @@ def _index(run: Run, stage: Stage) -> None:
         return
 
     def work(_: bool) -> str:
-        record, _built = build_index(cell.encoded, cell.index_folder, run.options.threads,
+        record, _built = build_index(cell.encoded, cell.index_folder, threads=run.options.threads,
                                      optimize=True, overwrite=True)
         return (f"{counted(record.encoded.nonempty, 'document')}, "
                 f"{counted(record.encoded.postings, 'posting')}, "

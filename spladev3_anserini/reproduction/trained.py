@@ -11,7 +11,7 @@ from pathlib import Path
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.survey import survey_texts
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
 from spladev3_anserini.encoding.queries import encoder_for_index
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json, sha256_of
@@ -22,8 +22,8 @@ from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.model.checkpoint import model_hash
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import VARIANTS, variant_named
-from spladev3_anserini.rankers.pair_scorer import Settings as TeacherSettings
-from spladev3_anserini.rankers.teachers import find_teacher, open_teacher, teacher_hash
+from spladev3_anserini.rankers.pair_scorer import PairSettings
+from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer, pair_scorer_hash
 from spladev3_anserini.recipe.training import Training, flat
 from spladev3_anserini.reproduction.cell import Cell
 from spladev3_anserini.reproduction.data import mark
@@ -39,7 +39,7 @@ from spladev3_anserini.text import counted
 from spladev3_anserini.training.checkpoints import BEGUN
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine, moments_of
 from spladev3_anserini.training.mining import Draw, mine, sampled, with_positive
-from spladev3_anserini.training.run import Machine, read_queries, train
+from spladev3_anserini.training.run import Machine, read_training_queries, train_model
 from spladev3_anserini.training.score_files import write_candidates
 from spladev3_anserini.training.scoring import (
     Work,
@@ -65,7 +65,7 @@ def trained_model(cell: Cell, threads: int, device: str, wanted: bool) -> Path:
     if wanted:  # what is missing is told before hours of work, not after
         usable_checkpoint(section.start, cell.output)
         for name in section.teachers:
-            find_teacher(name)
+            find_pair_scorer(name)
     # each lock is held no longer than its stages take, so that recipes with alike data can train
     # side by side
     for folder, stages in ((folders.first, (_first_stage,)),
@@ -99,7 +99,7 @@ def _first_stage(made: _Made, do: Do) -> None:
     """The index that candidates come from; the first stage is a model that expands both sides."""
     name = made.section.candidates.first_stage
     checkpoint = usable_checkpoint(name, made.cell.output)
-    settings = Settings(first_stage_length(made.cell), device=made.device)
+    settings = EncoderSettings(max_length=first_stage_length(made.cell), device=made.device)
 
     def encode(fresh: bool) -> str:
         surveyed = survey_texts(made.corpus, "document")
@@ -109,7 +109,7 @@ def _first_stage(made: _Made, do: Do) -> None:
         return f"{name}: {counted(manifest.documents, 'document')}"
 
     def index(_: bool) -> str:
-        build_index(made.encoded, made.index, made.threads, optimize=False, overwrite=True)
+        build_index(made.encoded, made.index, threads=made.threads, optimize=False, overwrite=True)
         return f"{name}: indexed"
 
     def shards() -> Iterator[Path]:
@@ -134,7 +134,7 @@ def _candidates(made: _Made, do: Do) -> None:
         record = read_index_manifest(made.index)
         assert record is not None
         checkpoint = usable_checkpoint(section.candidates.first_stage, made.cell.output)
-        settings = Settings(section.max_length, device=made.device)
+        settings = EncoderSettings(max_length=section.max_length, device=made.device)
         encoder = encoder_for_index(made.index, record, checkpoint.name, "auto", settings)
         searcher = ImpactSearcher(made.index)
         written = write_candidates(made.candidates, mine(
@@ -154,8 +154,8 @@ def _scores(made: _Made, do: Do) -> None:
                          "so the same folder of scores; rename one")
     for name, folder in zip(made.section.teachers, folders, strict=True):
         def work(_: bool, name: str = name, folder: Path = folder) -> str:
-            teacher = open_teacher(name, TeacherSettings(made.section.teacher_max_length,
-                                                         device=made.device))
+            teacher = open_pair_scorer(name, PairSettings(
+                max_length=made.section.teacher_max_length, device=made.device))
             if not holds_scores_of(folder, fingerprint_of(made.work, teacher)):
                 _clear(folder)
             done = score_candidates(made.work, teacher, folder)
@@ -163,7 +163,8 @@ def _scores(made: _Made, do: Do) -> None:
             return counted(done.manifest.pairs, "pair")
 
         do(f"score {name}", {"candidates": sha256_of(made.candidates),
-                              "teacher": teacher_hash(name), "corpus": mark(made.corpus, "docs"),
+                              "teacher": pair_scorer_hash(name), "corpus": mark(made.corpus,
+                                                                                "docs"),
                               "topics": mark(made.topics, "queries"),
                               "max_length": str(made.section.teacher_max_length)}, work,
            (path for path in [folder / "manifest.json"]))
@@ -195,10 +196,12 @@ def _train(made: _Made, do: Do) -> None:
     start = usable_checkpoint(section.start, made.cell.output)
 
     def work(_: bool) -> str:
-        last = train(section, variant, start, made.corpus,
-                     read_queries(made.candidates, made.ensemble, made.topics), made.model,
-                     Machine(made.device), resume=(made.model / BEGUN).exists(), replace=True,
-                     sources={"candidates": str(made.candidates), "scores": str(made.ensemble)})
+        last = train_model(
+            section, variant, start, made.corpus,
+            read_training_queries(made.candidates, made.ensemble, made.topics), made.model,
+            sources={"candidates": str(made.candidates), "scores": str(made.ensemble)},
+            machine=Machine(device=made.device), resume=(made.model / BEGUN).exists(),
+            replace=True)
         return ", ".join(f"{name} {last[name]:.4g}" for name in (
             "loss", "nonzero_queries", "nonzero_documents") if name in last)
 

@@ -19,12 +19,12 @@ from filelock import FileLock, Timeout
 
 from spladev3_anserini import __version__
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, holder, note_holder, read_json, sha256_of
+from spladev3_anserini.files import appearing, lock_owner, read_json, sha256_of, write_lock_owner
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
-from spladev3_anserini.training.dataset import Query
+from spladev3_anserini.training.dataset import TrainingQuery
 
 RECORD = "training.json"
 BEGUN = "begun.json"
@@ -46,7 +46,7 @@ def record_of(section: Training, variant: Variant, start: Checkpoint, tokenizer:
                             "transformers": transformers.__version__, "precision": precision}}
 
 
-def data_hash(queries: Sequence[Query], texts: Mapping[str, str]) -> str:
+def data_hash(queries: Sequence[TrainingQuery], texts: Mapping[str, str]) -> str:
     """sha256 of everything a training reads: queries, documents, scores and texts."""
     digest = hashlib.sha256()
     for own in queries:
@@ -66,11 +66,11 @@ def prepared(output: Path, record: Mapping[str, Any], resume: bool, replace: boo
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        who = holder(output / _LOCK)
+        who = lock_owner(output / _LOCK)
         raise InputError(f"{output}: another training is writing here{f' ({who})' if who else ''}; "
                          "wait for it, or choose another `output`") from None
     try:
-        note_holder(output / _LOCK)
+        write_lock_owner(output / _LOCK)
         prepare(output, record, resume, replace)
         yield
     finally:

@@ -9,10 +9,10 @@ from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, naming, read_bytes, sha256_of
 from spladev3_anserini.impacts.manifest import from_json, read_record, to_json
-from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest, ScorePart
+from spladev3_anserini.training.score_files import SCORE_MANIFEST, ScoreManifest, ScorePart
 
 
-class Finished:
+class ScoreJournal:
     """The files that the parts of one scoring have written, each part in a journal of its own
     (`.progress-1-of-1.jsonl`, a line after each file has its final name), or that a manifest names.
 
@@ -23,7 +23,7 @@ class Finished:
     def __init__(self, folder: Path, part: Part, temporary: Path) -> None:
         self._folder = folder
         self._journal = folder / f".progress-{part.number}-of-{part.of}.jsonl"
-        own = read_journal(self._journal)
+        own = read_score_journal(self._journal)
         with appearing(self._journal, temporary=temporary) as stream:  # without a line cut short
             stream.writelines(to_json(record) + "\n" for record in own)
         self._known: set[tuple[str, str]] = set()
@@ -32,7 +32,7 @@ class Finished:
     def read_all(self) -> None:
         """Takes up what other parts have noted by now."""
         noted = [record for journal in self._folder.glob(".progress-*-of-*.jsonl")
-                 for record in read_journal(journal)]
+                 for record in read_score_journal(journal)]
         for record in (*noted, *_published(self._folder)):
             self._known.add((record.name, record.sha256))
 
@@ -54,7 +54,7 @@ class Finished:
         self._known.add((record.name, record.sha256))
 
 
-def read_journal(journal: Path) -> list[ScorePart]:
+def read_score_journal(journal: Path) -> list[ScorePart]:
     """The lines of a journal; one that is cut short or changed counts for nothing."""
     records = []
     for line in read_bytes(journal).splitlines() if journal.exists() else ():
@@ -68,6 +68,6 @@ def read_journal(journal: Path) -> list[ScorePart]:
 def _published(folder: Path) -> tuple[ScorePart, ...]:
     """What the manifest names, if it is there and whole: it is written again from the journals."""
     try:
-        return read_record(ScoreManifest, folder / MANIFEST).parts
+        return read_record(ScoreManifest, folder / SCORE_MANIFEST).parts
     except InputError:
         return ()

@@ -18,27 +18,27 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
-from spladev3_anserini.collection.corpus import hash_of
+from spladev3_anserini.collection.corpus import CorpusDigest, hash_of
+from spladev3_anserini.collection.survey import texts_of_ids
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import WHOLE, Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import read_record, write_record
 from spladev3_anserini.progress import counter
-from spladev3_anserini.rankers.pair_scorer import PairError, Teacher, chunks
-from spladev3_anserini.training.documents import texts_of
+from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, chunks
 from spladev3_anserini.training.score_files import (
-    MANIFEST,
-    Candidates,
-    Fingerprint,
+    SCORE_MANIFEST,
+    QueryCandidates,
+    ScoreFingerprint,
     ScoreManifest,
     ScorePart,
     Scores,
     read_candidates,
-    shown_differences,
+    score_differences,
     write_scores,
 )
-from spladev3_anserini.training.score_journal import Finished
+from spladev3_anserini.training.score_journal import ScoreJournal
 
 FINGERPRINT = "fingerprint.json"
 _ROOM_CHECKED = 10_000
@@ -52,7 +52,7 @@ class Block(NamedTuple):
     sha256: str
 
     @classmethod
-    def of(cls, records: list[Candidates]) -> Block:
+    def of(cls, records: list[QueryCandidates]) -> Block:
         return cls(len(records), sum(len(own.documents) for own in records),
                    hashlib.sha256(json.dumps(records).encode()).hexdigest())
 
@@ -76,7 +76,7 @@ class Work(NamedTuple):
         return sum(own.pairs for number, own in enumerate(self.blocks) if self.part.has(number))
 
 
-class Outcome(NamedTuple):
+class ScoringOutcome(NamedTuple):
     """What a scoring did: files written now and found finished, and the manifest, which is None
     while other parts still have work to do."""
 
@@ -109,11 +109,13 @@ def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
         if query not in known:
             raise InputError(f"{topics}: no query {query!r}, which {candidates} has")
         queries[query] = known[query]
-    documents, digest = texts_of(corpus, needed, candidates)
-    return Work(candidates, sha256, block, part, blocks, queries, documents, digest, hash_of(asked))
+    digest = CorpusDigest()
+    documents = texts_of_ids(corpus, needed, str(candidates), digest)
+    return Work(candidates, sha256, block, part, blocks, queries, documents, digest.hexdigest(),
+                hash_of(asked))
 
 
-def score_candidates(work: Work, teacher: Teacher, output: Path) -> Outcome:
+def score_candidates(work: Work, teacher: PairScorer, output: Path) -> ScoringOutcome:
     """Scores the positives and candidates of every query of this part with one teacher, into
     `output/part-00000.jsonl` ... and, once all parts are there, `output/manifest.json`.
 
@@ -133,9 +135,9 @@ def score_candidates(work: Work, teacher: Teacher, output: Path) -> Outcome:
                          "it, or choose another `output`") from None
 
 
-def fingerprint_of(work: Work, teacher: Teacher) -> Fingerprint:
+def fingerprint_of(work: Work, teacher: PairScorer) -> ScoreFingerprint:
     """What decides a teacher's scores of this work."""
-    return Fingerprint(
+    return ScoreFingerprint(
         teacher=teacher.sha256, kind=teacher.kind, max_length=teacher.settings.max_length,
         batch_tokens=teacher.batch_tokens, device=teacher.device.partition(":")[0],
         dtype=teacher.dtype, t5_token=teacher.settings.t5_token if teacher.kind == "t5" else "",
@@ -143,7 +145,7 @@ def fingerprint_of(work: Work, teacher: Teacher) -> Fingerprint:
         package=__version__)
 
 
-def holds_scores_of(output: Path, fingerprint: Fingerprint) -> bool:
+def holds_scores_of(output: Path, fingerprint: ScoreFingerprint) -> bool:
     """Whether a folder has nothing that `score_candidates` would refuse."""
     try:
         _refuse_other(output, fingerprint)
@@ -152,11 +154,12 @@ def holds_scores_of(output: Path, fingerprint: Fingerprint) -> bool:
     return True
 
 
-def _score(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint) -> Outcome:
+def _score(work: Work, teacher: PairScorer, output: Path,
+           fingerprint: ScoreFingerprint) -> ScoringOutcome:
     temporary = _temporary(output, work.part)
     if not (output / FINGERPRINT).exists():
         write_record(fingerprint, output / FINGERPRINT, temporary)
-    finished = Finished(output, work.part, temporary)
+    finished = ScoreJournal(output, work.part, temporary)
     written = found = 0
     with counter(f"scoring with {teacher.name}", work.pairs, unit="pair") as bar:
         for number, records in enumerate(_blocks(work.candidates, work.block)):
@@ -176,7 +179,7 @@ def _score(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint)
     teacher.warn_of_cuts()
     if sha256_of(work.candidates) != work.sha256:
         raise _changed(work)
-    return Outcome(written, found, _publish(work, teacher, output, fingerprint, finished))
+    return ScoringOutcome(written, found, _publish(work, teacher, output, fingerprint, finished))
 
 
 def _changed(work: Work) -> InputError:
@@ -192,7 +195,7 @@ def part_name(number: int) -> str:
     return f"part-{number:05d}.jsonl"
 
 
-def _block_scores(records: list[Candidates], work: Work, teacher: Teacher,
+def _block_scores(records: list[QueryCandidates], work: Work, teacher: PairScorer,
                   bar: tqdm[NoReturn]) -> Iterator[Scores]:
     pairs = [(own.query, document) for own in records for document in own.documents]
     try:
@@ -211,8 +214,8 @@ def _shortest(score: np.float32) -> float:
     return float(str(score))
 
 
-def _publish(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint,
-             finished: Finished) -> ScoreManifest | None:
+def _publish(work: Work, teacher: PairScorer, output: Path, fingerprint: ScoreFingerprint,
+             finished: ScoreJournal) -> ScoreManifest | None:
     finished.read_all()
     parts = []
     for number, own in enumerate(work.blocks):
@@ -229,23 +232,23 @@ def _publish(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprin
         queries=sum(part.queries for part in parts), pairs=sum(part.pairs for part in parts),
         environment={"python": platform.python_version(), "torch": str(torch.__version__),
                      "transformers": transformers.__version__, "device": teacher.device})
-    write_record(manifest, output / MANIFEST, _temporary(output, work.part))
+    write_record(manifest, output / SCORE_MANIFEST, _temporary(output, work.part))
     return manifest
 
 
-def _refuse_other(output: Path, fingerprint: Fingerprint) -> None:
+def _refuse_other(output: Path, fingerprint: ScoreFingerprint) -> None:
     if output.exists() and not output.is_dir():
         raise InputError(f"`output`: {output} is a file, expected a folder")
     if (output / FINGERPRINT).exists():
-        found = read_record(Fingerprint, output / FINGERPRINT)
-        if shown := shown_differences(found, fingerprint):
+        found = read_record(ScoreFingerprint, output / FINGERPRINT)
+        if shown := score_differences(found, fingerprint):
             raise InputError(f"{output}: holds other scores ({shown}); choose another `output`")
     elif output.is_dir() and any(not re.fullmatch(r"\.lock-.*|\..*\.tmp", path.name)
                                  for path in output.iterdir()):
         raise InputError(f"{output}: has files in it that no score wrote; choose another `output`")
 
 
-def _refuse_long_queries(work: Work, teacher: Teacher) -> None:
+def _refuse_long_queries(work: Work, teacher: PairScorer) -> None:
     names = list(work.queries)
     for some in chunks(names, _ROOM_CHECKED):
         rooms = teacher.room([work.queries[name] for name in some])
@@ -255,7 +258,7 @@ def _refuse_long_queries(work: Work, teacher: Teacher) -> None:
                                  "`max_length` more")
 
 
-def _blocks(candidates: Path, size: int) -> Iterator[list[Candidates]]:
+def _blocks(candidates: Path, size: int) -> Iterator[list[QueryCandidates]]:
     iterator = read_candidates(candidates)
     while block := list(islice(iterator, size)):
         yield block

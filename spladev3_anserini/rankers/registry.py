@@ -9,20 +9,20 @@ from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import model_folder
-from spladev3_anserini.model.layout import SETTINGS, refuse_prompts
+from spladev3_anserini.model.layout import SENTENCE_SETTINGS, refuse_prompts
 from spladev3_anserini.model.weights import (
     external_data,
     folder_hash,
     weight_files_in,
 )
 from spladev3_anserini.rankers import cross_encoders as kinds
-from spladev3_anserini.rankers.pair_scorer import PairError, Settings, Teacher
+from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, PairSettings
 
 #: What every teacher is tried on before anything is scored.
 _TRIAL = (("a cat", "sat"), ("a dog", "sat on a mat and ran"))
 
 
-def find_teacher(name: str) -> tuple[type[Teacher], Path]:
+def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
     """Which kind of teacher a name is, and its folder, without loading it.
 
     A name is a folder, a hub id or a packaged model's. Its files say the kind: a transformers
@@ -34,8 +34,8 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
     folder = model_folder(name, option="`cross_encoder`")
     if not list(folder.glob("*.safetensors")):
         folder = model_folder(name, graphs=True, option="`cross_encoder`")
-    if (folder / SETTINGS).exists():
-        refuse_prompts(folder / SETTINGS, _json(folder / SETTINGS).get("prompts"))
+    if (folder / SENTENCE_SETTINGS).exists():
+        refuse_prompts(folder / SENTENCE_SETTINGS, _json(folder / SENTENCE_SETTINGS).get("prompts"))
     if weight_files_in(folder, "*.safetensors"):
         architecture = _architecture(folder)
         if architecture.endswith("T5ForConditionalGeneration"):
@@ -58,10 +58,10 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
                      "save_pretrained them")
 
 
-def open_teacher(name: str, settings: Settings) -> Teacher:
-    """Loads a teacher and tries it on two short pairs; raises InputError as `find_teacher`, and
+def open_pair_scorer(name: str, settings: PairSettings) -> PairScorer:
+    """Loads a teacher and tries it on two short pairs; raises InputError as `find_pair_scorer`, and
     where it cannot be loaded or fails."""
-    kind, folder = find_teacher(name)
+    kind, folder = find_pair_scorer(name)
     if settings.max_length < 4:
         raise InputError(f"`max_length` {settings.max_length}: expected 4 tokens or more")
     teacher = kind(name, folder, settings)
@@ -96,8 +96,8 @@ def _json(path: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def teacher_hash(name: str) -> str:
+def pair_scorer_hash(name: str) -> str:
     """What `Teacher.sha256` of a name is, without loading it; raises InputError as
-    `find_teacher`."""
-    kind, folder = find_teacher(name)
+    `find_pair_scorer`."""
+    kind, folder = find_pair_scorer(name)
     return folder_hash(folder, kind.files)
