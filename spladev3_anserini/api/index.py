@@ -22,6 +22,7 @@ from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.lucene.pruning import QueryPruning
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
 from spladev3_anserini.lucene.searcher import open_searcher
+from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
     from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings, Network
@@ -47,7 +48,7 @@ class Index:
         if self.manifest is None:
             return f"<Index {self.folder}, built elsewhere>"
         encoded = self.manifest.encoded
-        return (f"<Index {self.folder}: {encoded.documents:,} documents, "
+        return (f"<Index {self.folder}: {counted(encoded.documents, 'document')}, "
                 f"{encoded.fingerprint.variant}>")
 
     def __enter__(self) -> Index:

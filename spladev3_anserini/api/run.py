@@ -23,6 +23,7 @@ from spladev3_anserini.evaluation.judged import evaluate_scores
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation, parse_measures
 from spladev3_anserini.evaluation.query_values import by_measure
 from spladev3_anserini.lucene.ranking import write_run
+from spladev3_anserini.text import counted
 
 StrPath = str | os.PathLike[str]
 Judgments = StrPath | Mapping[str, Mapping[str, int]]
@@ -64,7 +65,8 @@ class Run(Mapping[str, dict[str, float]]):
         return len(self._scores)
 
     def __repr__(self) -> str:
-        return f"<Run of {len(self):,} queries, {sum(map(len, self._scores.values())):,} hits>"
+        return (f"<Run of {counted(len(self), 'query')}, "
+                f"{counted(sum(map(len, self._scores.values())), 'hit')}>")
 
     def save(self, path: StrPath, tag: str = "spladev3-anserini") -> None:
         """Write a TREC run, whole or not at all; `.gz` compresses.

@@ -16,6 +16,7 @@ from spladev3_anserini.cli.options import (
     threads_option,
     topics_option,
 )
+from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.text import counted
 
 
@@ -45,9 +46,10 @@ def main(corpus: str, topics: str, output: Path, hits: int, k1: float, b: float,
     from spladev3_anserini.lucene.ranking import without_own, write_run
     from spladev3_anserini.rankers.bm25 import bm25_rankings
 
+    pace = Pace()
     refuse_overwriting(output, corpus=corpus, topics=topics)
-    read = read_topics(topics)
-    rankings = without_own(bm25_rankings(corpus, read, hits, k1, b, threads), remove_query)
-    found, lines = write_run(output, rankings, tag)
-    summary(output, f"{output}: {counted(len(read), 'query')}, {found:,} with hits, "
-                    f"{counted(lines, 'line')}")
+    queries = read_topics(topics)
+    rankings = without_own(bm25_rankings(corpus, queries, hits, k1, b, threads), remove_query)
+    answered, lines = write_run(output, rankings, tag)
+    summary(output, f"{output}: {counted(len(queries), 'query')}, {answered:,} with hits, "
+                    f"{counted(lines, 'line')}{pace.text()}")

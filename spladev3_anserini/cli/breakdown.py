@@ -119,8 +119,9 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         folder = Path(filled(index)) if index else None
         with one_build(folder):
             pieces = bag_of_words(folder, model, max_length, trust)
-            own = _expanded(asked, pieces, adds, Path(filled(queries)) if queries else None)
-            features = query_features(asked, pieces, folder, own)
+            expansions = _expanded(asked, pieces, adds,
+                                   Path(filled(queries)) if queries else None)
+            features = query_features(asked, pieces, folder, expansions)
         sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))
     echo(breakdown_json(sets, measure) if form == "json" else breakdown_table(sets,
                                                                               measure).rstrip())

@@ -98,10 +98,10 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
                                seed)
     metas = summaries(values, compared, clamped, confidence)
     shown = tables.TableSettings(alpha, confidence, correction, moved, texts)
-    made = {"text": tables.comparison_text, "markdown": tables.comparison_markdown,
+    text = {"text": tables.comparison_text, "markdown": tables.comparison_markdown,
             "latex": tables.as_latex,
             "json": tables.comparison_json}[form](values, compared, metas, shown, samples)
-    echo(made)
+    echo(text)
     if forest:  # last: what is counted is not lost where it cannot be drawn
         draw_forest(forest, values, compared, clamped, confidence)
 
@@ -127,9 +127,9 @@ def _check_recipes(recipes: tuple[str, ...], collections: tuple[str, ...], basel
                          "--table")
     from spladev3_anserini.recipe.library import name_of
 
-    names, where = ([name_of(own) for own in given] for given in (recipes, collections))
-    for option, given in (("--recipe", names), ("--on", where)):
-        if len({*given}) < len(given):
+    names, places = [*map(name_of, recipes)], [*map(name_of, collections)]
+    for option, values in (("--recipe", names), ("--on", places)):
+        if len({*values}) < len(values):
             raise InputError(f"{option}: one is given twice")
     if baseline and baseline not in names:
         raise InputError(f"--baseline {baseline}: is none of the recipes")

@@ -8,6 +8,7 @@ import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.types import FOLDER, MODEL
+from spladev3_anserini.text import counted
 
 
 @click.command("convert", context_settings=SETTINGS)
@@ -29,5 +30,6 @@ def main(model: str, output: Path, expected: str | None) -> None:
 
     done = convert_checkpoint(model, output, expected)
     echo(f"read     pytorch_model.bin  sha256 {done.pickle}")
-    echo(f"written  model.safetensors  sha256 {done.safetensors}  ({done.tensors} tensors)")
+    echo(f"written  model.safetensors  sha256 {done.safetensors}  "
+         f"({counted(done.tensors, 'tensor')})")
     echo(f"use it   --model {output}")

@@ -18,6 +18,7 @@ from spladev3_anserini.cli.options import (
     threads_option,
     topics_option,
 )
+from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.types import WholeNumber
 from spladev3_anserini.text import counted
 
@@ -75,17 +76,19 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     from spladev3_anserini.rankers.dense_index import Search, dense_index, dense_rankings
     from spladev3_anserini.rankers.dense_models import find_dense
 
+    pace = Pace()
     refuse_overwriting(output, corpus=corpus, topics=topics, model=model)
-    read = read_topics(topics)
-    found = find_dense(model, pooling, similarity, query_max_length, max_length)
-    encoder = DenseEncoder(found, device, batch_tokens)
+    queries = read_topics(topics)
+    bi_encoder = find_dense(model, pooling, similarity, query_max_length, max_length)
+    encoder = DenseEncoder(bi_encoder, device, batch_tokens)
     index = dense_index(encoder, corpus, Search(search, hnsw_m, ef_construction, ef_search),
                         threads)
-    rankings = without_own(dense_rankings(index, encoder, read, hits), remove_query)
-    some, lines = write_run(output, rankings, tag)
-    summary(output, f"{output}: {found.rules.pooling} pooling, {found.rules.similarity}, {search} "
-                    f"search; {counted(len(read), 'query')}, {some:,} with hits, "
-                    f"{counted(lines, 'line')}")
+    rankings = without_own(dense_rankings(index, encoder, queries, hits), remove_query)
+    answered, lines = write_run(output, rankings, tag)
+    rules = bi_encoder.rules
+    summary(output, f"{output}: {rules.pooling} pooling, {rules.similarity}, {search} search; "
+                    f"{counted(len(queries), 'query')}, {answered:,} with hits, "
+                    f"{counted(lines, 'line')}{pace.text(len(index.ids))}")
     if empty := index.empty:
         summary(output, f"{counted(len(empty), 'document')} without a wordpiece, which will not be "
                         f"found: {', '.join(empty[:10])}{' ...' if len(empty) > 10 else ''}")

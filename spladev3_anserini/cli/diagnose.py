@@ -92,7 +92,7 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     if not signs:
         raise InputError("nothing to look at: give --trained, --scores, --encoded, --in-domain or "
                          "--zero-shot")
-    echo([own._asdict() for own in signs] if form == "json" else _text(signs))
+    echo([sign._asdict() for sign in signs] if form == "json" else _text(signs))
     if html:
         write_diagnosis_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs,
                              curves,
@@ -146,9 +146,9 @@ def _transfer(qrels: Path, start: Path, trained: Path, measure: str, unseen: boo
 
 def _text(signs: list[Sign]) -> str:
     rows = [["", "expected", "found", "limit"]]
-    rows += [["look" if own.alarming else "fine", own.subject, own.found, own.limit]
-             for own in signs]
-    alarming = [own for own in signs if own.alarming]
-    notes = "".join(f"\n{own.subject}: {own.meaning}" for own in alarming)
+    rows += [["look" if sign.alarming else "fine", sign.subject, sign.found, sign.limit]
+             for sign in signs]
+    alarming = [sign for sign in signs if sign.alarming]
+    notes = "".join(f"\n{sign.subject}: {sign.meaning}" for sign in alarming)
     summary = f"{len(alarming)} of {counted(len(signs), 'sign')} to look at"
     return f"{table(rows, words=4)}\n\n{summary}{':' if alarming else ''}{notes}"

@@ -14,6 +14,7 @@ from spladev3_anserini.cli.model_options import (
     variant_option,
 )
 from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, topics_option
+from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.text import counted
 
@@ -65,6 +66,7 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     from spladev3_anserini.impacts.quantize import Quantizer
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
+    pace = Pace()
     if (corpus is None) == (topics is None):
         raise click.UsageError("give either --corpus or --topics")
     source, side = (corpus, "document") if corpus is not None else (str(topics), "query")
@@ -80,13 +82,14 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     encoder = Encoder(checkpoint, chosen, side, settings)
     outcome = encode_to_directory(source, surveyed, checkpoint, encoder, target)
     shards = f"{counted(outcome.written, 'shard')} written, {outcome.found} kept"
-    manifest = outcome.manifest
+    noun, manifest = "query" if side == "query" else "document", outcome.manifest
     if manifest is None:
-        echo(f"{output}: part {part}: {shards}; other parts still have work to do")
+        echo(f"{output}: part {part}: {shards}; other parts still have work to do"
+             f"{pace.text(outcome.texts, noun)}")
         return
-    noun = "query" if side == "query" else "document"
     echo(f"{output}: {encoder.variant.name}, {counted(manifest.documents, noun)}, "
-         f"{manifest.postings / manifest.documents:.1f} terms each; {shards}")
+         f"{manifest.postings / manifest.documents:.1f} terms each; {shards}"
+         f"{pace.text(outcome.texts, noun)}")
     if cut := manifest.cut_texts:
         echo(cut_line(cut, manifest.documents, noun, f"--max-length {max_length}",
                       manifest.lost_wordpieces))

@@ -73,9 +73,9 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
     if text is not None:
         if not model or docid is not None or query is not None:
             raise click.UsageError("--text needs --model, and neither --docid nor --query")
-        made = _of_text(text, model, side, variant, settings)
-        values, shown = text_as_json(made), text_table(made, terms)
-        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": made,
+        explanation = _of_text(text, model, side, variant, settings)
+        values, shown = text_as_json(explanation), text_table(explanation, terms)
+        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": explanation,
                                    "match": None, "cost": None}
     else:
         if index is None or docid is None or query is None:

@@ -112,9 +112,9 @@ def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | No
     with one_build(folder):
         record = IndexManifest(encoded=read_manifest(folder), versions={}) if is_encoded \
             else read_index_manifest(folder, trust=trust)
-        asked = queries_for(folder, record, topics, queries, model, variant, settings)
-        cost = cost_of_encoded(folder, record.encoded, asked) if is_encoded and record \
-            else cost_of_index(folder, record, asked)
+        encoded_queries = queries_for(folder, record, topics, queries, model, variant, settings)
+        cost = cost_of_encoded(folder, record.encoded, encoded_queries) if is_encoded and record \
+            else cost_of_index(folder, record, encoded_queries)
     return cost, record.encoded.fingerprint.variant if record else "built elsewhere"
 
 
@@ -146,8 +146,8 @@ def _as_json(costs: dict[str, SearchCost], measure: str, worth: list[float]) -> 
                                                                                           object]]:
     values = [{measure: value} for value in worth] or [{}] * len(costs)
     return [{"name": name, **cost._asdict(),
-             "list_bytes_per_posting": cost.list_bytes_per_posting, **own}
-            for (name, cost), own in zip(costs.items(), values, strict=True)]
+             "list_bytes_per_posting": cost.list_bytes_per_posting, **measured}
+            for (name, cost), measured in zip(costs.items(), values, strict=True)]
 
 
 def _table(costs: dict[str, SearchCost], measure: str, worth: list[float]) -> str:

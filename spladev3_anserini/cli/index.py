@@ -8,6 +8,7 @@ import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import threads_option
+from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.types import FOLDER
 from spladev3_anserini.text import counted
 
@@ -34,6 +35,7 @@ def main(encoded: Path, index: Path, threads: int, optimize: bool, overwrite: bo
     from spladev3_anserini.lucene.build import build_index
     from spladev3_anserini.lucene.postings import index_bytes
 
+    pace = Pace()
     record, built = build_index(encoded, index, threads=threads, optimize=optimize,
                                 overwrite=overwrite)
     size, _ = index_bytes(index)
@@ -41,4 +43,5 @@ def main(encoded: Path, index: Path, threads: int, optimize: bool, overwrite: bo
     echo(f"{index}: {counted(manifest.nonempty, 'document')}, "
          f"{counted(manifest.postings, 'posting')}, {counted(manifest.impacts, 'total term')}, "
          f"{size / 1e6:.1f} MB ({size / max(1, manifest.postings):.2f} bytes of index a posting)"
-         f"{'' if built else '; was there already'}")
+         f"{'' if built else '; was there already'}"
+         f"{pace.text(manifest.documents if built else 0)}")

@@ -44,15 +44,15 @@ def main(effects: Path, title: str | None, forest: Path | None, clamped: bool, c
 
     if forest:
         checked_suffix(forest, "--forest")
-    found = read_effects(effects)
+    known = read_effects(effects)
     try:
-        summary = random_effects(found, clamped, confidence)
+        summary = random_effects(known, clamped, confidence)
     except InputError as error:
         raise InputError(f"{effects}: {error}") from None
     show = _as_json if form == "json" else _as_text
-    echo(show(found, summary, clamped, confidence))
+    echo(show(known, summary, clamped, confidence))
     if forest:
-        forest_plot(found, forest, title=effects.stem if title is None else title, clamped=clamped,
+        forest_plot(known, forest, title=effects.stem if title is None else title, clamped=clamped,
                     confidence=confidence)
 
 
@@ -60,14 +60,14 @@ def _as_json(effects: Sequence[Effect], summary: Summary, clamped: bool,
              confidence: float) -> dict[str, object]:
     from spladev3_anserini.analysis.meta_analysis import interval_of
 
-    whole = summary._asdict()
+    values = summary._asdict()
     sets = []
-    for own, weight in zip(effects, whole.pop("weights"), strict=True):
-        low, high = interval_of(own, confidence)
-        sets.append({"set": own.name, "group": own.group, "queries": own.queries,
-                     "mean": own.mean, "variance": own.variance, "low": low, "high": high,
+    for effect, weight in zip(effects, values.pop("weights"), strict=True):
+        low, high = interval_of(effect, confidence)
+        sets.append({"set": effect.name, "group": effect.group, "queries": effect.queries,
+                     "mean": effect.mean, "variance": effect.variance, "low": low, "high": high,
                      "weight": weight})
-    return {"confidence": confidence, "clamped": clamped, "summary": whole, "query_sets": sets}
+    return {"confidence": confidence, "clamped": clamped, "summary": values, "query_sets": sets}
 
 
 def _as_text(effects: Sequence[Effect], summary: Summary, clamped: bool, confidence: float) -> str:
@@ -75,9 +75,9 @@ def _as_text(effects: Sequence[Effect], summary: Summary, clamped: bool, confide
 
     rows = [["set", "group", "queries", "difference", f"{100 * confidence:g} % normal interval",
              "weight"]]
-    for own, weight in zip(effects, summary.weights, strict=True):
-        low, high = interval_of(own, confidence)
-        rows.append([own.name, own.group, f"{own.queries:,}", f"{own.mean:+.4f}",
+    for effect, weight in zip(effects, summary.weights, strict=True):
+        low, high = interval_of(effect, confidence)
+        rows.append([effect.name, effect.group, f"{effect.queries:,}", f"{effect.mean:+.4f}",
                      f"[{low:+.4f}, {high:+.4f}]", f"{weight:.1%}"])
     p = f"p = {summary.p:.4f}" if summary.p >= 0.0001 else "p < 0.0001"
     clamp = ", clamped at 0" if clamped else ""

@@ -15,6 +15,7 @@ from spladev3_anserini.cli.options import (
     topics_option,
     trust_option,
 )
+from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.types import FILE, FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
@@ -56,6 +57,7 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
       spladev3-anserini mine --index index --topics topics.tsv --qrels qrels.txt \\
         --output candidates.jsonl
     """
+    pace = Pace()
     if not 0 < top + drawn <= depth:
         raise InputError(f"--top {top} and --random {drawn}: expected 1 to --depth {depth} in all")
     from spladev3_anserini.collection.overwriting import refuse_overwriting
@@ -74,14 +76,15 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
     judged = read_qrels(qrels)
-    asked = sampled(with_positive(read_topics(topics), judged), sample, seed)
-    if not asked:
+    queries = sampled(with_positive(read_topics(topics), judged), sample, seed)
+    if not queries:
         raise InputError(f"{qrels}: no query of {topics} has a positive")
     settings = EncoderSettings(max_length=max_length, batch_tokens=batch_tokens,
                                device=device, dtype=dtype)
     encoder = encoder_for_index(index, record, model, "auto", settings)
-    written = write_candidates(output, mined(searcher, encoder, asked, judged,
+    written = write_candidates(output, mined(searcher, encoder, queries, judged,
                                              Draw(top, drawn, depth, seed), threads))
     searcher.close()
-    summary(output, f"{output}: {counted(written, 'query')} with candidates, of {len(asked):,} "
-                    f"with a positive{'; index files not hashed (--trust)' if trust else ''}")
+    summary(output, f"{output}: {counted(written, 'query')} with candidates, of {len(queries):,} "
+                    f"with a positive{'; index files not hashed (--trust)' if trust else ''}"
+                    f"{pace.text(len(queries), 'query')}")

@@ -60,9 +60,9 @@ def list_(recipes: Path | None) -> None:
     echo(table(rows, words=3) + "\n")
     rows = [["collection", "query sets", "what it is", "documents"]]
     for name in library.collections():
-        own = library.collection(name)
-        rows.append([name, ", ".join(own.query_sets), own.title,
-                     f"{own.documents:,}" if own.documents else ""])
+        collection = library.collection(name)
+        rows.append([name, ", ".join(collection.query_sets), collection.title,
+                     f"{collection.documents:,}" if collection.documents else ""])
     echo(table(rows, words=3))
 
 

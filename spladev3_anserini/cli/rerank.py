@@ -14,6 +14,7 @@ from spladev3_anserini.cli.options import (
     tag_option,
     topics_option,
 )
+from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.types import FILE, WholeNumber
 from spladev3_anserini.text import counted
 
@@ -49,6 +50,7 @@ def main(source: Path, corpus: str, topics: str, cross_encoder: str, output: Pat
     from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer
     from spladev3_anserini.rankers.rerank import read_rerank, reranked
 
+    pace = Pace()
     refuse_overwriting(output, run=source, corpus=corpus, topics=topics,
                        cross_encoder=cross_encoder)
     find_pair_scorer(cross_encoder)  # a wrong name is refused before a corpus is read
@@ -56,6 +58,7 @@ def main(source: Path, corpus: str, topics: str, cross_encoder: str, output: Pat
     opened = open_pair_scorer(cross_encoder,
                               PairSettings(max_length=max_length, batch_tokens=batch_tokens,
                                            device=device, dtype=dtype, t5_token=t5_token))
-    found, lines = write_run(output, reranked(work, opened), tag)
+    queries, lines = write_run(output, reranked(work, opened), tag)
     summary(output, f"{output}: {opened.kind}, {counted(work.pairs, 'pair')}; "
-                    f"{counted(found, 'query')}, {counted(lines, 'line')}")
+                    f"{counted(queries, 'query')}, {counted(lines, 'line')}"
+                    f"{pace.text(work.pairs, 'pair')}")

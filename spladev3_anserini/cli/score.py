@@ -16,6 +16,7 @@ from spladev3_anserini.cli.model_options import (
     cross_encoder_run_options,
 )
 from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, topics_option
+from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.types import FILE, FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
@@ -47,9 +48,9 @@ ENSEMBLE = "ensemble.jsonl"
               "converted scores of sentence-transformers/msmarco-hard-negatives.")
 @click.option("--rescore-each", default="all", type=click.Choice(["all", "query"]),
               help="Rescore over all pairs together, or within each query.")
-def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], output: Path,
-         max_length: int, batch_tokens: int | None, device: str, dtype: str, t5_token: str,
-         block: int, part: str, rescore: str, rescore_like: Path | None,
+def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, ...],
+         output: Path, max_length: int, batch_tokens: int | None, device: str, dtype: str,
+         t5_token: str, block: int, part: str, rescore: str, rescore_like: Path | None,
          rescore_each: str) -> None:
     """Score candidates with teachers, and combine the scores.
 
@@ -73,38 +74,42 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
     from spladev3_anserini.training.scoring import read_work, score_candidates
 
     refuse_overwriting(output / ENSEMBLE, candidates=candidates, rescore_like=rescore_like)
-    own_part, folders = Part.parse(part), _folders(teachers, output)
+    own_part, folders = Part.parse(part), _folders(cross_encoder, output)
     target = _target(rescore, rescore_like, rescore_each)
-    for name in teachers:
+    for name in cross_encoder:
         find_pair_scorer(name)  # a wrong name is told before hours of scoring
     settings = PairSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                             dtype=dtype, t5_token=t5_token)
     work = read_work(candidates, corpus, topics, own_part, block)
     records = []
     for name, folder in folders.items():
+        pace = Pace()
         teacher = open_pair_scorer(name, settings)
         outcome = score_candidates(work, teacher, folder)
         files = f"{counted(outcome.written, 'file')} written, {outcome.found} kept"
         if outcome.manifest is None:
-            echo(f"{folder}: part {part}: {files}; other parts still have work to do")
+            echo(f"{folder}: part {part}: {files}; other parts still have work to do"
+                 f"{pace.text(outcome.scored, 'pair')}")
             continue
         echo(f"{folder}: {teacher.kind}, {counted(outcome.manifest.pairs, 'pair')} of "
-             f"{counted(outcome.manifest.queries, 'query')}; {files}")
+             f"{counted(outcome.manifest.queries, 'query')}; {files}"
+             f"{pace.text(outcome.scored, 'pair')}")
         records.append(TeacherRecord(name=name, sha256=teacher.sha256, kind=teacher.kind,
                                      max_length=max_length))
     if len(records) < len(folders):
         return
-    made = combine(candidates, records, list(folders.values()), output / ENSEMBLE, target)
-    echo(f"{output / ENSEMBLE}: mean {made.mean:.4f}, deviation {made.deviation:.4f}"
+    ensemble = combine(candidates, records, list(folders.values()), output / ENSEMBLE, target)
+    echo(f"{output / ENSEMBLE}: mean {ensemble.mean:.4f}, deviation {ensemble.deviation:.4f}"
          + (f", rescored to {target.mean:.4f}, {target.deviation:.4f}" if target else ""))
-    for own in made.teachers:
-        if own.flat_queries:
-            echo(f"{own.name} scores all documents alike for {counted(own.flat_queries, 'query')}")
-    if made.filled_positives:
-        echo(f"{counted(made.filled_positives, 'positive')} without a score: the query's best is "
-             "taken")
+    for record in ensemble.teachers:
+        if record.flat_queries:
+            echo(f"{record.name} scores all documents alike for "
+                 f"{counted(record.flat_queries, 'query')}")
+    if ensemble.filled_positives:
+        echo(f"{counted(ensemble.filled_positives, 'positive')} without a score: the "
+             "query's best is taken")
     if len(records) > 1:
-        echo(disagreement_table(made.disagreement, made.spread))
+        echo(disagreement_table(ensemble.disagreement, ensemble.spread))
 
 
 def _folders(teachers: tuple[str, ...], output: Path) -> dict[str, Path]:

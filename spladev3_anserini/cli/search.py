@@ -25,6 +25,7 @@ from spladev3_anserini.cli.options import (
     topics_option,
     trust_option,
 )
+from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import MAX_HITS
@@ -79,6 +80,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     Example:
       spladev3-anserini search --index index --topics topics.tsv --output run.txt
     """
+    pace = Pace()
     if (topics is None) == (queries is None):
         raise click.UsageError("give either --topics or --queries")
     if queries and (model or scale is not None or special_tokens or variant != "auto"):
@@ -93,7 +95,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     from spladev3_anserini.lucene.searcher import open_searcher
 
     refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model)
-    faster = QueryPruning.of(query_top_k, first_pass_terms, candidates, hits)
+    pruning = QueryPruning.of(query_top_k, first_pass_terms, candidates, hits)
     searcher, record = open_searcher(index, trust)
     if record:
         refuse_other_values(scale, special_tokens, record)
@@ -114,14 +116,15 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
             special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
             dtype=dtype)
         encoded = _encoded(index, record, str(topics), model, variant, settings)
-    encoded = faster.pruned(encoded)
+    encoded = pruning.pruned(encoded)
     warn_of_limits(encoded, record)
-    found, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
-                                          faster.two_step), tag)
+    answered, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
+                                          pruning.two_step), tag)
     searcher.close()
-    summary(output, f"{output}: {counted(len(encoded), 'query')}, {found:,} with hits, "
-                    f"{counted(lines, 'line')}{faster}"
-                    f"{'; index files not hashed (--trust)' if trust else ''}")
+    summary(output, f"{output}: {counted(len(encoded), 'query')}, {answered:,} with hits, "
+                    f"{counted(lines, 'line')}{pruning}"
+                    f"{'; index files not hashed (--trust)' if trust else ''}"
+                    f"{pace.text(len(encoded), 'query')}")
 
 
 def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str | None,

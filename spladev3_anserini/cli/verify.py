@@ -97,13 +97,13 @@ def _check_index(folder: Path) -> str:
         statistics,
     )
 
-    found = statistics(folder)  # first: a Lucene that is not the index's says so here
+    counts = statistics(folder)  # first: a Lucene that is not the index's says so here
     record = read_index_manifest(folder, every=True)
     check_index(folder)
     if record is not None:
-        compare_with_manifest(found, record.encoded, folder)
-    return (f"{counted(found.documents, 'document')}, {counted(found.impacts, 'total term')}, "
-            f"{counted(found.segments, 'segment')}"
+        compare_with_manifest(counts, record.encoded, folder)
+    return (f"{counted(counts.documents, 'document')}, {counted(counts.impacts, 'total term')}, "
+            f"{counted(counts.segments, 'segment')}"
             f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
 
 
@@ -112,10 +112,10 @@ def _check_scores(folder: Path) -> str:
     from spladev3_anserini.training.score_files import SCORE_MANIFEST, ScoreManifest, read_scores
 
     manifest = read_record(ScoreManifest, folder / SCORE_MANIFEST)
-    counts = [len(own.scores) for own in read_scores(folder)]
+    counts = [len(record.scores) for record in read_scores(folder)]
     if (len(counts), sum(counts)) != (manifest.queries, manifest.pairs):
-        raise InputError(f"{folder / SCORE_MANIFEST}: says {manifest.pairs:,} scores of "
-                         f"{manifest.queries:,} queries, its files hold {sum(counts):,} of "
+        raise InputError(f"{folder / SCORE_MANIFEST}: says {counted(manifest.pairs, 'score')} of "
+                         f"{counted(manifest.queries, 'query')}, its files hold {sum(counts):,} of "
                          f"{len(counts):,}")
     return f"{counted(len(counts), 'query')}, {counted(sum(counts), 'score')}"
 

@@ -26,6 +26,7 @@ from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
 from spladev3_anserini.progress import warn
+from spladev3_anserini.text import counted
 
 #: Without a model, batches only bound the memory of texts x vocabulary.
 BOW_BATCH_TOKENS = 16_384
@@ -208,8 +209,8 @@ class Encoder:
             matrix = bags_of_words(ids, len(self.terms))
         else:
             padded, mask = padded_ids(ids, self.tokenizer.padding_id)
-            with refusing(f"{self._folder}: the model fails on {len(ids)} texts of up to "
-                          f"{padded.shape[1]} tokens"):
+            with refusing(f"{self._folder}: the model fails on {counted(len(ids), 'text')} of up "
+                          f"to {padded.shape[1]} tokens"):
                 weights = self.network(padded.to(self.device), mask.to(self.device))
             matrix = _sparse_rows(weights) if isinstance(weights, torch.Tensor) else weights
             finite = np.isfinite(matrix.data)  # NaN is not zero either

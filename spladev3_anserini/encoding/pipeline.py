@@ -85,12 +85,13 @@ class _Block(NamedTuple):
 
 
 class EncodingOutcome(NamedTuple):
-    """What an encode did: shards written now and found finished, and the manifest, which is
-    None while other parts still have work to do."""
+    """What an encode did: shards written now and found finished, the manifest, which is None while
+    other parts still have work to do, and the texts encoded now."""
 
     written: int
     found: int
     manifest: Manifest | None
+    texts: int
 
 
 def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, encoder: Encoder,
@@ -106,7 +107,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
         raise InputError(f"`shard_size` {output.shard_size}: expected a number above 0")
     count = -(-surveyed.documents // output.shard_size)
     names = [shard_name(number, output.gzip) for number in range(count)]
-    written = found = 0
+    written = found = encoded = 0
     with (
         EncodedDirectory(output.folder, fingerprint(surveyed, encoder, output), output.part,
                          output.restart) as directory,
@@ -150,6 +151,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
                     [text.id for text in block.texts], contents, matrix), block.texts_hash,
                     block.tokens.lost)
                 written += 1
+                encoded += len(block.texts)
         rejected = rejects.count if rejects else None
         if (digest.hexdigest(), rejected) != (surveyed.sha256, surveyed.rejected):
             raise InputError(f"{source}: changed while it was being encoded; encode it again with "
@@ -158,7 +160,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
             names, checkpoint.absolute_name, _printable(output.source_name or source),
             environment(encoder.device), rejected or 0)
         _warn_of_cut(manifest.shards if manifest else directory.shards, encoder)
-    return EncodingOutcome(written, found, manifest)
+    return EncodingOutcome(written, found, manifest, encoded)
 
 
 def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> Fingerprint:

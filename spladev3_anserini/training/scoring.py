@@ -77,12 +77,13 @@ class Work(NamedTuple):
 
 
 class ScoringOutcome(NamedTuple):
-    """What a scoring did: files written now and found finished, and the manifest, which is None
-    while other parts still have work to do."""
+    """What a scoring did: files written now and found finished, the manifest, which is None while
+    other parts still have work to do, and the pairs scored now."""
 
     written: int
     found: int
     manifest: ScoreManifest | None
+    scored: int
 
 
 def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
@@ -160,7 +161,7 @@ def _score(work: Work, teacher: PairScorer, output: Path,
     if not (output / FINGERPRINT).exists():
         write_record(fingerprint, output / FINGERPRINT, temporary)
     finished = ScoreJournal(output, work.part, temporary)
-    written = found = 0
+    written = found = scored = 0
     with counter(f"scoring with {teacher.name}", work.pairs, unit="pair") as bar:
         for number, records in enumerate(_blocks(work.candidates, work.block)):
             if not work.part.has(number):
@@ -176,10 +177,12 @@ def _score(work: Work, teacher: PairScorer, output: Path,
             write_scores(output / name, _block_scores(records, work, teacher, bar), temporary)
             finished.note(name, own.queries, own.pairs)
             written += 1
+            scored += own.pairs
     teacher.warn_of_cuts()
     if sha256_of(work.candidates) != work.sha256:
         raise _changed(work)
-    return ScoringOutcome(written, found, _publish(work, teacher, output, fingerprint, finished))
+    manifest = _publish(work, teacher, output, fingerprint, finished)
+    return ScoringOutcome(written, found, manifest, scored)
 
 
 def _changed(work: Work) -> InputError:
