@@ -14,7 +14,6 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import torch
 import transformers
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
@@ -23,8 +22,8 @@ from spladev3_anserini.collection.survey import texts_of_ids
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import WHOLE, Part
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
-from spladev3_anserini.impacts.manifest import read_record, write_record
+from spladev3_anserini.files import locked, sha256_of
+from spladev3_anserini.impacts.manifest import read_record, shown_differences, write_record
 from spladev3_anserini.progress import counter
 from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, chunks
 from spladev3_anserini.training.score_files import (
@@ -35,7 +34,6 @@ from spladev3_anserini.training.score_files import (
     ScorePart,
     Scores,
     read_candidates,
-    score_differences,
     write_scores,
 )
 from spladev3_anserini.training.score_journal import ScoreJournal
@@ -126,13 +124,9 @@ def score_candidates(work: Work, teacher: PairScorer, output: Path) -> ScoringOu
     fingerprint = fingerprint_of(work, teacher)
     _refuse_other(output, fingerprint)
     _refuse_long_queries(work, teacher)
-    output.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(output / f".lock-{work.part.number}-of-{work.part.of}", timeout=0):
-            return _score(work, teacher, output, fingerprint)
-    except Timeout:
-        raise InputError(f"{output}: another score is writing here (part {work.part}); wait for "
-                         "it, or choose another `output`") from None
+    with locked(output / f".lock-{work.part.number}-of-{work.part.of}", "score",
+                f"part {work.part}"):
+        return _score(work, teacher, output, fingerprint)
 
 
 def fingerprint_of(work: Work, teacher: PairScorer) -> ScoreFingerprint:
@@ -241,7 +235,7 @@ def _refuse_other(output: Path, fingerprint: ScoreFingerprint) -> None:
         raise InputError(f"`output`: {output} is a file, expected a folder")
     if (output / FINGERPRINT).exists():
         found = read_record(ScoreFingerprint, output / FINGERPRINT)
-        if shown := score_differences(found, fingerprint):
+        if shown := shown_differences(found, fingerprint):
             raise InputError(f"{output}: holds other scores ({shown}); choose another `output`")
     elif output.is_dir() and any(not re.fullmatch(r"\.lock-.*|\..*\.tmp", path.name)
                                  for path in output.iterdir()):
