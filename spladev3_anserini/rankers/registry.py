@@ -59,8 +59,10 @@ def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
 
 
 def open_pair_scorer(name: str, settings: PairSettings) -> PairScorer:
-    """Loads a pair scorer and tries it on two short pairs; raises InputError as `find_pair_scorer`, and
-    where it cannot be loaded or fails."""
+    """Loads a pair scorer and tries it on two short pairs.
+
+    Raises InputError as `find_pair_scorer`, and where it cannot be loaded or fails.
+    """
     kind, folder = find_pair_scorer(name)
     if settings.max_length < 4:
         raise InputError(f"`max_length` {settings.max_length}: expected 4 tokens or more")

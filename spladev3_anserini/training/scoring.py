@@ -75,11 +75,11 @@ class Work(NamedTuple):
 
 
 class ScoringOutcome(NamedTuple):
-    """What a scoring did: files written now and found finished, and the manifest, which is None
-    while other parts still have work to do."""
+    """What a scoring did: how many files it wrote, how many it kept because they were finished,
+    and the manifest, which is None while other parts still have work to do."""
 
     written: int
-    found: int
+    kept: int
     manifest: ScoreManifest | None
 
 
@@ -154,7 +154,7 @@ def _score(work: Work, teacher: PairScorer, output: Path,
     if not (output / FINGERPRINT).exists():
         write_record(fingerprint, output / FINGERPRINT, temporary)
     finished = ScoreJournal(output, work.part, temporary)
-    written = found = 0
+    written = kept = 0
     with counter(f"scoring with {teacher.name}", work.pairs, unit="pair") as bar:
         for number, records in enumerate(_blocks(work.candidates, work.block)):
             if not work.part.has(number):
@@ -164,7 +164,7 @@ def _score(work: Work, teacher: PairScorer, output: Path,
                 raise _changed(work)
             name, own = part_name(number), work.blocks[number]
             if finished.holds(name):
-                found += 1
+                kept += 1
                 bar.update(own.pairs)
                 continue
             write_scores(output / name, _block_scores(records, work, teacher, bar), temporary)
@@ -173,7 +173,7 @@ def _score(work: Work, teacher: PairScorer, output: Path,
     teacher.warn_of_cuts()
     if sha256_of(work.candidates) != work.sha256:
         raise _changed(work)
-    return ScoringOutcome(written, found, _publish(work, teacher, output, fingerprint, finished))
+    return ScoringOutcome(written, kept, _publish(work, teacher, output, fingerprint, finished))
 
 
 def _changed(work: Work) -> InputError:

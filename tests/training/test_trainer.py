@@ -571,7 +571,8 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
     from sentence_transformers import SparseEncoder
     from transformers import AutoModelForMaskedLM
 
-    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
     done = cli(*command(data, tmp_path / "model", recipe=variant))
@@ -604,7 +605,8 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
 def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: Cli,
                                                demo_model: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.lucene.jvm import start_jvm
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
