@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from quick_java import start_java_quickly
 
 pytest_plugins = ["reliability", "breaking"]
 
@@ -56,6 +57,7 @@ def _indexes_here() -> Iterator[Callable[..., None]]:
     from spladev3_anserini.lucene.build import run_indexer
 
     with pytest.MonkeyPatch.context() as patch:
+        start_java_quickly(patch.setattr)
         patch.setattr("spladev3_anserini.lucene.build.run_indexer", index_here)
         patch.setattr("spladev3_anserini.rankers.bm25.run_indexer", index_here)
         yield run_indexer

@@ -28,7 +28,7 @@ Cli = Callable[..., Result]
 Judged = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Mapping[str, float]]
 
-DOCUMENTS, QUERIES, TOP, RANDOM, BATCH, EPOCHS, LENGTH = 80, 8, 3, 2, 3, 2, 64
+DOCUMENTS, QUERIES, TOP, RANDOM, BATCH, EPOCHS, LENGTH = 40, 4, 3, 2, 2, 2, 32
 TEACHERS = ("demo-cross-encoder", "demo-bi-encoder")
 RECIPES = {"cut": "splade-v3", "cut-lexical": "splade-v3-lexical", "cut-doc": "splade-v3-doc"}
 #: Our measures by pytrec_eval's names; of its reciprocal rank the first 10 are given to it.
