@@ -85,7 +85,7 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
     for name, folder in folders.items():
         teacher = open_pair_scorer(name, settings)
         outcome = score_candidates(work, teacher, folder)
-        files = f"{counted(outcome.written, 'file')} written, {outcome.found} kept"
+        files = f"{counted(outcome.written, 'file')} written, {outcome.kept} kept"
         if outcome.manifest is None:
             echo(f"{folder}: part {part}: {files}; other parts still have work to do")
             continue
