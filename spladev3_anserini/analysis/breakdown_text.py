@@ -14,13 +14,12 @@ from spladev3_anserini.analysis.breakdown import (
     LostQuery,
 )
 from spladev3_anserini.analysis.html import write_page
-from spladev3_anserini.analysis.plots import drawing, label, svg_of
+from spladev3_anserini.analysis.plots import PALETTE, drawing, label, svg_of
 from spladev3_anserini.analysis.query_features import FEATURES
 from spladev3_anserini.analysis.significance import MeanDifference
 from spladev3_anserini.text import table
 
-#: Told apart in grey as well: Okabe and Ito's colours, and a marker of its own for each.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+#: The markers tell the runs of `PALETTE` apart in grey as well.
 _MARKERS = "osD^"
 
 
@@ -134,7 +133,7 @@ def _chart(each: ByFeature, measure: str) -> str:
             at = [group.centre + 0.015 * wide * number for group in each.groups]
             reach = [nan if d.high is None else d.high - d.mean for d in own]  # nan draws none
             axes.errorbar(at, [d.mean for d in own], yerr=reach,
-                          label=label(f"against {other}", 40), color=_COLOURS[number % 4],
+                          label=label(f"against {other}", 40), color=PALETTE[number % 4],
                           marker=_MARKERS[number % 4], capsize=3, markersize=5, linewidth=1.3)
         axes.set(xlabel=f"{each.feature} (mean of the group)",
                  ylabel=f"difference in {label(measure, 40)}")

@@ -8,10 +8,10 @@ from typing import Any
 
 from spladev3_anserini.analysis import html as pages
 from spladev3_anserini.analysis.diagnosis import Curve, Sign
-from spladev3_anserini.analysis.plots import drawing, label, svg_of
+from spladev3_anserini.analysis.plots import PALETTE, drawing, label, svg_of
 
 #: Told apart in grey as well: Okabe and Ito's colours, and a dash of its own for each.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
+_COLOURS = (*PALETTE, "#000000")
 _DASHES = ("-", "--", ":", "-.", (0, (5, 1)))
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.encoder import EncoderSettings
 from spladev3_anserini.encoding.queries import (
     encode_topics,
     encoder_for_index,
     encoder_for_prebuilt,
 )
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest

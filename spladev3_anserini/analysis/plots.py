@@ -20,6 +20,8 @@ SUFFIXES = (".svg", ".png")
 #: Okabe and Ito's colours, which stay apart for the colour-blind; in grey, shape and fill tell
 #: them apart.
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#6b7680", "#1c2126"
+#: Of several lines or groups, in this order.
+PALETTE = (BLUE, ORANGE, "#009E73", "#CC79A7")
 #: What the figures' backgrounds are ruled with.
 RULE = "#c5ccd2"
 

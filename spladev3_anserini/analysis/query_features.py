@@ -8,8 +8,9 @@ from pathlib import Path
 
 from spladev3_anserini.analysis.explanation import expansion_share
 from spladev3_anserini.collection.topics import Topic
-from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encode_topics
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.query import ImpactQuery

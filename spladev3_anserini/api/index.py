@@ -14,6 +14,7 @@ from spladev3_anserini.collection.in_memory import Texts, texts_of
 from spladev3_anserini.collection.records import checked_id, checked_text
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic, read_topics, topic_of
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import refuse_other_values
 from spladev3_anserini.impacts.quantize import MAX_IMPACT, Quantizer
@@ -25,7 +26,8 @@ from spladev3_anserini.lucene.searcher import open_searcher
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
-    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings, Network
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.weigher import Network
 
 
 
@@ -211,11 +213,9 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
     quantizer = Quantizer() if scale is None else Quantizer.of(scale)
 
     def settings() -> EncoderSettings:
-        from spladev3_anserini.encoding import encoder
-
-        return encoder.EncoderSettings(max_length=max_length, quantizer=quantizer,
-                                special_tokens=special_tokens or "drop",
-                                batch_tokens=batch_tokens, device=device, dtype=dtype)
+        return EncoderSettings(max_length=max_length, quantizer=quantizer,
+                               special_tokens=special_tokens or "drop",
+                               batch_tokens=batch_tokens, device=device, dtype=dtype)
 
     index = Index(Path(folder), None if model is None else os.fspath(model), variant, settings,
                   trust=trust)

@@ -23,8 +23,9 @@ from spladev3_anserini.collection.corpus import Survey, document_of
 from spladev3_anserini.collection.in_memory import Texts, checked_texts, texts_of
 from spladev3_anserini.collection.survey import survey_texts
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings, TextError
+from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory, fingerprint
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import shown_differences
 from spladev3_anserini.impacts.quantize import Quantizer

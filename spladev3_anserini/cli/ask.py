@@ -47,8 +47,8 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
       spladev3-anserini ask --index index "how do I copy a file"
     """
     from spladev3_anserini.collection.topics import Topic
-    from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.encoding.queries import encode_topics, encoder_for_index
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.lucene.searcher import open_searcher
 
     for text in question:

@@ -83,7 +83,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     )
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.encoding.encoder import EncoderSettings
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.evaluation.query_values import query_values
     from spladev3_anserini.lucene.check import one_build
 

@@ -61,8 +61,9 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.cut import cut_line
     from spladev3_anserini.encoding.directory import Part
-    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+    from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.impacts.quantize import Quantizer
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
@@ -81,7 +82,7 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     surveyed = survey_texts(source, side, on_error == "skip")
     encoder = Encoder(checkpoint, chosen, side, settings)
     outcome = encode_to_directory(source, surveyed, checkpoint, encoder, target)
-    shards = f"{counted(outcome.written, 'shard')} written, {outcome.found} kept"
+    shards = f"{counted(outcome.written, 'shard')} written, {outcome.kept} kept"
     noun, manifest = "query" if side == "query" else "document", outcome.manifest
     if manifest is None:
         echo(f"{output}: part {part}: {shards}; other parts still have work to do"

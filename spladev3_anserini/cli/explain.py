@@ -15,7 +15,7 @@ from spladev3_anserini.errors import InputError
 
 if TYPE_CHECKING:
     from spladev3_anserini.analysis.explanation import DocumentCost, Match, TextExplanation
-    from spladev3_anserini.encoding.encoder import EncoderSettings
+    from spladev3_anserini.encoding.settings import EncoderSettings
 
 
 @click.command("explain", context_settings=SETTINGS)
@@ -60,7 +60,7 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
     )
     from spladev3_anserini.analysis.html import write_page
     from spladev3_anserini.collection.overwriting import refuse_overwriting
-    from spladev3_anserini.encoding.encoder import EncoderSettings
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.impacts.quantize import Quantizer
 
     if (text is None) == (index is None):

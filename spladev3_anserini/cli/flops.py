@@ -30,7 +30,7 @@ from spladev3_anserini.text import table
 
 if TYPE_CHECKING:
     from spladev3_anserini.analysis.flops import SearchCost
-    from spladev3_anserini.encoding.encoder import EncoderSettings
+    from spladev3_anserini.encoding.settings import EncoderSettings
 
 
 @click.command("flops", context_settings=SETTINGS)
@@ -69,7 +69,7 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
       spladev3-anserini flops --index v3=v3/index --index doc=doc/index \\
         --topics topics.tsv
     """
-    from spladev3_anserini.encoding.encoder import EncoderSettings
+    from spladev3_anserini.encoding.settings import EncoderSettings
 
     folders = named_paths("--index" if indexes else "--encoded", indexes or encoded)
     if bool(indexes) == bool(encoded):

@@ -63,8 +63,8 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.qrels import read_qrels
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.encoding.encoder import EncoderSettings
     from spladev3_anserini.encoding.queries import encoder_for_index
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
     from spladev3_anserini.lucene.searcher import open_searcher
     from spladev3_anserini.training.mining import Draw, sampled, with_positive

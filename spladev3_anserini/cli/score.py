@@ -86,7 +86,7 @@ def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, .
         pace = Pace()
         teacher = open_pair_scorer(name, settings)
         outcome = score_candidates(work, teacher, folder)
-        files = f"{counted(outcome.written, 'file')} written, {outcome.found} kept"
+        files = f"{counted(outcome.written, 'file')} written, {outcome.kept} kept"
         if outcome.manifest is None:
             echo(f"{folder}: part {part}: {files}; other parts still have work to do"
                  f"{pace.text(outcome.scored, 'pair')}")

@@ -33,7 +33,7 @@ from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
-    from spladev3_anserini.encoding.encoder import EncoderSettings
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.impacts.query import EncodedTopic
 
@@ -108,7 +108,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
         encoded = read_encoded_queries(queries, index,
                                        record.encoded.fingerprint if record else None)
     else:
-        from spladev3_anserini.encoding.encoder import EncoderSettings
+        from spladev3_anserini.encoding.settings import EncoderSettings
         from spladev3_anserini.impacts.quantize import Quantizer
 
         settings = EncoderSettings(

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
-
-from filelock import FileLock, Timeout
 
 from spladev3_anserini.collection.corpus import REJECTED
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import (
     appearing,
-    lock_owner,
-    naming,
+    append_line,
+    locked,
     read_bytes,
     sha256_of,
-    write_lock_owner,
 )
 from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import (
@@ -77,7 +74,7 @@ class EncodedDirectory:
         self.folder, self.fingerprint, self.part = folder, fingerprint, part
         self._restart = restart
         self._journal = folder / f"progress-{part.number}-of-{part.of}.jsonl"
-        self._lock = FileLock(folder / f".lock-{part.number}-of-{part.of}")
+        self._lock = folder / f".lock-{part.number}-of-{part.of}"
         self._temporary = tuple(f".{name}." for name in (
             self._journal.name, *([MANIFEST, REJECTED] if part == WHOLE else [])))
         self._done: dict[str, Shard] = {}
@@ -86,24 +83,15 @@ class EncodedDirectory:
         _refuse_foreign(self.folder)
         if (self.folder / IMPACTS).is_symlink():
             raise InputError(f"{self.folder / IMPACTS}: is a link, expected a folder")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise InputError(f"{self.folder}: another encode is writing here (part {self.part}"
-                             f"{self._holder()}); wait for it, or choose another "
-                             "`output`") from None
-        try:
-            write_lock_owner(Path(self._lock.lock_file))
+        with ExitStack() as stack:
+            stack.enter_context(locked(self._lock, "encode", f"part {self.part}"))
             self._open()
-        except BaseException:
-            self._lock.release()
-            raise
+            self._held = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self._lock.release()
+        self._held.close()
 
     def finished(self, name: str, texts: str) -> bool:
         """Whether a shard of these texts (their hash) is on disk already."""
@@ -118,10 +106,7 @@ class EncodedDirectory:
               lost: Sequence[int]) -> None:
         """Writes a shard and then its line in the journal; see `write_lines`."""
         shard = write_lines(self.folder, name, lines, texts, lost)
-        with naming(self._journal), self._journal.open("a", encoding="utf-8") as stream:
-            stream.write(to_json(shard) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(self._journal, to_json(shard))
         self._done[name] = shard
 
     def publish(self, names: list[str], model_name: str, source: str,
@@ -140,11 +125,6 @@ class EncodedDirectory:
                             rejected=rejected)
         write_record(manifest, self.folder / MANIFEST)
         return manifest
-
-    def _holder(self) -> str:
-        """Who holds the lock, for a message."""
-        who = lock_owner(Path(self._lock.lock_file))
-        return f", {who}" if who else ""
 
     def _open(self) -> None:
         if self._restart:
@@ -175,14 +155,9 @@ class EncodedDirectory:
         those of all parts, which must not be running."""
         journals = [self._journal]
         if self.part == WHOLE:
-            own = Path(self._lock.lock_file)
-            for lock in set(self.folder.glob(".lock-*")) - {own}:
-                try:
-                    with FileLock(lock, timeout=0):
-                        pass
-                except Timeout:
-                    raise InputError(f"{self.folder}: another encode is writing here "
-                                     f"({lock.name}); wait for it") from None
+            for lock in set(self.folder.glob(".lock-*")) - {self._lock}:
+                with locked(lock, "encode", f"part {lock.name.removeprefix('.lock-')}"):
+                    pass
             journals = list(self.folder.glob("progress-*-of-*.jsonl"))
         for path in [self.folder / MANIFEST, *journals, *self.folder.glob(f"{IMPACTS}/part-*")]:
             if path.parent == self.folder or self._is_own(path):

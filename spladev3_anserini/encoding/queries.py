@@ -8,7 +8,9 @@ from pathlib import Path
 
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings, Network, TextError
+from spladev3_anserini.encoding.encoder import Encoder, TextError
+from spladev3_anserini.encoding.settings import EncoderSettings
+from spladev3_anserini.encoding.weigher import Network
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, QueryIdentity, refuse_mismatch
 from spladev3_anserini.impacts.quantize import Quantizer

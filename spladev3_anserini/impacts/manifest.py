@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -160,7 +161,12 @@ def read_record(kind: type[_R], path: Path) -> _R:
         return from_json(kind, read_bytes(path))
     except (ValueError, RecursionError) as error:
         reason = first_problem(error) if isinstance(error, ValidationError) else first_line(error)
-        raise InputError(f"{path}: not a valid {kind.__name__.lower()}: {reason}") from None
+        raise InputError(f"{path}: not a valid {_words(kind.__name__)}: {reason}") from None
+
+
+def _words(name: str) -> str:
+    """A class's name as words: `score manifest`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
 def write_record(record: Record, path: Path, temporary: Path | None = None) -> None:
@@ -187,13 +193,13 @@ def _hash_of(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def differences(one: Fingerprint, other: Fingerprint) -> list[tuple[str, Any, Any]]:
-    """(field, value, other value) wherever two fingerprints differ."""
-    pairs = ((name, getattr(one, name), getattr(other, name)) for name in Fingerprint.model_fields)
+def differences(one: _R, other: _R) -> list[tuple[str, Any, Any]]:
+    """(field, value, other value) wherever two records of a kind, such as fingerprints, differ."""
+    pairs = ((name, getattr(one, name), getattr(other, name)) for name in type(one).model_fields)
     return [(name, a, b) for name, a, b in pairs if a != b]
 
 
-def shown_differences(there: Fingerprint, now: Fingerprint) -> str:
+def shown_differences(there: _R, now: _R) -> str:
     """The differences as text for a message, empty where there are none."""
     return "; ".join(f"{name}: {short(old)} there, {short(new)} now"
                      for name, old, new in differences(there, now))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.errors import InputError
@@ -18,12 +17,12 @@ from spladev3_anserini.model.weights import (
 from spladev3_anserini.rankers import cross_encoders as kinds
 from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, PairSettings
 
-#: What every teacher is tried on before anything is scored.
+#: What every pair scorer is tried on before anything is scored.
 _TRIAL = (("a cat", "sat"), ("a dog", "sat on a mat and ran"))
 
 
 def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
-    """Which kind of teacher a name is, and its folder, without loading it.
+    """Which kind of pair scorer a name is, and its folder, without loading it.
 
     A name is a folder, a hub id or a packaged model's. Its files say the kind: a transformers
     sequence classification (1 label: its logit; 2: the second's minus the first's), a T5 ranker,
@@ -35,7 +34,8 @@ def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
     if not list(folder.glob("*.safetensors")):
         folder = model_folder(name, graphs=True, option="`cross_encoder`")
     if (folder / SENTENCE_SETTINGS).exists():
-        refuse_prompts(folder / SENTENCE_SETTINGS, _json(folder / SENTENCE_SETTINGS).get("prompts"))
+        settings = folder / SENTENCE_SETTINGS
+        refuse_prompts(settings, read_json(settings, dict).get("prompts"))
     if weight_files_in(folder, "*.safetensors"):
         architecture = _architecture(folder)
         if architecture.endswith("T5ForConditionalGeneration"):
@@ -59,8 +59,10 @@ def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
 
 
 def open_pair_scorer(name: str, settings: PairSettings) -> PairScorer:
-    """Loads a teacher and tries it on two short pairs; raises InputError as `find_pair_scorer`, and
-    where it cannot be loaded or fails."""
+    """Loads a pair scorer and tries it on two short pairs.
+
+    Raises InputError as `find_pair_scorer`, and where it cannot be loaded or fails.
+    """
     kind, folder = find_pair_scorer(name)
     if settings.max_length < 4:
         raise InputError(f"`max_length` {settings.max_length}: expected 4 tokens or more")
@@ -76,7 +78,7 @@ def open_pair_scorer(name: str, settings: PairSettings) -> PairScorer:
 
 
 def _architecture(folder: Path) -> str:
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json", dict)
     architectures = config.get("architectures")
     if not isinstance(architectures, list) or not architectures:
         raise InputError(f"{folder / 'config.json'}: names no architecture")
@@ -87,17 +89,13 @@ def _mean_pooled(name: str, folder: Path) -> bool:
     pooling = folder / "1_Pooling" / "config.json"
     if not pooling.exists():
         return name == "demo-bi-encoder"
-    modes = [key for key, on in _json(pooling).items() if key.startswith("pooling_mode_") and on]
+    modes = [key for key, on in read_json(pooling, dict).items()
+             if key.startswith("pooling_mode_") and on]
     return modes == ["pooling_mode_mean_tokens"]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    return record if isinstance(record, dict) else {}
-
-
 def pair_scorer_hash(name: str) -> str:
-    """What `Teacher.sha256` of a name is, without loading it; raises InputError as
+    """What `PairScorer.sha256` of a name is, without loading it; raises InputError as
     `find_pair_scorer`."""
     kind, folder = find_pair_scorer(name)
     return folder_hash(folder, kind.files)

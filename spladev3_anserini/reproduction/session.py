@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.qrels import Qrels
-from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encoder_for_index, encoder_for_prebuilt
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, read_json, sha256_of
 from spladev3_anserini.impacts.manifest import IndexManifest

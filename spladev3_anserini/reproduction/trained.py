@@ -11,8 +11,9 @@ from pathlib import Path
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.survey import survey_texts
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encoder_for_index
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json, sha256_of
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest

@@ -27,8 +27,8 @@ from spladev3_anserini.text import counted
 from spladev3_anserini.training.checkpoints import (
     RECORD,
     data_hash,
+    exclusive_output,
     newest_whole,
-    prepared,
     record_of,
 )
 from spladev3_anserini.training.dataset import Collator, Examples, TrainingQuery
@@ -152,7 +152,8 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
         _warn_of_few(queries, section, variant, machine)
     dataset = Examples(queries, texts, section.negatives, section.seed)
     collator = Collator(tokenizer, section.max_length)
-    with prepared(output, record, resume, replace) if leads else nullcontext():
+    with (exclusive_output(output, record, resume=resume, replace=replace)
+          if leads else nullcontext()):
         arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda,
                                precision)
         arguments._n_gpu = min(1, arguments.n_gpu)  # more would be DataParallel: torchrun it is

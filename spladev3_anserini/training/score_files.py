@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.records import checked_id, json_records
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import output_file, sha256_of, short
+from spladev3_anserini.files import output_file, sha256_of
 from spladev3_anserini.impacts.manifest import FileName, Record, read_record
 
 SCORE_MANIFEST = "manifest.json"
@@ -125,13 +125,6 @@ def read_scores(path: Path) -> Iterator[Scores]:
 def write_scores(path: Path, items: Iterable[Scores], temporary: Path | None = None) -> int:
     """Writes scores as they come, whole or not at all; returns how many queries."""
     return _write(path, (own._asdict() for own in items), temporary)
-
-
-def score_differences(there: ScoreFingerprint, now: ScoreFingerprint) -> str:
-    """Where two fingerprints differ, as text for a message; empty where they do not."""
-    old, new = there.model_dump(), now.model_dump()
-    return "; ".join(f"{name}: {short(old[name])} there, {short(new[name])} now"
-                     for name in new if old[name] != new[name])
 
 
 def _files(path: Path) -> Iterator[Path]:

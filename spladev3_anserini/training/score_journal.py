@@ -1,13 +1,12 @@
-"""A folder of scores while it is being written -> which files are whole, by a journal."""
+"""Finished score files -> a journal of them, so that an interrupted run can resume."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, naming, read_bytes, sha256_of
+from spladev3_anserini.files import appearing, append_line, read_bytes, sha256_of
 from spladev3_anserini.impacts.manifest import from_json, read_record, to_json
 from spladev3_anserini.training.score_files import SCORE_MANIFEST, ScoreManifest, ScorePart
 
@@ -47,10 +46,7 @@ class ScoreJournal:
         """Notes a file that has just been written."""
         record = ScorePart(name=name, sha256=sha256_of(self._folder / name), queries=queries,
                            pairs=pairs)
-        with naming(self._journal), self._journal.open("a", encoding="utf-8") as stream:
-            stream.write(to_json(record) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(self._journal, to_json(record))
         self._known.add((record.name, record.sha256))
 
 

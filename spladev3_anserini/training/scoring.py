@@ -14,7 +14,6 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import torch
 import transformers
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
@@ -23,8 +22,8 @@ from spladev3_anserini.collection.survey import texts_of_ids
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import WHOLE, Part
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
-from spladev3_anserini.impacts.manifest import read_record, write_record
+from spladev3_anserini.files import locked, sha256_of
+from spladev3_anserini.impacts.manifest import read_record, shown_differences, write_record
 from spladev3_anserini.progress import counter
 from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, chunks
 from spladev3_anserini.training.score_files import (
@@ -35,7 +34,6 @@ from spladev3_anserini.training.score_files import (
     ScorePart,
     Scores,
     read_candidates,
-    score_differences,
     write_scores,
 )
 from spladev3_anserini.training.score_journal import ScoreJournal
@@ -77,11 +75,11 @@ class Work(NamedTuple):
 
 
 class ScoringOutcome(NamedTuple):
-    """What a scoring did: files written now and found finished, the manifest, which is None while
-    other parts still have work to do, and the pairs scored now."""
+    """What a scoring did: how many files it wrote, how many it kept because they were finished, the
+    manifest, which is None while other parts still have work to do, and the pairs scored now."""
 
     written: int
-    found: int
+    kept: int
     manifest: ScoreManifest | None
     scored: int
 
@@ -127,13 +125,9 @@ def score_candidates(work: Work, teacher: PairScorer, output: Path) -> ScoringOu
     fingerprint = fingerprint_of(work, teacher)
     _refuse_other(output, fingerprint)
     _refuse_long_queries(work, teacher)
-    output.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(output / f".lock-{work.part.number}-of-{work.part.of}", timeout=0):
-            return _score(work, teacher, output, fingerprint)
-    except Timeout:
-        raise InputError(f"{output}: another score is writing here (part {work.part}); wait for "
-                         "it, or choose another `output`") from None
+    with locked(output / f".lock-{work.part.number}-of-{work.part.of}", "score",
+                f"part {work.part}"):
+        return _score(work, teacher, output, fingerprint)
 
 
 def fingerprint_of(work: Work, teacher: PairScorer) -> ScoreFingerprint:
@@ -161,7 +155,7 @@ def _score(work: Work, teacher: PairScorer, output: Path,
     if not (output / FINGERPRINT).exists():
         write_record(fingerprint, output / FINGERPRINT, temporary)
     finished = ScoreJournal(output, work.part, temporary)
-    written = found = scored = 0
+    written = kept = scored = 0
     with counter(f"scoring with {teacher.name}", work.pairs, unit="pair") as bar:
         for number, records in enumerate(_blocks(work.candidates, work.block)):
             if not work.part.has(number):
@@ -171,7 +165,7 @@ def _score(work: Work, teacher: PairScorer, output: Path,
                 raise _changed(work)
             name, own = part_name(number), work.blocks[number]
             if finished.holds(name):
-                found += 1
+                kept += 1
                 bar.update(own.pairs)
                 continue
             write_scores(output / name, _block_scores(records, work, teacher, bar), temporary)
@@ -182,7 +176,7 @@ def _score(work: Work, teacher: PairScorer, output: Path,
     if sha256_of(work.candidates) != work.sha256:
         raise _changed(work)
     manifest = _publish(work, teacher, output, fingerprint, finished)
-    return ScoringOutcome(written, found, manifest, scored)
+    return ScoringOutcome(written, kept, manifest, scored)
 
 
 def _changed(work: Work) -> InputError:
@@ -244,7 +238,7 @@ def _refuse_other(output: Path, fingerprint: ScoreFingerprint) -> None:
         raise InputError(f"`output`: {output} is a file, expected a folder")
     if (output / FINGERPRINT).exists():
         found = read_record(ScoreFingerprint, output / FINGERPRINT)
-        if shown := score_differences(found, fingerprint):
+        if shown := shown_differences(found, fingerprint):
             raise InputError(f"{output}: holds other scores ({shown}); choose another `output`")
     elif output.is_dir() and any(not re.fullmatch(r"\.lock-.*|\..*\.tmp", path.name)
                                  for path in output.iterdir()):

@@ -231,7 +231,7 @@ def test_queries_are_cut_to_their_largest_terms_by_id(prepared: Path, tmp_path: 
     assert "lines; not exact: query top-k 2; " in result.out
     exact = cli(*search(prepared, "splade-v3", tmp_path / "b", "--queries",
                         write_lines(tmp_path / "cut.jsonl", cut)))
-    assert exact.out.endswith("lines\n")
+    assert "exact" not in exact.out
     assert (tmp_path / "a").read_text("utf-8") == (tmp_path / "b").read_text("utf-8") != ""
 
 

@@ -14,8 +14,9 @@ from transformers import AutoTokenizer
 
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.cut import cut_line
-from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encode_topics
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.impacts.shards import read_manifest
 from spladev3_anserini.model.checkpoint import open_checkpoint

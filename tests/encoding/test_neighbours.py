@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import WORDS, Result
 
-from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
 

@@ -15,7 +15,8 @@ from conftest import SPECIALS, TEXTS
 from layouts import add_modules, router
 
 from spladev3_anserini.cli.demo import QUESTIONS
-from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS

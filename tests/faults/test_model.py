@@ -13,7 +13,8 @@ from conftest import SPECIALS, WORDS, make_tiny, save_tokenizer, write_corpus
 from reliability import draws, tried
 from safetensors.torch import load_file, save_file
 
-from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
 

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from indexes import write_shard
 from scipy.sparse import csr_matrix
 
 from spladev3_anserini.collection.records import checked_id
@@ -17,7 +18,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.quantize import MAX_IMPACT, Quantizer
-from spladev3_anserini.impacts.shards import ImpactDocument, read_shard, write_shard
+from spladev3_anserini.impacts.shards import ImpactDocument, read_shard
 from spladev3_anserini.impacts.terms import fault
 
 

@@ -15,7 +15,8 @@ from conftest import SPECIALS, TEXTS, Result, make_tiny, write_corpus
 from layouts import add_modules, pickled, router, sparse_encoder
 from safetensors.torch import load_file, save_file
 
-from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.convert import convert_checkpoint

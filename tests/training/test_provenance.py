@@ -87,7 +87,7 @@ def cut(path: Path) -> None:
     ("made.jsonl", changed, "made.jsonl: changed since the record beside it was written"),
     ("made.jsonl", cut, "made.jsonl: changed since the record beside it was written"),
     ("made.json", lambda path: path.write_text(path.read_text().replace("one", "two")),
-     "made.json: not a valid ensemblerecord: changed since"),
+     "made.json: not a valid ensemble record: changed since"),
     ("made.json", cut, "made.json: not JSON"),
     ("part-00000.jsonl", changed, "part-00000.jsonl: changed since the record beside it")])
 def test_scores_that_changed_are_not_trained_on(name: str, damage: Callable[[Path], None],

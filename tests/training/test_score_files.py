@@ -137,9 +137,9 @@ def test_a_folder_that_is_no_folder_of_scores(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no manifest.json in it"):
         list(read_scores(tmp_path))
     (tmp_path / "manifest.json").write_text('{"name": "x"}')
-    with pytest.raises(InputError, match="manifest.json: not a valid scoremanifest: changed since"):
+    with pytest.raises(InputError, match="manifest.json: not a valid score manifest: changed since"):
         list(read_scores(tmp_path))
     sign(tmp_path / "manifest.json")
     with pytest.raises(InputError,
-                       match="manifest.json: not a valid scoremanifest: fingerprint: Field"):
+                       match="manifest.json: not a valid score manifest: fingerprint: Field"):
         list(read_scores(tmp_path))

@@ -109,10 +109,10 @@ def test_an_interrupted_scoring_continues_to_the_same_bytes(data: Path, tmp_path
     (tmp_path / "out" / "part-00001.jsonl").write_text('{"query": "q5", "scores": {"d1": 1}}\n')
     rest = Counting(tmp_path)
     outcome = score_candidates(work_of(data), rest, tmp_path / "out")
-    assert (rest.calls, outcome.written, outcome.found) == (4, 4, 1)
+    assert (rest.calls, outcome.written, outcome.kept) == (4, 4, 1)
     assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
     again = Counting(tmp_path)
-    assert score_candidates(work_of(data), again, tmp_path / "out").found == 5
+    assert score_candidates(work_of(data), again, tmp_path / "out").kept == 5
     assert again.calls == 0
 
 
@@ -140,7 +140,7 @@ def test_a_changed_file_without_a_manifest_is_scored_again(journal: bool, data: 
     if not journal:  # nothing says that any file is whole
         (out / ".progress-1-of-1.jsonl").unlink()
     outcome = score_candidates(work_of(data), Counting(tmp_path), out)
-    assert (outcome.written, outcome.found) == ((1, 4) if journal else (5, 0))
+    assert (outcome.written, outcome.kept) == ((1, 4) if journal else (5, 0))
     assert bytes_of(out) == before
 
 

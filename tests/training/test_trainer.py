@@ -25,7 +25,7 @@ from reliability import draws, tried
 from safetensors.torch import load_file, save_file
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.training.checkpoints import prepared
+from spladev3_anserini.training.checkpoints import exclusive_output
 from spladev3_anserini.training.dataset import Examples, TrainingQuery
 
 Cli = Callable[..., Result]
@@ -385,20 +385,21 @@ def test_a_training_that_takes_anothers_place_holds_the_folder(tmp_path: Path) -
     record = dict.fromkeys(("variant", "start", "tokenizer", "training", "data", "accumulate",
                             "ranks"), 1)
     output = tmp_path / "model"
-    with prepared(output, record, resume=False, replace=False):
+    with exclusive_output(output, record, resume=False, replace=False):
         pass
-    with pytest.raises(InputError, match=r"another training \(other tokenizer\)"), prepared(
+    with pytest.raises(InputError, match=r"another training \(other tokenizer\)"), exclusive_output(
             output, record | {"tokenizer": 2}, resume=True, replace=False):
         pass
     (output / "checkpoints/checkpoint-1").mkdir(parents=True)
-    with prepared(output, record | {"data": 2}, resume=False, replace=True):
+    with exclusive_output(output, record | {"data": 2}, resume=False, replace=True):
         assert {path.name for path in output.iterdir()} == {".lock", "begun.json"}
-        with pytest.raises(InputError, match="another training is writing here"), prepared(
+        with pytest.raises(InputError, match="another training is writing here"), exclusive_output(
                 output, record, resume=True, replace=True):
             pass
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").touch()
-    with pytest.raises(InputError, match="has files in it that no training wrote"), prepared(
+    with pytest.raises(InputError,
+                       match="has files in it that no training wrote"), exclusive_output(
             tmp_path / "other", record, resume=True, replace=False):
         pass
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["file"]
@@ -570,7 +571,8 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
     from sentence_transformers import SparseEncoder
     from transformers import AutoModelForMaskedLM
 
-    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
     done = cli(*command(data, tmp_path / "model", recipe=variant))
@@ -603,7 +605,8 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
 def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: Cli,
                                                demo_model: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    from spladev3_anserini.encoding.encoder import Encoder, EncoderSettings
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.lucene.jvm import start_jvm
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
