@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
-class InputError(Exception):
-    """Bad input or bad usage: one line naming the file and line, or the option. Exit code 2."""
+class SpladeError(Exception):
+    """Anything that this package refuses or that fails it, in one line.
+
+    The line names the file and its line, or a parameter in backticks: "`max_length` 2: expected
+    3 or more". Commands print it with the parameter as their option, --max-length, and exit with
+    `code`.
+    """
 
     code = 2
 
@@ -26,8 +31,12 @@ class InputError(Exception):
         super().__init__(one_line(message))
 
 
-class JavaError(InputError):
-    """No Java or no jar that can be used, or a Java that ended by itself. Exit code 3."""
+class InputError(SpladeError):
+    """Input or usage that cannot be right. Commands exit with code 2."""
+
+
+class JavaError(SpladeError):
+    """No usable Java or Anserini jar was found, or Java itself failed. Commands exit with 3."""
 
     code = 3
 
@@ -44,7 +53,7 @@ def refusing(what: str, *passed: type[Exception]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if isinstance(error, (InputError, KeyboardInterrupt, SystemExit, GeneratorExit, *passed)):
+        if isinstance(error, (SpladeError, KeyboardInterrupt, SystemExit, GeneratorExit, *passed)):
             raise
         raise InputError(f"{what}: {first_line(error)}") from error
 

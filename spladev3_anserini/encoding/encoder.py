@@ -260,7 +260,7 @@ def _in_order(matrix: sparse.csr_matrix, order: list[int],
 
 
 def resolved_device(name: str) -> str:
-    """The device a --device names, `auto` being a GPU if there is one."""
+    """The device that `device` names; `auto` is a GPU if there is one."""
     if name != "auto":
         if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name):
             raise InputError(f"`device` {name}: expected auto, cpu, cuda, cuda:N, xpu or mps")
