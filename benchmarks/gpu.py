@@ -96,7 +96,7 @@ def _model_alone(encoder: Encoder, source: str, documents: int, device: str,
     """The model on batches that wait on the device, then the same with non-zeros brought back."""
     texts = [own.text for own in islice(read_texts(source, "document"), documents)]
     ids = encoder.tokenized(texts).ids
-    splade = encoder._model
+    splade = encoder.network
     assert isinstance(splade, Splade)
     config = splade.mlm.config
     hidden, inner = config.hidden_size, config.intermediate_size

@@ -124,17 +124,17 @@ def page(measured: dict[str, Any], docs: Path) -> str:
              for own in measured["indexed"]]
     return "\n\n".join([
         "## Growth",
-        "Each size was measured once, the smallest index first, in a Java that was still warming "
-        "up.",
-        "**Encoding**, whole commands with the demo model, InsuranceQA's answers cut at 256 "
-        "wordpieces, a corpus read as a stream. Memory grows with a shard's texts and vectors, of "
-        "which a few are held at a time (`--shard-size`, 5,000 here):",
+        "Each size was measured once, the smallest index first, while Java was still warming up.",
+        "**Encoding.** Whole commands are timed, with the demo model and InsuranceQA's answers, "
+        "cut at 256 wordpieces. The corpus is read as a stream. A few shards are in memory at a "
+        "time, so memory grows with the texts and vectors of a shard (`--shard-size`, 5,000 here):",
         table(documents),
-        f"The same for {FULL} texts that fill every length:", table(lengths),
-        "**Index and search**, on documents made from real vectors: two of InsuranceQA's are "
-        f"drawn, and each term of either is decided by the second with probability {REPLACED}, "
-        "else by the first, so that terms keep their frequencies and impacts. Indexing is ours "
-        "with its checks, 2 threads and `--optimize`; searching is one thread, real questions:",
+        f"The next table is for {FULL} texts that fill every length:", table(lengths),
+        "**Index and search.** The documents are made from real vectors. For each, two vectors of "
+        "InsuranceQA are drawn. Each term of either is taken as it is in the second with "
+        f"probability {REPLACED}, else as in the first. Terms therefore keep their frequencies "
+        "and impacts. Indexing is ours with its checks, 2 threads and `--optimize`. Searching uses "
+        "one thread and real questions:",
         table(rows), "![growth](benchmarks-growth.svg)", *_extrapolated(measured)])
 
 
@@ -159,19 +159,23 @@ def _extrapolated(measured: dict[str, Any]) -> list[str]:
                      "postings", *(f"{(start + slope * TERMS * count) / 1000:.1f} s"
                                    for count in LARGER.values())])
     return [
-        "**On paper.** Straight lines through these points (least squares of relative errors), "
-        f"continued to MS MARCO's passages with {TERMS} terms each, SPLADE-v3's average on them:",
+        "**Extrapolation.** Straight lines are fitted to these points (least squares of relative "
+        f"errors) and continued to MS MARCO's passages. Each passage counts {TERMS} terms, "
+        "SPLADE-v3's average on them:",
         table(rows),
-        "What that assumes: this machine, its 2 threads and one process (encoding splits over "
-        "machines with `--part`, indexing gains from cores as long as disks follow); texts of the "
-        "same length, for encoding; terms as frequent as here, so that a query still touches the "
-        "same share of postings; an index that fits the page cache, as it does here (the largest "
-        "would not, on a machine of this size); one segment, though a collection of that size is "
-        "merged in more rounds than these; and that Lucene's skipping pays no better in a larger "
-        "collection, which is a pessimist's line for k = 10. It reaches "
-        f"{_times(x[-1] / TERMS)} times beyond the postings that were measured, and "
+        "The extrapolation assumes:",
+        "* this machine, its 2 threads and one process. Encoding can be split over machines with "
+        "`--part`, and indexing gains from more cores as long as the disks keep up;\n"
+        "* texts of the same length, for encoding;\n"
+        "* terms as frequent as here, so that a query touches the same share of postings;\n"
+        "* an index that fits the page cache, as it does here. The largest would not fit on a "
+        "machine of this size;\n"
+        "* one segment, although a collection of that size is merged in more rounds than these;\n"
+        "* no larger benefit from Lucene's skipping in a larger collection, which is pessimistic "
+        "for k = 10.",
+        f"It reaches {_times(x[-1] / TERMS)} times beyond the postings that were measured, and "
         f"{_times(measured['documents'][-1]['documents'])} times beyond the documents that were "
-        "encoded: a guide for what to provide, not a result."]
+        "encoded. Use it to plan resources, not as a result."]
 
 
 def _plot(measured: dict[str, Any], path: Path) -> None:

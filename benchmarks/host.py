@@ -37,19 +37,21 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
 
 
 def page(measured: dict[str, Any], docs: Path) -> str:
-    rows = [["cores for the tokeniser", "it alone, documents/s", "`encode`, documents/s", "kept"]]
+    rows = [["cores for the tokeniser", "tokeniser, documents/s", "`encode`, documents/s", "kept"]]
     for cores, runs in measured["cores"].items():
         kept = median(own["host"] / own["tokeniser"] for own in runs)
         rows.append([cores, *(f"{median(own[name] for own in runs):,.0f}"
                               for name in ("tokeniser", "host")),
                      f"{kept:.0%}{'' if kept >= TARGET else ', missed'}"])
     return ("## The host, with the model stubbed\n\n"
-            f"{measured['documents']:,} texts of {WORDS} words (Python's documentation, cut); the "
-            "stub answers every batch at once with weights that the demo model gave. What is left "
-            "is checking the corpus, hashing, tokenising, padding, impacts, JSON and writing. "
-            "Reading, tokenising and writing have a thread each: with a core beside the "
-            "tokeniser's the others cost it little; where it takes every core, they share them. "
-            f"Target: {TARGET:.0%} of the tokeniser's rate.\n\n" + table(rows))
+            "This section measures `encode` without the model. A stub answers every batch at once "
+            "with weights from the demo model. The remaining work is checking the corpus, hashing, "
+            "tokenising, padding, impacts, JSON and writing. The corpus has "
+            f"{measured['documents']:,} texts of {WORDS} words (Python's documentation, cut).\n\n"
+            "Reading, tokenising and writing each have a thread. If the tokeniser leaves a core "
+            "free, the other threads slow it only a little. If it uses every core, they share "
+            f"these cores with it. Target: {TARGET:.0%} of the tokeniser's rate.\n\n"
+            + table(rows))
 
 
 def _corpus(work: Path) -> Path:

@@ -72,9 +72,10 @@ def peers_page(peers: list[dict[str, Any]]) -> list[str]:
     lines = [f"{own['name']} is not measured: the package {own['missing']} is not installed."
              for own in peers if "missing" in own]
     return ["### Outside Lucene",
-            "Other engines on the same vectors and questions, each in memory, through its own "
-            "Python interface. Recall@10 is of the exact result, a tie with the tenth counted as "
-            "found; BMP's impacts are rounded to bytes. At this size reading every posting "
-            "of a query is fast; what pruning saves grows with a collection, so these "
-            "figures are no forecast for a large one.",
+            "Other engines search the same vectors with the same questions. Each runs in memory, "
+            "through its own Python interface. Recall@10 is relative to the exact result; a "
+            "document that ties with the tenth counts as retrieved. BMP's impacts are rounded to "
+            "bytes.",
+            "At this size, reading every posting of a query is fast. The savings of pruning grow "
+            "with the collection, so these figures do not predict those of a large one.",
             table(rows), *lines, "![latency against recall](benchmarks-search.svg)"]

@@ -82,7 +82,8 @@ def page(measured: dict[str, Any], docs: Path) -> str:
     for own in rows:
         lines.append([own["name"], f"{own['postings'] / rows[0]['postings']:.1%}",
                       *(f"{value:.4f}" for key, value in own.items() if "@" in key)])
-    return ("## What speed and size give up\n\nCranfield with the demo model, exact search. int8 "
-            "weighs documents and queries by the quantised graph; fewer terms are the largest of "
-            "each document (`encode --top-k`); a scale is that of documents and queries "
-            "(`encode --scale`). Postings are a share of the first row's.\n\n" + table(lines))
+    return ("## What speed and size give up\n\nCranfield with the demo model and exact search. "
+            "Postings are a share of the first row's.\n\n"
+            "* int8: the quantised graph encodes documents and queries.\n"
+            "* top N terms: each document keeps its largest weights (`encode --top-k`).\n"
+            "* xN: the scale of documents and queries (`encode --scale`).\n\n" + table(lines))

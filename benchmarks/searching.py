@@ -160,21 +160,24 @@ def page(measured: dict[str, Any], docs: Path) -> str:
     _plot(measured, docs / "benchmarks-search.svg")
     return "\n\n".join([
         "## Search",
-        f"{measured['queries']} questions of InsuranceQA, {measured['terms']:.0f} terms each on "
-        f"average, on the index of {measured['documents']:,} answers; both searchers in one "
-        "process, one thread, in turn at every query, until ids and scores are in Python. The hits "
-        "are identical, and the benchmark ends where they are not. Pyserini is given ready "
-        "impacts, so that neither side's encoder is in its figures; ours has rows of its own "
-        "(demo model, one thread; `splade-v3-doc` needs no model for a query). The ratio is the "
-        f"median over queries; target: at most {TARGET}.",
+        f"{measured['queries']} questions of InsuranceQA, with {measured['terms']:.0f} terms on "
+        f"average, search the index of {measured['documents']:,} answers. Both searchers run in "
+        "one process and one thread, in turn at every query. A search ends when ids and scores are "
+        "in Python. The hits are identical; the benchmark stops if they differ.\n\n"
+        "Pyserini receives impacts that are encoded already, so these figures include no encoder. "
+        "Encoding the query has rows of its own (demo model, one thread; `splade-v3-doc` needs no "
+        f"model for a query). The ratio is the median over queries; target: at most {TARGET}.",
         table(rows),
-        f"{measured['batch']} questions at once, on a machine of 2 cores. With one thread of Java, "
-        "Python reads the hits of one query on the other core while the next is searched, so a "
-        "second thread has less than a core left to gain:", table(batches),
-        "**Start-up to the first result**: whole processes, one question that is encoded already, "
-        f"{HITS[-1]:,} hits: `python -m spladev3_anserini.search` {start['ours']:.1f} s, "
-        f"`python -m pyserini.search.lucene` {start['pyserini']:.1f} s, "
-        f"{start['pyserini'] / start['ours']:.1f} times as long, for the same hits.",
+        f"The next table is for {measured['batch']} questions at once, on a machine of 2 cores. "
+        "With one thread of Java, the other core is not idle: Python reads the hits of one query "
+        "while Java searches the next. A second thread can therefore gain less than a core:",
+        table(batches),
+        "**Start-up to the first result.** Whole processes are timed, with one question that is "
+        f"encoded already and {HITS[-1]:,} hits. The hits are the same.",
+        table([["command", "seconds", "ratio"],
+               ["`python -m spladev3_anserini.search`", f"{start['ours']:.1f}", "1.0"],
+               ["`python -m pyserini.search.lucene`", f"{start['pyserini']:.1f}",
+                f"{start['pyserini'] / start['ours']:.1f}"]]),
         *peers_page(measured["peers"])])
 
 

@@ -1,13 +1,50 @@
-"""SPLADE-v3 for Lucene: text -> term weights -> impact documents -> index -> run -> measures."""
+"""SPLADE-v3 for Lucene: text -> term weights -> impact documents -> index -> run -> measures.
 
+    import spladev3_anserini as splade
+
+    model = splade.load("demo")
+    index = model.index([("d1", "a wing lifts"), ("d2", "a jet burns")], "index")
+    index.search("what lifts a wing")
+"""
+
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from spladev3_anserini.cli import signals
 
+if TYPE_CHECKING:
+    from spladev3_anserini.api.index import Index, open_index
+    from spladev3_anserini.api.model import Model, load
+    from spladev3_anserini.api.run import Compared, Run, compare, read_run
+    from spladev3_anserini.collection.runs import Hit
+    from spladev3_anserini.errors import InputError, JavaError, SpladeError
+    from spladev3_anserini.evaluation.measures import Evaluation
+
 __version__ = "0.1.0"
+__all__ = ["Compared", "Evaluation", "Hit", "Index", "InputError", "JavaError", "Model", "Run",
+           "SpladeError", "__version__", "compare", "load", "open_index", "read_run"]
+
+#: Where each name is; a module is imported when a name of it is first asked for.
+_PUBLIC = {
+    "load": "api.model", "Model": "api.model", "open_index": "api.index", "Index": "api.index",
+    "read_run": "api.run", "Run": "api.run", "compare": "api.run", "Compared": "api.run",
+    "Hit": "collection.runs", "Evaluation": "evaluation.measures", "SpladeError": "errors",
+    "InputError": "errors", "JavaError": "errors",
+}
 
 # `python -m spladev3_anserini.encode` and seven more: the commands of the main road as modules
 __path__.append(str(Path(__file__).parent / "cli" / "modules"))
 
 if signals.started_as_program():
     signals.end_at_once_while_importing()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from tqdm import tqdm
 
@@ -23,18 +23,21 @@ log = logging.getLogger("spladev3_anserini")
 #: than after `_OFTEN`, when a tenth more is done.
 _OFTEN, _RARELY = 10.0, 60.0
 
-_reports = False
+#: `off` is for a library. `auto` draws bars on a terminal and logs elsewhere, from level INFO on.
+Mode = Literal["off", "auto", "bars"]
+
+_mode: Mode = "off"
 
 
 @contextmanager
-def shown(on: bool = True) -> Iterator[None]:
-    """Switches bars and log lines on (or off) inside the block; a library is silent without."""
-    global _reports
-    before, _reports = _reports, on
+def shown(mode: Mode) -> Iterator[None]:
+    """How long work is reported inside the block."""
+    global _mode
+    before, _mode = _mode, mode
     try:
         yield
     finally:
-        _reports = before
+        _mode = before
 
 
 def warn(message: str) -> None:
@@ -46,9 +49,9 @@ def progress(items: Iterable[T], what: str, total: int | None = None,
              unit: str = "document") -> tqdm[T]:
     """The same items, counted: on a terminal a bar with rate and time left, which vanishes at the
     end; elsewhere log lines at the start and then one a minute or each tenth."""
-    if not _reports or not log.isEnabledFor(logging.INFO):
+    if _mode == "off" or (_mode == "auto" and not log.isEnabledFor(logging.INFO)):
         return tqdm(items, disable=True)
-    if sys.stderr.isatty():
+    if _mode == "bars" or sys.stderr.isatty():
         return tqdm(items, desc=one_line(what), total=total, unit=f" {unit}", file=sys.stderr,
                     leave=False, ncols=shutil.get_terminal_size().columns)
     return _Logged(items, desc=one_line(what), total=total, unit=unit)

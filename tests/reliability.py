@@ -28,7 +28,7 @@ _rows: dict[Fault, list[tuple[int, str]]] = {}
 
 
 class Fault(NamedTuple):
-    """One mark: which experiment, what is broken, what must happen, what tells it."""
+    """One mark: which experiment, what is broken, what must happen, what detects it."""
 
     experiment: int
     what: str
@@ -121,7 +121,7 @@ def _table(rows: dict[Fault, list[tuple[int, str]]]) -> str:
     lines = [f"{total:,} faults of {len(rows)} kinds; N={os.environ.get(DRAWS, '0')}, "
              f"{SEED}={os.environ[SEED]}, Python {platform.python_version()}.", ""]
     for title, experiments in PARTS.items():
-        lines += [f"### {title}", "", "| | fault | tried | what happened | how it is told |",
+        lines += [f"### {title}", "", "| | fault | tried | what happened | detected by |",
                   "|---|---|---|---|---|"]
         lines += [_row(fault, rows[fault]) for fault in sorted(rows)
                   if fault.experiment in experiments] + [""]

@@ -36,7 +36,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     streams = sys.stdout, sys.stderr
     try:
-        with shown():
+        with shown("auto"):
             code = command.main(args=arguments, standalone_mode=False)
     except SpladeError as error:
         if error.__cause__ and os.environ.get("SPLADEV3_TRACEBACK"):

@@ -11,15 +11,13 @@ import click
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout
+from spladev3_anserini.impacts.query import MAX_HITS
 from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 FOLDER = click.Path(path_type=Path)
-
-#: Anserini takes steps of 1e-6 off tied scores; with more hits they could add up to a wrong one.
-MAX_HITS = 100_000
 
 CROSS_ENCODER_HELP = ("A folder, a hub id or demo-cross-encoder: a sequence classification of "
                       "transformers, a T5 ranker, an ONNX graph, or a bi-encoder.")

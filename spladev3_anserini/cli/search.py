@@ -10,7 +10,6 @@ import click
 from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.options import (
     FOLDER,
-    MAX_HITS,
     MODEL_HELP,
     hits_option,
     model_run_options,
@@ -20,6 +19,7 @@ from spladev3_anserini.cli.options import (
     variant_option,
 )
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.query import MAX_HITS
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
@@ -78,6 +78,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
                                "--scale and --special-tokens")
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.impacts.encoded_queries import read_queries
+    from spladev3_anserini.impacts.manifest import refuse_other_values
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
     from spladev3_anserini.lucene.pruning import Faster
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
@@ -87,7 +88,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     faster = Faster.of(query_top_k, first_pass_terms, candidates, hits)
     searcher, record = open_index(index, trust)
     if record:
-        _refuse_other_choice(scale, special_tokens, record)
+        refuse_other_values(scale, special_tokens, record)
     elif not prebuilt:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it, so its model, variant and scale are "
                          "unknown; search it with --prebuilt and say them yourself")
@@ -110,19 +111,6 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     summary(output, f"{output}: {counted(len(encoded), 'query')}, {found:,} with hits, "
                     f"{counted(lines, 'line')}{faster}"
                     f"{'; index files not hashed (--trust)' if trust else ''}")
-
-
-def _refuse_other_choice(scale: float | None, special_tokens: str | None,
-                         record: IndexManifest) -> None:
-    from spladev3_anserini.impacts.quantize import Quantizer
-
-    built = record.encoded.fingerprint
-    own = Quantizer.parse(built.quantizer).scale
-    if scale is not None and scale != own:
-        raise InputError(f"--scale {scale:g}: the index was built with --scale {own:g}")
-    if special_tokens and special_tokens != built.special_tokens:
-        raise InputError(f"--special-tokens {special_tokens}: the index was built with "
-                         f"--special-tokens {built.special_tokens}")
 
 
 def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str | None,

@@ -172,8 +172,15 @@ def _document(line: str, where: str, number: int, tsv: bool) -> Document | None:
         pair = tsv_pair(line, "text", where, number)
         return checked(*pair, where) if pair else None
     record = json_record(line, where)
-    return None if record is None else checked(_id_field(record, where), _text(record, where),
-                                               where)
+    return None if record is None else document_of(record, where)
+
+
+def document_of(record: dict[str, Any], where: str) -> Document:
+    """The document of a record with `id` (or `_id`) and `contents`, or `text` and maybe `title`.
+
+    Raises InputError for a missing field, and for an id or a text that cannot be used.
+    """
+    return checked(_id_field(record, where), _text(record, where), where)
 
 
 def _id_field(record: dict[str, Any], where: str) -> Any:

@@ -25,7 +25,7 @@ class Hit(NamedTuple):
     score: float
 
 
-def warn_of_own_documents(path: Path, topics: Sequence[str], of: int) -> None:
+def warn_of_own_documents(path: Path | str, topics: Sequence[str], of: int) -> None:
     """Warns where a fifth of all topics or more, `topics` of `of`, find the document of their own
     id first: in ArguAna topics are documents of the corpus, and none of them is its own answer."""
     if topics and 5 * len(topics) >= of:

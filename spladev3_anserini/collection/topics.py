@@ -53,10 +53,16 @@ def _read(source: str) -> Iterator[Topic]:
             yield checked(identifier, text, f"{path}:{number}")
     else:
         for number, record in json_records(path):
-            where = f"{path}:{number}"
-            identifier = _field(record, ("id", "_id", "qid", "query_id"), where)
-            text = _field(record, ("text", "title", "contents", "query"), where)
-            yield checked(identifier, text, where)
+            yield topic_of(record, f"{path}:{number}")
+
+
+def topic_of(record: dict[str, Any], where: str) -> Topic:
+    """The topic of a record with an id and a text under one of the usual names.
+
+    Raises InputError for a missing field, and for an id or a text that cannot be used.
+    """
+    identifier = _field(record, ("id", "_id", "qid", "query_id"), where)
+    return checked(identifier, _field(record, ("text", "title", "contents", "query"), where), where)
 
 
 def _field(record: dict[str, Any], names: tuple[str, ...], where: str) -> Any:

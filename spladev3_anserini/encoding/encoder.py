@@ -31,6 +31,10 @@ BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
 BOW_BATCH_TOKENS = 16_384
 
 
+#: What turns wordpiece ids into weights.
+Network = Splade | OnnxSplade
+
+
 class Settings(NamedTuple):
     """What a user chooses about encoding; `top_k` keeps each text's largest weights alone."""
 
@@ -54,14 +58,16 @@ class TextError(ValueError):
 class Encoder:
     """Term weights and impacts of texts, for one checkpoint, variant and side.
 
-    In mode `bow` no model is loaded. `terms` are the vocabulary by id.
+    `network` is the loaded model; mode `bow` has none. `terms` are the vocabulary by id.
     """
 
-    def __init__(self, checkpoint: Checkpoint, variant: Variant, side: str,
-                 settings: Settings) -> None:
-        """`side` is `document`, which every variant expands, or `query`. Raises InputError for a
-        checkpoint that cannot be used (see `Tokenizer` and `load_splade`), and for a vocabulary
-        of another size than the model's output."""
+    def __init__(self, checkpoint: Checkpoint, variant: Variant, side: str, settings: Settings,
+                 network: Network | None = None) -> None:
+        """`side` is `document`, which every variant expands, or `query`. `network` is the model
+        where it is loaded already, from this checkpoint, for this device and precision.
+
+        Raises InputError for a checkpoint that cannot be used (see `Tokenizer` and `load_splade`),
+        and for a vocabulary of another size than the model's output."""
         self.variant, self.side, self.settings = variant, side, settings
         self.mode: QueryMode = variant.query if side == "query" else "expand"
         self._folder = checkpoint.folder
@@ -69,6 +75,7 @@ class Encoder:
         self.terms = self.tokenizer.terms
         self.device = self.dtype = self.model_hash = ""
         self.batch_tokens = 0
+        self.network: Network | None = None
         self._dropped = dropped_ids(settings.special_tokens, self.tokenizer.special_ids,
                                     len(self.terms))
         if settings.top_k is not None and settings.top_k < 1:
@@ -82,11 +89,11 @@ class Encoder:
             self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
                 self.device.partition(":")[0], BATCH_TOKENS["cpu"])
             self.model_hash = model_hash(checkpoint)
-            self._model: Splade | OnnxSplade = (
-                self._exported(checkpoint) if onnx
-                else load_splade(checkpoint, DTYPES[self.dtype], self.device))
-            limit = self._model.max_positions
-            refuse_other_vocabulary(checkpoint.folder, self._model.vocabulary, self.terms)
+            self.network = (
+                self._exported(checkpoint, network) if onnx
+                else network or load_splade(checkpoint, DTYPES[self.dtype], self.device))
+            limit = self.network.max_positions
+            refuse_other_vocabulary(checkpoint.folder, self.network.vocabulary, self.terms)
         if side == "query" and self.device == "cpu":
             self.batch_tokens = 1  # a query's impacts depend on no other query
         fewest = max(3, self.tokenizer.added + 1)
@@ -96,13 +103,14 @@ class Encoder:
         if self.mode != "bow" and (said := checkpoint.other_length(settings.max_length)):
             warn(said)
 
-    def _exported(self, checkpoint: Checkpoint) -> OnnxSplade:
+    def _exported(self, checkpoint: Checkpoint,
+                  network: Network | None) -> OnnxSplade:
         """An ONNX graph, whose precision and top-k are fixed in it."""
         settings = self.settings
         if self.device != "cpu" or settings.dtype != "auto":
             raise InputError(f"{checkpoint.shown}: an ONNX graph runs on the CPU in the "
                              "precision it was exported in; leave out `device` and `dtype`")
-        model = OnnxSplade(checkpoint)
+        model = network if isinstance(network, OnnxSplade) else OnnxSplade(checkpoint)
         self.dtype, top_k = model.properties.precision, model.properties.top_k
         if top_k and settings.special_tokens != "drop":
             raise InputError(f"`special_tokens` {settings.special_tokens}: this graph keeps the "
@@ -192,13 +200,13 @@ class Encoder:
 
     @torch.inference_mode()
     def _batch(self, ids: list[list[int]], positions: list[int]) -> sparse.csr_matrix:
-        if self.mode == "bow":
+        if self.network is None:
             matrix = bags_of_words(ids, len(self.terms))
         else:
             padded, mask = padded_ids(ids, self.tokenizer.padding_id)
             with refusing(f"{self._folder}: the model fails on {len(ids)} texts of up to "
                           f"{padded.shape[1]} tokens"):
-                weights = self._model(padded.to(self.device), mask.to(self.device))
+                weights = self.network(padded.to(self.device), mask.to(self.device))
             matrix = _sparse_rows(weights) if isinstance(weights, torch.Tensor) else weights
             finite = np.isfinite(matrix.data)  # NaN is not zero either
             if not finite.all():

@@ -51,7 +51,8 @@ _MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 2_000, 0.25, 1_000
 
 
 class Output(NamedTuple):
-    """Where an encoding goes and in which pieces."""
+    """Where an encoding goes and in which pieces; `source_name` is what its manifest calls the
+    source, if not by its path."""
 
     folder: Path
     shard_size: int = 5000
@@ -59,6 +60,7 @@ class Output(NamedTuple):
     gzip: bool = False
     contents: bool = False
     restart: bool = False
+    source_name: str = ""
 
 
 class _Block(NamedTuple):
@@ -141,8 +143,9 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
         if (digest.hexdigest(), rejected) != (surveyed.sha256, surveyed.rejected):
             raise InputError(f"{source}: changed while it was being encoded; encode it again with "
                              "`restart`")
-        manifest = directory.publish(names, checkpoint.absolute_name, _printable(source),
-                                     environment(encoder.device), rejected or 0)
+        manifest = directory.publish(
+            names, checkpoint.absolute_name, _printable(output.source_name or source),
+            environment(encoder.device), rejected or 0)
         _warn_of_cut(manifest.shards if manifest else directory.shards, encoder)
     return Outcome(written, found, manifest)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError
+from spladev3_anserini.encoding.encoder import Encoder, Network, Settings, TextError
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, QueryIdentity, refuse_mismatch
 from spladev3_anserini.impacts.quantize import Quantizer
@@ -18,11 +18,12 @@ from spladev3_anserini.progress import counter
 
 
 def encoder_for_index(index: Path, record: IndexManifest, model: str | None, variant: str,
-                      settings: Settings) -> Encoder:
+                      settings: Settings, network: Network | None = None) -> Encoder:
     """The query encoder that fits an index, with the index's variant, scale and policy.
 
-    `model` None is the model the index names; of `settings`, only length, batches, device and
-    precision count. Raises InputError if model, tokenizer or variant are not the index's.
+    `model` None is the model that the index names; `network` is that model where it is loaded
+    already. Of `settings`, only length, batches, device and precision count. Raises InputError
+    where model, tokenizer or variant are not the index's.
     """
     documents = record.encoded.fingerprint
     settings = settings._replace(quantizer=Quantizer.parse(documents.quantizer),
@@ -35,7 +36,7 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
         raise InputError(f"{index} names its model, but {error}; say where it is with "
                          "`model`") from None
     chosen = variant_named(documents.variant if variant == "auto" else variant)
-    encoder = Encoder(checkpoint, chosen, "query", settings)
+    encoder = Encoder(checkpoint, chosen, "query", settings, network)
     refuse_mismatch(_identity(encoder), f"queries of {checkpoint.name}", documents, index)
     return encoder
 

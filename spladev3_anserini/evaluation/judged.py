@@ -20,13 +20,18 @@ _SEARCHED = 100
 
 
 def evaluate_run(path: Path, qrels: Qrels, source: str, measures: list[Any]) -> Evaluation:
-    """Evaluates a run's file by the judgments that `source` names; see `evaluate`.
+    """`evaluate_scores` of a run's file; raises InputError as `read_run` too."""
+    return evaluate_scores(read_run(path), path, qrels, source, measures)
+
+
+def evaluate_scores(run: Run, path: Path | str, qrels: Qrels, source: str,
+                    measures: list[Any]) -> Evaluation:
+    """Evaluates a run by judgments; see `evaluate`. Messages call them `path` and `source`.
 
     Warns of judged queries without a result, of queries without a judgment, and of ids that hardly
-    meet: a value near 0 then says nothing of the ranking. Raises InputError as `read_run`, and for
-    a run that has no query in common with the judgments.
+    meet: a value near 0 then says nothing of the ranking. Raises InputError for a run that has no
+    query in common with the judgments.
     """
-    run = read_run(path)
     common = [query for query in qrels if query in run]
     nearly = _nearly([query for query in qrels if query not in run],
                      [query for query in run if query not in qrels])
@@ -48,7 +53,7 @@ def evaluate_run(path: Path, qrels: Qrels, source: str, measures: list[Any]) -> 
     return result
 
 
-def _warn_of_documents(path: Path, qrels: Qrels, source: str, run: Run,
+def _warn_of_documents(path: Path | str, qrels: Qrels, source: str, run: Run,
                        common: list[str]) -> None:
     if not any(grade > 0 for judged in qrels.values() for grade in judged.values()):
         warn(f"{source}: no grade in it is above 0, so no document is relevant")

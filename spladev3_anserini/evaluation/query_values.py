@@ -9,7 +9,7 @@ from typing import Any
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.judged import evaluate_run
-from spladev3_anserini.evaluation.measures import parse_measures
+from spladev3_anserini.evaluation.measures import Evaluation, parse_measures
 
 
 def query_values(qrels: str, runs: Mapping[str, Path],
@@ -30,14 +30,21 @@ def values_by_measure(qrels: str, runs: Mapping[str, Path],
     for a run that shares no judged query with the first.
     """
     judged = read_qrels(qrels)
-    first: tuple[Path, set[str]] | None = None
-    values: dict[str, dict[str, dict[str, float]]] = {str(one): {} for one in measures}
-    for name, path in runs.items():
-        found = evaluate_run(path, judged, qrels, measures)
-        own = judged.keys() - {*found.missing}
-        first = first or (path, own)
-        if not own & first[1]:
-            raise InputError(f"{path}: has no judged query in common with {first[0]}")
-        for measure, by_run in values.items():
-            by_run[name] = {query: value[measure] for query, value in found.by_query.items()}
-    return values
+    results = {name: evaluate_run(path, judged, qrels, measures) for name, path in runs.items()}
+    return by_measure(results, {name: str(path) for name, path in runs.items()})
+
+
+def by_measure(results: Mapping[str, Evaluation],
+               shown: Mapping[str, str]) -> dict[str, dict[str, dict[str, float]]]:
+    """{measure: {run: {query: value}}} of evaluated runs; `shown` is what messages call each.
+
+    Raises InputError for a run that shares no judged query with the first.
+    """
+    first, *_ = results
+    for name, result in results.items():
+        answered, expected = ({*one.by_query} - {*one.missing} for one in (result, results[first]))
+        if not answered & expected:
+            raise InputError(f"{shown[name]}: has no judged query in common with {shown[first]}")
+    return {measure: {name: {query: values[measure] for query, values in result.by_query.items()}
+                      for name, result in results.items()}
+            for measure in results[first].means}

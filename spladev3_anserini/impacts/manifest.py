@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from spladev3_anserini.errors import InputError, first_line, first_problem
 from spladev3_anserini.files import appearing, read_bytes, short
+from spladev3_anserini.impacts.quantize import Quantizer
 
 #: The quantizer of a bag-of-words query: every weight is 1, whatever the index's scale.
 BINARY = "binary"
@@ -232,3 +233,15 @@ def refuse_mismatch(queries: QueryIdentity, what: str, documents: Fingerprint, i
     if differing:
         raise InputError(f"{what} and the index {index} do not belong together: "
                          f"{'; '.join(differing)}")
+
+
+def refuse_other_values(scale: float | None, special_tokens: str | None,
+                        built: IndexManifest) -> None:
+    """Raises InputError for a scale or special tokens that are not those of the index."""
+    there = built.encoded.fingerprint
+    expected = Quantizer.parse(there.quantizer).scale
+    if scale is not None and scale != expected:
+        raise InputError(f"`scale` {scale:g}: the index was built with `scale` {expected:g}")
+    if special_tokens and special_tokens != there.special_tokens:
+        raise InputError(f"`special_tokens` {special_tokens}: the index was built with "
+                         f"`special_tokens` {there.special_tokens}")

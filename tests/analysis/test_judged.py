@@ -31,7 +31,7 @@ def warnings_of(folder: Path, cli: Cli, *more: str) -> str:
     return result.err
 
 
-@pytest.mark.fault(16, "topics that find themselves first, as ArguAna's, searched without "
+@pytest.mark.fault(16, "topics that retrieve themselves first, as in ArguAna, searched without "
                    "--remove-query", then="values, and a warning with the option",
                    detected="ids of topics and of first documents")
 @pytest.mark.parametrize("measure", MEASURES)

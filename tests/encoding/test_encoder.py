@@ -154,14 +154,14 @@ def test_top_k_breaks_ties_by_term_id() -> None:
 
 def test_a_nan_names_its_text(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = encoder(tiny, batch_tokens=8)
-    forward = made._model.forward
+    forward = made.network.forward
 
     def broken(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         weights = forward(ids, mask)
         weights[(ids == made.terms.tolist().index("shock")).any(dim=1)] = torch.nan
         return weights
 
-    monkeypatch.setattr(made._model, "forward", broken)
+    monkeypatch.setattr(made.network, "forward", broken)
     with pytest.raises(TextError) as raised:
         made.impacts(["the cat sat", "a wing", "shock wave", "a dog"])
     assert raised.value.position == 2

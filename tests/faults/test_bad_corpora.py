@@ -110,8 +110,8 @@ def test_marks_and_line_ends(encoding: Encoding, tmp_path: Path, cli: Cli) -> No
 
 
 @pytest.mark.fault(7, "a document of 10 MB, one of a million tokens on one line, an empty one, one "
-                   "of special tokens alone", then="cut to --max-length; without text: no term, "
-                   "counted and named", detected="manifest")
+                   "with only special tokens", then="cut to --max-length; a document without text has "
+                   "no term, is counted and named", detected="manifest")
 def test_documents_of_extreme_lengths(tiny: Path, tmp_path: Path, cli: Cli) -> None:
     texts = {"large": "boundary layer pressure surface " * 330_000, "many": "dog " * 1_000_000, "empty": "",
              "blank": " \t ", "special": "[CLS] [SEP] [PAD]"}
@@ -135,7 +135,7 @@ def test_documents_of_extreme_lengths(tiny: Path, tmp_path: Path, cli: Cli) -> N
 
 @pytest.mark.fault(7, "a header of three columns", detected="its words, on the first line")
 @pytest.mark.fault(7, "an empty file that should be gzipped", detected="its size")
-@pytest.mark.fault(7, "a pipe instead of a file, which would be waited for",
+@pytest.mark.fault(7, "a pipe in place of a file, which would block",
                    detected="what kind of file it is")
 def test_files_that_are_no_corpus(tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     corpus = tmp_path / "corpus"

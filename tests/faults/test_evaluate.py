@@ -112,7 +112,7 @@ def test_bad_judgments(name: str, tmp_path: Path, refused: Callable[..., str]) -
                                               tmp_path / "run")
 
 
-@pytest.mark.fault(16, "queries whose names gdeval takes for one", then="each query's own value",
+@pytest.mark.fault(16, "queries whose names gdeval reads as the same", then="each query's own value",
                    detected="it is given numbers for names")
 def test_names_that_gdeval_cuts() -> None:
     """ERR of a grade of 1 at rank 1 is (2^1 - 1) / 2^4."""

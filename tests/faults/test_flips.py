@@ -124,7 +124,7 @@ def test_a_bit_of_an_indexs_manifest(world: World, tmp_path: Path, flip: Flip) -
          draws(2, 0.5))
 
 
-@pytest.mark.fault(12, "one bit flipped in the note of when an index's files were last found sound",
+@pytest.mark.fault(12, "one bit flipped in the record of when an index's files were last verified",
                    then="the same run", detected="sha256 of the note's content; the files are read "
                    "again")
 def test_a_bit_of_the_note(world: World, tmp_path: Path, flip: Flip,

@@ -205,8 +205,8 @@ ASKED = [{"a": 2}, {"a": 1, "t1": 5}, {"t4": 3}]
 
 
 @pytest.mark.fault(22, "an index replaced while it is opened and searched",
-                   then="the old hits or the new, and never none",
-                   detected="the two change places in one step; opened again if they did meanwhile")
+                   then="the old hits or the new, never no hits",
+                   detected="the two change places in one step; opened again if that happened meanwhile")
 def test_an_index_replaced_while_it_is_searched(tmp_path: Path) -> None:
     index, other = index_of(OLD, tmp_path / "old"), index_of(NEW, tmp_path / "new")
     expected = {}

@@ -57,7 +57,7 @@ def caused() -> None:
         raise ValueError("the model cannot be used") from error
 
 
-@pytest.mark.fault(3, "an array that no memory holds, a library that memory does not suffice for",
+@pytest.mark.fault(3, "an array or a library that needs more memory than there is",
                    detected="the exceptions of numpy, torch and the loader")
 @pytest.mark.parametrize("failing", [lambda: np.empty(2**60, np.int8),
                                      lambda: torch.empty(2**58, dtype=torch.int8), library, caused])

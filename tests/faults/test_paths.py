@@ -14,7 +14,7 @@ from conftest import Result
 Cli = Callable[..., Result]
 
 
-@pytest.mark.fault(4, "a pipe in the place of a shard, which would be waited for",
+@pytest.mark.fault(4, "a pipe in place of a shard, which would block",
                    detected="what kind of file it is")
 def test_a_shard_that_is_a_pipe(encoding: Encoding, tmp_path: Path, cli: Cli,
                                 refused: Callable[..., str]) -> None:

@@ -77,7 +77,7 @@ def test_a_pipe_is_not_waited_for(name: str, folder: Path, refused: Refused) -> 
     assert not (folder / "o").exists()
 
 
-@pytest.mark.fault(19, "a device or a socket in the place of a file", detected="what kind of file it is")
+@pytest.mark.fault(19, "a device or a socket in place of a file", detected="what kind of file it is")
 @pytest.mark.parametrize("given", ["/dev/zero", "/dev/null", "socket", "link"])
 def test_devices_and_sockets(given: str, folder: Path, refused: Refused) -> None:
     (folder / "link").symlink_to("/dev/zero")

@@ -137,8 +137,8 @@ def test_a_file_that_changed_a_moment_ago_is_not_noted(index: Path) -> None:
     assert not (index / SOUND_NOTE).exists()
 
 
-@pytest.mark.fault(12, "the note of sound files damaged, of another index, a folder, or not to be "
-                   "written", then="the files are read again",
+@pytest.mark.fault(12, "the record of verified files damaged, of another index, a folder, or not "
+                   "writable", then="the files are read again",
                    detected="sha256 of its content; sha256, size, times and inode of each file")
 def test_a_note_that_is_none(index: Path, built: Path, hashed: list[str],
                              monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def test_an_unknown_model_or_revision_is_said(endpoint: str, tmp_path: Path) -> 
                    "no revision 'v9'")
 
 
-@pytest.mark.fault(20, "the connection ends in the middle of a model's weights, each time it is tried",
+@pytest.mark.fault(20, "the connection ends in the middle of a model's weights, at every attempt",
                    then="refused, and the same command continues",
                    detected="whatever the hub's libraries raise")
 def test_a_download_that_breaks_off_is_one_line_and_continues(tiny: Path, tmp_path: Path) -> None:

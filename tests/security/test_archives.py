@@ -112,7 +112,7 @@ def _lies_about_its_size(path: Path) -> Path:
     return path
 
 
-@pytest.mark.fault(20, "a damaged archive, a lie about a size, a member that is not there",
+@pytest.mark.fault(20, "a damaged archive, a wrong size, a missing member",
                    detected="refused, or another hash")
 @pytest.mark.parametrize(("make", "says"), [
     (_lies_about_its_size, "damaged|has sha256"),
@@ -134,7 +134,7 @@ def test_a_tar_cut_short_is_refused(tmp_path: Path) -> None:
         _checked(archive, packaged(archive))
 
 
-@pytest.mark.fault(20, "another archive than the pinned one",
+@pytest.mark.fault(20, "an archive other than the pinned one",
                    detected="its sha256 is compared before it is opened")
 def test_another_archive_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By pip itself, from a folder of packages: first the pinned archive, then another."""

@@ -226,7 +226,7 @@ def test_an_architecture_with_something_behind_its_output_layer(
         load_splade(open_checkpoint(str(tiny)), torch.float32, "cpu")
 
 
-@pytest.mark.fault(8, "a model that gives thousands of terms to a text (random, or never trained as a "
+@pytest.mark.fault(8, "a model that returns thousands of terms per text (random, or never trained as a "
                    "SPLADE)", detected="the first shard's mean", then="a warning")
 def test_a_random_model_is_told(tmp_path: Path, cli: Callable[..., Result]) -> None:
     words = [*WORDS, *(f"w{number}" for number in range(4000))]

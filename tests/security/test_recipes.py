@@ -53,7 +53,7 @@ COLLECTIONS = {
 
 
 @pytest.mark.fault(18, "a recipe with a tag, a bomb, a wrong number, a path or an option in it",
-                   detected="YAML of plain data alone, then a schema; refused by file and line")
+                   detected="only plain YAML, then a schema; refused by file and line")
 @pytest.mark.parametrize("fault", RECIPES)
 def test_a_recipe_is_refused_by_line(fault: str, tmp_path: Path, refused: Callable[..., str]) -> None:
     path, marker = tmp_path / "model.yaml", tmp_path / "MARKER"

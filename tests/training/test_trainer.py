@@ -403,7 +403,7 @@ def test_a_training_that_takes_anothers_place_holds_the_folder(tmp_path: Path) -
 
 
 @pytest.mark.fault(21, "a checkpoint cut in half",
-                   then="the one before it is taken, with a warning; same weights",
+                   then="the previous checkpoint is used, with a warning; same weights",
                    detected="sha256 of its files")
 @pytest.mark.parametrize("damaged", ["trainer_state.json", "optimizer.pt", "whole.json"])
 def test_a_checkpoint_cut_in_half_is_passed_over(damaged: str, data: Path, tmp_path: Path,
@@ -627,7 +627,7 @@ def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: 
                 {term: weight for term, weight in found.items() if weight > 0}, abs=1e-5)
 
 
-@pytest.mark.fault(21, "a model that gives no term",
+@pytest.mark.fault(21, "a model that returns no term",
                    detected="every step, with the batch's queries")
 def test_a_collapsed_model_stops_with_the_queries(data: Path, tmp_path: Path, cli: Cli) -> None:
     state = weights(data / "start")

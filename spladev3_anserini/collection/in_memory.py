@@ -1,0 +1,55 @@
+"""Documents and topics that Python holds -> the checked texts that files would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from spladev3_anserini.collection.records import Text, checked, checked_text
+from spladev3_anserini.errors import InputError
+
+#: What a call takes for documents or topics, beside the path of a file.
+Texts = Mapping[str, str] | Iterable[tuple[str, str] | Mapping[str, Any]]
+
+
+def texts_of(items: Texts | Any, parameter: str,
+             read: Callable[[dict[str, Any], str], Text]) -> Iterator[Text]:
+    """The texts of pairs (id, text), of {id: text}, of dicts, or of a data frame's rows, in order.
+
+    `read` makes a text of a dict. Items are counted from 1 in messages. Raises InputError, naming
+    the parameter and the item, for anything else, such as a list of plain strings.
+    """
+    for number, item in enumerate(_rows(items, parameter), 1):
+        where = f"`{parameter}`, item {number}"
+        if isinstance(item, Mapping):
+            yield read({str(key): value for key, value in item.items()}, where)
+        elif isinstance(item, (tuple, list)) and len(item) == 2:
+            yield checked(item[0], item[1], where)
+        else:
+            raise InputError(f"{where}: expected (id, text) or a dict with both, not "
+                             f"{type(item).__name__}")
+
+
+def _rows(items: Any, parameter: str) -> Iterable[Any]:
+    if isinstance(items, Mapping):
+        return items.items()
+    if hasattr(items, "columns"):  # a data frame: polars has to_dicts, pandas to_dict
+        rows: Iterable[Any] = items.to_dicts() if hasattr(items, "to_dicts") \
+            else items.to_dict("records")
+        return rows
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+        raise InputError(f"`{parameter}`: expected (id, text) pairs, dicts, a data frame or a "
+                         f"path, not {type(items).__name__}")
+    return items
+
+
+def checked_texts(texts: Iterable[str], parameter: str = "texts") -> list[str]:
+    """A list of plain texts; raises InputError for one string alone, which would be taken letter
+    by letter, for what has no order, and for an item that is no text."""
+    if isinstance(texts, (str, bytes)):
+        raise InputError(f"`{parameter}`: is one text; expected a list of texts: [text]")
+    if isinstance(texts, (Mapping, set, frozenset)) or hasattr(texts, "columns") or \
+            not isinstance(texts, (Iterable, Sequence)):
+        raise InputError(f"`{parameter}`: expected a list of texts, not {type(texts).__name__}")
+    return [checked_text(text, f"`{parameter}`, item {number}", "text")
+            for number, text in enumerate(texts, 1)]
