@@ -209,9 +209,12 @@ def _measures(measures: Measures) -> list[Any]:
 
 def _judgments(qrels: Judgments) -> tuple[Qrels, str]:
     """Judgments and what messages call them."""
-    if not isinstance(qrels, Mapping):
+    if isinstance(qrels, (str, os.PathLike)):
         path = path_text("qrels", qrels)
         return read_qrels(path), path
+    if not isinstance(qrels, Mapping):
+        raise InputError("`qrels`: expected the path of judgments or {query: {document: grade}}, "
+                         f"not {type(qrels).__name__}")
     judged: Qrels = {}
     for query, grades in qrels.items():
         where = f"`qrels`, query {query!r}"
