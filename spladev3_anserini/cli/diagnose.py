@@ -9,7 +9,7 @@ import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import FOLDER, named_paths, page_file, runs_option
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, refuse_without
 from spladev3_anserini.text import counted, table
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     from spladev3_anserini.impacts.manifest import read_record
     from spladev3_anserini.training.ensemble import EnsembleRecord
 
+    if html:
+        refuse_without("matplotlib", "--html", "analysis")
     sets = _sets(in_domain, zero_shot, runs)
     if html:
         refuse_overwriting(html, "--html", trained=trained, scores=scores, encoded=encoded,
