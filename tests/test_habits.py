@@ -35,6 +35,16 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert citation["cff-version"] == "1.2.0"
 
 
+def test_the_changelog_names_files_that_are_there() -> None:
+    """The second column of its table of moved modules."""
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    rows = text[text.index("| was, in `spladev3_anserini` |"):].partition("\n\n")[0].splitlines()[2:]
+    names = {name for row in rows for name in re.findall(r"`([\w/]+\.py)`", row.split("|")[2])}
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "spladev3_anserini").rglob("*.py")}
+    assert len(names) >= 15
+    assert {name for name in names if not any(path.endswith(f"/{name}") for path in there)} == set()
+
+
 def test_the_workflow_runs_the_pythons_that_the_metadata_names(setup: ConfigParser) -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text("utf-8"))
     matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
