@@ -25,6 +25,8 @@ PYTHON_API = """
 import spladev3_anserini as splade
 index = splade.open_index("index")
 assert index.search("what lifts a wing", hits=1)[0].docid == "d1"
+run = index.run("topics.tsv", hits=2)
+assert "nDCG@10" in str(splade.compare("qrels.txt", {"file": "run.txt", "index": run}, "nDCG@10"))
 """
 
 
