@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from spladev3_anserini.text import one_line
@@ -59,13 +60,24 @@ def refusing(what: str, *passed: type[Exception]) -> Iterator[None]:
         raise InputError(f"{what}: {first_line(error)}") from error
 
 
+def refuse_without(package: str, what: str, extra: str) -> None:
+    """Raises InputError where a package is not installed, naming the extra of this one to install.
+
+    Nothing is imported, so it can be asked before long work whose end needs the package.
+    """
+    if find_spec(package) is None:
+        raise InputError(f"{what}: needs {package}, which is not installed: "
+                         f"pip install 'spladev3-anserini[{extra}]'")
+
+
 def needed(module: str, what: str, extra: str) -> Any:
     """A package that only `what` needs, imported; raises InputError with the extra to install."""
+    package = module.partition(".")[0]
+    refuse_without(package, what, extra)
     try:
         return import_module(module)
-    except ImportError:
-        raise InputError(f"{what}: needs {module.partition('.')[0]}, which is not installed: "
-                         f"pip install 'spladev3-anserini[{extra}]'") from None
+    except ImportError as error:
+        raise InputError(f"{what}: {package} cannot be imported: {first_line(error)}") from error
 
 
 _stderr = threading.RLock()
