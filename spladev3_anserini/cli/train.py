@@ -55,7 +55,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import variant_named
     from spladev3_anserini.recipe.library import Library, default_folder
-    from spladev3_anserini.recipe.schema import changed_training
+    from spladev3_anserini.recipe.validation import changed_training
     from spladev3_anserini.training.run import Machine, read_queries
     from spladev3_anserini.training.run import train as trained
 
