@@ -14,8 +14,8 @@ from spladev3_anserini.cli.verbosity import add_verbosity
 #: In the order data flows; a command's module is imported only when it is asked for.
 COMMANDS = {name: f"spladev3_anserini.cli.{name.replace('-', '_')}" for name in (
     "encode", "index", "search", "evaluate", "compare", "meta", "explain", "breakdown",
-    "flops", "bm25", "dense", "rerank", "ask", "models", "convert", "export",
-    "verify", "mine", "score", "convert-scores", "train", "diagnose", "reproduce",
+    "flops", "bm25", "dense", "rerank", "ask", "models", "convert", "export", "survey", "verify",
+    "mine", "score", "combine", "convert-scores", "train", "diagnose", "reproduce",
     "download", "demo",
 )}
 

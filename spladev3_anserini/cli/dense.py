@@ -63,16 +63,14 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.lucene.ranking import without_own, write_run
-    from spladev3_anserini.rankers.dense_encoder import DenseEncoder
-    from spladev3_anserini.rankers.dense_index import Search, dense_index, dense_rankings
+    from spladev3_anserini.rankers.dense_index import Search, dense_ranker, dense_rankings
     from spladev3_anserini.rankers.dense_models import find_dense
 
     refuse_overwriting(output, corpus=corpus, topics=topics, model=model)
     read = read_topics(topics)
     found = find_dense(model, pooling, similarity, query_max_length, max_length)
-    encoder = DenseEncoder(found, device, batch_tokens)
-    index = dense_index(encoder, corpus, Search(search, hnsw_m, ef_construction, ef_search),
-                        threads)
+    encoder, index = dense_ranker(found, corpus, Search(
+        search, hnsw_m, ef_construction, ef_search), threads, device, batch_tokens)
     rankings = without_own(dense_rankings(index, encoder, read, hits), remove_query)
     some, lines = write_run(output, rankings, tag)
     summary(output, f"{output}: {found.rules.pooling} pooling, {found.rules.similarity}, {search} "

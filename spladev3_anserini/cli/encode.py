@@ -43,10 +43,11 @@ from spladev3_anserini.text import counted
               "and log it in OUTPUT/rejected.jsonl with the reason.")
 @click.option("--resume/--restart", default=True,
               help="Continue an interrupted encode, or begin it again from nothing.")
+@click.option("--overwrite", is_flag=True, help="Replace another encoding that OUTPUT holds.")
 @model_run_options
 def main(model: str, variant: str, corpus: str | None, topics: str | None, output: Path,
          scale: float, special_tokens: str, top_k: int | None, shard_size: int, part: str,
-         gzip: bool, contents: bool, on_error: str, resume: bool, max_length: int,
+         gzip: bool, contents: bool, on_error: str, resume: bool, overwrite: bool, max_length: int,
          batch_tokens: int | None, device: str, dtype: str) -> None:
     """Turn a corpus (or topics) into Lucene impact documents.
 
@@ -72,7 +73,7 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     settings = Settings(max_length, Quantizer.of(scale), special_tokens, top_k, batch_tokens,
                         device, dtype)
     target = Output(output, shard_size, Part.parse(part), gzip, contents or side == "query",
-                    not resume)
+                    not resume, overwrite=overwrite)
     checkpoint = open_checkpoint(model)
     chosen = chosen_variant(variant, checkpoint)
     surveyed = survey_texts(source, side, on_error == "skip")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import CROSS_ENCODER_HELP, FOLDER
+from spladev3_anserini.cli.rescoring import ensemble_text, rescoring_options, target_of
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
-
-if TYPE_CHECKING:
-    from spladev3_anserini.training.ensemble import Target
 
 ENSEMBLE = "ensemble.jsonl"
 
@@ -43,17 +38,14 @@ ENSEMBLE = "ensemble.jsonl"
 @click.option("--part", default="1/1", metavar="I/N",
               help="Score every Nth block from the Ith: run N of these, anywhere, into the same "
               "folder; the last to finish makes the ensemble.")
-@click.option("--rescore", default="none", metavar="none|MEAN,STD",
-              help="Give the ensemble's scores this mean and standard deviation.")
-@click.option("--rescore-like", type=FOLDER, metavar="FILE",
-              help="... or those of this file's scores, such as the converted scores of "
-              "sentence-transformers/msmarco-hard-negatives.")
-@click.option("--rescore-each", default="all", type=click.Choice(["all", "query"]),
-              help="Over all pairs together, or in each query.")
+@click.option("--overwrite", is_flag=True, help="Replace other scores that OUTPUT/NAME holds.")
+@click.option("--ensemble/--no-ensemble", default=True,
+              help="Make OUTPUT/ensemble.jsonl, or leave that to combine.")
+@rescoring_options
 def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], output: Path,
          max_length: int, batch_tokens: int | None, device: str, dtype: str, t5_token: str,
-         block: int, part: str, rescore: str, rescore_like: Path | None,
-         rescore_each: str) -> None:
+         block: int, part: str, overwrite: bool, ensemble: bool, rescore: str,
+         rescore_like: Path | None, rescore_each: str) -> None:
     """Score candidates with teachers, and make one score of them.
 
     Writes OUTPUT/TEACHER/ (raw scores, resumed after an interruption), OUTPUT/ensemble.jsonl (per
@@ -67,23 +59,24 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.directory import Part
+    from spladev3_anserini.model.kept import loaded, state_of, state_of_corpus
     from spladev3_anserini.rankers.pair_scorer import Settings
     from spladev3_anserini.rankers.teachers import find_teacher, open_teacher
-    from spladev3_anserini.training.disagreement import disagreement_table
     from spladev3_anserini.training.ensemble import TeacherRecord, combine
     from spladev3_anserini.training.scoring import read_work, score_candidates
 
     refuse_overwriting(output / ENSEMBLE, candidates=candidates, rescore_like=rescore_like)
     own_part, folders = Part.parse(part), _folders(teachers, output)
-    target = _target(rescore, rescore_like, rescore_each)
+    target = target_of(rescore, rescore_like, rescore_each)
     for name in teachers:
         find_teacher(name)  # a wrong name is told before hours of scoring
     settings = Settings(max_length, batch_tokens, device, dtype, t5_token)
-    work = read_work(candidates, corpus, topics, own_part, block)
+    work = loaded("texts", (state_of([candidates]), state_of_corpus(corpus), topics, own_part,
+                            block), lambda: read_work(candidates, corpus, topics, own_part, block))
     records = []
     for name, folder in folders.items():
         teacher = open_teacher(name, settings)
-        outcome = score_candidates(work, teacher, folder)
+        outcome = score_candidates(work, teacher, folder, overwrite)
         files = f"{counted(outcome.written, 'file')} written, {outcome.found} kept"
         if outcome.manifest is None:
             echo(f"{folder}: part {part}: {files}; other parts still have work to do")
@@ -92,19 +85,10 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
              f"{counted(outcome.manifest.queries, 'query')}; {files}")
         records.append(TeacherRecord(name=name, sha256=teacher.sha256, kind=teacher.kind,
                                      max_length=max_length))
-    if len(records) < len(folders):
+    if len(records) < len(folders) or not ensemble:
         return
     made = combine(candidates, records, list(folders.values()), output / ENSEMBLE, target)
-    echo(f"{output / ENSEMBLE}: mean {made.mean:.4f}, deviation {made.deviation:.4f}"
-         + (f", rescored to {target.mean:.4f}, {target.deviation:.4f}" if target else ""))
-    for own in made.teachers:
-        if own.flat_queries:
-            echo(f"{own.name} scores all documents alike for {counted(own.flat_queries, 'query')}")
-    if made.filled_positives:
-        echo(f"{counted(made.filled_positives, 'positive')} without a score: the query's best is "
-             "taken")
-    if len(records) > 1:
-        echo(disagreement_table(made.disagreement, made.spread))
+    echo(ensemble_text(output / ENSEMBLE, made, target))
 
 
 def _folders(teachers: tuple[str, ...], output: Path) -> dict[str, Path]:
@@ -118,30 +102,3 @@ def _folders(teachers: tuple[str, ...], output: Path) -> dict[str, Path]:
                              "already; rename one of them")
         folders[name] = folder
     return folders
-
-
-def _target(rescore: str, like: Path | None, each: str) -> Target | None:
-    from spladev3_anserini.training.ensemble import Target, moments_of
-    from spladev3_anserini.training.provenance import refuse_changed
-
-    if like:
-        if rescore != "none":
-            raise InputError("--rescore and --rescore-like: give one of them")
-        if re.search(r"\.(pkl|pickle)(\.gz)?$", like.name):
-            raise InputError(f"--rescore-like {like}: is a pickle; convert-scores it once")
-        refuse_changed(like)
-        moments = moments_of(like)
-        if not moments.deviation:
-            raise InputError(f"--rescore-like {like}: all its scores are the same")
-        return Target(moments.mean, moments.deviation, each, str(like))
-    if rescore == "none":
-        return None
-    numbers = re.fullmatch(r"([^,]+),([^,]+)", rescore)
-    try:
-        mean, deviation = map(float, numbers.groups() if numbers else ())
-    except ValueError:
-        mean = deviation = math.nan
-    if not math.isfinite(mean) or not 0 < deviation < math.inf:
-        raise InputError(f"--rescore {rescore}: expected none or MEAN,STD with STD above 0, such "
-                         "as --rescore=-1.5,6")
-    return Target(mean, deviation, each)

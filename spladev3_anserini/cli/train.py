@@ -23,6 +23,8 @@ from spladev3_anserini.text import counted
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
               help="Change a value of the training section, such as loss.kl=0.5.")
 @click.option("--resume/--no-resume", default=False, help="Continue from the newest checkpoint.")
+@click.option("--overwrite", is_flag=True, help="Replace another training that OUTPUT holds, or "
+              "continue this one.")
 @click.option("--max-steps", type=click.IntRange(min=1), show_default="all epochs",
               help="Stop after so many optimiser steps.")
 @click.option("--accumulate", default=1, type=click.IntRange(min=1),
@@ -38,7 +40,7 @@ from spladev3_anserini.text import counted
 @click.option("--recipes", type=FOLDER, show_default="those of this package",
               help="The folder of recipes.")
 def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics: str | None,
-         start: str | None, output: Path, changes: tuple[str, ...], resume: bool,
+         start: str | None, output: Path, changes: tuple[str, ...], resume: bool, overwrite: bool,
          max_steps: int | None, accumulate: int, checkpointing: bool, save_steps: int,
          log_steps: int, tensorboard: bool, device: str, recipes: Path | None) -> None:
     """Train a model as its recipe says: KL and MarginMSE against the teachers' scores.
@@ -56,6 +58,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     from spladev3_anserini.model.variants import variant_named
     from spladev3_anserini.recipe.library import Library, default_folder
     from spladev3_anserini.recipe.validation import changed_training
+    from spladev3_anserini.training.checkpoints import BEGUN
     from spladev3_anserini.training.run import Machine, read_queries
     from spladev3_anserini.training.run import train as trained
 
@@ -71,7 +74,8 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     sources = {"candidates": str(candidates), "scores": str(scores), "corpus": corpus,
                "topics": topics}
     last = trained(section, variant_named(read.variant), checkpoint, corpus, queries, output,
-                   machine, resume, sources)
+                   machine, resume or (overwrite and (output / BEGUN).exists()), sources,
+                   replace=overwrite)
     if last:
         shown = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
                  "nonzero_documents")

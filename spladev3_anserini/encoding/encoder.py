@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from spladev3_anserini.impacts.manifest import BINARY
 from spladev3_anserini.impacts.quantize import MAX_TOTAL, Quantizer
 from spladev3_anserini.model.batches import length_batches
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
+from spladev3_anserini.model.kept import loaded, state_of
 from spladev3_anserini.model.onnx import OnnxSplade
 from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer, refuse_other_vocabulary
@@ -33,6 +34,7 @@ BOW_BATCH_TOKENS = 16_384
 
 #: What turns wordpiece ids into weights.
 Network = Splade | OnnxSplade
+N = TypeVar("N", Splade, OnnxSplade)
 
 
 class Settings(NamedTuple):
@@ -91,7 +93,8 @@ class Encoder:
             self.model_hash = model_hash(checkpoint)
             self.network = (
                 self._exported(checkpoint, network) if onnx
-                else network or load_splade(checkpoint, DTYPES[self.dtype], self.device))
+                else network or self._network(checkpoint, lambda: load_splade(
+                    checkpoint, DTYPES[self.dtype], self.device)))
             limit = self.network.max_positions
             refuse_other_vocabulary(checkpoint.folder, self.network.vocabulary, self.terms)
         if side == "query" and self.device == "cpu":
@@ -103,6 +106,11 @@ class Encoder:
         if self.mode != "bow" and (said := checkpoint.other_length(settings.max_length)):
             warn(said)
 
+    def _network(self, checkpoint: Checkpoint, load: Callable[[], N]) -> N:
+        """The loaded model, perhaps still there from the command before."""
+        files = state_of(checkpoint.folder.iterdir())
+        return loaded("model", ("network", files, self.dtype, self.device), load)
+
     def _exported(self, checkpoint: Checkpoint,
                   network: Network | None) -> OnnxSplade:
         """An ONNX graph, whose precision and top-k are fixed in it."""
@@ -110,7 +118,8 @@ class Encoder:
         if self.device != "cpu" or settings.dtype != "auto":
             raise InputError(f"{checkpoint.shown}: an ONNX graph runs on the CPU in the "
                              "precision it was exported in; leave out `device` and `dtype`")
-        model = network if isinstance(network, OnnxSplade) else OnnxSplade(checkpoint)
+        model = network if isinstance(network, OnnxSplade) else self._network(
+            checkpoint, lambda: OnnxSplade(checkpoint))
         self.dtype, top_k = model.properties.precision, model.properties.top_k
         if top_k and settings.special_tokens != "drop":
             raise InputError(f"`special_tokens` {settings.special_tokens}: this graph keeps the "

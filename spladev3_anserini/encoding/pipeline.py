@@ -51,7 +51,8 @@ _MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 2_000, 0.25, 1_000
 
 
 class Output(NamedTuple):
-    """Where an encoding goes and in which pieces; `source_name` is what its manifest calls the
+    """Where an encoding goes and in which pieces. `restart` begins it again, `overwrite` replaces
+    another encoding that is there. `source_name` is what its manifest calls the
     source, if not by its path."""
 
     folder: Path
@@ -61,6 +62,7 @@ class Output(NamedTuple):
     contents: bool = False
     restart: bool = False
     source_name: str = ""
+    overwrite: bool = False
 
 
 class _Block(NamedTuple):
@@ -98,7 +100,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     written = found = 0
     with (
         EncodedDirectory(output.folder, fingerprint(surveyed, encoder, output), output.part,
-                         output.restart) as directory,
+                         output.restart, output.overwrite) as directory,
         counter("encoding", surveyed.documents) as bar,
     ):
         digest = CorpusDigest()

@@ -9,6 +9,7 @@ from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import model_folder
+from spladev3_anserini.model.kept import loaded, state_of
 from spladev3_anserini.model.layout import SETTINGS, refuse_prompts
 from spladev3_anserini.model.weights import (
     external_data,
@@ -64,14 +65,19 @@ def open_teacher(name: str, settings: Settings) -> Teacher:
     kind, folder = find_teacher(name)
     if settings.max_length < 4:
         raise InputError(f"`max_length` {settings.max_length}: expected 4 tokens or more")
-    teacher = kind(name, folder, settings)
+    key = ("cross-encoder", name, settings, state_of(folder.rglob("*")))
+    teacher = loaded("model", key, lambda: _tried(kind(name, folder, settings)))
+    teacher.cuts = Cuts()
+    return teacher
+
+
+def _tried(teacher: Teacher) -> Teacher:
     try:
         for pair in _TRIAL:
             if min(teacher.room([pair[0]])) > 0:
                 teacher.score([pair])
     except PairError as error:
-        raise InputError(f"`cross_encoder` {name}: {error}") from None
-    teacher.cuts = Cuts()
+        raise InputError(f"`cross_encoder` {teacher.name}: {error}") from None
     return teacher
 
 

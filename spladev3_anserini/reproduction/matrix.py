@@ -24,8 +24,8 @@ State = Literal["OK", "FAIL", "no reference", "not yet measured"]
 
 
 class Entry(NamedTuple):
-    """A experiment with what is known of it: `result` is None where nothing ran, and `why_not` says why
-    a run that is there does not count."""
+    """An experiment with what is known of it. `result` is None where nothing ran; `why_not` says
+    why a run that is there does not count."""
 
     experiment: Experiment
     result: Result | None
@@ -81,8 +81,8 @@ def entries(library: Library, output: Path) -> list[Entry]:
         if result is None or (result.recipe in recipes and result.collection in collections):
             continue
         if Path(result.recipe_file).exists() and Path(result.collection_file).exists():
-            experiment = open_experiment(library, result.recipe_file, result.collection_file, output,
-                             result.prebuilt is not None)
+            experiment = open_experiment(library, result.recipe_file, result.collection_file,
+                                         output, result.prebuilt is not None)
             found.append(entry(experiment, result))
     return found
 
@@ -97,8 +97,8 @@ def _result_in(folder: Path) -> Result | None:
 
 
 def entry(experiment: Experiment, result: Result | None) -> Entry:
-    """A experiment and its result, judged. A run on other data than the collection's, such as a small
-    copy for a test, does not count."""
+    """An experiment and its result, judged. A run on other data than the collection's, such as a
+    small copy for a test, does not count."""
     if result is None:
         return Entry(experiment, None, [], "")
     names = [name for name in experiment.collection.query_sets if name in result.query_sets]

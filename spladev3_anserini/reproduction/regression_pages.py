@@ -18,10 +18,12 @@ def pages(library: Library) -> dict[str, str]:
     recipes = [name for name, path in library.recipes().items() if path.parent == library.folder]
     made, rows = {}, []
     for name in library.collections():
-        experiments = [open_experiment(library, recipe, name, Path("reproduced")) for recipe in recipes]
+        experiments = [open_experiment(library, recipe, name, Path("reproduced"))
+                       for recipe in recipes]
         collection = library.collection(name)
         made[f"{name}.md"] = _page(name, collection, [c for c in experiments if c.declared()])
-        sources = sorted({block.by.source for experiment in experiments for block in experiment.declared()})
+        sources = sorted({block.by.source for experiment in experiments
+                          for block in experiment.declared()})
         rows.append(f"| [{name}]({name}.md) | {collection.title} | "
                     f"{', '.join(collection.query_sets)} | {', '.join(sources) or 'none'} |")
     made["README.md"] = "\n".join([

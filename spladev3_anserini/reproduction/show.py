@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spladev3_anserini.recipe.schema import Collection, Recipe
+from spladev3_anserini.recipe.schema import BaselineRecipe, Collection, Recipe
 from spladev3_anserini.recipe.training import Training, flat
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.commands import commands, typed
@@ -16,7 +16,7 @@ _FLOP_PER_PARAMETER = 2 * 77
 
 
 def described(experiment: Experiment) -> str:
-    """Model, settings, data, costs, commands and declared values of a experiment, as text."""
+    """Model, settings, data, costs, commands and declared values of an experiment, as text."""
     recipe, collection = experiment.recipe, experiment.collection
     facts = [
         ("recipe", recipe.title), ("model", _model(recipe)), ("licence", recipe.licence),
@@ -24,7 +24,8 @@ def described(experiment: Experiment) -> str:
         ("collection", collection.title),
         ("documents", f"{collection.documents:,}" if collection.documents else "counted by a run"),
         ("its licence", collection.licence or "not stated: see the collection's own page"),
-        ("downloads", _downloads(experiment)), ("disk", _disk(experiment)), ("time", _time(experiment))]
+        ("downloads", _downloads(experiment)), ("disk", _disk(experiment)),
+        ("time", _time(experiment))]
     facts += [("note", note) for note in (recipe.note, collection.note) if note]
     parts = ["\n".join(f"{name:<12}{value}" for name, value in facts), _sets(collection),
              "\n".join(map(typed, commands(experiment)))]
@@ -55,7 +56,7 @@ def training_table(training: Training) -> str:
 
 
 def _model(recipe: Recipe) -> str:
-    if recipe.baseline:
+    if isinstance(recipe, BaselineRecipe):
         return "a baseline, with what is said under settings"
     if recipe.model is None:
         return "trained as below, or the folder given with --model" if recipe.training else \
@@ -82,7 +83,7 @@ def _downloads(experiment: Experiment) -> str:
 
 
 def _disk(experiment: Experiment) -> str:
-    if experiment.recipe.baseline:
+    if isinstance(experiment.recipe, BaselineRecipe):
         return "its runs; what is searched is kept only while it runs"
     if not experiment.collection.documents:
         return "depends on the collection"
@@ -93,7 +94,7 @@ def _disk(experiment: Experiment) -> str:
 
 def _time(experiment: Experiment) -> str:
     documents, parameters = experiment.collection.documents, experiment.recipe.parameters
-    if experiment.recipe.baseline:
+    if isinstance(experiment.recipe, BaselineRecipe):
         return "depends on its model"
     if experiment.prebuilt or not documents or not parameters:
         return "minutes"

@@ -40,7 +40,8 @@ def verdicts(experiment: Experiment, result: Result, sets: list[str]) -> list[Ve
     one that was not measured. Every other source is told in `why` and decides nothing.
     """
     found: list[Verdict] = []
-    blocks = [(block, _obstacles(block, experiment.collection, result)) for block in experiment.declared()]
+    blocks = [(block, _obstacles(block, experiment.collection, result))
+              for block in experiment.declared()]
     for block, obstacles in blocks:
         if not obstacles:
             found += _index(block, result)
@@ -93,11 +94,10 @@ def number(value: float | None) -> str:
 
 def same_recipe(experiment: Experiment, result: Result) -> bool:
     """Whether a result is of what the recipe says now."""
-    kind = experiment.recipe.baseline.kind if experiment.recipe.baseline else experiment.recipe.variant
-    return (result.settings == experiment.decisive() and result.variant == kind
-            and (experiment.recipe.model_name is None or result.model in (
-                experiment.recipe.model_name, str(converted_folder(experiment.recipe.model_name,
-                                                             experiment.output)))))
+    recipe, name = experiment.recipe, experiment.recipe.model_name
+    return (result.settings == experiment.decisive() and result.variant == recipe.kind
+            and (name is None
+                 or result.model in (name, str(converted_folder(name, experiment.output)))))
 
 
 def same_set(described: QuerySet, result: SetResult) -> bool:

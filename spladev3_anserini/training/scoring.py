@@ -113,20 +113,28 @@ def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
     return Work(candidates, sha256, block, part, blocks, queries, documents, digest, hash_of(asked))
 
 
-def score_candidates(work: Work, teacher: Teacher, output: Path) -> Outcome:
+def score_candidates(work: Work, teacher: Teacher, output: Path,
+                     overwrite: bool = False) -> Outcome:
     """Scores the positives and candidates of every query of this part with one teacher, into
     `output/part-00000.jsonl` ... and, once all parts are there, `output/manifest.json`.
 
     What is there already and is whole is kept. Raises InputError for a folder that holds the
-    scores of another fingerprint (the differences shown) or anything else, for a query too long
-    for the teacher, and as `Teacher.score` does, naming the query.
+    scores of another fingerprint (the differences shown; with `overwrite` they are replaced) or
+    anything else, for a query too long for the teacher, and as `Teacher.score` does, naming the
+    query.
     """
     fingerprint = fingerprint_of(work, teacher)
-    _refuse_other(output, fingerprint)
+    replaced = overwrite and _holds_other_scores(output, fingerprint)
+    if not replaced:
+        _refuse_other(output, fingerprint)
     _refuse_long_queries(work, teacher)
     output.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(output / f".lock-{work.part.number}-of-{work.part.of}", timeout=0):
+            if replaced:
+                for path in output.iterdir():
+                    if not path.name.startswith(".lock-"):
+                        path.unlink()
             return _score(work, teacher, output, fingerprint)
     except Timeout:
         raise InputError(f"{output}: another score is writing here (part {work.part}); wait for "
@@ -143,13 +151,15 @@ def fingerprint_of(work: Work, teacher: Teacher) -> Fingerprint:
         package=__version__)
 
 
-def holds_scores_of(output: Path, fingerprint: Fingerprint) -> bool:
-    """Whether a folder has nothing that `score_candidates` would refuse."""
+def _holds_other_scores(output: Path, fingerprint: Fingerprint) -> bool:
+    """Whether a folder holds scores, and not those of this fingerprint."""
+    if not (output / FINGERPRINT).exists():
+        return False
     try:
         _refuse_other(output, fingerprint)
     except InputError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _score(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint) -> Outcome:
