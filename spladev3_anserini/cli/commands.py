@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from difflib import get_close_matches
 from importlib import import_module
 
@@ -59,6 +61,19 @@ def commands(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         echo(context.get_help())
+
+
+def invoke(argv: list[str]) -> str:
+    """Does what a command line says, in this process; returns what it printed. Raises as the
+    command does; a check that failed (exit 1) has said why, and ends the process with exit 2."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), \
+                commands.make_context(argv[0], argv[1:]) as context:
+            commands.invoke(context)
+    except SystemExit as stop:
+        raise SystemExit(2 if stop.code == 1 else stop.code) from None
+    return printed.getvalue()
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from spladev3_anserini.files import appearing, sha256_of
 from spladev3_anserini.impacts.query import EncodedTopic, cut_to_clause_limit
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
 from spladev3_anserini.recipe.schema import QuerySet, SpladeRecipe
-from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.commands import run_command, typed
+from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.result import Result, read_result
 from spladev3_anserini.reproduction.session import Options, Session
 from spladev3_anserini.reproduction.verdict import same_recipe, verdicts
@@ -61,14 +61,14 @@ def export_run(experiment: Experiment, sets: Mapping[str, QuerySet], folder: Pat
     topics = {name: read_topics(session.topics[name]) for name in sets}
     qrels = {name: read_qrels(session.qrels[name]) for name in sets}
     _refuse_stale(experiment, result, session, topics, qrels)
-    queries = {name: encode_topics(session.query_encoder, own) for name, own in topics.items()}
+    queries = {name: encode_topics(session.query_encoder(), own) for name, own in topics.items()}
     left = export(experiment, result, queries, qrels, folder)
     return (f"{folder}: {regression_name(experiment)}; how to run it is in {folder / 'README.md'}"
             + (f"; trec_eval has no {', '.join(left)}, left out" if left else ""))
 
 
-def _refuse_stale(experiment: Experiment, result: Result, session: Session, topics: dict[str, list[Topic]],
-                  qrels: dict[str, Qrels]) -> None:
+def _refuse_stale(experiment: Experiment, result: Result, session: Session,
+                  topics: dict[str, list[Topic]], qrels: dict[str, Qrels]) -> None:
     """Whatever is exported must be what the result was made of."""
     record = session.index_record().encoded
     verify_shards(experiment.encoded, read_manifest(experiment.encoded))
@@ -141,6 +141,7 @@ def _regression(experiment: Experiment, result: Result, qrels: dict[str, Qrels])
                if (flags := trec_eval_flags(measure, first)) is not None
                and all(measure in own.measures and trec_eval_flags(measure, qrels[s]) == flags
                        for s, own in result.query_sets.items())}
+    collection = experiment.collection
     hits = {own.hits for s, own in experiment.collection.query_sets.items() if s in sets}
     remove = {own.remove_query for s, own in experiment.collection.query_sets.items() if s in sets}
     if len(hits) > 1 or len(remove) > 1:

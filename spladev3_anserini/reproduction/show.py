@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from spladev3_anserini.recipe.schema import BaselineRecipe, Collection, Recipe
 from spladev3_anserini.recipe.training import Training, flat
-from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.commands import commands, typed
+from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.text import table
 
 #: Anserini's SPLADE-v3 index of MS MARCO passages holds 0.35 kB a passage; 168 terms a passage at

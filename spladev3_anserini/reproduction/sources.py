@@ -1,20 +1,19 @@
-"""The sources a collection names -> what the readers take, and a mark of what is there."""
+"""The sources a collection names -> what the readers take, and a fingerprint of what is there."""
 
 from __future__ import annotations
 
 import os
 import platform
-import subprocess
-import sys
-from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from spladev3_anserini.collection.corpus import corpus_files
 from spladev3_anserini.collection.ir_datasets_source import import_irds, irds_id
 from spladev3_anserini.collection.qrels import qrels_file
 from spladev3_anserini.collection.records import kind_of
 from spladev3_anserini.collection.topics import topics_file
-from spladev3_anserini.demo.insuranceqa import SPLITS, write_insuranceqa
+from spladev3_anserini.demo.insuranceqa import SPLITS
+from spladev3_anserini.demo.python_docs import PACKAGED
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import refuse_links_out, sha256_of
 from spladev3_anserini.recipe.schema import is_path
@@ -22,21 +21,30 @@ from spladev3_anserini.recipe.schema import is_path
 _DEMO, _INSURANCEQA = "demo:", "insuranceqa:"
 
 
+class Download(NamedTuple):
+    """The command that writes a collection's files, and the file that it writes last."""
+
+    argv: list[str]
+    file: Path
+
+
 class Sources:
-    """Resolves what one file names, from its own folder or from `root`, a variable; `made` is where
-    a generated corpus goes."""
+    """Finds what one file names, from its own folder or from `root`, a variable. Collections that
+    are downloaded or generated go into `downloads`."""
 
-    def __init__(self, file: Path, root: str | None, made: Path) -> None:
-        self._file, self._root, self._made = file, root, made
+    def __init__(self, file: Path, root: str | None, downloads: Path) -> None:
+        self._file, self._root, self._downloads = file, root, downloads
 
-    def commands(self, source: str) -> list[list[str]]:
-        """The commands that make the file of a source, where it is one that is made."""
+    def download(self, source: str) -> Download | None:
+        """What makes the files of a source, None where they are there already or elsewhere."""
         if source == f"{_DEMO}corpus":
-            target = Path(self.shown(source))
-            return [["mkdir", "-p", str(target.parent)], demo_command(target)]
-        if source.startswith(_INSURANCEQA):
-            return [insuranceqa_command(self._made / "insuranceqa")]
-        return []
+            name, file = "demo", self._demo_file("corpus")
+        elif source.startswith(_INSURANCEQA):
+            name, file = "insuranceqa", self._insuranceqa_file("corpus")
+        else:
+            return None
+        return Download(["spladev3-anserini", "download", name, "--output", str(file.parent)],
+                        file)
 
     def shown(self, source: str) -> str:
         """A source as a command would name it; nothing is looked up or made."""
@@ -49,22 +57,13 @@ class Sources:
         return f"{self._root or self._file.parent}/{source}"
 
     def resolve(self, source: str) -> str:
-        """A source as the readers take it, what is generated made where it is not there.
+        """A source as the readers take it.
 
         Raises InputError where the root is a variable that is not set, and for a path that leads
         out of it or to nothing.
         """
-        if source.startswith(_DEMO):
-            file = self._demo_file(source.removeprefix(_DEMO))
-            if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                _run(demo_command(file), file)
-            return str(file)
-        if source.startswith(_INSURANCEQA):
-            file = self._insuranceqa_file(source.removeprefix(_INSURANCEQA))
-            if not (file.parent / "corpus.jsonl").exists():
-                write_insuranceqa(file.parent)
-            return str(file)
+        if source.startswith((_DEMO, _INSURANCEQA)):
+            return self.shown(source)
         if not is_path(source):
             return source
         root = self._file.parent
@@ -80,17 +79,17 @@ class Sources:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
         if path.is_dir():
-            read = [qrels_file(str(path)), *(own for own in path.iterdir() if kind_of(own))]
+            read = [qrels_file(str(path)), *(file for file in path.iterdir() if kind_of(file))]
             refuse_links_out(root, read, str(root))
         return str(path)
 
     def _demo_file(self, name: str) -> Path:
-        packaged = {"topics": "topics.tsv", "qrels": "qrels.txt"}
         if name == "corpus":
-            return self._made / f"python-{platform.python_version()}" / "corpus.jsonl"
+            return self._downloads / f"python-{platform.python_version()}" / "corpus.jsonl"
+        packaged = {file.partition(".")[0]: path for file, path in PACKAGED.items()}
         if name not in packaged:
             raise InputError(f"{self._file}: {_DEMO}{name}: expected corpus, topics or qrels")
-        return Path(str(files("spladev3_anserini.demo").joinpath(packaged[name])))
+        return packaged[name]
 
     def _insuranceqa_file(self, name: str) -> Path:
         names = {"corpus": "corpus.jsonl"} | {
@@ -99,36 +98,18 @@ class Sources:
         if name not in names:
             raise InputError(f"{self._file}: {_INSURANCEQA}{name}: expected one of "
                              f"{', '.join(names)}")
-        return self._made / "insuranceqa" / names[name]
+        return self._downloads / "insuranceqa" / names[name]
 
 
-def _run(command: list[str], file: Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"its command ended with {done.returncode}"]
-        raise InputError(f"{file}: cannot be made: {said[-1]}")
-
-
-def demo_command(target: Path) -> list[str]:
-    """The command that writes the running Python's documentation as a corpus."""
-    script = str(files("spladev3_anserini.demo").joinpath("pydocs.py"))
-    return [sys.executable, "-I", "-S", "-E", script, str(target)]
-
-
-def insuranceqa_command(folder: Path) -> list[str]:
-    """The command that fetches InsuranceQA and writes it as corpus, topics and qrels."""
-    return [sys.executable, "-P", "-m", "spladev3_anserini", "download", "insuranceqa",
-            "--output", str(folder)]
-
-
-def mark(source: str, part: str) -> str:
-    """Changes whenever what is behind a resolved source may have: a hash of local files. The files
-    of ir_datasets, checked by their md5 when they come, are known by id, version and place."""
+def source_fingerprint(source: str, part: str) -> str:
+    """A string that changes whenever the content of a resolved source may have changed: the hashes
+    of local files. The files of ir_datasets, whose md5 is checked when they come, are known by id,
+    version and place. `part` is docs, queries or qrels."""
     if dataset := irds_id(source):
         ir_datasets = import_irds(dataset)
         return f"{source} {ir_datasets.__version__} {ir_datasets.util.home_path()}"
     if part == "docs":
-        found = corpus_files(Path(source))
+        files = corpus_files(Path(source))
     else:
-        found = [(topics_file if part == "queries" else qrels_file)(source)]
-    return " ".join(sha256_of(file) for file in found)
+        files = [(topics_file if part == "queries" else qrels_file)(source)]
+    return " ".join(sha256_of(file) for file in files)
