@@ -103,7 +103,7 @@ class Training(Section):
 
 def flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested values under dotted names: `loss.kl`, `candidates.top`."""
-    values: dict[str, Any] = Field(default_factory=dict)
+    values: dict[str, Any] = {}
     for key, value in section.items():
         if isinstance(value, dict):
             values |= flat(value, f"{prefix}{key}.")

@@ -75,7 +75,7 @@ def _fail_early(session: Session) -> None:
     """Raises InputError for a model, an index or a file that cannot be had: before a long download
     or hours of work."""
     experiment, recipe = session.experiment, session.experiment.recipe
-    _ = session.topics, session.qrels, experiment.prebuilt or session.corpus
+    _ = experiment.prebuilt or session.corpus, session.topics, session.qrels
     if isinstance(recipe, BaselineRecipe):
         model_of(recipe.baseline, session)
     elif not session.trains:
