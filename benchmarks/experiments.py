@@ -3,11 +3,11 @@
     python benchmarks/experiments.py --output experiments            # 2 CPU cores, hours
     python benchmarks/experiments.py --output experiments-full --full --device cuda
 
-Each row is `reproduce run ROW` on both collections, so an interrupted run continues, and rows whose
-training data are alike share it. A verdict that fails is told and passed over; anything else that
-goes wrong stops. --full trains every row on all 12,889 questions (recipe mini-full), without the
-values that are declared for models of 500. p is of a paired t-test of nDCG@10 against the start
-over the queries, by Holm over the rows. SPLADEV3_DATA holds cranfield/.
+Each row is `reproduce run ROW` on both collections, so an interrupted run continues. Rows with the
+same training data share it. A verdict that fails is reported, and the next row runs; any other
+failure stops the script. --full trains every row on all 12,889 questions (recipe mini-full),
+without the values that are declared for models of 500. p is from a paired t-test of nDCG@10
+against the start over the queries, corrected by Holm over the rows. SPLADEV3_DATA holds cranfield/.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from statsmodels.stats.multitest import multipletests
 from spladev3_anserini.cli.app import run
 from spladev3_anserini.cli.reproduce import main as reproduce
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.evaluation.measures import evaluate, parse_measures
 from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.reproduction.result import Result, read_result
@@ -44,7 +44,7 @@ MEASURES = parse_measures("nDCG@10 RR@10 R@100")
 @click.command(help=(__doc__ or "").splitlines()[0])
 @click.option("--output", type=click.Path(path_type=Path), default=Path("experiments"),
               show_default=True)
-@click.option("--full", is_flag=True, help="All training questions instead of 500.")
+@click.option("--full", is_flag=True, help="Train on all questions instead of 500.")
 @click.option("--device", default="auto", show_default=True)
 @click.argument("rows", nargs=-1)
 def main(output: Path, full: bool, device: str, rows: tuple[str, ...]) -> None:
@@ -149,7 +149,7 @@ def _by_query(row: str, on: str, output: Path) -> dict[str, float]:
     qrels = output / "collections" / on / "qrels.test.txt"
     given = qrels if qrels.exists() else Path(os.environ["SPLADEV3_DATA"]) / on
     evaluation = evaluate(read_qrels(str(given)),
-                          read_run(output / row / on / "run.test.txt"), MEASURES)
+                          read_run_file(output / row / on / "run.test.txt"), MEASURES)
     return {query: values["nDCG@10"] for query, values in evaluation.by_query.items()}
 
 

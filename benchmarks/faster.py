@@ -1,4 +1,4 @@
-"""Searching faster than exact: the ways that no other way beats, on real vectors and on more."""
+"""Searching faster than exact: the Pareto-optimal settings, on real vectors and on more of them."""
 
 from __future__ import annotations
 

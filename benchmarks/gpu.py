@@ -20,11 +20,13 @@ from typing import Any
 
 import click
 import torch
+from timing import as_json
 
 from spladev3_anserini.collection.survey import read_texts, survey_texts
-from spladev3_anserini.encoding.encoder import Encoder, Settings, padded_ids
-from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
-from spladev3_anserini.model.batches import length_batches
+from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory
+from spladev3_anserini.encoding.settings import EncoderSettings
+from spladev3_anserini.model.batches import length_batches, padded_ids
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.pooling import max_logits
 from spladev3_anserini.model.splade import Splade
@@ -46,9 +48,9 @@ def main(model: str | None, corpus: str | None, documents: int, device: str, dty
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         found = _measure(model, corpus, documents, device, dtype, batch_tokens, work)
-    text = json.dumps(found, indent=1)
+    text = as_json(found)
     (Path(__file__).parent / "results").mkdir(exist_ok=True)
-    (Path(__file__).parent / "results/gpu.json").write_text(text + "\n", "utf-8")
+    (Path(__file__).parent / "results/gpu.json").write_text(text, "utf-8")
     click.echo(text)
 
 
@@ -66,18 +68,19 @@ def _measure(model: str | None, corpus: str | None, documents: int, device: str,
     found: dict[str, Any] = {"device": name, "dtype": dtype, "torch": torch.__version__,
                              "matrix_tflops": peak, "batches": {}}
     for budget in budgets:
-        encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", Settings(
+        encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", EncoderSettings(
             max_length=256, device=device, dtype=dtype, batch_tokens=budget))
         if device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats()
         found["batches"][budget] = _model_alone(encoder, source, documents, device, peak)
         del encoder  # the next one is measured without it
     best = max(found["batches"], key=lambda own: found["batches"][own]["passages_per_s"])
-    encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", Settings(
+    encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", EncoderSettings(
         max_length=256, device=device, dtype=dtype, batch_tokens=best))
     begun = time.perf_counter()
     surveyed = survey_texts(source, "document")
-    encode_to_directory(source, surveyed, checkpoint, encoder, Output(work / "encoded"))
+    encode_to_directory(source, surveyed, checkpoint, encoder,
+                        EncodingOutput(folder=work / "encoded"))
     found["whole_encode_passages_per_s"] = surveyed.documents / (time.perf_counter() - begun)
     return found
 

@@ -18,7 +18,7 @@ from real_vectors import Real, bytes_in, called, real_vectors, some_queries
 from synthetic import REPLACED, first_documents, write_synthetic
 from timing import spread, timed
 
-from spladev3_anserini.impacts.query import Query
+from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.build import build_index
 from spladev3_anserini.lucene.jvm import start_jvm
 from spladev3_anserini.lucene.searcher import ImpactSearcher
@@ -87,7 +87,7 @@ def _indexed(real: Real, work: Path, runs: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _latency(index: Path, queries: Sequence[Query], runs: int) -> dict[str, list[float]]:
+def _latency(index: Path, queries: Sequence[ImpactQuery], runs: int) -> dict[str, list[float]]:
     """Milliseconds of each query by hits asked for, the median of its runs after a first one."""
     searcher = ImpactSearcher(index)
     found = {}

@@ -74,8 +74,10 @@ def main() -> None:
     import shutil
 
     from spladev3_anserini.collection.survey import survey_texts
-    from spladev3_anserini.encoding.encoder import Encoder, Settings, padded_ids
-    from spladev3_anserini.encoding.pipeline import Output, encode_to_directory
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory
+    from spladev3_anserini.encoding.settings import EncoderSettings
+    from spladev3_anserini.model.batches import padded_ids
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
 
@@ -90,7 +92,7 @@ def main() -> None:
             padded_ids(ids, self.tokenizer.padding_id)
             return rows[: len(ids)]
 
-    settings = Settings(max_length=256, batch_tokens=32_768)
+    settings = EncoderSettings(max_length=256, batch_tokens=32_768)
     encoder = Stubbed(checkpoint, VARIANTS["splade-v3"], "document", settings)
     lines = Path(corpus).read_text("utf-8").splitlines()
     contents = [json.loads(line)["contents"] for line in lines]
@@ -103,7 +105,7 @@ def main() -> None:
     alone = time.perf_counter() - begun
     begun = time.perf_counter()
     encode_to_directory(corpus, survey_texts(corpus, "document"), checkpoint, encoder,
-                        Output(Path(output), shard_size=SHARD))
+                        EncodingOutput(folder=Path(output), shard_size=SHARD))
     whole = time.perf_counter() - begun
     print(json.dumps({"tokeniser": len(lines) / alone, "host": len(lines) / whole}))
 

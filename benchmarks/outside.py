@@ -11,7 +11,7 @@ from peers import PEERS, Search
 from real_vectors import Real
 from timing import spread, timed
 
-from spladev3_anserini.impacts.query import Query
+from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 
 #: Queries before those that are timed.
@@ -30,7 +30,7 @@ class Engine(NamedTuple):
     recall: list[float]
 
 
-def measure_peers(real: Real, searcher: ImpactSearcher, queries: Sequence[Query],
+def measure_peers(real: Real, searcher: ImpactSearcher, queries: Sequence[ImpactQuery],
                   runs: int) -> list[dict[str, Any]]:
     """Milliseconds of each engine at 10 hits, and its recall of the exact ten: how many of its ten
     score, exactly, at least what the tenth does. The engines take turns at all queries."""
@@ -57,7 +57,7 @@ def measure_peers(real: Real, searcher: ImpactSearcher, queries: Sequence[Query]
             for own in engines] + missing
 
 
-def _good(searcher: ImpactSearcher, query: Query) -> set[str]:
+def _good(searcher: ImpactSearcher, query: ImpactQuery) -> set[str]:
     exact = searcher.search(query, DEEP)
     tenth = exact[min(HITS, len(exact)) - 1][1]
     return {identifier for identifier, score in exact if score >= tenth}

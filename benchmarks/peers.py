@@ -17,11 +17,11 @@ from real_vectors import Real
 from scipy import sparse
 
 from spladev3_anserini.impacts.exact import ExactSearcher
-from spladev3_anserini.impacts.query import Query
+from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.impacts.shards import read_encoded, read_manifest
 
 Found = Sequence[tuple[str, float]]
-Search = Callable[[Query], Any]
+Search = Callable[[ImpactQuery], Any]
 Searches = Iterator[tuple[str, Search]]
 
 
@@ -63,7 +63,7 @@ def splade_index(real: Real, settings: Sequence[Any], k: int) -> Searches:
         engine.corpus = engine.document_ids = np.array(ids)
         engine.unique_token_ids_set = set(range(len(vocabulary)))
 
-        def search(query: Query, engine: Any = engine) -> Found:
+        def search(query: ImpactQuery, engine: Any = engine) -> Found:
             known = sorted((vocabulary[term], weight) for term, weight in query.items()
                            if term in vocabulary)
             ready["q"] = torch.sparse_coo_tensor(
@@ -87,7 +87,7 @@ def seismic(real: Real, settings: Sequence[tuple[int, float]], k: int) -> Search
     index = SeismicIndex.build_from_dataset(dataset, num_threads=2)
 
     for cut, factor in settings:
-        def search(query: Query, cut: int = cut, factor: float = factor) -> Found:
+        def search(query: ImpactQuery, cut: int = cut, factor: float = factor) -> Found:
             found = index.search("", np.array(list(query), dtype=kind),
                                  np.array(list(query.values()), dtype=np.float32), k, cut, factor)
             return [(identifier, score) for _, score, identifier in found]
@@ -111,7 +111,7 @@ def bmp(real: Real, settings: Sequence[tuple[float, float]], k: int) -> Searches
         searcher = Searcher(path)
 
     for alpha, beta in settings:
-        def search(query: Query, alpha: float = alpha, beta: float = beta) -> Found:
+        def search(query: ImpactQuery, alpha: float = alpha, beta: float = beta) -> Found:
             ids, scores = searcher.search(dict(query), k=k, alpha=alpha, beta=beta)
             return list(zip(ids, scores, strict=True))
 

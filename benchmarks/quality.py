@@ -21,7 +21,8 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
 
     from spladev3_anserini.collection.corpus import read_corpus
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
 
@@ -31,7 +32,7 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
     weights: dict[str, tuple[sparse.csr_matrix, sparse.csr_matrix]] = {}
     for name, folder in (("float32", model), ("int8", exported(model))):
         checkpoint = open_checkpoint(str(folder))
-        encoders = [Encoder(checkpoint, VARIANTS["splade-v3"], side, Settings()) for side in
+        encoders = [Encoder(checkpoint, VARIANTS["splade-v3"], side, EncoderSettings()) for side in
                     ("document", "query")]
         weights[name] = (encoders[0].weights([own.text for own in documents]),
                          encoders[1].weights([own.text for own in topics]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.collection.topics import Topic, read_topics
-from spladev3_anserini.impacts.encoded_queries import read_queries
+from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.query import EncodedTopic
 
 
@@ -37,7 +37,8 @@ def real_vectors(work: Path) -> Real:
 
 def some_queries(real: Real, count: int) -> tuple[list[EncodedTopic], list[Topic]]:
     """`count` questions spread over all, as impacts and as texts."""
-    encoded, topics = read_queries(real.queries, real.index, None), read_topics(str(real.topics))
+    encoded, topics = read_encoded_queries(real.queries, real.index,
+                                           None), read_topics(str(real.topics))
     step = len(topics) // count
     chosen = [number * step for number in range(count)]
     return [encoded[number] for number in chosen], [topics[number] for number in chosen]

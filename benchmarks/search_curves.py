@@ -14,7 +14,6 @@ the speed-up.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -23,14 +22,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from drawing import logarithmic
+from timing import as_json
 
 from spladev3_anserini.collection.qrels import Qrels, read_qrels
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.evaluation.measures import evaluate, parse_measures
-from spladev3_anserini.impacts.encoded_queries import read_queries
+from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.lucene.check import read_index_manifest, statistics
-from spladev3_anserini.lucene.pruning import Faster
+from spladev3_anserini.lucene.pruning import QueryPruning
 from spladev3_anserini.lucene.searcher import ImpactSearcher, TwoStep
 from spladev3_anserini.text import table
 
@@ -44,7 +44,7 @@ class Way(NamedTuple):
     """`documents` names an index of fewer or smaller impacts; it is empty for the whole one."""
 
     documents: str
-    faster: Faster
+    faster: QueryPruning
 
     def __str__(self) -> str:
         parts = [self.documents] if self.documents else []
@@ -67,8 +67,9 @@ def main() -> None:
     parser.add_argument("--hits", type=int, nargs="+", default=[10, 1000])
     arguments = parser.parse_args()
     record = read_index_manifest(arguments.index)
-    topics = read_queries(arguments.queries, arguments.index,
-                          record.encoded.fingerprint if record else None)[: arguments.topics]
+    topics = read_encoded_queries(arguments.queries, arguments.index,
+                                  record.encoded.fingerprint if record else None)
+    topics = topics[: arguments.topics]
     qrels = read_qrels(arguments.qrels) if arguments.qrels else {}
     fewer = dict(own.rsplit("=", 1) for own in arguments.fewer)
     searchers = {name: ImpactSearcher(Path(index))
@@ -80,7 +81,7 @@ def main() -> None:
     found = {"documents": statistics(arguments.index).documents, "topics": len(topics),
              "terms": mean(len(topic.query) for topic in topics), "curves": curves}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "curves.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    (arguments.output / "curves.json").write_text(as_json(found), "utf-8")
     draw(found, arguments.output / "curves.svg")
     print(f"{found['documents']:,} documents, {len(topics)} queries of {found['terms']:.1f} terms")
     for hits, rows in curves.items():
@@ -92,10 +93,11 @@ def ways(hits: int, fewer: Iterable[str]) -> list[Way]:
     """Exact first; a first pass with fewer candidates than hits is none."""
     steps = [TwoStep(terms, candidates) for terms in FIRST_TERMS for candidates in CANDIDATES
              if candidates >= hits]
-    whole = [Faster(), *(Faster(query_top_k=k) for k in TOP_K),
-             *(Faster(two_step=step) for step in steps)]
+    whole = [QueryPruning(), *(QueryPruning(query_top_k=k) for k in TOP_K),
+             *(QueryPruning(two_step=step) for step in steps)]
     return [*(Way("", own) for own in whole),
-            *(Way(name, Faster(query_top_k=k)) for name in fewer for k in (None, *FEWER_TOP_K))]
+            *(Way(name, QueryPruning(query_top_k=k)) for name in fewer for k in (None,
+                                                                                 *FEWER_TOP_K))]
 
 
 def measured(searchers: Mapping[str, ImpactSearcher], topics: Sequence[EncodedTopic], hits: int,

@@ -18,7 +18,7 @@ from peers import Found
 from real_vectors import Real, called, pyserini, real_vectors, some_queries
 from timing import spread, timed
 
-from spladev3_anserini.impacts.query import Query
+from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 
 HITS = (10, 1000)
@@ -48,26 +48,26 @@ class PyseriniSearcher:
         os.environ.setdefault("OPENAI_API_KEY", "unused")  # pyserini 1.6 makes a client at import
         from pyserini.search.lucene import LuceneImpactSearcher
 
-        self._ready: dict[str, Query] = {}
+        self._ready: dict[str, ImpactQuery] = {}
         # a term that is in all documents has an idf of 0, and would be left out
         self._own = LuceneImpactSearcher(str(index), self, min_idf=-1)
         self.documents = int(self._own.num_docs)
 
-    def encode(self, name: str) -> Query:
+    def encode(self, name: str) -> ImpactQuery:
         return self._ready[name]
 
-    def search(self, query: Query, hits: int) -> Found:
+    def search(self, query: ImpactQuery, hits: int) -> Found:
         self._ready[""] = query
         return [(hit.docid, round(hit.score)) for hit in self._own.search("", hits)]
 
-    def search_all(self, queries: Sequence[Query], hits: int, threads: int) -> list[Found]:
+    def search_all(self, queries: Sequence[ImpactQuery], hits: int, threads: int) -> list[Found]:
         names = list(map(str, range(len(queries))))
         self._ready = dict(zip(names, queries, strict=True))
         found = self._own.batch_search(names, names, hits, threads)
         return [[(hit.docid, round(hit.score)) for hit in found[name]] for name in names]
 
 
-def _latency(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequence[Query],
+def _latency(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequence[ImpactQuery],
              hits: int, runs: int) -> dict[str, list[float]]:
     """Milliseconds of each query, the median of its runs after a first that warms Java; the
     systems take turns at each query, and at going first."""
@@ -84,7 +84,7 @@ def _latency(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequen
     return {name: [1000 * median(each[1:]) for each in own] for name, own in seconds.items()}
 
 
-def _batches(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequence[Query],
+def _batches(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequence[ImpactQuery],
              hits: int, runs: int) -> dict[str, list[float]]:
     """Seconds of all queries at once, after rounds that warm Java."""
     seconds: dict[str, list[float]] = {}
@@ -103,7 +103,8 @@ def _encoding(real: Real) -> dict[str, list[float]]:
     """Milliseconds to encode each question alone, one thread, by variant."""
     import torch
 
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
 
@@ -111,7 +112,7 @@ def _encoding(real: Real) -> dict[str, list[float]]:
     threads, found = torch.get_num_threads(), {}
     torch.set_num_threads(1)
     for name in ("splade-v3", "splade-v3-doc"):
-        encoder = Encoder(open_checkpoint("demo"), VARIANTS[name], "query", Settings())
+        encoder = Encoder(open_checkpoint("demo"), VARIANTS[name], "query", EncoderSettings())
         seconds = [timed(encoder.impacts, [text])[0] for text in texts[:WARM] + texts]
         found[name] = [1000 * own for own in seconds[WARM:]]
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Real vectors -> as many as wanted, with the terms' real frequencies, or with less in each."""
+"""Real vectors -> any number of them with the same term frequencies, or fewer terms each."""
 
 from __future__ import annotations
 

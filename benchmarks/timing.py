@@ -1,7 +1,9 @@
-"""What sections share: a clock around a call, and the three numbers of many latencies."""
+"""What sections share: a clock around a call, three numbers of many latencies, figures as JSON."""
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from statistics import mean
@@ -21,3 +23,10 @@ def spread(milliseconds: Sequence[float]) -> list[str]:
     """Mean, median and 99th percentile."""
     p50, p99 = np.percentile(milliseconds, [50, 99])
     return [f"{number:.2f}" for number in (mean(milliseconds), p50, p99)]
+
+
+def as_json(figures: Any) -> str:
+    """Figures as indented JSON with the numbers of a list on one line."""
+    return re.sub(r"\[\s+([-+.\deE,\s]+?)\s+\]",
+                  lambda numbers: f"[{', '.join(numbers[1].replace(',', ' ').split())}]",
+                  json.dumps(figures, indent=1)) + "\n"

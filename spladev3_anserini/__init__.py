@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from spladev3_anserini.errors import InputError, JavaError, SpladeError
     from spladev3_anserini.evaluation.measures import Evaluation
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Compared", "Evaluation", "Hit", "Index", "InputError", "JavaError", "Model", "Run",
            "SpladeError", "__version__", "compare", "load", "open_index", "read_run"]
 

@@ -9,7 +9,8 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from spladev3_anserini.text import one_line
 
@@ -52,6 +53,15 @@ def refusing(what: str, *passed: type[Exception]) -> Iterator[None]:
         if isinstance(error, (InputError, KeyboardInterrupt, SystemExit, GeneratorExit, *passed)):
             raise
         raise InputError(f"{what}: {first_line(error)}") from error
+
+
+def needed(module: str, what: str, extra: str) -> Any:
+    """A package that only `what` needs, imported; raises InputError with the extra to install."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise InputError(f"{what}: needs {module.partition('.')[0]}, which is not installed: "
+                         f"pip install 'spladev3-anserini[{extra}]'") from None
 
 
 _stderr = threading.RLock()

@@ -160,20 +160,62 @@ def naming(path: Path, *kinds: type[Exception]) -> Iterator[None]:
                          f"{first_line(error)}") from None
 
 
-def note_holder(lock: Path) -> None:
-    """Writes whose a lock is, which is the kernel's and goes with its process; this only tells."""
+@contextmanager
+def locked(lock: Path, work: str, part: str = "") -> Iterator[None]:
+    """Holds a lock file for as long as the block runs; its folder is made if it is missing.
+
+    The lock is the kernel's and ends with its process. The file notes who holds it, for messages.
+
+    Args:
+        lock: The lock file, in the folder that is written to.
+        work: What the block does there, such as `encode`, for the message.
+        part: Which part of the work the lock is for, if there are several.
+
+    Raises:
+        InputError: Another process holds the lock.
+    """
+    from filelock import FileLock, Timeout  # loads asyncio, which most commands do without
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        known = ", ".join(filter(None, (part, _lock_owner(lock))))
+        raise InputError(f"{lock.parent}: another {work} is writing here"
+                         f"{f' ({known})' if known else ''}; wait for it, or choose another "
+                         "`output`") from None
+    try:
+        _write_lock_owner(lock)
+        yield
+    finally:
+        held.release()
+
+
+def _write_lock_owner(lock: Path) -> None:
+    """Notes in the lock file who holds it; the lock itself is the kernel's."""
     lock.write_text(f"{os.getpid()} on {socket.gethostname()}\n")
 
 
-def holder(lock: Path) -> str:
+def _lock_owner(lock: Path) -> str:
     """Who holds a lock, for a message: `process 12 on host`, empty where it is not noted."""
     noted = lock.read_text("utf-8", errors="replace").strip()
     return f"process {noted}" if noted else ""
 
 
-def keep_archives_in() -> None:
-    """Has every tar archive, also those that libraries unpack, refuse what leads out of its folder
-    (PEP 706), which is the default from Python 3.14 on alone."""
+def append_line(path: Path, line: str) -> None:
+    """Appends a line to a journal and syncs it to disk."""
+    with naming(path), path.open("a", encoding="utf-8") as stream:
+        stream.write(line + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def block_tar_path_traversal() -> None:
+    """Makes every tar archive, also those that libraries unpack, refuse paths out of its folder.
+
+    This is PEP 706, which is the default only from Python 3.14 on.
+    """
     if hasattr(tarfile, "data_filter"):  # Python 3.11.4
         tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
 
@@ -195,14 +237,18 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds; raises InputError naming the file where it is none."""
+def read_json(path: Path, kind: type = object) -> Any:
+    """What a JSON file holds; raises InputError naming the file where it is no JSON, or no value
+    of `kind` (dict or list)."""
     try:
-        return json.loads(read_bytes(path).decode("utf-8"))
+        value = json.loads(read_bytes(path).decode("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {first_line(error)}") from None
+    if not isinstance(value, kind):
+        raise InputError(f"{path}: expected a JSON {'list' if kind is list else 'object'}")
+    return value
 
 
 def sha256_of(path: Path) -> str:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from spladev3_anserini.text import counted, one_line, visible
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 log = logging.getLogger("spladev3_anserini")
 
@@ -45,8 +45,8 @@ def warn(message: str) -> None:
     log.warning("%s", one_line(message))
 
 
-def progress(items: Iterable[T], what: str, total: int | None = None,
-             unit: str = "document") -> tqdm[T]:
+def progress(items: Iterable[_T], what: str, total: int | None = None,
+             unit: str = "document") -> tqdm[_T]:
     """The same items, counted: on a terminal a bar with rate and time left, which vanishes at the
     end; elsewhere log lines at the start and then one a minute or each tenth."""
     if _mode == "off" or (_mode == "auto" and not log.isEnabledFor(logging.INFO)):
@@ -74,6 +74,8 @@ class _Logged(tqdm):  # type: ignore[type-arg]
         self._said, self._at = 0.0, time.monotonic()
         super().__init__(items, desc=desc, total=total, unit=unit, file=io.StringIO(), leave=False,
                          mininterval=1, miniters=1)
+        if total == 0:
+            return
         log.info("%s", f"{desc} ..." if total is None
                  else f"{desc}: {counted(total, unit)}")
 

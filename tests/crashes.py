@@ -101,9 +101,12 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    from quick_java import start_java_quickly
+
     from spladev3_anserini.cli.app import run
     from spladev3_anserini.cli.commands import commands
 
+    start_java_quickly()
     # all that is imported late is imported once, here
     commands.main(sys.argv[1:], standalone_mode=False)
     for line in sys.stdin:

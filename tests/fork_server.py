@@ -137,10 +137,13 @@ if __name__ == "__main__":
     import pkgutil
     from importlib import import_module
 
+    from quick_java import start_java_quickly
+
     import spladev3_anserini
     from spladev3_anserini.cli.app import run
     from spladev3_anserini.cli.commands import commands
 
     _import_everything()
+    start_java_quickly()
     print("ready", flush=True)
     serve(sys.argv[2])

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from spladev3_anserini.impacts.exact import ExactSearcher
-from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, write_record
-from spladev3_anserini.impacts.shards import ImpactDocument, write_shard
+from spladev3_anserini.impacts.lines import impact_line
+from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard, write_record
+from spladev3_anserini.impacts.shards import ImpactDocument, write_lines
 from spladev3_anserini.lucene.build import build_index
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 
 Corpus = list[tuple[str, dict[str, int]]]
+
+
+def write_shard(folder: Path, name: str, documents: Iterable[ImpactDocument], texts: str) -> Shard:
+    """Writes one shard of documents; see `write_lines`."""
+    return write_lines(folder, name, (impact_line(*document) for document in documents), texts)
 
 
 def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 2,
@@ -29,7 +35,7 @@ def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 2,
                for n in range(shards)]
     write_record(Manifest(fingerprint=fingerprint, shards=tuple(written), model_name="m",
                           input="x", environment={}), encoded / "manifest.json")
-    build_index(encoded, folder / "index", threads, optimize, overwrite=False)
+    build_index(encoded, folder / "index", threads=threads, optimize=optimize)
     return folder / "index"
 
 

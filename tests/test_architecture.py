@@ -71,6 +71,31 @@ def test_every_room_is_named_here() -> None:
     assert len({name.split(".")[0] for name in NAMES}) <= 20
 
 
+def test_a_name_means_one_thing_in_the_whole_package() -> None:
+    """No function, class or constant that others may import has two definitions. A command bears
+    the name that is typed, and a name with an underscore is its file's alone."""
+    homes: dict[str, set[str]] = {}
+    for name, path in NAMES.items():
+        if name.split(".")[0] not in ("cli", "recipe", "reproduction"):
+            for defined in defined_names(ast.parse(path.read_text("utf-8"))):
+                homes.setdefault(defined, set()).add(name)
+    assert len(homes) > 400
+    assert {defined: where for defined, where in homes.items() if len(where) > 1} == {}
+
+
+def defined_names(module: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in module.body:
+        match node:
+            case ast.FunctionDef() | ast.ClassDef():
+                names.add(node.name)
+            case ast.Assign():
+                names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=assigned)):
+                names.add(assigned)
+    return {name for name in names if not name.startswith("_")}
+
+
 def test_only_one_module_prints() -> None:
     """What is printed may quote a file, and only these escape what a terminal would obey."""
     printing = re.compile(r"\bclick\.(secho|echo\((?!\"question> \"))|(?<![\w.])print\(|stdout\.write\(")

@@ -16,7 +16,7 @@ from spladev3_anserini.errors import InputError
 #: Spearman's p is from Student's t, which needs some queries to be near.
 FEWEST_FOR_P = 10
 
-Values = Mapping[str, Mapping[str, float]]
+RunValues = Mapping[str, Mapping[str, float]]
 
 
 class Group(NamedTuple):
@@ -47,7 +47,7 @@ class ByFeature(NamedTuple):
     correlations: dict[str, Correlation]
 
 
-class Loss(NamedTuple):
+class LostQuery(NamedTuple):
     """A query that the first run loses to another."""
 
     query: str
@@ -67,10 +67,10 @@ class Breakdown(NamedTuple):
     differences: dict[str, MeanDifference]
     feature_means: dict[str, float]
     features: list[ByFeature]
-    losses: dict[str, list[Loss]]
+    losses: dict[str, list[LostQuery]]
 
 
-def breakdown(name: str, values: Values, features: Features, texts: Mapping[str, str],
+def breakdown(name: str, values: RunValues, features: Features, texts: Mapping[str, str],
               edges: Mapping[str, Sequence[float]], worst: int) -> Breakdown:
     """Breaks the first run's differences to each other run down by the features of the queries.
 
@@ -110,7 +110,7 @@ def correlation(feature: Sequence[float], differences: Sequence[float]) -> Corre
 
 
 def _by_feature(feature: str, of_query: Mapping[str, float], queries: Sequence[str],
-                values: Values, edges: Sequence[float] | None) -> ByFeature:
+                values: RunValues, edges: Sequence[float] | None) -> ByFeature:
     own = np.array([of_query[query] for query in queries])
     ends = np.quantile(own, [1 / 3, 2 / 3]) if edges is None else np.asarray(edges)
     place = np.searchsorted(ends, own, side="left")
@@ -126,18 +126,18 @@ def _by_feature(feature: str, of_query: Mapping[str, float], queries: Sequence[s
         for other in others})
 
 
-def _means(values: Values, queries: Sequence[str]) -> dict[str, float]:
+def _means(values: RunValues, queries: Sequence[str]) -> dict[str, float]:
     return {run: math.fsum(own[q] for q in queries) / len(queries) for run, own in values.items()}
 
 
-def _differences(values: Values, queries: Sequence[str]) -> dict[str, MeanDifference]:
+def _differences(values: RunValues, queries: Sequence[str]) -> dict[str, MeanDifference]:
     first, *others = values
     return {other: mean_difference([values[first][q] - values[other][q] for q in queries])
             for other in others}
 
 
 def _losses(first: Mapping[str, float], other: Mapping[str, float], queries: Sequence[str],
-            features: Features, texts: Mapping[str, str]) -> list[Loss]:
-    lost = [Loss(q, texts[q], {f: own[q] for f, own in features.items() if q in own}, first[q],
-                 other[q]) for q in queries if first[q] < other[q] - ROUNDING]
+            features: Features, texts: Mapping[str, str]) -> list[LostQuery]:
+    lost = [LostQuery(q, texts[q], {f: own[q] for f, own in features.items() if q in own}, first[q],
+                      other[q]) for q in queries if first[q] < other[q] - ROUNDING]
     return sorted(lost, key=lambda loss: (loss.first - loss.other, loss.query))

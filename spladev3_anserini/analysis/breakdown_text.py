@@ -11,16 +11,15 @@ from spladev3_anserini.analysis.breakdown import (
     Breakdown,
     ByFeature,
     Correlation,
-    Loss,
+    LostQuery,
 )
 from spladev3_anserini.analysis.html import write_page
-from spladev3_anserini.analysis.plots import drawing, label, svg_of
+from spladev3_anserini.analysis.plots import PALETTE, drawing, label, svg_of
 from spladev3_anserini.analysis.query_features import FEATURES
 from spladev3_anserini.analysis.significance import MeanDifference
 from spladev3_anserini.text import table
 
-#: Told apart in grey as well: Okabe and Ito's colours, and a marker of its own for each.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+#: The markers tell the runs of `PALETTE` apart in grey as well.
 _MARKERS = "osD^"
 
 
@@ -49,12 +48,12 @@ def shown_correlation(own: Correlation) -> str:
     return f"Spearman's rho {own.rho:+.3f}, {p}"
 
 
-def as_text(sets: Sequence[Breakdown], measure: str) -> str:
+def breakdown_table(sets: Sequence[Breakdown], measure: str) -> str:
     """Every set's table by feature, and its largest losses."""
     return "\n\n".join(_set(own, measure) for own in sets)
 
 
-def as_json(sets: Sequence[Breakdown], measure: str) -> dict[str, Any]:
+def breakdown_json(sets: Sequence[Breakdown], measure: str) -> dict[str, Any]:
     """Everything in a breakdown, by the names of its fields."""
     return {"measure": measure, "sets": [_plain(own) for own in sets]}
 
@@ -101,7 +100,7 @@ def _cells(means: Mapping[str, float], differences: Mapping[str, MeanDifference]
             *map(_interval, differences.values())]
 
 
-def _losses(losses: Sequence[Loss], first: str, other: str,
+def _losses(losses: Sequence[LostQuery], first: str, other: str,
             features: Sequence[str]) -> list[str]:
     if not losses:
         return [f"{first} loses no query to {other}", ""]
@@ -134,7 +133,7 @@ def _chart(each: ByFeature, measure: str) -> str:
             at = [group.centre + 0.015 * wide * number for group in each.groups]
             reach = [nan if d.high is None else d.high - d.mean for d in own]  # nan draws none
             axes.errorbar(at, [d.mean for d in own], yerr=reach,
-                          label=label(f"against {other}", 40), color=_COLOURS[number % 4],
+                          label=label(f"against {other}", 40), color=PALETTE[number % 4],
                           marker=_MARKERS[number % 4], capsize=3, markersize=5, linewidth=1.3)
         axes.set(xlabel=f"{each.feature} (mean of the group)",
                  ylabel=f"difference in {label(measure, 40)}")

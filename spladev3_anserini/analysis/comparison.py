@@ -24,7 +24,7 @@ _COLUMNS = ["set", "group", "qrels"]
 _ALL = "all sets"
 
 
-class QuerySet(NamedTuple):
+class JudgedSet(NamedTuple):
     """Judgments, and each system's run of the same queries."""
 
     name: str
@@ -33,7 +33,7 @@ class QuerySet(NamedTuple):
     runs: dict[str, Path]
 
 
-class Values(NamedTuple):
+class QueryScores(NamedTuple):
     """What each system is worth on each judged query of a set, by one measure."""
 
     name: str
@@ -54,7 +54,7 @@ class Values(NamedTuple):
 class Comparison(NamedTuple):
     """A system against another on one set; `adjusted` are p values by test and correction."""
 
-    values: Values
+    values: QueryScores
     baseline: str
     system: str
     found: Difference
@@ -65,13 +65,13 @@ class Comparison(NamedTuple):
         return p is not None and p < alpha
 
 
-def read_table(path: Path) -> list[QuerySet]:
+def read_table(path: Path) -> list[JudgedSet]:
     """A table of runs: tab-separated, a header `set group qrels NAME NAME ...`, a line for each
     query set; paths start at the table's folder, and a system without a run has an empty cell.
 
     Raises InputError by file and line.
     """
-    sets: list[QuerySet] = []
+    sets: list[JudgedSet] = []
     lines = ((f"{path}:{number}", line.split("\t")) for number, line in numbered_lines(path)
              if line.strip())
     _, header = next(lines, ("", [""]))
@@ -92,26 +92,27 @@ def read_table(path: Path) -> list[QuerySet]:
                              "is; give it another name")
         qrels = row[2] if row[2].startswith("ir_datasets:") else str(path.parent / row[2])
         runs = {name: path.parent / run for name, run in zip(names, row[3:], strict=True) if run}
-        sets.append(QuerySet(name, group, qrels, runs))
+        sets.append(JudgedSet(name, group, qrels, runs))
     if not sets:
         raise InputError(f"{path}: has no query set")
     return sets
 
 
-def systems_of(sets: Sequence[QuerySet]) -> list[str]:
+def systems_of(sets: Sequence[JudgedSet]) -> list[str]:
     """The systems with a run, in the order of the first set that has most of them."""
     fullest = max(sets, key=lambda own: len(own.runs))
     return list(dict.fromkeys([*fullest.runs, *(name for own in sets for name in own.runs)]))
 
 
-def values_of(sets: Iterable[QuerySet], measures: list[Any]) -> list[Values]:
+def values_of(sets: Iterable[JudgedSet], measures: list[Any]) -> list[QueryScores]:
     """Evaluates every run; raises InputError as the readers do."""
-    return [Values(own.name, own.group, measure, systems) for own in sets
+    return [QueryScores(own.name, own.group, measure, systems) for own in sets
             for measure, systems in values_by_measure(own.qrels, own.runs, measures).items()]
 
 
-def compare(values: Sequence[Values], baseline: str, pairs: bool = False,
-            confidence: float = 0.95, samples: int = 10_000, seed: int = 0) -> list[Comparison]:
+def compare_systems(values: Sequence[QueryScores], baseline: str, pairs: bool = False,
+                    confidence: float = 0.95, samples: int = 10_000,
+                    seed: int = 0) -> list[Comparison]:
     """Each system against the baseline, or with `pairs` against each before it, on every set and
     measure; p values are corrected over all of these, each test by itself.
 
@@ -139,7 +140,7 @@ def compare(values: Sequence[Values], baseline: str, pairs: bool = False,
     return found
 
 
-def effects(values: Sequence[Values], baseline: str, system: str,
+def effects(values: Sequence[QueryScores], baseline: str, system: str,
             measure: str) -> tuple[list[Effect], list[str]]:
     """The system's effects on the sets where both have a run, and why a set is left out that
     cannot be weighed."""
@@ -154,7 +155,7 @@ def effects(values: Sequence[Values], baseline: str, system: str,
     return found, reasons
 
 
-def group_means(values: Sequence[Values], measure: str) -> dict[str, dict[str, float]]:
+def group_means(values: Sequence[QueryScores], measure: str) -> dict[str, dict[str, float]]:
     """{group: {system: mean over its sets}} of the groups with several sets, and of `all sets`;
     systems with a run on each of them alone."""
     sets = [own for own in values if own.measure == measure]
@@ -168,7 +169,7 @@ def group_means(values: Sequence[Values], measure: str) -> dict[str, dict[str, f
             for name, members in groups.items() if len(members) > 1}
 
 
-def most_moved(values: Values, baseline: str, system: str, many: int) -> list[str]:
+def most_moved(values: QueryScores, baseline: str, system: str, many: int) -> list[str]:
     """The queries that gained most and then those that lost most, `many` of each at most; ties in
     the judgments' order, and none that did not move."""
     moved: Mapping[str, float] = values.differences(baseline, system)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from spladev3_anserini.analysis.comparison import (
     CORRECTIONS,
     Comparison,
-    Values,
+    QueryScores,
     group_means,
     most_moved,
 )
@@ -17,7 +17,7 @@ from spladev3_anserini.analysis.summaries import Meta
 from spladev3_anserini.text import counted, table, visible
 
 
-class Shown(NamedTuple):
+class TableSettings(NamedTuple):
     """What the tables say: the level of significance, the correction, and the queries to list."""
 
     alpha: float
@@ -27,8 +27,8 @@ class Shown(NamedTuple):
     texts: Mapping[str, str]
 
 
-def rows(values: Sequence[Values], compared: Sequence[Comparison],
-         shown: Shown) -> list[list[str]]:
+def rows(values: Sequence[QueryScores], compared: Sequence[Comparison],
+         shown: TableSettings) -> list[list[str]]:
     """A header, then for each set and measure a row for every system that is compared with none
     and one for each comparison."""
     interval = f"{100 * shown.confidence:g}% interval"
@@ -51,17 +51,18 @@ def rows(values: Sequence[Values], compared: Sequence[Comparison],
     return found
 
 
-def legend(shown: Shown, samples: int) -> str:
+def comparison_legend(shown: TableSettings, samples: int) -> str:
     """What the signs mean."""
     return (f"p: two-sided and paired, {shown.correction.capitalize()} over all comparisons here; "
             f"rand.: Fisher's randomisation test ({samples:,} samples); * (t) and + (rand.): below "
             f"{shown.alpha:g}. Intervals are Student's t, not corrected; a summary's is normal.")
 
 
-def as_text(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
-            shown: Shown, samples: int) -> str:
+def comparison_text(values: Sequence[QueryScores], compared: Sequence[Comparison],
+                    metas: Sequence[Meta],
+                    shown: TableSettings, samples: int) -> str:
     """Aligned columns, means of groups, summary effects, and the queries that moved most."""
-    parts = [table(rows(values, compared, shown), words=3), legend(shown, samples),
+    parts = [table(rows(values, compared, shown), words=3), comparison_legend(shown, samples),
              *map(table, _means(values))]
     if metas:
         parts.append("\n".join(map(_summary, metas)))
@@ -69,22 +70,22 @@ def as_text(values: Sequence[Values], compared: Sequence[Comparison], metas: Seq
     return "\n\n".join(parts)
 
 
-def as_markdown(values: Sequence[Values], compared: Sequence[Comparison],
-                metas: Sequence[Meta], shown: Shown, samples: int) -> str:
+def comparison_markdown(values: Sequence[QueryScores], compared: Sequence[Comparison],
+                        metas: Sequence[Meta], shown: TableSettings, samples: int) -> str:
     """What the text says, as tables of Markdown and a paragraph for each note."""
     parts = [_markdown_table(rows(values, compared, shown), "lllrlrrrrrl"),
-             markdown(legend(shown, samples)),
+             markdown(comparison_legend(shown, samples)),
              *(_markdown_table(own, "l" + "r" * (len(own[0]) - 1)) for own in _means(values)),
              *(markdown_paragraph(_summary(own)) for own in metas),
              *(_markdown_table(own, "llrrr") for own in _moved(compared, shown))]
     return "\n\n".join(parts)
 
 
-def as_latex(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
-             shown: Shown, samples: int) -> str:
+def as_latex(values: Sequence[QueryScores], compared: Sequence[Comparison], metas: Sequence[Meta],
+             shown: TableSettings, samples: int) -> str:
     """What the text says, as tabulars for a document with the package booktabs, the notes as
     comments."""
-    notes = [f"% {visible(' '.join(note.split()))}" for note in (legend(shown, samples),
+    notes = [f"% {visible(' '.join(note.split()))}" for note in (comparison_legend(shown, samples),
                                                         *map(_summary, metas))]
     first = _tabular(rows(values, compared, shown), "lllrlrlrrrl")
     return "\n\n".join([
@@ -93,8 +94,9 @@ def as_latex(values: Sequence[Values], compared: Sequence[Comparison], metas: Se
         *(_tabular(own, "llrrr") for own in _moved(compared, shown))])
 
 
-def as_json(values: Sequence[Values], compared: Sequence[Comparison], metas: Sequence[Meta],
-            shown: Shown, samples: int) -> dict[str, Any]:
+def comparison_json(values: Sequence[QueryScores], compared: Sequence[Comparison],
+                    metas: Sequence[Meta],
+                    shown: TableSettings, samples: int) -> dict[str, Any]:
     """Everything, unrounded."""
     tests = ("t_test", "randomisation")
     return {
@@ -125,7 +127,7 @@ def _summary(own: Meta) -> str:
             f"p {_sign(s.p)}, tau2 {s.tau2:.2g} (random effects)")
 
 
-def _means(values: Sequence[Values]) -> list[list[list[str]]]:
+def _means(values: Sequence[QueryScores]) -> list[list[list[str]]]:
     """For each measure with a group of several sets: a header and a row for each group."""
     found = []
     for measure in dict.fromkeys(own.measure for own in values):
@@ -137,7 +139,7 @@ def _means(values: Sequence[Values]) -> list[list[list[str]]]:
     return found
 
 
-def _moved(compared: Sequence[Comparison], shown: Shown) -> list[list[list[str]]]:
+def _moved(compared: Sequence[Comparison], shown: TableSettings) -> list[list[list[str]]]:
     """For each comparison with a query that moved, where they are asked for: a header and a row
     for each query."""
     found = []

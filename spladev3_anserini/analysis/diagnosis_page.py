@@ -8,15 +8,15 @@ from typing import Any
 
 from spladev3_anserini.analysis import html as pages
 from spladev3_anserini.analysis.diagnosis import Curve, Sign
-from spladev3_anserini.analysis.plots import drawing, label, svg_of
+from spladev3_anserini.analysis.plots import PALETTE, drawing, label, svg_of
 
 #: Told apart in grey as well: Okabe and Ito's colours, and a dash of its own for each.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
+_COLOURS = (*PALETTE, "#000000")
 _DASHES = ("-", "--", ":", "-.", (0, (5, 1)))
 
 
-def write_page(path: Path, title: str, signs: Sequence[Sign], curves: Sequence[Curve],
-               weights: Mapping[str, float], kinds: Mapping[str, str]) -> None:
+def write_diagnosis_page(path: Path, title: str, signs: Sequence[Sign], curves: Sequence[Curve],
+                         weights: Mapping[str, float], kinds: Mapping[str, str]) -> None:
     """Writes the page, whole or not at all; it needs no other file. `weights` are those of the
     loss's parts, `kinds` what each side's regulariser is called."""
     pages.write_page(path, "analysis", "diagnosis.html.j2", title=title, signs=signs,

@@ -11,7 +11,7 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.query import Query, cut_to_clause_limit
+from spladev3_anserini.impacts.query import ImpactQuery, cut_to_clause_limit
 from spladev3_anserini.lucene.postings import Postings, index_bytes, open_postings
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 
@@ -57,7 +57,7 @@ class Product(NamedTuple):
     so_far: int
 
 
-class Posting(NamedTuple):
+class TermPosting(NamedTuple):
     """A term of a document with the number of documents that have it."""
 
     term: str
@@ -80,11 +80,11 @@ class Match(NamedTuple):
     hits: int
 
 
-class Cost(NamedTuple):
+class DocumentCost(NamedTuple):
     """What a document is in the index: its postings by number of documents ascending (rarest
     first), how many the whole index has, and the mean bytes of one (None where unknown)."""
 
-    postings: list[Posting]
+    postings: list[TermPosting]
     total: int
     documents: int
     bytes_each: float | None
@@ -119,7 +119,7 @@ def explain_text(encoder: Encoder, text: str) -> TextExplanation:
 
 
 def explain_match(encoder: Encoder, index: Path, docid: str, text: str,
-                  hits: int) -> tuple[Match, Cost]:
+                  hits: int) -> tuple[Match, DocumentCost]:
     """Why a document is found with a query, from the index alone: each term's impacts multiplied
     and summed in whole numbers, and Lucene's own score to compare.
 
@@ -146,7 +146,7 @@ def explain_match(encoder: Encoder, index: Path, docid: str, text: str,
     return Match(text, docid, products, unmatched, so_far, lucene, rank, hits), cost
 
 
-def _encoded(encoder: Encoder, text: str, option: str) -> Query:
+def _encoded(encoder: Encoder, text: str, option: str) -> ImpactQuery:
     return encode_topics(encoder, [Topic("text", text, option)])[0].query
 
 
@@ -154,9 +154,9 @@ def _largest(vector: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(vector.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _cost(postings: Postings, document: Query, index: Path) -> Cost:
+def _cost(postings: Postings, document: ImpactQuery, index: Path) -> DocumentCost:
     frequencies = postings.frequencies(document)
-    rows = [Posting(term, impact, frequencies[term]) for term, impact in document.items()]
+    rows = [TermPosting(term, impact, frequencies[term]) for term, impact in document.items()]
     size = index_bytes(index)[1]
-    return Cost(sorted(rows, key=lambda row: (row.documents, row.term)), postings.total,
-                postings.documents, None if size is None else size / postings.total)
+    return DocumentCost(sorted(rows, key=lambda row: (row.documents, row.term)), postings.total,
+                        postings.documents, None if size is None else size / postings.total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from spladev3_anserini.analysis.explanation import Cost, Match, Posting, TextExplanation
+from spladev3_anserini.analysis.explanation import DocumentCost, Match, TermPosting, TextExplanation
 from spladev3_anserini.text import counted, table
 
 
@@ -15,7 +15,7 @@ def text_as_json(made: TextExplanation) -> dict[str, Any]:
                              "total": made.total, "expansion_share": made.expansion_share}
 
 
-def match_as_json(match: Match, cost: Cost) -> dict[str, Any]:
+def match_as_json(match: Match, cost: DocumentCost) -> dict[str, Any]:
     """The explanation of a score, and what the document costs."""
     return {"match": match._asdict() | {"products": [own._asdict() for own in match.products]},
             "cost": cost._asdict() | {"postings": [own._asdict() for own in cost.postings]}}
@@ -39,7 +39,7 @@ def text_table(made: TextExplanation, limit: int) -> str:
     return "\n".join(lines)
 
 
-def match_table(match: Match, cost: Cost) -> str:
+def match_table(match: Match, cost: DocumentCost) -> str:
     """The products and their running sum, what did not match, and the document's postings."""
     rows = [["", "term", "query", "", "document", "", "product", "sum"]]
     rows += [["" if p.own else "+", p.term, f"{p.query}", "x", f"{p.document}", "=",
@@ -59,5 +59,5 @@ def match_table(match: Match, cost: Cost) -> str:
     return "\n".join(lines)
 
 
-def _some(postings: Sequence[Posting]) -> str:
+def _some(postings: Sequence[TermPosting]) -> str:
     return "  ".join(f"{row.term} {row.documents:,}" for row in postings)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.encoder import Settings
 from spladev3_anserini.encoding.queries import (
     encode_topics,
     encoder_for_index,
     encoder_for_prebuilt,
 )
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.encoded_queries import read_queries
+from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest
 from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.impacts.shards import read_encoded, verify_shards
@@ -36,7 +36,7 @@ class Frequencies(NamedTuple):
         return self.postings / self.texts
 
 
-class Cost(NamedTuple):
+class SearchCost(NamedTuple):
     """FLOPS and what belongs to it. Bytes are None where there is no index, or where its postings
     cannot be told from its other files."""
 
@@ -54,7 +54,7 @@ class Cost(NamedTuple):
         return self.posting_bytes / self.postings if self.posting_bytes is not None else None
 
 
-def flops(documents: Frequencies, queries: Frequencies) -> float:
+def mean_flops(documents: Frequencies, queries: Frequencies) -> float:
     """FLOPS = sum over terms j of p_d(j) * p_q(j): the share of documents that have term j times
     the share of queries that do (naver/splade's `flops.py`; Paria et al. 2020, section 3).
 
@@ -74,7 +74,8 @@ def _query_frequencies(queries: Sequence[EncodedTopic]) -> Frequencies:
     return Frequencies(len(queries), counts.total(), counts)
 
 
-def cost_of_encoded(folder: Path, manifest: Manifest, queries: Sequence[EncodedTopic]) -> Cost:
+def cost_of_encoded(folder: Path, manifest: Manifest,
+                    queries: Sequence[EncodedTopic]) -> SearchCost:
     """Counts over impact shards, each compared with its sha256 first. Documents without a term
     count as documents. Raises InputError for encoded queries, and as `verify_shards`."""
     if manifest.fingerprint.side != "document":
@@ -88,7 +89,7 @@ def cost_of_encoded(folder: Path, manifest: Manifest, queries: Sequence[EncodedT
 
 
 def cost_of_index(index: Path, record: IndexManifest | None,
-                  queries: Sequence[EncodedTopic]) -> Cost:
+                  queries: Sequence[EncodedTopic]) -> SearchCost:
     """Counts that Lucene keeps. Documents without a term are in no index: they are added from
     what the index says it was built from, and cannot be known for one built elsewhere."""
     with open_postings(index) as postings:
@@ -101,11 +102,11 @@ def cost_of_index(index: Path, record: IndexManifest | None,
 
 def queries_for(folder: Path, record: IndexManifest | None, topics: str | None,
                 queries: Path | None, model: str | None, variant: str,
-                settings: Settings) -> list[EncodedTopic]:
+                settings: EncoderSettings) -> list[EncodedTopic]:
     """The queries of a file of encoded ones, or of topics encoded as the collection's own record
     says. Raises InputError where they do not belong to the collection."""
     if queries:
-        return read_queries(queries, folder, record.encoded.fingerprint if record else None)
+        return read_encoded_queries(queries, folder, record.encoded.fingerprint if record else None)
     if record:
         encoder = encoder_for_index(folder, record, model, variant, settings)
     elif model:
@@ -117,10 +118,11 @@ def queries_for(folder: Path, record: IndexManifest | None, topics: str | None,
 
 
 def _cost(documents: Frequencies, queries: Sequence[EncodedTopic], whole: int | None,
-          of_postings: int | None) -> Cost:
+          of_postings: int | None) -> SearchCost:
     asked = _query_frequencies(queries)
-    return Cost(flops(documents, asked), documents.texts, asked.texts, documents.mean_nonzeros,
-                asked.mean_nonzeros, documents.postings, whole, of_postings)
+    return SearchCost(mean_flops(documents, asked), documents.texts, asked.texts,
+                      documents.mean_nonzeros,
+                      asked.mean_nonzeros, documents.postings, whole, of_postings)
 
 
 def _refuse_nothing(where: Path, postings: int) -> None:

@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, needed
 from spladev3_anserini.files import output_file
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import shortened, visible
@@ -20,6 +20,8 @@ SUFFIXES = (".svg", ".png")
 #: Okabe and Ito's colours, which stay apart for the colour-blind; in grey, shape and fill tell
 #: them apart.
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#6b7680", "#1c2126"
+#: Of several lines or groups, in this order.
+PALETTE = (BLUE, ORANGE, "#009E73", "#CC79A7")
 #: What the figures' backgrounds are ruled with.
 RULE = "#c5ccd2"
 
@@ -42,8 +44,7 @@ def drawing() -> Iterator[None]:
     # matplotlib reads ./matplotlibrc when it is imported: one that is damaged is an exception, a
     # pipe is waited for
     with chdir(Path(__file__).parent) if "matplotlib" not in sys.modules else nullcontext():
-        import matplotlib
-
+        matplotlib = needed("matplotlib", "a plot", "analysis")
     with matplotlib.rc_context(), warnings.catch_warnings(record=True) as met:
         warnings.simplefilter("always")
         matplotlib.rcdefaults()

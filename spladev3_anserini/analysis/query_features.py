@@ -8,11 +8,12 @@ from pathlib import Path
 
 from spladev3_anserini.analysis.explanation import expansion_share
 from spladev3_anserini.collection.topics import Topic
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encode_topics
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.encoded_queries import read_queries
-from spladev3_anserini.impacts.query import Query
+from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
+from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.impacts.shards import read_manifest
 from spladev3_anserini.lucene.check import read_index_manifest
 from spladev3_anserini.lucene.postings import open_postings
@@ -40,13 +41,13 @@ def bag_of_words(index: Path | None, model: str | None, max_length: int,
         raise InputError(f"{index}: names no model; say whose wordpieces with `model`"
                          if index else "give `index` or `model`: whose wordpieces count?")
     encoder = Encoder(open_checkpoint(name), VARIANTS["splade-v3-doc"], "query",
-                      Settings(max_length))
+                      EncoderSettings(max_length=max_length))
     if record and record.encoded.fingerprint.tokenizer != encoder.tokenizer.sha256:
         raise InputError(f"`model` {name}: its tokenizer is not that of the index {index}")
     return encoder
 
 
-def expanding(model: str, settings: Settings) -> Encoder:
+def expanding(model: str, settings: EncoderSettings) -> Encoder:
     """A query encoder that expands; raises InputError for a variant that does not."""
     checkpoint = open_checkpoint(model)
     variant = chosen_variant("auto", checkpoint)
@@ -55,7 +56,7 @@ def expanding(model: str, settings: Settings) -> Encoder:
     return Encoder(checkpoint, variant, "query", settings)
 
 
-def read_expanded(source: Path, bow: Encoder) -> dict[str, Query]:
+def read_expanded(source: Path, bow: Encoder) -> dict[str, ImpactQuery]:
     """Encoded queries {id: impacts}; raises InputError where they were encoded with another
     tokenizer than `bow` has, or by a variant that does not expand."""
     if source.is_dir():
@@ -66,11 +67,11 @@ def read_expanded(source: Path, bow: Encoder) -> dict[str, Query]:
         if VARIANTS[made.variant].query != "expand":
             raise InputError(f"`queries` {source}: is of {made.variant}, which adds no term to a "
                              "query")
-    return {topic.id: topic.query for topic in read_queries(source, source, None)}
+    return {topic.id: topic.query for topic in read_encoded_queries(source, source, None)}
 
 
 def query_features(topics: Sequence[Topic], bow: Encoder, index: Path | None,
-                   expanded: Mapping[str, Query] | None) -> Features:
+                   expanded: Mapping[str, ImpactQuery] | None) -> Features:
     """{feature: {query: value}}, features as in FEATURES; rarity only with an index, expansion
     only with expanded queries. A query without wordpieces has length 0 and nothing else.
 

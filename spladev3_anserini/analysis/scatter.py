@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.analysis.plots import (
-    BLUE,
     GREY,
     INK,
-    ORANGE,
+    PALETTE,
     RULE,
     checked_suffix,
     drawing,
@@ -21,7 +20,7 @@ from spladev3_anserini.analysis.plots import (
 )
 from spladev3_anserini.errors import InputError
 
-_COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", GREY)
+_COLOURS = (*PALETTE, GREY)
 #: Seven, so that colour and marker together repeat after 35 groups.
 _MARKERS = "osD^vPX"
 _MARK = 10.0  # pixels around a point's centre that no name may cover

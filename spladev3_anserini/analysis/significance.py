@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spladev3_anserini.errors import needed
+
 _BLOCK = 4_000_000
 #: Measures are of the order of 1, so a smaller difference is what rounding left.
 ROUNDING = 1e-12
@@ -127,8 +129,8 @@ def randomisation(differences: NDArray[np.float64], samples: int, seed: int) -> 
 def corrected(p_values: Sequence[float | None], method: str) -> list[float | None]:
     """p values of one family of comparisons, adjusted by `holm` or `bonferroni`; those that are
     None are no member of it and stay so."""
-    from statsmodels.stats.multitest import multipletests
-
+    multipletests = needed("statsmodels.stats.multitest", "comparing systems",
+                           "analysis").multipletests
     known = [p for p in p_values if p is not None]
     adjusted = iter(multipletests(known, method=method)[1].tolist() if known else [])
     return [None if p is None else float(next(adjusted)) for p in p_values]

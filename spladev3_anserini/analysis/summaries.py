@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spladev3_anserini.analysis.comparison import Comparison, Values, effects
+from spladev3_anserini.analysis.comparison import Comparison, QueryScores, effects
 from spladev3_anserini.analysis.meta_analysis import Summary, random_effects
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.progress import warn
@@ -21,7 +21,7 @@ class Meta(NamedTuple):
     summary: Summary
 
 
-def summaries(values: Sequence[Values], compared: Sequence[Comparison], clamped: bool,
+def summaries(values: Sequence[QueryScores], compared: Sequence[Comparison], clamped: bool,
               confidence: float) -> list[Meta]:
     """The summary of every two systems that share several sets; a warning where there is none."""
     found = []
@@ -42,7 +42,8 @@ def summaries(values: Sequence[Values], compared: Sequence[Comparison], clamped:
     return found
 
 
-def draw_forest(path: Path, values: Sequence[Values], compared: Sequence[Comparison], clamped: bool,
+def draw_forest(path: Path, values: Sequence[QueryScores], compared: Sequence[Comparison],
+                clamped: bool,
                 confidence: float) -> None:
     """Draws the sets' effects; raises InputError for more than one pair of systems or measure."""
     from spladev3_anserini.analysis.forest import forest_plot

@@ -9,24 +9,26 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from spladev3_anserini import progress as reports
-from spladev3_anserini.api.run import Run
+from spladev3_anserini.api.run import Run, StrPath
 from spladev3_anserini.collection.in_memory import Texts, texts_of
 from spladev3_anserini.collection.records import checked_id, checked_text
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic, read_topics, topic_of
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import refuse_other_values
 from spladev3_anserini.impacts.quantize import MAX_IMPACT, Quantizer
-from spladev3_anserini.impacts.query import MAX_HITS, EncodedTopic, Query
+from spladev3_anserini.impacts.query import MAX_HITS, EncodedTopic, ImpactQuery
 from spladev3_anserini.lucene.check import INDEX_MANIFEST
-from spladev3_anserini.lucene.pruning import Faster
+from spladev3_anserini.lucene.pruning import QueryPruning
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
-from spladev3_anserini.lucene.searcher import open_index as open_searcher
+from spladev3_anserini.lucene.searcher import open_searcher
+from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
-    from spladev3_anserini.encoding.encoder import Encoder, Network, Settings
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.weigher import Network
 
-StrPath = str | os.PathLike[str]
 
 
 class Index:
@@ -36,7 +38,7 @@ class Index:
     """
 
     def __init__(self, folder: Path, model: str | None, variant: str,
-                 settings: Callable[[], Settings], network: Network | None = None,
+                 settings: Callable[[], EncoderSettings], network: Network | None = None,
                  trust: bool = False) -> None:
         self.folder = folder
         self._searcher, self.manifest = open_searcher(folder, trust)
@@ -48,7 +50,7 @@ class Index:
         if self.manifest is None:
             return f"<Index {self.folder}, built elsewhere>"
         encoded = self.manifest.encoded
-        return (f"<Index {self.folder}: {encoded.documents:,} documents, "
+        return (f"<Index {self.folder}: {counted(encoded.documents, 'document')}, "
                 f"{encoded.fingerprint.variant}>")
 
     def __enter__(self) -> Index:
@@ -88,7 +90,7 @@ class Index:
             (encoded,) = self._encode([topic])
         else:
             encoded = EncodedTopic("query", checked_query(query, "`query`"))
-        faster = Faster.of(query_top_k, first_pass_terms, candidates, checked_hits(hits))
+        faster = QueryPruning.of(query_top_k, first_pass_terms, candidates, checked_hits(hits))
         warn_of_limits([encoded], self.manifest)
         (topic_pruned,) = faster.pruned([encoded])
         return self._searcher.search(topic_pruned.query, hits, faster.two_step)
@@ -110,7 +112,7 @@ class Index:
 
         The other arguments and the errors are those of `search`; a topic's id twice is refused.
         """
-        faster = Faster.of(query_top_k, first_pass_terms, candidates, checked_hits(hits))
+        faster = QueryPruning.of(query_top_k, first_pass_terms, candidates, checked_hits(hits))
         if threads is not None and threads < 1:
             raise InputError(f"`threads` {threads}: expected a number above 0")
         with reports.shown("bars" if progress else "off"):
@@ -120,7 +122,7 @@ class Index:
                             threads or os.cpu_count() or 1, remove_query, faster.two_step)
             return Run.of_rankings(rankings)
 
-    def impacts(self, text: str) -> Query:
+    def impacts(self, text: str) -> ImpactQuery:
         """The impacts that a text is searched with, the largest first."""
         topic = Topic("text", checked_text(text, "`text`", "text"), "`text`")
         (encoded,) = self._encode([topic])
@@ -170,7 +172,7 @@ def checked_hits(hits: int) -> int:
     return hits
 
 
-def checked_query(query: Any, where: str) -> Query:
+def checked_query(query: Any, where: str) -> ImpactQuery:
     """A query's impacts; raises InputError for anything but {term: whole number from 0}: a float
     would have to be rounded, which decides the scores."""
     if not isinstance(query, Mapping):
@@ -210,12 +212,10 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
     """
     quantizer = Quantizer() if scale is None else Quantizer.of(scale)
 
-    def settings() -> Settings:
-        from spladev3_anserini.encoding import encoder
-
-        return encoder.Settings(max_length=max_length, quantizer=quantizer,
-                                special_tokens=special_tokens or "drop",
-                                batch_tokens=batch_tokens, device=device, dtype=dtype)
+    def settings() -> EncoderSettings:
+        return EncoderSettings(max_length=max_length, quantizer=quantizer,
+                               special_tokens=special_tokens or "drop",
+                               batch_tokens=batch_tokens, device=device, dtype=dtype)
 
     index = Index(Path(folder), None if model is None else os.fspath(model), variant, settings,
                   trust=trust)

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from spladev3_anserini import progress as reports
-from spladev3_anserini.api.index import Index, StrPath
+from spladev3_anserini.api.index import Index
+from spladev3_anserini.api.run import StrPath
 from spladev3_anserini.collection.corpus import Survey, document_of
 from spladev3_anserini.collection.in_memory import Texts, checked_texts, texts_of
 from spladev3_anserini.collection.survey import survey_texts
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError
-from spladev3_anserini.encoding.pipeline import Output, encode_to_directory, fingerprint
+from spladev3_anserini.encoding.encoder import Encoder, TextError
+from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory, fingerprint
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import shown_differences
 from spladev3_anserini.impacts.quantize import Quantizer
@@ -56,7 +59,7 @@ def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0
     Raises:
         InputError: There is no such model, it cannot be used, or a value is out of range.
     """
-    settings = Settings(max_length=max_length, quantizer=Quantizer.of(scale),
+    settings = EncoderSettings(max_length=max_length, quantizer=Quantizer.of(scale),
                         special_tokens=special_tokens, top_k=top_k, batch_tokens=batch_tokens,
                         device=device, dtype=dtype)
     return Model(os.fspath(model), variant, settings)
@@ -65,7 +68,7 @@ def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0
 class Model:
     """A sparse encoder: texts to term weights, impacts, or an index. Made by `load`."""
 
-    def __init__(self, name: str, variant: str, settings: Settings) -> None:
+    def __init__(self, name: str, variant: str, settings: EncoderSettings) -> None:
         self._checkpoint = open_checkpoint(name)
         self._settings = settings
         self._variant = chosen_variant(variant, self._checkpoint)
@@ -169,29 +172,30 @@ class Model:
                 document, or `folder` holds something else.
         """
         index, kept = Path(folder), encoded is not None
-        output = Output(Path(encoded) if encoded is not None
-                        else index.with_name(f"{index.name}.encoded"), shard_size,
-                        restart=overwrite)
+        output = EncodingOutput(
+            folder=Path(encoded) if encoded is not None
+            else index.with_name(f"{index.name}.encoded"),
+            shard_size=shard_size, restart=overwrite)
         names = {"`output`": "`encoded`", "`restart`": "`overwrite`", "`index`": "`folder`"}
         with (reports.shown("bars" if progress else "off"), _called(names),
               _as_file(texts, index, skip_errors) as (source, name)):
             surveyed = survey_texts(source, "document", skip_errors)
             encoder = self._encoder("document")
-            output = output._replace(source_name=name)
+            output = replace(output, source_name=name)
             if self._is_there(index, surveyed, encoder, output, overwrite):
                 left_over = (output.folder / MANIFEST).exists()
             else:
                 outcome = encode_to_directory(source, surveyed, self._checkpoint, encoder, output)
                 assert outcome.manifest is not None  # there is one part
-                build_index(output.folder, index, threads or os.cpu_count() or 1, optimize,
-                            overwrite)
+                build_index(output.folder, index, threads=threads or os.cpu_count() or 1,
+                            optimize=optimize, overwrite=overwrite)
                 left_over = True
             if left_over and not kept:
                 shutil.rmtree(output.folder)
         return Index(index, self._checkpoint.name, self.variant, lambda: self._settings,
                      network=encoder.network)
 
-    def _is_there(self, index: Path, surveyed: Survey, encoder: Encoder, output: Output,
+    def _is_there(self, index: Path, surveyed: Survey, encoder: Encoder, output: EncodingOutput,
                   overwrite: bool) -> bool:
         """Whether an index holds these documents already; raises InputError for another one."""
         if not (index / INDEX_MANIFEST).exists():

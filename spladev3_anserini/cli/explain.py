@@ -8,54 +8,49 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo, fail
-from spladev3_anserini.cli.options import (
-    FOLDER,
-    MODEL_HELP,
-    hits_option,
-    model_run_options,
-    page_file,
-    trust_option,
-    variant_option,
-)
+from spladev3_anserini.cli.model_options import model_option, model_run_options, variant_option
+from spladev3_anserini.cli.options import format_option, hits_option, html_option, trust_option
+from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
 
 if TYPE_CHECKING:
-    from spladev3_anserini.analysis.explanation import Cost, Match, TextExplanation
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.analysis.explanation import DocumentCost, Match, TextExplanation
+    from spladev3_anserini.encoding.settings import EncoderSettings
 
 
 @click.command("explain", context_settings=SETTINGS)
-@click.option("--text", help="What a model makes of this text; with --model.")
-@click.option("--side", default="document", type=click.Choice(["document", "query"]))
-@variant_option("Of --text. Which variant; auto reads the checkpoint's files.")
-@click.option("--scale", default=100.0, help="Of --text. Impact = rint(scale x weight).")
-@click.option("--index", type=FOLDER, help="Instead of --text: why a document of this index is "
-              "found; with --docid and --query.")
-@click.option("--docid", help="The document.")
-@click.option("--query", help="The query's text.")
-@click.option("--model", show_default="the one the index names", help=MODEL_HELP)
+@click.option("--text", help="Show the terms of this text. Needs --model.")
+@click.option("--side", default="document", type=click.Choice(["document", "query"]),
+              help="Whether --text is encoded as a document or as a query.")
+@variant_option("the variant that the checkpoint's files name. Only with --text")
+@click.option("--scale", default=100.0, help="Impact = rint(scale x weight). Only with --text.")
+@click.option("--index", type=FOLDER, help="Show why a document of this index matches a query "
+              "instead. Needs --docid and --query.")
+@click.option("--docid", help="The id of the document.")
+@click.option("--query", help="The text of the query.")
+@model_option(default="the one the index names")
 @hits_option(1000)
-@click.option("--terms", default=30, type=click.IntRange(min=1),
-              help="How many terms of --text to show; the page and JSON have them all.")
-@click.option("--html", type=FOLDER, metavar="FILE", callback=page_file, help="Also write a page.")
-@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@click.option("--terms", default=30, type=WholeNumber(min=1),
+              help="Terms of --text to show. The page and JSON have all of them.")
+@html_option("Also write a page.")
+@format_option()
 @trust_option
 @model_run_options
 def main(text: str | None, side: str, variant: str, scale: float, index: Path | None,
          docid: str | None, query: str | None, model: str | None, hits: int, terms: int,
          html: Path | None, form: str, trust: bool, max_length: int, batch_tokens: int | None,
          device: str, dtype: str) -> None:
-    """Show the terms of a text, or why a document matched a query.
+    """Show the terms of a text, or why a document matches a query.
 
-    A term is `own` where it is a wordpiece of the text (or query), else an expansion, marked +.
-    A score is shown term by term: the products sum to Lucene's score, which is compared.
+    A term that is no wordpiece of the text (or query) is an expansion, marked +. A score is shown
+    term by term: the products sum to Lucene's score.
 
-    Exit 1: they do not.
+    Exit 1: the sum is not Lucene's score.
 
     \b
     Examples:
       spladev3-anserini explain --model demo --text "the heart pumps blood"
-      spladev3-anserini explain --index index --docid doc1 --query "what lifts a wing"
+      spladev3-anserini explain --index index --docid d1 --query "what lifts"
     """
     from spladev3_anserini.analysis.explanation_text import (
         match_as_json,
@@ -65,7 +60,7 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
     )
     from spladev3_anserini.analysis.html import write_page
     from spladev3_anserini.collection.overwriting import refuse_overwriting
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.impacts.quantize import Quantizer
 
     if (text is None) == (index is None):
@@ -73,14 +68,14 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
                                "--query")
     if html:
         refuse_overwriting(html, "--html", index=index, model=model)
-    settings = Settings(max_length, Quantizer.of(scale), batch_tokens=batch_tokens, device=device,
-                        dtype=dtype)
+    settings = EncoderSettings(max_length=max_length, quantizer=Quantizer.of(scale),
+                               batch_tokens=batch_tokens, device=device, dtype=dtype)
     if text is not None:
         if not model or docid is not None or query is not None:
             raise click.UsageError("--text needs --model, and neither --docid nor --query")
-        made = _of_text(text, model, side, variant, settings)
-        values, shown = text_as_json(made), text_table(made, terms)
-        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": made,
+        explanation = _of_text(text, model, side, variant, settings)
+        values, shown = text_as_json(explanation), text_table(explanation, terms)
+        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": explanation,
                                    "match": None, "cost": None}
     else:
         if index is None or docid is None or query is None:
@@ -94,7 +89,7 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
 
 
 def _of_text(text: str, model: str, side: str, variant: str,
-             settings: Settings) -> TextExplanation:
+             settings: EncoderSettings) -> TextExplanation:
     from spladev3_anserini.analysis.explanation import explain_text
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
@@ -105,7 +100,7 @@ def _of_text(text: str, model: str, side: str, variant: str,
 
 
 def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
-              settings: Settings, trust: bool) -> tuple[Match, Cost]:
+              settings: EncoderSettings, trust: bool) -> tuple[Match, DocumentCost]:
     from spladev3_anserini.analysis.explanation import explain_match
     from spladev3_anserini.encoding.queries import encoder_for_index
     from spladev3_anserini.lucene.check import one_build, read_index_manifest

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.cli.options import together
+from spladev3_anserini.cli.types import FILE
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 
@@ -18,19 +19,14 @@ if TYPE_CHECKING:
     from spladev3_anserini.training.ensemble import EnsembleRecord, Target
 
 
-def rescoring_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--rescore, --rescore-like and --rescore-each."""
-    for option in (
-        click.option("--rescore-each", default="all", type=click.Choice(["all", "query"]),
-                     help="Over all pairs together, or in each query."),
-        click.option("--rescore-like", type=FOLDER, metavar="FILE",
-                     help="... or those of this file's or folder's scores, such as the converted "
-                     "scores of sentence-transformers/msmarco-hard-negatives."),
-        click.option("--rescore", default="none", metavar="none|MEAN,STD",
-                     help="Give the ensemble's scores this mean and standard deviation."),
-    ):
-        command = option(command)
-    return command
+rescoring_options = together(
+    click.option("--rescore", default="none", metavar="none|MEAN,STD",
+                 help="Give the ensemble's scores this mean and standard deviation."),
+    click.option("--rescore-like", type=FILE,
+                 help="Give them the mean and deviation of this file's scores instead, such as "
+                 "the converted scores of sentence-transformers/msmarco-hard-negatives."),
+    click.option("--rescore-each", default="all", type=click.Choice(["all", "query"]),
+                 help="Rescore over all pairs together, or within each query."))
 
 
 def ensemble_text(ensemble: Path, record: EnsembleRecord, target: Target | None) -> str:

@@ -8,54 +8,62 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
-from spladev3_anserini.cli.options import (
-    FOLDER,
+from spladev3_anserini.cli.model_options import (
     MODEL_HELP,
-    hits_option,
+    model_option,
     model_run_options,
     special_tokens_option,
-    threads_option,
-    trust_option,
     variant_option,
 )
+from spladev3_anserini.cli.options import (
+    TOPICS_HELP,
+    hits_option,
+    remove_query_option,
+    run_output_option,
+    tag_option,
+    threads_option,
+    topics_option,
+    trust_option,
+)
+from spladev3_anserini.cli.pace import Pace
+from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import MAX_HITS
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
-    from spladev3_anserini.encoding.encoder import Settings
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.impacts.query import EncodedTopic
 
 
 @click.command("search", context_settings=SETTINGS)
-@click.option("--index", required=True, type=FOLDER, help="A Lucene index of impacts.")
-@click.option("--topics", metavar="FILE", help="TSV, JSON lines, a BEIR folder, or "
-              "ir_datasets:ID; encoded on the fly.")
-@click.option("--queries", type=FOLDER, help="Instead of --topics: queries already encoded "
-              "(encode --topics).")
-@click.option("--model", show_default="the one the index names", help=MODEL_HELP)
-@variant_option("Which variant weighs the queries; auto takes the index's own.")
-@click.option("--output", required=True, type=FOLDER, metavar="RUN",
-              help="The TREC run to write; .gz compresses, - is standard output.")
+@click.option("--index", required=True, type=FOLDER, help="The Lucene index of impacts.")
+@topics_option(f"The queries, encoded now. {TOPICS_HELP}", required=False)
+@click.option("--queries", type=FOLDER, help="Use queries that are encoded already instead of "
+              "--topics. `encode --topics` writes them.")
+@model_option(f"The model of the queries. {MODEL_HELP}", default="the one the index names")
+@variant_option("the variant of the index")
+@run_output_option
 @hits_option(1000)
 @threads_option()
-@click.option("--query-top-k", type=click.IntRange(min=1), metavar="K", show_default="all",
-              help="Search with each query's K largest impacts alone: faster, not exact.")
-@click.option("--first-pass-terms", type=click.IntRange(min=1), metavar="K", help="Two steps: find "
-              "--candidates by each query's K largest impacts, then rank them by all. Their "
-              "scores are exact; what the first step misses is not found.")
-@click.option("--candidates", type=click.IntRange(1, MAX_HITS), metavar="N",
-              show_default="as many as --hits", help="With --first-pass-terms.")
-@click.option("--remove-query", is_flag=True, help="Take the document whose id is the topic's "
-              "out of its hits, as BEIR's ArguAna needs it.")
-@click.option("--tag", default="spladev3-anserini", help="Last column of the run.")
-@click.option("--prebuilt", is_flag=True, help="Search an index that this package did not build; "
-              "nothing can be checked.")
+@click.option("--query-top-k", type=WholeNumber(min=1), metavar="K", show_default="all",
+              help="Search with only each query's K largest impacts: faster, not exact.")
+@click.option("--first-pass-terms", type=WholeNumber(min=1), metavar="K",
+              help="Search in two steps: find --candidates with each query's K largest impacts, "
+              "then rank them with all impacts. Scores are exact, but the first step may miss "
+              "documents.")
+@click.option("--candidates", type=WholeNumber(1, MAX_HITS), metavar="N",
+              show_default="as many as --hits",
+              help="Documents that the first step of --first-pass-terms finds.")
+@remove_query_option
+@tag_option("spladev3-anserini")
+@click.option("--prebuilt", is_flag=True, help="Search an index that another program built. "
+              "Nothing about it can be checked.")
 @trust_option
 @click.option("--scale", type=float, show_default="the index's; 100 with --prebuilt",
-              help="Of the queries.")
+              help="The scale of the queries' impacts.")
 @special_tokens_option(None, "the index's; drop with --prebuilt")
 @model_run_options
 def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
@@ -63,30 +71,32 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
          first_pass_terms: int | None, candidates: int | None, remove_query: bool, tag: str,
          prebuilt: bool, trust: bool, scale: float | None, special_tokens: str | None,
          max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
-    """Search an impact index with queries of any variant and write a TREC run.
+    """Search an index of impacts and write a TREC run.
 
-    Model, tokenizer, variant, special tokens and scale of the queries must be the index's.
+    Queries must have the model, tokenizer, variant, special tokens and scale of the index. The
+    command refuses any other.
 
     \b
     Example:
       spladev3-anserini search --index index --topics topics.tsv --output run.txt
     """
+    pace = Pace()
     if (topics is None) == (queries is None):
         raise click.UsageError("give either --topics or --queries")
     if queries and (model or scale is not None or special_tokens or variant != "auto"):
         raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
                                "--scale and --special-tokens")
     from spladev3_anserini.collection.overwriting import refuse_overwriting
-    from spladev3_anserini.impacts.encoded_queries import read_queries
+    from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
     from spladev3_anserini.impacts.manifest import refuse_other_values
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
-    from spladev3_anserini.lucene.pruning import Faster
+    from spladev3_anserini.lucene.pruning import QueryPruning
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
-    from spladev3_anserini.lucene.searcher import open_index
+    from spladev3_anserini.lucene.searcher import open_searcher
 
     refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model)
-    faster = Faster.of(query_top_k, first_pass_terms, candidates, hits)
-    searcher, record = open_index(index, trust)
+    pruning = QueryPruning.of(query_top_k, first_pass_terms, candidates, hits)
+    searcher, record = open_searcher(index, trust)
     if record:
         refuse_other_values(scale, special_tokens, record)
     elif not prebuilt:
@@ -95,26 +105,30 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     elif topics and not model:
         raise InputError("--prebuilt: say the model with --model")
     if queries is not None:
-        encoded = read_queries(queries, index, record.encoded.fingerprint if record else None)
+        encoded = read_encoded_queries(queries, index,
+                                       record.encoded.fingerprint if record else None)
     else:
-        from spladev3_anserini.encoding.encoder import Settings
+        from spladev3_anserini.encoding.settings import EncoderSettings
         from spladev3_anserini.impacts.quantize import Quantizer
 
-        settings = Settings(max_length, Quantizer() if scale is None else Quantizer.of(scale),
-                            special_tokens or "drop", None, batch_tokens, device, dtype)
+        settings = EncoderSettings(
+            max_length=max_length, quantizer=Quantizer() if scale is None else Quantizer.of(scale),
+            special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
+            dtype=dtype)
         encoded = _encoded(index, record, str(topics), model, variant, settings)
-    encoded = faster.pruned(encoded)
+    encoded = pruning.pruned(encoded)
     warn_of_limits(encoded, record)
-    found, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
-                                          faster.two_step), tag)
+    answered, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
+                                          pruning.two_step), tag)
     searcher.close()
-    summary(output, f"{output}: {counted(len(encoded), 'query')}, {found:,} with hits, "
-                    f"{counted(lines, 'line')}{faster}"
-                    f"{'; index files not hashed (--trust)' if trust else ''}")
+    summary(output, f"{output}: {counted(len(encoded), 'query')}, {answered:,} with hits, "
+                    f"{counted(lines, 'line')}{pruning}"
+                    f"{'; index files not hashed (--trust)' if trust else ''}"
+                    f"{pace.text(len(encoded), 'query')}")
 
 
 def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str | None,
-             variant: str, settings: Settings) -> list[EncodedTopic]:
+             variant: str, settings: EncoderSettings) -> list[EncodedTopic]:
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.queries import (
         encode_topics,

@@ -5,19 +5,26 @@ from __future__ import annotations
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
+from spladev3_anserini.cli.options import (
+    TOPICS_HELP,
+    corpus_option,
+    format_option,
+    qrels_option,
+    topics_option,
+)
 from spladev3_anserini.text import counted
 
 
 @click.command("survey", context_settings=SETTINGS)
-@click.option("--corpus", metavar="CORPUS", help="As encode takes it.")
-@click.option("--topics", metavar="FILE", help="As search takes it; with --qrels.")
-@click.option("--qrels", metavar="FILE", help="As evaluate takes it; with --topics.")
-@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@corpus_option(required=False)
+@topics_option(f"The queries, instead of --corpus. {TOPICS_HELP}", required=False)
+@qrels_option(required=False)
+@format_option()
 def main(corpus: str | None, topics: str | None, qrels: str | None, form: str) -> None:
-    """Read a corpus, or topics with their qrels, and count what is in them.
+    """Count the documents of a corpus, or topics and their qrels.
 
-    Bad lines and repeated ids are refused. The hashes are of ids, texts and grades, so the layout
-    of the files does not change them.
+    Bad lines and repeated ids are refused. The hashes are of ids, texts and grades. They do not
+    depend on the layout of the files.
 
     \b
     Example:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo, fail
+from spladev3_anserini.cli.options import format_option
 from spladev3_anserini.errors import InputError, JavaError
 from spladev3_anserini.text import counted
 
@@ -36,14 +37,16 @@ _ELSEWHERE = (
 
 @click.command("verify", context_settings=SETTINGS)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@format_option()
 def main(folder: Path, form: str) -> None:
-    """Check an encoded directory, an index or a folder of scores, byte by byte.
+    """Check an encoded directory, an index or a folder of scores.
 
-    FOLDER's files are compared with their hashes, and what its manifest counts is counted again.
+    The files in FOLDER are compared with their hashes. Everything that the manifest counts is
+    counted again.
 
-    Exit 0: sound. Exit 1: damaged, with the file and what is wrong. Exit 2: not finished, of
-    another Lucene, or a folder that another command checks; the message says which.
+    Exit 0: the folder is sound. Exit 1: it is damaged; the message names the file and the damage.
+    Exit 2: it is not finished, another Lucene built it, or another command checks it; the message
+    says which.
 
     \b
     Example:
@@ -107,25 +110,25 @@ def _check_index(folder: Path) -> Checked:
         statistics,
     )
 
-    found = statistics(folder)  # first: a Lucene that is not the index's says so here
+    counts = statistics(folder)  # first: a Lucene that is not the index's says so here
     record = read_index_manifest(folder, every=True)
     check_index(folder)
     if record is not None:
-        compare_with_manifest(found, record.encoded, folder)
-    counts = {"documents": found.documents, "postings": found.postings,
-              "total_terms": found.impacts, "segments": found.segments}
-    return counts, "" if record else "; built elsewhere, so only its bytes were checked"
+        compare_with_manifest(counts, record.encoded, folder)
+    return ({"documents": counts.documents, "total_terms": counts.impacts,
+             "segments": counts.segments, "postings": counts.postings},
+            "" if record else "; built elsewhere, so only its bytes were checked")
 
 
 def _check_scores(folder: Path) -> Checked:
     from spladev3_anserini.impacts.manifest import read_record
-    from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest, read_scores
+    from spladev3_anserini.training.score_files import SCORE_MANIFEST, ScoreManifest, read_scores
 
-    manifest = read_record(ScoreManifest, folder / MANIFEST)
-    counts = [len(own.scores) for own in read_scores(folder)]
+    manifest = read_record(ScoreManifest, folder / SCORE_MANIFEST)
+    counts = [len(record.scores) for record in read_scores(folder)]
     if (len(counts), sum(counts)) != (manifest.queries, manifest.pairs):
-        raise InputError(f"{folder / MANIFEST}: says {manifest.pairs:,} scores of "
-                         f"{manifest.queries:,} queries, its files hold {sum(counts):,} of "
+        raise InputError(f"{folder / SCORE_MANIFEST}: says {counted(manifest.pairs, 'score')} of "
+                         f"{counted(manifest.queries, 'query')}, its files hold {sum(counts):,} of "
                          f"{len(counts):,}")
     return {"queries": len(counts), "scores": sum(counts)}, ""
 

@@ -10,8 +10,8 @@ from typing import IO, Any, NamedTuple
 
 from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds, text_of
 from spladev3_anserini.collection.records import (
+    IdentifiedText,
     IdHashes,
-    Text,
     checked,
     checked_text,
     decoded,
@@ -29,7 +29,7 @@ _NOT_DOCUMENTS = {"queries", "topics", "qrels"}
 
 
 #: One text to encode.
-Document = Text
+Document = IdentifiedText
 
 
 class Survey(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from spladev3_anserini.collection.records import Text, checked, checked_text
+from spladev3_anserini.collection.records import IdentifiedText, checked, checked_text
 from spladev3_anserini.errors import InputError
 
 #: What a call takes for documents or topics, beside the path of a file.
@@ -13,7 +13,7 @@ Texts = Mapping[str, str] | Iterable[tuple[str, str] | Mapping[str, Any]]
 
 
 def texts_of(items: Texts | Any, parameter: str,
-             read: Callable[[dict[str, Any], str], Text]) -> Iterator[Text]:
+             read: Callable[[dict[str, Any], str], IdentifiedText]) -> Iterator[IdentifiedText]:
     """The texts of pairs (id, text), of {id: text}, of dicts, or of a data frame's rows, in order.
 
     `read` makes a text of a dict. Items are counted from 1 in messages. Raises InputError, naming

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from spladev3_anserini.errors import InputError, first_line
-from spladev3_anserini.files import keep_archives_in
+from spladev3_anserini.errors import InputError, first_line, needed
+from spladev3_anserini.files import block_tar_path_traversal
 
 PREFIX = "ir_datasets:"
 
@@ -19,13 +19,8 @@ def irds_id(source: str) -> str | None:
 
 def import_irds(dataset: str) -> Any:
     """The package ir_datasets; raises InputError where it is not installed."""
-    keep_archives_in()
-    try:
-        import ir_datasets
-    except ImportError:
-        raise InputError(f"{PREFIX}{dataset}: needs the package ir-datasets; "
-                         "pip install ir-datasets") from None
-    return ir_datasets
+    block_tar_path_traversal()
+    return needed("ir_datasets", f"{PREFIX}{dataset}", "datasets")
 
 
 def load_irds(dataset: str, kind: str) -> Iterator[Any]:

@@ -64,7 +64,7 @@ def checked_text(value: Any, where: str, field: str) -> str:
     return value
 
 
-class Text(NamedTuple):
+class IdentifiedText(NamedTuple):
     """A document or a topic: its id, its text, and the file and line it stands at."""
 
     id: str
@@ -72,9 +72,9 @@ class Text(NamedTuple):
     where: str
 
 
-def checked(identifier: Any, text: Any, where: str, field: str = "text") -> Text:
+def checked(identifier: Any, text: Any, where: str, field: str = "text") -> IdentifiedText:
     """An id and a text that both pass; raises InputError as `checked_id` and `checked_text`."""
-    return Text(checked_id(identifier, where), checked_text(text, where, field), where)
+    return IdentifiedText(checked_id(identifier, where), checked_text(text, where, field), where)
 
 
 class IdHashes:

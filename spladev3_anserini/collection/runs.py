@@ -13,7 +13,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
-Run = dict[str, dict[str, float]]
+RunScores = dict[str, dict[str, float]]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -41,14 +41,14 @@ def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> No
         stream.write(f"{topic} Q0 {docid} {rank} {shown} {tag}\n")
 
 
-def read_run(path: Path) -> Run:
+def read_run_file(path: Path) -> RunScores:
     """{query: {document: score}} of a TREC run file, also gzipped.
 
     Raises InputError naming file and line for a line without six columns, an id that no corpus can
     hold, a score that is no finite number, a document twice under one query, and for a run without
     any line.
     """
-    run: Run = {}
+    run: RunScores = {}
     for number, line in numbered_lines(path):
         where = f"{path}:{number}"
         refuse_inner_cr(line, where)

@@ -1,11 +1,12 @@
-"""A corpus, or topics and qrels -> what is in them: every text read once, checked and counted."""
+"""The texts of a corpus or of topics, read once to check them and once to encode them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from spladev3_anserini.collection.corpus import (
+    CorpusDigest,
     Document,
     Rejects,
     Survey,
@@ -75,6 +76,35 @@ def survey_query_set(topics_source: str, qrels_source: str) -> SetSurvey:
                          f"{next(iter(qrels))!r}, not {topics[0].id!r})")
     return SetSurvey(len(topics), judged, sum(map(len, qrels.values())), hash_of(topics),
                      hash_of_qrels(qrels))
+
+
+def texts_of_ids(corpus: str, queries: Mapping[str, str], source: str,
+                 digest: CorpusDigest | None = None) -> dict[str, str]:
+    """The texts of some documents of a corpus, by id, in one pass.
+
+    Args:
+        corpus: The corpus, as `read_corpus` takes it.
+        queries: The ids that are needed, each with a query that needs it, for messages.
+        source: What names these ids: a file, or "the run".
+        digest: Takes up every document of the corpus, so that its hash is known afterwards.
+
+    Raises:
+        InputError: As the reader does; a needed document is not there, or is there twice.
+    """
+    texts: dict[str, str] = {}
+    with progress(read_corpus(corpus), "reading") as documents:
+        for document in documents:
+            if digest is not None:
+                digest.add(document)
+            if document.id in texts:
+                raise InputError(f"{document.where}: the id {document.id!r} is there twice")
+            if document.id in queries:
+                texts[document.id] = document.text
+    for name, query in queries.items():
+        if name not in texts:
+            raise InputError(f"{corpus}: no document {name!r}, which {source} has for query "
+                             f"{query!r}")
+    return texts
 
 
 def _survey_what_can_be_read(source: str, repeated: frozenset[int]) -> tuple[Survey, set[int]]:

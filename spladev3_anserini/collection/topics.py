@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds, text_of
-from spladev3_anserini.collection.records import Text, checked, is_tsv, json_records, tsv_pairs
+from spladev3_anserini.collection.records import (
+    IdentifiedText,
+    checked,
+    is_tsv,
+    json_records,
+    tsv_pairs,
+)
 from spladev3_anserini.errors import InputError
 
 #: One query.
-Topic = Text
+Topic = IdentifiedText
 
 
 def read_topics(source: str) -> list[Topic]:

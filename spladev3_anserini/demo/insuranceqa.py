@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.demo.assets import fetch
+from spladev3_anserini.demo.assets import fetch_assets
 from spladev3_anserini.files import appearing
 
 SPLITS = ("train", "valid", "test")
@@ -16,7 +16,7 @@ SPLITS = ("train", "valid", "test")
 def write_insuranceqa(folder: Path) -> None:
     """Writes `corpus.jsonl` (27,413 answers), `topics.SPLIT.tsv` and `qrels.SPLIT.txt` of the
     English side; white space is made single, nothing else is changed."""
-    source = fetch("insuranceqa")
+    source = fetch_assets("insuranceqa")
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         questions = _load(source / f"{split}.json.gz")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
-
-from filelock import FileLock, Timeout
 
 from spladev3_anserini.collection.corpus import REJECTED
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import (
     appearing,
-    holder,
-    naming,
-    note_holder,
+    append_line,
+    locked,
     read_bytes,
     sha256_of,
 )
@@ -79,7 +76,7 @@ class EncodedDirectory:
         self.folder, self.fingerprint, self.part = folder, fingerprint, part
         self._restart, self._overwrite = restart, overwrite
         self._journal = folder / f"progress-{part.number}-of-{part.of}.jsonl"
-        self._lock = FileLock(folder / f".lock-{part.number}-of-{part.of}")
+        self._lock = folder / f".lock-{part.number}-of-{part.of}"
         self._temporary = tuple(f".{name}." for name in (
             self._journal.name, *([MANIFEST, REJECTED] if part == WHOLE else [])))
         self._done: dict[str, Shard] = {}
@@ -88,24 +85,15 @@ class EncodedDirectory:
         _refuse_foreign(self.folder)
         if (self.folder / IMPACTS).is_symlink():
             raise InputError(f"{self.folder / IMPACTS}: is a link, expected a folder")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise InputError(f"{self.folder}: another encode is writing here (part {self.part}"
-                             f"{self._holder()}); wait for it, or choose another "
-                             "`output`") from None
-        try:
-            note_holder(Path(self._lock.lock_file))
+        with ExitStack() as stack:
+            stack.enter_context(locked(self._lock, "encode", f"part {self.part}"))
             self._open()
-        except BaseException:
-            self._lock.release()
-            raise
+            self._held = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self._lock.release()
+        self._held.close()
 
     def finished(self, name: str, texts: str) -> bool:
         """Whether a shard of these texts (their hash) is on disk already."""
@@ -120,10 +108,7 @@ class EncodedDirectory:
               lost: Sequence[int]) -> None:
         """Writes a shard and then its line in the journal; see `write_lines`."""
         shard = write_lines(self.folder, name, lines, texts, lost)
-        with naming(self._journal), self._journal.open("a", encoding="utf-8") as stream:
-            stream.write(to_json(shard) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(self._journal, to_json(shard))
         self._done[name] = shard
 
     def publish(self, names: list[str], model_name: str, source: str,
@@ -132,7 +117,7 @@ class EncodedDirectory:
         while other parts still have work to do."""
         shards = dict(self._done)
         for journal in self.folder.glob(f"progress-*-of-{self.part.of}.jsonl"):
-            fingerprint, others = read_journal(journal)
+            fingerprint, others = read_shard_journal(journal)
             if journal != self._journal and fingerprint == self.fingerprint:
                 shards |= {name: shard for name, shard in others.items() if self._on_disk(shard)}
         if not all(name in shards for name in names):
@@ -142,11 +127,6 @@ class EncodedDirectory:
                             rejected=rejected)
         write_record(manifest, self.folder / MANIFEST)
         return manifest
-
-    def _holder(self) -> str:
-        """Who holds the lock, for a message."""
-        who = holder(Path(self._lock.lock_file))
-        return f", {who}" if who else ""
 
     def _open(self) -> None:
         if self._overwrite and not self._restart:
@@ -161,7 +141,7 @@ class EncodedDirectory:
             if self._is_own(path) or path.name.startswith(self._temporary):
                 path.unlink()
         if self._journal.exists():
-            _, shards = read_journal(self._journal)
+            _, shards = read_shard_journal(self._journal)
             self._done = {n: s for n, s in shards.items() if self._on_disk(s)}
         with appearing(self._journal) as stream:
             for record in (self.fingerprint, *self._done.values()):
@@ -186,14 +166,9 @@ class EncodedDirectory:
         those of all parts, which must not be running."""
         journals = [self._journal]
         if self.part == WHOLE:
-            own = Path(self._lock.lock_file)
-            for lock in set(self.folder.glob(".lock-*")) - {own}:
-                try:
-                    with FileLock(lock, timeout=0):
-                        pass
-                except Timeout:
-                    raise InputError(f"{self.folder}: another encode is writing here "
-                                     f"({lock.name}); wait for it") from None
+            for lock in set(self.folder.glob(".lock-*")) - {self._lock}:
+                with locked(lock, "encode", f"part {lock.name.removeprefix('.lock-')}"):
+                    pass
             journals = list(self.folder.glob("progress-*-of-*.jsonl"))
         for path in [self.folder / MANIFEST, *journals, *self.folder.glob(f"{IMPACTS}/part-*")]:
             if path.parent == self.folder or self._is_own(path):
@@ -208,15 +183,16 @@ class EncodedDirectory:
         return path.exists() and sha256_of(path) == shard.sha256
 
     def _refuse_other(self, journal: Path) -> None:
-        found, _ = read_journal(journal)
+        found, _ = read_shard_journal(journal)
         if found is None:
             raise InputError(f"{journal}: its first line is damaged, so what this folder holds is "
                              "not known; `restart` to encode it again")
         self._refuse_difference(found)
         parts = journal.stem.rpartition("-")[2]
         if parts != str(self.part.of):
-            raise InputError(f"{self.folder}: was begun in {parts} part(s), not {self.part.of}; "
-                             "use the same `part`, or `restart`")
+            noun = "part" if parts == "1" else "parts"
+            raise InputError(f"{self.folder}: was begun in {parts} {noun}, not {self.part.of}; use "
+                             "the same `part`, or `restart`")
 
     def _refuse_difference(self, found: Fingerprint) -> None:
         if shown := shown_differences(found, self.fingerprint):
@@ -224,7 +200,7 @@ class EncodedDirectory:
                              "`output`, or `restart` to replace it")
 
 
-def read_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
+def read_shard_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
     """The fingerprint and shards of a journal; a line cut short by a crash, or changed since,
     ends it."""
     shards: dict[str, Shard] = {}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from spladev3_anserini.collection.survey import read_texts
 from spladev3_anserini.encoding.cut import cut_line
 from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
 from spladev3_anserini.encoding.encoder import Encoder, TextError
+from spladev3_anserini.encoding.overlap import Behind, ahead
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 from spladev3_anserini.impacts.lines import RowLines
@@ -41,7 +41,7 @@ from spladev3_anserini.model.tokenizer import Tokenized
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.text import counted
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 #: The longest string that Anserini's JSON reader (Jackson) takes.
 _LONGEST_CONTENTS = 20_000_000
@@ -50,10 +50,20 @@ _LONGEST_CONTENTS = 20_000_000
 _MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 2_000, 0.25, 1_000
 
 
-class Output(NamedTuple):
-    """Where an encoding goes and in which pieces. `restart` begins it again, `overwrite` replaces
-    another encoding that is there. `source_name` is what its manifest calls the
-    source, if not by its path."""
+@dataclass(frozen=True, kw_only=True)
+class EncodingOutput:
+    """Where an encoding goes and in which pieces.
+
+    Attributes:
+        folder: The encoded directory.
+        shard_size: Texts of a shard, the step in which an encoding resumes.
+        part: Which shards this process encodes.
+        gzip: Compress the shards.
+        contents: Write each document's text into its line.
+        restart: Begin anew, whatever the folder holds.
+        source_name: What the manifest calls the source, if not by its path.
+        overwrite: Replace another encoding that the folder holds.
+    """
 
     folder: Path
     shard_size: int = 5000
@@ -66,26 +76,60 @@ class Output(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """The texts of one shard; `tokens` are their wordpieces, None where there is nothing to do."""
+    """The texts of one shard; `tokens` are their wordpieces, None where there is nothing to do.
+    `in_part` says whether the shard is of the part that is encoded."""
 
     name: str
     texts: list[Document]
-    own: bool
+    in_part: bool
     texts_hash: str
     tokens: Tokenized | None
 
 
-class Outcome(NamedTuple):
-    """What an encode did: shards written now and found finished, and the manifest, which is
-    None while other parts still have work to do."""
+class _ShardSource:
+    """The texts of an encoding by shard: read once, in order, and tokenised where need be.
+    `digest` hashes all texts that were read."""
+
+    def __init__(self, source: str, surveyed: Survey, encoder: Encoder, output: EncodingOutput,
+                 names: Sequence[str]) -> None:
+        self._source, self._surveyed, self._encoder = source, surveyed, encoder
+        self._output, self._names = output, names
+        self.digest = CorpusDigest()
+
+    def read(self, rejects: Rejects | None) -> Iterator[_Block]:
+        """Yields all shards; lines that are skipped go to `rejects`."""
+        every = map(self.digest.add, read_texts(self._source, self._encoder.side, rejects,
+                                                self._surveyed.repeated))
+        texts = islice(every, self._surveyed.documents)
+        for number, block in enumerate(_blocks(texts, self._output.shard_size)):
+            if self._output.contents and self._encoder.side == "document":
+                _refuse_long_contents(block)
+            yield _Block(self._names[number], block, self._output.part.has(number),
+                         hash_of(block), None)
+        next(every, None)  # a text more changes the hash; lines after the last are rejected
+
+    def tokenized(self, blocks: Iterable[_Block], directory: EncodedDirectory) -> Iterator[_Block]:
+        """The same shards, with wordpieces where a shard is not finished in `directory`."""
+        for block in blocks:
+            if block.in_part and not directory.finished(block.name, block.texts_hash):
+                texts = [text.text for text in block.texts]
+                block = block._replace(tokens=self._encoder.tokenized(texts))
+            yield block
+
+
+class EncodingOutcome(NamedTuple):
+    """What an encode did: how many shards it wrote, how many it kept because they were finished,
+    the manifest, which is None while other parts still have work to do, and how many texts it
+    encoded."""
 
     written: int
-    found: int
+    kept: int
     manifest: Manifest | None
+    texts: int
 
 
 def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, encoder: Encoder,
-                        output: Output) -> Outcome:
+                        output: EncodingOutput) -> EncodingOutcome:
     """Encodes every text of `source` into impact shards of `output`, resuming what is there.
 
     `surveyed` is what a first pass over the source told, before any model was loaded: bad lines
@@ -97,38 +141,23 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
         raise InputError(f"`shard_size` {output.shard_size}: expected a number above 0")
     count = -(-surveyed.documents // output.shard_size)
     names = [shard_name(number, output.gzip) for number in range(count)]
-    written = found = 0
+    shards = _ShardSource(source, surveyed, encoder, output, names)
+    written = kept = encoded = 0
     with (
         EncodedDirectory(output.folder, fingerprint(surveyed, encoder, output), output.part,
                          output.restart, output.overwrite) as directory,
         counter("encoding", surveyed.documents) as bar,
     ):
-        digest = CorpusDigest()
-
-        def read(rejects: Rejects | None) -> Iterator[_Block]:
-            every = map(digest.add, read_texts(source, encoder.side, rejects, surveyed.repeated))
-            texts = islice(every, surveyed.documents)
-            for number, block in enumerate(_blocks(texts, output.shard_size)):
-                if output.contents and encoder.side == "document":
-                    _refuse_long_contents(block)
-                yield _Block(names[number], block, output.part.has(number), hash_of(block), None)
-            next(every, None)  # a text more changes the hash; lines after the last are rejected
-
-        def tokenized(block: _Block) -> _Block:
-            if not block.own or directory.finished(block.name, block.texts_hash):
-                return block
-            return block._replace(tokens=encoder.tokenized([text.text for text in block.texts]))
-
         lines = RowLines(encoder.terms)
         with (
             _rejects(output.folder, surveyed) as rejects,
-            ahead(read(rejects)) as texts,
-            ahead(map(tokenized, texts)) as blocks,
+            ahead(shards.read(rejects)) as texts,
+            ahead(shards.tokenized(texts, directory)) as blocks,
             Behind() as writer,
         ):
             for block in blocks:
                 if block.tokens is None:
-                    found += block.own
+                    kept += block.in_part
                     bar.update(len(block.texts))
                     continue
                 matrix = _impacts(block, block.tokens.ids, encoder, bar)
@@ -141,18 +170,19 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
                     [text.id for text in block.texts], contents, matrix), block.texts_hash,
                     block.tokens.lost)
                 written += 1
+                encoded += len(block.texts)
         rejected = rejects.count if rejects else None
-        if (digest.hexdigest(), rejected) != (surveyed.sha256, surveyed.rejected):
+        if (shards.digest.hexdigest(), rejected) != (surveyed.sha256, surveyed.rejected):
             raise InputError(f"{source}: changed while it was being encoded; encode it again with "
                              "`restart`")
         manifest = directory.publish(
             names, checkpoint.absolute_name, _printable(output.source_name or source),
             environment(encoder.device), rejected or 0)
         _warn_of_cut(manifest.shards if manifest else directory.shards, encoder)
-    return Outcome(written, found, manifest)
+    return EncodingOutcome(written, kept, manifest, encoded)
 
 
-def fingerprint(surveyed: Survey, encoder: Encoder, output: Output) -> Fingerprint:
+def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> Fingerprint:
     """What decides the impacts of an encoding."""
     settings = encoder.settings
     return Fingerprint(
@@ -234,50 +264,7 @@ def _warn_of_density(matrix: sparse.csr_matrix, encoder: Encoder, checkpoint: Ch
              "SPLADE?")
 
 
-def _blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def _blocks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     iterator = iter(items)
     while block := list(islice(iterator, size)):
         yield block
-
-
-@contextmanager
-def ahead(items: Iterator[T]) -> Iterator[Iterator[T]]:
-    """The same items in the same order; while one is used, a thread makes the next.
-
-    What making an item raises is raised where that item is asked for.
-    """
-    with ThreadPoolExecutor(1) as thread:
-        def each() -> Iterator[T]:
-            following = thread.submit(next, items, _END)
-            while (item := following.result()) is not _END:
-                following = thread.submit(next, items, _END)
-                yield item  # type: ignore[misc]
-
-        yield each()
-
-
-class Behind:
-    """Calls made in a thread, in the order given, at most one of them waiting or running.
-
-    What a call raises is raised by the next one, or where the block ends.
-    """
-
-    def __enter__(self) -> Behind:
-        self._thread = ThreadPoolExecutor(1)
-        self._last: Future[Any] | None = None
-        return self
-
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> None:
-        """Waits for the call before, then starts this one."""
-        if self._last is not None:
-            self._last.result()
-        self._last = self._thread.submit(call, *arguments)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self._thread.shutdown()
-        if kind is None and self._last is not None:
-            self._last.result()
-
-
-_END = object()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.encoding.encoder import Encoder, Network, Settings, TextError
+from spladev3_anserini.encoding.encoder import Encoder, TextError
+from spladev3_anserini.encoding.settings import EncoderSettings
+from spladev3_anserini.encoding.weigher import Network
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, QueryIdentity, refuse_mismatch
 from spladev3_anserini.impacts.quantize import Quantizer
@@ -18,7 +21,7 @@ from spladev3_anserini.progress import counter
 
 
 def encoder_for_index(index: Path, record: IndexManifest, model: str | None, variant: str,
-                      settings: Settings, network: Network | None = None) -> Encoder:
+                      settings: EncoderSettings, network: Network | None = None) -> Encoder:
     """The query encoder that fits an index, with the index's variant, scale and policy.
 
     `model` None is the model that the index names; `network` is that model where it is loaded
@@ -26,7 +29,7 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
     where model, tokenizer or variant are not the index's.
     """
     documents = record.encoded.fingerprint
-    settings = settings._replace(quantizer=Quantizer.parse(documents.quantizer),
+    settings = replace(settings, quantizer=Quantizer.parse(documents.quantizer),
                                  special_tokens=documents.special_tokens, top_k=None)
     try:
         checkpoint = open_checkpoint(model or record.encoded.model_name)
@@ -41,7 +44,7 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
     return encoder
 
 
-def encoder_for_prebuilt(model: str, variant: str, settings: Settings) -> Encoder:
+def encoder_for_prebuilt(model: str, variant: str, settings: EncoderSettings) -> Encoder:
     """The query encoder for an index that says nothing of itself: all as the user says."""
     checkpoint = open_checkpoint(model)
     return Encoder(checkpoint, chosen_variant(variant, checkpoint), "query", settings)

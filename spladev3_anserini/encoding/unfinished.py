@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from spladev3_anserini.encoding.directory import Part, read_journal
+from spladev3_anserini.encoding.directory import Part, read_shard_journal
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import BINARY, Fingerprint, Shard
 from spladev3_anserini.impacts.shards import IMPACTS
@@ -16,7 +16,7 @@ JOURNALS = "progress-*-of-*.jsonl"
 def unfinished(folder: Path) -> str:
     """How many shards of a folder without a manifest are whole (their sha256 is their journal's),
     which parts have work to do, and the command for the first of them."""
-    journals = [read_journal(path) for path in sorted(folder.glob(JOURNALS))]
+    journals = [read_shard_journal(path) for path in sorted(folder.glob(JOURNALS))]
     fingerprint = next((own for own, _ in journals if own), None)
     if fingerprint is None:
         return (f"{folder}: an encode began here and no shard of it is known to be whole; run the "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.collection.qrels import Qrels
-from spladev3_anserini.collection.runs import Run, read_run, warn_of_own_documents
+from spladev3_anserini.collection.runs import RunScores, read_run_file, warn_of_own_documents
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.measures import Evaluation, evaluate
 from spladev3_anserini.progress import warn
@@ -20,11 +20,11 @@ _SEARCHED = 100
 
 
 def evaluate_run(path: Path, qrels: Qrels, source: str, measures: list[Any]) -> Evaluation:
-    """`evaluate_scores` of a run's file; raises InputError as `read_run` too."""
-    return evaluate_scores(read_run(path), path, qrels, source, measures)
+    """`evaluate_scores` of a run's file; raises InputError as `read_run_file` too."""
+    return evaluate_scores(read_run_file(path), path, qrels, source, measures)
 
 
-def evaluate_scores(run: Run, path: Path | str, qrels: Qrels, source: str,
+def evaluate_scores(run: RunScores, path: Path | str, qrels: Qrels, source: str,
                     measures: list[Any]) -> Evaluation:
     """Evaluates a run by judgments; see `evaluate`. Messages call them `path` and `source`.
 
@@ -53,7 +53,7 @@ def evaluate_scores(run: Run, path: Path | str, qrels: Qrels, source: str,
     return result
 
 
-def _warn_of_documents(path: Path | str, qrels: Qrels, source: str, run: Run,
+def _warn_of_documents(path: Path | str, qrels: Qrels, source: str, run: RunScores,
                        common: list[str]) -> None:
     if not any(grade > 0 for judged in qrels.values() for grade in judged.values()):
         warn(f"{source}: no grade in it is above 0, so no document is relevant")

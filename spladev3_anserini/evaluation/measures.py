@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spladev3_anserini.collection.qrels import Qrels
-from spladev3_anserini.collection.runs import Run
+from spladev3_anserini.collection.runs import RunScores
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.progress import log
 
@@ -112,7 +112,7 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def evaluate(qrels: Qrels, run: Run, measures: list[Any]) -> Evaluation:
+def evaluate(qrels: Qrels, run: RunScores, measures: list[Any]) -> Evaluation:
     """Evaluates a run as trec_eval -c does: the mean is over every judged query, ties in score
     are ordered by document id descending (whatever rank the run's lines give).
 

@@ -17,7 +17,8 @@ from spladev3_anserini.impacts.shards import (
 from spladev3_anserini.progress import warn
 
 
-def read_queries(source: Path, index: Path, documents: Fingerprint | None) -> list[EncodedTopic]:
+def read_encoded_queries(source: Path, index: Path,
+                         documents: Fingerprint | None) -> list[EncodedTopic]:
     """Pre-encoded queries: an encoded directory of topics, checked against the index, or
     a file of impact documents from elsewhere, of which nothing can be checked (a warning says so).
     """

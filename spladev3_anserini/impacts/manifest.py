@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -29,7 +30,7 @@ class Record(BaseModel):
 
 
 #: A number of texts, scores or the like; beyond the limit it is none.
-Count = Annotated[int, Field(ge=0, le=10**15)]
+NonNegative = Annotated[int, Field(ge=0, le=10**15)]
 
 
 class Fingerprint(Record):
@@ -148,10 +149,10 @@ class IndexManifest(Record):
     files: tuple[IndexFile, ...] = ()
 
 
-R = TypeVar("R", bound=Record)
+_R = TypeVar("_R", bound=Record)
 
 
-def read_record(kind: type[R], path: Path) -> R:
+def read_record(kind: type[_R], path: Path) -> _R:
     """Reads a record from its JSON file; raises InputError naming the file and the field, also
     where a byte of it changed since it was written, and for a pipe, which would be waited for."""
     if path.exists() and not path.is_file():
@@ -160,7 +161,12 @@ def read_record(kind: type[R], path: Path) -> R:
         return from_json(kind, read_bytes(path))
     except (ValueError, RecursionError) as error:
         reason = first_problem(error) if isinstance(error, ValidationError) else first_line(error)
-        raise InputError(f"{path}: not a valid {kind.__name__.lower()}: {reason}") from None
+        raise InputError(f"{path}: not a valid {_words(kind.__name__)}: {reason}") from None
+
+
+def _words(name: str) -> str:
+    """A class's name as words: `score manifest`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
 def write_record(record: Record, path: Path, temporary: Path | None = None) -> None:
@@ -175,7 +181,7 @@ def to_json(record: Record, indent: int | None = None) -> str:
     return json.dumps(content | {_HASH: _hash_of(content)}, indent=indent, ensure_ascii=False)
 
 
-def from_json(kind: type[R], text: str | bytes) -> R:
+def from_json(kind: type[_R], text: str | bytes) -> _R:
     """The record of `to_json`; raises ValueError for any other text."""
     content = json.loads(text)
     if isinstance(content, dict) and content.pop(_HASH, None) != _hash_of(content):
@@ -187,13 +193,13 @@ def _hash_of(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def differences(one: Fingerprint, other: Fingerprint) -> list[tuple[str, Any, Any]]:
-    """(field, value, other value) wherever two fingerprints differ."""
-    pairs = ((name, getattr(one, name), getattr(other, name)) for name in Fingerprint.model_fields)
+def differences(one: _R, other: _R) -> list[tuple[str, Any, Any]]:
+    """(field, value, other value) wherever two records of a kind, such as fingerprints, differ."""
+    pairs = ((name, getattr(one, name), getattr(other, name)) for name in type(one).model_fields)
     return [(name, a, b) for name, a, b in pairs if a != b]
 
 
-def shown_differences(there: Fingerprint, now: Fingerprint) -> str:
+def shown_differences(there: _R, now: _R) -> str:
     """The differences as text for a message, empty where there are none."""
     return "; ".join(f"{name}: {short(old)} there, {short(new)} now"
                      for name, old, new in differences(there, now))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-Query = dict[str, int]
+ImpactQuery = dict[str, int]
 
 
 class EncodedTopic(NamedTuple):
     """A topic's id and its impacts."""
 
     id: str
-    query: Query
+    query: ImpactQuery
 
 
 #: Lucene's BooleanQuery refuses more clauses.
@@ -25,7 +25,7 @@ MAX_HITS = 100_000
 MAX_EXACT_SCORE = 1 << 24
 
 
-def cut_to_clause_limit(query: Mapping[str, int], limit: int = MAX_CLAUSES) -> Query:
+def cut_to_clause_limit(query: Mapping[str, int], limit: int = MAX_CLAUSES) -> ImpactQuery:
     """The `limit` terms of largest impact, ties by term ascending; the whole query if it fits."""
     if len(query) <= limit:
         return dict(query)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from spladev3_anserini.collection.records import IdHashes, checked_id, checked_text, json_records
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
-from spladev3_anserini.impacts.lines import ImpactLine, impact_line
+from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import Manifest, Shard, read_record
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
 from spladev3_anserini.impacts.terms import fault
@@ -32,12 +32,6 @@ class ImpactDocument(NamedTuple):
 def shard_name(number: int, gzipped: bool) -> str:
     """`part-00000.jsonl`, counted from 0 over the whole corpus."""
     return f"part-{number:05d}.jsonl{'.gz' if gzipped else ''}"
-
-
-def write_shard(folder: Path, name: str, documents: Iterable[ImpactDocument],
-                texts: str) -> Shard:
-    """Writes one shard of documents; see `write_lines`."""
-    return write_lines(folder, name, (impact_line(*own) for own in documents), texts)
 
 
 def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str,

@@ -48,8 +48,8 @@ _ERROR = re.compile(r"""\d{4}-\d\d-\d\d\ \S+\ ((ERROR|FATAL)\ |WARN\ .*Unexpecte
 _INDEXER = "io.anserini.index.IndexCollection"
 
 
-def build_index(encoded: Path, index: Path, threads: int, optimize: bool,
-                overwrite: bool) -> tuple[IndexManifest, bool]:
+def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = False,
+                overwrite: bool = False) -> tuple[IndexManifest, bool]:
     """Indexes an encoded directory with Anserini and returns (what was built, built now?).
 
     Anserini's exit code says nothing, so the shards are checked before (every byte), the index

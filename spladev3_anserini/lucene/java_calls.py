@@ -19,7 +19,7 @@ from spladev3_anserini.lucene.jvm import java_class, java_errors
 _HANDLE, _CALLABLE = "java.lang.invoke.MethodHandle", "java.util.concurrent.Callable"
 
 
-def described(*names: str) -> str:
+def method_descriptor(*names: str) -> str:
     """A method's descriptor, `(arguments)result`: classes by full name, primitives by letter."""
     *arguments, result = (n if len(n) == 1 else f"L{n.replace('.', '/')};" for n in names)
     return f"({''.join(arguments)}){result}"
@@ -30,7 +30,7 @@ def class_named(name: str) -> Any:
     return java_class("java.lang.Class").forName(name)
 
 
-def method(owner: Any, name: str, descriptor: str, of: str) -> Any:
+def method_handle(owner: Any, name: str, descriptor: str, of: str) -> Any:
     """The handle of an object's method as class `of` declares it; a static one's for None."""
     kind = _method_type(descriptor)
     lookup = java_class("java.lang.invoke.MethodHandles").publicLookup()
@@ -44,13 +44,13 @@ def _method_type(descriptor: str) -> Any:
     return java_class("java.lang.invoke.MethodType").fromMethodDescriptorString(descriptor, loader)
 
 
-def field(of: str, name: str, kind: str) -> Any:
+def field_getter(of: str, name: str, kind: str) -> Any:
     """The handle that reads a field of an object of class `of`."""
     lookup = java_class("java.lang.invoke.MethodHandles").publicLookup()
     return lookup.findGetter(class_named(of), name, class_named(kind))
 
 
-def given(handle: Any, position: int, *values: Any) -> Any:
+def bind_arguments(handle: Any, position: int, *values: Any) -> Any:
     """The handle with arguments from `position` on filled in."""
     boxes = {bool: "Boolean", int: "Integer", float: "Double"}
     for value in values:
@@ -61,7 +61,7 @@ def given(handle: Any, position: int, *values: Any) -> Any:
     return handle
 
 
-def then(first: Any, second: Any) -> Any:
+def compose(first: Any, second: Any) -> Any:
     """second(first(...)); what passes between them is cast where need be."""
     whole = class_named("java.lang.Object")
     return java_class("java.lang.invoke.MethodHandles").filterReturnValue(
@@ -69,7 +69,7 @@ def then(first: Any, second: Any) -> Any:
         second.asType(second.type().changeParameterType(0, whole)))
 
 
-def fed(handle: Any, position: int, source: Any) -> Any:
+def feed_argument(handle: Any, position: int, source: Any) -> Any:
     """The handle with the argument at `position` made by `source`, whose arguments take its
     place."""
     whole = class_named("java.lang.Object")
@@ -78,7 +78,7 @@ def fed(handle: Any, position: int, source: Any) -> Any:
         source.asType(source.type().changeReturnType(whole)))
 
 
-def call(handle: Any, *texts: str) -> tuple[str, float]:
+def invoke(handle: Any, *texts: str) -> tuple[str, float]:
     """What a handle returns, and this thread's processor seconds inside the JVM. Raises
     InputError where it throws."""
     with java_errors("search"):
@@ -89,7 +89,7 @@ def call(handle: Any, *texts: str) -> tuple[str, float]:
         return str(task.get()), seconds
 
 
-def called(calls: Iterable[tuple[Any, ...]], threads: int) -> Iterator[str]:
+def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Iterator[str]:
     """Yields what each (handle, text, ...) returns, in their order, while `threads` threads of Java
     work ahead by a bounded number of calls; raises InputError where one throws."""
     executor = java_class("java.util.concurrent.Executors").newFixedThreadPool(threads)
@@ -111,7 +111,7 @@ def called(calls: Iterable[tuple[Any, ...]], threads: int) -> Iterator[str]:
 def _task(handle: Any, texts: Iterable[str]) -> Any:
     """The FutureTask that calls a handle."""
     arguments = java_class("java.util.ArrayList")()
-    arguments.add(given(handle, 0, *texts))
+    arguments.add(bind_arguments(handle, 0, *texts))
     return _task_maker().invokeWithArguments(arguments)
 
 
@@ -130,10 +130,10 @@ def _task_maker() -> Any:
     lookup = _full_lookup()
     proxy = lookup.findStatic(
         class_named("java.lang.invoke.MethodHandleProxies"), "asInterfaceInstance",
-        _method_type(described("java.lang.Class", _HANDLE, "java.lang.Object")))
+        _method_type(method_descriptor("java.lang.Class", _HANDLE, "java.lang.Object")))
     task = lookup.findConstructor(class_named("java.util.concurrent.FutureTask"),
-                                  _method_type(described(_CALLABLE, "V")))
-    return then(given(proxy, 0, class_named(_CALLABLE)), task)
+                                  _method_type(method_descriptor(_CALLABLE, "V")))
+    return compose(bind_arguments(proxy, 0, class_named(_CALLABLE)), task)
 
 
 def _full_lookup() -> Any:

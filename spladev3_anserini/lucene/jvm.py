@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.errors import InputError, JavaError, first_line
-from spladev3_anserini.lucene.start import STARVED, advice, load, options_of, start
+from spladev3_anserini.lucene.start import STARVED, advice, load_java, options_of, start
 
 #: 21 and 25 were tried; what newer ones change is unknown.
 OLDEST_JAVA, NEWEST_JAVA = 21, 25
 
 #: pyjnius keeps the object of a call in the method, which all objects of a class share: two threads
 #: that call `add` at once may add to one list. (Found by a test: other hits, or an exception.)
-ONE_THREAD = threading.RLock()
+JNIUS_LOCK = threading.RLock()
 
 #: What says nothing of the user's files: no memory, or classes of another version.
 _FAILURE = re.compile(r"^java\.lang\.(OutOfMemory|StackOverflow|NoClassDefFound|NoSuchMethod|"
@@ -104,7 +104,7 @@ def start_jvm() -> None:
     import jnius_config
 
     if jnius_config.vm_running:  # by another package
-        load()
+        load_java()
         from jnius import autoclass
 
         classes = str(autoclass("java.lang.System").getProperty("java.class.path"))

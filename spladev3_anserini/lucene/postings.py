@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.query import Query, cut_to_clause_limit
+from spladev3_anserini.impacts.query import ImpactQuery, cut_to_clause_limit
 from spladev3_anserini.lucene.check import open_reader
 from spladev3_anserini.lucene.jvm import java_class, java_errors
 
@@ -33,7 +33,7 @@ class Postings:
         term_of = java_class(f"{_LUCENE}.index.Term")
         return {term: int(self._reader.docFreq(term_of(_FIELD, term))) for term in terms}
 
-    def vector(self, docid: str) -> Query:
+    def vector(self, docid: str) -> ImpactQuery:
         """{term: impact} of one document, terms ascending: asks the postings of every term of the
         index. Raises InputError for an id that is not in the index."""
         number, vector = self._number(docid), {}

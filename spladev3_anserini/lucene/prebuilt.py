@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from spladev3_anserini.errors import InputError, first_line
-from spladev3_anserini.files import keep_archives_in
+from spladev3_anserini.files import block_tar_path_traversal
 from spladev3_anserini.lucene.jvm import start_jvm
 
 
@@ -19,7 +19,7 @@ def prebuilt_index(name: str) -> Path:
     Raises InputError for a name Pyserini does not know, and where it cannot be downloaded.
     """
     start_jvm()
-    keep_archives_in()
+    block_tar_path_traversal()
     os.environ.setdefault("OPENAI_API_KEY", "unused")  # Pyserini 1.6 asks for it when imported
     from pyserini.prebuilt_index_info import IMPACT_INDEX_INFO
     from pyserini.util import download_prebuilt_index

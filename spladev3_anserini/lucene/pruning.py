@@ -11,7 +11,7 @@ from spladev3_anserini.lucene.searcher import TwoStep
 from spladev3_anserini.text import counted
 
 
-class Faster(NamedTuple):
+class QueryPruning(NamedTuple):
     """`query_top_k` keeps each query's largest impacts alone, ties by term ascending; `two_step`
     ranks the candidates of a pruned first pass exactly. Neither: the search is exact."""
 
@@ -20,7 +20,7 @@ class Faster(NamedTuple):
 
     @classmethod
     def of(cls, query_top_k: int | None, first_pass_terms: int | None, candidates: int | None,
-           hits: int) -> Faster:
+           hits: int) -> QueryPruning:
         """From a command's options; raises InputError for fewer candidates than hits."""
         if first_pass_terms is None:
             if candidates is not None:

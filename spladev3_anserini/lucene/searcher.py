@@ -20,17 +20,17 @@ from spladev3_anserini.lucene.check import (
     require_index,
 )
 from spladev3_anserini.lucene.java_calls import (
-    call,
-    called,
+    bind_arguments,
     class_named,
-    described,
-    fed,
-    field,
-    given,
-    method,
-    then,
+    compose,
+    feed_argument,
+    field_getter,
+    invoke,
+    invoke_all,
+    method_descriptor,
+    method_handle,
 )
-from spladev3_anserini.lucene.jvm import ONE_THREAD, java_class, java_errors
+from spladev3_anserini.lucene.jvm import JNIUS_LOCK, java_class, java_errors
 
 _FIELD, _ID = "contents", "id"
 _SEARCH = "org.apache.lucene.search"
@@ -62,7 +62,7 @@ class ImpactSearcher:
         """Opens an index; raises InputError where there is none, where Lucene cannot open it, and,
         unless `trust`, where its files are not those that were built."""
         require_index(index) if trust else read_index_manifest(index)
-        with ONE_THREAD, java_errors(f"{index}: Lucene cannot open it"):
+        with JNIUS_LOCK, java_errors(f"{index}: Lucene cannot open it"):
             self._reader = open_reader(index)
             self._searcher = java_class(_SEARCHER)(self._reader)
             self._searcher.setSimilarity(
@@ -80,8 +80,8 @@ class ImpactSearcher:
         hits, without what Java's compiler and collector do on threads of their own."""
         if hits < 1:
             return [], 0.0
-        with ONE_THREAD:
-            printed, seconds = call(*self._call(query, hits, two_step))
+        with JNIUS_LOCK:
+            printed, seconds = invoke(*self._call(query, hits, two_step))
         return _read_hits(printed), seconds
 
     def search_all(self, queries: Sequence[Mapping[str, int]], hits: int, threads: int,
@@ -89,7 +89,7 @@ class ImpactSearcher:
         """The best `hits` documents of each query, in the order given; none for hits below 1."""
         if hits < 1:
             return [[] for _ in queries]
-        with ONE_THREAD:
+        with JNIUS_LOCK:
             return list(self.rankings(queries, hits, threads, two_step))
 
     def rankings(self, queries: Iterable[Mapping[str, int]], hits: int, threads: int,
@@ -102,11 +102,11 @@ class ImpactSearcher:
         Python thread at a time.
         """
         calls = (self._call(query, hits, two_step) for query in queries)
-        for printed in called(calls, threads):
+        for printed in invoke_all(calls, threads):
             yield _read_hits(printed)
 
     def close(self) -> None:
-        with ONE_THREAD:
+        with JNIUS_LOCK:
             self._reader.close()
 
     def _call(self, query: Mapping[str, int], hits: int,
@@ -128,7 +128,7 @@ class ImpactSearcher:
         return self._handles[key]
 
 
-def open_index(index: Path, trust: bool = False) -> tuple[ImpactSearcher, IndexManifest | None]:
+def open_searcher(index: Path, trust: bool = False) -> tuple[ImpactSearcher, IndexManifest | None]:
     """An open index and what it says of itself (None for one that this package did not build),
     both of one build: an index that is replaced meanwhile is opened again. With `trust` the hashes
     of its files are not compared.
@@ -164,9 +164,10 @@ def _whole(printed: str) -> int:
 
 def one_pass(searcher: Any, hits: int) -> Any:
     """The handle (JSON of a query) -> its best hits, as Java prints them."""
-    search = method(searcher, "search", described(_QUERY, "I", f"{_SEARCH}.Sort",
-                                                  f"{_SEARCH}.TopFieldDocs"), _SEARCHER)
-    return then(then(_read_query(), given(search, 1, hits, _order())), _print())
+    search = method_handle(searcher, "search", method_descriptor(_QUERY, "I", f"{_SEARCH}.Sort",
+                                                                 f"{_SEARCH}.TopFieldDocs"),
+                           _SEARCHER)
+    return compose(compose(_read_query(), bind_arguments(search, 1, hits, _order())), _print())
 
 
 def two_passes(searcher: Any, hits: int, candidates: int) -> Any:
@@ -176,15 +177,17 @@ def two_passes(searcher: Any, hits: int, candidates: int) -> Any:
     The score of the others is added to that of the first: whole numbers, so the sum is exact.
     Of candidates that tie for the last place, those of smaller Lucene number are taken.
     """
-    search = method(searcher, "search", described(_QUERY, "I", _TOP), _SEARCHER)
-    rescore = method(None, "rescore", described(_SEARCHER, _TOP, _QUERY, "D", "I", _TOP),
-                     f"{_SEARCH}.QueryRescorer")
-    rescore = given(given(rescore, 0, searcher), 2, 1.0, candidates)
-    sort = method(java_class(f"{_SEARCH}.SortRescorer")(_order()), "rescore",
-                  described(_SEARCHER, _TOP, "I", _TOP), f"{_SEARCH}.SortRescorer")
-    both = fed(rescore, 1, _read_query())
-    both = fed(both, 0, then(_read_query(), given(search, 1, candidates)))
-    return then(then(both, given(given(sort, 0, searcher), 1, hits)), _print())
+    search = method_handle(searcher, "search", method_descriptor(_QUERY, "I", _TOP), _SEARCHER)
+    rescore = method_handle(None, "rescore", method_descriptor(_SEARCHER, _TOP, _QUERY, "D", "I",
+                                                               _TOP),
+                            f"{_SEARCH}.QueryRescorer")
+    rescore = bind_arguments(bind_arguments(rescore, 0, searcher), 2, 1.0, candidates)
+    sort = method_handle(java_class(f"{_SEARCH}.SortRescorer")(_order()), "rescore",
+                         method_descriptor(_SEARCHER, _TOP, "I", _TOP), f"{_SEARCH}.SortRescorer")
+    both = feed_argument(rescore, 1, _read_query())
+    both = feed_argument(both, 0, compose(_read_query(), bind_arguments(search, 1, candidates)))
+    return compose(compose(both, bind_arguments(bind_arguments(sort, 0, searcher), 1, hits)),
+                   _print())
 
 
 def _order() -> Any:
@@ -196,15 +199,17 @@ def _order() -> Any:
 def _read_query() -> Any:
     reader = java_class("com.fasterxml.jackson.databind.ObjectMapper")().readerForMapOf(
         class_named("java.lang.Float"))
-    read = method(reader, "readValue", described("java.lang.String", "java.lang.Object"),
-                  "com.fasterxml.jackson.databind.ObjectReader")
+    read = method_handle(reader, "readValue", method_descriptor("java.lang.String",
+                                                                "java.lang.Object"),
+                         "com.fasterxml.jackson.databind.ObjectReader")
     generator = "io.anserini.search.query.BagOfWordsQueryGenerator"
-    build = method(java_class(generator)(), "buildQuery",
-                   described("java.lang.String", "java.util.Map", _QUERY), generator)
-    return then(read, given(build, 0, _FIELD))
+    build = method_handle(java_class(generator)(), "buildQuery",
+                          method_descriptor("java.lang.String", "java.util.Map", _QUERY), generator)
+    return compose(read, bind_arguments(build, 0, _FIELD))
 
 
 def _print() -> Any:
-    documents = field(_TOP, "scoreDocs", f"[L{_SEARCH}.ScoreDoc;")
-    text = method(None, "toString", "([Ljava/lang/Object;)Ljava/lang/String;", "java.util.Arrays")
-    return then(documents, text)
+    documents = field_getter(_TOP, "scoreDocs", f"[L{_SEARCH}.ScoreDoc;")
+    text = method_handle(None, "toString", "([Ljava/lang/Object;)Ljava/lang/String;",
+                         "java.util.Arrays")
+    return compose(documents, text)

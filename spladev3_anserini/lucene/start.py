@@ -100,11 +100,11 @@ def start(home: Path, version: int, jar: Path) -> None:
         if doubtful:
             _try_in_a_copy()
         with _silenced(doubtful):  # Java prints which options it was given
-            load()
+            load_java()
     os.environ |= {"JAVA_HOME": str(home)} | _LOCALE
 
 
-def load() -> None:
+def load_java() -> None:
     """Loads the virtual machine, starting it where none runs, and quiets Lucene. Raises JavaError
     where it cannot start or has too little memory."""
     try:
@@ -153,7 +153,7 @@ def _load_and_exit(output: int, folder: str) -> NoReturn:
         os.dup2(output, 1)
         os.dup2(output, 2)
         try:
-            load()
+            load_java()
             code = 0
         except JavaError as error:
             os.write(output, f"{error}\n".encode())

@@ -14,7 +14,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import set_usual_mode, sha256_of
 from spladev3_anserini.model.checkpoint import note_variant, open_checkpoint
 from spladev3_anserini.model.hub import PICKLE
-from spladev3_anserini.model.layout import MODULES, ROUTER, SETTINGS
+from spladev3_anserini.model.layout import MODULES, ROUTER, SENTENCE_SETTINGS
 from spladev3_anserini.model.weights import INDEX
 
 _SAFE_TORCH = (2, 10)
@@ -84,6 +84,6 @@ def _described_by(folder: Path, tokenizer: Path) -> list[Path]:
     (modules.json, a Router) states is either noted as the variant or refused when it is read."""
     files = {path.name: path for place in (tokenizer, folder) for path in sorted(place.iterdir())
              if path.suffix in {".json", ".txt", ".model"} and path.is_file()}
-    for layout in (MODULES, ROUTER, SETTINGS, INDEX, "pytorch_model.bin.index.json"):
+    for layout in (MODULES, ROUTER, SENTENCE_SETTINGS, INDEX, "pytorch_model.bin.index.json"):
         files.pop(layout, None)
     return list(files.values())

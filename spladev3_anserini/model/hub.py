@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from spladev3_anserini.demo.assets import MODELS, fetch
+from spladev3_anserini.demo.assets import MODELS, fetch_assets
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import refuse_links_out, refuse_special
 
@@ -30,7 +30,7 @@ def model_folder(name: str, pickles: bool = False, graphs: bool = False,
     folder with links that lead out of it, or with a pipe in it.
     """
     if name in MODELS:
-        return fetch(name)
+        return fetch_assets(name)
     path = Path(name)
     if path.is_dir():
         for folder in (path, *(own for own in path.iterdir() if own.is_dir())):

@@ -24,7 +24,7 @@ from spladev3_anserini.model.weights import read_as, refuse_elsewhere
 
 MODULES = "modules.json"
 ROUTER = "router_config.json"
-SETTINGS = "config_sentence_transformers.json"
+SENTENCE_SETTINGS = "config_sentence_transformers.json"
 #: A transformer's own settings; an older name for each architecture.
 TRANSFORMER = "sentence_*_config.json"
 #: Tables of query weights beside a model, from before sentence-transformers had a place for them.
@@ -94,8 +94,8 @@ def read_layout(root: Path) -> Layout:
     """
     refuse_elsewhere(root)
     _refuse_tables(root)
-    if (root / SETTINGS).exists():
-        _check_settings(root / SETTINGS)
+    if (root / SENTENCE_SETTINGS).exists():
+        _check_settings(root / SENTENCE_SETTINGS)
     modules = read_as(list[_Module], root / MODULES) if (root / MODULES).exists() else []
     for module in modules:
         refuse_unapplied(root / MODULES, module.model_extra or {}, {"idx": ANY, "name": ANY})
@@ -130,18 +130,18 @@ def stated_length(folder: Path, tokenizer: Path, used: int) -> Length | None:
     """The model's own length where it is not the one that is used. A tokenizer states the most
     that fits, so it counts only where it is shorter."""
     for path in sorted(folder.glob(TRANSFORMER)):
-        tokens = _record(path).get("max_seq_length")
+        tokens = read_json(path, dict).get("max_seq_length")
         if tokens is not None:
             return Length(tokens, path, "max_seq_length") if tokens != used else None
     path = tokenizer / "tokenizer_config.json"
-    most = _record(path).get("model_max_length") if path.exists() else None
+    most = read_json(path, dict).get("model_max_length") if path.exists() else None
     if isinstance(most, int | float) and 0 < most < used:
         return Length(int(most), path, "model_max_length")
     return None
 
 
 def _check_settings(path: Path) -> None:
-    settings = _record(path)
+    settings = read_json(path, dict)
     refuse_unapplied(path, settings, _SETTINGS_KEYS)
     prompts = settings.get("prompts")
     refuse_prompts(path, prompts)
@@ -170,12 +170,12 @@ def _document_folder(root: Path, modules: Sequence[_Module]) -> Path:
                          f"expected a masked language model and {_POOLING}")
     folder, pooling = root / modules[0].path, root / modules[1].path / "config.json"
     if pooling.exists():
-        record = _record(pooling)
+        record = read_json(pooling, dict)
         if pooling.parent == folder:  # config.json is the transformer's as well
             record = {key: record[key] for key in record.keys() & _POOLING_KEYS.keys()}
         refuse_unapplied(pooling, record, _POOLING_KEYS)
     if modules[0].kind == "Transformer" and not any(
-            _record(path).get("transformer_task") for path in folder.glob(TRANSFORMER)):
+            read_json(path, dict).get("transformer_task") for path in folder.glob(TRANSFORMER)):
         raise InputError(f"{folder / 'sentence_bert_config.json'}: transformer_task: does not say "
                          "fill-mask, so the Transformer has no head for the vocabulary")
     return folder
@@ -186,13 +186,13 @@ def _checked_folder(root: Path, folder: Path) -> Path:
     refuse_elsewhere(folder)
     _refuse_tables(folder)
     for path in sorted(folder.glob(TRANSFORMER)):
-        record = _record(path)
+        record = read_json(path, dict)
         refuse_unapplied(path, record, _TRANSFORMER_KEYS)
         tokens = record.get("max_seq_length")
         if tokens is not None and (type(tokens) is not int or tokens < 1):
             raise InputError(f"{path}: max_seq_length: expected a whole number above 0")
     config = folder / "config.json"
-    kind = _record(config).get("model_type") if config.exists() else None
+    kind = read_json(config, dict).get("model_type") if config.exists() else None
     if kind is None:
         raise InputError(f"{root}: no config.json of a masked language model in it")
     if not isinstance(kind, str):
@@ -245,7 +245,7 @@ def _refuse_weighted(static: Path) -> None:
 
     config = static / "config.json"
     if config.exists():
-        refuse_unapplied(config, _record(config), {"frozen": ANY})
+        refuse_unapplied(config, read_json(config, dict), {"frozen": ANY})
     weights = static / "model.safetensors"
     if not weights.exists():
         raise InputError(f"{static}: no model.safetensors with the weights of queries' terms (a "
@@ -268,10 +268,3 @@ def _refuse_path_out(root: Path, path: str) -> None:
     if not path.isprintable() or len(path.encode()) > 255:
         raise InputError(f"{root}: the module path {path[:40]!r} is no name of a folder")
     refuse_links(root, root / path)
-
-
-def _record(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    return record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from spladev3_anserini.errors import InputError, first_line, refusing
+from spladev3_anserini.errors import InputError, first_line, needed, refusing
 from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint
 from spladev3_anserini.model.splade import TRIAL
 
@@ -51,11 +50,7 @@ class OnnxSplade:
     def __init__(self, checkpoint: Checkpoint) -> None:
         """Raises InputError where onnxruntime is not installed, the file is damaged, or it is a
         graph that `export` did not write or that fails on a short text."""
-        try:
-            runtime = import_module("onnxruntime")
-        except ImportError:
-            raise InputError(f"{checkpoint.shown}: is an ONNX graph, which needs "
-                             "onnxruntime; pip install onnxruntime") from None
+        runtime = needed("onnxruntime", f"{checkpoint.shown}: is an ONNX graph", "onnx")
         path = checkpoint.folder / ONNX_WEIGHTS
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()

@@ -7,7 +7,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spladev3_anserini.errors import InputError, refusing
+from spladev3_anserini.errors import InputError, needed, refusing
 from spladev3_anserini.files import naming, sha256_of
 from spladev3_anserini.model.checkpoint import (
     ONNX_WEIGHTS,
@@ -63,11 +62,7 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     if output.exists():
         raise InputError(f"`output` {output}: exists already")
     for package in ("onnx", "onnxruntime"):
-        try:
-            import_module(package)
-        except ImportError:
-            raise InputError(f"export needs {package}, which is not installed; pip install "
-                             "'spladev3-anserini[onnx]'") from None
+        needed(package, "export", "onnx")
     tokenizer = Tokenizer(checkpoint.tokenizer)
     vocabulary = _bert_vocabulary(checkpoint, tokenizer) if anserini else ""
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")

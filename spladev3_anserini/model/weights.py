@@ -68,9 +68,7 @@ def refuse_elsewhere(folder: Path) -> None:
         raise InputError(f"{folder / found[0]}: changes the weights beside it, which is not "
                          "applied here; merge it into them, or take it out of the folder")
     path = folder / "config.json"
-    config = read_json(path) if path.exists() else {}
-    if not isinstance(config, dict):
-        raise InputError(f"{path}: expected a JSON object")
+    config = read_json(path, dict) if path.exists() else {}
     for key, what in _ELSEWHERE.items():
         if config.get(key):
             raise InputError(f"{path}: {key}: {what}; take it out if the weights beside it are "

@@ -10,29 +10,27 @@ import numpy as np
 import torch
 
 from spladev3_anserini.encoding.cut import lost_wordpieces
-from spladev3_anserini.encoding.encoder import DTYPES
-from spladev3_anserini.errors import InputError, first_line, refusing, without_panic_report
-from spladev3_anserini.model.batches import length_batches
+from spladev3_anserini.errors import InputError, first_line, needed, refusing, without_panic_report
+from spladev3_anserini.model.batches import DTYPES, Float32s, length_batches
 from spladev3_anserini.model.loading import load_model, load_tokenizer, refuse_content
 from spladev3_anserini.model.positions import position_limit
 from spladev3_anserini.rankers.pair_scorer import (
-    Floats,
     Ids,
     Pair,
-    Settings,
-    Teacher,
+    PairScorer,
+    PairSettings,
     Tokens,
     all_finite,
     chunks,
 )
 
 
-class _Transformer(Teacher):
+class _Transformer(PairScorer):
     """What the kinds that run in transformers share: loading, and tensors on a device."""
 
     loader = "AutoModelForSequenceClassification"
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError where a file is damaged or a weight is missing (transformers would
         make it up)."""
         super().__init__(name, folder, settings)
@@ -71,9 +69,9 @@ class _Transformer(Teacher):
                        lost_wordpieces(list(map(len, ids)), limit, whole))
 
     @torch.inference_mode()
-    def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Floats:
+    def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Float32s:
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-        outputs: Floats = self._forward(
+        outputs: Float32s = self._forward(
             {name: torch.from_numpy(own).to(self.device) for name, own in inputs.items()
              if own is not None}).float().cpu().numpy()
         return outputs
@@ -87,7 +85,7 @@ class SequenceClassification(_Transformer):
 
     kind = "sequence classification"
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError also for more than two labels."""
         super().__init__(name, folder, settings)
         if (labels := int(self.model.config.num_labels)) > 2:
@@ -106,7 +104,7 @@ class RankT5(_Transformer):
     kind = "t5"
     loader = "AutoModelForSeq2SeqLM"
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError also where the tokenizer has no such token."""
         super().__init__(name, folder, settings)
         config = self.model.config
@@ -143,7 +141,7 @@ class BiEncoder(_Transformer):
     loader = "AutoModel"
 
     def score(self, pairs: Sequence[Pair],
-              done: Callable[[int], object] = lambda count: None) -> Floats:
+              done: Callable[[int], object] = lambda count: None) -> Float32s:
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         tokens = [own for chunk in chunks(texts)
                   for own in self._tokenized(lambda some: self._cut(list(some)), chunk)]
@@ -152,7 +150,7 @@ class BiEncoder(_Transformer):
         for places in length_batches([len(own.ids) for own in tokens], self.batch_tokens):
             vectors[places] = self._run([tokens[place] for place in places])
         place_of = {text: place for place, text in enumerate(texts)}
-        scores: Floats = np.einsum("ij,ij->i", vectors[[place_of[q] for q, _ in pairs]],
+        scores: Float32s = np.einsum("ij,ij->i", vectors[[place_of[q] for q, _ in pairs]],
                                    vectors[[place_of[d] for _, d in pairs]])
         done(len(pairs))
         return all_finite(scores)
@@ -166,7 +164,7 @@ class BiEncoder(_Transformer):
         return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1))
 
 
-class OnnxCrossEncoder(Teacher):
+class OnnxCrossEncoder(PairScorer):
     """A cross-encoder as `model.onnx`, or `onnx/model.onnx`, with its `tokenizer.json`.
 
     A graph that quantizes activations as it runs (int8 exports) scales them by the whole batch, so
@@ -177,15 +175,11 @@ class OnnxCrossEncoder(Teacher):
     kind = "onnx"
     files = ("model.onnx*", "onnx/model.onnx*", "tokenizer.json")
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError where onnxruntime is not installed, has not the device, or a file is
         damaged."""
         super().__init__(name, folder, settings)
-        try:
-            import onnxruntime
-        except ImportError:
-            raise InputError(f"`cross_encoder` {name}: is an ONNX model, which needs onnxruntime; "
-                             "pip install onnxruntime") from None
+        onnxruntime = needed("onnxruntime", f"`cross_encoder` {name}: is an ONNX model", "onnx")
         from tokenizers import Tokenizer
 
         self.dtype = "as exported"
@@ -225,7 +219,7 @@ class OnnxCrossEncoder(Teacher):
                                    [pairs[place] for place in places])])
         return _arrays([own.ids for own in encoded], [own.type_ids for own in encoded], lost)
 
-    def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Floats:
+    def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Float32s:
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         fed = {name: np.asarray(given[name], dtype=kind) for name, kind in self._inputs.items()}
         scores = np.asarray(self._session.run(None, fed)[0], dtype=np.float32)

@@ -8,27 +8,31 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from spladev3_anserini.encoding.cut import Cuts, lost_wordpieces
-from spladev3_anserini.encoding.encoder import BATCH_TOKENS, TextError, resolved_device
+from spladev3_anserini.encoding.encoder import TextError
 from spladev3_anserini.errors import (
     InputError,
     first_line,
-    out_of_memory,
     refusing,
     without_panic_report,
 )
-from spladev3_anserini.model.batches import length_batches
+from spladev3_anserini.model.batches import (
+    Float32s,
+    batch_budget,
+    length_batches,
+    padded_ids,
+    refusing_large_batch,
+    resolved_device,
+)
 from spladev3_anserini.model.loading import load_model, load_tokenizer
 from spladev3_anserini.model.positions import position_limit
 from spladev3_anserini.rankers.dense_models import HEAD, DenseModel
 
-Side = Literal["query", "passage"]
+TextKind = Literal["query", "passage"]
 #: What every model is tried on before anything is embedded.
 _TRIAL = ("a cat", "a dog that sat on a mat")
-Floats = NDArray[np.float32]
 
 
 class DenseEncoder:
@@ -41,12 +45,11 @@ class DenseEncoder:
         more than the model takes, there is no such device, or the model fails on a short text."""
         self.name, self.rules = model.name, model.rules
         self.device = resolved_device(device)
-        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.partition(":")[0],
-                                                             BATCH_TOKENS["cpu"])
+        self.batch_tokens = batch_budget(batch_tokens, self.device)
         self._tokenizer, self._model = _loaded(model.folder)
         self._head = _head(model)
         self._limit()
-        self.cuts: dict[Side, Cuts] = {"query": Cuts(), "passage": Cuts()}
+        self.cuts: dict[TextKind, Cuts] = {"query": Cuts(), "passage": Cuts()}
         try:
             self._model = self._model.eval().to(self.device)
             if self._head is not None:
@@ -63,8 +66,8 @@ class DenseEncoder:
         self.cuts["query"] = Cuts()
 
     @torch.inference_mode()
-    def vectors(self, texts: Sequence[str], side: Side,
-                done: Callable[[int], object] = lambda count: None) -> tuple[list[int], Floats]:
+    def vectors(self, texts: Sequence[str], side: TextKind,
+                done: Callable[[int], object] = lambda count: None) -> tuple[list[int], Float32s]:
         """The places of the texts that have a wordpiece, and their float32 vectors, shape
         (places, dimension), in the order given; of length 1 where the similarity is cosine.
 
@@ -85,18 +88,18 @@ class DenseEncoder:
             raise TextError(full[int(np.argmin(finite))], "the model gives NaN or infinite numbers")
         return full, vectors
 
-    def with_wordpieces(self, texts: Sequence[str], side: Side) -> list[int]:
+    def with_wordpieces(self, texts: Sequence[str], side: TextKind) -> list[int]:
         """The places of the texts that have a wordpiece."""
         ids, bare = self._ids(texts, side)
         return [place for place, own in enumerate(ids) if len(own) > bare]
 
-    def _ids(self, texts: Sequence[str], side: Side) -> tuple[list[list[int]], int]:
+    def _ids(self, texts: Sequence[str], side: TextKind) -> tuple[list[list[int]], int]:
         """Ids of each text after its side's prefix, and how many there are without a text."""
         prefix, length = self._prefix_and_length(side)
         ids = self._cut([prefix, *(prefix + text for text in texts)], length)
         return ids[1:], len(ids[0])
 
-    def _prefix_and_length(self, side: Side) -> tuple[str, int]:
+    def _prefix_and_length(self, side: TextKind) -> tuple[str, int]:
         rules = self.rules
         return (rules.query_prefix, rules.query_length) if side == "query" else (
             rules.passage_prefix, rules.passage_length)
@@ -109,27 +112,19 @@ class DenseEncoder:
                 verbose=False)["input_ids"]
         return ids
 
-    def _batch(self, ids: list[list[int]]) -> Floats:
-        padded = torch.full((len(ids), max(map(len, ids))), int(self._tokenizer.pad_token_id or 0))
-        mask = torch.zeros_like(padded)
-        for row, own in enumerate(ids):
-            padded[row, : len(own)], mask[row, : len(own)] = torch.tensor(own), 1
+    def _batch(self, ids: list[list[int]]) -> Float32s:
+        padded, mask = padded_ids(ids, int(self._tokenizer.pad_token_id or 0))
         padded, mask = padded.to(self.device), mask.to(self.device)
-        try:
-            with refusing(f"`model` {self.name}: fails on a batch"):
-                states = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
-                pooled = states[:, 0] if self.rules.pooling == "cls" else (
-                    (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True))
-                if self._head is not None:
-                    pooled = self._head(pooled)
-                if self.rules.similarity == "cosine":
-                    pooled = torch.nn.functional.normalize(pooled)
-        except InputError as error:
-            if not out_of_memory(error.__cause__):
-                raise
-            raise InputError(f"`batch_tokens` {self.batch_tokens}: a batch does not fit into the "
-                             f"memory of {self.device}; choose fewer") from error
-        vectors: Floats = pooled.float().cpu().numpy()
+        with (refusing_large_batch(self.batch_tokens, self.device),
+              refusing(f"`model` {self.name}: fails on a batch")):
+            states = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
+            pooled = states[:, 0] if self.rules.pooling == "cls" else (
+                (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True))
+            if self._head is not None:
+                pooled = self._head(pooled)
+            if self.rules.similarity == "cosine":
+                pooled = torch.nn.functional.normalize(pooled)
+        vectors: Float32s = pooled.float().cpu().numpy()
         return vectors
 
     def _limit(self) -> None:

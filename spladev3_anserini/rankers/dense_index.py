@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -11,18 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.collection.corpus import read_corpus, survey
-from spladev3_anserini.collection.records import Text
+from spladev3_anserini.collection.records import IdentifiedText
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import TextError
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, needed
+from spladev3_anserini.model.batches import Float32s
 from spladev3_anserini.model.kept import loaded, state_of, state_of_corpus
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
 from spladev3_anserini.rankers.dense_models import DenseModel
 from spladev3_anserini.text import counted
-
-Floats = NDArray[np.float32]
 
 #: Documents that are embedded at once, and queries that are searched at once.
 _BLOCK, _QUERIES = 4096, 256
@@ -110,7 +108,7 @@ def dense_rankings(index: DenseIndex, encoder: DenseEncoder, topics: Sequence[To
     encoder.cuts["query"].warn("query", f"`query_max_length` {encoder.rules.query_length}")
 
 
-def best(index: DenseIndex, queries: Floats, hits: int) -> list[list[Hit]]:
+def best(index: DenseIndex, queries: Float32s, hits: int) -> list[list[Hit]]:
     """The best hits of each query vector, shape (queries, dimension); see `dense_rankings`."""
     total = index.vectors.ntotal
     exact = not hasattr(index.vectors, "hnsw")
@@ -131,8 +129,9 @@ def _ordered(ids: list[str], scores: NDArray[np.float64], rows: NDArray[np.int64
     return sorted(found, key=lambda hit: (-hit.score, hit.docid))
 
 
-def _embedded(encoder: DenseEncoder, texts: Sequence[Text], side: Literal["query", "passage"],
-              done: Callable[[int], object] = lambda count: None) -> tuple[list[int], Floats]:
+def _embedded(encoder: DenseEncoder, texts: Sequence[IdentifiedText], side: Literal["query",
+                                                                                    "passage"],
+              done: Callable[[int], object] = lambda count: None) -> tuple[list[int], Float32s]:
     try:
         return encoder.vectors([own.text for own in texts], side, done)
     except TextError as error:
@@ -154,8 +153,4 @@ def _empty_index(faiss: Any, dimension: int, search: Search) -> Any:
 
 
 def _faiss() -> Any:
-    try:
-        return import_module("faiss")
-    except ImportError:
-        raise InputError("dense search needs faiss, which is not installed; pip install "
-                         "faiss-cpu") from None
+    return needed("faiss", "dense search", "dense")

@@ -9,7 +9,13 @@ from typing import Any, Literal, NamedTuple
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import PICKLE, model_folder, refuse_links
-from spladev3_anserini.model.layout import ANY, SETTINGS, TRANSFORMER, Allowed, refuse_unapplied
+from spladev3_anserini.model.layout import (
+    ANY,
+    SENTENCE_SETTINGS,
+    TRANSFORMER,
+    Allowed,
+    refuse_unapplied,
+)
 from spladev3_anserini.model.weights import weight_files_in
 
 Pooling = Literal["mean", "cls"]
@@ -134,7 +140,7 @@ def _stated(name: str, folder: Path, pooling: Pooling | None,
             raise InputError(f"`model` {name}: its files do not say how to pool and compare; give "
                              "`pooling` and `similarity` as its page says")
         return Rules(pooling, similarity, 256, 256)
-    modules = _json(folder / "modules.json", list)
+    modules = read_json(folder / "modules.json", list)
     kinds = [_kind(str(own.get("type", ""))) for own in modules]
     if kinds not in (_MODULES[:2], _MODULES) or modules[0].get("path"):
         raise InputError(f"`model` {name}: is made of {', '.join(kinds)}; here a bi-encoder is "
@@ -143,13 +149,13 @@ def _stated(name: str, folder: Path, pooling: Pooling | None,
     for path in sorted(folder.glob(TRANSFORMER)):
         own = own or _optional(path)
         refuse_unapplied(path, _optional(path), _TRANSFORMER_KEYS)
-    settings = _optional(folder / SETTINGS)
-    refuse_unapplied(folder / SETTINGS, settings, _SETTINGS_KEYS)
+    settings = _optional(folder / SENTENCE_SETTINGS)
+    refuse_unapplied(folder / SENTENCE_SETTINGS, settings, _SETTINGS_KEYS)
     part = str(modules[1].get("path", ""))
     if Path(part).is_absolute() or ".." in Path(part).parts:
         raise InputError(f"{folder}: the module path {part!r} leads out of the folder")
     refuse_links(folder, folder / part)
-    pooled = _json(folder / part / "config.json", dict)
+    pooled = read_json(folder / part / "config.json", dict)
     refuse_unapplied(folder / part / "config.json", {
         key: value for key, value in pooled.items() if not key.startswith("pooling_mode_")},
         _POOLING_KEYS)
@@ -187,12 +193,5 @@ def _pooling(name: str, config: dict[str, Any]) -> Pooling:
 
 
 def _optional(path: Path) -> dict[str, Any]:
-    record: dict[str, Any] = _json(path, dict) if path.exists() else {}
-    return record
-
-
-def _json(path: Path, kind: type) -> Any:
-    record = read_json(path)
-    if not isinstance(record, kind):
-        raise InputError(f"{path}: expected a JSON {'list' if kind is list else 'object'}")
+    record: dict[str, Any] = read_json(path, dict) if path.exists() else {}
     return record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -11,18 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.encoding.encoder import BATCH_TOKENS, resolved_device
-from spladev3_anserini.errors import InputError, out_of_memory, refusing, without_panic_report
-from spladev3_anserini.model.batches import length_batches
-from spladev3_anserini.model.weights import (
-    MODEL_FILES,
-    folder_hash,
+from spladev3_anserini.errors import refusing, without_panic_report
+from spladev3_anserini.model.batches import (
+    Float32s,
+    batch_budget,
+    length_batches,
+    padded_rows,
+    refusing_large_batch,
+    resolved_device,
 )
+from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
 
-T = TypeVar("T")
-R = TypeVar("R")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 Pair = tuple[str, str]
-Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 #: The token whose logit a RankT5 is trained on (arXiv 2210.10634, section 4.1).
@@ -31,9 +34,17 @@ T5_TOKEN = "<extra_id_10>"
 _CHUNK = 1024
 
 
-class Settings(NamedTuple):
-    """What a user chooses about scoring; `max_length` counts all tokens of a pair (256; documents
-    longer than passages want 512), `t5_token` is the one whose logit a T5 scores with."""
+@dataclass(frozen=True, kw_only=True)
+class PairSettings:
+    """What a user chooses about scoring pairs.
+
+    Attributes:
+        max_length: All tokens of a pair; documents longer than passages want 512.
+        batch_tokens: Padded tokens of a batch; None chooses by device.
+        device: `auto`, `cpu`, `cuda`, ...
+        dtype: `auto` (float32) or a key of `DTYPES`.
+        t5_token: The token whose logit a T5 scores with.
+    """
 
     max_length: int = 256
     batch_tokens: int | None = None
@@ -59,7 +70,7 @@ class Tokens(NamedTuple):
     lost: int = 0
 
 
-class Teacher(ABC):
+class PairScorer(ABC):
     """Scores pairs. `kind` says how, `sha256` hashes all files that decide the scores; `device`,
     `dtype` and `batch_tokens` are those it runs with; `cuts` counts the pairs that were cut."""
 
@@ -69,18 +80,17 @@ class Teacher(ABC):
     #: Patterns of the files that decide the scores.
     files: ClassVar[tuple[str, ...]] = MODEL_FILES
 
-    def __init__(self, name: str, folder: Path, settings: Settings) -> None:
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError for a device there is not."""
         self.name, self.folder, self.settings = name, folder, settings
         self.cuts = Cuts()
         self.sha256 = folder_hash(folder, self.files)
         self.device = resolved_device(settings.device)
         self.dtype = "float32" if settings.dtype == "auto" else settings.dtype
-        self.batch_tokens = settings.batch_tokens or BATCH_TOKENS.get(
-            self.device.partition(":")[0], BATCH_TOKENS["cpu"])
+        self.batch_tokens = batch_budget(settings.batch_tokens, self.device)
 
     def score(self, pairs: Sequence[Pair],
-              done: Callable[[int], object] = lambda count: None) -> Floats:
+              done: Callable[[int], object] = lambda count: None) -> Float32s:
         """Float32 scores in the order of the pairs (query, document), shape (pairs,).
 
         Only documents are cut to fit. Runs the longest pairs first, in batches of at most
@@ -112,7 +122,7 @@ class Teacher(ABC):
                 for chunk in chunks(queries)
                 for length in self._tokenized(self._query_lengths, chunk)]
 
-    def _tokenized(self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
+    def _tokenized(self, work: Callable[[Sequence[_T]], list[_R]], items: Sequence[_T]) -> list[_R]:
         with refusing(f"`cross_encoder` {self.name}: its tokenizer fails"), without_panic_report():
             return work(items)
 
@@ -129,36 +139,26 @@ class Teacher(ABC):
         """The pairs as the model takes them, cut to `max_length`."""
 
     @abstractmethod
-    def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Floats:
+    def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Float32s:
         """The model's scores (B,) of a padded batch (B, L)."""
 
-    def _run(self, batch: Sequence[Tokens]) -> Floats:
+    def _run(self, batch: Sequence[Tokens]) -> Float32s:
         """The outputs for a batch that is not padded yet."""
-        shape = (len(batch), max(len(own.ids) for own in batch))
-        ids, mask = np.full(shape, self.padding_id, dtype=np.int64), np.zeros(shape, np.int64)
-        types = None if batch[0].types is None else np.zeros(shape, np.int64)
-        for row, own in enumerate(batch):
-            ids[row, : len(own.ids)], mask[row, : len(own.ids)] = own.ids, 1
-            if types is not None and own.types is not None:
-                types[row, : len(own.ids)] = own.types
-        try:
-            with refusing(f"`cross_encoder` {self.name}: fails on a batch of {shape[0]} x "
-                          f"{shape[1]} tokens"):
-                return self._outputs(ids, mask, types)
-        except InputError as error:
-            if not out_of_memory(error.__cause__):
-                raise
-            raise InputError(f"`batch_tokens` {self.batch_tokens}: a batch does not fit into the "
-                             f"memory of {self.device}; choose fewer") from error
+        ids, mask = padded_rows([pair.ids for pair in batch], self.padding_id)
+        types = [pair.types for pair in batch if pair.types is not None]
+        with (refusing_large_batch(self.batch_tokens, self.device),
+              refusing(f"`cross_encoder` {self.name}: fails on a batch of {ids.shape[0]} x "
+                       f"{ids.shape[1]} tokens")):
+            return self._outputs(ids, mask, padded_rows(types, 0)[0] if types else None)
 
 
-def chunks(items: Sequence[T], size: int = _CHUNK) -> Iterator[Sequence[T]]:
+def chunks(items: Sequence[_T], size: int = _CHUNK) -> Iterator[Sequence[_T]]:
     """Slices of at most `size` items."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def all_finite(scores: Floats) -> Floats:
+def all_finite(scores: Float32s) -> Float32s:
     """The scores as they are; raises PairError for one that is not finite."""
     if not np.isfinite(scores).all():
         place = int(np.flatnonzero(~np.isfinite(scores))[0])

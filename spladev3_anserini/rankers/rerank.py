@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from spladev3_anserini.collection.corpus import read_corpus
-from spladev3_anserini.collection.runs import Hit, Run
+from spladev3_anserini.collection.runs import Hit, RunScores
+from spladev3_anserini.collection.survey import texts_of_ids
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.progress import counter, progress
-from spladev3_anserini.rankers.pair_scorer import PairError, Teacher
+from spladev3_anserini.progress import counter
+from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer
 
 #: Queries whose pairs are scored together: enough to sort them by length.
 _QUERIES = 16
@@ -30,7 +30,7 @@ class RerankWork(NamedTuple):
         return sum(min(self.top, len(own)) for own in self.rankings.values())
 
 
-def read_rerank(run: Run, corpus: str, topics: str, top: int) -> RerankWork:
+def read_rerank(run: RunScores, corpus: str, topics: str, top: int) -> RerankWork:
     """Reads the texts that re-ranking the first `top` of each query needs; those alone stay in
     memory. Documents of one score stay in the order of the run's lines.
 
@@ -44,10 +44,10 @@ def read_rerank(run: Run, corpus: str, topics: str, top: int) -> RerankWork:
             raise InputError(f"{topics}: no query {query!r}, which the run has")
     needed = {name: query for query, ranked in rankings.items() for name in ranked[:top]}
     return RerankWork(rankings, top, {query: known[query] for query in rankings},
-                      _texts(corpus, needed))
+                      texts_of_ids(corpus, needed, "the run"))
 
 
-def reranked(work: RerankWork, teacher: Teacher) -> Iterator[tuple[str, list[Hit]]]:
+def reranked(work: RerankWork, teacher: PairScorer) -> Iterator[tuple[str, list[Hit]]]:
     """Yields each query and its documents: the first `top` by the cross-encoder's scores, to 6
     decimals, ties in the run's order; then the others in the run's order.
 
@@ -63,7 +63,7 @@ def reranked(work: RerankWork, teacher: Teacher) -> Iterator[tuple[str, list[Hit
     return _reranked(work, teacher, names)
 
 
-def _reranked(work: RerankWork, teacher: Teacher,
+def _reranked(work: RerankWork, teacher: PairScorer,
               names: Sequence[str]) -> Iterator[tuple[str, list[Hit]]]:
     with counter("re-ranking", work.pairs, unit="pair") as bar:
         for start in range(0, len(names), _QUERIES):
@@ -88,18 +88,3 @@ def _joined(first: Mapping[str, float], rest: Sequence[str]) -> list[Hit]:
     ordered = sorted((Hit(*own) for own in first.items()), key=lambda hit: -hit.score)
     lowest = ordered[-1].score
     return ordered + [Hit(own, lowest - place) for place, own in enumerate(rest, 1)]
-
-
-def _texts(corpus: str, needed: Mapping[str, str]) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    with progress(read_corpus(corpus), "reading") as documents:
-        for document in documents:
-            if document.id in texts:
-                raise InputError(f"{document.where}: the id {document.id!r} is there twice")
-            if document.id in needed:
-                texts[document.id] = document.text
-    for name, query in needed.items():
-        if name not in texts:
-            raise InputError(f"{corpus}: no document {name!r}, which the run has for query "
-                             f"{query!r}")
-    return texts

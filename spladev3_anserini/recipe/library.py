@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -82,9 +81,9 @@ class Library(NamedTuple):
 
 
 def default_folder() -> Path:
-    """The recipes that came with this package: in its checkout, or where it is installed."""
-    for folder in (Path(__file__).parents[2] / "recipes",
-                   Path(sys.prefix) / "share" / "spladev3_anserini" / "recipes"):
+    """The recipes that came with this package: inside it, or beside it in its checkout."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "recipes", package.parent / "recipes"):
         if folder.is_dir():
             return folder
     raise InputError("no folder of recipes with this package; name one with `recipes`")

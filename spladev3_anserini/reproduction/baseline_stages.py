@@ -10,7 +10,7 @@ from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.jvm import versions
 from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
 from spladev3_anserini.rankers.dense_models import find_dense
-from spladev3_anserini.rankers.teachers import find_teacher
+from spladev3_anserini.rankers.registry import find_pair_scorer
 from spladev3_anserini.recipe.baseline import Baseline, Bm25, Dense, Rerank
 from spladev3_anserini.reproduction.models import converted_folder, usable_checkpoint
 from spladev3_anserini.reproduction.result import read_result
@@ -69,7 +69,7 @@ def model_of(baseline: Baseline, session: Session) -> tuple[str, str]:
                             baseline.max_length).folder
         return baseline.model, folder_hash(folder, (*MODEL_FILES, "*/config.json"))
     if isinstance(baseline, Rerank):
-        kind, folder = find_teacher(_usable(baseline.teacher, session))
+        kind, folder = find_pair_scorer(_usable(baseline.teacher, session))
         begun = read_result(first.folder) if first else None
         both = f"{folder_hash(folder, kind.files)} {begun.model_sha256 if begun else ''}"
         return baseline.teacher, hashlib.sha256(both.encode()).hexdigest()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from spladev3_anserini.analysis.comparison import QuerySet
+from spladev3_anserini.analysis.comparison import JudgedSet
 from spladev3_anserini.progress import say
 from spladev3_anserini.recipe.library import Library
 from spladev3_anserini.reproduction.experiment import chosen_sets, open_experiment
@@ -16,7 +16,7 @@ from spladev3_anserini.reproduction.session import Options
 
 
 def runs_of(library: Library, recipes: Sequence[str], collections: Sequence[str],
-            output: Path, invoke: Invoke) -> list[QuerySet]:
+            output: Path, invoke: Invoke) -> list[JudgedSet]:
     """Runs every recipe on every collection, what is done already skipped, and tells of it on
     stderr; raises InputError as a run does, before the first one for an unknown name."""
     experiments = {on: [open_experiment(library, recipe, on, output) for recipe in recipes]
@@ -30,7 +30,7 @@ def runs_of(library: Library, recipes: Sequence[str], collections: Sequence[str]
                 reproduce(experiment, sets, Options(), invoke)
         sources, name = compared[0].sources(), compared[0].collection_name
         for query_set, described in sets.items():
-            query_sets.append(QuerySet(
+            query_sets.append(JudgedSet(
                 name if len(sets) == 1 else f"{name} {query_set}", described.group or on,
                 sources.resolve(described.qrels),
                 {experiment.recipe_name: experiment.run_file(query_set)

@@ -11,14 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.encoding.encoder import Encoder, Settings, resolved_device
+from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encoder_for_index
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, read_json, sha256_of
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
 from spladev3_anserini.lucene.prebuilt import prebuilt_index
+from spladev3_anserini.model.batches import resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.recipe.schema import QuerySet, SpladeRecipe
@@ -165,7 +167,7 @@ class Session:
     def query_encoder(self) -> Encoder:
         """What encodes the queries of an index that was built here."""
         chosen, options = self.experiment.settings, self.options
-        settings = Settings(
+        settings = EncoderSettings(
             max_length=chosen.query_max_length or 0,
             quantizer=Quantizer.parse(str(chosen.quantizer)),
             special_tokens=str(chosen.special_tokens), batch_tokens=options.batch_tokens,

@@ -13,7 +13,7 @@ from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
 from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.model.tokenizer import Tokenizer
-from spladev3_anserini.rankers.teachers import find_teacher, teacher_hash
+from spladev3_anserini.rankers.registry import find_pair_scorer, pair_scorer_hash
 from spladev3_anserini.recipe.library import default_folder
 from spladev3_anserini.recipe.training import flat
 from spladev3_anserini.reproduction.experiment import Experiment
@@ -23,6 +23,7 @@ from spladev3_anserini.reproduction.sources import Sources, source_fingerprint
 from spladev3_anserini.reproduction.stage import Inputs, Stage, option
 from spladev3_anserini.reproduction.training_files import first_stage_length, training_files
 from spladev3_anserini.training.mining import Draw
+from spladev3_anserini.training.score_files import SCORE_MANIFEST
 
 _PROGRAM = "spladev3-anserini"
 
@@ -46,7 +47,7 @@ def refuse_untrainable(experiment: Experiment) -> None:
     assert section is not None
     usable_checkpoint(section.start, experiment.output)
     for name in section.teachers:
-        find_teacher(name)
+        find_pair_scorer(name)
 
 
 def encoded_files(folder: Path) -> Iterator[Path]:
@@ -146,9 +147,9 @@ class _Training:
                 *option("no-ensemble", True), *option("overwrite", True),
                 *self.options.words("device")],
             lambda: {"candidates": sha256_of(self.files.candidates),
-                     "teacher": teacher_hash(teacher), **self._texts("corpus", "topics"),
+                     "teacher": pair_scorer_hash(teacher), **self._texts("corpus", "topics"),
                      "max_length": str(length)},
-            lambda: [self.files.scores_of(teacher) / MANIFEST])
+            lambda: [self.files.scores_of(teacher) / SCORE_MANIFEST])
 
     def combine(self) -> Stage:
         folders = [self.files.scores_of(name) for name in self.section.teachers]
@@ -162,7 +163,8 @@ class _Training:
                 _PROGRAM, "combine", *option("candidates", self.files.candidates),
                 *(word for folder in folders for word in option("scores", folder)),
                 *option("output", self.files.ensemble), *rescore],
-            lambda: {f"scores {folder.name}": sha256_of(folder / MANIFEST) for folder in folders}
+            lambda: {f"scores {folder.name}": sha256_of(folder / SCORE_MANIFEST)
+                     for folder in folders}
             | {"rescore": str(self.section.rescore)},
             lambda: [self.files.ensemble])
 

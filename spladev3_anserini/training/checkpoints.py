@@ -15,16 +15,15 @@ from typing import Any
 
 import torch
 import transformers
-from filelock import FileLock, Timeout
 
 from spladev3_anserini import __version__
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, holder, note_holder, read_json, sha256_of
+from spladev3_anserini.files import appearing, locked, read_json, sha256_of
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
-from spladev3_anserini.training.dataset import Query
+from spladev3_anserini.training.dataset import TrainingQuery
 
 RECORD = "training.json"
 BEGUN = "begun.json"
@@ -46,7 +45,7 @@ def record_of(section: Training, variant: Variant, start: Checkpoint, tokenizer:
                             "transformers": transformers.__version__, "precision": precision}}
 
 
-def data_hash(queries: Sequence[Query], texts: Mapping[str, str]) -> str:
+def data_hash(queries: Sequence[TrainingQuery], texts: Mapping[str, str]) -> str:
     """sha256 of everything a training reads: queries, documents, scores and texts."""
     digest = hashlib.sha256()
     for own in queries:
@@ -57,27 +56,26 @@ def data_hash(queries: Sequence[Query], texts: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def prepared(output: Path, record: Mapping[str, Any], resume: bool, replace: bool
-             ) -> Iterator[None]:
-    """`prepare`, and keeps other trainings out of the folder for as long as the block runs."""
+def exclusive_output(output: Path, record: Mapping[str, Any], *, resume: bool,
+                     replace: bool) -> Iterator[None]:
+    """Prepares the folder of a training and holds its lock inside the block.
+
+    Args:
+        output: The folder.
+        record: What the training is of; see `record_of`.
+        resume: Continue this same training if the folder holds it.
+        replace: Remove whatever else the folder holds.
+
+    Raises:
+        InputError: The folder holds something else, or another training writes to it.
+    """
     _refuse_other(output, record, resume, replace)  # before anything is written there
-    output.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(output / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = holder(output / _LOCK)
-        raise InputError(f"{output}: another training is writing here{f' ({who})' if who else ''}; "
-                         "wait for it, or choose another `output`") from None
-    try:
-        note_holder(output / _LOCK)
-        prepare(output, record, resume, replace)
+    with locked(output / _LOCK, "training"):
+        _prepare(output, record, resume, replace)
         yield
-    finally:
-        lock.release()
 
 
-def prepare(output: Path, record: Mapping[str, Any], resume: bool, replace: bool) -> None:
+def _prepare(output: Path, record: Mapping[str, Any], resume: bool, replace: bool) -> None:
     """Makes the folder and notes what it is of.
 
     One that holds another training is refused (emptied, with `replace`); this training itself is,
@@ -170,7 +168,7 @@ def _is_whole(checkpoint: Path) -> bool:
 def _record(path: Path) -> dict[str, Any]:
     """What a file of ours notes, nothing where it is damaged."""
     try:
-        record = read_json(path)
+        record: dict[str, Any] = read_json(path, dict)
     except (InputError, OSError):
         return {}
-    return record if isinstance(record, dict) else {}
+    return record

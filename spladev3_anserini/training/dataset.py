@@ -12,10 +12,11 @@ from torch.utils.data import Dataset, Sampler
 
 from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.model.batches import padded_ids
 from spladev3_anserini.model.tokenizer import Tokenizer
 
 
-class Query(NamedTuple):
+class TrainingQuery(NamedTuple):
     """A training query: its text, and the scores that the teachers gave its documents."""
 
     id: str
@@ -39,7 +40,7 @@ class Examples(Dataset[Example]):
     and `negatives` of its candidates, without repetition where there are enough (paper, section
     3). The epoch is in the number because workers and ranks have copies of this."""
 
-    def __init__(self, queries: Sequence[Query], texts: Mapping[str, str], negatives: int,
+    def __init__(self, queries: Sequence[TrainingQuery], texts: Mapping[str, str], negatives: int,
                  seed: int) -> None:
         """Raises InputError where there is no query."""
         if not queries:
@@ -99,10 +100,4 @@ class Collator:
     def _padded(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         ids, lost = self._tokenizer.tokenized(texts, self._max_length)
         self.cuts.add(lost)
-        length = max(map(len, ids))
-        padded = torch.full((len(ids), length), self._tokenizer.padding_id, dtype=torch.long)
-        mask = torch.zeros_like(padded)
-        for row, own in enumerate(ids):
-            padded[row, : len(own)] = torch.tensor(own)
-            mask[row, : len(own)] = 1
-        return padded, mask
+        return padded_ids(ids, self._tokenizer.padding_id)

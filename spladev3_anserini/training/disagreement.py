@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.stats import rankdata
 
-from spladev3_anserini.impacts.manifest import Count, Record
+from spladev3_anserini.impacts.manifest import NonNegative, Record
 from spladev3_anserini.text import table
 
 
@@ -22,8 +22,8 @@ class PairOfTeachers(Record):
     one: str
     other: str
     spearman: Annotated[float, Field(ge=-1 - 1e-9, le=1 + 1e-9)] | None
-    queries: Count
-    negative: Count
+    queries: NonNegative
+    negative: NonNegative
 
 
 class Spread(Record):

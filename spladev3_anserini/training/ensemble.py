@@ -14,19 +14,19 @@ from pydantic import Field, model_validator
 from spladev3_anserini import __version__
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
-from spladev3_anserini.impacts.manifest import Count, Record, write_record
+from spladev3_anserini.impacts.manifest import NonNegative, Record, write_record
 from spladev3_anserini.progress import progress
 from spladev3_anserini.text import counted
 from spladev3_anserini.training.disagreement import Disagreement, PairOfTeachers, Spread
 from spladev3_anserini.training.score_files import (
-    Candidates,
+    QueryCandidates,
     Scores,
     read_candidates,
     read_scores,
     write_scores,
 )
 
-Floats = NDArray[np.float64]
+Float64s = NDArray[np.float64]
 
 #: Means of scores in [0, 1] that are equal may differ by this much.
 _ROUNDING = 1e-12
@@ -55,7 +55,7 @@ class Moments(NamedTuple):
                        self.squares + other.squares + apart * apart * self.number * share)
 
     @classmethod
-    def of(cls, values: Floats) -> Moments:
+    def of(cls, values: Float64s) -> Moments:
         """Not finite where sums are too large, which whoever uses them has to look for."""
         with np.errstate(over="ignore", invalid="ignore"):
             mean = float(values.mean())
@@ -80,7 +80,7 @@ class TeacherRecord(Record):
     sha256: str
     kind: str
     max_length: int
-    flat_queries: Count = 0
+    flat_queries: NonNegative = 0
 
 
 class EnsembleRecord(Record):
@@ -90,7 +90,7 @@ class EnsembleRecord(Record):
 
     teachers: Annotated[tuple[TeacherRecord, ...], Field(min_length=1)]
     candidates: str
-    queries: Annotated[Count, Field(gt=0)]
+    queries: Annotated[NonNegative, Field(gt=0)]
     pairs: int
     filled_positives: int
     constant_queries: int
@@ -125,17 +125,17 @@ class _Fused(NamedTuple):
 
     query: str
     documents: list[str]
-    scores: Floats
-    normalised: Floats
+    scores: Float64s
+    normalised: Float64s
     filled: int
 
 
-def minmax(scores: Floats) -> Floats:
+def minmax(scores: Float64s) -> Float64s:
     """(x - min) / (max - min) along the last axis, as ranx does; where all are equal, 0."""
     low = scores.min(axis=-1, keepdims=True)
     with np.errstate(over="ignore", invalid="ignore"):
         span = scores.max(axis=-1, keepdims=True) - low
-        scaled: Floats = np.divide(scores - low, span, out=np.zeros_like(scores), where=span > 0)
+        scaled: Float64s = np.divide(scores - low, span, out=np.zeros_like(scores), where=span > 0)
     return scaled
 
 
@@ -245,7 +245,7 @@ def _fused(candidates: Path, sources: Sequence[Path]) -> Iterator[_Fused]:
             raise InputError(f"{source}: has query {extra.query!r}, which {candidates} has not")
 
 
-def _next(source: Path, reader: Iterator[Scores], own: Candidates) -> dict[str, float]:
+def _next(source: Path, reader: Iterator[Scores], own: QueryCandidates) -> dict[str, float]:
     found = next(reader, None)
     if found is None or found.query != own.query:
         there = "ends" if found is None else f"has query {found.query!r}"

@@ -16,7 +16,7 @@ from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.text import counted
-from spladev3_anserini.training.score_files import Candidates
+from spladev3_anserini.training.score_files import QueryCandidates
 
 _BATCH = 64
 
@@ -61,7 +61,7 @@ def with_positive(topics: Sequence[Topic], qrels: Qrels) -> list[Topic]:
 
 
 def mine(searcher: ImpactSearcher, encoder: Encoder, topics: Sequence[Topic], qrels: Qrels,
-         draw: Draw, threads: int) -> Iterator[Candidates]:
+         draw: Draw, threads: int) -> Iterator[QueryCandidates]:
     """Yields the candidates of each topic, all of which have a positive, in order; memory holds one
     batch of queries. A query that finds nothing else has no candidates and is left out.
     """
@@ -79,7 +79,7 @@ def mine(searcher: ImpactSearcher, encoder: Encoder, topics: Sequence[Topic], qr
                 negatives = draw_negatives(topic.id, others, own, draw)
                 short += len(negatives) < wanted
                 if negatives:
-                    yield Candidates(topic.id, own, negatives)
+                    yield QueryCandidates(topic.id, own, negatives)
             bar.update(len(batch))
     if short:
         warn(f"{counted(short, 'query')} with fewer than {wanted} candidates: the index finds no "

@@ -12,9 +12,9 @@ from spladev3_anserini.impacts.manifest import Record, read_record
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.ensemble import EnsembleRecord
-from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest
+from spladev3_anserini.training.score_files import SCORE_MANIFEST, ScoreManifest
 
-R = TypeVar("R", bound=Record)
+_R = TypeVar("_R", bound=Record)
 
 
 def provenance(scores: Path) -> dict[str, Any]:
@@ -97,15 +97,15 @@ def _compare(scores: Path, what: str, there: str, recipe: str) -> None:
 
 def _record(scores: Path) -> EnsembleRecord | ScoreManifest | None:
     if scores.is_dir():
-        return _read(ScoreManifest, scores / MANIFEST)
+        return _read(ScoreManifest, scores / SCORE_MANIFEST)
     beside = scores.with_suffix(".json")
     if beside != scores and (made := _read(EnsembleRecord, beside)):
         return made
-    manifest = _read(ScoreManifest, scores.parent / MANIFEST)
+    manifest = _read(ScoreManifest, scores.parent / SCORE_MANIFEST)
     return manifest if manifest and scores.name in {own.name for own in manifest.parts} else None
 
 
-def _read(kind: type[R], path: Path) -> R | None:
+def _read(kind: type[_R], path: Path) -> _R | None:
     """The record; None where there is none, or some other file by that name. Raises InputError for
     one that is damaged, which is no reason to take scores as they are."""
     if not path.is_file():

@@ -11,7 +11,7 @@ from torch import Tensor
 from spladev3_anserini.training.distributed import summed
 
 
-def flops(representations: Tensor) -> Tensor:
+def flops_loss(representations: Tensor) -> Tensor:
     """sum_j (mean_i |w_ij|)^2 over rows (N, V): the expected products of two texts; a scalar.
 
     With torch.distributed running, the mean is over the rows of all ranks, so that sparsity does

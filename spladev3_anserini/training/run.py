@@ -6,16 +6,18 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import transformers
 
+from spladev3_anserini.collection.survey import texts_of_ids
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.encoder import resolved_device
 from spladev3_anserini.errors import InputError, first_line, out_of_memory
 from spladev3_anserini.files import appearing, naming
+from spladev3_anserini.model.batches import resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.tokenizer import Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import Variant, dropped_ids
@@ -25,12 +27,11 @@ from spladev3_anserini.text import counted
 from spladev3_anserini.training.checkpoints import (
     RECORD,
     data_hash,
+    exclusive_output,
     newest_whole,
-    prepared,
     record_of,
 )
-from spladev3_anserini.training.dataset import Collator, Examples, Query
-from spladev3_anserini.training.documents import texts_of
+from spladev3_anserini.training.dataset import Collator, Examples, TrainingQuery
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.provenance import (
     provenance,
@@ -46,8 +47,19 @@ _CHECKPOINTS = "checkpoints"
 _NEARLY = 0.99
 
 
-class Machine(NamedTuple):
-    """How this machine trains, none of which is part of the recipe."""
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How this machine trains, none of which is part of the recipe.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda`, ...
+        accumulate: Batches whose gradients are added up for one step.
+        checkpointing: Recompute activations instead of keeping them: less memory, slower.
+        save_steps: Steps between checkpoints; 0 saves none.
+        log_steps: Steps between values in the log.
+        max_steps: Where to stop early; -1 trains to the end of the recipe.
+        tensorboard: Write the values for TensorBoard too.
+    """
 
     device: str = "auto"
     accumulate: int = 1
@@ -58,7 +70,7 @@ class Machine(NamedTuple):
     tensorboard: bool = False
 
 
-def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
+def read_training_queries(candidates: Path, scores: Path, topics: str) -> list[TrainingQuery]:
     """Training queries with positives and negatives that have a score.
 
     A candidate without a score is left out; a positive without one takes its query's maximum, as
@@ -83,8 +95,8 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
             best = max(own.scores.values())
             missing = {d: best for d in record.positives if d not in own.scores}
             filled += len(missing)
-            queries.append(Query(own.query, texts[own.query], record.positives, negatives,
-                                 own.scores | missing))
+            queries.append(TrainingQuery(own.query, texts[own.query], record.positives, negatives,
+                                         own.scores | missing))
     if queries and all(len(set(own.scores.values())) == 1 for own in queries):
         raise InputError(f"{scores}: the scores of every query are all equal, which teaches "
                          "nothing")
@@ -100,9 +112,9 @@ def read_queries(candidates: Path, scores: Path, topics: str) -> list[Query]:
     return queries
 
 
-def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
-          queries: list[Query], output: Path, machine: Machine, resume: bool,
-          sources: Mapping[str, str], replace: bool = False) -> dict[str, float]:
+def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: str,
+                queries: list[TrainingQuery], output: Path, *, sources: Mapping[str, str],
+                machine: Machine, resume: bool, replace: bool = False) -> dict[str, float]:
     """Trains and writes the model to `output`; returns the values logged at the last step.
 
     `output/checkpoints` holds the Trainer's checkpoints, which `resume` continues from the newest
@@ -116,8 +128,9 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
     if len(queries) < section.batch_size:
         raise InputError(f"{counted(len(queries), 'training query')} cannot fill one batch of "
                          f"{section.batch_size}")
-    texts, _ = texts_of(corpus, {d: q.id for q in queries for d in (*q.positives, *q.negatives)},
-                        sources["candidates"])
+    texts = texts_of_ids(corpus, {document: query.id for query in queries
+                                  for document in (*query.positives, *query.negatives)},
+                         sources["candidates"])
     tokenizer = Tokenizer(start.tokenizer)
     torch.manual_seed(section.seed)
     model = TrainedSplade(start, variant, dropped_ids("drop", tokenizer.special_ids,
@@ -139,7 +152,8 @@ def train(section: Training, variant: Variant, start: Checkpoint, corpus: str,
         _warn_of_few(queries, section, variant, machine)
     dataset = Examples(queries, texts, section.negatives, section.seed)
     collator = Collator(tokenizer, section.max_length)
-    with prepared(output, record, resume, replace) if leads else nullcontext():
+    with (exclusive_output(output, record, resume=resume, replace=replace)
+          if leads else nullcontext()):
         arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda,
                                precision)
         arguments._n_gpu = min(1, arguments.n_gpu)  # more would be DataParallel: torchrun it is
@@ -201,7 +215,7 @@ def _device(name: str, precision: str) -> tuple[bool, str]:
     return device == "cuda", precision
 
 
-def _warn_of_few(queries: list[Query], section: Training, variant: Variant,
+def _warn_of_few(queries: list[TrainingQuery], section: Training, variant: Variant,
                  machine: Machine) -> None:
     """Warns where there are fewer documents, or fewer steps, than the section counts on."""
     if few := sum(len(query.negatives) < section.negatives for query in queries):

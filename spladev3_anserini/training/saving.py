@@ -14,7 +14,7 @@ from torch import Tensor
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, naming, set_usual_mode
 from spladev3_anserini.model.checkpoint import VARIANT_NOTE
-from spladev3_anserini.model.layout import MODULES, ROUTER, SETTINGS
+from spladev3_anserini.model.layout import MODULES, ROUTER, SENTENCE_SETTINGS
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.training.model import TrainedSplade
 
@@ -49,7 +49,7 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
         VARIANT_NOTE: {"variant": variant.name},
         f"{_POOLING}/config.json": {"pooling_strategy": "max", "activation_function": "relu",
                                     "word_embedding_dimension": None},
-        SETTINGS: {
+        SENTENCE_SETTINGS: {
             "model_type": "SparseEncoder", "prompts": {"query": "", "document": ""},
             "default_prompt_name": None, "similarity_fn_name": "dot"}}
     if variant.query == "expand":

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.records import checked_id, json_records
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import is_stdout, output_file, sha256_of, short
+from spladev3_anserini.files import is_stdout, output_file, sha256_of
 from spladev3_anserini.impacts.manifest import FileName, Record, read_record
 
-MANIFEST = "manifest.json"
+SCORE_MANIFEST = "manifest.json"
 
 
-class Candidates(NamedTuple):
+class QueryCandidates(NamedTuple):
     """A training query, its positives, and the documents mined as its negatives."""
 
     query: str
@@ -37,7 +37,7 @@ class Scores(NamedTuple):
     scores: dict[str, float]
 
 
-class Fingerprint(Record):
+class ScoreFingerprint(Record):
     """Everything that decides a teacher's scores: on one machine's CPU in float32, the same
     fingerprint means the same bytes. `teacher` hashes weights, config and tokenizer, `corpus` and
     `topics` ids and texts, `candidates` its file. Batches count because padding may move a score's
@@ -70,14 +70,14 @@ class ScoreManifest(Record):
     """A finished folder of scores; `name` and `environment` are for people."""
 
     name: str
-    fingerprint: Fingerprint
+    fingerprint: ScoreFingerprint
     parts: tuple[ScorePart, ...]
     queries: int
     pairs: int
     environment: dict[str, str]
 
 
-def read_candidates(path: Path) -> Iterator[Candidates]:
+def read_candidates(path: Path) -> Iterator[QueryCandidates]:
     """Yields the candidates of each query of a JSON-lines file (`.gz` too), in order.
 
     Raises InputError naming file and line for a bad line, a query that is there twice, a document
@@ -88,7 +88,8 @@ def read_candidates(path: Path) -> Iterator[Candidates]:
     for number, record in json_records(path):
         where = f"{path}:{number}"
         query = _new_query(record, where, seen)
-        own = Candidates(query, _ids(record, "positives", where), _ids(record, "candidates", where))
+        own = QueryCandidates(query, _ids(record, "positives", where), _ids(record, "candidates",
+                                                                            where))
         if not own.documents:
             raise InputError(f"{where}: the query {query!r} has no document")
         if len(set(own.documents)) < len(own.documents):
@@ -99,7 +100,7 @@ def read_candidates(path: Path) -> Iterator[Candidates]:
         raise InputError(f"{path}: no query in it")
 
 
-def write_candidates(path: Path, items: Iterable[Candidates]) -> int:
+def write_candidates(path: Path, items: Iterable[QueryCandidates]) -> int:
     """Writes candidates as they come, whole or not at all; returns how many queries. The file's
     folder is made. Raises InputError where there is none, and leaves what is at `path`."""
     if not path.exists() and not is_stdout(path):
@@ -128,20 +129,14 @@ def write_scores(path: Path, items: Iterable[Scores], temporary: Path | None = N
     return _write(path, (own._asdict() for own in items), temporary)
 
 
-def shown_differences(there: Fingerprint, now: Fingerprint) -> str:
-    """Where two fingerprints differ, as text for a message; empty where they do not."""
-    old, new = there.model_dump(), now.model_dump()
-    return "; ".join(f"{name}: {short(old[name])} there, {short(new[name])} now"
-                     for name in new if old[name] != new[name])
-
-
 def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    if not (path / MANIFEST).exists():
-        raise InputError(f"{path}: no {MANIFEST} in it: not a folder of scores, or not finished")
-    for part in read_record(ScoreManifest, path / MANIFEST).parts:
+    if not (path / SCORE_MANIFEST).exists():
+        raise InputError(f"{path}: no {SCORE_MANIFEST} in it: not a folder of scores, or not "
+                         "finished")
+    for part in read_record(ScoreManifest, path / SCORE_MANIFEST).parts:
         if not (path / part.name).exists() or sha256_of(path / part.name) != part.sha256:
             raise InputError(f"{path / part.name}: missing, or changed since it was written; the "
                              "same score again restores it")

@@ -1,18 +1,17 @@
-"""A folder of scores while it is being written -> which files are whole, by a journal."""
+"""Finished score files -> a journal of them, so that an interrupted run can resume."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import appearing, naming, read_bytes, sha256_of
+from spladev3_anserini.files import appearing, append_line, read_bytes, sha256_of
 from spladev3_anserini.impacts.manifest import from_json, read_record, to_json
-from spladev3_anserini.training.score_files import MANIFEST, ScoreManifest, ScorePart
+from spladev3_anserini.training.score_files import SCORE_MANIFEST, ScoreManifest, ScorePart
 
 
-class Finished:
+class ScoreJournal:
     """The files that the parts of one scoring have written, each part in a journal of its own
     (`.progress-1-of-1.jsonl`, a line after each file has its final name), or that a manifest names.
 
@@ -23,7 +22,7 @@ class Finished:
     def __init__(self, folder: Path, part: Part, temporary: Path) -> None:
         self._folder = folder
         self._journal = folder / f".progress-{part.number}-of-{part.of}.jsonl"
-        own = read_journal(self._journal)
+        own = read_score_journal(self._journal)
         with appearing(self._journal, temporary=temporary) as stream:  # without a line cut short
             stream.writelines(to_json(record) + "\n" for record in own)
         self._known: set[tuple[str, str]] = set()
@@ -32,7 +31,7 @@ class Finished:
     def read_all(self) -> None:
         """Takes up what other parts have noted by now."""
         noted = [record for journal in self._folder.glob(".progress-*-of-*.jsonl")
-                 for record in read_journal(journal)]
+                 for record in read_score_journal(journal)]
         for record in (*noted, *_published(self._folder)):
             self._known.add((record.name, record.sha256))
 
@@ -47,14 +46,11 @@ class Finished:
         """Notes a file that has just been written."""
         record = ScorePart(name=name, sha256=sha256_of(self._folder / name), queries=queries,
                            pairs=pairs)
-        with naming(self._journal), self._journal.open("a", encoding="utf-8") as stream:
-            stream.write(to_json(record) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(self._journal, to_json(record))
         self._known.add((record.name, record.sha256))
 
 
-def read_journal(journal: Path) -> list[ScorePart]:
+def read_score_journal(journal: Path) -> list[ScorePart]:
     """The lines of a journal; one that is cut short or changed counts for nothing."""
     records = []
     for line in read_bytes(journal).splitlines() if journal.exists() else ():
@@ -68,6 +64,6 @@ def read_journal(journal: Path) -> list[ScorePart]:
 def _published(folder: Path) -> tuple[ScorePart, ...]:
     """What the manifest names, if it is there and whole: it is written again from the journals."""
     try:
-        return read_record(ScoreManifest, folder / MANIFEST).parts
+        return read_record(ScoreManifest, folder / SCORE_MANIFEST).parts
     except InputError:
         return ()

@@ -14,31 +14,29 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import torch
 import transformers
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from spladev3_anserini import __version__
-from spladev3_anserini.collection.corpus import hash_of
+from spladev3_anserini.collection.corpus import CorpusDigest, hash_of
+from spladev3_anserini.collection.survey import texts_of_ids
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import WHOLE, Part
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
-from spladev3_anserini.impacts.manifest import read_record, write_record
+from spladev3_anserini.files import locked, sha256_of
+from spladev3_anserini.impacts.manifest import read_record, shown_differences, write_record
 from spladev3_anserini.progress import counter
-from spladev3_anserini.rankers.pair_scorer import PairError, Teacher, chunks
-from spladev3_anserini.training.documents import texts_of
+from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, chunks
 from spladev3_anserini.training.score_files import (
-    MANIFEST,
-    Candidates,
-    Fingerprint,
+    SCORE_MANIFEST,
+    QueryCandidates,
+    ScoreFingerprint,
     ScoreManifest,
     ScorePart,
     Scores,
     read_candidates,
-    shown_differences,
     write_scores,
 )
-from spladev3_anserini.training.score_journal import Finished
+from spladev3_anserini.training.score_journal import ScoreJournal
 
 FINGERPRINT = "fingerprint.json"
 _ROOM_CHECKED = 10_000
@@ -52,7 +50,7 @@ class Block(NamedTuple):
     sha256: str
 
     @classmethod
-    def of(cls, records: list[Candidates]) -> Block:
+    def of(cls, records: list[QueryCandidates]) -> Block:
         return cls(len(records), sum(len(own.documents) for own in records),
                    hashlib.sha256(json.dumps(records).encode()).hexdigest())
 
@@ -76,13 +74,14 @@ class Work(NamedTuple):
         return sum(own.pairs for number, own in enumerate(self.blocks) if self.part.has(number))
 
 
-class Outcome(NamedTuple):
-    """What a scoring did: files written now and found finished, and the manifest, which is None
-    while other parts still have work to do."""
+class ScoringOutcome(NamedTuple):
+    """What a scoring did: how many files it wrote, how many it kept because they were finished, the
+    manifest, which is None while other parts still have work to do, and the pairs scored now."""
 
     written: int
-    found: int
+    kept: int
     manifest: ScoreManifest | None
+    scored: int
 
 
 def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
@@ -109,12 +108,14 @@ def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
         if query not in known:
             raise InputError(f"{topics}: no query {query!r}, which {candidates} has")
         queries[query] = known[query]
-    documents, digest = texts_of(corpus, needed, candidates)
-    return Work(candidates, sha256, block, part, blocks, queries, documents, digest, hash_of(asked))
+    digest = CorpusDigest()
+    documents = texts_of_ids(corpus, needed, str(candidates), digest)
+    return Work(candidates, sha256, block, part, blocks, queries, documents, digest.hexdigest(),
+                hash_of(asked))
 
 
-def score_candidates(work: Work, teacher: Teacher, output: Path,
-                     overwrite: bool = False) -> Outcome:
+def score_candidates(work: Work, teacher: PairScorer, output: Path,
+                     overwrite: bool = False) -> ScoringOutcome:
     """Scores the positives and candidates of every query of this part with one teacher, into
     `output/part-00000.jsonl` ... and, once all parts are there, `output/manifest.json`.
 
@@ -128,22 +129,18 @@ def score_candidates(work: Work, teacher: Teacher, output: Path,
     if not replaced:
         _refuse_other(output, fingerprint)
     _refuse_long_queries(work, teacher)
-    output.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(output / f".lock-{work.part.number}-of-{work.part.of}", timeout=0):
-            if replaced:
-                for path in output.iterdir():
-                    if not path.name.startswith(".lock-"):
-                        path.unlink()
-            return _score(work, teacher, output, fingerprint)
-    except Timeout:
-        raise InputError(f"{output}: another score is writing here (part {work.part}); wait for "
-                         "it, or choose another `output`") from None
+    with locked(output / f".lock-{work.part.number}-of-{work.part.of}", "score",
+                f"part {work.part}"):
+        if replaced:
+            for path in output.iterdir():
+                if not path.name.startswith(".lock-"):
+                    path.unlink()
+        return _score(work, teacher, output, fingerprint)
 
 
-def fingerprint_of(work: Work, teacher: Teacher) -> Fingerprint:
+def fingerprint_of(work: Work, teacher: PairScorer) -> ScoreFingerprint:
     """What decides a teacher's scores of this work."""
-    return Fingerprint(
+    return ScoreFingerprint(
         teacher=teacher.sha256, kind=teacher.kind, max_length=teacher.settings.max_length,
         batch_tokens=teacher.batch_tokens, device=teacher.device.partition(":")[0],
         dtype=teacher.dtype, t5_token=teacher.settings.t5_token if teacher.kind == "t5" else "",
@@ -151,7 +148,7 @@ def fingerprint_of(work: Work, teacher: Teacher) -> Fingerprint:
         package=__version__)
 
 
-def _holds_other_scores(output: Path, fingerprint: Fingerprint) -> bool:
+def _holds_other_scores(output: Path, fingerprint: ScoreFingerprint) -> bool:
     """Whether a folder holds scores, and not those of this fingerprint."""
     if not (output / FINGERPRINT).exists():
         return False
@@ -162,12 +159,13 @@ def _holds_other_scores(output: Path, fingerprint: Fingerprint) -> bool:
     return False
 
 
-def _score(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint) -> Outcome:
+def _score(work: Work, teacher: PairScorer, output: Path,
+           fingerprint: ScoreFingerprint) -> ScoringOutcome:
     temporary = _temporary(output, work.part)
     if not (output / FINGERPRINT).exists():
         write_record(fingerprint, output / FINGERPRINT, temporary)
-    finished = Finished(output, work.part, temporary)
-    written = found = 0
+    finished = ScoreJournal(output, work.part, temporary)
+    written = kept = scored = 0
     with counter(f"scoring with {teacher.name}", work.pairs, unit="pair") as bar:
         for number, records in enumerate(_blocks(work.candidates, work.block)):
             if not work.part.has(number):
@@ -177,16 +175,18 @@ def _score(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint)
                 raise _changed(work)
             name, own = part_name(number), work.blocks[number]
             if finished.holds(name):
-                found += 1
+                kept += 1
                 bar.update(own.pairs)
                 continue
             write_scores(output / name, _block_scores(records, work, teacher, bar), temporary)
             finished.note(name, own.queries, own.pairs)
             written += 1
+            scored += own.pairs
     teacher.warn_of_cuts()
     if sha256_of(work.candidates) != work.sha256:
         raise _changed(work)
-    return Outcome(written, found, _publish(work, teacher, output, fingerprint, finished))
+    manifest = _publish(work, teacher, output, fingerprint, finished)
+    return ScoringOutcome(written, kept, manifest, scored)
 
 
 def _changed(work: Work) -> InputError:
@@ -202,7 +202,7 @@ def part_name(number: int) -> str:
     return f"part-{number:05d}.jsonl"
 
 
-def _block_scores(records: list[Candidates], work: Work, teacher: Teacher,
+def _block_scores(records: list[QueryCandidates], work: Work, teacher: PairScorer,
                   bar: tqdm[NoReturn]) -> Iterator[Scores]:
     pairs = [(own.query, document) for own in records for document in own.documents]
     try:
@@ -221,8 +221,8 @@ def _shortest(score: np.float32) -> float:
     return float(str(score))
 
 
-def _publish(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprint,
-             finished: Finished) -> ScoreManifest | None:
+def _publish(work: Work, teacher: PairScorer, output: Path, fingerprint: ScoreFingerprint,
+             finished: ScoreJournal) -> ScoreManifest | None:
     finished.read_all()
     parts = []
     for number, own in enumerate(work.blocks):
@@ -239,15 +239,15 @@ def _publish(work: Work, teacher: Teacher, output: Path, fingerprint: Fingerprin
         queries=sum(part.queries for part in parts), pairs=sum(part.pairs for part in parts),
         environment={"python": platform.python_version(), "torch": str(torch.__version__),
                      "transformers": transformers.__version__, "device": teacher.device})
-    write_record(manifest, output / MANIFEST, _temporary(output, work.part))
+    write_record(manifest, output / SCORE_MANIFEST, _temporary(output, work.part))
     return manifest
 
 
-def _refuse_other(output: Path, fingerprint: Fingerprint) -> None:
+def _refuse_other(output: Path, fingerprint: ScoreFingerprint) -> None:
     if output.exists() and not output.is_dir():
         raise InputError(f"`output`: {output} is a file, expected a folder")
     if (output / FINGERPRINT).exists():
-        found = read_record(Fingerprint, output / FINGERPRINT)
+        found = read_record(ScoreFingerprint, output / FINGERPRINT)
         if shown := shown_differences(found, fingerprint):
             raise InputError(f"{output}: holds other scores ({shown}); choose another `output`")
     elif output.is_dir() and any(not re.fullmatch(r"\.lock-.*|\..*\.tmp", path.name)
@@ -255,7 +255,7 @@ def _refuse_other(output: Path, fingerprint: Fingerprint) -> None:
         raise InputError(f"{output}: has files in it that no score wrote; choose another `output`")
 
 
-def _refuse_long_queries(work: Work, teacher: Teacher) -> None:
+def _refuse_long_queries(work: Work, teacher: PairScorer) -> None:
     names = list(work.queries)
     for some in chunks(names, _ROOM_CHECKED):
         rooms = teacher.room([work.queries[name] for name in some])
@@ -265,7 +265,7 @@ def _refuse_long_queries(work: Work, teacher: Teacher) -> None:
                                  "`max_length` more")
 
 
-def _blocks(candidates: Path, size: int) -> Iterator[list[Candidates]]:
+def _blocks(candidates: Path, size: int) -> Iterator[list[QueryCandidates]]:
     iterator = read_candidates(candidates)
     while block := list(islice(iterator, size)):
         yield block

@@ -23,7 +23,7 @@ from spladev3_anserini.training.checkpoints import keep_only, mark_whole, steps_
 from spladev3_anserini.training.dataset import Order
 from spladev3_anserini.training.losses import total
 from spladev3_anserini.training.model import TrainedSplade
-from spladev3_anserini.training.regularizers import anti_zero, flops, l1, ramp, sparsity
+from spladev3_anserini.training.regularizers import anti_zero, flops_loss, l1, ramp, sparsity
 from spladev3_anserini.training.saving import WRITING, save_model
 
 
@@ -220,7 +220,7 @@ class _TellsTheEpoch(TrainerCallback):  # type: ignore[misc]
 def _penalty(section: Regularizer, representations: Tensor, step: int) -> tuple[Tensor, float]:
     if section.kind == "none":
         return representations.new_zeros(()), 0.0
-    penalty = flops if section.kind == "flops" else l1
+    penalty = flops_loss if section.kind == "flops" else l1
     return penalty(representations), ramp(section.weight, step, section.steps)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Result, write_corpus, write_lines
 
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.lucene.jvm import java_command, start_jvm
 
 TEXTS = {"d1": "wing lift drag", "d2": "wing wing flow", "d3": "heat pressure flow flow boundary",
@@ -38,7 +38,7 @@ def test_by_formula(tmp_path: Path, cli: Callable[..., Result]) -> None:
         return total
 
     expected = {i: score(w) for i, w in words.items() if score(w)}
-    assert read_run(tmp_path / "run") == {"q1": pytest.approx(expected, abs=5.1e-5)}
+    assert read_run_file(tmp_path / "run") == {"q1": pytest.approx(expected, abs=5.1e-5)}
 
 
 def test_a_topic_beyond_lucenes_clauses_is_searched_whole(tmp_path: Path,
@@ -50,14 +50,14 @@ def test_a_topic_beyond_lucenes_clauses_is_searched_whole(tmp_path: Path,
     done = cli("bm25", "--corpus", corpus, "--topics", tmp_path / "topics.tsv", "--output",
                tmp_path / "run")
     assert done.code == 0, done
-    run = read_run(tmp_path / "run")
+    run = read_run_file(tmp_path / "run")
     assert run["q2"] == pytest.approx(run["q1"])
 
 
 def test_it_is_pyserinis_own(cranfield: Path, tmp_path: Path, cli: Callable[..., Result]) -> None:
     cli("bm25", "--corpus", cranfield, "--topics", cranfield, "--output", tmp_path / "run",
         "--hits", 100)
-    ours = read_run(tmp_path / "run")
+    ours = read_run_file(tmp_path / "run")
 
     os.environ.setdefault("OPENAI_API_KEY", "unused")
     start_jvm()

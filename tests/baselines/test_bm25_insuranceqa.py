@@ -11,7 +11,7 @@ import pytest
 from conftest import Result
 
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.demo.insuranceqa import write_insuranceqa
 from spladev3_anserini.errors import InputError
@@ -30,7 +30,7 @@ def test_bm25_is_pyserinis_own_on_insuranceqa(tmp_path: Path, cli: Callable[...,
     asked.write_text("".join(f"{topic.id}\t{topic.text}\n" for topic in topics))
     cli("bm25", "--corpus", tmp_path / "corpus.jsonl", "--topics", asked, "--output",
         tmp_path / "run", "--hits", 100)
-    ours = read_run(tmp_path / "run")
+    ours = read_run_file(tmp_path / "run")
 
     os.environ.setdefault("OPENAI_API_KEY", "unused")
     start_jvm()

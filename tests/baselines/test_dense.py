@@ -15,7 +15,7 @@ from conftest import SPECIALS, TEXTS, WORDS, Result, save_tokenizer, write_corpu
 from cuts import lost_of
 
 from spladev3_anserini.collection.corpus import read_corpus
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
 from spladev3_anserini.rankers.dense_index import DenseIndex, Search, best, dense_index
@@ -47,10 +47,10 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def minilm() -> Path:
-    from spladev3_anserini.demo.assets import fetch
+    from spladev3_anserini.demo.assets import fetch_assets
 
     try:
-        return fetch("demo-bi-encoder")
+        return fetch_assets("demo-bi-encoder")
     except InputError as error:
         pytest.skip(str(error))
 
@@ -264,7 +264,7 @@ def test_a_run_is_numpys_argsort(tiny_bert: Path, tmp_path: Path,
 
     own, full = encoder(str(tiny_bert), "mean", "cosine", 64, 64), many_texts()
     vectors = own.vectors(list(full.values()), "passage")[1]
-    found = read_run(tmp_path / "run")
+    found = read_run_file(tmp_path / "run")
     for name in ("q1", "q2"):
         query = own.vectors([topics[name]], "query")[1][0]
         expected = dict(by_numpy(list(full), vectors, query, 101))
@@ -279,7 +279,7 @@ def test_a_run_is_numpys_argsort(tiny_bert: Path, tmp_path: Path,
         cli(*common, "--output", tmp_path / f"hnsw{number}", "--search", "hnsw")
         runs.append((tmp_path / f"hnsw{number}").read_text())
     assert runs[0] == runs[1]
-    graph = read_run(tmp_path / "hnsw0")
+    graph = read_run_file(tmp_path / "hnsw0")
     for name in ("q1", "q2"):
         assert len(graph[name].keys() & found[name].keys()) > 95
 
@@ -329,11 +329,12 @@ def test_refused(tiny_bert: Path, tmp_path: Path, refused: Callable[..., str],
     headless.symlink_to(tiny_bert)
     assert "no embeddingHead.weight" in call("--model", headless, *lengths)
     monkeypatch.setitem(sys.modules, "faiss", None)
-    assert "pip install faiss-cpu" in call("--model", tiny_bert, *rules, *lengths)
+    assert "pip install 'spladev3-anserini[dense]'" in call("--model", tiny_bert, *rules, *lengths)
 
 
 @pytest.mark.parametrize(("file", "content", "message"), [
-    ("modules.json", [{"path": "", "type": f"{KINDS}Transformer"}, {"path": "1", "type": f"{KINDS}Pooling"},
+    ("modules.json", [{"path": "", "type": f"{KINDS}Transformer"}, {"path": "1",
+                                                                    "type": f"{KINDS}Pooling"},
                       {"path": "2", "type": f"{KINDS}Dense"}], "Transformer, Pooling, Dense"),
     ("1/config.json", {"pooling_mode_max_tokens": True}, "pools by max_tokens"),
     ("1/config.json", {"pooling_mode": "mean", "include_prompt": False}, "include_prompt"),
@@ -343,7 +344,8 @@ def test_refused(tiny_bert: Path, tmp_path: Path, refused: Callable[..., str],
 def test_a_layout_that_is_not_done_here_is_refused(file: str, content: object, message: str,
                                                    tiny_bert: Path, tmp_path: Path) -> None:
     files: dict[str, object] = {
-        "modules.json": [{"path": "", "type": f"{KINDS}Transformer"}, {"path": "1", "type": f"{KINDS}Pooling"}],
+        "modules.json": [{"path": "", "type": f"{KINDS}Transformer"}, {"path": "1",
+                                                                       "type": f"{KINDS}Pooling"}],
         "1/config.json": {"pooling_mode_mean_tokens": True},
         "config_sentence_transformers.json": {"similarity_fn_name": "dot"}}
     folder = tmp_path / "model"

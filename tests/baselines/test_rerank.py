@@ -11,7 +11,7 @@ from conftest import SPECIALS, WORDS, Result, save_tokenizer, write_corpus
 
 from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.measures import evaluate, parse_measures
@@ -67,7 +67,7 @@ def test_the_first_are_in_the_models_order_and_the_others_below_in_the_runs(
                  "--cross-encoder", tiny_ranker, "--output", tmp_path / "out", "--top", 4,
                  "--max-length", 64, "--device", "cpu")
     assert "sequence classification, 6 pairs; 2 queries, 8 lines" in result.out, result
-    found = read_run(tmp_path / "out")
+    found = read_run_file(tmp_path / "out")
     assert list(found) == ["q1", "q2"]
 
     scores = {name: scored_alone(tiny_ranker, topics["q1"], TEXTS[name])
@@ -85,10 +85,10 @@ def test_the_first_are_in_the_models_order_and_the_others_below_in_the_runs(
 
 @pytest.fixture(scope="session")
 def cross_encoder() -> Path:
-    from spladev3_anserini.demo.assets import fetch
+    from spladev3_anserini.demo.assets import fetch_assets
 
     try:
-        return fetch("demo-cross-encoder")
+        return fetch_assets("demo-cross-encoder")
     except InputError as error:
         pytest.skip(str(error))
 
@@ -104,7 +104,7 @@ def test_on_cranfield_it_is_onnxruntime_alone(cranfield: Path, cross_encoder: Pa
         topic.id: [(str(184 + number), 9.0 - number) for number in range(6)] for topic in topics})
     cli("rerank", "--run", run, "--corpus", cranfield, "--topics", cranfield, "--cross-encoder",
         "demo-cross-encoder", "--output", tmp_path / "out", "--top", 5, "--max-length", 128)
-    found = read_run(tmp_path / "out")
+    found = read_run_file(tmp_path / "out")
 
     tokenizer = Tokenizer.from_file(str(cross_encoder / "tokenizer.json"))
     tokenizer.no_padding()
@@ -183,7 +183,8 @@ def test_cranfield_gains_what_was_measured_elsewhere(cranfield: Path, cross_enco
     cli("rerank", "--run", run, "--corpus", cranfield, "--topics", cranfield, "--cross-encoder",
         "demo-cross-encoder", "--output", tmp_path / "out")
     qrels = {query: own for query, own in read_qrels(str(cranfield)).items() if query in first}
-    before, after = (evaluate(qrels, read_run(path), parse_measures("nDCG@10")).means["nDCG@10"]
+    before, after = (evaluate(qrels, read_run_file(path),
+                              parse_measures("nDCG@10")).means["nDCG@10"]
                      for path in (run, tmp_path / "out"))
     assert before == pytest.approx(0.327, abs=0.005)
     assert after == pytest.approx(0.377, abs=0.005)

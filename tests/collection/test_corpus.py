@@ -16,7 +16,7 @@ from spladev3_anserini.collection.corpus import Document, Rejects, read_corpus, 
 from spladev3_anserini.collection.ir_datasets_source import text_of
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.records import IdHashes, checked_id
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
@@ -100,7 +100,7 @@ def test_line_ends_inside_a_text_are_text(tmp_path: Path) -> None:
 def test_a_pointer_of_git_lfs_is_named(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n")
-    for reader in (read, lambda path: read_topics(str(path)), read_run,
+    for reader in (read, lambda path: read_topics(str(path)), read_run_file,
                    lambda path: read_qrels(str(path)), read_json, read_yaml,
                    lambda path: list(read_pickle(path)),
                    lambda path: read_record(Manifest, path)):

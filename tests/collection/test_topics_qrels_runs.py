@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import Hit, read_run, write_hits
+from spladev3_anserini.collection.runs import Hit, read_run_file, write_hits
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
 
@@ -92,7 +92,7 @@ def test_a_run_is_read_back_as_written(tmp_path: Path) -> None:
     assert stream.getvalue() == ("q1 Q0 d2 1 510 tag\nq1 Q0 d1 2 340 tag\n"
                                  "q2 Q0 d1 1 1.250000 tag\n")
     (tmp_path / "run").write_text(stream.getvalue())
-    assert read_run(tmp_path / "run") == {"q1": {"d2": 510, "d1": 340}, "q2": {"d1": 1.25}}
+    assert read_run_file(tmp_path / "run") == {"q1": {"d2": 510, "d1": 340}, "q2": {"d1": 1.25}}
 
 
 @pytest.mark.parametrize(("content", "message"), [
@@ -108,4 +108,4 @@ def test_a_run_is_read_back_as_written(tmp_path: Path) -> None:
 def test_bad_runs_are_refused(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "run").write_text(content)
     with pytest.raises(InputError, match=message):
-        read_run(tmp_path / "run")
+        read_run_file(tmp_path / "run")

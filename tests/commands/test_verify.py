@@ -20,7 +20,7 @@ from spladev3_anserini.impacts.manifest import Record, write_record
 from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.lucene.segments import newest_segments, written_by
 from spladev3_anserini.training.score_files import (
-    Fingerprint,
+    ScoreFingerprint,
     ScoreManifest,
     ScorePart,
     Scores,
@@ -54,7 +54,8 @@ def version(*numbers: int) -> tuple[bytes, bytes]:
     return bytes([9, 9, 1, 9]), bytes(numbers)
 
 
-@pytest.mark.fault(12, "an index of a Lucene that is newer, older, or has codecs that this one lacks",
+@pytest.mark.fault(12,
+                   "an index of a Lucene that is newer, older, or has codecs that this one lacks",
                    detected="the version in its segments file, whose checksum is right")
 def test_an_index_of_another_lucene(index: Path, tmp_path: Path, cli: Cli) -> None:
     assert written_by(index / "segments_1") == (9, 9, 1)
@@ -150,9 +151,9 @@ def scores(tmp_path: Path) -> Path:
         path = folder / f"part-0000{number}.jsonl"
         write_scores(path, [Scores(f"q{number}", {"d1": 1.5, "d2": -2.0})])
         parts.append(ScorePart(name=path.name, sha256=sha256_of(path), queries=1, pairs=2))
-    made = Fingerprint(teacher="a", kind="onnx", max_length=8, batch_tokens=1, device="cpu",
-                       dtype="float32", t5_token="", candidates="c", corpus="c", topics="t",
-                       block=1, package="0")
+    made = ScoreFingerprint(teacher="a", kind="onnx", max_length=8, batch_tokens=1, device="cpu",
+                            dtype="float32", t5_token="", candidates="c", corpus="c", topics="t",
+                            block=1, package="0")
     manifest: Record = ScoreManifest(name="t", fingerprint=made, parts=tuple(parts), queries=2,
                                      pairs=4, environment={})
     write_record(manifest, folder / "manifest.json")

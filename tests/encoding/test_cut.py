@@ -14,8 +14,9 @@ from transformers import AutoTokenizer
 
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.cut import cut_line
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encode_topics
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.impacts.shards import read_manifest
 from spladev3_anserini.model.checkpoint import open_checkpoint
@@ -111,7 +112,7 @@ def test_topics_that_are_cut_while_they_are_encoded(tiny: Path,
                                                     capfd: pytest.CaptureFixture[str]) -> None:
     """search, ask, flops, breakdown, mine and explain encode topics in this one way."""
     encoder = Encoder(open_checkpoint(str(tiny)), VARIANTS["splade-v3-doc"], "query",
-                      Settings(max_length=LENGTH))
+                      EncoderSettings(max_length=LENGTH))
     encode_topics(encoder, [Topic("1", "cat " * 20, "t:1"), Topic("2", "cat " * 14, "t:2")])
     assert capfd.readouterr().err == (
         "warning: 1 of 2 queries was cut at --max-length 16: 6 wordpieces were not encoded\n")

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from spladev3_anserini.encoding.encoder import Encoder, Settings, TextError, keep_top
+from spladev3_anserini.encoding.encoder import Encoder, TextError, keep_top
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.model.batches import length_batches
@@ -24,7 +25,7 @@ EXPAND, LEXICAL, BOW = (VARIANTS[f"splade-v3{x}"] for x in ("", "-lexical", "-do
 
 def encoder(folder: Path, variant: object = EXPAND, side: str = "document",
             **chosen: object) -> Encoder:
-    options = Settings(**({"max_length": 64} | chosen))  # type: ignore[arg-type]
+    options = EncoderSettings(**({"max_length": 64} | chosen))  # type: ignore[arg-type]
     return Encoder(open_checkpoint(str(folder)), variant, side, options)  # type: ignore[arg-type]
 
 

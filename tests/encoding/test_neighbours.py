@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from conftest import WORDS, Result
 
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
 
 
 def encoder(folder: Path, variant: str, dtype: str = "auto") -> Encoder:
     return Encoder(open_checkpoint(str(folder)), VARIANTS[variant], "query",
-                   Settings(max_length=64, dtype=dtype, device="cpu"))
+                   EncoderSettings(max_length=64, dtype=dtype, device="cpu"))
 
 
 def queries(count: int) -> list[str]:

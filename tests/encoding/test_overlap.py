@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from spladev3_anserini.encoding.pipeline import Behind, ahead
+from spladev3_anserini.encoding.overlap import Behind, ahead
 
 
 def test_items_made_ahead_are_the_same_in_the_same_order() -> None:

@@ -15,7 +15,8 @@ from conftest import SPECIALS, TEXTS
 from layouts import add_modules, router
 
 from spladev3_anserini.cli.demo import QUESTIONS
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
@@ -24,7 +25,7 @@ SOME = [*(text for text in TEXTS.values() if text.strip()), *QUESTIONS, "what ca
 
 
 def ours(folder: Path, side: str, variant: str = "splade-v3", **chosen: object) -> Encoder:
-    options = Settings(**chosen)  # type: ignore[arg-type]
+    options = EncoderSettings(**chosen)  # type: ignore[arg-type]
     return Encoder(open_checkpoint(str(folder)), VARIANTS[variant], side, options)
 
 

@@ -13,7 +13,7 @@ from conftest import Result
 from reliability import draws, tried
 
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.evaluation.measures import evaluate, parse_measures
 
 #: Ours -> trec_eval's. (RR@10 is not among them: trec_eval has it as recip_rank of a cut run.)
@@ -37,7 +37,7 @@ def test_random_runs(tmp_path: Path, chance: random.Random) -> None:
         chance.shuffle(run)
         (tmp_path / "qrels").write_text("".join(f"{q} 0 {d} {g}\n" for q, d, g in qrels))
         (tmp_path / "run").write_text("".join(f"{q} Q0 {d} 7 {s!r} x\n" for q, d, s in run))
-        judged, ranked = read_qrels(str(tmp_path / "qrels")), read_run(tmp_path / "run")
+        judged, ranked = read_qrels(str(tmp_path / "qrels")), read_run_file(tmp_path / "run")
         if not judged.keys() & ranked.keys():
             continue
         found = evaluate(judged, ranked, parse_measures(" ".join(NAMES)))
@@ -56,7 +56,8 @@ def test_random_runs(tmp_path: Path, chance: random.Random) -> None:
         tried()
 
 
-@pytest.mark.fault(16, "queries whose every grade is below 0, on which trec_eval's nDCG may not end",
+@pytest.mark.fault(16,
+                   "queries whose every grade is below 0, on which trec_eval's nDCG may not end",
                    then="0", detected="given to it as grades of 0")
 def test_grades_below_0_alone(chance: random.Random) -> None:
     for _ in range(draws(4)):
@@ -74,7 +75,8 @@ def test_grades_below_0_alone(chance: random.Random) -> None:
 LINES = {
     "5 columns": ("q1 Q0 d1 1 5\n", "run:1: 5 columns"),
     "7 columns": ("q1 Q0 d0 1 5 x\nq1 Q0 my doc 1 5 x\n", "run:2: 7 columns"),
-    "a document twice": ("q1 Q0 d1 1 5 x\nq2 Q0 d1 1 5 x\nq1 Q0 d1 2 4 x\n", "run:3: 'd1' is there"),
+    "a document twice": ("q1 Q0 d1 1 5 x\nq2 Q0 d1 1 5 x\nq1 Q0 d1 2 4 x\n",
+                         "run:3: 'd1' is there"),
     "a score that is NaN": ("q1 Q0 d1 1 nan x\n", "run:1: the score 'nan'"),
     "an infinite score": ("q1 Q0 d1 1 1e999 x\n", "run:1: the score '1e999'"),
     "no line": ("", "run: no line in it"),
@@ -112,7 +114,8 @@ def test_bad_judgments(name: str, tmp_path: Path, refused: Callable[..., str]) -
                                               tmp_path / "run")
 
 
-@pytest.mark.fault(16, "queries whose names gdeval reads as the same", then="each query's own value",
+@pytest.mark.fault(16, "queries whose names gdeval reads as the same",
+                   then="each query's own value",
                    detected="it is given numbers for names")
 def test_names_that_gdeval_cuts() -> None:
     """ERR of a grade of 1 at rank 1 is (2^1 - 1) / 2^4."""

@@ -26,7 +26,7 @@ from spladev3_anserini.impacts.terms import fault
 from spladev3_anserini.lucene.check import read_index_manifest
 from spladev3_anserini.lucene.postings import open_postings
 from spladev3_anserini.lucene.publish import publish
-from spladev3_anserini.lucene.searcher import ImpactSearcher, open_index
+from spladev3_anserini.lucene.searcher import ImpactSearcher, open_searcher
 from spladev3_anserini.lucene.unchanged import SOUND_NOTE
 
 Cli = Callable[..., Result]
@@ -240,7 +240,7 @@ def test_an_index_replaced_while_it_is_searched(tmp_path: Path) -> None:
         thread.start()
     seen = set()
     while not done.is_set():
-        searcher, record = open_index(index)
+        searcher, record = open_searcher(index)
         assert record is not None
         assert searcher.search_all(ASKED, 1000, 2) == expected[record.encoded.shards]
         searcher.close()

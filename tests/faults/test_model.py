@@ -13,7 +13,8 @@ from conftest import SPECIALS, WORDS, make_tiny, save_tokenizer, write_corpus
 from reliability import draws, tried
 from safetensors.torch import load_file, save_file
 
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
 
@@ -97,7 +98,7 @@ def test_a_tokenizer_of_the_same_size(tiny: Path, tmp_path: Path, refused: Calla
 def test_batches_threads_and_orders(tiny: Path, chance: random.Random) -> None:
     def impacts(own: list[str], batch_tokens: int) -> dict[str, object]:
         made = Encoder(open_checkpoint(str(tiny)), VARIANTS["splade-v3"], "document",
-                       Settings(max_length=64, batch_tokens=batch_tokens))
+                       EncoderSettings(max_length=64, batch_tokens=batch_tokens))
         matrix = made.impacts(own).toarray()
         return dict(zip(own, matrix, strict=True))
 

@@ -19,10 +19,9 @@ from spladev3_anserini.analysis.diagnosis import read_curves, read_loss
 from spladev3_anserini.analysis.effect_files import read_effects
 from spladev3_anserini.collection.corpus import read_corpus, survey
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.directory import Part
-from spladev3_anserini.encoding.directory import read_journal as read_shards_journal
+from spladev3_anserini.encoding.directory import Part, read_shard_journal
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.measures import parse_measures
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
@@ -34,7 +33,7 @@ from spladev3_anserini.model.checkpoint import open_checkpoint, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.weights import external_data
 from spladev3_anserini.rankers.dense_models import find_dense
-from spladev3_anserini.rankers.teachers import find_teacher
+from spladev3_anserini.rankers.registry import find_pair_scorer
 from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.recipe.strict_yaml import read_yaml, scalar
 from spladev3_anserini.reproduction.journal import Journal
@@ -47,7 +46,7 @@ from spladev3_anserini.training.score_files import (
     read_candidates,
     read_scores,
 )
-from spladev3_anserini.training.score_journal import read_journal
+from spladev3_anserini.training.score_journal import read_score_journal
 
 HERE = Path(__file__).parent
 
@@ -199,7 +198,8 @@ _RESULT = {
         "judgments": 1, "missing": 0, "run_sha256": "c", "measures": {"RR@10": 0.5}}},
     "environment": {}, "finished": "2026-11-25"}
 _STAGES = {"stages": {"corpus": {"inputs": {"a": "b"}, "outputs": {"x": "y"}}}}
-_SCORES = (_lines({"query": "q1", "scores": {"d1": 1.5, "d2": -2}}, {"query": 2, "scores": {"é": 0}}),)
+_SCORES = (_lines({"query": "q1", "scores": {"d1": 1.5, "d2": -2}}, {"query": 2,
+                                                                     "scores": {"é": 0}}),)
 _CANDIDATES = (_lines({"query": "q1", "positives": ["d1"], "candidates": ["d2", 3]}),)
 _PICKLES = (pickle.dumps({1: {2: 1.5, 3: 2}, "q": {"é": -1.0}}, 2),
             pickle.dumps({"1": {"2": 1.5}}, 4),
@@ -226,7 +226,8 @@ _DENSE = {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"",
           "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
           "config_sentence_transformers.json": b'{"similarity_fn_name": "dot", "prompts": {}}'}
 _TEACHER = _json({"architectures": ["BertForSequenceClassification"]})
-_BEGUN = {"variant": "v", "start": "s", "tokenizer": "t", "training": {}, "data": "d", "accumulate": 1,
+_BEGUN = {"variant": "v", "start": "s", "tokenizer": "t", "training": {}, "data": "d",
+          "accumulate": 1,
           "ranks": 1}
 
 
@@ -275,8 +276,8 @@ READERS: dict[str, Reader] = {
                     (b"q1 0 d1 1\nq1 0 d2 0\nq2 Q0 d1 -2\n",
                      b"query-id\tcorpus-id\tscore\nq1\td1\t1\n",
                      b"query_id corpus_id score\nq1 d1 1.0\nq1 d1 1\n"), _qrels_again, lines=True),
-    "run": Reader("r.txt", read_run, _RUN, _run_again, lines=True),
-    "run-gz": Reader("r.txt.gz", read_run, tuple(map(gzip.compress, _RUN)),
+    "run": Reader("r.txt", read_run_file, _RUN, _run_again, lines=True),
+    "run-gz": Reader("r.txt.gz", read_run_file, tuple(map(gzip.compress, _RUN)),
                      lambda own: gzip.compress(_run_again(own)), lines=True),
     "shard": Reader("s.jsonl", lambda path: list(read_shard(path)), _SHARD, _named_lines,
                     lines=True),
@@ -293,7 +294,8 @@ READERS: dict[str, Reader] = {
     "training": Reader("training.json", lambda path: read_loss(path.parent), (_TRAINING,)),
     "begun": Reader("begun.json", _prepare, (_json(_BEGUN),)),
     "whole": Reader("checkpoint-5/whole.json", lambda path: newest_whole(path.parents[1]),
-                    (_json({"a": hashlib.sha256(b"").hexdigest()}),), around={"checkpoint-5/a": b"", "checkpoint-x/b": b""}),
+                    (_json({"a": hashlib.sha256(b"").hexdigest()}),), around={"checkpoint-5/a": b"",
+                                                                              "checkpoint-x/b": b""}),
     "state": Reader("trainer_state.json", lambda path: steps_of(path.parent),
                     (_json({"global_step": 2, "max_steps": 8}),)),
     "manifest": Reader("manifest.json", lambda path: read_record(Manifest, sign(path)),
@@ -312,31 +314,38 @@ READERS: dict[str, Reader] = {
                              (_json(_SCORE_MANIFEST),)),
     "score-record": Reader("manifest.json", lambda path: read_record(ScoreManifest, sign(path)),
                            (_json(_SCORE_MANIFEST),), lambda own: own.model_dump_json().encode()),
-    "score-journal": Reader("p.jsonl", lambda path: read_journal(sign(path)), (_lines(*_SCORE_MANIFEST["parts"]),), None,
+    "score-journal": Reader("p.jsonl", lambda path: read_score_journal(sign(path)),
+                            (_lines(*_SCORE_MANIFEST["parts"]),), None,
                             lines=True),
     "ensemble": Reader("e.json", lambda path: read_record(EnsembleRecord, sign(path)),
                        (_json(_ENSEMBLE),)),
     "result": Reader("result.json", lambda path: read_result(sign(path).parent), (_json(_RESULT),),
                      lambda own: Result.model_dump_json(own).encode()),
-    "journal": Reader("progress-1-of-1.jsonl", lambda path: read_shards_journal(sign(path)), (_lines(_FINGERPRINT, _SHARD_RECORD),)),
+    "journal": Reader("progress-1-of-1.jsonl", lambda path: read_shard_journal(sign(path)),
+                      (_lines(_FINGERPRINT, _SHARD_RECORD),)),
     "stages": Reader("stages.json", _stages, (_json(_STAGES),)),
     "yaml": Reader("y.yaml", read_yaml, (
         b"a: 1\nb:\n  - 2e-5\n  - {c: 'no', d: 2026-11-23}\ne: 0.5\n",
-        b"%YAML 1.1\n---\na: \"\\u00e9\\x41\"\nb: |\n  text\nc: [~, true, +1, .5]\n"), None, lines=True),
+        b"%YAML 1.1\n---\na: \"\\u00e9\\x41\"\nb: |\n  text\nc: [~, true, +1, .5]\n"), None,
+                   lines=True),
     "recipe": Reader("r.yaml", _recipe, (
         b"title: t\nmodel: demo\nlicence: Apache-2.0\nvariant: splade-v3\nsettings: {max_length: 64, "
         b"query_max_length: 64, quantizer: x100-rint, special_tokens: drop, dtype: float32}\n",
         b"base: splade-v3\ntitle: x\ntraining: {seed: 1, loss: {kl: 1.0}}\n",
-        b"title: b\nlicence: x\nbaseline: {kind: dense, model: minilm, hnsw_m: 32}\n"), None, lines=True),
+        b"title: b\nlicence: x\nbaseline: {kind: dense, model: minilm, hnsw_m: 32}\n"), None,
+                     lines=True),
     "collection": Reader("c.yaml", _collection, _yaml("collections/demo.yaml"), None, lines=True),
     "value": Reader("value", _text(lambda text: scalar(text, "--set x")), (b"2e-5", b"[1, no]"),
                     named=False),
-    "quantizer": Reader("name", _text(Quantizer.parse), (b"x100-rint", b"x51.2-rint", b"x1e-05-rint"),
+    "quantizer": Reader("name", _text(Quantizer.parse), (b"x100-rint", b"x51.2-rint",
+                                                         b"x1e-05-rint"),
                         _quantizer_again, named=False),
     "measures": Reader("names", _text(parse_measures), (b"nDCG@10 RR@10, R(rel=2)@100 nDCG*@10",),
                        named=False),
-    "part": Reader("part", _text(Part.parse), (b"2/8",), lambda own: str(own).encode(), named=False),
-    "model-config": Reader("config.json", _model, (b'{"model_type": "distilbert"}',), around=_MODEL),
+    "part": Reader("part", _text(Part.parse), (b"2/8",), lambda own: str(own).encode(),
+                   named=False),
+    "model-config": Reader("config.json", _model, (b'{"model_type": "distilbert"}',),
+                           around=_MODEL),
     "model-modules": Reader("modules.json", _model, (_MODULES,), around=_MODEL),
     "model-router": Reader("router_config.json", _model, (_ROUTER, _SAME_SIDES), around=_MODEL | {
         "modules.json": _json([{"path": "", "type": f"{_SPARSE}Router"}])}),
@@ -348,7 +357,8 @@ READERS: dict[str, Reader] = {
         around=_MODEL),
     "model-graph": Reader("model.onnx", external_data, (
         b"\x6a\x0f\x0a\x08location\x12\x03a.b", b"")),
-    "model-note": Reader("spladev3.json", _model, (b'{"variant": "splade-v3-doc"}',), around=_MODEL),
+    "model-note": Reader("spladev3.json", _model, (b'{"variant": "splade-v3-doc"}',),
+                         around=_MODEL),
     "model-arguments": Reader("model_args.json", _model, (b'{"splade_doc": true}',), around=_MODEL),
     "model-pooling": Reader("1_SpladePooling/config.json", _pooling,
                             (b'{"pooling_strategy": "max", "activation_function": "relu"}',),
@@ -365,7 +375,8 @@ READERS: dict[str, Reader] = {
                              (_DENSE["config_sentence_transformers.json"],), around=_DENSE),
     "dense-length": Reader("sentence_bert_config.json", lambda path: find_dense(str(path.parent)),
                            (b'{"max_seq_length": 256, "do_lower_case": false}',), around=_DENSE),
-    "teacher-config": Reader("config.json", lambda path: find_teacher(str(path.parent)), (_TEACHER,),
+    "teacher-config": Reader("config.json", lambda path: find_pair_scorer(str(path.parent)),
+                             (_TEACHER,),
                              around={"model.safetensors": b""}),
     "tokenizer": Reader("tokenizer.json", lambda path: Tokenizer(path.parent), (), slow=True,
                         around={"config.json": b'{"model_type": "bert"}',

@@ -9,15 +9,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from indexes import write_shard
 from scipy.sparse import csr_matrix
 
 from spladev3_anserini.collection.records import checked_id
-from spladev3_anserini.collection.runs import Hit, read_run, write_hits
+from spladev3_anserini.collection.runs import Hit, read_run_file, write_hits
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.encoded_queries import read_queries
+from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.quantize import MAX_IMPACT, Quantizer
-from spladev3_anserini.impacts.shards import ImpactDocument, read_shard, write_shard
+from spladev3_anserini.impacts.shards import ImpactDocument, read_shard
 from spladev3_anserini.impacts.terms import fault
 
 
@@ -79,7 +80,7 @@ def test_a_run_reads_back(run: dict[str, dict[str, float]]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "run.txt"
         path.write_bytes(stream.getvalue().encode())
-        assert read_run(path) == {
+        assert read_run_file(path) == {
             query: {d: s if isinstance(s, int) else float(f"{s:.6f}") for d, s in own.items()}
             for query, own in run.items()}
 
@@ -90,5 +91,6 @@ def test_encoded_queries_read_back(queries: dict[str, dict[str, int]]) -> None:
     with TemporaryDirectory() as folder:
         write_shard(Path(folder), "part-00000.jsonl",
                     (ImpactDocument(i, "", v) for i, v in queries.items()), "h")
-        found = read_queries(Path(folder) / "impacts" / "part-00000.jsonl", Path("index"), None)
+        found = read_encoded_queries(Path(folder) / "impacts" / "part-00000.jsonl", Path("index"),
+                                     None)
     assert dict(found) == queries

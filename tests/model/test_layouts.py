@@ -15,7 +15,8 @@ from conftest import SPECIALS, TEXTS, Result, make_tiny, write_corpus
 from layouts import add_modules, pickled, router, sparse_encoder
 from safetensors.torch import load_file, save_file
 
-from spladev3_anserini.encoding.encoder import Encoder, Settings
+from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.convert import convert_checkpoint
@@ -43,7 +44,7 @@ def saved(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 def weights(folder: Path, side: str, length: int = 64) -> Any:
     checkpoint = open_checkpoint(str(folder))
-    encoder = Encoder(checkpoint, checkpoint.variant, side, Settings(length))
+    encoder = Encoder(checkpoint, checkpoint.variant, side, EncoderSettings(max_length=length))
     return encoder.weights(FULL).toarray()
 
 

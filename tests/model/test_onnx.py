@@ -13,8 +13,9 @@ from breaking import Break, one_line
 from conftest import TEXTS, Result, make_tiny, write_corpus
 
 from spladev3_anserini.cli.demo import QUESTIONS
-from spladev3_anserini.collection.runs import read_run
-from spladev3_anserini.encoding.encoder import Encoder, Settings, keep_top
+from spladev3_anserini.collection.runs import read_run_file
+from spladev3_anserini.encoding.encoder import Encoder, keep_top
+from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.jvm import java_command
 from spladev3_anserini.lucene.start import environment_of_java
@@ -27,7 +28,7 @@ SOME = [*(text for text in TEXTS.values() if text.strip()), *QUESTIONS, "what ca
 
 def encoder(folder: Path, variant: str = "splade-v3", side: str = "document",
             **chosen: object) -> Encoder:
-    settings = Settings(**{"max_length": 64, **chosen})  # type: ignore[arg-type]
+    settings = EncoderSettings(**{"max_length": 64, **chosen})  # type: ignore[arg-type]
     return Encoder(open_checkpoint(str(folder)), VARIANTS[variant], side, settings)
 
 
@@ -117,7 +118,7 @@ def test_an_exported_model_encodes_indexes_and_searches(
         search = ("search", "--index", folder / "index", "--topics", tmp_path / "topics.tsv",
                   "--max-length", 64, "--output", folder / "run.txt")
         assert cli(*search).code == 0
-        assert len(read_run(folder / "run.txt")["q"]) > 3
+        assert len(read_run_file(folder / "run.txt")["q"]) > 3
         # another precision is another model
         assert "do not belong together: model" in refused(*search, "--model", tiny)
 
@@ -158,9 +159,9 @@ def test_anserinis_own_encoder_reads_the_export_and_finds_the_same(
     assert (tmp_path / "theirs.txt").exists(), ran.stdout[-2000:] + ran.stderr[-2000:]
     # Anserini takes 1e-6 steps off tied scores
     theirs = {query: [(name, round(score)) for name, score in documents.items()]
-              for query, documents in read_run(tmp_path / "theirs.txt").items()}
+              for query, documents in read_run_file(tmp_path / "theirs.txt").items()}
     ours, longer = ({query: list(documents.items()) for query, documents
-                     in read_run(tmp_path / f"{length}.txt").items()} for length in (511, 512))
+                     in read_run_file(tmp_path / f"{length}.txt").items()} for length in (511, 512))
     assert len(theirs) == len(asked)
     assert ours == theirs
     differing = [query for query in theirs if longer[query] != theirs[query]]

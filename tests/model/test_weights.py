@@ -24,8 +24,8 @@ from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.weights import external_data, folder_hash
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
 from spladev3_anserini.rankers.dense_models import find_dense
-from spladev3_anserini.rankers.pair_scorer import Settings
-from spladev3_anserini.rankers.teachers import find_teacher, open_teacher, teacher_hash
+from spladev3_anserini.rankers.pair_scorer import PairSettings
+from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer, pair_scorer_hash
 
 Tensors = dict[str, torch.Tensor]
 
@@ -84,7 +84,8 @@ UNREAD: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.fault(8, "weights that the model of config.json does not read (fewer layers, or none), "
+@pytest.mark.fault(8,
+                   "weights that the model of config.json does not read (fewer layers, or none), "
                    "weights that are there twice, and a config with more layers",
                    detected="names in the files and what transformers read")
 @pytest.mark.parametrize("what", UNREAD)
@@ -160,12 +161,14 @@ def _parts(folder: Path) -> None:
 
 
 ELSEWHERE: dict[str, tuple[Callable[[Path], object], str, str]] = {
-    "transformers_weights": (lambda f: edit(f / "config.json", transformers_weights="b.safetensors"),
+    "transformers_weights": (lambda f: edit(f / "config.json",
+                                            transformers_weights="b.safetensors"),
                              "config.json", "transformers_weights"),
     "a pickle by transformers_weights": (
         lambda f: edit(f / "config.json", transformers_weights="adapter_model.bin"),
         "config.json", "transformers_weights"),
-    "configuration_files": (lambda f: edit(f / "config.json", configuration_files=["config.4.json"]),
+    "configuration_files": (lambda f: edit(f / "config.json",
+                                           configuration_files=["config.4.json"]),
                             "config.json", "configuration_files"),
     "code": (lambda f: edit(f / "config.json", auto_map={"AutoModel": "a.B"}), "config.json",
              "auto_map"),
@@ -188,7 +191,7 @@ def test_weights_from_elsewhere_are_refused(what: str, tiny: Path, tmp_path: Pat
     how, file, key = ELSEWHERE[what]
     folder = copy(tiny, tmp_path / "model")
     how(folder)
-    for find in (lambda name: open_checkpoint(name), lambda name: find_teacher(name),
+    for find in (lambda name: open_checkpoint(name), lambda name: find_pair_scorer(name),
                  lambda name: find_dense(name, "mean", "dot"),
                  lambda name: convert_checkpoint(name, tmp_path / "out", None)):
         with pytest.raises(InputError) as raised:
@@ -249,18 +252,19 @@ def test_the_weights_of_a_graph_are_its_own(tiny: Path, tmp_path: Path, cli: Cal
         "encode", "--model", folder, "--corpus", corpus, "--max-length", 64, "--output",
         tmp_path / "out")
     with pytest.raises(InputError, match=r"takes weights from 'other\.bin'"):
-        find_teacher(str(folder))
+        find_pair_scorer(str(folder))
     _external(folder / "model.onnx", "model.onnx_data")
-    first = teacher_hash(str(folder))
+    first = pair_scorer_hash(str(folder))
     (folder / "model.onnx_data").write_bytes(b"others")
-    assert teacher_hash(str(folder)) != first
+    assert pair_scorer_hash(str(folder)) != first
 
 
 def test_a_location_that_is_spelt_oddly_is_seen(tmp_path: Path) -> None:
     graph = tmp_path / "model.onnx"
     for content, expected in (
             (b"\x6a\x0f\x0a\x08location\x12\x03a.b", ["a.b"]), (b"", []), (b"location", []),
-            (b"\x0a\x88\x80\x00location\x12\x03a.b", ["a.b"]), (b"\x12\x03a.b\x0a\x08location", ["?"]),
+            (b"\x0a\x88\x80\x00location\x12\x03a.b", ["a.b"]), (b"\x12\x03a.b\x0a\x08location",
+                                                                ["?"]),
             (b"\x0a\x08location\x12\x83\x00a.b", ["?"])):
         graph.write_bytes(content)
         assert external_data(graph) == expected
@@ -292,7 +296,8 @@ def test_a_git_lfs_pointer_is_called_by_its_name(tiny: Path, tmp_path: Path,
         (tmp_path / name).write_bytes(POINTER)
     for source in ("p.jsonl", "p.tsv", "p.jsonl.gz"):
         assert f"{tmp_path / source}:1: {said}" in refused(
-            "encode", "--model", tiny, "--corpus", tmp_path / source, "--max-length", 64, "--output",
+            "encode", "--model", tiny, "--corpus", tmp_path / source, "--max-length", 64,
+            "--output",
             tmp_path / "out")
     assert said in refused("evaluate", "--qrels", tmp_path / "p.txt", "--run", tmp_path / "p.txt")
     with pytest.raises(InputError, match="Git LFS"):
@@ -350,7 +355,8 @@ def _dense(tiny: Path, folder: Path, **settings: object) -> Path:
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
     kinds = "sentence_transformers.models."
     (folder / "modules.json").write_text(json.dumps([
-        {"path": "", "type": f"{kinds}Transformer"}, {"path": "1_Pooling", "type": f"{kinds}Pooling"}]))
+        {"path": "", "type": f"{kinds}Transformer"}, {"path": "1_Pooling",
+                                                      "type": f"{kinds}Pooling"}]))
     (folder / "config_sentence_transformers.json").write_text(json.dumps(
         {"similarity_fn_name": "dot"} | settings))
     return folder
@@ -384,11 +390,11 @@ def test_bi_encoders_and_teachers_are_read_as_strictly(tiny: Path, tmp_path: Pat
     with pytest.raises(InputError, match="does not read 16 of its weights"):
         DenseEncoder(find_dense(str(fewer)), "cpu")
     with pytest.raises(InputError, match="does not read 16 of its weights"):
-        open_teacher(str(fewer), Settings(64))
+        open_pair_scorer(str(fewer), PairSettings(max_length=64))
     prompts = _dense(tiny, tmp_path / "prompts", prompts={"query": "q: "})
     assert find_dense(str(prompts)).rules.query_prefix == "q: "  # applied by the baseline alone
     with pytest.raises(InputError, match=r"prompts\.query"):
-        find_teacher(str(prompts))
+        find_pair_scorer(str(prompts))
     both = copy(plain, tmp_path / "both")
     edit(both / "1_Pooling" / "config.json", pooling_mode="cls")  # the new key counts, not the old
     assert find_dense(str(both)).rules.pooling == "cls"

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import SPECIALS, WORDS, Result, save_tokenizer, write_corpus
 
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.recipe.library import Library
 from spladev3_anserini.recipe.schema import BaselineRecipe
 
@@ -56,10 +56,12 @@ class Bench:
         write_corpus(data / "corpus.jsonl", WORDED)
         (data / "topics.tsv").write_text("q1\twing flow air\nd3\tboundary layer heat\n")
         (data / "qrels.txt").write_text("q1 0 d1 1\nq1 0 d2 0\nd3 0 d4 1\n")
-        sets: dict[str, Any] = {"topics": "topics.tsv", "qrels": "qrels.txt", "measures": ["nDCG@10"]}
+        sets: dict[str, Any] = {"topics": "topics.tsv", "qrels": "qrels.txt",
+                                "measures": ["nDCG@10"]}
         (data / "texts.yaml").write_text(yaml.safe_dump({
             "title": "texts", "corpus": "corpus.jsonl", "query_sets": {
-                "all": sets, "few": sets | {"measures": ["R@5"], "hits": 5, "remove_query": True}}}))
+                "all": sets, "few": sets | {"measures": ["R@5"], "hits": 5,
+                                            "remove_query": True}}}))
 
     def recipe(self, name: str, **baseline: Any) -> None:
         (self.folder / "baselines" / f"{name}.yaml").write_text(yaml.safe_dump(
@@ -97,16 +99,16 @@ def test_a_run_is_that_of_the_commands_and_the_second_is_skipped(name: str, benc
         ours = bench.file(name, query_set).read_bytes()
         assert bench.file(name, query_set, "by-hand").read_bytes() == ours
         assert ours
-    few = read_run(bench.file(name, "few"))
+    few = read_run_file(bench.file(name, "few"))
     assert "d3" not in few["d3"]  # the query's own document
     assert max(map(len, few.values())) <= 5
-    assert max(map(len, read_run(bench.file(name, "all")).values())) > 5
+    assert max(map(len, read_run_file(bench.file(name, "all")).values())) > 5
 
 
 def test_a_reranker_follows_what_it_begins_with(bench: Bench) -> None:
     bench.run("rerank")
-    begun, result = read_run(bench.file("bm25", "all")), bench.file("rerank", "all")
-    after = read_run(result)
+    begun, result = read_run_file(bench.file("bm25", "all")), bench.file("rerank", "all")
+    after = read_run_file(result)
     for query, documents in begun.items():
         assert set(list(after[query])[:3]) == set(list(documents)[:3])
         assert list(after[query])[3:] == list(documents)[3:]
@@ -115,7 +117,7 @@ def test_a_reranker_follows_what_it_begins_with(bench: Bench) -> None:
     bench.recipe("bm25", kind="bm25", b=0.9)
     again = bench.run("rerank")
     assert len(re.findall("^search +again", again.out, re.M)) == 2
-    assert list(read_run(bench.file("bm25", "all"))["q1"]) != list(begun["q1"])
+    assert list(read_run_file(bench.file("bm25", "all"))["q1"]) != list(begun["q1"])
 
 
 def test_the_report_has_a_column_for_each_that_ran(bench: Bench) -> None:

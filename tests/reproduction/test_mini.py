@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.demo.assets import fetch
+from spladev3_anserini.demo.assets import fetch_assets
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.recipe.library import default_folder
 
@@ -28,7 +28,7 @@ Cli = Callable[..., Result]
 Judged = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Mapping[str, float]]
 
-DOCUMENTS, QUERIES, TOP, RANDOM, BATCH, EPOCHS, LENGTH = 80, 8, 3, 2, 3, 2, 64
+DOCUMENTS, QUERIES, TOP, RANDOM, BATCH, EPOCHS, LENGTH = 40, 4, 3, 2, 2, 2, 32
 TEACHERS = ("demo-cross-encoder", "demo-bi-encoder")
 RECIPES = {"cut": "splade-v3", "cut-lexical": "splade-v3-lexical", "cut-doc": "splade-v3-doc"}
 #: Our measures by pytrec_eval's names; of its reciprocal rank the first 10 are given to it.
@@ -41,7 +41,7 @@ def recipes(tmp_path: Path, cranfield: Path, demo_model: Path) -> Path:
     pytest.importorskip("onnxruntime")
     for name in TEACHERS:
         try:
-            fetch(name)
+            fetch_assets(name)
         except InputError as error:
             pytest.skip(str(error))
     folder = tmp_path / "recipes"
@@ -110,7 +110,7 @@ def test_the_mini_recipe_cut_from_mine_to_evaluate(recipes: Path, cli: Cli) -> N
     # trained: as many steps as full batches, other weights and another run than the start's
     assert cli("search", "--index", next(output.glob("training-data/first-*/index")), "--topics",
                data / "topics.tsv", "--output", output / "start.txt").code == 0
-    runs = {"start": read_run(output / "start.txt")}
+    runs = {"start": read_run_file(output / "start.txt")}
     for recipe in RECIPES:
         record = json.loads((output / recipe / "training/model/training.json").read_text())
         assert record["steps"] == len(mined) // BATCH * EPOCHS
@@ -120,7 +120,7 @@ def test_the_mini_recipe_cut_from_mine_to_evaluate(recipes: Path, cli: Cli) -> N
         impacts = [own["vector"] for shard in shards for own in lines(shard)]
         assert result["index"]["postings"] == sum(map(len, impacts))
         assert result["index"]["total_terms"] == sum(sum(own.values()) for own in impacts)
-        runs[recipe] = read_run(output / recipe / "few/run.test.txt")
+        runs[recipe] = read_run_file(output / recipe / "few/run.test.txt")
         assert result["query_sets"]["test"]["measures"] == pytest.approx(
             peer_measures(judged, runs[recipe]), abs=1e-9)
     assert all(len(own) == QUERIES for own in runs.values())

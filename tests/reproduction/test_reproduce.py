@@ -220,7 +220,7 @@ def test_only_what_changed_is_done_again(bench: Bench) -> None:
 
     def redone() -> list[str]:
         result = bench.run()
-        assert result.code == 0, result
+        assert result.code == 0, result.err
         return [name for name, skipped in stages(result).items() if not skipped]
 
     (bench.folder / "collections/qrels.txt").write_text("q1 0 d1 1\nd3 0 d3 1\n")

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.rankers.dense_models import find_dense
-from spladev3_anserini.rankers.teachers import find_teacher
+from spladev3_anserini.rankers.registry import find_pair_scorer
 
 Cli = Callable[..., Result]
 
@@ -56,13 +56,14 @@ def encode(tmp_path: Path, refused: Callable[..., str]) -> Callable[[Path], str]
 
 @pytest.mark.fault(19, "a pickle that runs a command, as .bin, .pt, .pth or .ckpt",
                    detected="only safetensors are loaded")
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "pytorch_model.pth", "model.ckpt"])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "pytorch_model.pth",
+                                  "model.ckpt"])
 def test_a_pickle_beside_the_config_is_not_opened(name: str, model: Path, tmp_path: Path,
                                                   encode: Callable[[Path], str]) -> None:
     (model / "model.safetensors").unlink()
     torch.save({"weight": Payload(tmp_path / "MARKER")}, model / name)
     assert "no model.safetensors" in encode(model)
-    for find in (find_teacher, find_dense):
+    for find in (find_pair_scorer, find_dense):
         with pytest.raises(InputError, match="safetensors"):
             find(str(model))
     assert not (tmp_path / "MARKER").exists()
@@ -74,7 +75,8 @@ def test_a_pickle_that_is_converted_runs_nothing(tiny: Path, tmp_path: Path,
                                                  refused: Callable[..., str]) -> None:
     source = pickled(tiny, tmp_path / "m")
     torch.save({"weight": Payload(tmp_path / "MARKER")}, source / "pytorch_model.bin")
-    assert "not a pickle of tensors alone" in refused("convert", source, "--output", tmp_path / "out")
+    assert "not a pickle of tensors alone" in refused("convert", source, "--output",
+                                                      tmp_path / "out")
     assert not (tmp_path / "MARKER").exists()
     assert not (tmp_path / "out").exists()
 
@@ -128,13 +130,15 @@ def test_code_beside_a_config_is_not_run(file: str, model: Path, tmp_path: Path,
     (model / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass Evil: pass\n")
     for known in (True, False):
         record = json.loads((model / file).read_text())
-        record["auto_map"] = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForMaskedLM"), "evil.Evil")
+        record["auto_map"] = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForMaskedLM"),
+                                           "evil.Evil")
         record["auto_map"]["AutoTokenizer"] = ["evil.Evil", "evil.Evil"]
         if not known:  # a type that transformers could only take from there
             record["model_type" if file == "config.json" else "tokenizer_class"] = "evil"
         (model / file).write_text(json.dumps(record))
         done = cli("encode", "--model", model, "--variant", "splade-v3", "--corpus",
-                   write_corpus(tmp_path / "corpus.jsonl", TEXTS), "--output", tmp_path / f"{known}")
+                   write_corpus(tmp_path / "corpus.jsonl", TEXTS), "--output",
+                   tmp_path / f"{known}")
         assert not marker.exists()
         assert done.code == 0 or (done.code == 2 and done.err.count("\n") == 1), done
     assert file != "config.json" or done.code == 2
@@ -154,7 +158,8 @@ def test_a_link_out_of_the_model_is_refused(name: str, model: Path, tmp_path: Pa
     assert f"{model / name}: is a link that leads out of" in encode(model)
 
 
-def test_links_of_the_hubs_cache_and_to_a_whole_model_are_followed(tiny: Path, tmp_path: Path) -> None:
+def test_links_of_the_hubs_cache_and_to_a_whole_model_are_followed(tiny: Path,
+                                                                   tmp_path: Path) -> None:
     cache = tmp_path / "models--someone--splade"
     snapshot, blobs = cache / "snapshots" / "abc", cache / "blobs"
     snapshot.mkdir(parents=True)

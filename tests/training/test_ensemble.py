@@ -26,7 +26,7 @@ from spladev3_anserini.training.ensemble import (
     moments_of,
 )
 from spladev3_anserini.training.score_files import (
-    Candidates,
+    QueryCandidates,
     Scores,
     read_scores,
     write_candidates,
@@ -52,7 +52,7 @@ def written(folder: Path, raw: np.ndarray, missing: Sequence[tuple[int, int]] = 
     `missing` are (teacher, query) whose positive has no score."""
     names = [[f"d{q * SIZE + k}" for k in range(SIZE)] for q in range(raw.shape[1])]
     write_candidates(folder / "candidates.jsonl", [
-        Candidates(f"q{q}", own[:1], own[1:]) for q, own in enumerate(names)])
+        QueryCandidates(f"q{q}", own[:1], own[1:]) for q, own in enumerate(names)])
     sources = []
     for t, scores in enumerate(raw):
         sources.append(folder / f"teacher{t}.jsonl")
@@ -243,7 +243,7 @@ def test_scores_that_would_not_be_finite(target: Target, raw: np.ndarray, tmp_pa
 
 
 def test_a_query_none_of_whose_documents_has_a_score(tmp_path: Path) -> None:
-    write_candidates(tmp_path / "c.jsonl", [Candidates("q1", ["d1"], [])])
+    write_candidates(tmp_path / "c.jsonl", [QueryCandidates("q1", ["d1"], [])])
     write_scores(tmp_path / "t.jsonl", [Scores("q1", {"d2": 1.0})])
     teacher = TeacherRecord(name="t", sha256="0" * 64, kind="onnx", max_length=256)
     with pytest.raises(InputError, match="no document of query 'q1' has a score"):

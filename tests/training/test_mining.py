@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import TEXTS, Result, write_corpus
 
-from spladev3_anserini.collection.runs import read_run
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.training.mining import Draw, draw_negatives, sampled
@@ -36,7 +36,8 @@ def test_the_draw_is_uniform_and_the_querys_own() -> None:
     assert sum(counts.values()) == 30_000
     # a chi-square of 899 degrees of freedom: mean 899, deviation 42
     expected = 30_000 / 900
-    assert sum((n - expected) ** 2 / expected for n in counts.values()) == pytest.approx(899, abs=250)
+    assert sum((n - expected) ** 2 / expected for n in counts.values()) == pytest.approx(899,
+                                                                                         abs=250)
     assert draw_negatives("a", RANKED, [], draw) == draw_negatives("a", RANKED, [], draw)
     assert draw_negatives("a", RANKED, [], draw) != draw_negatives("b", RANKED, [], draw)
     assert draw_negatives("a", RANKED, [], draw) != draw_negatives("a", RANKED, [],
@@ -80,18 +81,20 @@ def test_the_command_mines_from_the_run_that_search_gives(index: Path, tmp_path:
     assert done.code == 0, done
     cli("search", "--index", index, "--topics", tmp_path / "topics.tsv", "--output",
         tmp_path / "run.txt", "--max-length", 32)
-    run = read_run(tmp_path / "run.txt")
+    run = read_run_file(tmp_path / "run.txt")
     mined = list(read_candidates(tmp_path / "candidates.jsonl"))
     assert [own.query for own in mined] == ["a", "b", "d"]
     positives = {"a": ["d1"], "b": ["d3"], "d": ["d2"]}
     for own in mined:
         assert own.positives == positives[own.query]
-        ranked = sorted(run[own.query], key=lambda d, q=own.query: (-run[q][d], d))  # type: ignore[misc]
+        ranked = sorted(run[own.query], key=lambda d, q=own.query: (-run[q][d],
+                                                                    d))  # type: ignore[misc]
         assert own.candidates == [d for d in ranked if d not in own.positives][:3]
 
 
 def test_queries_with_fewer_candidates_than_asked_for_are_counted(index: Path, tmp_path: Path,
-                                                                  cli: Callable[..., Result]) -> None:
+                                                                  cli: Callable[...,
+                                                                                Result]) -> None:
     words = ("mine", "--index", index, "--topics", tmp_path / "topics.tsv", "--qrels",
              tmp_path / "qrels.txt", "--output", tmp_path / "candidates.jsonl", "--depth", 100,
              "--max-length", 32, "--threads", 1)

@@ -15,14 +15,14 @@ from tiny_teachers import make_cross_encoder
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import write_record
-from spladev3_anserini.rankers.pair_scorer import Settings
-from spladev3_anserini.rankers.teachers import open_teacher
+from spladev3_anserini.rankers.pair_scorer import PairSettings
+from spladev3_anserini.rankers.registry import open_pair_scorer
 from spladev3_anserini.recipe.library import default_folder
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine
 from spladev3_anserini.training.provenance import provenance, warn_of_other_scores
-from spladev3_anserini.training.run import read_queries
-from spladev3_anserini.training.score_files import Fingerprint, ScoreManifest, ScorePart
+from spladev3_anserini.training.run import read_training_queries
+from spladev3_anserini.training.score_files import ScoreFingerprint, ScoreManifest, ScorePart
 from spladev3_anserini.training.scoring import read_work, score_candidates
 
 TEACHER = TeacherRecord(name="one", sha256="", kind="onnx", max_length=256)
@@ -87,7 +87,7 @@ def cut(path: Path) -> None:
     ("made.jsonl", changed, "made.jsonl: changed since the record beside it was written"),
     ("made.jsonl", cut, "made.jsonl: changed since the record beside it was written"),
     ("made.json", lambda path: path.write_text(path.read_text().replace("one", "two")),
-     "made.json: not a valid ensemblerecord: changed since"),
+     "made.json: not a valid ensemble record: changed since"),
     ("made.json", cut, "made.json: not JSON"),
     ("part-00000.jsonl", changed, "part-00000.jsonl: changed since the record beside it")])
 def test_scores_that_changed_are_not_trained_on(name: str, damage: Callable[[Path], None],
@@ -102,14 +102,15 @@ def test_scores_that_changed_are_not_trained_on(name: str, damage: Callable[[Pat
     if name == "part-00000.jsonl":  # one file of a folder of scores, given alone
         made.with_suffix(".json").unlink()
         fingerprint = {field: 0 if own.annotation is int else ""
-                       for field, own in Fingerprint.model_fields.items()}
+                       for field, own in ScoreFingerprint.model_fields.items()}
         write_record(ScoreManifest(
-            name="one", fingerprint=Fingerprint.model_validate(fingerprint), queries=2, pairs=6,
+            name="one", fingerprint=ScoreFingerprint.model_validate(fingerprint), queries=2,
+            pairs=6,
             parts=(ScorePart(name=name, sha256=sha256_of(made), queries=2, pairs=6),),
             environment={}), data / "manifest.json")
 
     def read() -> int:
-        return len(read_queries(data / "candidates.jsonl", made, str(data / "topics.tsv")))
+        return len(read_training_queries(data / "candidates.jsonl", made, str(data / "topics.tsv")))
 
     assert read() == 2
     damage(data / name)
@@ -123,8 +124,8 @@ def test_scores_without_a_record_of_ours_are_taken(beside: str | None, data: Pat
         (data / "raw.json").write_text(beside)
         (data / "manifest.json").write_text(beside)
     (data / "topics.tsv").write_text("q\tcat\n")
-    assert len(read_queries(data / "candidates.jsonl", data / "raw.jsonl",
-                            str(data / "topics.tsv"))) == 1
+    assert len(read_training_queries(data / "candidates.jsonl", data / "raw.jsonl",
+                                     str(data / "topics.tsv"))) == 1
 
 
 def test_raw_scores_are_told_by_folder_and_by_file(data: Path,
@@ -134,7 +135,8 @@ def test_raw_scores_are_told_by_folder_and_by_file(data: Path,
     (data / "topics.tsv").write_text("q\tcat\n")
     score_candidates(read_work(data / "candidates.jsonl", str(data / "corpus.jsonl"),
                                str(data / "topics.tsv")),
-                     open_teacher(str(teacher), Settings(64, device="cpu")), data / "scores")
+                     open_pair_scorer(str(teacher), PairSettings(max_length=64, device="cpu")),
+                     data / "scores")
     assert provenance(data / "scores")["kind"] == "raw"
     for name in ("scores", "scores/part-00000.jsonl"):
         said, = warnings(data, name, capfd, teachers=[str(teacher)], teacher_max_length=64)

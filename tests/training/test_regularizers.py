@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from spladev3_anserini.training.regularizers import anti_zero, flops, l1, ramp, sparsity
+from spladev3_anserini.training.regularizers import anti_zero, flops_loss, l1, ramp, sparsity
 
 ROWS = {"flops": (3, 5), "l1": (4, 4)}  # of rank 0 and rank 1
-PENALTIES = {"flops": flops, "l1": l1}
+PENALTIES = {"flops": flops_loss, "l1": l1}
 
 
 @settings(max_examples=40, deadline=None)
@@ -26,7 +26,7 @@ def test_penalties_are_their_loops(rows: int, vocabulary: int, seed: int) -> Non
     torch.manual_seed(seed)
     weights = torch.randn(rows, vocabulary, dtype=torch.float64)
     listed = weights.tolist()
-    assert float(flops(weights)) == pytest.approx(
+    assert float(flops_loss(weights)) == pytest.approx(
         sum((sum(abs(row[j]) for row in listed) / rows) ** 2 for j in range(vocabulary)))
     assert float(l1(weights)) == pytest.approx(sum(sum(map(abs, row)) for row in listed) / rows)
     assert sparsity(weights.relu()) == sum(x > 0 for row in listed for x in row) / rows
@@ -40,7 +40,7 @@ def test_flops_is_that_of_sentence_transformers() -> None:
     losses = pytest.importorskip("sentence_transformers.sparse_encoder.losses")
     weights = torch.randn(5, 40).relu()
     theirs = losses.FlopsLoss(model=None).compute_loss_from_embeddings(weights)
-    torch.testing.assert_close(flops(weights), theirs, rtol=1e-6, atol=0)
+    torch.testing.assert_close(flops_loss(weights), theirs, rtol=1e-6, atol=0)
 
 
 def test_anti_zero_of_nothing_is_infinite() -> None:
@@ -109,6 +109,6 @@ def test_a_mean_per_rank_would_be_seen() -> None:
     """The data of the test above tells FLOPS per rank, which naver's code has, from the right."""
     layer, inputs = data("flops")
     one = model(layer)
-    whole, = torch.autograd.grad(flops(one(torch.cat(inputs))), list(one.parameters()))
-    local = [torch.autograd.grad(flops(one(own)), list(one.parameters()))[0] for own in inputs]
+    whole, = torch.autograd.grad(flops_loss(one(torch.cat(inputs))), list(one.parameters()))
+    local = [torch.autograd.grad(flops_loss(one(own)), list(one.parameters()))[0] for own in inputs]
     assert float((sum(local) / 2 - whole).norm() / whole.norm()) > 0.05

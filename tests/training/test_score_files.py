@@ -13,7 +13,7 @@ from signed import sign
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.training.score_files import (
-    Candidates,
+    QueryCandidates,
     Scores,
     read_candidates,
     read_scores,
@@ -26,8 +26,8 @@ GOOD = {"query": "q1", "positives": ["d3"], "candidates": ["d5", "d9"]}
 
 @pytest.mark.parametrize("name", ["candidates.jsonl", "candidates.jsonl.gz"])
 def test_candidates_come_back(name: str, tmp_path: Path) -> None:
-    items = [Candidates("q1", ["d3"], ["é", "d9"]), Candidates("7", [], ["d1"]),
-             Candidates("q3", ["d1"], [])]
+    items = [QueryCandidates("q1", ["d3"], ["é", "d9"]), QueryCandidates("7", [], ["d1"]),
+             QueryCandidates("q3", ["d1"], [])]
     assert write_candidates(tmp_path / name, iter(items)) == 3
     assert list(read_candidates(tmp_path / name)) == items
     assert items[0].documents == ["d3", "é", "d9"]
@@ -43,7 +43,7 @@ def test_scores_come_back_to_the_last_bit(name: str, tmp_path: Path) -> None:
 def test_the_format_is_the_one_documented(tmp_path: Path) -> None:
     write_scores(tmp_path / "s.jsonl", [Scores("q1", {"d3": 4.25, "d5": -1.5})])
     assert (tmp_path / "s.jsonl").read_text() == '{"query": "q1", "scores": {"d3": 4.25, "d5": -1.5}}\n'
-    write_candidates(tmp_path / "c.jsonl", [Candidates("q1", ["d3"], ["d5"])])
+    write_candidates(tmp_path / "c.jsonl", [QueryCandidates("q1", ["d3"], ["d5"])])
     assert json.loads((tmp_path / "c.jsonl").read_text()) == {
         "query": "q1", "positives": ["d3"], "candidates": ["d5"]}
 
@@ -56,7 +56,7 @@ def test_the_same_gzip_bytes_at_any_time_and_place(tmp_path: Path) -> None:
 
 def test_integer_ids_and_whole_scores_are_taken(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "c.jsonl", [{"query": 1, "positives": [2], "candidates": [3]}])
-    assert list(read_candidates(path)) == [Candidates("1", ["2"], ["3"])]
+    assert list(read_candidates(path)) == [QueryCandidates("1", ["2"], ["3"])]
     path = write_lines(tmp_path / "s.jsonl", [{"query": 1, "scores": {"2": 3}}])
     assert list(read_scores(path)) == [Scores("1", {"2": 3.0})]
 
@@ -137,8 +137,9 @@ def test_a_folder_that_is_no_folder_of_scores(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no manifest.json in it"):
         list(read_scores(tmp_path))
     (tmp_path / "manifest.json").write_text('{"name": "x"}')
-    with pytest.raises(InputError, match="manifest.json: not a valid scoremanifest: changed since"):
+    with pytest.raises(InputError, match="manifest.json: not a valid score manifest: changed since"):
         list(read_scores(tmp_path))
     sign(tmp_path / "manifest.json")
-    with pytest.raises(InputError, match="manifest.json: not a valid scoremanifest: fingerprint: Field"):
+    with pytest.raises(InputError,
+                       match="manifest.json: not a valid score manifest: fingerprint: Field"):
         list(read_scores(tmp_path))

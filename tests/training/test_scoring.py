@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,27 +20,28 @@ from tiny_teachers import make_cross_encoder, make_t5
 
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.rankers.pair_scorer import Floats, Pair, PairError, Settings, Teacher
-from spladev3_anserini.rankers.teachers import open_teacher
-from spladev3_anserini.training.score_files import Candidates, read_scores, write_candidates
+from spladev3_anserini.model.batches import Float32s
+from spladev3_anserini.rankers.pair_scorer import Pair, PairError, PairScorer, PairSettings
+from spladev3_anserini.rankers.registry import open_pair_scorer
+from spladev3_anserini.training.score_files import QueryCandidates, read_scores, write_candidates
 from spladev3_anserini.training.scoring import read_work, score_candidates
 
 DOCUMENTS = list(TEXTS)
-CPU = Settings(max_length=32, device="cpu")
+CPU = PairSettings(max_length=32, device="cpu")
 
 
-class Counting(Teacher):
+class Counting(PairScorer):
     """Scores by lengths alone; may break at its nth call."""
 
     kind: ClassVar[str] = "counting"
     files: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, folder: Path, breaks_at: int | None = None, **settings: Any) -> None:
-        super().__init__("counting", folder, CPU._replace(**settings))
+        super().__init__("counting", folder, replace(CPU, **settings))
         self.calls, self._breaks_at = 0, breaks_at
 
     def score(self, pairs: Sequence[Pair],
-              done: Callable[[int], object] = lambda count: None) -> Floats:
+              done: Callable[[int], object] = lambda count: None) -> Float32s:
         self.calls += 1
         if self.calls == self._breaks_at:
             raise KeyboardInterrupt
@@ -58,7 +60,7 @@ def data(tmp_path: Path) -> Path:
     write_corpus(folder / "corpus.jsonl", TEXTS)
     write_lines(folder / "topics.tsv", [f"q{n}\tcat {n}" for n in range(30)])
     write_candidates(folder / "candidates.jsonl", [
-        Candidates(f"q{n}", [DOCUMENTS[n % 8]], [DOCUMENTS[(n + k) % 8] for k in (1, 3, 4)])
+        QueryCandidates(f"q{n}", [DOCUMENTS[n % 8]], [DOCUMENTS[(n + k) % 8] for k in (1, 3, 4)])
         for n in range(23)])
     return folder
 
@@ -77,7 +79,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("block", [2, 100])
 def test_every_positive_and_candidate_has_its_score(make: Any, block: int, data: Path,
                                                     tmp_path: Path) -> None:
-    teacher = open_teacher(str(make(tmp_path / "model")), CPU._replace(batch_tokens=64))
+    teacher = open_pair_scorer(str(make(tmp_path / "model")), replace(CPU, batch_tokens=64))
     outcome = score_candidates(work_of(data, block=block), teacher, tmp_path / "out")
     assert (outcome.manifest.queries, outcome.manifest.pairs) == (23, 92)
     for n, own in enumerate(read_scores(tmp_path / "out")):
@@ -107,10 +109,10 @@ def test_an_interrupted_scoring_continues_to_the_same_bytes(data: Path, tmp_path
     (tmp_path / "out" / "part-00001.jsonl").write_text('{"query": "q5", "scores": {"d1": 1}}\n')
     rest = Counting(tmp_path)
     outcome = score_candidates(work_of(data), rest, tmp_path / "out")
-    assert (rest.calls, outcome.written, outcome.found) == (4, 4, 1)
+    assert (rest.calls, outcome.written, outcome.kept) == (4, 4, 1)
     assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
     again = Counting(tmp_path)
-    assert score_candidates(work_of(data), again, tmp_path / "out").found == 5
+    assert score_candidates(work_of(data), again, tmp_path / "out").kept == 5
     assert again.calls == 0
 
 
@@ -138,7 +140,7 @@ def test_a_changed_file_without_a_manifest_is_scored_again(journal: bool, data: 
     if not journal:  # nothing says that any file is whole
         (out / ".progress-1-of-1.jsonl").unlink()
     outcome = score_candidates(work_of(data), Counting(tmp_path), out)
-    assert (outcome.written, outcome.found) == ((1, 4) if journal else (5, 0))
+    assert (outcome.written, outcome.kept) == ((1, 4) if journal else (5, 0))
     assert bytes_of(out) == before
 
 
@@ -206,13 +208,13 @@ def test_another_fingerprint_or_foreign_files_are_refused(data: Path, tmp_path: 
 
 
 def test_what_has_no_text_or_no_room_is_refused_by_name(data: Path, tmp_path: Path) -> None:
-    write_candidates(data / "candidates.jsonl", [Candidates("q1", ["d1"], ["d77"])])
+    write_candidates(data / "candidates.jsonl", [QueryCandidates("q1", ["d1"], ["d77"])])
     with pytest.raises(InputError, match=r"corpus.jsonl: no document 'd77', which .* 'q1'"):
         work_of(data)
-    write_candidates(data / "candidates.jsonl", [Candidates("q77", ["d1"], [])])
+    write_candidates(data / "candidates.jsonl", [QueryCandidates("q77", ["d1"], [])])
     with pytest.raises(InputError, match=r"topics.tsv: no query 'q77', which"):
         work_of(data)
-    write_candidates(data / "candidates.jsonl", [Candidates("q1", ["d1"], [])])
+    write_candidates(data / "candidates.jsonl", [QueryCandidates("q1", ["d1"], [])])
     write_corpus(data / "more.jsonl", TEXTS)
     with (data / "corpus.jsonl").open("a") as stream:
         stream.write((data / "more.jsonl").read_text())
@@ -228,7 +230,7 @@ def test_what_has_no_text_or_no_room_is_refused_by_name(data: Path, tmp_path: Pa
 def test_a_score_that_is_not_finite_names_query_and_document(data: Path, tmp_path: Path) -> None:
     class Broken(Counting):
         def score(self, pairs: Sequence[Pair],
-                  done: Callable[[int], object] = lambda count: None) -> Floats:
+                  done: Callable[[int], object] = lambda count: None) -> Float32s:
             raise PairError(6, "the score is not a finite number")
 
     with pytest.raises(InputError, match="query 'q1', document 'é-id': the score is not a finite"):
@@ -246,7 +248,7 @@ def test_a_killed_command_continues_to_the_same_bytes(data: Path, tmp_path: Path
                                                       cli: Callable[..., Result]) -> None:
     teacher = make_cross_encoder(tmp_path / "teacher")
     write_candidates(data / "candidates.jsonl", [
-        Candidates(f"q{n}", [DOCUMENTS[n % 8]], DOCUMENTS[:n % 8]) for n in range(1, 30)])
+        QueryCandidates(f"q{n}", [DOCUMENTS[n % 8]], DOCUMENTS[:n % 8]) for n in range(1, 30)])
     options = [str(option) for option in options_of(data, teacher)] + ["--block", "1", "--output"]
     fourth = tmp_path / "out" / "teacher" / "part-00003.jsonl"
     killed = subprocess.Popen([sys.executable, "-m", "spladev3_anserini.score", *options[1:],

@@ -8,13 +8,13 @@ import pytest
 from conftest import write_lines
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.training.dataset import Query
-from spladev3_anserini.training.run import read_queries
+from spladev3_anserini.training.dataset import TrainingQuery
+from spladev3_anserini.training.run import read_training_queries
 
 DOCUMENTS = [f"d{n}" for n in range(9)]
 
 
-def read(folder: Path, scores: list[list[float]]) -> list[Query]:
+def read(folder: Path, scores: list[list[float]]) -> list[TrainingQuery]:
     """The queries of a list of scores for each, those of the first documents; the first is the
     positive."""
     (folder / "topics.tsv").write_text("".join(f"q{n}\tcat {n}\n" for n in range(len(scores))))
@@ -24,8 +24,8 @@ def read(folder: Path, scores: list[list[float]]) -> list[Query]:
     write_lines(folder / "scores.jsonl", [
         {"query": f"q{n}", "scores": dict(zip(DOCUMENTS, own, strict=False))}
         for n, own in enumerate(scores)])
-    return read_queries(folder / "candidates.jsonl", folder / "scores.jsonl",
-                        str(folder / "topics.tsv"))
+    return read_training_queries(folder / "candidates.jsonl", folder / "scores.jsonl",
+                                 str(folder / "topics.tsv"))
 
 
 @pytest.mark.fault(21, "teachers' scores that are all equal", detected="before training begins")

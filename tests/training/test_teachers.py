@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,10 @@ from tiny_teachers import (
 )
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.rankers.pair_scorer import PairError, Settings
-from spladev3_anserini.rankers.teachers import open_teacher
+from spladev3_anserini.rankers.pair_scorer import PairError, PairSettings
+from spladev3_anserini.rankers.registry import open_pair_scorer
 
-CPU = Settings(max_length=24, device="cpu")
+CPU = PairSettings(max_length=24, device="cpu")
 
 
 @pytest.mark.parametrize("labels", [1, 2])
@@ -34,7 +35,7 @@ CPU = Settings(max_length=24, device="cpu")
 def test_a_sequence_classification_scores_as_transformers_alone(labels: int, max_length: int,
                                                                 tmp_path: Path) -> None:
     folder = make_cross_encoder(tmp_path / "model", labels)
-    teacher = open_teacher(str(folder), CPU._replace(max_length=max_length))
+    teacher = open_pair_scorer(str(folder), replace(CPU, max_length=max_length))
     assert teacher.kind == "sequence classification"
     scores = teacher.score(PAIRS)
     assert scores.dtype == np.float32
@@ -45,7 +46,7 @@ def test_a_sequence_classification_scores_as_transformers_alone(labels: int, max
 @pytest.mark.parametrize("max_length", [16, 64])
 def test_a_t5_ranker_scores_as_transformers_alone(max_length: int, tmp_path: Path) -> None:
     folder = make_t5(tmp_path / "model")
-    teacher = open_teacher(str(folder), CPU._replace(max_length=max_length))
+    teacher = open_pair_scorer(str(folder), replace(CPU, max_length=max_length))
     assert teacher.kind == "t5"
     scores = teacher.score(PAIRS)
     np.testing.assert_allclose(scores, t5_one_by_one(folder, max_length), atol=1e-5)
@@ -56,9 +57,10 @@ def test_a_t5_ranker_scores_as_transformers_alone(max_length: int, tmp_path: Pat
 def test_neither_batches_nor_order_matter(make: object, tmp_path: Path) -> None:
     folder = make(tmp_path / "model")  # type: ignore[operator]
     done: list[int] = []
-    whole = open_teacher(str(folder), CPU._replace(batch_tokens=10_000)).score(PAIRS, done.append)
+    whole = open_pair_scorer(str(folder), replace(CPU, batch_tokens=10_000)).score(PAIRS,
+                                                                                   done.append)
     assert sum(done) == len(PAIRS)
-    single = open_teacher(str(folder), CPU._replace(batch_tokens=1))
+    single = open_pair_scorer(str(folder), replace(CPU, batch_tokens=1))
     np.testing.assert_allclose(single.score(PAIRS), whole, atol=1e-5)
     np.testing.assert_allclose(single.score(PAIRS[::-1])[::-1], whole, atol=1e-5)
 
@@ -68,7 +70,7 @@ def test_a_bi_encoder_scores_the_cosine_of_mean_states(tmp_path: Path) -> None:
     from transformers import AutoModel, AutoTokenizer
 
     folder = make_bi_encoder(tmp_path / "model")
-    teacher = open_teacher(str(folder), CPU)
+    teacher = open_pair_scorer(str(folder), CPU)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
 
     def vector(text: str) -> torch.Tensor:
@@ -85,7 +87,7 @@ def test_a_bi_encoder_scores_the_cosine_of_mean_states(tmp_path: Path) -> None:
 def test_only_the_document_is_cut_and_a_query_without_room_is_refused(make: object,
                                                                       tmp_path: Path) -> None:
     folder = make(tmp_path / "model")  # type: ignore[operator]
-    teacher = open_teacher(str(folder), CPU)
+    teacher = open_pair_scorer(str(folder), CPU)
     short, long = "cat mat", "cat mat " * 30
     assert teacher.room([short, long])[0] > 0 > teacher.room([short, long])[1]
     room = teacher.room([short])[0]
@@ -106,7 +108,7 @@ def test_the_hash_is_that_of_weights_config_and_tokenizer(tmp_path: Path) -> Non
     with (tmp_path / "vocabulary" / "tokenizer_config.json").open("a") as stream:
         stream.write("\n")
     (one / "README.md").write_text("nothing that decides a score")
-    hashes = {name: open_teacher(str(tmp_path / name), CPU).sha256
+    hashes = {name: open_pair_scorer(str(tmp_path / name), CPU).sha256
               for name in ("one", "same", "other", "vocabulary")}
     assert hashes["one"] == hashes["same"]
     assert len(set(hashes.values())) == 3
@@ -155,32 +157,32 @@ def test_a_folder_that_is_no_teacher(change: object, message: str, tmp_path: Pat
     folder = make_cross_encoder(tmp_path / "model")
     change(folder)  # type: ignore[operator]
     with pytest.raises(InputError, match=message):
-        open_teacher(str(folder), CPU)
+        open_pair_scorer(str(folder), CPU)
 
 
 def test_what_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="`cross_encoder` /no/such: no such folder"):
-        open_teacher("/no/such", CPU)
+        open_pair_scorer("/no/such", CPU)
     with pytest.raises(InputError, match="has 3 labels"):
-        open_teacher(str(make_cross_encoder(tmp_path / "three", 3)), CPU)
+        open_pair_scorer(str(make_cross_encoder(tmp_path / "three", 3)), CPU)
     folder = str(make_cross_encoder(tmp_path / "model"))
     with pytest.raises(InputError, match="`max_length` 65: .* takes 64 at most"):
-        open_teacher(folder, CPU._replace(max_length=65))
+        open_pair_scorer(folder, replace(CPU, max_length=65))
     with pytest.raises(InputError, match="`device` cuda:7"):
-        open_teacher(folder, CPU._replace(device="cuda:7"))
+        open_pair_scorer(folder, replace(CPU, device="cuda:7"))
     with pytest.raises(InputError, match="`t5_token` <extra_id_11>: not a token"):
-        open_teacher(str(make_t5(tmp_path / "t5")), CPU._replace(t5_token="<extra_id_11>"))
+        open_pair_scorer(str(make_t5(tmp_path / "t5")), replace(CPU, t5_token="<extra_id_11>"))
     _not_finite(Path(folder))
     with pytest.raises(InputError, match="`cross_encoder` .*: the score is not a finite number"):
-        open_teacher(folder, CPU)
+        open_pair_scorer(folder, CPU)
 
 
 @pytest.mark.parametrize("kind", ["cross-encoder", "t5", "bi-encoder"])
 def test_teachers_count_the_pairs_that_they_cut(kind: str, tmp_path: Path,
-                                                capfd: pytest.CaptureFixture[str]) -> None:
+                                                caplog: pytest.LogCaptureFixture) -> None:
     make = {"cross-encoder": make_cross_encoder, "t5": make_t5, "bi-encoder": make_bi_encoder}
     folder = make[kind](tmp_path / "model")
-    teacher = open_teacher(str(folder), CPU._replace(max_length=16))
+    teacher = open_pair_scorer(str(folder), replace(CPU, max_length=16))
     pairs = [("the cat", "on the mat " * n) for n in (1, 3, 4, 20)] + [("cat dog", "")]
     teacher.score(pairs)
     if kind == "cross-encoder":
@@ -192,19 +194,18 @@ def test_teachers_count_the_pairs_that_they_cut(kind: str, tmp_path: Path,
     found = teacher.cuts
     assert (found.texts, found.cut, found.lost) == (len(lost), sum(n > 0 for n in lost), sum(lost))
     assert found.cut
-    capfd.readouterr()
     teacher.warn_of_cuts()
-    assert f": {sum(lost):,} wordpieces were not encoded" in capfd.readouterr().err
+    assert f": {sum(lost):,} wordpieces were not encoded" in caplog.text
 
 
 @pytest.fixture(scope="module")
 def cross_encoder() -> Path:
     """ms-marco-MiniLM-L-12-v2 as int8 ONNX; skipped with a reason where it cannot be fetched."""
     pytest.importorskip("onnxruntime")
-    from spladev3_anserini.demo.assets import fetch
+    from spladev3_anserini.demo.assets import fetch_assets
 
     try:
-        return fetch("demo-cross-encoder")
+        return fetch_assets("demo-cross-encoder")
     except InputError as error:
         pytest.skip(str(error))
 
@@ -213,7 +214,7 @@ def test_an_onnx_cross_encoder(cross_encoder: Path) -> None:
     import onnxruntime
     from tokenizers import Tokenizer
 
-    teacher = open_teacher(str(cross_encoder), CPU._replace(max_length=32))
+    teacher = open_pair_scorer(str(cross_encoder), replace(CPU, max_length=32))
     pairs = [("what causes heart disease", "Smoking and high blood pressure cause heart disease."),
              ("what causes heart disease", "The cat sat on the mat. " * 20),
              ("capital of france", "Paris is the capital of France."), ("capital of france", "")]
@@ -239,7 +240,7 @@ def test_an_onnx_model_in_the_hubs_layout(cross_encoder: Path, tmp_path: Path) -
     shutil.copy(cross_encoder / "tokenizer.json", tmp_path)
     shutil.copy(cross_encoder / "model.onnx", tmp_path / "onnx")
     pairs = [("capital of france", "Paris is the capital of France.")]
-    plain, nested = (open_teacher(str(folder), CPU) for folder in (cross_encoder, tmp_path))
+    plain, nested = (open_pair_scorer(str(folder), CPU) for folder in (cross_encoder, tmp_path))
     assert nested.kind == "onnx"
     assert nested.score(pairs).tolist() == plain.score(pairs).tolist()
     assert nested.sha256 == plain.sha256
@@ -257,7 +258,7 @@ def test_onnx_teachers_by_hub_id(tmp_path: Path) -> None:
         for folder in (models[name], tmp_path / "weights"):
             for file in ("model.onnx", "model.onnx_data", "model_quint8.onnx"):
                 (folder / layout / file).write_bytes(b"a graph")
-    code = ("import json, sys; from spladev3_anserini.rankers.teachers import find_teacher\n"
+    code = ("import json, sys; from spladev3_anserini.rankers.registry import find_teacher\n"
             "for name in sys.argv[1:]:\n"
             "    kind, folder = find_teacher(name)\n"
             "    graphs = [str(own.relative_to(folder)) for own in folder.rglob('*.onnx*')]\n"
@@ -276,12 +277,12 @@ def test_a_damaged_onnx_model(cross_encoder: Path, tmp_path: Path) -> None:
     shutil.copy(cross_encoder / "tokenizer.json", tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
     with pytest.raises(InputError, match="cannot be loaded"):
-        open_teacher(str(tmp_path), CPU)
+        open_pair_scorer(str(tmp_path), CPU)
 
 
 def test_onnx_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "model.onnx").touch()
     (tmp_path / "tokenizer.json").touch()
-    with pytest.raises(InputError, match="pip install onnxruntime"):
-        open_teacher(str(tmp_path), CPU)
+    with pytest.raises(InputError, match=r"pip install .spladev3-anserini\[onnx\]"):
+        open_pair_scorer(str(tmp_path), CPU)

@@ -25,8 +25,8 @@ from reliability import draws, tried
 from safetensors.torch import load_file, save_file
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.training.checkpoints import prepared
-from spladev3_anserini.training.dataset import Examples, Query
+from spladev3_anserini.training.checkpoints import exclusive_output
+from spladev3_anserini.training.dataset import Examples, TrainingQuery
 
 Cli = Callable[..., Result]
 
@@ -111,8 +111,8 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def test_examples_are_drawn_from_seed_epoch_and_place_alone() -> None:
     scores = {f"d{n}": float(n) for n in range(12)}
-    queries = [Query("q", "text", ["d0", "d1"], [f"d{n}" for n in range(2, 12)], scores),
-               Query("r", "text", ["d0"], ["d2", "d3"], scores)]
+    queries = [TrainingQuery("q", "text", ["d0", "d1"], [f"d{n}" for n in range(2, 12)], scores),
+               TrainingQuery("r", "text", ["d0"], ["d2", "d3"], scores)]
     texts = {name: name for name in scores}
     examples = Examples(queries, texts, 4, seed=3)
     first = [examples[0] for _ in range(2)]
@@ -208,7 +208,8 @@ def test_stopped_early_and_resumed_is_the_straight_run(data: Path, tmp_path: Pat
     # killed between the last checkpoint and the curves
     curves.write_bytes(early)
     assert cli(*command(data, tmp_path / "early", "--resume")).code == 0
-    assert [own["step"] for own in map(json.loads, curves.read_text().splitlines())] == list(range(1, 9))
+    assert [own["step"] for own in map(json.loads,
+                                       curves.read_text().splitlines())] == list(range(1, 9))
 
 
 def renamed(start: Path, names: Callable[[str], str]) -> None:
@@ -347,7 +348,8 @@ def test_a_training_on_a_full_disk(data: Path, tmp_path: Path, cli: Cli, breakin
         shutil.rmtree(output, ignore_errors=True)
         broken = breaking(output, *words, limit=limit)
         assert broken.code == 2, broken
-        last = [line for line in broken.out.splitlines() if not line.startswith(("warning", "step"))]
+        last = [line for line in broken.out.splitlines() if not line.startswith(("warning",
+                                                                                 "step"))]
         assert f"{named}: cannot be written, perhaps for lack of room on the disk: " in one_line(
             "\n".join(last))
         resumed = cli(*words, "--resume")
@@ -383,20 +385,21 @@ def test_a_training_that_takes_anothers_place_holds_the_folder(tmp_path: Path) -
     record = dict.fromkeys(("variant", "start", "tokenizer", "training", "data", "accumulate",
                             "ranks"), 1)
     output = tmp_path / "model"
-    with prepared(output, record, resume=False, replace=False):
+    with exclusive_output(output, record, resume=False, replace=False):
         pass
-    with pytest.raises(InputError, match=r"another training \(other tokenizer\)"), prepared(
+    with pytest.raises(InputError, match=r"another training \(other tokenizer\)"), exclusive_output(
             output, record | {"tokenizer": 2}, resume=True, replace=False):
         pass
     (output / "checkpoints/checkpoint-1").mkdir(parents=True)
-    with prepared(output, record | {"data": 2}, resume=False, replace=True):
+    with exclusive_output(output, record | {"data": 2}, resume=False, replace=True):
         assert {path.name for path in output.iterdir()} == {".lock", "begun.json"}
-        with pytest.raises(InputError, match="another training is writing here"), prepared(
+        with pytest.raises(InputError, match="another training is writing here"), exclusive_output(
                 output, record, resume=True, replace=True):
             pass
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").touch()
-    with pytest.raises(InputError, match="has files in it that no training wrote"), prepared(
+    with pytest.raises(InputError,
+                       match="has files in it that no training wrote"), exclusive_output(
             tmp_path / "other", record, resume=True, replace=False):
         pass
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["file"]
@@ -507,13 +510,14 @@ def test_a_start_with_more_outputs_than_terms_is_refused_as_encode_does(
     model.save_pretrained(data / "start")
     says = f"{data / 'start'}: the model has {terms + 8} output terms, its tokenizer {terms}"
     assert refused(*command(data, tmp_path / "model")).endswith(says)
-    assert refused("encode", "--model", data / "start", "--corpus", data / "corpus.jsonl", "--output",
+    assert refused("encode", "--model", data / "start", "--corpus", data / "corpus.jsonl",
+                   "--output",
                    tmp_path / "encoded", "--max-length", 32).endswith(says)
     assert not (tmp_path / "model").exists()
 
 
 def test_a_positive_without_a_score_takes_its_querys_best(tmp_path: Path) -> None:
-    from spladev3_anserini.training.run import read_queries
+    from spladev3_anserini.training.run import read_training_queries
 
     (tmp_path / "topics.tsv").write_text("q\tone\nr\ttwo\n")
     write_lines(tmp_path / "candidates.jsonl", [
@@ -521,8 +525,8 @@ def test_a_positive_without_a_score_takes_its_querys_best(tmp_path: Path) -> Non
     write_lines(tmp_path / "scores.jsonl", [
         {"query": "q", "scores": {"s": 2.0, "a": 3.0, "b": -1.0}},
         {"query": "r", "scores": {"a": 1.0}}])
-    own, = read_queries(tmp_path / "candidates.jsonl", tmp_path / "scores.jsonl",
-                        str(tmp_path / "topics.tsv"))
+    own, = read_training_queries(tmp_path / "candidates.jsonl", tmp_path / "scores.jsonl",
+                                 str(tmp_path / "topics.tsv"))
     assert (own.positives, own.negatives) == (["p", "s"], ["a", "b"])
     assert own.scores == {"p": 3.0, "s": 2.0, "a": 3.0, "b": -1.0}
 
@@ -540,7 +544,8 @@ def test_two_ranks_are_one_with_the_same_global_batch(data: Path, tmp_path: Path
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
          str(20000 + os.getpid() % 20000), "-m", "spladev3_anserini",
-         *command(data, tmp_path / "two", *every_part)], capture_output=True, text=True, check=False,
+         *command(data, tmp_path / "two", *every_part)], capture_output=True, text=True,
+         check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -566,7 +571,8 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
     from sentence_transformers import SparseEncoder
     from transformers import AutoModelForMaskedLM
 
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
     done = cli(*command(data, tmp_path / "model", recipe=variant))
@@ -579,7 +585,7 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
     assert chosen_variant("auto", checkpoint).name == variant
     texts = list(DOCUMENTS.values())
     ours = {side: Encoder(checkpoint, chosen_variant("auto", checkpoint), side,
-                          Settings(max_length=32)).weights(texts).toarray()
+                          EncoderSettings(max_length=32)).weights(texts).toarray()
             for side in ("document", "query")}
     peer = SparseEncoder(str(folder), device="cpu")
     documents = peer.encode_document(texts).to_dense()
@@ -599,7 +605,8 @@ def test_what_is_saved_loads_everywhere(variant: str, data: Path, tmp_path: Path
 def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: Cli,
                                                demo_model: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    from spladev3_anserini.encoding.encoder import Encoder, Settings
+    from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.lucene.jvm import start_jvm
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
@@ -616,7 +623,7 @@ def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: 
     for peer in (SpladeDocumentEncoder, SpladeQueryEncoder):  # before round(w / 5 * 256)
         monkeypatch.setattr(peer, "_get_encoded_query_token_wight_dicts", lambda self, raw: raw)
     made = Encoder(open_checkpoint(str(folder)), VARIANTS["splade-v3"], "document",
-                   Settings(max_length=64))
+                   EncoderSettings(max_length=64))
     texts = list(DOCUMENTS.values())
     matrix = made.weights(texts)
     documents = SpladeDocumentEncoder(str(folder), device="cpu").encode(texts, max_length=64)

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import model_folder
 from spladev3_anserini.model.kept import loaded, state_of
-from spladev3_anserini.model.layout import SETTINGS, refuse_prompts
+from spladev3_anserini.model.layout import SENTENCE_SETTINGS, refuse_prompts
 from spladev3_anserini.model.weights import (
     external_data,
     folder_hash,
     weight_files_in,
 )
 from spladev3_anserini.rankers import cross_encoders as kinds
-from spladev3_anserini.rankers.pair_scorer import PairError, Settings, Teacher
+from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, PairSettings
 
-#: What every teacher is tried on before anything is scored.
+#: What every pair scorer is tried on before anything is scored.
 _TRIAL = (("a cat", "sat"), ("a dog", "sat on a mat and ran"))
 
 
-def find_teacher(name: str) -> tuple[type[Teacher], Path]:
-    """Which kind of teacher a name is, and its folder, without loading it.
+def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
+    """Which kind of pair scorer a name is, and its folder, without loading it.
 
     A name is a folder, a hub id or a packaged model's. Its files say the kind: a transformers
     sequence classification (1 label: its logit; 2: the second's minus the first's), a T5 ranker,
@@ -35,8 +34,9 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
     folder = model_folder(name, option="`cross_encoder`")
     if not list(folder.glob("*.safetensors")):
         folder = model_folder(name, graphs=True, option="`cross_encoder`")
-    if (folder / SETTINGS).exists():
-        refuse_prompts(folder / SETTINGS, _json(folder / SETTINGS).get("prompts"))
+    if (folder / SENTENCE_SETTINGS).exists():
+        settings = folder / SENTENCE_SETTINGS
+        refuse_prompts(settings, read_json(settings, dict).get("prompts"))
     if weight_files_in(folder, "*.safetensors"):
         architecture = _architecture(folder)
         if architecture.endswith("T5ForConditionalGeneration"):
@@ -59,30 +59,32 @@ def find_teacher(name: str) -> tuple[type[Teacher], Path]:
                      "save_pretrained them")
 
 
-def open_teacher(name: str, settings: Settings) -> Teacher:
-    """Loads a teacher and tries it on two short pairs; raises InputError as `find_teacher`, and
-    where it cannot be loaded or fails."""
-    kind, folder = find_teacher(name)
+def open_pair_scorer(name: str, settings: PairSettings) -> PairScorer:
+    """Loads a pair scorer and tries it on two short pairs.
+
+    Raises InputError as `find_pair_scorer`, and where it cannot be loaded or fails.
+    """
+    kind, folder = find_pair_scorer(name)
     if settings.max_length < 4:
         raise InputError(f"`max_length` {settings.max_length}: expected 4 tokens or more")
-    key = ("cross-encoder", name, settings, state_of(folder.rglob("*")))
-    teacher = loaded("model", key, lambda: _tried(kind(name, folder, settings)))
-    teacher.cuts = Cuts()
-    return teacher
+    key = ("pair scorer", name, settings, state_of(folder.rglob("*")))
+    scorer = loaded("model", key, lambda: _tried(kind(name, folder, settings)))
+    scorer.cuts = Cuts()
+    return scorer
 
 
-def _tried(teacher: Teacher) -> Teacher:
+def _tried(scorer: PairScorer) -> PairScorer:
     try:
         for pair in _TRIAL:
-            if min(teacher.room([pair[0]])) > 0:
-                teacher.score([pair])
+            if min(scorer.room([pair[0]])) > 0:
+                scorer.score([pair])
     except PairError as error:
-        raise InputError(f"`cross_encoder` {teacher.name}: {error}") from None
-    return teacher
+        raise InputError(f"`cross_encoder` {scorer.name}: {error}") from None
+    return scorer
 
 
 def _architecture(folder: Path) -> str:
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json", dict)
     architectures = config.get("architectures")
     if not isinstance(architectures, list) or not architectures:
         raise InputError(f"{folder / 'config.json'}: names no architecture")
@@ -93,17 +95,13 @@ def _mean_pooled(name: str, folder: Path) -> bool:
     pooling = folder / "1_Pooling" / "config.json"
     if not pooling.exists():
         return name == "demo-bi-encoder"
-    modes = [key for key, on in _json(pooling).items() if key.startswith("pooling_mode_") and on]
+    modes = [key for key, on in read_json(pooling, dict).items()
+             if key.startswith("pooling_mode_") and on]
     return modes == ["pooling_mode_mean_tokens"]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    return record if isinstance(record, dict) else {}
-
-
-def teacher_hash(name: str) -> str:
-    """What `Teacher.sha256` of a name is, without loading it; raises InputError as
-    `find_teacher`."""
-    kind, folder = find_teacher(name)
+def pair_scorer_hash(name: str) -> str:
+    """What `PairScorer.sha256` of a name is, without loading it; raises InputError as
+    `find_pair_scorer`."""
+    kind, folder = find_pair_scorer(name)
     return folder_hash(folder, kind.files)

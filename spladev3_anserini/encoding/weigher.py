@@ -1,0 +1,126 @@
+"""Wordpiece ids -> term weights: by a model in torch, by an ONNX graph, or without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from spladev3_anserini.encoding.settings import EncoderSettings
+from spladev3_anserini.errors import InputError, refusing
+from spladev3_anserini.model.batches import DTYPES, batch_budget, padded_ids, resolved_device
+from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
+from spladev3_anserini.model.kept import loaded, state_of
+from spladev3_anserini.model.onnx import OnnxSplade
+from spladev3_anserini.model.splade import Splade, load_splade
+from spladev3_anserini.model.variants import QueryMode
+from spladev3_anserini.text import counted
+
+#: What weighs padded ids.
+Network = Splade | OnnxSplade
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weigher:
+    """Weighs wordpiece ids, and says what decides the weights in their last bit.
+
+    Attributes:
+        network: The loaded model.
+        folder: Where it lies, for messages.
+        padding: The id that fills short rows.
+        device: Where the model runs.
+        dtype: Its precision.
+        batch_tokens: Padded tokens of a batch.
+        sha256: The hash of its files.
+        top_k: How many weights of a text an exported graph keeps; None is all.
+    """
+
+    network: Network
+    folder: Path
+    padding: int
+    device: str
+    dtype: str
+    batch_tokens: int
+    sha256: str
+    top_k: int | None = None
+
+    @torch.inference_mode()
+    def __call__(self, ids: Sequence[Sequence[int]]) -> sparse.csr_matrix:
+        """Float32 weights of one batch of texts, shape (texts, vocabulary)."""
+        padded, mask = padded_ids(ids, self.padding)
+        with refusing(f"{self.folder}: the model fails on {counted(len(ids), 'text')} of up to "
+                      f"{padded.shape[1]} tokens"):
+            weights = self.network(padded.to(self.device), mask.to(self.device))
+        return _sparse_rows(weights) if isinstance(weights, torch.Tensor) else weights
+
+
+def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, padding: int,
+                  network: Network | None = None) -> Weigher:
+    """The weigher of a checkpoint.
+
+    Args:
+        checkpoint: In safetensors or as an ONNX graph.
+        mode: `expand` or `lexical`; a graph may be fit for one of them only.
+        settings: Which device, precision and batch are asked for.
+        padding: The id that fills short rows.
+        network: The model where it is loaded already, for this device and precision.
+
+    Raises:
+        InputError: The model cannot be loaded, or is an ONNX graph that the settings do not fit.
+    """
+    exported = is_onnx(checkpoint)
+    device = "cpu" if exported and settings.device == "auto" else resolved_device(settings.device)
+    dtype = "float32" if settings.dtype == "auto" else settings.dtype
+    sha256, top_k = model_hash(checkpoint), None
+    if exported:
+        network = _graph(checkpoint, mode, settings, device, network)
+        dtype, top_k = network.properties.precision, network.properties.top_k
+    network = network or loaded("model", _key(checkpoint, dtype, device),
+                                lambda: load_splade(checkpoint, DTYPES[dtype], device))
+    return Weigher(network=network, folder=checkpoint.folder, padding=padding, device=device,
+                   dtype=dtype, batch_tokens=batch_budget(settings.batch_tokens, device), sha256=sha256,
+                   top_k=top_k)
+
+
+def _key(checkpoint: Checkpoint, *settings: str) -> tuple[object, ...]:
+    """What decides a loaded model."""
+    return ("network", state_of(checkpoint.folder.iterdir()), *settings)
+
+
+def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, device: str,
+           network: Network | None) -> OnnxSplade:
+    """An ONNX graph, whose precision and top-k are fixed in it."""
+    if device != "cpu" or settings.dtype != "auto":
+        raise InputError(f"{checkpoint.shown}: an ONNX graph runs on the CPU in the "
+                         "precision it was exported in; leave out `device` and `dtype`")
+    graph = network if isinstance(network, OnnxSplade) else loaded(
+        "model", _key(checkpoint), lambda: OnnxSplade(checkpoint))
+    top_k = graph.properties.top_k
+    if top_k and settings.special_tokens != "drop":
+        raise InputError(f"`special_tokens` {settings.special_tokens}: this graph keeps the "
+                         f"{top_k} largest weights, special tokens dropped")
+    if top_k and mode == "lexical":
+        raise InputError(f"{checkpoint.shown}: this graph keeps the {top_k} largest "
+                         "weights of a query's expansion, which may leave out its own "
+                         "wordpieces; for lexical queries export without `top_k`")
+    return graph
+
+
+def bags_of_words(ids: Sequence[Sequence[int]], vocabulary: int) -> sparse.csr_matrix:
+    """Weight 1 for each wordpiece of each text, shape (texts, vocabulary)."""
+    bags = [np.unique(text) for text in ids]
+    indices = np.concatenate(bags)
+    return sparse.csr_matrix((np.ones(len(indices), np.float32), indices,
+                              np.cumsum([0, *map(len, bags)])), shape=(len(ids), vocabulary))
+
+
+def _sparse_rows(weights: torch.Tensor) -> sparse.csr_matrix:
+    rows, columns = weights.nonzero(as_tuple=True)
+    values = weights[rows, columns].cpu().numpy()
+    counts = torch.bincount(rows, minlength=weights.shape[0]).cpu().numpy()
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    return sparse.csr_matrix((values, columns.cpu().numpy(), indptr), shape=tuple(weights.shape))
