@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterable
 from importlib import import_module
 
@@ -15,11 +17,11 @@ from spladev3_anserini.cli.verbosity import add_verbosity
 #: The commands under the headings of --help, in the order in which data flows.
 _SECTIONS = {
     "Start here": ("demo", "models"),
-    "Make an index": ("encode", "index", "verify"),
+    "Make an index": ("survey", "encode", "index", "verify"),
     "Search": ("search", "ask", "explain"),
     "Judge": ("evaluate", "compare", "breakdown", "flops", "meta"),
     "Other rankers": ("bm25", "dense", "rerank"),
-    "Train": ("mine", "score", "convert-scores", "train", "diagnose"),
+    "Train": ("mine", "score", "combine", "convert-scores", "train", "diagnose"),
     "Convert a model": ("convert", "export"),
     "Reproduce": ("reproduce", "download"),
 }
@@ -59,6 +61,19 @@ def commands(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         echo(context.get_help())
+
+
+def invoke(argv: list[str]) -> str:
+    """Does what a command line says, in this process; returns what it printed. Raises as the
+    command does; a check that failed (exit 1) has said why, and ends the process with exit 2."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), \
+                commands.make_context(argv[0], argv[1:]) as context:
+            commands.invoke(context)
+    except SystemExit as stop:
+        raise SystemExit(2 if stop.code == 1 else stop.code) from None
+    return printed.getvalue()
 
 
 def main() -> None:

@@ -87,10 +87,11 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
         if forest and (len(recipes) > 2 or len(parsed) > 1):
             raise InputError("--forest: shows one system against another by one measure; give two "
                              "recipes and one measure")
+        from spladev3_anserini.cli.commands import invoke
         from spladev3_anserini.recipe.library import Library, default_folder
         from spladev3_anserini.reproduction.compared import runs_of
 
-        sets = runs_of(Library(default_folder()), recipes, collections, output)
+        sets = runs_of(Library(default_folder()), recipes, collections, output, invoke)
     else:
         sets = _sets(qrels, runs, table)
     values = values_of(sets, parsed)

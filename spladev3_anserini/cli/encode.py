@@ -42,10 +42,11 @@ from spladev3_anserini.text import counted
               "refuse the corpus; skip: log the line in OUTPUT/rejected.jsonl with the reason.")
 @click.option("--resume/--restart", default=True,
               help="Continue an interrupted encode, or start again from nothing.")
+@click.option("--overwrite", is_flag=True, help="Replace another encoding that OUTPUT holds.")
 @model_run_options
 def main(model: str, variant: str, corpus: str | None, topics: str | None, output: Path,
          scale: float, special_tokens: str, top_k: int | None, shard_size: int, part: str,
-         gzip: bool, contents: bool, on_error: str, resume: bool, max_length: int,
+         gzip: bool, contents: bool, on_error: str, resume: bool, overwrite: bool, max_length: int,
          batch_tokens: int | None, device: str, dtype: str) -> None:
     """Encode a corpus or topics as Lucene impact documents.
 
@@ -76,7 +77,8 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
         top_k=top_k, batch_tokens=batch_tokens, device=device, dtype=dtype)
     target = EncodingOutput(
         folder=output, shard_size=shard_size, part=Part.parse(part), gzip=gzip,
-        contents=contents or side == "query", restart=not resume)
+        contents=contents or side == "query", restart=not resume,
+        overwrite=overwrite)
     checkpoint = open_checkpoint(model)
     chosen = chosen_variant(variant, checkpoint)
     surveyed = survey_texts(source, side, on_error == "skip")

@@ -13,16 +13,17 @@ from spladev3_anserini.cli.model_options import batch_tokens_option, device_opti
 from spladev3_anserini.cli.options import recipes_option, threads_option, together
 from spladev3_anserini.cli.types import COLLECTION, FOLDER, MODEL, RECIPE
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.reproduction.stage import PARTS
 from spladev3_anserini.text import table
 
 if TYPE_CHECKING:
     from spladev3_anserini.recipe.library import Library
 
-_STAGES = "train download encode index check search evaluate"
+_STAGES = " ".join(PARTS)
 
 _output_option = click.option("--output", default=Path("reproduced"), type=FOLDER,
                               help="The folder where runs keep their files.")
-_cell_options = together(
+_experiment_options = together(
     recipes_option,
     click.argument("recipe", type=RECIPE),
     click.option("--on", "collection", required=True, type=COLLECTION,
@@ -67,7 +68,7 @@ def list_(recipes: Path | None) -> None:
 
 
 @main.command("show")
-@_cell_options
+@_experiment_options
 def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Path | None) -> None:
     """Show a recipe on a collection, with its exact commands.
 
@@ -77,14 +78,14 @@ def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     Example:
       spladev3-anserini reproduce show splade-v3-doc --on msmarco-v1-passage
     """
-    from spladev3_anserini.reproduction.cell import open_cell
+    from spladev3_anserini.reproduction.experiment import open_experiment
     from spladev3_anserini.reproduction.show import described
 
-    echo(described(open_cell(_library(recipes), recipe, collection, output, prebuilt)))
+    echo(described(open_experiment(_library(recipes), recipe, collection, output, prebuilt)))
 
 
 @main.command("run")
-@_cell_options
+@_experiment_options
 @_sets_option
 @click.option("--stages", default=_STAGES, metavar="NAMES",
               help="The stages to run. Stages left out must be done already.")
@@ -107,30 +108,34 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     Example:
       spladev3-anserini reproduce run demo --on demo
     """
-    from spladev3_anserini.reproduction.cell import chosen_sets, open_cell
     from spladev3_anserini.reproduction.commands import commands, typed
+    from spladev3_anserini.reproduction.experiment import chosen_sets, open_experiment
+    from spladev3_anserini.reproduction.session import Options
 
-    cell = open_cell(_library(recipes), recipe, collection, output, prebuilt)
-    chosen = chosen_sets(cell, sets)
+    experiment = open_experiment(_library(recipes), recipe, collection, output, prebuilt)
+    chosen = chosen_sets(experiment, sets)
     wanted = tuple(stages.replace(",", " ").split())
     if not wanted or not set(wanted) <= set(_STAGES.split()):
         raise InputError(f"--stages {stages}: expected some of {_STAGES}")
-    if model and cell.recipe.model:
-        raise InputError(f"--model: {cell.recipe_name} names its own, {cell.recipe.model}")
-    if wanted == ("train",) and (cell.recipe.model or not cell.recipe.training):
-        raise InputError(f"--stages train: {cell.recipe_name} trains no model")
+    if model and experiment.recipe.model:
+        raise InputError(f"--model: {experiment.recipe_name} names its own, "
+                         f"{experiment.recipe.model}")
+    if wanted == ("train",) and (experiment.recipe.model or not experiment.recipe.training):
+        raise InputError(f"--stages train: {experiment.recipe_name} trains no model")
+    options = Options(parts=wanted, threads=threads, device=device, batch_tokens=batch_tokens,
+                      model=model)
     if dry_run:
-        echo("\n".join(map(typed, commands(cell, chosen))))
+        echo("\n".join(map(typed, commands(experiment, chosen, options))))
         return
-    from spladev3_anserini.reproduction.session import Options
-    from spladev3_anserini.reproduction.stages import reproduce
+    from spladev3_anserini.cli.commands import invoke
+    from spladev3_anserini.reproduction.run import reproduce
     from spladev3_anserini.reproduction.verdict import told, verdicts
 
-    result = reproduce(cell, chosen, Options(wanted, threads, device, batch_tokens, model))
+    result = reproduce(experiment, chosen, options, invoke)
     if result is None:
         return
-    found = verdicts(cell, result, list(chosen))
-    echo(told(cell, result, found))
+    found = verdicts(experiment, result, list(chosen))
+    echo(told(experiment, result, found))
     if any(verdict.status == "FAIL" for verdict in found):
         raise SystemExit(1)
 
@@ -167,7 +172,7 @@ def report(output: Path, recipes: Path | None) -> None:
 
 
 @main.command("export")
-@_cell_options
+@_experiment_options
 @click.option("--to", "folder", required=True, type=FOLDER, help="The folder to write.")
 @_sets_option
 @_model_option
@@ -182,13 +187,13 @@ def export(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: 
     Example:
       spladev3-anserini reproduce export demo --on demo --to exported
     """
-    from spladev3_anserini.reproduction.cell import chosen_sets, open_cell
+    from spladev3_anserini.reproduction.experiment import chosen_sets, open_experiment
     from spladev3_anserini.reproduction.export import export_run
 
     if prebuilt:
         raise InputError("--prebuilt: Pyserini and Anserini have that index's regression already")
-    cell = open_cell(_library(recipes), recipe, collection, output)
-    echo(export_run(cell, chosen_sets(cell, sets), folder, model))
+    experiment = open_experiment(_library(recipes), recipe, collection, output)
+    echo(export_run(experiment, chosen_sets(experiment, sets), folder, model))
 
 
 @main.command("pages")

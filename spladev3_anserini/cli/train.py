@@ -30,6 +30,8 @@ from spladev3_anserini.text import counted
               "option for several.")
 @click.option("--resume/--no-resume", default=False,
               help="Continue from the newest checkpoint, or refuse a folder that has one.")
+@click.option("--overwrite", is_flag=True,
+              help="Replace another training that OUTPUT holds, or continue this one.")
 @click.option("--max-steps", type=WholeNumber(min=1), show_default="all epochs",
               help="Stop after this many optimiser steps.")
 @click.option("--accumulate", default=1, type=WholeNumber(min=1),
@@ -45,7 +47,7 @@ from spladev3_anserini.text import counted
               help="The device: cpu or cuda; auto uses a GPU if there is one.")
 @recipes_option
 def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics: str | None,
-         start: str | None, output: Path, changes: tuple[str, ...], resume: bool,
+         start: str | None, output: Path, changes: tuple[str, ...], resume: bool, overwrite: bool,
          max_steps: int | None, accumulate: int, checkpointing: bool, save_steps: int,
          log_steps: int, tensorboard: bool, device: str, recipes: Path | None) -> None:
     """Train a model by a recipe, from the teachers' scores.
@@ -62,7 +64,8 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import variant_named
     from spladev3_anserini.recipe.library import Library, default_folder
-    from spladev3_anserini.recipe.schema import changed_training
+    from spladev3_anserini.recipe.validation import changed_training
+    from spladev3_anserini.training.checkpoints import BEGUN
     from spladev3_anserini.training.run import Machine, read_training_queries, train_model
 
     read = Library(recipes or default_folder()).recipe(recipe)
@@ -78,7 +81,8 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     sources = {"candidates": str(candidates), "scores": str(scores), "corpus": corpus,
                "topics": topics}
     last = train_model(section, variant_named(read.variant), checkpoint, corpus, queries, output,
-                       sources=sources, machine=machine, resume=resume)
+                       sources=sources, machine=machine, replace=overwrite,
+                       resume=resume or (overwrite and (output / BEGUN).exists()))
     if last:
         shown = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
                  "nonzero_documents")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo, fail
+from spladev3_anserini.cli.options import format_option
 from spladev3_anserini.errors import InputError, JavaError
 from spladev3_anserini.text import counted
+
+#: What is in a folder, by plural nouns, and a remark for people.
+Checked = tuple[dict[str, int], str]
 
 _MODEL = ("is a model: search compares it with the sha256 that an index holds, and `models "
           "fetch` prints it")
@@ -33,7 +37,8 @@ _ELSEWHERE = (
 
 @click.command("verify", context_settings=SETTINGS)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def main(folder: Path) -> None:
+@format_option()
+def main(folder: Path, form: str) -> None:
     """Check an encoded directory, an index or a folder of scores.
 
     The files in FOLDER are compared with their hashes. Everything that the manifest counts is
@@ -56,7 +61,8 @@ def main(folder: Path) -> None:
     if check is _check_index:
         java_path(folder)  # a name that Java cannot open says nothing of the index
     try:
-        echo(f"{folder}: sound; {check(folder)}")
+        counts, remark = check(folder)
+        echo(counts if form == "json" else f"{folder}: sound; {_listed(counts)}{remark}")
     except (JavaError, OtherLuceneError):  # says nothing of the folder's bytes
         raise
     except InputError as error:
@@ -65,7 +71,14 @@ def main(folder: Path) -> None:
         fail(1, f"{error.filename}: {error.strerror}")
 
 
-def _check_of(folder: Path) -> Callable[[Path], str] | None:
+def _listed(counts: Mapping[str, int]) -> str:
+    """`8 documents, 512 total terms`"""
+    singular = {"queries": "query"}
+    return ", ".join(counted(count, singular.get(noun, noun.removesuffix("s")).replace("_", " "))
+                     for noun, count in counts.items())
+
+
+def _check_of(folder: Path) -> Callable[[Path], Checked] | None:
     """What checks a folder, judged by the files it holds; None where this command does not."""
     from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
@@ -78,18 +91,18 @@ def _check_of(folder: Path) -> Callable[[Path], str] | None:
     return _check_scores if scores and not (folder / IMPACTS).exists() else _check_encoded
 
 
-def _check_encoded(folder: Path) -> str:
+def _check_encoded(folder: Path) -> Checked:
     from spladev3_anserini.impacts.shards import read_manifest, recount, verify_shards
 
     manifest = read_manifest(folder)
     verify_shards(folder, manifest)
     recount(folder, manifest)
-    noun = manifest.fingerprint.side
-    return (f"{counted(len(manifest.shards), 'shard')}, {counted(manifest.documents, noun)}, "
-            f"{counted(manifest.impacts, 'total term')}")
+    side = "queries" if manifest.fingerprint.side == "query" else "documents"
+    return {"shards": len(manifest.shards), side: manifest.documents,
+            "total_terms": manifest.impacts}, ""
 
 
-def _check_index(folder: Path) -> str:
+def _check_index(folder: Path) -> Checked:
     from spladev3_anserini.lucene.check import (
         check_index,
         compare_with_manifest,
@@ -102,12 +115,12 @@ def _check_index(folder: Path) -> str:
     check_index(folder)
     if record is not None:
         compare_with_manifest(counts, record.encoded, folder)
-    return (f"{counted(counts.documents, 'document')}, {counted(counts.impacts, 'total term')}, "
-            f"{counted(counts.segments, 'segment')}"
-            f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
+    return ({"documents": counts.documents, "total_terms": counts.impacts,
+             "segments": counts.segments, "postings": counts.postings},
+            "" if record else "; built elsewhere, so only its bytes were checked")
 
 
-def _check_scores(folder: Path) -> str:
+def _check_scores(folder: Path) -> Checked:
     from spladev3_anserini.impacts.manifest import read_record
     from spladev3_anserini.training.score_files import SCORE_MANIFEST, ScoreManifest, read_scores
 
@@ -117,7 +130,7 @@ def _check_scores(folder: Path) -> str:
         raise InputError(f"{folder / SCORE_MANIFEST}: says {counted(manifest.pairs, 'score')} of "
                          f"{counted(manifest.queries, 'query')}, its files hold {sum(counts):,} of "
                          f"{len(counts):,}")
-    return f"{counted(len(counts), 'query')}, {counted(sum(counts), 'score')}"
+    return {"queries": len(counts), "scores": sum(counts)}, ""
 
 
 def _named(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,13 @@ def qrels_file(source: str) -> Path:
     """The file that holds a source's judgments: in a BEIR folder `qrels/test.tsv`."""
     path = Path(source)
     return path / "qrels" / "test.tsv" if path.is_dir() else path
+
+
+def hash_of_qrels(qrels: Qrels) -> str:
+    """A hash of judgments, whatever the order and layout of their file."""
+    lines = sorted(f"{query} {document} {grade}\n" for query, judged in qrels.items()
+                   for document, grade in judged.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _read(source: str) -> Iterator[_Judgment]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from spladev3_anserini.collection.corpus import (
     CorpusDigest,
     Document,
     Rejects,
     Survey,
+    hash_of,
     read_corpus,
     survey,
     tally,
     without_repeated,
 )
 from spladev3_anserini.collection.ir_datasets_source import irds_id
+from spladev3_anserini.collection.qrels import hash_of_qrels, read_qrels
 from spladev3_anserini.collection.topics import read_topics, topics_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file
@@ -50,6 +53,29 @@ def survey_texts(source: str, side: str, skip: bool = False) -> Survey:
     if not found.documents:
         raise InputError(f"{source}: no document in it that could be read")
     return found
+
+
+class SetSurvey(NamedTuple):
+    """What is known of a query set: how many queries and judgments, how many of the queries are
+    judged, and hashes of both that do not depend on the files' layout."""
+
+    queries: int
+    judged: int
+    judgments: int
+    topics_sha256: str
+    qrels_sha256: str
+
+
+def survey_query_set(topics_source: str, qrels_source: str) -> SetSurvey:
+    """Reads topics and qrels; raises InputError as their readers do, and where no query of the
+    one is judged by the other."""
+    topics, qrels = read_topics(topics_source), read_qrels(qrels_source)
+    judged = sum(topic.id in qrels for topic in topics)
+    if not judged:
+        raise InputError(f"{qrels_source}: judges no query of {topics_source} (it has "
+                         f"{next(iter(qrels))!r}, not {topics[0].id!r})")
+    return SetSurvey(len(topics), judged, sum(map(len, qrels.values())), hash_of(topics),
+                     hash_of_qrels(qrels))
 
 
 def texts_of_ids(corpus: str, queries: Mapping[str, str], source: str,

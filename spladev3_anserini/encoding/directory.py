@@ -68,11 +68,13 @@ class EncodedDirectory:
     after that shard has its final name; what it names and the disk confirms is not encoded again.
     """
 
-    def __init__(self, folder: Path, fingerprint: Fingerprint, part: Part, restart: bool) -> None:
-        """Opens or creates the folder. Raises InputError if it holds another encoding (both
+    def __init__(self, folder: Path, fingerprint: Fingerprint, part: Part, restart: bool,
+                 overwrite: bool = False) -> None:
+        """Opens or creates the folder; with `overwrite`, one that holds another encoding is begun
+        again, as all are with `restart`. Raises InputError if it holds another encoding (both
         fingerprints shown), or anything that is no encoding, or is being written by someone."""
         self.folder, self.fingerprint, self.part = folder, fingerprint, part
-        self._restart = restart
+        self._restart, self._overwrite = restart, overwrite
         self._journal = folder / f"progress-{part.number}-of-{part.of}.jsonl"
         self._lock = folder / f".lock-{part.number}-of-{part.of}"
         self._temporary = tuple(f".{name}." for name in (
@@ -127,8 +129,26 @@ class EncodedDirectory:
         return manifest
 
     def _open(self) -> None:
+        if self._overwrite and not self._restart:
+            try:
+                self._refuse_others()
+            except InputError:
+                self._restart = True
         if self._restart:
             self._remove_own()
+        self._refuse_others()
+        for path in self.folder.glob(".*.tmp"):  # left by an encode that was killed
+            if self._is_own(path) or path.name.startswith(self._temporary):
+                path.unlink()
+        if self._journal.exists():
+            _, shards = read_shard_journal(self._journal)
+            self._done = {n: s for n, s in shards.items() if self._on_disk(s)}
+        with appearing(self._journal) as stream:
+            for record in (self.fingerprint, *self._done.values()):
+                stream.write(to_json(record) + "\n")
+
+    def _refuse_others(self) -> None:
+        """Raises InputError for journals and a manifest that are not of this encoding."""
         journals = sorted(self.folder.glob("progress-*-of-*.jsonl"))
         for journal in journals:
             if journal == self._journal or not self._restart:
@@ -140,15 +160,6 @@ class EncodedDirectory:
             except InputError:
                 if not journals:  # which say the same, and from which it is written again
                     raise
-        for path in self.folder.glob(".*.tmp"):  # left by an encode that was killed
-            if self._is_own(path) or path.name.startswith(self._temporary):
-                path.unlink()
-        if self._journal.exists():
-            _, shards = read_shard_journal(self._journal)
-            self._done = {n: s for n, s in shards.items() if self._on_disk(s)}
-        with appearing(self._journal) as stream:
-            for record in (self.fingerprint, *self._done.values()):
-                stream.write(to_json(record) + "\n")
 
     def _remove_own(self) -> None:
         """Begins again: removes this part's shards and journal, or, for an encode in one part,

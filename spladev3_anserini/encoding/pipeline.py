@@ -62,6 +62,7 @@ class EncodingOutput:
         contents: Write each document's text into its line.
         restart: Begin anew, whatever the folder holds.
         source_name: What the manifest calls the source, if not by its path.
+        overwrite: Replace another encoding that the folder holds.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class EncodingOutput:
     contents: bool = False
     restart: bool = False
     source_name: str = ""
+    overwrite: bool = False
 
 
 class _Block(NamedTuple):
@@ -143,7 +145,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     written = kept = encoded = 0
     with (
         EncodedDirectory(output.folder, fingerprint(surveyed, encoder, output), output.part,
-                         output.restart) as directory,
+                         output.restart, output.overwrite) as directory,
         counter("encoding", surveyed.documents) as bar,
     ):
         lines = RowLines(encoder.terms)

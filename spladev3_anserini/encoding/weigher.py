@@ -14,6 +14,7 @@ from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.model.batches import DTYPES, batch_budget, padded_ids, resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
+from spladev3_anserini.model.kept import loaded, state_of
 from spladev3_anserini.model.onnx import OnnxSplade
 from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.variants import QueryMode
@@ -78,10 +79,16 @@ def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSett
     if exported:
         network = _graph(checkpoint, mode, settings, device, network)
         dtype, top_k = network.properties.precision, network.properties.top_k
-    return Weigher(network=network or load_splade(checkpoint, DTYPES[dtype], device),
-                   folder=checkpoint.folder, padding=padding, device=device, dtype=dtype,
-                   batch_tokens=batch_budget(settings.batch_tokens, device), sha256=sha256,
-                   top_k=top_k)
+    network = network or loaded("model", _key(checkpoint, dtype, device),
+                                lambda: load_splade(checkpoint, DTYPES[dtype], device))
+    return Weigher(network=network, folder=checkpoint.folder, padding=padding, device=device,
+                   dtype=dtype, batch_tokens=batch_budget(settings.batch_tokens, device),
+                   sha256=sha256, top_k=top_k)
+
+
+def _key(checkpoint: Checkpoint, *settings: str) -> tuple[object, ...]:
+    """What decides a loaded model."""
+    return ("network", state_of(checkpoint.folder.iterdir()), *settings)
 
 
 def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, device: str,
@@ -90,7 +97,8 @@ def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, d
     if device != "cpu" or settings.dtype != "auto":
         raise InputError(f"{checkpoint.shown}: an ONNX graph runs on the CPU in the "
                          "precision it was exported in; leave out `device` and `dtype`")
-    graph = network if isinstance(network, OnnxSplade) else OnnxSplade(checkpoint)
+    graph = network if isinstance(network, OnnxSplade) else loaded(
+        "model", _key(checkpoint), lambda: OnnxSplade(checkpoint))
     top_k = graph.properties.top_k
     if top_k and settings.special_tokens != "drop":
         raise InputError(f"`special_tokens` {settings.special_tokens}: this graph keeps the "

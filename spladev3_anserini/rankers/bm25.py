@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import jsonlines
@@ -15,6 +16,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.build import run_indexer
 from spladev3_anserini.lucene.check import statistics
 from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path, start_jvm
+from spladev3_anserini.model.kept import kept, state_of_corpus
 from spladev3_anserini.progress import progress
 from spladev3_anserini.text import counted
 
@@ -24,11 +26,20 @@ _JAVA_BLANK = "".join(map(chr, range(0x21)))
 
 def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b: float,
                   threads: int) -> Iterator[tuple[str, list[Hit]]]:
-    """Yields each topic's id and its best hits; the index lives as long as the iteration.
+    """Yields each topic's id and its best hits. The index lives as long as the iteration, or as
+    `keeping` keeps it for the next topics.
 
     The defaults of Anserini's regressions are k1 0.9 and b 0.4. Raises InputError as the corpus
     reader does, and if Lucene holds another number of documents than the corpus has.
     """
+    key = ("bm25", state_of_corpus(corpus), threads)
+    with kept("model", key, lambda: _index(corpus, threads)) as index:
+        yield from _search(index, topics, hits, k1, b, threads)
+
+
+@contextmanager
+def _index(corpus: str, threads: int) -> Iterator[Path]:
+    """An index of the corpus's own words, in a temporary folder."""
     with tempfile.TemporaryDirectory() as scratch:
         java_path(Path(scratch))
         start_jvm()
@@ -40,7 +51,7 @@ def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b:
         if found != filled:
             raise InputError(f"{corpus}: BM25's index holds {found:,} of "
                              f"{counted(filled, 'document')}")
-        yield from _search(index, topics, hits, k1, b, threads)
+        yield index
 
 
 def _write_texts(corpus: str, folder: Path, files: int, expected: int) -> int:

@@ -16,8 +16,10 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import TextError
 from spladev3_anserini.errors import InputError, needed
 from spladev3_anserini.model.batches import Float32s
+from spladev3_anserini.model.kept import loaded, state_of, state_of_corpus
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
+from spladev3_anserini.rankers.dense_models import DenseModel
 from spladev3_anserini.text import counted
 
 #: Documents that are embedded at once, and queries that are searched at once.
@@ -69,6 +71,19 @@ def dense_index(encoder: DenseEncoder, corpus: str, search: Search, threads: int
         raise InputError(f"{corpus}: no document has a wordpiece")
     faiss.omp_set_num_threads(threads)
     return DenseIndex(vectors, ids, empty)
+
+
+def dense_ranker(model: DenseModel, corpus: str, search: Search, threads: int, device: str,
+                 batch_tokens: int | None) -> tuple[DenseEncoder, DenseIndex]:
+    """The loaded model and the embedded corpus, perhaps still there from the command before;
+    raises InputError as `DenseEncoder` and `dense_index` do."""
+    def load() -> tuple[DenseEncoder, DenseIndex]:
+        encoder = DenseEncoder(model, device, batch_tokens)
+        return encoder, dense_index(encoder, corpus, search, threads)
+
+    key = ("dense", model, state_of(model.folder.rglob("*")), state_of_corpus(corpus), search,
+           threads, device, batch_tokens)
+    return loaded("model", key, load)
 
 
 def dense_rankings(index: DenseIndex, encoder: DenseEncoder, topics: Sequence[Topic],

@@ -8,6 +8,7 @@ from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import model_folder
+from spladev3_anserini.model.kept import loaded, state_of
 from spladev3_anserini.model.layout import SENTENCE_SETTINGS, refuse_prompts
 from spladev3_anserini.model.weights import (
     external_data,
@@ -66,15 +67,20 @@ def open_pair_scorer(name: str, settings: PairSettings) -> PairScorer:
     kind, folder = find_pair_scorer(name)
     if settings.max_length < 4:
         raise InputError(f"`max_length` {settings.max_length}: expected 4 tokens or more")
-    teacher = kind(name, folder, settings)
+    key = ("pair scorer", name, settings, state_of(folder.rglob("*")))
+    scorer = loaded("model", key, lambda: _tried(kind(name, folder, settings)))
+    scorer.cuts = Cuts()
+    return scorer
+
+
+def _tried(scorer: PairScorer) -> PairScorer:
     try:
         for pair in _TRIAL:
-            if min(teacher.room([pair[0]])) > 0:
-                teacher.score([pair])
+            if min(scorer.room([pair[0]])) > 0:
+                scorer.score([pair])
     except PairError as error:
-        raise InputError(f"`cross_encoder` {name}: {error}") from None
-    teacher.cuts = Cuts()
-    return teacher
+        raise InputError(f"`cross_encoder` {scorer.name}: {error}") from None
+    return scorer
 
 
 def _architecture(folder: Path) -> str:

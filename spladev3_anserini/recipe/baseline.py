@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints
+from pydantic import Field, PositiveInt
 
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True,
-                                        pattern=r"^[^\x00-\x1f\x7f]*$")]
-
-#: What a recipe says of a SPLADE, and none of it of a baseline.
-_OF_A_SPLADE = {"variant", "settings", "model", "revision", "prebuilt", "training", "base"}
+from spladev3_anserini.recipe.fields import Section, Text
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    def given(self) -> dict[str, Any]:
-        """Every value that decides the run, as a result records it."""
-        return self.model_dump(exclude_none=True)
-
-
-class Bm25(_Section):
+class Bm25(Section):
     """BM25 by Anserini, with the k1 and b of its regressions unless given."""
 
     kind: Literal["bm25"]
@@ -29,7 +17,7 @@ class Bm25(_Section):
     b: Annotated[float, Field(ge=0, le=1)] = 0.4
 
 
-class Dense(_Section):
+class Dense(Section):
     """A bi-encoder, as `dense` takes it; what is None is the model's own."""
 
     kind: Literal["dense"]
@@ -44,7 +32,7 @@ class Dense(_Section):
     ef_search: PositiveInt = 256
 
 
-class Rerank(_Section):
+class Rerank(Section):
     """The first `top` documents of another recipe's run on the same collection, by a
     cross-encoder; the paper takes 50 (figures 3 and 4)."""
 
@@ -56,13 +44,3 @@ class Rerank(_Section):
 
 
 Baseline = Annotated[Bm25 | Dense | Rerank, Field(discriminator="kind")]
-
-
-def without_splade(data: Any) -> Any:
-    """A recipe's data, a baseline's completed by the variant `none` and no settings; raises
-    ValueError for a baseline that has what only a SPLADE has."""
-    if not isinstance(data, dict) or "baseline" not in data:
-        return data
-    if both := sorted(data.keys() & _OF_A_SPLADE):
-        raise ValueError(f"a recipe with a baseline has no {', '.join(both)}")
-    return data | {"variant": "none", "settings": {}}

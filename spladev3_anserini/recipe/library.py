@@ -16,9 +16,9 @@ from spladev3_anserini.recipe.schema import (
     IndexStatistics,
     Recipe,
     Values,
-    validated,
 )
 from spladev3_anserini.recipe.strict_yaml import Source, read_yaml
+from spladev3_anserini.recipe.validation import recipe_in, validated
 
 _SUFFIXES = (".yaml", ".yml")
 #: Folders beside the results of recipes, or inside them.
@@ -49,7 +49,7 @@ class Library(NamedTuple):
         data = source.data
         if isinstance(data, dict) and isinstance(data.get("base"), str):
             source = self._on_base(source, data["base"])
-        return validated(Recipe, source)
+        return recipe_in(source)
 
     def recipe_file(self, name: str) -> Path:
         """The file of a recipe."""
@@ -57,7 +57,7 @@ class Library(NamedTuple):
 
     def collection(self, name: str) -> Collection:
         """A collection by name or by the path of its file; raises InputError as `recipe`."""
-        return validated(Collection, read_yaml(self.collection_file(name)))
+        return validated(Collection, read_yaml(self.collection_file(name)), "collection")
 
     def collection_file(self, name: str) -> Path:
         """The file of a collection, whose folder its paths start from."""

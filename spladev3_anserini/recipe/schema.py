@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -22,33 +18,22 @@ from pydantic import (
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.measures import parse_measures
 from spladev3_anserini.impacts.quantize import Quantizer
-from spladev3_anserini.recipe.baseline import Baseline, without_splade
-from spladev3_anserini.recipe.strict_yaml import Source, scalar
-from spladev3_anserini.recipe.training import Training, flat
+from spladev3_anserini.recipe.baseline import Baseline
+from spladev3_anserini.recipe.fields import Count, Fraction, Name, Section, Text
+from spladev3_anserini.recipe.training import Training
 
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True,
-                                        pattern=r"^[^\x00-\x1f\x7f]*$")]
-#: Documents, bytes, parameters: beyond this it is a mistake.
-Count = Annotated[int, Field(gt=0, le=10**15)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 #: A commit on the hub: branches and tags move, commits do not.
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 #: On the hub, or the demo's; a folder is given to a run with --model instead.
 Model = Annotated[str, StringConstraints(pattern=r"^(demo|\w[\w.-]*/\w[\w.-]*)$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
 #: Values of one recipe on one collection: {query set: {measure: value}}.
 Values = dict[Name, dict[Text, Fraction]]
 
 T = TypeVar("T")
-SOURCES = ("paper", "anserini", "measured")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Settings(_Strict):
+class Settings(Section):
     """How texts become impacts. In a recipe all of them count; in an expected value those that
     are given are the ones its source states, and only a run that has them is compared."""
 
@@ -63,22 +48,16 @@ class Settings(_Strict):
     def _known(cls, name: str | None) -> str | None:
         return name if name is None else str(_parsed(Quantizer.parse, name))
 
-    def given(self) -> dict[str, Any]:
-        return self.model_dump(exclude_none=True)
 
-
-class IndexStatistics(_Strict):
+class IndexStatistics(Section):
     """What an index must hold; total terms are the sum of all impacts."""
 
     documents: Count | None = None
     postings: Count | None = None
     total_terms: Count | None = None
 
-    def given(self) -> dict[str, int]:
-        return self.model_dump(exclude_none=True)
 
-
-class Tolerance(_Strict):
+class Tolerance(Section):
     """How far a run may be off, up or down, and why it may be."""
 
     measures: Fraction
@@ -89,12 +68,12 @@ class Tolerance(_Strict):
 
 
 def _complete_settings(settings: Settings) -> Settings:
-    if missing := Settings.model_fields.keys() - settings.given().keys():
+    if missing := Settings.model_fields.keys() - settings.stated().keys():
         raise ValueError(f"a recipe states all its settings; missing: {', '.join(missing)}")
     return settings
 
 
-class Expected(_Strict):
+class Expected(Section):
     """Values of one source, with the settings and the data they belong to.
 
     `values` and `index` are keyed by collection in a recipe's file, by recipe in a collection's.
@@ -103,15 +82,15 @@ class Expected(_Strict):
     source: Literal["paper", "anserini", "measured"]
     where: Text
     date: datetime.date | None = None
-    versions: dict[Text, Text] = {}
+    versions: dict[Text, Text] = Field(default_factory=dict)
     settings: Settings
     model_sha256: Sha256 | None = None
     corpus_sha256: Sha256 | None = None
-    qrels_sha256: dict[Name, Sha256] = {}
+    qrels_sha256: dict[Name, Sha256] = Field(default_factory=dict)
     tolerance: Tolerance
-    index: dict[Name, IndexStatistics] = {}
-    values: dict[Name, Values] = {}
-    summary: dict[Text, float] = {}
+    index: dict[Name, IndexStatistics] = Field(default_factory=dict)
+    values: dict[Name, Values] = Field(default_factory=dict)
+    summary: dict[Text, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _complete(self) -> Expected:
@@ -128,7 +107,7 @@ class Expected(_Strict):
         return self
 
 
-class Prebuilt(_Strict):
+class Prebuilt(Section):
     """Indexes of this model that Pyserini offers, by collection, and how they were made."""
 
     settings: Settings
@@ -137,43 +116,40 @@ class Prebuilt(_Strict):
     _all_given = field_validator("settings")(_complete_settings)
 
 
-class Recipe(_Strict):
-    """A model, how it is run and trained, and what must come out; or a baseline (variant none)."""
+class _Recipe(Section):
+    """What every recipe has: where its model is from, and what must come out."""
 
     title: Text
     note: Text | None = None
-    base: Name | None = None
-    model: Model | None = None
-    revision: Revision | None = None
     pickled: bool = False
     gated: bool = False
     download_bytes: Count | None = None
     parameters: Count | None = None
     licence: Text
-    variant: Literal["splade-v3", "splade-v3-distilbert", "splade-v3-lexical", "splade-v3-doc",
-                     "none"]
+    expected: list[Expected] = Field(default_factory=list)
+
+
+class SpladeRecipe(_Recipe):
+    """A SPLADE, how it is run and trained, and what must come out."""
+
+    base: Name | None = None
+    model: Model | None = None
+    revision: Revision | None = None
+    variant: Literal["splade-v3", "splade-v3-distilbert", "splade-v3-lexical", "splade-v3-doc"]
     settings: Settings
-    baseline: Baseline | None = None
     prebuilt: Prebuilt | None = None
     training: Training | None = None
-    expected: list[Expected] = []
 
-    _baseline = model_validator(mode="before")(without_splade)
+    _all_given = field_validator("settings")(_complete_settings)
 
-    @field_validator("settings")
-    @classmethod
-    def _all_given(cls, settings: Settings, info: ValidationInfo) -> Settings:
-        return settings if info.data.get("variant") == "none" else _complete_settings(settings)
+    @property
+    def kind(self) -> str:
+        """What a result calls this ranker: the variant."""
+        return self.variant
 
-    @model_validator(mode="after")
-    def _is_one_of_both(self) -> Recipe:
-        if self.variant == "none" and self.baseline is None:
-            raise ValueError("the variant none is a baseline's")
-        return self
-
-    def given(self) -> dict[str, Any]:
+    def decisive(self) -> dict[str, Any]:
         """All values that decide how texts are ranked, as a result records them."""
-        return self.baseline.given() if self.baseline else self.settings.given()
+        return self.settings.stated()
 
     @property
     def model_name(self) -> str | None:
@@ -181,7 +157,40 @@ class Recipe(_Strict):
         return f"{self.model}@{self.revision}" if self.model and self.revision else self.model
 
 
-class QuerySet(_Strict):
+class BaselineRecipe(_Recipe):
+    """A ranker to compare with, how it is run, and what must come out."""
+
+    baseline: Baseline
+
+    #: What only a SPLADE has, so that both kinds of recipe can be asked for it.
+    base: ClassVar[None] = None
+    model: ClassVar[None] = None
+    model_name: ClassVar[None] = None
+    prebuilt: ClassVar[None] = None
+    training: ClassVar[None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_nothing_of_a_splade(cls, data: Any) -> Any:
+        only = SpladeRecipe.model_fields.keys() - cls.model_fields.keys()
+        if both := sorted(data.keys() & only):
+            raise ValueError(f"a recipe with a baseline has no {', '.join(both)}")
+        return data
+
+    @property
+    def kind(self) -> str:
+        """What a result calls this ranker, in the place of a variant."""
+        return self.baseline.kind
+
+    def decisive(self) -> dict[str, Any]:
+        """All values that decide how texts are ranked, as a result records them."""
+        return self.baseline.stated()
+
+
+Recipe = SpladeRecipe | BaselineRecipe
+
+
+class QuerySet(Section):
     """Topics and judgments over a collection, and the measures it is known by."""
 
     topics: Text
@@ -203,7 +212,7 @@ class QuerySet(_Strict):
         return names
 
 
-class Collection(_Strict):
+class Collection(Section):
     """A corpus, the query sets over it, and values measured on it."""
 
     title: Text
@@ -215,7 +224,7 @@ class Collection(_Strict):
     download_bytes: Count | None = None
     licence: Text | None = None
     query_sets: Annotated[dict[Name, QuerySet], Field(min_length=1)]
-    expected: list[Expected] = []
+    expected: list[Expected] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _paths_stay_inside(self) -> Collection:
@@ -244,57 +253,3 @@ def is_path(source: str) -> bool:
     """Whether a corpus, topics or qrels are files, not `ir_datasets:ID`, `demo:NAME` or
     `insuranceqa:NAME`."""
     return not re.match(r"(ir_datasets|demo|insuranceqa):", source)
-
-
-M = TypeVar("M", bound=_Strict)
-
-
-def validated(kind: type[M], source: Source) -> M:
-    """A file's data as a record; raises InputError naming file and line of the first problem."""
-    if not isinstance(source.data, dict):
-        raise InputError(f"{source.path}:1: holds no keys; expected a {kind.__name__.lower()}")
-    try:
-        return kind.model_validate(source.data)
-    except ValidationError as error:
-        # a misspelt key is also a missing one: the misspelling says more
-        problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        field = ".".join(map(str, problem["loc"])) or kind.__name__.lower()
-        place = source.where(tuple(problem["loc"]))
-        raise InputError(f"{place}: {field}: {_reason(problem)}") from None
-
-
-def _reason(problem: Any) -> str:
-    if problem["type"] == "extra_forbidden":
-        return "there is no such key"
-    if problem["type"] == "missing":
-        return "is missing"
-    text = str(problem["msg"]).removeprefix("Value error, ")
-    given = problem.get("input")
-    if isinstance(given, bool):
-        return f"{text}; YAML reads this as {str(given).lower()}, quote it if it is text"
-    if given is None:
-        return f"{text}; it is empty"
-    if isinstance(given, str | int | float):
-        return f"{text}; it is {given!r:.60}"
-    return text
-
-
-def changed_training(section: Training, changes: Sequence[str]) -> Training:
-    """A training section with values changed by `KEY=VALUE`; raises InputError for a key it does
-    not have and for a value it does not take."""
-    data = section.model_dump(exclude={"sources"})
-    for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals or key not in flat(data):
-            known = ", ".join(flat(data))
-            raise InputError(f"`set` {change}: expected KEY=VALUE with one of {known}")
-        inner, (*path, last) = data, key.split(".")
-        for part in path:
-            inner = inner[part]
-        inner[last] = scalar(text, f"`set` {change}")
-    try:
-        return Training.model_validate(data)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        said = ": ".join(filter(None, [".".join(map(str, problem["loc"])), _reason(problem)]))
-        raise InputError(f"`set` {' '.join(changes)}: {said}") from None

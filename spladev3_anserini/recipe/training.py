@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True,
-                                        pattern=r"^[^\x00-\x1f\x7f]*$")]
+from spladev3_anserini.recipe.fields import Fraction, Section, Text
+
 Weight = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Candidates(_Section):
+class Candidates(Section):
     """Negatives per query: the first `top` of a first-stage run, and `random` drawn from the rest
     of its first `depth`; positives are never among them (paper, section 2.1). `seed` draws them,
     and a sample of the queries, so that trainings with other seeds share what was scored."""
@@ -44,7 +31,7 @@ class Candidates(_Section):
         return self
 
 
-class Loss(_Section):
+class Loss(Section):
     """Weights of the loss parts (paper, section 2.3); `pairs` are the margins of MarginMSE: `all`
     of a query's documents, or each negative with the `positive` alone."""
 
@@ -60,7 +47,7 @@ class Loss(_Section):
         return self
 
 
-class Regularizer(_Section):
+class Regularizer(Section):
     """Sparsity: `weight` is reached quadratically after `steps` optimiser steps."""
 
     kind: Literal["flops", "l1", "none"]
@@ -68,7 +55,7 @@ class Regularizer(_Section):
     steps: PositiveInt
 
 
-class Training(_Section):
+class Training(Section):
     """A training run; `sources` says of each value where it is from.
 
     `sample` takes so many of the queries that have a positive. `rescore` gives the ensemble's
@@ -99,7 +86,7 @@ class Training(_Section):
     precision: Literal["fp32", "fp16", "bf16"]
     checkpointing: bool | None = None
     seed: Seed
-    sources: dict[Text, Text] = {}
+    sources: dict[Text, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _negatives_are_there(self) -> Training:

@@ -1,4 +1,4 @@
-"""A cell -> the ordinary commands that do what its run does."""
+"""An experiment -> the ordinary commands that do what its run does."""
 
 from __future__ import annotations
 
@@ -6,103 +6,71 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from spladev3_anserini.impacts.quantize import Quantizer
-from spladev3_anserini.recipe.baseline import Dense
 from spladev3_anserini.recipe.library import default_folder
-from spladev3_anserini.recipe.schema import QuerySet
-from spladev3_anserini.reproduction.cell import Cell, measures_of
+from spladev3_anserini.recipe.schema import BaselineRecipe, QuerySet
+from spladev3_anserini.reproduction.baseline_stages import model_name
+from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import converted_folder
-from spladev3_anserini.reproduction.training_commands import training_commands, training_folders
+from spladev3_anserini.reproduction.session import Options, Session
+from spladev3_anserini.reproduction.sources import Download
+from spladev3_anserini.reproduction.stages import stages_of
+from spladev3_anserini.reproduction.training_stages import training_sources
+
+_PROGRAM = "spladev3-anserini"
 
 
-def commands(cell: Cell, sets: Mapping[str, QuerySet] | None = None) -> list[list[str]]:
-    """The ordinary commands that do what a run of these query sets (all, for None) does."""
-    if cell.recipe.baseline:
-        return _baseline_commands(cell, sets or cell.collection.query_sets)
-    settings, model = cell.settings, cell.recipe.model_name or "MODEL"
-    shown = cell.sources().shown
-    program, lines = "spladev3-anserini", []
-    if not cell.prebuilt:
-        lines += cell.sources().commands(cell.collection.corpus)
-    if cell.recipe.training and not cell.recipe.model:
-        lines += training_commands(cell)
-        model = str(training_folders(cell).model)
-    elif cell.recipe.pickled:
-        converted = str(converted_folder(model, cell.output))
-        lines.append([program, "convert", model, "--output", converted])
-        model = converted
+def commands(experiment: Experiment, sets: Mapping[str, QuerySet] | None = None,
+             options: Options | None = None) -> list[list[str]]:
+    """The commands that a run of these query sets (all, for None) invokes, after those that fetch
+    what it needs."""
+    sets = sets or experiment.collection.query_sets
+    session = Session(experiment, sets, options or Options())
+    before = commands(experiment.first, sets, options) if experiment.first else []
+    needed = [download.argv for download in downloads(session)] + _model_commands(session)
+    staged = [command for stage in stages_of(session) for command in stage.commands]
+    return before + [command for command in needed if command not in before] + staged
+
+
+def downloads(session: Session) -> list[Download]:
+    """What writes the collections that are downloaded or generated."""
+    experiment = session.experiment
+    collection = [] if experiment.prebuilt else [experiment.collection.corpus]
+    for query_set in session.sets.values():
+        collection += [query_set.topics, query_set.qrels]
+    every = [session.sources.download(source) for source in collection]
+    if session.trains and (section := experiment.recipe.training):
+        sources = training_sources(experiment)
+        every += map(sources.download, (section.corpus, section.topics, section.qrels))
+    return list({one.file: one for one in every if one}.values())
+
+
+def _model_commands(session: Session) -> list[list[str]]:
+    """What makes a model ready. A run opens it instead, which does the same."""
+    recipe = session.experiment.recipe
+    if isinstance(recipe, BaselineRecipe):
+        name = model_name(recipe.baseline) if recipe.pickled else None
+    elif session.trains:
+        return []
     else:
-        lines.append([program, "models", "fetch", model])
-    scale = f"{Quantizer.parse(str(settings.quantizer)).scale:.10g}"
-    policy, dtype = str(settings.special_tokens), str(settings.dtype)
-    variant = cell.recipe.variant
-    index = str(cell.index_folder)
-    if cell.prebuilt is None:
-        lines += [
-            [program, "encode", "--model", model, "--variant", variant, "--corpus",
-             shown(cell.collection.corpus), "--output", str(cell.encoded), "--max-length",
-             str(settings.max_length), "--scale", scale, "--special-tokens", policy,
-             "--dtype", dtype],
-            [program, "index", "--encoded", str(cell.encoded), "--index", index, "--optimize"],
-            [program, "verify", index]]
-    else:
-        index = f"PREBUILT/{cell.prebuilt}"
-    for name, query_set in (sets or cell.collection.query_sets).items():
-        own = ["--model", model, "--variant", variant, "--scale", scale, "--special-tokens",
-               policy, "--prebuilt"] if cell.prebuilt else []
-        run = str(cell.run_file(name))
-        lines += [
-            [program, "search", "--index", index, "--topics", shown(query_set.topics),
-             "--output", run, "--hits", str(query_set.hits), "--max-length",
-             str(settings.query_max_length), "--dtype", dtype, "--tag", cell.recipe_name,
-             *(["--remove-query"] if query_set.remove_query else []), *own],
-            [program, "evaluate", "--qrels", shown(query_set.qrels), "--run", run,
-             "--measures", " ".join(measures_of(cell, name))]]
-    return lines
+        name = session.options.model or recipe.model_name or "MODEL"
+    if name is None:
+        return []
+    if recipe.pickled:
+        folder = converted_folder(name, session.experiment.output)
+        return [[_PROGRAM, "convert", name, "--output", str(folder)]]
+    return [[_PROGRAM, "models", "fetch", name]]
 
 
-#: Keys of recipes that the command calls by another name.
-_OPTIONS = {"teacher": "cross-encoder"}
-
-
-def _baseline_commands(cell: Cell, sets: Mapping[str, QuerySet]) -> list[list[str]]:
-    program, own, shown = "spladev3-anserini", cell.recipe.baseline, cell.sources().shown
-    corpus = shown(cell.collection.corpus)
-    lines = commands(cell.first, sets) if cell.first else \
-        cell.sources().commands(cell.collection.corpus)
-    given = own.given() if own else {}
-    key = "model" if isinstance(own, Dense) else "teacher"
-    if cell.recipe.pickled:
-        converted = str(converted_folder(given[key], cell.output))
-        lines.append([program, "convert", given[key], "--output", converted])
-        given[key] = converted
-    options = [word for option, value in given.items() if option not in {"kind", "of"}
-               for word in (f"--{_OPTIONS.get(option, option.replace('_', '-'))}", str(value))]
-    for name, query_set in sets.items():
-        run = str(cell.run_file(name))
-        common = ["--topics", shown(query_set.topics), "--output", run, "--tag", cell.recipe_name]
-        found = ["--hits", str(query_set.hits),
-                 *(["--remove-query"] if query_set.remove_query else [])]
-        if cell.first:
-            command = ["rerank", "--run", str(cell.first.run_file(name)), "--corpus", corpus]
-        elif isinstance(own, Dense):
-            command = ["dense", "--corpus", corpus, *found]
-        else:
-            command = ["bm25", "--corpus", corpus, *found]
-        lines += [[program, *command, *common, *options],
-                  [program, "evaluate", "--qrels", shown(query_set.qrels), "--run", run,
-                   "--measures", " ".join(measures_of(cell, name))]]
-    return lines
-
-
-def run_command(cell: Cell) -> list[str]:
-    """The one command that runs a cell; files outside the default folder are given by path."""
-    own = default_folder()
-    recipe = cell.recipe_name if cell.recipe_file.is_relative_to(own) else str(cell.recipe_file)
-    on = cell.collection_name if cell.collection_file.is_relative_to(own) \
-        else str(cell.collection_file)
-    return ["spladev3-anserini", "reproduce", "run", recipe, "--on", on,
-            *(["--prebuilt"] if cell.prebuilt else [])]
+def run_command(experiment: Experiment) -> list[str]:
+    """The one command that runs an experiment; files outside the default folder are given by
+    path."""
+    shipped = default_folder()
+    recipe = experiment.recipe_name if experiment.recipe_file.is_relative_to(shipped) \
+        else str(experiment.recipe_file)
+    collection = experiment.collection_name \
+        if experiment.collection_file.is_relative_to(shipped) else str(experiment.collection_file)
+    return [_PROGRAM, "reproduce", "run", recipe, "--on", collection,
+            *(["--prebuilt"] if experiment.prebuilt else [])]
 
 
 def typed(command: list[str]) -> str:

@@ -10,28 +10,29 @@ from pathlib import Path
 from spladev3_anserini.analysis.comparison import JudgedSet
 from spladev3_anserini.progress import say
 from spladev3_anserini.recipe.library import Library
-from spladev3_anserini.reproduction.cell import chosen_sets, open_cell
+from spladev3_anserini.reproduction.experiment import chosen_sets, open_experiment
+from spladev3_anserini.reproduction.run import Invoke, reproduce
 from spladev3_anserini.reproduction.session import Options
-from spladev3_anserini.reproduction.stages import reproduce
 
 
 def runs_of(library: Library, recipes: Sequence[str], collections: Sequence[str],
-            output: Path) -> list[JudgedSet]:
+            output: Path, invoke: Invoke) -> list[JudgedSet]:
     """Runs every recipe on every collection, what is done already skipped, and tells of it on
     stderr; raises InputError as a run does, before the first one for an unknown name."""
-    cells = {on: [open_cell(library, recipe, on, output) for recipe in recipes]
-             for on in collections}
-    found = []
-    for on, own in cells.items():
-        sets = chosen_sets(own[0], None)
-        for cell in own:
-            say(f"{cell.recipe_name} on {cell.collection_name}", err=True)
+    experiments = {on: [open_experiment(library, recipe, on, output) for recipe in recipes]
+                   for on in collections}
+    query_sets = []
+    for on, compared in experiments.items():
+        sets = chosen_sets(compared[0], None)
+        for experiment in compared:
+            say(f"{experiment.recipe_name} on {experiment.collection_name}", err=True)
             with contextlib.redirect_stdout(sys.stderr):
-                reproduce(cell, sets, Options())
-        sources, name = own[0].sources(), own[0].collection_name
+                reproduce(experiment, sets, Options(), invoke)
+        sources, name = compared[0].sources(), compared[0].collection_name
         for query_set, described in sets.items():
-            found.append(JudgedSet(
+            query_sets.append(JudgedSet(
                 name if len(sets) == 1 else f"{name} {query_set}", described.group or on,
                 sources.resolve(described.qrels),
-                {cell.recipe_name: cell.run_file(query_set) for cell in own}))
-    return found
+                {experiment.recipe_name: experiment.run_file(query_set)
+                 for experiment in compared}))
+    return query_sets

@@ -13,18 +13,18 @@ from typing import Any
 import yaml
 
 from spladev3_anserini.collection.corpus import hash_of
-from spladev3_anserini.collection.qrels import Qrels, read_qrels
+from spladev3_anserini.collection.qrels import Qrels, hash_of_qrels, read_qrels
 from spladev3_anserini.collection.topics import Topic, read_topics
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
 from spladev3_anserini.impacts.query import EncodedTopic, cut_to_clause_limit
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
-from spladev3_anserini.recipe.schema import QuerySet
-from spladev3_anserini.reproduction.cell import Cell
+from spladev3_anserini.recipe.schema import QuerySet, SpladeRecipe
 from spladev3_anserini.reproduction.commands import run_command, typed
+from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.result import Result, read_result
-from spladev3_anserini.reproduction.session import Options, Run, hash_of_qrels
+from spladev3_anserini.reproduction.session import Options, Session
 from spladev3_anserini.reproduction.verdict import same_recipe, verdicts
 
 #: Where Anserini's runner looks on its class path (its jar's own are there too).
@@ -35,56 +35,59 @@ PYSERINI = Path("pyserini/2cr")
 _PYSERINI_NAMES = {"RR@10": "MRR@10", "R@1000": "R@1K", "AP": "MAP"}
 
 
-def regression_name(cell: Cell) -> str:
-    """The name Anserini knows a cell by: collection.recipe."""
-    return f"{cell.collection_name}.{cell.recipe_name}"
+def regression_name(experiment: Experiment) -> str:
+    """The name Anserini knows an experiment by: collection.recipe."""
+    return f"{experiment.collection_name}.{experiment.recipe_name}"
 
 
-def export_run(cell: Cell, sets: Mapping[str, QuerySet], folder: Path,
+def export_run(experiment: Experiment, sets: Mapping[str, QuerySet], folder: Path,
                model: str | None) -> str:
     """Exports a finished run of these query sets; returns what to do with it, for people.
 
     Raises InputError where there is no such run, or it fails what is declared for it.
     """
-    if cell.recipe.baseline:
-        raise InputError(f"{cell.recipe_name}: is a baseline; only runs of impacts are exported")
-    result = read_result(cell.folder)
+    if not isinstance(experiment.recipe, SpladeRecipe):
+        raise InputError(f"{experiment.recipe_name}: is a baseline; only runs of impacts are "
+                         "exported")
+    result = read_result(experiment.folder)
     if result is None or not sets.keys() <= result.query_sets.keys():
-        raise InputError(f"{cell.folder}: no finished run of {', '.join(sets)} there; first: "
-                         f"{typed(run_command(cell))}")
+        raise InputError(f"{experiment.folder}: no finished run of {', '.join(sets)} there; first: "
+                         f"{typed(run_command(experiment))}")
     result = result.model_copy(update={"query_sets": {s: result.query_sets[s] for s in sets}})
-    if any(verdict.status == "FAIL" for verdict in verdicts(cell, result, list(sets))):
-        raise InputError(f"{cell.folder}: this run fails its declared values; nothing is exported")
-    run = Run(cell, sets, Options(model=model))
-    topics = {name: read_topics(run.topics[name]) for name in sets}
-    qrels = {name: read_qrels(run.qrels[name]) for name in sets}
-    _refuse_stale(cell, result, run, topics, qrels)
-    queries = {name: encode_topics(run.query_encoder, own) for name, own in topics.items()}
-    left = export(cell, result, queries, qrels, folder)
-    return (f"{folder}: {regression_name(cell)}; how to run it is in {folder / 'README.md'}"
+    if any(verdict.status == "FAIL" for verdict in verdicts(experiment, result, list(sets))):
+        raise InputError(f"{experiment.folder}: this run fails its declared values; nothing is "
+                         "exported")
+    session = Session(experiment, sets, Options(model=model))
+    topics = {name: read_topics(session.topics[name]) for name in sets}
+    qrels = {name: read_qrels(session.qrels[name]) for name in sets}
+    _refuse_stale(experiment, result, session, topics, qrels)
+    queries = {name: encode_topics(session.query_encoder(), own) for name, own in topics.items()}
+    left = export(experiment, result, queries, qrels, folder)
+    return (f"{folder}: {regression_name(experiment)}; how to run it is in {folder / 'README.md'}"
             + (f"; trec_eval has no {', '.join(left)}, left out" if left else ""))
 
 
-def _refuse_stale(cell: Cell, result: Result, run: Run, topics: dict[str, list[Topic]],
-                  qrels: dict[str, Qrels]) -> None:
+def _refuse_stale(experiment: Experiment, result: Result, session: Session,
+                  topics: dict[str, list[Topic]], qrels: dict[str, Qrels]) -> None:
     """Whatever is exported must be what the result was made of."""
-    record = run.index_record().encoded
-    verify_shards(cell.encoded, read_manifest(cell.encoded))
-    if not same_recipe(cell, result) or run.model_sha256 != result.model_sha256 \
-            or read_manifest(cell.encoded).shards != record.shards \
+    record = session.index_record().encoded
+    verify_shards(experiment.encoded, read_manifest(experiment.encoded))
+    if not same_recipe(experiment, result) or session.model_sha256 != result.model_sha256 \
+            or read_manifest(experiment.encoded).shards != record.shards \
             or record.fingerprint.corpus != result.corpus_sha256:
-        raise InputError(f"{cell.folder}: its recipe, model or index has changed since it ran; "
-                         f"run it again first: {typed(run_command(cell))}")
+        raise InputError(f"{experiment.folder}: its recipe, model or index has changed since it "
+                         f"ran; run it again first: {typed(run_command(experiment))}")
     for name, own in result.query_sets.items():
-        file = cell.run_file(name)
+        file = experiment.run_file(name)
         if (hash_of(topics[name]) != own.topics_sha256
                 or hash_of_qrels(qrels[name]) != own.qrels_sha256
                 or not file.is_file() or sha256_of(file) != own.run_sha256):
-            raise InputError(f"{cell.folder}: the topics, judgments or run of {name} have changed "
-                             f"since it ran; run it again first: {typed(run_command(cell))}")
+            raise InputError(f"{experiment.folder}: the topics, judgments or run of {name} have "
+                             "changed since it ran; run it again first: "
+                             f"{typed(run_command(experiment))}")
 
 
-def export(cell: Cell, result: Result, queries: dict[str, list[EncodedTopic]],
+def export(experiment: Experiment, result: Result, queries: dict[str, list[EncodedTopic]],
            qrels: dict[str, Qrels], folder: Path) -> list[str]:
     """Writes impacts (hard links where the disk allows), encoded queries, judgments, Anserini's
     YAML and Pyserini's; returns the measures left out because trec_eval has none of that name.
@@ -92,19 +95,19 @@ def export(cell: Cell, result: Result, queries: dict[str, list[EncodedTopic]],
     Expected values are those of `result`, to four digits. Queries are written as terms repeated
     by their weight, the one form both toolkits read.
     """
-    name = regression_name(cell)
+    name = regression_name(experiment)
     impacts = folder / "collections" / name
     if impacts.exists():
         shutil.rmtree(impacts)
     for part in (impacts, folder / TOPICS, folder / CONFIGS, folder / PYSERINI):
         part.mkdir(parents=True, exist_ok=True)
-    for shard in sorted((cell.encoded / IMPACTS).iterdir()):
+    for shard in sorted((experiment.encoded / IMPACTS).iterdir()):
         _link(shard, impacts / shard.name)
     for set_name in result.query_sets:
         _write_queries(folder / TOPICS / _topics(name, set_name), queries[set_name])
         _write_qrels(folder / TOPICS / _qrels(name, set_name), qrels[set_name])
-    _write_yaml(folder / CONFIGS / f"{name}.yaml", _regression(cell, result, qrels))
-    _write_yaml(folder / PYSERINI / f"{name}.yaml", _conditions(cell, result, qrels))
+    _write_yaml(folder / CONFIGS / f"{name}.yaml", _regression(experiment, result, qrels))
+    _write_yaml(folder / PYSERINI / f"{name}.yaml", _conditions(experiment, result, qrels))
     with appearing(folder / "README.md") as stream:
         stream.write(_readme(name))
     return sorted({measure for set_name, own in result.query_sets.items()
@@ -129,8 +132,8 @@ def trec_eval_flags(measure: str, qrels: Qrels) -> str | None:
     return None
 
 
-def _regression(cell: Cell, result: Result, qrels: dict[str, Qrels]) -> dict[str, Any]:
-    name = regression_name(cell)
+def _regression(experiment: Experiment, result: Result, qrels: dict[str, Qrels]) -> dict[str, Any]:
+    name = regression_name(experiment)
     sets = list(result.query_sets)
     first = qrels[sets[0]]
     # a metric is for all topics of a file, so only those that every set has
@@ -138,11 +141,13 @@ def _regression(cell: Cell, result: Result, qrels: dict[str, Qrels]) -> dict[str
                if (flags := trec_eval_flags(measure, first)) is not None
                and all(measure in own.measures and trec_eval_flags(measure, qrels[s]) == flags
                        for s, own in result.query_sets.items())}
-    hits = {own.hits for s, own in cell.collection.query_sets.items() if s in sets}
-    remove = {own.remove_query for s, own in cell.collection.query_sets.items() if s in sets}
+    collection = experiment.collection
+    hits = {own.hits for s, own in experiment.collection.query_sets.items() if s in sets}
+    remove = {own.remove_query for s, own in experiment.collection.query_sets.items() if s in sets}
     if len(hits) > 1 or len(remove) > 1:
-        raise InputError(f"{cell.collection_name}: its query sets differ in hits or remove_query, "
-                         "which one regression cannot hold; export them one by one with `sets`")
+        raise InputError(f"{experiment.collection_name}: its query sets differ in hits or "
+                         "remove_query, which one regression cannot hold; export them one by one "
+                         "with `sets`")
     search = f"-impact -pretokenized -hits {hits.pop()}" + (" -removeQuery" if remove.pop() else "")
     assert result.index is not None  # a baseline's is not exported
     return {
@@ -158,21 +163,22 @@ def _regression(cell: Cell, result: Result, qrels: dict[str, Qrels]) -> dict[str
                      "separator": "\t", "parse_index": 2, "metric_precision": 4,
                      "can_combine": False} for measure, flags in metrics.items()],
         "topic_reader": "TsvString",
-        "topics": [{"name": f"{cell.collection.title}: {cell.collection.query_sets[s].title or s}",
-                    "id": s, "path": _topics(name, s), "qrel": _qrels(name, s)} for s in sets],
-        "models": [{"name": cell.recipe_name, "display": cell.recipe.title, "params": search,
+        "topics": [{"name": f"{collection.title}: {collection.query_sets[s].title or s}", "id": s,
+                    "path": _topics(name, s), "qrel": _qrels(name, s)} for s in sets],
+        "models": [{"name": experiment.recipe_name, "display": experiment.recipe.title,
+                    "params": search,
                     "results": {measure: [_four(result.query_sets[s].measures[measure])
                                           for s in sets] for measure in metrics}}]}
 
 
-def _conditions(cell: Cell, result: Result, qrels: dict[str, Qrels]) -> dict[str, Any]:
-    name = regression_name(cell)
+def _conditions(experiment: Experiment, result: Result, qrels: dict[str, Qrels]) -> dict[str, Any]:
+    name = regression_name(experiment)
     first = next(iter(result.query_sets))
-    query_set = cell.collection.query_sets[first]
+    query_set = experiment.collection.query_sets[first]
     remove = " --remove-query" if query_set.remove_query else ""
     return {"conditions": [{
-        "name": cell.recipe_name, "display": cell.recipe.title,
-        "display-html": html.escape(cell.recipe.title),
+        "name": experiment.recipe_name, "display": experiment.recipe.title,
+        "display-html": html.escape(experiment.recipe.title),
         "display-row": "",
         "command": "python -m pyserini.search.lucene --threads ${sparse_threads} --batch-size "
         f"${{sparse_batch_size}} --index indexes/lucene-inverted.{name} --topics $topics "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -14,13 +14,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from spladev3_anserini import progress
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, read_bytes, sha256_of, short
+from spladev3_anserini.reproduction.stage import Inputs, Stage
 
 _NAME = "stages.json"
 
-Inputs = Mapping[str, str]
 
-
-class _Stage(BaseModel):
+class _Done(BaseModel):
     model_config = ConfigDict(extra="forbid")
     inputs: dict[str, str]
     outputs: dict[str, str] | None = None
@@ -28,7 +27,7 @@ class _Stage(BaseModel):
 
 class _Stages(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    stages: dict[str, _Stage] = {}
+    stages: dict[str, _Done] = {}
 
 
 class Journal:
@@ -60,34 +59,27 @@ class Journal:
                  trace: TracebackType | None) -> None:
         self._lock.release()
 
-    def run(self, name: str, inputs: Inputs, work: Callable[[bool], str],
-            outputs: Iterable[Path]) -> None:
-        """Runs a stage unless it is done. `outputs` are the files it leaves, which may be told as
-        late as that. `work` is given whether to begin afresh (its inputs are
-        new) or may continue what an interruption left, and returns a line for people."""
+    def run(self, stage: Stage, work: Callable[[], str]) -> None:
+        """Runs a stage unless it is done. `work` returns a line for people."""
+        name, inputs = stage.name, stage.inputs()
         if not (changed := self._changed(name, inputs)):
             say(name, "skipped: unchanged")
             return
         before = self._record.stages.get(name)
-        self._record.stages[name] = _Stage(inputs=dict(inputs))
+        self._record.stages[name] = _Done(inputs=dict(inputs))
         self._write()
         begun = time.monotonic()
-        summary = work(before is not None and before.inputs != inputs)
+        summary = work()
         self._record.stages[name].outputs = {
-            str(path.relative_to(self._folder)): sha256_of(path) for path in outputs}
+            str(path.relative_to(self._folder)): sha256_of(path) for path in stage.outputs()}
         self._write()
         again = "" if before is None or before.outputs is None else f"again ({changed}): "
         say(name, f"{again}{summary}  ({time.monotonic() - begun:.0f} s)")
 
-    def require(self, name: str, inputs: Inputs) -> None:
+    def require(self, stage: Stage) -> None:
         """Raises InputError unless a stage that was not asked for is done."""
-        if changed := self._changed(name, inputs):
-            raise InputError(f"`stages`: the stage {name} is to be done first ({changed})")
-
-    def require_too(self, name: str, inputs: Inputs, work: Callable[[bool], str],
-                    outputs: Iterable[Path]) -> None:
-        """As `require`, with the shape of `run`."""
-        self.require(name, inputs)
+        if changed := self._changed(stage.name, stage.inputs()):
+            raise InputError(f"`stages`: the stage {stage.name} is to be done first ({changed})")
 
     def _changed(self, name: str, inputs: Inputs) -> str:
         """What is new about a stage, empty if nothing is."""

@@ -1,4 +1,4 @@
-"""Recipes, collections and results -> the cells of a report."""
+"""Recipes, collections and results -> the experiments of a report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.library import Library
-from spladev3_anserini.reproduction.cell import Cell, open_cell
+from spladev3_anserini.reproduction.experiment import Experiment, open_experiment
 from spladev3_anserini.reproduction.result import RESULT, Result, read_result
 from spladev3_anserini.reproduction.verdict import (
     Verdict,
@@ -24,10 +24,10 @@ State = Literal["OK", "FAIL", "no reference", "not yet measured"]
 
 
 class Entry(NamedTuple):
-    """A cell with what is known of it: `result` is None where nothing ran, and `why_not` says why
-    a run that is there does not count."""
+    """An experiment with what is known of it. `result` is None where nothing ran; `why_not` says
+    why a run that is there does not count."""
 
-    cell: Cell
+    experiment: Experiment
     result: Result | None
     verdicts: list[Verdict]
     why_not: str
@@ -39,8 +39,8 @@ class Entry(NamedTuple):
         states = {verdict.status for verdict in self.verdicts}
         if "FAIL" in states:
             return "FAIL"
-        if self.result.query_sets.keys() != self.cell.collection.query_sets.keys():
-            return "not yet measured"  # a part of it is; its cells show which
+        if self.result.query_sets.keys() != self.experiment.collection.query_sets.keys():
+            return "not yet measured"  # a part of it is; its experiments show which
         return "OK" if "OK" in states else "no reference"
 
     def found(self, query_set: str, measure: str) -> float | None:
@@ -52,7 +52,7 @@ class Entry(NamedTuple):
     def declared(self, query_set: str, measure: str) -> list[tuple[str, float]]:
         """(source, value) of everything declared, in the sources' order."""
         return [(block.by.source, block.values[query_set][measure])
-                for block in self.cell.declared()
+                for block in self.experiment.declared()
                 if measure in block.values.get(query_set, {})]
 
 
@@ -69,21 +69,21 @@ def entries(library: Library, output: Path) -> list[Entry]:
                 ran = (folder / RESULT).exists()
                 if (prebuilt or path.parent != library.folder) and not ran:
                     continue
-                cell = open_cell(library, recipe, collection, output, prebuilt)
-                result = _result_in(cell.folder)
+                experiment = open_experiment(library, recipe, collection, output, prebuilt)
+                result = _result_in(experiment.folder)
                 if result is not None and Path(result.collection_file).resolve() != \
-                        cell.collection_file.resolve():
+                        experiment.collection_file.resolve():
                     result = None  # of another file of that name
-                if result is not None or cell.declared():
-                    found.append(entry(cell, result))
+                if result is not None or experiment.declared():
+                    found.append(entry(experiment, result))
     for file in sorted(output.glob(f"*/*/{RESULT}")):
         result = _result_in(file.parent)
         if result is None or (result.recipe in recipes and result.collection in collections):
             continue
         if Path(result.recipe_file).exists() and Path(result.collection_file).exists():
-            cell = open_cell(library, result.recipe_file, result.collection_file, output,
-                             result.prebuilt is not None)
-            found.append(entry(cell, result))
+            experiment = open_experiment(library, result.recipe_file, result.collection_file,
+                                         output, result.prebuilt is not None)
+            found.append(entry(experiment, result))
     return found
 
 
@@ -96,26 +96,26 @@ def _result_in(folder: Path) -> Result | None:
         return None
 
 
-def entry(cell: Cell, result: Result | None) -> Entry:
-    """A cell and its result, judged. A run on other data than the collection's, such as a small
-    copy for a test, does not count."""
+def entry(experiment: Experiment, result: Result | None) -> Entry:
+    """An experiment and its result, judged. A run on other data than the collection's, such as a
+    small copy for a test, does not count."""
     if result is None:
-        return Entry(cell, None, [], "")
-    names = [name for name in cell.collection.query_sets if name in result.query_sets]
-    wrong = is_the_collection(cell.collection, result)
+        return Entry(experiment, None, [], "")
+    names = [name for name in experiment.collection.query_sets if name in result.query_sets]
+    wrong = is_the_collection(experiment.collection, result)
     for name in names:
-        described, here = cell.collection.query_sets[name], result.query_sets[name]
+        described, here = experiment.collection.query_sets[name], result.query_sets[name]
         wrong += [f"{name}: {got:,} {what}, {asked:,} described" for what, got, asked in (
             ("queries", here.queries, described.queries),
             ("judgments", here.judgments, described.judgments)) if asked not in (None, got)]
         if not same_set(described, here):
             wrong.append(f"{name}: hits or remove_query have changed since")
-        run = cell.run_file(name)
+        run = experiment.run_file(name)
         if not run.is_file() or sha256_of(run) != here.run_sha256:
             wrong.append(f"{name}: its run is gone or was changed")
-    if not same_recipe(cell, result):
+    if not same_recipe(experiment, result):
         wrong.append("the recipe has changed since")
-    return Entry(cell, result, verdicts(cell, result, names), "; ".join(wrong))
+    return Entry(experiment, result, verdicts(experiment, result, names), "; ".join(wrong))
 
 
 class Mean(NamedTuple):
@@ -139,8 +139,8 @@ def means(library: Library, found: Sequence[Entry]) -> list[Mean]:
     for name in library.collections():
         for query_set, own in library.collection(name).query_sets.items():
             groups.setdefault(own.group or "", []).append((name, query_set))
-    by_cell = {(e.cell.recipe_name, e.cell.collection_name): e for e in found
-               if not e.cell.prebuilt}
+    by_experiment = {(e.experiment.recipe_name, e.experiment.collection_name): e for e in found
+               if not e.experiment.prebuilt}
     made = []
     for recipe in library.recipes():
         for block in library.recipe(recipe).expected:
@@ -148,8 +148,8 @@ def means(library: Library, found: Sequence[Entry]) -> list[Mean]:
                 group, _, measure = key.partition(" ")
                 if group not in groups or not measure:
                     continue
-                values = [cell.found(query_set, measure) for name, query_set in groups[group]
-                          if (cell := by_cell.get((recipe, name)))]
+                values = [experiment.found(query_set, measure) for name, query_set in groups[group]
+                          if (experiment := by_experiment.get((recipe, name)))]
                 known = [value for value in values if value is not None]
                 whole = len(known) == len(groups[group])
                 made.append(Mean(recipe, group, measure, declared,

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spladev3_anserini.collection.corpus import Survey
-from spladev3_anserini.encoding.encoder import Encoder
-from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory, fingerprint
-from spladev3_anserini.impacts.manifest import Manifest
-from spladev3_anserini.impacts.shards import MANIFEST, read_manifest
 from spladev3_anserini.model.checkpoint import Checkpoint, open_checkpoint
 from spladev3_anserini.model.convert import convert_checkpoint
 from spladev3_anserini.reproduction.journal import say
@@ -33,16 +28,3 @@ def usable_checkpoint(name: str, output: Path, pickled: bool = True) -> Checkpoi
 def converted_folder(name: str, output: Path) -> Path:
     """Where a model's converted copy is kept; a revision has its own."""
     return output / "models" / name.replace("/", "--").replace("@", "-")
-
-
-def encode_afresh_or_on(source: str, surveyed: Survey, checkpoint: Checkpoint, encoder: Encoder,
-                        folder: Path, fresh: bool) -> Manifest:
-    """Encodes into a folder of our own: on from where an interruption left it, or afresh where it
-    is to be or holds another encoding (one that was begun before the settings changed)."""
-    if not fresh and (folder / MANIFEST).exists():
-        now = fingerprint(surveyed, encoder, EncodingOutput(folder=folder))
-        fresh = read_manifest(folder).fingerprint != now
-    done = encode_to_directory(source, surveyed, checkpoint, encoder,
-                               EncodingOutput(folder=folder, restart=fresh)).manifest
-    assert done is not None  # one part, so it is whole
-    return done

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spladev3_anserini.recipe.library import Library
 from spladev3_anserini.recipe.schema import Collection
-from spladev3_anserini.reproduction.cell import Cell, open_cell
+from spladev3_anserini.reproduction.experiment import Experiment, open_experiment
 from spladev3_anserini.text import counted
 
 _MADE = ("<!-- Written by `spladev3-anserini reproduce pages` from recipes/; change those, not "
@@ -18,10 +18,12 @@ def pages(library: Library) -> dict[str, str]:
     recipes = [name for name, path in library.recipes().items() if path.parent == library.folder]
     made, rows = {}, []
     for name in library.collections():
-        cells = [open_cell(library, recipe, name, Path("reproduced")) for recipe in recipes]
+        experiments = [open_experiment(library, recipe, name, Path("reproduced"))
+                       for recipe in recipes]
         collection = library.collection(name)
-        made[f"{name}.md"] = _page(name, collection, [c for c in cells if c.declared()])
-        sources = sorted({block.by.source for cell in cells for block in cell.declared()})
+        made[f"{name}.md"] = _page(name, collection, [c for c in experiments if c.declared()])
+        sources = sorted({block.by.source for experiment in experiments
+                          for block in experiment.declared()})
         rows.append(f"| [{name}]({name}.md) | {collection.title} | "
                     f"{', '.join(collection.query_sets)} | {', '.join(sources) or 'none'} |")
     made["README.md"] = "\n".join([
@@ -33,7 +35,7 @@ def pages(library: Library) -> dict[str, str]:
     return made
 
 
-def _page(name: str, collection: Collection, cells: list[Cell]) -> str:
+def _page(name: str, collection: Collection, experiments: list[Experiment]) -> str:
     facts = [("corpus", f"`{_source(collection, collection.corpus)}`"),
              ("documents", f"{collection.documents:,}" if collection.documents else
               "counted by a run"),
@@ -51,22 +53,22 @@ def _page(name: str, collection: Collection, cells: list[Cell]) -> str:
         lines[-1] += (f"{own.judgments:,} | " if own.judgments else " | ") + (
             ", ".join(f"`{s}`" for s in sources)
             + f" | {f'`{own.pyserini}`' if own.pyserini else ''} | {_all(own.measures)} |")
-    for cell in cells:
-        lines += ["", *_section(name, cell)]
-    if not cells:
+    for experiment in experiments:
+        lines += ["", *_section(name, experiment)]
+    if not experiments:
         lines += ["", "Nothing is declared for it; any recipe runs on it, with the verdict",
                   "`[no reference]`."]
     return "\n".join(lines) + "\n"
 
 
-def _section(name: str, cell: Cell) -> list[str]:
-    lines = [f"## {cell.recipe_name}", "", "```",
-             f"spladev3-anserini reproduce run {cell.recipe_name} --on {name}", "```", ""]
+def _section(name: str, experiment: Experiment) -> list[str]:
+    lines = [f"## {experiment.recipe_name}", "", "```",
+             f"spladev3-anserini reproduce run {experiment.recipe_name} --on {name}", "```", ""]
     sources: list[str] = []
     rows = ["| set | measure | value | source |", "|---|---|---|---|"]
-    for block in cell.declared():
+    for block in experiment.declared():
         by = block.by
-        settings = ", ".join(f"{k} {v}" for k, v in by.settings.given().items()) or "none stated"
+        settings = ", ".join(f"{k} {v}" for k, v in by.settings.stated().items()) or "none stated"
         said = f"{by.where}{f', {by.date}' if by.date else ''}"
         number = len(sources) + 1
         sources.append(f"{number}. **{by.source}**: {said}. Settings: {settings}. Tolerance "
@@ -75,10 +77,10 @@ def _section(name: str, cell: Cell) -> list[str]:
                  for set_name, measures in block.values.items()
                  for measure, value in measures.items()]
         rows += [f"| index | {key.replace('_', ' ')} | {value:,} | {by.source} ({number}) |"
-                 for key, value in block.statistics.given().items()]
-    prebuilt = cell.recipe.prebuilt
+                 for key, value in block.statistics.stated().items()]
+    prebuilt = experiment.recipe.prebuilt
     if prebuilt and name in prebuilt.indexes:
-        own = ", ".join(f"{k} {v}" for k, v in prebuilt.settings.given().items())
+        own = ", ".join(f"{k} {v}" for k, v in prebuilt.settings.stated().items())
         lines += [f"`--prebuilt` searches Pyserini's `{prebuilt.indexes[name]}` instead ({own}).",
                   ""]
     return [*lines, *rows, "", *sources]

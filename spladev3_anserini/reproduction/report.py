@@ -1,4 +1,4 @@
-"""Cells -> one page: the matrix, and behind each cell how to get it again."""
+"""Experiments -> one page: the matrix, and behind each cell how to get it again."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def page(entries: Sequence[Entry], means: list[Mean]) -> Page:
     columns = list(dict.fromkeys(column(e) for e in entries))
     by_collection: dict[str, dict[str, Entry]] = {}
     for one in entries:
-        by_collection.setdefault(one.cell.collection_name, {})[column(one)] = one
+        by_collection.setdefault(one.experiment.collection_name, {})[column(one)] = one
     rows = []
     for name, own in by_collection.items():
-        collection = next(iter(own.values())).cell.collection
+        collection = next(iter(own.values())).experiment.collection
         for query_set, described in collection.query_sets.items():
-            known = [m for e in own.values() for block in e.cell.declared()
+            known = [m for e in own.values() for block in e.experiment.declared()
                      for m in block.values.get(query_set, {})]
             for measure in dict.fromkeys([*described.measures, *known]):
                 cells = [_shown(own[c], query_set, measure) if c in own else None
@@ -74,20 +74,20 @@ def page(entries: Sequence[Entry], means: list[Mean]) -> Page:
 
 def column(entry: Entry) -> str:
     """The recipe's name, and whether a prebuilt index was searched."""
-    return entry.cell.recipe_name + (" (prebuilt)" if entry.cell.prebuilt else "")
+    return entry.experiment.recipe_name + (" (prebuilt)" if entry.experiment.prebuilt else "")
 
 
 def anchor(entry: Entry) -> str:
-    """The name of a cell's section."""
-    prebuilt = "-prebuilt" if entry.cell.prebuilt else ""
-    return f"{entry.cell.recipe_name}--{entry.cell.collection_name}{prebuilt}"
+    """The name of an experiment's section."""
+    prebuilt = "-prebuilt" if entry.experiment.prebuilt else ""
+    return f"{entry.experiment.recipe_name}--{entry.experiment.collection_name}{prebuilt}"
 
 
 def as_html(made: Page) -> str:
     """The report as one HTML page that needs no other file."""
     return rendered("reproduction", _TEMPLATE, page=made, signs=SIGNS, facts=facts,
                     mean_found=mean_found, column=column, anchor=anchor, commands_of=commands_of,
-                    run_command=lambda entry: typed(run_command(entry.cell)), number=number)
+                    run_command=lambda entry: typed(run_command(entry.experiment)), number=number)
 
 
 def as_markdown(made: Page) -> str:
@@ -106,11 +106,11 @@ def as_markdown(made: Page) -> str:
         lines += [f"| {' | '.join(map(markdown, (m.recipe, m.group, m.measure)))} | "
                   f"{m.declared:.4f} | {mean_found(m)} |" for m in made.means]
     for one in made.entries:
-        heading = markdown(f"{column(one)} on {one.cell.collection_name}")
+        heading = markdown(f"{column(one)} on {one.experiment.collection_name}")
         lines += ["", f"## {heading}: {one.state}", ""]
         if one.why_not:
             lines += [f"A run is there that does not count: {markdown(one.why_not)}.", ""]
-        lines += ["```", typed(run_command(one.cell)), "```", "", "which is", "", "```",
+        lines += ["```", typed(run_command(one.experiment)), "```", "", "which is", "", "```",
                   *commands_of(one), "```"]
         if one.result:
             lines += ["", "| fact | value |", "|---|---|"]
@@ -133,8 +133,8 @@ def mean_found(mean: Mean) -> str:
 
 
 def commands_of(entry: Entry) -> list[str]:
-    """The ordinary commands that a run of a cell stands for."""
-    return [typed(command) for command in commands(entry.cell)]
+    """The ordinary commands that a run of an experiment stands for."""
+    return [typed(command) for command in commands(entry.experiment)]
 
 
 def facts(entry: Entry) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What the stages of one run share: model, sources, index, and what is at hand of them."""
+"""State that the stages of one experiment share; what is expensive is created on first use."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.encoding.encoder import Encoder
-from spladev3_anserini.encoding.queries import encoder_for_index, encoder_for_prebuilt
+from spladev3_anserini.encoding.queries import encoder_for_index
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, read_json, sha256_of
@@ -23,43 +23,78 @@ from spladev3_anserini.lucene.prebuilt import prebuilt_index
 from spladev3_anserini.model.batches import resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
-from spladev3_anserini.recipe.schema import QuerySet
-from spladev3_anserini.reproduction.cell import STAGES, Cell
-from spladev3_anserini.reproduction.models import usable_checkpoint
+from spladev3_anserini.recipe.schema import QuerySet, SpladeRecipe
+from spladev3_anserini.reproduction.experiment import Experiment
+from spladev3_anserini.reproduction.models import converted_folder, usable_checkpoint
+from spladev3_anserini.reproduction.stage import PARTS, option
+from spladev3_anserini.reproduction.training_files import training_files
+
+_CORES = os.cpu_count() or 1
 
 
-class Options(NamedTuple):
-    """How this machine does the work; `stages` are those to run, others must be done."""
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How this machine does the work. `parts` are those to run; the others must be done."""
 
-    stages: tuple[str, ...] = STAGES
-    threads: int = os.cpu_count() or 1
+    parts: tuple[str, ...] = PARTS
+    threads: int = _CORES
     device: str = "auto"
     batch_tokens: int | None = None
     model: str | None = None
 
+    def words(self, *names: str) -> list[str]:
+        """The options among `names` that are not a command's own defaults, as words."""
+        chosen = {"threads": None if self.threads == _CORES else self.threads,
+                  "device": None if self.device == "auto" else self.device,
+                  "batch-tokens": self.batch_tokens}
+        return [word for name in names for word in option(name, chosen[name])]
 
-class Run:
-    """What the stages of one cell share; what is costly is made when first asked for."""
 
-    def __init__(self, cell: Cell, sets: Mapping[str, QuerySet], options: Options) -> None:
-        self.cell, self.sets, self.options = cell, sets, options
-        sources = cell.sources()
-        self.corpus = "" if cell.prebuilt else sources.resolve(cell.collection.corpus)
-        self.topics = {name: sources.resolve(own.topics) for name, own in sets.items()}
-        self.qrels = {name: sources.resolve(own.qrels) for name, own in sets.items()}
+class Session:
+    """What the stages of one experiment share. Nothing is looked up until it is asked for, so that
+    the stages can be listed without a model or data."""
+
+    def __init__(self, experiment: Experiment, sets: Mapping[str, QuerySet],
+                 options: Options) -> None:
+        self.experiment, self.sets, self.options = experiment, sets, options
+        self.sources = experiment.sources()
+
+    @cached_property
+    def corpus(self) -> str:
+        """The corpus as the readers take it; so are `topics` and `qrels`, by query set."""
+        return self.sources.resolve(self.experiment.collection.corpus)
+
+    @cached_property
+    def topics(self) -> dict[str, str]:
+        return {name: self.sources.resolve(own.topics) for name, own in self.sets.items()}
+
+    @cached_property
+    def qrels(self) -> dict[str, str]:
+        return {name: self.sources.resolve(own.qrels) for name, own in self.sets.items()}
+
+    @property
+    def trains(self) -> bool:
+        """Whether the model is trained here."""
+        recipe = self.experiment.recipe
+        return recipe.training is not None and not (self.options.model or recipe.model)
+
+    @property
+    def model(self) -> str:
+        """A SPLADE's model as a command names it, `MODEL` where the recipe leaves it open."""
+        recipe = self.experiment.splade
+        if self.trains:
+            return str(training_files(self.experiment).model)
+        name = self.options.model or recipe.model_name or "MODEL"
+        return str(converted_folder(name, self.experiment.output)) if recipe.pickled else name
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        recipe, name = self.cell.recipe, self.options.model or self.cell.recipe.model_name
-        if name is None and recipe.training is not None:
-            from spladev3_anserini.reproduction.trained import trained_model
-
-            name = str(trained_model(self.cell, self.options.threads, self.options.device,
-                                     "train" in self.options.stages))
+        recipe = self.experiment.splade
+        name = self.model if self.trains else self.options.model or recipe.model_name
         if name is None:
-            raise InputError(f"{self.cell.recipe_name}: names no model; give the folder it is in "
-                             "with `model`")
-        return usable_checkpoint(name, self.cell.output, recipe.pickled)
+            raise InputError(f"{self.experiment.recipe_name}: names no model; give the folder it "
+                             "is in with `model`")
+        return usable_checkpoint(name, self.experiment.output, recipe.pickled)
 
     @cached_property
     def model_sha256(self) -> str:
@@ -72,8 +107,44 @@ class Run:
 
     @cached_property
     def index(self) -> Path:
-        return prebuilt_index(self.cell.prebuilt) if self.cell.prebuilt \
-            else self.cell.index_folder
+        prebuilt = self.experiment.prebuilt
+        return prebuilt_index(prebuilt) if prebuilt else self.experiment.index_folder
+
+    @property
+    def index_word(self) -> str:
+        """The index as a command names it."""
+        prebuilt = self.experiment.prebuilt
+        return f"PREBUILT/{prebuilt}" if prebuilt else str(self.experiment.index_folder)
+
+    def words(self) -> dict[str, str]:
+        """What stands for a word of a command on this machine, where the two may differ."""
+        words = {}
+        for name, query_set in self.sets.items():
+            words[self.sources.shown(query_set.topics)] = self.topics[name]
+            words[self.sources.shown(query_set.qrels)] = self.qrels[name]
+        if self.experiment.prebuilt:
+            words[self.index_word] = str(self.index)
+        else:
+            words[self.sources.shown(self.experiment.collection.corpus)] = self.corpus
+        if isinstance(self.experiment.recipe, SpladeRecipe):
+            words[self.model] = self.checkpoint.name
+        return words
+
+    @property
+    def index_identity(self) -> str:
+        """The hash of an index's own manifest, or of the sizes of files that were built
+        elsewhere."""
+        prebuilt = self.experiment.prebuilt
+        if not prebuilt:
+            manifest = self.index / INDEX_MANIFEST
+            return sha256_of(manifest) if manifest.exists() else "none"
+        sizes = sorted((p.name, p.stat().st_size) for p in self.index.iterdir() if p.is_file())
+        return hashlib.sha256(repr((prebuilt, sizes)).encode()).hexdigest()
+
+    @property
+    def device(self) -> str:
+        """The kind of device that encodes, which decides the last bits."""
+        return resolved_device(self.options.device).partition(":")[0]
 
     def note(self, name: str) -> dict[str, Any]:
         """What a stage wrote down: `corpus`, `data.SET`, `check`, `measures.SET`."""
@@ -81,33 +152,11 @@ class Run:
         return record
 
     def note_file(self, name: str) -> Path:
-        return self.cell.folder / f"{name}.json"
+        return self.experiment.folder / f"{name}.json"
 
     def write_note(self, name: str, record: Mapping[str, Any]) -> None:
         with appearing(self.note_file(name)) as stream:
             stream.write(json.dumps(record, indent=1) + "\n")
-
-    @property
-    def device(self) -> str:
-        """The kind of device that encodes, which decides the last bits."""
-        return resolved_device(self.options.device).partition(":")[0]
-
-    @property
-    def index_identity(self) -> str:
-        """An index's own manifest, or the sizes of the files of one built elsewhere."""
-        if not self.cell.prebuilt:
-            manifest = self.index / INDEX_MANIFEST
-            return sha256_of(manifest) if manifest.exists() else "none"
-        sizes = sorted((p.name, p.stat().st_size) for p in self.index.iterdir() if p.is_file())
-        return hashlib.sha256(repr((self.cell.prebuilt, sizes)).encode()).hexdigest()
-
-    @cached_property
-    def query_encoder(self) -> Encoder:
-        own = self.settings(self.cell.settings.query_max_length)
-        if self.cell.prebuilt:
-            return encoder_for_prebuilt(self.checkpoint.name, self.cell.recipe.variant, own)
-        return encoder_for_index(self.index, self.index_record(), self.checkpoint.name,
-                                 self.cell.recipe.variant, own)
 
     def index_record(self) -> IndexManifest:
         record = read_index_manifest(self.index)
@@ -115,16 +164,13 @@ class Run:
             raise InputError(f"{self.index}: no {INDEX_MANIFEST} in it")
         return record
 
-    def settings(self, length: int | None) -> EncoderSettings:
-        own = self.cell.settings
-        return EncoderSettings(
-            max_length=length or 0, quantizer=Quantizer.parse(str(own.quantizer)),
-            special_tokens=str(own.special_tokens), batch_tokens=self.options.batch_tokens,
-            device=self.options.device, dtype=str(own.dtype))
-
-
-def hash_of_qrels(qrels: Qrels) -> str:
-    """A hash of judgments, whatever the order and layout of their file."""
-    lines = sorted(f"{query} {document} {grade}\n" for query, judged in qrels.items()
-                   for document, grade in judged.items())
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    def query_encoder(self) -> Encoder:
+        """What encodes the queries of an index that was built here."""
+        chosen, options = self.experiment.settings, self.options
+        settings = EncoderSettings(
+            max_length=chosen.query_max_length or 0,
+            quantizer=Quantizer.parse(str(chosen.quantizer)),
+            special_tokens=str(chosen.special_tokens), batch_tokens=options.batch_tokens,
+            device=options.device, dtype=str(chosen.dtype))
+        return encoder_for_index(self.index, self.index_record(), self.checkpoint.name,
+                                 self.experiment.splade.variant, settings)

@@ -1,11 +1,11 @@
-"""A cell -> everything about it that a person asks before running it."""
+"""A experiment -> everything about it that a person asks before running it."""
 
 from __future__ import annotations
 
-from spladev3_anserini.recipe.schema import Collection, Recipe
+from spladev3_anserini.recipe.schema import BaselineRecipe, Collection, Recipe
 from spladev3_anserini.recipe.training import Training, flat
-from spladev3_anserini.reproduction.cell import Cell
 from spladev3_anserini.reproduction.commands import commands, typed
+from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.text import table
 
 #: Anserini's SPLADE-v3 index of MS MARCO passages holds 0.35 kB a passage; 168 terms a passage at
@@ -15,20 +15,21 @@ _INDEX_BYTES, _ENCODED_BYTES = 350, 2200
 _FLOP_PER_PARAMETER = 2 * 77
 
 
-def described(cell: Cell) -> str:
-    """Model, settings, data, costs, commands and declared values of a cell, as text."""
-    recipe, collection = cell.recipe, cell.collection
+def described(experiment: Experiment) -> str:
+    """Model, settings, data, costs, commands and declared values of an experiment, as text."""
+    recipe, collection = experiment.recipe, experiment.collection
     facts = [
         ("recipe", recipe.title), ("model", _model(recipe)), ("licence", recipe.licence),
-        ("settings", ", ".join(f"{k} {v}" for k, v in cell.given().items())),
+        ("settings", ", ".join(f"{k} {v}" for k, v in experiment.decisive().items())),
         ("collection", collection.title),
         ("documents", f"{collection.documents:,}" if collection.documents else "counted by a run"),
         ("its licence", collection.licence or "not stated: see the collection's own page"),
-        ("downloads", _downloads(cell)), ("disk", _disk(cell)), ("time", _time(cell))]
+        ("downloads", _downloads(experiment)), ("disk", _disk(experiment)),
+        ("time", _time(experiment))]
     facts += [("note", note) for note in (recipe.note, collection.note) if note]
     parts = ["\n".join(f"{name:<12}{value}" for name, value in facts), _sets(collection),
-             "\n".join(map(typed, commands(cell)))]
-    if declared := _declared(cell):
+             "\n".join(map(typed, commands(experiment)))]
+    if declared := _declared(experiment):
         parts.append(declared)
     if recipe.training:
         parts.append(training_table(recipe.training))
@@ -55,7 +56,7 @@ def training_table(training: Training) -> str:
 
 
 def _model(recipe: Recipe) -> str:
-    if recipe.baseline:
+    if isinstance(recipe, BaselineRecipe):
         return "a baseline, with what is said under settings"
     if recipe.model is None:
         return "trained as below, or the folder given with --model" if recipe.training else \
@@ -67,35 +68,35 @@ def _model(recipe: Recipe) -> str:
     return f"{recipe.model} ({pinned}{gated})"
 
 
-def _downloads(cell: Cell) -> str:
-    model = cell.recipe.download_bytes
+def _downloads(experiment: Experiment) -> str:
+    model = experiment.recipe.download_bytes
     parts = [f"model {size(model)}" if model else
-             "model of unknown size" if cell.recipe.model else "no model"]
-    if cell.prebuilt:
-        parts.append(f"index {cell.prebuilt}")
-    elif cell.collection.corpus.startswith("ir_datasets:"):
-        own = cell.collection.download_bytes
+             "model of unknown size" if experiment.recipe.model else "no model"]
+    if experiment.prebuilt:
+        parts.append(f"index {experiment.prebuilt}")
+    elif experiment.collection.corpus.startswith("ir_datasets:"):
+        own = experiment.collection.download_bytes
         parts.append(f"collection {size(own)}" if own else "collection of unknown size")
     else:
         parts.append("collection none")
     return ", ".join(parts)
 
 
-def _disk(cell: Cell) -> str:
-    if cell.recipe.baseline:
+def _disk(experiment: Experiment) -> str:
+    if isinstance(experiment.recipe, BaselineRecipe):
         return "its runs; what is searched is kept only while it runs"
-    if not cell.collection.documents:
+    if not experiment.collection.documents:
         return "depends on the collection"
-    many = cell.collection.documents
-    encoded = "" if cell.prebuilt else f"encoded {size(many * _ENCODED_BYTES)}, "
+    many = experiment.collection.documents
+    encoded = "" if experiment.prebuilt else f"encoded {size(many * _ENCODED_BYTES)}, "
     return f"about {encoded}index {size(many * _INDEX_BYTES)}, at MS MARCO's terms per document"
 
 
-def _time(cell: Cell) -> str:
-    documents, parameters = cell.collection.documents, cell.recipe.parameters
-    if cell.recipe.baseline:
+def _time(experiment: Experiment) -> str:
+    documents, parameters = experiment.collection.documents, experiment.recipe.parameters
+    if isinstance(experiment.recipe, BaselineRecipe):
         return "depends on its model"
-    if cell.prebuilt or not documents or not parameters:
+    if experiment.prebuilt or not documents or not parameters:
         return "minutes"
     flop = documents * parameters * _FLOP_PER_PARAMETER
     return (f"encoding is about {flop:.1e} FLOP (77 wordpieces a document): "
@@ -119,10 +120,10 @@ def _sets(collection: Collection) -> str:
     return table(rows, words=6)
 
 
-def _declared(cell: Cell) -> str:
+def _declared(experiment: Experiment) -> str:
     rows = [["declared by", "set", "measure", "value", "tolerance", "for"]]
-    for block in cell.declared():
-        settings = ", ".join(f"{k} {v}" for k, v in block.by.settings.given().items())
+    for block in experiment.declared():
+        settings = ", ".join(f"{k} {v}" for k, v in block.by.settings.stated().items())
         for name, measures in block.values.items():
             rows += [[block.by.source, name, measure, f"{value:.4f}",
                       f"{block.by.tolerance.measures:g}", settings]

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from spladev3_anserini.files import short
 from spladev3_anserini.recipe.library import Declared
 from spladev3_anserini.recipe.schema import Collection, QuerySet
-from spladev3_anserini.reproduction.cell import Cell
+from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import converted_folder
 from spladev3_anserini.reproduction.result import Result, SetResult
 from spladev3_anserini.text import counted, table
@@ -31,7 +31,7 @@ class Verdict(NamedTuple):
     why: str
 
 
-def verdicts(cell: Cell, result: Result, sets: list[str]) -> list[Verdict]:
+def verdicts(experiment: Experiment, result: Result, sets: list[str]) -> list[Verdict]:
     """A verdict for each value declared for these query sets and the index, and for each measure
     without any.
 
@@ -40,7 +40,8 @@ def verdicts(cell: Cell, result: Result, sets: list[str]) -> list[Verdict]:
     one that was not measured. Every other source is told in `why` and decides nothing.
     """
     found: list[Verdict] = []
-    blocks = [(block, _obstacles(block, cell.collection, result)) for block in cell.declared()]
+    blocks = [(block, _obstacles(block, experiment.collection, result))
+              for block in experiment.declared()]
     for block, obstacles in blocks:
         if not obstacles:
             found += _index(block, result)
@@ -49,7 +50,7 @@ def verdicts(cell: Cell, result: Result, sets: list[str]) -> list[Verdict]:
         compared: set[str] = set()
         beside: dict[str, list[str]] = {}
         for block, obstacles in blocks:
-            own = obstacles or _set_obstacles(block, cell.collection, result, name)
+            own = obstacles or _set_obstacles(block, experiment.collection, result, name)
             for measure, expected in block.values.get(name, {}).items():
                 if own:
                     beside.setdefault(measure, []).append(
@@ -64,18 +65,18 @@ def verdicts(cell: Cell, result: Result, sets: list[str]) -> list[Verdict]:
     return found
 
 
-def told(cell: Cell, result: Result, found: list[Verdict]) -> str:
+def told(experiment: Experiment, result: Result, found: list[Verdict]) -> str:
     """The verdict as text, a line for each value."""
-    lines = [f"verdict: {cell.recipe_name} on {cell.collection_name}"]
-    if wrong := is_the_collection(cell.collection, result):
+    lines = [f"verdict: {experiment.recipe_name} on {experiment.collection_name}"]
+    if wrong := is_the_collection(experiment.collection, result):
         lines.append(f"this is not the collection its file describes ({'; '.join(wrong)}), so "
                      "nothing declared for that is compared")
     rows = [["", "set", "value", "found", "declared", "by", ""]]
     rows += [[f"[{v.status}]", v.query_set, v.what, number(v.found), number(v.expected), v.source,
               v.why] for v in found]
     lines += ["", table(rows, words=7), ""]
-    lines += [f"{block.by.source}: {said_by(block)}" for block in cell.declared()
-              if not _obstacles(block, cell.collection, result)]
+    lines += [f"{block.by.source}: {said_by(block)}" for block in experiment.declared()
+              if not _obstacles(block, experiment.collection, result)]
     return "\n".join(lines).rstrip()
 
 
@@ -91,13 +92,12 @@ def number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
-def same_recipe(cell: Cell, result: Result) -> bool:
+def same_recipe(experiment: Experiment, result: Result) -> bool:
     """Whether a result is of what the recipe says now."""
-    kind = cell.recipe.baseline.kind if cell.recipe.baseline else cell.recipe.variant
-    return (result.settings == cell.given() and result.variant == kind
-            and (cell.recipe.model_name is None or result.model in (
-                cell.recipe.model_name, str(converted_folder(cell.recipe.model_name,
-                                                             cell.output)))))
+    recipe, name = experiment.recipe, experiment.recipe.model_name
+    return (result.settings == experiment.decisive() and result.variant == recipe.kind
+            and (name is None
+                 or result.model in (name, str(converted_folder(name, experiment.output)))))
 
 
 def same_set(described: QuerySet, result: SetResult) -> bool:
@@ -120,7 +120,7 @@ def _obstacles(block: Declared, collection: Collection, result: Result) -> list[
     """Why a source's values are not this run's, empty if they are."""
     by = block.by
     wrong = [f"{name} {value}, here {result.settings.get(name)}"
-             for name, value in by.settings.given().items() if result.settings.get(name) != value]
+             for name, value in by.settings.stated().items() if result.settings.get(name) != value]
     if by.model_sha256 and by.model_sha256 != result.model_sha256:
         wrong.append(f"model {short(by.model_sha256)}, here {short(result.model_sha256)}")
     if by.corpus_sha256:
@@ -146,7 +146,7 @@ def _set_obstacles(block: Declared, collection: Collection, result: Result,
 
 
 def _index(block: Declared, result: Result) -> Iterator[Verdict]:
-    for name, expected in block.statistics.given().items():
+    for name, expected in block.statistics.stated().items():
         tolerance = getattr(block.by.tolerance, name)
         found = getattr(result.index, name, None)  # a baseline has no index
         yield _compared(block, "index", name, found, expected, tolerance)

@@ -103,9 +103,7 @@ def _refuse_other(output: Path, record: Mapping[str, Any], resume: bool, replace
                              "choose another `output`")
         return bool(differing)
     if output.exists() and set(output.iterdir()) - {output / _LOCK}:
-        if not replace:
-            raise InputError(f"`output` {output}: has files in it that no training wrote")
-        return True
+        raise InputError(f"`output` {output}: has files in it that no training wrote")
     return False
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.records import checked_id, json_records
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import output_file, sha256_of
+from spladev3_anserini.files import is_stdout, output_file, sha256_of
 from spladev3_anserini.impacts.manifest import FileName, Record, read_record
 
 SCORE_MANIFEST = "manifest.json"
@@ -101,8 +101,10 @@ def read_candidates(path: Path) -> Iterator[QueryCandidates]:
 
 
 def write_candidates(path: Path, items: Iterable[QueryCandidates]) -> int:
-    """Writes candidates as they come, whole or not at all; returns how many queries. Raises
-    InputError where there is none, and leaves what is at `path`."""
+    """Writes candidates as they come, whole or not at all; returns how many queries. The file's
+    folder is made. Raises InputError where there is none, and leaves what is at `path`."""
+    if not path.exists() and not is_stdout(path):
+        path.resolve().parent.mkdir(parents=True, exist_ok=True)
     return _write(path, (own._asdict() for own in items), none="no query has candidates")
 
 

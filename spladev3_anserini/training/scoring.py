@@ -114,19 +114,27 @@ def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
                 hash_of(asked))
 
 
-def score_candidates(work: Work, teacher: PairScorer, output: Path) -> ScoringOutcome:
+def score_candidates(work: Work, teacher: PairScorer, output: Path,
+                     overwrite: bool = False) -> ScoringOutcome:
     """Scores the positives and candidates of every query of this part with one teacher, into
     `output/part-00000.jsonl` ... and, once all parts are there, `output/manifest.json`.
 
     What is there already and is whole is kept. Raises InputError for a folder that holds the
-    scores of another fingerprint (the differences shown) or anything else, for a query too long
-    for the teacher, and as `Teacher.score` does, naming the query.
+    scores of another fingerprint (the differences shown; with `overwrite` they are replaced) or
+    anything else, for a query too long for the teacher, and as `Teacher.score` does, naming the
+    query.
     """
     fingerprint = fingerprint_of(work, teacher)
-    _refuse_other(output, fingerprint)
+    replaced = overwrite and _holds_other_scores(output, fingerprint)
+    if not replaced:
+        _refuse_other(output, fingerprint)
     _refuse_long_queries(work, teacher)
     with locked(output / f".lock-{work.part.number}-of-{work.part.of}", "score",
                 f"part {work.part}"):
+        if replaced:
+            for path in output.iterdir():
+                if not path.name.startswith(".lock-"):
+                    path.unlink()
         return _score(work, teacher, output, fingerprint)
 
 
@@ -140,13 +148,15 @@ def fingerprint_of(work: Work, teacher: PairScorer) -> ScoreFingerprint:
         package=__version__)
 
 
-def holds_scores_of(output: Path, fingerprint: ScoreFingerprint) -> bool:
-    """Whether a folder has nothing that `score_candidates` would refuse."""
+def _holds_other_scores(output: Path, fingerprint: ScoreFingerprint) -> bool:
+    """Whether a folder holds scores, and not those of this fingerprint."""
+    if not (output / FINGERPRINT).exists():
+        return False
     try:
         _refuse_other(output, fingerprint)
     except InputError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _score(work: Work, teacher: PairScorer, output: Path,

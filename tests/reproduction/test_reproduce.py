@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import yaml
 from conftest import TEXTS, Result, write_corpus
-from forked import program
 
 Cli = Callable[..., Result]
 
@@ -93,18 +92,41 @@ def test_the_second_time_everything_is_skipped_and_the_verdict_the_same(bench: B
     assert "[no reference]" in second.out
 
 
-def test_the_same_as_the_ordinary_commands_that_show_prints(bench: Bench, tmp_path: Path) -> None:
+def test_a_run_invokes_the_commands_that_show_prints(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spladev3_anserini.cli import commands
+
+    invoked: list[list[str]] = []
+    invoke = commands.invoke
+
+    def noted(argv: list[str]) -> str:
+        invoked.append(argv)
+        return invoke(argv)
+
+    shown = bench.run("--dry-run").out
+    assert not bench.output.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, "invoke", noted)
+        bench.run()
+    assert [" ".join(argv).removesuffix(" --format json") for argv in invoked] == [
+        " ".join(shlex.split(line)) for line in shown.splitlines() if " fetch " not in line]
+    assert {argv[1] for argv in invoked} == {"survey", "encode", "index", "verify", "search",
+                                             "evaluate"}
+
+
+def test_the_printed_commands_alone_give_the_same_run(bench: Bench) -> None:
     bench.run()
-    ours = (bench.output / "small/texts/run.first.txt").read_bytes()
-    shown = bench.cli("reproduce", "run", "small", "--on", "texts", "--recipes", bench.folder,
-                      "--output", tmp_path / "by-hand", "--dry-run").out
-    assert not (tmp_path / "by-hand").exists()
+    folder = bench.output / "small/texts"
+    ours = (folder / "run.first.txt").read_bytes()
+    shown = bench.run("--dry-run").out
+    shutil.rmtree(bench.output)
     measured = ""
     for line in shown.splitlines():
-        words = [str(bench.model) if word == "MODEL" else word for word in shlex.split(line)]
-        done = subprocess.run([*program(), *words[1:]], capture_output=True, text=True, check=True)
-        measured += done.stdout if words[1] == "evaluate" else ""
-    assert (tmp_path / "by-hand/small/texts/run.first.txt").read_bytes() == ours
+        done = bench.cli(*shlex.split(line)[1:])
+        assert done.code == 0, (line, done)
+        measured += done.out if " evaluate " in line else ""
+    assert (folder / "run.first.txt").read_bytes() == ours
+    bench.run()
     found = bench.result()["query_sets"]["first"]["measures"]
     assert all(f"{value:.4f}" in measured for value in found.values())
 
@@ -177,17 +199,17 @@ def test_index_statistics_are_declared_values_too(bench: Bench) -> None:
                    detected="the verdict")
 def test_what_is_declared_and_not_measured_fails(bench: Bench) -> None:
     from spladev3_anserini.recipe.library import Library
-    from spladev3_anserini.reproduction.cell import open_cell
+    from spladev3_anserini.reproduction.experiment import open_experiment
     from spladev3_anserini.reproduction.result import read_result
     from spladev3_anserini.reproduction.verdict import verdicts
 
     bench.run()
     bench.declare({"second": {"R@5": 0.5, "P@1": 0.5}})
     bench.write()
-    cell = open_cell(Library(bench.folder), "small", "texts", bench.output)
-    result = read_result(cell.folder)
+    experiment = open_experiment(Library(bench.folder), "small", "texts", bench.output)
+    result = read_result(experiment.folder)
     assert result is not None
-    missing = next(v for v in verdicts(cell, result, ["second"]) if v.what == "P@1")
+    missing = next(v for v in verdicts(experiment, result, ["second"]) if v.what == "P@1")
     assert (missing.status, missing.found) == ("FAIL", None)
     assert bench.run().out.count("P@1") >= 2  # a run measures whatever is declared
 
@@ -380,7 +402,7 @@ def test_query_sets_of_another_variant_are_not_mixed_and_a_part_is_not_all(bench
 
 def test_settings_changed_while_an_encode_was_interrupted(bench: Bench,
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    from spladev3_anserini.reproduction import stages as module
+    from spladev3_anserini.encoding import encoder as module
 
     bench.run()
     bench.recipe["settings"]["max_length"] = 8

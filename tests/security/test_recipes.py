@@ -11,7 +11,7 @@ from conftest import Result
 from recipe_texts import COLLECTION, RECIPE
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.reproduction.data import Sources
+from spladev3_anserini.reproduction.sources import Sources
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi",

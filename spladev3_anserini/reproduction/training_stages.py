@@ -1,0 +1,209 @@
+"""A recipe's training section -> the stages that make its model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import sha256_of
+from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
+from spladev3_anserini.lucene.check import INDEX_MANIFEST
+from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
+from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.rankers.registry import find_pair_scorer, pair_scorer_hash
+from spladev3_anserini.recipe.library import default_folder
+from spladev3_anserini.recipe.training import flat
+from spladev3_anserini.reproduction.experiment import Experiment
+from spladev3_anserini.reproduction.models import usable_checkpoint
+from spladev3_anserini.reproduction.session import Session
+from spladev3_anserini.reproduction.sources import Sources, source_fingerprint
+from spladev3_anserini.reproduction.stage import Inputs, Stage, option
+from spladev3_anserini.reproduction.training_files import first_stage_length, training_files
+from spladev3_anserini.training.mining import Draw
+from spladev3_anserini.training.score_files import SCORE_MANIFEST
+
+_PROGRAM = "spladev3-anserini"
+
+
+def training_stages(session: Session) -> list[Stage]:
+    """From the first stage's index to the trained model."""
+    training = _Training(session)
+    return [training.first_encode(), training.first_index(), training.mine(),
+            *map(training.score, training.section.teachers), training.combine(), training.train()]
+
+
+def training_sources(experiment: Experiment) -> Sources:
+    """What finds the sources a training section names."""
+    return Sources(experiment.training_file, None, experiment.output / "collections")
+
+
+def refuse_untrainable(experiment: Experiment) -> None:
+    """Raises InputError where a model or a teacher cannot be had: before hours of work, not
+    after."""
+    section = experiment.recipe.training
+    assert section is not None
+    usable_checkpoint(section.start, experiment.output)
+    for name in section.teachers:
+        find_pair_scorer(name)
+
+
+def encoded_files(folder: Path) -> Iterator[Path]:
+    """The files of an encoded directory that count."""
+    yield folder / MANIFEST
+    for shard in read_manifest(folder).shards:
+        yield folder / IMPACTS / shard.name
+
+
+class _Training:
+    """The stages of one training; they share its sources and models."""
+
+    def __init__(self, session: Session) -> None:
+        self.experiment, self.options = session.experiment, session.options
+        section = self.experiment.recipe.training
+        assert section is not None
+        self.section, self.files = section, training_files(self.experiment)
+        self.sources = training_sources(self.experiment)
+        folders = [self.files.scores_of(name) for name in section.teachers]
+        if len(set(folders)) < len(folders):
+            raise InputError(f"{self.experiment.recipe_file}: teachers: two of them have the same "
+                             "name, and so the same folder of scores; rename one")
+
+    @cached_property
+    def first_model(self) -> Checkpoint:
+        return usable_checkpoint(self.section.candidates.first_stage, self.experiment.output)
+
+    @cached_property
+    def start(self) -> Checkpoint:
+        return usable_checkpoint(self.section.start, self.experiment.output)
+
+    @property
+    def draw(self) -> Draw:
+        candidates = self.section.candidates
+        return Draw(candidates.top, candidates.random, candidates.depth, candidates.seed)
+
+    @property
+    def corpus(self) -> str:
+        return self.sources.shown(self.section.corpus)
+
+    @property
+    def topics(self) -> str:
+        return self.sources.shown(self.section.topics)
+
+    def words(self) -> dict[str, str]:
+        """What stands for a word of a command on this machine, where the two may differ."""
+        section = self.section
+        words = {self.sources.shown(source): self.sources.resolve(source)
+                 for source in (section.corpus, section.topics, section.qrels)}
+        return words | {section.candidates.first_stage: self.first_model.name,
+                        section.start: self.start.name}
+
+    def first_encode(self) -> Stage:
+        """The index that candidates come from is of a model that expands both sides."""
+        length = first_stage_length(self.experiment)
+        return self._stage(
+            "first encode", self.files.first_stage, [
+                _PROGRAM, "encode", *option("model", self.section.candidates.first_stage),
+                *option("variant", "splade-v3"), *option("corpus", self.corpus),
+                *option("output", self.files.encoded), *option("max-length", length),
+                *option("overwrite", True), *self.options.words("device")],
+            lambda: {"weights": model_hash(self.first_model), **self._texts("corpus"),
+                     "max_length": str(length)},
+            lambda: encoded_files(self.files.encoded))
+
+    def first_index(self) -> Stage:
+        return self._stage(
+            "first index", self.files.first_stage, [
+                _PROGRAM, "index", *option("encoded", self.files.encoded),
+                *option("index", self.files.index), *option("overwrite", True),
+                *self.options.words("threads")],
+            lambda: {"encoded": sha256_of(self.files.encoded / MANIFEST)},
+            lambda: [self.files.index / INDEX_MANIFEST])
+
+    def mine(self) -> Stage:
+        section, draw = self.section, self.draw
+        return self._stage(
+            "mine", self.files.data, [
+                _PROGRAM, "mine", *option("index", self.files.index),
+                *option("topics", self.topics),
+                *option("qrels", self.sources.shown(section.qrels)),
+                *option("output", self.files.candidates), *option("top", draw.top),
+                *option("random", draw.random), *option("depth", draw.depth),
+                *option("seed", draw.seed), *option("max-length", section.max_length),
+                *option("sample", section.sample), *self.options.words("threads", "device")],
+            lambda: {"index": sha256_of(self.files.index / INDEX_MANIFEST),
+                     **self._texts("topics", "qrels"), "draw": repr(draw),
+                     "sample": str(section.sample)},
+            lambda: [self.files.candidates])
+
+    def score(self, teacher: str) -> Stage:
+        length = self.section.teacher_max_length
+        return self._stage(
+            f"score {teacher}", self.files.data, [
+                _PROGRAM, "score", *self._data(), *option("cross-encoder", teacher),
+                *option("output", self.files.scores), *option("max-length", length),
+                *option("no-ensemble", True), *option("overwrite", True),
+                *self.options.words("device")],
+            lambda: {"candidates": sha256_of(self.files.candidates),
+                     "teacher": pair_scorer_hash(teacher), **self._texts("corpus", "topics"),
+                     "max_length": str(length)},
+            lambda: [self.files.scores_of(teacher) / SCORE_MANIFEST])
+
+    def combine(self) -> Stage:
+        folders = [self.files.scores_of(name) for name in self.section.teachers]
+        rescore: list[str] = []
+        if isinstance(self.section.rescore, list):
+            rescore = [f"--rescore={','.join(map(str, self.section.rescore))}"]
+        elif self.section.rescore:  # to the first teacher's raw scores
+            rescore = option("rescore-like", folders[0])
+        return self._stage(
+            "combine", self.files.recipe, [
+                _PROGRAM, "combine", *option("candidates", self.files.candidates),
+                *(word for folder in folders for word in option("scores", folder)),
+                *option("output", self.files.ensemble), *rescore],
+            lambda: {f"scores {folder.name}": sha256_of(folder / SCORE_MANIFEST)
+                     for folder in folders}
+            | {"rescore": str(self.section.rescore)},
+            lambda: [self.files.ensemble])
+
+    def train(self) -> Stage:
+        section, library = self.section, self.experiment.library.folder
+        file, variant = self.experiment.recipe_file, self.experiment.splade.variant
+
+        def inputs() -> Inputs:
+            values = flat(section.model_dump(exclude={"sources", "corpus", "start"}))
+            return {"start": model_hash(self.start),
+                    "tokenizer": Tokenizer(self.start.tokenizer).sha256, "variant": variant,
+                    "candidates": sha256_of(self.files.candidates),
+                    "ensemble": sha256_of(self.files.ensemble),
+                    **self._texts("corpus", "topics"),
+                    **{key: json.dumps(value) for key, value in values.items()}}
+
+        return self._stage(
+            "train", self.files.recipe, [
+                _PROGRAM, "train",
+                *option("recipe", self.experiment.recipe_name if file.is_relative_to(library)
+                        else file),
+                *([] if library == default_folder() else option("recipes", library)),
+                *self._data(), *option("scores", self.files.ensemble),
+                *option("start-from", section.start), *option("output", self.files.model),
+                *option("overwrite", True), *self.options.words("device")],
+            inputs,
+            lambda: [self.files.model / name for name in ("model.safetensors", "config.json")])
+
+    def _stage(self, name: str, folder: Path, command: list[str],
+               inputs: Callable[[], Inputs], outputs: Callable[[], Iterable[Path]]) -> Stage:
+        return Stage(name=name, part="train", folder=folder, commands=[command], words=self.words,
+                     inputs=inputs, outputs=outputs)
+
+    def _data(self) -> list[str]:
+        return [*option("candidates", self.files.candidates), *option("corpus", self.corpus),
+                *option("topics", self.topics)]
+
+    def _texts(self, *names: str) -> dict[str, str]:
+        """The fingerprints of sources, by the names that the section has for them."""
+        parts = {"corpus": "docs", "topics": "queries", "qrels": "qrels"}
+        return {name: source_fingerprint(self.sources.resolve(getattr(self.section, name)),
+                                         parts[name]) for name in names}
