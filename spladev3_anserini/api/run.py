@@ -174,7 +174,8 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
         results, {name: run.name for name, run in opened.items()}).items()]
     compared = compare_systems(values, baseline or next(iter(runs)), pairs, confidence, samples,
                                seed)
-    return Compared(values, compared, tables.TableSettings(alpha, confidence, correction, 0, {}),
+    return Compared(values, compared, tables.TableSettings(
+        alpha=alpha, confidence=confidence, correction=correction, moved=0, texts={}),
                     samples)
 
 

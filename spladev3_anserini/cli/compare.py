@@ -87,7 +87,8 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
     compared = compare_systems(values, baseline or systems_of(sets)[0], pairs, confidence, samples,
                                seed)
     metas = summaries(values, compared, clamped, confidence)
-    shown = tables.TableSettings(alpha, confidence, correction, moved, texts)
+    shown = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
+                                 moved=moved, texts=texts)
     made = {"text": tables.comparison_text, "markdown": tables.comparison_markdown,
             "latex": tables.as_latex,
             "json": tables.comparison_json}[form](values, compared, metas, shown, samples)

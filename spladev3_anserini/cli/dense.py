@@ -64,14 +64,15 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.lucene.ranking import without_own, write_run
     from spladev3_anserini.rankers.dense_encoder import DenseEncoder
-    from spladev3_anserini.rankers.dense_index import Search, dense_index, dense_rankings
+    from spladev3_anserini.rankers.dense_index import DenseSearch, dense_index, dense_rankings
     from spladev3_anserini.rankers.dense_models import find_dense
 
     refuse_overwriting(output, corpus=corpus, topics=topics, model=model)
     read = read_topics(topics)
     found = find_dense(model, pooling, similarity, query_max_length, max_length)
     encoder = DenseEncoder(found, device, batch_tokens)
-    index = dense_index(encoder, corpus, Search(search, hnsw_m, ef_construction, ef_search),
+    index = dense_index(encoder, corpus, DenseSearch(
+        kind=search, m=hnsw_m, ef_construction=ef_construction, ef_search=ef_search),
                         threads)
     rankings = without_own(dense_rankings(index, encoder, read, hits), remove_query)
     some, lines = write_run(output, rankings, tag)

@@ -75,7 +75,8 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
                                device=device, dtype=dtype)
     encoder = encoder_for_index(index, record, model, "auto", settings)
     written = write_candidates(output, mined(searcher, encoder, asked, judged,
-                                             Draw(top, drawn, depth, seed), threads))
+                                             Draw(
+        top=top, random=drawn, depth=depth, seed=seed), threads))
     searcher.close()
     summary(output, f"{output}: {counted(written, 'query')} with candidates, of {len(asked):,} "
                     f"with a positive{'; index files not hashed (--trust)' if trust else ''}")

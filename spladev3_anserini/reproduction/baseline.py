@@ -17,7 +17,7 @@ from spladev3_anserini.lucene.ranking import without_own, write_run
 from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
 from spladev3_anserini.rankers.bm25 import bm25_rankings
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
-from spladev3_anserini.rankers.dense_index import Search, dense_index, dense_rankings
+from spladev3_anserini.rankers.dense_index import DenseSearch, dense_index, dense_rankings
 from spladev3_anserini.rankers.dense_models import DenseModel, find_dense
 from spladev3_anserini.rankers.pair_scorer import PairSettings
 from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer
@@ -84,7 +84,8 @@ def _rankings(run: Run, own: Bm25 | Dense | Rerank) -> Iterator[tuple[str, Ranki
         yield from _bm25(run, own)
     elif isinstance(own, Dense):
         encoder = DenseEncoder(_dense_model(run, own), run.options.device, run.options.batch_tokens)
-        search = Search(own.search, own.hnsw_m, own.ef_construction, own.ef_search)
+        search = DenseSearch(kind=own.search, m=own.hnsw_m,
+                             ef_construction=own.ef_construction, ef_search=own.ef_search)
         index = dense_index(encoder, run.corpus, search, run.options.threads)
         for name, query_set in run.sets.items():
             yield name, dense_rankings(index, encoder, read_topics(run.topics[name]),

@@ -126,8 +126,8 @@ def _first_stage(made: _Made, do: Do) -> None:
 
 def _candidates(made: _Made, do: Do) -> None:
     section = made.section
-    draw = Draw(section.candidates.top, section.candidates.random, section.candidates.depth,
-                section.candidates.seed)
+    draw = Draw(top=section.candidates.top, random=section.candidates.random,
+                depth=section.candidates.depth, seed=section.candidates.seed)
 
     def work(_: bool) -> str:
         judged = read_qrels(made.qrels)
