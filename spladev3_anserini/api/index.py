@@ -40,7 +40,7 @@ class Index:
                  settings: Callable[[], EncoderSettings], network: Network | None = None,
                  trust: bool = False) -> None:
         self.folder = folder
-        self._searcher, self.manifest = open_searcher(folder, trust)
+        self._searcher, self.manifest = open_searcher(folder, trust=trust)
         self._model, self._variant, self._settings = model, variant, settings
         self._network = network
         self._encoder: Encoder | None = None
@@ -118,7 +118,8 @@ class Index:
             encoded = self._encoded(topics)
             warn_of_limits(encoded, self.manifest)
             rankings = rank(self._searcher, faster.pruned(encoded), hits,
-                            threads or os.cpu_count() or 1, remove_query, faster.two_step)
+                            threads or os.cpu_count() or 1, remove_query=remove_query,
+                            two_step=faster.two_step)
             return Run.of_rankings(rankings)
 
     def impacts(self, text: str) -> ImpactQuery:

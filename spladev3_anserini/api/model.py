@@ -179,7 +179,7 @@ class Model:
         names = {"`output`": "`encoded`", "`restart`": "`overwrite`", "`index`": "`folder`"}
         with (reports.shown("bars" if progress else "off"), _called(names),
               _as_file(texts, index, skip_errors) as (source, name)):
-            surveyed = survey_texts(source, "document", skip_errors)
+            surveyed = survey_texts(source, "document", skip=skip_errors)
             encoder = self._encoder("document")
             output = replace(output, source_name=name)
             if self._is_there(index, surveyed, encoder, output, overwrite):

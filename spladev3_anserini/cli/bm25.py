@@ -39,7 +39,8 @@ def main(source: str, topics: str, output: Path, hits: int, k1: float, b: float,
 
     refuse_overwriting(output, input=source, topics=topics)
     read = read_topics(topics)
-    rankings = without_own(bm25_rankings(source, read, hits, k1, b, threads), remove_query)
+    rankings = without_own(bm25_rankings(source, read, hits, k1, b, threads),
+                           wanted=remove_query)
     found, lines = write_run(output, rankings, tag)
     summary(output, f"{output}: {counted(len(read), 'query')}, {found:,} with hits, "
                     f"{counted(lines, 'line')}")

@@ -74,7 +74,8 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     index = dense_index(encoder, corpus, DenseSearch(
         kind=search, m=hnsw_m, ef_construction=ef_construction, ef_search=ef_search),
                         threads)
-    rankings = without_own(dense_rankings(index, encoder, read, hits), remove_query)
+    rankings = without_own(dense_rankings(index, encoder, read, hits),
+                           wanted=remove_query)
     some, lines = write_run(output, rankings, tag)
     summary(output, f"{output}: {found.rules.pooling} pooling, {found.rules.similarity}, {search} "
                     f"search; {counted(len(read), 'query')}, {some:,} with hits, "

@@ -33,7 +33,8 @@ def main(model: str, output: Path, precision: str, top_k: int | None, anserini: 
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.onnx_export import Precision, export_onnx
 
-    made = export_onnx(open_checkpoint(model), output, cast(Precision, precision), top_k, anserini)
+    made = export_onnx(open_checkpoint(model), output, cast(Precision, precision), top_k,
+                       anserini=anserini)
     echo(f"written  {made.path}  {made.size / 2**20:.1f} MiB  sha256 {made.sha256}")
     echo("use it   copy both files to ~/.cache/pyserini/encoders, then -encoder SpladeV3"
          if anserini else f"use it   --model {output}")

@@ -64,7 +64,7 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.training.score_files import write_candidates
 
     refuse_overwriting(output, index=index, topics=topics, qrels=qrels, model=model)
-    searcher, record = open_searcher(index, trust)
+    searcher, record = open_searcher(index, trust=trust)
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
     judged = read_qrels(qrels)

@@ -86,7 +86,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
 
     refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model)
     faster = QueryPruning.of(query_top_k, first_pass_terms, candidates, hits)
-    searcher, record = open_searcher(index, trust)
+    searcher, record = open_searcher(index, trust=trust)
     if record:
         refuse_other_values(scale, special_tokens, record)
     elif not prebuilt:
@@ -108,8 +108,8 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
         encoded = _encoded(index, record, str(topics), model, variant, settings)
     encoded = faster.pruned(encoded)
     warn_of_limits(encoded, record)
-    found, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
-                                          faster.two_step), tag)
+    found, lines = write_run(output, rank(searcher, encoded, hits, threads,
+                                          remove_query=remove_query, two_step=faster.two_step), tag)
     searcher.close()
     summary(output, f"{output}: {counted(len(encoded), 'query')}, {found:,} with hits, "
                     f"{counted(lines, 'line')}{faster}"

@@ -68,7 +68,8 @@ class EncodedDirectory:
     after that shard has its final name; what it names and the disk confirms is not encoded again.
     """
 
-    def __init__(self, folder: Path, fingerprint: Fingerprint, part: Part, restart: bool) -> None:
+    def __init__(self, folder: Path, fingerprint: Fingerprint, part: Part, *,
+                 restart: bool) -> None:
         """Opens or creates the folder. Raises InputError if it holds another encoding (both
         fingerprints shown), or anything that is no encoding, or is being written by someone."""
         self.folder, self.fingerprint, self.part = folder, fingerprint, part

@@ -70,7 +70,7 @@ def search_baseline(run: Run, do: Do) -> None:
         found = lines = 0
         for name, rankings in _rankings(run, own):
             some, many = write_run(cell.run_file(name), without_own(
-                rankings, run.sets[name].remove_query), cell.recipe_name)
+                rankings, wanted=run.sets[name].remove_query), cell.recipe_name)
             found, lines = found + some, lines + many
         return (f"{counted(len(run.sets), 'query set')}: {counted(found, 'query')} with hits, "
                 f"{counted(lines, 'line')}")

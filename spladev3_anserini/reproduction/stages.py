@@ -177,7 +177,7 @@ def _search(run: Run, stage: Stage) -> None:
         warn_of_limits(topics, None if cell.prebuilt else run.index_record())
         searcher = ImpactSearcher(run.index)
         ranked = rank(searcher, topics, run.sets[name].hits, run.options.threads,
-                      run.sets[name].remove_query)
+                      remove_query=run.sets[name].remove_query)
         found, lines = write_run(cell.run_file(name), ranked, cell.recipe_name)
         searcher.close()
         return f"{counted(len(topics), 'query')}, {found:,} with hits, {counted(lines, 'line')}"

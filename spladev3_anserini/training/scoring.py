@@ -119,7 +119,7 @@ def score_candidates(work: Work, teacher: PairScorer, output: Path) -> ScoringOu
 
     What is there already and is whole is kept. Raises InputError for a folder that holds the
     scores of another fingerprint (the differences shown) or anything else, for a query too long
-    for the teacher, and as `Teacher.score` does, naming the query.
+    for the teacher, and as `PairScorer.score` does, naming the query.
     """
     fingerprint = fingerprint_of(work, teacher)
     _refuse_other(output, fingerprint)
