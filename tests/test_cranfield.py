@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Result
+from forked import program
 from layouts import add_modules
 from scipy import stats
 from signed import signed
@@ -31,22 +33,23 @@ Cli = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def documents(cranfield: Path, demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The collection encoded once; a variant's documents differ in its name alone."""
-    from spladev3_anserini.cli.commands import commands
-
-    folder = tmp_path_factory.mktemp("cranfield") / "encoded"
-    commands.main(["encode", "--model", "demo", "--variant", "splade-v3-lexical", "--corpus",
-                   str(cranfield), "--output", str(folder), "--max-length", str(LENGTH),
-                   "--shard-size", "700"], standalone_mode=False)
-    return folder
+def compared(cranfield: Path, demo_model: Path, tmp_path_factory: pytest.TempPathFactory
+             ) -> tuple[Path, Result]:
+    """BM25 and the demo's recipe, from nothing to their comparison, in one command."""
+    folder = tmp_path_factory.mktemp("cranfield")
+    done = subprocess.run(
+        [*program(), "compare", "--recipe", "bm25", "--recipe", "demo", "--on", "cranfield",
+         "--output", str(folder), "--measures", " ".join(EXPECTED.values["demo"]["test"]),
+         "--moved", "3", "--format", "json"], capture_output=True, text=True, check=False)
+    return folder, Result(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("variant", ["splade-v3-lexical", "splade-v3-doc"])
-def test_query_modes_by_hand(variant: str, documents: Path, cranfield: Path, tmp_path: Path,
-                             cli: Cli) -> None:
+def test_query_modes_by_hand(variant: str, compared: tuple[Path, Result], cranfield: Path,
+                             tmp_path: Path, cli: Cli) -> None:
+    """A variant's documents differ in its name alone, so they are encoded once."""
     encoded, index, run = tmp_path / "encoded", tmp_path / "index", tmp_path / "run"
-    shutil.copytree(documents, encoded)
+    shutil.copytree(compared[0] / "demo/cranfield/encoded", encoded)
     manifest = json.loads((encoded / "manifest.json").read_text())
     manifest["fingerprint"]["variant"] = variant
     (encoded / "manifest.json").write_text(json.dumps(signed(manifest)))
@@ -59,13 +62,12 @@ def test_query_modes_by_hand(variant: str, documents: Path, cranfield: Path, tmp
     assert_as_declared(variant, encoded, index, run, cranfield, tmp_path, cli)
 
 
-def test_the_whole_chain_in_one_command(cranfield: Path, demo_model: Path, tmp_path: Path,
-                                        cli: Cli) -> None:
+def test_the_whole_chain_in_one_command(compared: tuple[Path, Result], cranfield: Path,
+                                        tmp_path: Path, cli: Cli) -> None:
     """compare runs BM25 and the demo's recipe, which is the third query mode; what it says of
     the demo are the values declared, which were measured by another route as well."""
     measures = EXPECTED.values["demo"]["test"]
-    result = cli("compare", "--recipe", "bm25", "--recipe", "demo", "--on", "cranfield", "--output",
-                 tmp_path, "--measures", " ".join(measures), "--moved", 3, "--format", "json")
+    folder, result = compared
     assert result.code == 0, result
     assert "demo on cranfield" in result.err
     made = json.loads(result.out)
@@ -75,8 +77,8 @@ def test_the_whole_chain_in_one_command(cranfield: Path, demo_model: Path, tmp_p
     assert {own["queries"] for own in made["means"]} == {
         COLLECTION.query_sets["test"].queries} == {225}
 
-    bm25 = tmp_path / "bm25" / "cranfield" / "run.test.txt"
-    demo = tmp_path / "demo" / "cranfield"
+    bm25 = folder / "bm25" / "cranfield" / "run.test.txt"
+    demo = folder / "demo" / "cranfield"
     assert {name: own["bm25"] for name, own in means.items()} == pytest.approx(
         evaluated(bm25, cranfield, measures, cli))
     differences = {name: trec_eval(demo / "run.test.txt", cranfield, name)

@@ -13,13 +13,9 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import (
-    FOLDER,
-    MODEL_HELP,
-    hits_option,
-    model_run_options,
-    trust_option,
-)
+from spladev3_anserini.cli.model_options import model_option, model_run_options
+from spladev3_anserini.cli.options import corpus_option, hits_option, trust_option
+from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import table
@@ -29,20 +25,22 @@ _SNIPPET = 64
 
 @click.command("ask", context_settings=SETTINGS)
 @click.argument("question", nargs=-1, metavar='["QUESTION"]...')
-@click.option("--index", required=True, type=FOLDER, help="An index built by this package.")
-@click.option("--corpus", metavar="CORPUS", help="Show the beginning of each hit's text from here.")
-@click.option("--model", show_default="the one the index names", help=MODEL_HELP)
+@click.option("--index", required=True, type=FOLDER, help="An index that `index` built.")
+@corpus_option("The documents, to show the beginning of each hit's text.", required=False)
+@model_option(default="the one the index names")
 @hits_option(5)
-@click.option("--terms", default=10, type=click.IntRange(min=0),
-              help="Query terms to show, largest impact first; + marks terms not in the question.")
+@click.option("--terms", default=10, type=WholeNumber(min=0),
+              help="Query terms to show, largest impact first. A + marks terms that are not in "
+              "the question.")
 @trust_option
 @model_run_options
 def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str | None, hits: int,
          terms: int, trust: bool, max_length: int, batch_tokens: int | None, device: str,
          dtype: str) -> None:
-    """Ask an index, and see what the model makes of the question.
+    """Ask an index questions, and see the terms that are searched.
 
-    Quote each QUESTION. Without one, reads a question a line until the end of input (Ctrl-D).
+    Quote each QUESTION. Without one, the command reads one question per line until the end of
+    input (Ctrl-D).
 
     \b
     Example:

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
+from spladev3_anserini.cli.model_options import MODEL_HELP, model_option, model_run_options
 from spladev3_anserini.cli.options import (
-    FOLDER,
-    MODEL_HELP,
-    model_run_options,
-    page_file,
+    format_option,
+    html_option,
+    measure_option,
+    named_paths,
+    qrels_option,
     runs_option,
+    topics_option,
     trust_option,
 )
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.cli.types import FOLDER, MODEL, WholeNumber
+from spladev3_anserini.errors import InputError, refuse_without
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
@@ -27,38 +31,37 @@ if TYPE_CHECKING:
 
 
 @click.command("breakdown", context_settings=SETTINGS)
-@click.option("--qrels", required=True, metavar="FILE", help="As for evaluate.")
-@click.option("--topics", required=True, metavar="FILE", help="As for search.")
+@qrels_option()
+@topics_option()
 @runs_option(required=True)
 @click.option("--set", "names", multiple=True, metavar="NAME",
-              help="Several sets of queries: {set} in qrels, topics, runs, index and queries "
-              "stands for each NAME.")
-@click.option("--index", metavar="DIR", help="Rarity is counted in this index of impacts.")
-@click.option("--model", show_default="the one the index names",
-              help=f"Whose wordpieces a query is cut into. {MODEL_HELP}")
-@click.option("--expander", metavar="MODEL", help="The model whose expansion of a query counts.")
-@click.option("--queries", metavar="ENCODED",
-              help="Instead of --expander: its encoded queries (encode --topics).")
+              help="The name of a query set. Each NAME replaces {set} in the values of --qrels, "
+              "--topics, --run, --index and --queries. Repeat the option for several.")
+@click.option("--index", type=FOLDER, help="The index of impacts where rarity is counted.")
+@model_option(f"The model that cuts queries into wordpieces. {MODEL_HELP}",
+              default="the one the index names")
+@click.option("--expander", type=MODEL, help="The model whose expansion of a query is measured.")
+@click.option("--queries", type=FOLDER,
+              help="Use queries that --expander's model encoded already (`encode --topics`).")
 @click.option("--edges", multiple=True, metavar="FEATURE=A,B,...", show_default="tertiles",
-              help="Where groups of a feature (length, rarity, expansion) end.")
-@click.option("--measures", "measure", default="nDCG@10", metavar="MEASURE",
-              help="One measure, as evaluate names it.")
-@click.option("--worst", default=10, type=click.IntRange(min=1),
-              help="Queries that lose most, to list.")
-@click.option("--html", type=FOLDER, metavar="FILE", callback=page_file,
-              help="Also write a page with charts.")
-@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+              help="Where the groups of a feature (length, rarity, expansion) end.")
+@measure_option
+@click.option("--worst", default=10, type=WholeNumber(min=1),
+              help="How many of the queries that lose most to list.")
+@html_option("Also write a page with charts.")
+@format_option()
 @trust_option
 @model_run_options
 def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
-         index: str | None, model: str | None, expander: str | None, queries: str | None,
+         index: Path | None, model: str | None, expander: str | None, queries: Path | None,
          edges: tuple[str, ...], measure: str, worst: int, html: Path | None, form: str,
          trust: bool, max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
-    """Show on which queries a variant loses: by their length, rarity and expansion.
+    """Show on which kinds of queries a run loses to others.
 
-    Length: distinct wordpieces. Rarity: their mean idf in --index. Expansion: the share of the
-    weight that --expander puts on terms that are not in the query. Each with the mean difference
-    and its 95 % interval in groups of queries, and Spearman's correlation.
+    The first run is compared with each other run, on queries grouped by three features. Length is
+    the number of distinct wordpieces. Rarity is their mean idf in --index. Expansion is the share
+    of the weight that --expander puts on terms outside the query. Each group has its mean
+    difference with a 95 % interval, and each feature Spearman's correlation.
 
     \b
     Example:
@@ -78,13 +81,14 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         parse_edges,
         query_features,
     )
-    from spladev3_anserini.cli.options import named_paths
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.evaluation.query_values import query_values
     from spladev3_anserini.lucene.check import one_build
 
+    if html:
+        refuse_without("matplotlib", "--html", "analysis")
     if expander and queries:
         raise click.UsageError("give either --expander or --queries")
     if len(names) != len(set(names)):
@@ -99,15 +103,15 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
                                         device=device, dtype=dtype)) if expander else None
     sets = []
     for name in names or ("all queries",):
-        def filled(text: str, own: str = name) -> str:
-            return text.replace("{set}", own)
+        def filled(text: str | Path, set_name: str = name) -> str:
+            return str(text).replace("{set}", set_name)
 
         if html:
             refuse_overwriting(html, "--html", qrels=filled(qrels), topics=filled(topics),
-                               run=[filled(str(path)) for path in paths.values()],
+                               run=[filled(path) for path in paths.values()],
                                index=index and filled(index),
                                queries=queries and filled(queries))
-        values = query_values(filled(qrels), {run: Path(filled(str(path)))
+        values = query_values(filled(qrels), {run: Path(filled(path))
                                               for run, path in paths.items()}, measure)
         judged = next(iter(values.values()))
         asked = [topic for topic in read_topics(filled(topics)) if topic.id in judged]
@@ -117,8 +121,9 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         folder = Path(filled(index)) if index else None
         with one_build(folder):
             pieces = bag_of_words(folder, model, max_length, trust=trust)
-            own = _expanded(asked, pieces, adds, Path(filled(queries)) if queries else None)
-            features = query_features(asked, pieces, folder, own)
+            expansions = _expanded(asked, pieces, adds,
+                                   Path(filled(queries)) if queries else None)
+            features = query_features(asked, pieces, folder, expansions)
         sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))
     echo(breakdown_json(sets, measure) if form == "json" else breakdown_table(sets,
                                                                               measure).rstrip())

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Iterable
 from importlib import import_module
 
 import click
 
 from spladev3_anserini import __version__
 from spladev3_anserini.cli.app import SETTINGS, echo, run
+from spladev3_anserini.cli.groups import Group
 from spladev3_anserini.cli.verbosity import add_verbosity
 
-#: In the order data flows; a command's module is imported only when it is asked for.
-COMMANDS = {name: f"spladev3_anserini.cli.{name.replace('-', '_')}" for name in (
-    "encode", "index", "search", "evaluate", "compare", "meta", "explain", "breakdown",
-    "flops", "bm25", "dense", "rerank", "ask", "models", "convert", "export",
-    "verify", "mine", "score", "convert-scores", "train", "diagnose", "reproduce",
-    "download", "demo",
-)}
+#: The commands under the headings of --help, in the order in which data flows.
+_SECTIONS = {
+    "Start here": ("demo", "models"),
+    "Make an index": ("encode", "index", "verify"),
+    "Search": ("search", "ask", "explain"),
+    "Judge": ("evaluate", "compare", "breakdown", "flops", "meta"),
+    "Other rankers": ("bm25", "dense", "rerank"),
+    "Train": ("mine", "score", "convert-scores", "train", "diagnose"),
+    "Convert a model": ("convert", "export"),
+    "Reproduce": ("reproduce", "download"),
+}
+#: Where each command is; its module is imported only when it is asked for.
+COMMANDS = {name: f"spladev3_anserini.cli.{name.replace('-', '_')}"
+            for names in _SECTIONS.values() for name in names}
 
 
-class _Lazy(click.Group):
+class _Lazy(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -31,16 +39,8 @@ class _Lazy(click.Group):
         assert isinstance(command, click.Command)
         return add_verbosity(command)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[
-            str | None, click.Command | None, list[str]]:
-        """As click has it, which knows the names of no command that is not imported yet."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            if close := get_close_matches(args[0].lower(), COMMANDS, n=1):
-                raise click.UsageError(f"{error.format_message()} Did you mean '{close[0]}'?",
-                                       ctx) from None
-            raise
+    def sections(self, names: list[str]) -> Iterable[tuple[str, list[str]]]:
+        return [(heading, list(members)) for heading, members in _SECTIONS.items()]
 
 
 @click.command("spladev3-anserini", cls=_Lazy, context_settings=SETTINGS,
@@ -48,13 +48,13 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name="spladev3-anserini")
 @click.pass_context
 def commands(context: click.Context) -> None:
-    """SPLADE-v3 for Lucene: term weights to impact documents, indexed and searched with Anserini.
+    """Index and search with SPLADE-v3 in Lucene, by Anserini.
 
     \b
     Example, from a corpus to measures:
-      spladev3-anserini encode   --model naver/splade-v3-doc --corpus corpus.jsonl --output encoded
-      spladev3-anserini index    --encoded encoded --index index
-      spladev3-anserini search   --index index --topics topics.tsv --output run.txt
+      spladev3-anserini encode --model demo --corpus corpus.jsonl --output encoded
+      spladev3-anserini index --encoded encoded --index index
+      spladev3-anserini search --index index --topics topics.tsv --output run.txt
       spladev3-anserini evaluate --qrels qrels.txt --run run.txt
     """
     if context.invoked_subcommand is None:
@@ -64,4 +64,3 @@ def commands(context: click.Context) -> None:
 def main() -> None:
     """The console script."""
     run(commands)
-

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER, level, runs_option
+from spladev3_anserini.cli.options import (
+    alpha_option,
+    confidence_option,
+    forest_options,
+    format_option,
+    measures_option,
+    named_paths,
+    qrels_option,
+    runs_option,
+    topics_option,
+)
+from spladev3_anserini.cli.types import COLLECTION, FILE, FOLDER, RECIPE, WholeNumber
 from spladev3_anserini.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,50 +27,49 @@ if TYPE_CHECKING:
 
 
 @click.command("compare", context_settings=SETTINGS)
-@click.option("--qrels", metavar="FILE", help="Judgments of the runs given with --run.")
+@qrels_option("The relevance judgments of the runs given with --run.", required=False)
 @runs_option()
-@click.option("--table", type=FOLDER,
-              help="Several query sets instead: tab-separated columns set, group, qrels, and for "
-              "each system its runs.")
-@click.option("--recipe", "recipes", multiple=True, metavar="NAME",
-              help="Recipes instead of runs, run on --on as reproduce does; several.")
-@click.option("--on", "collections", multiple=True, metavar="COLLECTION", help="For --recipe.")
+@click.option("--table", type=FILE,
+              help="Compare several query sets instead: a file of tab-separated columns set, "
+              "group, qrels, and one of runs for each system.")
+@click.option("--recipe", "recipes", multiple=True, type=RECIPE,
+              help="Compare recipes instead, run as `reproduce run` does. Repeat the option.")
+@click.option("--on", "collections", multiple=True, type=COLLECTION,
+              help="A collection for --recipe. Repeat the option for several.")
 @click.option("--output", type=FOLDER, default=Path("reproduced"),
-              help="Where --recipe keeps its files.")
-@click.option("--measures", default="nDCG@10", help="As evaluate names them.")
+              help="The folder where --recipe keeps its files.")
+@measures_option("nDCG@10")
 @click.option("--baseline", metavar="NAME", show_default="the first",
               help="The system that the others are compared with.")
 @click.option("--pairs", is_flag=True, help="Compare every pair of systems instead.")
-@click.option("--alpha", default=0.05, callback=level, help="What p is significant below.")
-@click.option("--confidence", default=0.95, callback=level, help="Of the intervals.")
+@alpha_option
+@confidence_option
 @click.option("--correction", default="holm", type=click.Choice(["holm", "bonferroni"]),
-              help="Of p for how many comparisons there are.")
-@click.option("--samples", default=10_000, type=click.IntRange(100, 1_000_000),
-              help="Of the randomisation test.")
-@click.option("--seed", default=0, type=click.IntRange(min=0), help="Of the randomisation test.")
-@click.option("--moved", default=0, type=click.IntRange(min=0), metavar="N",
-              help="List the N queries that gained and lost most.")
-@click.option("--topics", metavar="FILE", help="Show their texts.")
-@click.option("--forest", type=click.Path(path_type=Path),
-              help="Draw the query sets' effects as a forest plot, .svg or .png.")
-@click.option("--clamped", is_flag=True,
-              help="No negative variance between query sets (DerSimonian-Laird).")
-@click.option("--format", "form", default="text",
-              type=click.Choice(["text", "json", "markdown", "latex"]))
+              help="How p values are corrected for the number of comparisons.")
+@click.option("--samples", default=10_000, type=WholeNumber(100, 1_000_000),
+              help="Samples of the randomisation test.")
+@click.option("--seed", default=0, type=WholeNumber(min=0),
+              help="Seed of the randomisation test.")
+@click.option("--moved", default=0, type=WholeNumber(min=0), metavar="N",
+              help="List the N queries that gained most and the N that lost most.")
+@topics_option("The queries, whose texts --moved then shows.", required=False)
+@forest_options
+@format_option("markdown", "latex")
 def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: tuple[str, ...],
          collections: tuple[str, ...], output: Path, measures: str, baseline: str | None,
          pairs: bool, alpha: float, confidence: float, correction: str, samples: int, seed: int,
          moved: int, topics: str | None, forest: Path | None, clamped: bool, form: str) -> None:
-    """Compare systems: means, paired tests, intervals, a meta-analysis over query sets.
+    """Compare systems by means, tests and a meta-analysis.
 
-    p values are corrected over everything that one call compares. A judged query without results
-    counts as 0. Over several query sets a random-effects meta-analysis sums up, as in SPLADE-v3's
-    paper.
+    p values are corrected for everything that one call compares. A judged query without results
+    counts as 0. Several query sets are summarised by a random-effects meta-analysis, as in the
+    paper of SPLADE-v3.
 
     \b
     Example:
-      spladev3-anserini compare --qrels qrels.txt --run bm25=run.bm25.txt --run splade=run.txt
-      spladev3-anserini compare --recipe bm25 --recipe demo --recipe demo-rerank --on demo
+      spladev3-anserini compare --qrels qrels.txt --run bm25=run.bm25.txt \\
+        --run splade=run.txt
+      spladev3-anserini compare --recipe bm25 --recipe demo --on demo
     """
     from spladev3_anserini.analysis import comparison_tables as tables
     from spladev3_anserini.analysis.comparison import compare_systems, systems_of, values_of
@@ -89,17 +99,16 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
     metas = summaries(values, compared, clamped=clamped, confidence=confidence)
     shown = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
                                  moved=moved, texts=texts)
-    made = {"text": tables.comparison_text, "markdown": tables.comparison_markdown,
+    text = {"text": tables.comparison_text, "markdown": tables.comparison_markdown,
             "latex": tables.as_latex,
             "json": tables.comparison_json}[form](values, compared, metas, shown, samples)
-    echo(made)
+    echo(text)
     if forest:  # last: what is counted is not lost where it cannot be drawn
         draw_forest(forest, values, compared, clamped=clamped, confidence=confidence)
 
 
 def _sets(qrels: str | None, runs: tuple[str, ...], table: Path | None) -> list[JudgedSet]:
     from spladev3_anserini.analysis.comparison import JudgedSet, read_table
-    from spladev3_anserini.cli.options import named_paths
 
     if table:
         if qrels or runs:
@@ -119,9 +128,9 @@ def _check_recipes(recipes: tuple[str, ...], collections: tuple[str, ...], basel
                          "--table")
     from spladev3_anserini.recipe.library import name_of
 
-    names, where = ([name_of(own) for own in given] for given in (recipes, collections))
-    for option, given in (("--recipe", names), ("--on", where)):
-        if len({*given}) < len(given):
+    names, places = [*map(name_of, recipes)], [*map(name_of, collections)]
+    for option, values in (("--recipe", names), ("--on", places)):
+        if len({*values}) < len(values):
             raise InputError(f"{option}: one is given twice")
     if baseline and baseline not in names:
         raise InputError(f"--baseline {baseline}: is none of the recipes")

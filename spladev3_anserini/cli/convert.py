@@ -7,18 +7,20 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.cli.types import FOLDER, MODEL
+from spladev3_anserini.text import counted
 
 
 @click.command("convert", context_settings=SETTINGS)
-@click.argument("model")
-@click.option("--output", required=True, type=FOLDER, help="The new folder.")
-@click.option("--sha256", "expected", help="Refuse a pickle with any other hash.")
+@click.argument("model", type=MODEL)
+@click.option("--output", required=True, type=FOLDER, help="The model folder to write.")
+@click.option("--sha256", "expected", metavar="HASH", help="Refuse a pickle with any other hash.")
 def main(model: str, output: Path, expected: str | None) -> None:
-    """Convert MODEL (a folder or hub id with pytorch_model.bin) to safetensors.
+    """Convert a model's pickled weights to safetensors.
 
-    A pickle can run code when it is opened. It is opened here alone, with torch's weights_only,
-    after its sha256 was taken, which is printed: compare it with the one on the model's page.
+    MODEL is a folder or a hub id with pytorch_model.bin. A pickle can run code when it is opened.
+    Only this command opens one, with torch's weights_only. It prints the pickle's sha256: compare
+    it with the one on the model's page.
 
     \b
     Example:
@@ -28,5 +30,6 @@ def main(model: str, output: Path, expected: str | None) -> None:
 
     done = convert_checkpoint(model, output, expected)
     echo(f"read     pytorch_model.bin  sha256 {done.pickle}")
-    echo(f"written  model.safetensors  sha256 {done.safetensors}  ({done.tensors} tensors)")
+    echo(f"written  model.safetensors  sha256 {done.safetensors}  "
+         f"({counted(done.tensors, 'tensor')})")
     echo(f"use it   --model {output}")

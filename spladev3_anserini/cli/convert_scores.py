@@ -7,19 +7,20 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
-from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.cli.types import FILE
 from spladev3_anserini.text import counted
 
 
 @click.command("convert-scores", context_settings=SETTINGS)
-@click.argument("pickle", type=FOLDER)
-@click.option("--output", required=True, type=FOLDER, metavar="FILE",
-              help="Scores as JSON lines; .gz compresses, - is standard output.")
+@click.argument("pickle", type=FILE)
+@click.option("--output", required=True, type=FILE,
+              help="The scores to write, as JSON lines. .gz compresses them; - is standard output.")
 def main(pickle: Path, output: Path) -> None:
-    """Convert a pickle of {query: {document: score}} to JSON lines.
+    """Convert a pickle of teachers' scores to JSON lines.
 
-    For naver's and sentence-transformers' score files (.pkl, .pkl.gz). Nothing of the pickle is
-    run: dictionaries, texts and numbers are read, everything else is refused.
+    PICKLE holds {query: {document: score}}, like the score files of naver and of
+    sentence-transformers (.pkl, .pkl.gz). No code in it is run. The command reads only
+    dictionaries, texts and numbers, and refuses everything else.
 
     \b
     Example:

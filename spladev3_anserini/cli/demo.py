@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.cli.types import FOLDER
 from spladev3_anserini.errors import InputError
 
 QUESTIONS = (
@@ -24,13 +24,14 @@ QUESTIONS = (
 
 
 @click.command("demo", context_settings=SETTINGS)
-@click.option("--output", default=Path("demo"), type=FOLDER, help="Where everything goes.")
+@click.option("--output", default=Path("demo"), type=FOLDER, help="The folder to write.")
 def main(output: Path) -> None:
-    """Encode, index, search and evaluate the documentation of the Python that runs this.
+    """Do all of it once, on the documentation of Python.
 
-    The collection: public modules, classes, functions and methods of the standard library. The
-    model: a real SPLADE of 4.4 million parameters. Each step is one of the other commands, shown
-    as you would type it.
+    The demo encodes, indexes, searches and evaluates. Each step is one of the other commands, shown
+    as you would type it. The collection is the documentation of the Python that runs the demo:
+    public modules, classes, functions and methods of the standard library. The model is a real
+    SPLADE of 4.4 million parameters.
 
     \b
     Example:

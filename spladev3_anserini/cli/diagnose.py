@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER, named_paths, page_file, runs_option
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.cli.options import (
+    format_option,
+    html_option,
+    measure_option,
+    named_paths,
+    runs_option,
+)
+from spladev3_anserini.cli.types import FILE, FOLDER
+from spladev3_anserini.errors import InputError, refuse_without
 from spladev3_anserini.text import counted, table
 
 if TYPE_CHECKING:
@@ -20,35 +27,38 @@ _RUNS = ("start", "trained")
 
 
 @click.command("diagnose", context_settings=SETTINGS)
-@click.option("--trained", type=FOLDER, help="What train wrote: its curves and its settings.")
-@click.option("--scores", type=FOLDER, help="ensemble.json of score, or the folder it is in.")
+@click.option("--trained", type=FOLDER,
+              help="The folder that `train` wrote, with its curves and settings.")
+@click.option("--scores", type=FILE,
+              help="The ensemble.json that `score` wrote, or the folder it is in.")
 @click.option("--encoded", type=FOLDER, help="A corpus encoded with the trained model.")
 @click.option("--in-domain", metavar="[NAME=]QRELS",
-              help="Judgments like those trained on; with --run start=... and trained=...")
+              help="Relevance judgments like those trained on. Needs --run start=... and --run "
+              "trained=...")
 @click.option("--zero-shot", multiple=True, metavar="[NAME=]QRELS",
-              help="Judgments of other data; repeat it for several.")
+              help="Relevance judgments of other data. Repeat the option for several.")
 @runs_option()
-@click.option("--measures", "measure", default="nDCG@10", metavar="MEASURE",
-              help="One measure for the runs, as evaluate names it.")
-@click.option("--html", type=FOLDER, callback=page_file,
-              help="Also write a page with the curves.")
-@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@measure_option
+@html_option("Also write a page with the curves.")
+@format_option()
 def main(trained: Path | None, scores: Path | None, encoded: Path | None,
          in_domain: str | None, zero_shot: tuple[str, ...], runs: tuple[str, ...],
          measure: str, html: Path | None, form: str) -> None:
-    """Look for the known ways in which a training of SPLADE goes wrong.
+    """Check a training for the known ways in which SPLADE fails.
 
-    Teachers that disagree, one loss that drowns the others, sparsity that collapses, dead and
-    saturated terms, and a gain in the training's domain that is a loss elsewhere. Each sign is a
-    number compared with a limit; what passes it asks for a look. Give what there is.
+    The checks look for teachers that disagree, a loss that dominates the others, sparsity that
+    collapses, dead and saturated terms, and a gain in the domain of the training that is a loss
+    elsewhere. Each check compares a number with a limit. Every option is optional: the command
+    checks what you give.
 
-    With several sets of judgments, name each (--zero-shot nq=nq.qrels) and its runs
+    If there are several sets of judgments, name each (--zero-shot nq=nq.qrels) and its runs
     (--run nq/start=a.run --run nq/trained=b.run).
 
     \b
     Example:
-      spladev3-anserini diagnose --trained model --scores scores --encoded encoded \\
-        --zero-shot qrels.txt --run start=start.run --run trained=trained.run
+      spladev3-anserini diagnose --trained model --scores scores \\
+        --encoded encoded --zero-shot qrels.txt --run start=start.run \\
+        --run trained=trained.run
     """
     from spladev3_anserini.analysis.diagnosis import (
         loss_signs,
@@ -64,6 +74,8 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     from spladev3_anserini.impacts.manifest import read_record
     from spladev3_anserini.training.ensemble import EnsembleRecord
 
+    if html:
+        refuse_without("matplotlib", "--html", "analysis")
     sets = _sets(in_domain, zero_shot, runs)
     if html:
         refuse_overwriting(html, "--html", trained=trained, scores=scores, encoded=encoded,
@@ -82,7 +94,7 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     if not signs:
         raise InputError("nothing to look at: give --trained, --scores, --encoded, --in-domain or "
                          "--zero-shot")
-    echo([own._asdict() for own in signs] if form == "json" else _text(signs))
+    echo([sign._asdict() for sign in signs] if form == "json" else _text(signs))
     if html:
         write_diagnosis_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs,
                              curves,
@@ -136,9 +148,9 @@ def _transfer(qrels: Path, start: Path, trained: Path, measure: str, unseen: boo
 
 def _text(signs: list[Sign]) -> str:
     rows = [["", "expected", "found", "limit"]]
-    rows += [["look" if own.alarming else "fine", own.subject, own.found, own.limit]
-             for own in signs]
-    alarming = [own for own in signs if own.alarming]
-    notes = "".join(f"\n{own.subject}: {own.meaning}" for own in alarming)
+    rows += [["look" if sign.alarming else "fine", sign.subject, sign.found, sign.limit]
+             for sign in signs]
+    alarming = [sign for sign in signs if sign.alarming]
+    notes = "".join(f"\n{sign.subject}: {sign.meaning}" for sign in alarming)
     summary = f"{len(alarming)} of {counted(len(signs), 'sign')} to look at"
     return f"{table(rows, words=4)}\n\n{summary}{':' if alarming else ''}{notes}"

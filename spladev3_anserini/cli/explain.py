@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo, fail
-from spladev3_anserini.cli.options import (
-    FOLDER,
-    MODEL_HELP,
-    hits_option,
-    model_run_options,
-    page_file,
-    trust_option,
-    variant_option,
-)
+from spladev3_anserini.cli.model_options import model_option, model_run_options, variant_option
+from spladev3_anserini.cli.options import format_option, hits_option, html_option, trust_option
+from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,37 +19,38 @@ if TYPE_CHECKING:
 
 
 @click.command("explain", context_settings=SETTINGS)
-@click.option("--text", help="What a model makes of this text; with --model.")
-@click.option("--side", default="document", type=click.Choice(["document", "query"]))
-@variant_option("Of --text. Which variant; auto reads the checkpoint's files.")
-@click.option("--scale", default=100.0, help="Of --text. Impact = rint(scale x weight).")
-@click.option("--index", type=FOLDER, help="Instead of --text: why a document of this index is "
-              "found; with --docid and --query.")
-@click.option("--docid", help="The document.")
-@click.option("--query", help="The query's text.")
-@click.option("--model", show_default="the one the index names", help=MODEL_HELP)
+@click.option("--text", help="Show the terms of this text. Needs --model.")
+@click.option("--side", default="document", type=click.Choice(["document", "query"]),
+              help="Whether --text is encoded as a document or as a query.")
+@variant_option("the variant that the checkpoint's files name. Only with --text")
+@click.option("--scale", default=100.0, help="Impact = rint(scale x weight). Only with --text.")
+@click.option("--index", type=FOLDER, help="Show why a document of this index matches a query "
+              "instead. Needs --docid and --query.")
+@click.option("--docid", help="The id of the document.")
+@click.option("--query", help="The text of the query.")
+@model_option(default="the one the index names")
 @hits_option(1000)
-@click.option("--terms", default=30, type=click.IntRange(min=1),
-              help="How many terms of --text to show; the page and JSON have them all.")
-@click.option("--html", type=FOLDER, metavar="FILE", callback=page_file, help="Also write a page.")
-@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@click.option("--terms", default=30, type=WholeNumber(min=1),
+              help="Terms of --text to show. The page and JSON have all of them.")
+@html_option("Also write a page.")
+@format_option()
 @trust_option
 @model_run_options
 def main(text: str | None, side: str, variant: str, scale: float, index: Path | None,
          docid: str | None, query: str | None, model: str | None, hits: int, terms: int,
          html: Path | None, form: str, trust: bool, max_length: int, batch_tokens: int | None,
          device: str, dtype: str) -> None:
-    """Show the terms of a text, or why a document matched a query.
+    """Show the terms of a text, or why a document matches a query.
 
-    A term is `own` where it is a wordpiece of the text (or query), else an expansion, marked +.
-    A score is shown term by term: the products sum to Lucene's score, which is compared.
+    A term that is no wordpiece of the text (or query) is an expansion, marked +. A score is shown
+    term by term: the products sum to Lucene's score.
 
-    Exit 1: they do not.
+    Exit 1: the sum is not Lucene's score.
 
     \b
     Examples:
       spladev3-anserini explain --model demo --text "the heart pumps blood"
-      spladev3-anserini explain --index index --docid doc1 --query "what lifts a wing"
+      spladev3-anserini explain --index index --docid d1 --query "what lifts"
     """
     from spladev3_anserini.analysis.explanation_text import (
         match_as_json,
@@ -78,9 +73,9 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
     if text is not None:
         if not model or docid is not None or query is not None:
             raise click.UsageError("--text needs --model, and neither --docid nor --query")
-        made = _of_text(text, model, side, variant, settings)
-        values, shown = text_as_json(made), text_table(made, terms)
-        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": made,
+        explanation = _of_text(text, model, side, variant, settings)
+        values, shown = text_as_json(explanation), text_table(explanation, terms)
+        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": explanation,
                                    "match": None, "cost": None}
     else:
         if index is None or docid is None or query is None:

@@ -7,34 +7,37 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER, MODEL_HELP
+from spladev3_anserini.cli.model_options import model_option
+from spladev3_anserini.cli.types import FOLDER, WholeNumber
 
 
 @click.command("export", context_settings=SETTINGS)
-@click.option("--model", required=True, help=MODEL_HELP)
-@click.option("--output", required=True, type=FOLDER, help="The new folder.")
+@model_option()
+@click.option("--output", required=True, type=FOLDER, help="The folder to write.")
 @click.option("--precision", default="float32", type=click.Choice(["float32", "int8"]),
-              help="int8 is dynamic quantisation: faster on a CPU with VNNI, other weights.")
-@click.option("--top-k", type=click.IntRange(min=1), show_default="all",
-              help="Keep each text's largest weights alone, inside the graph.")
-@click.option("--anserini", is_flag=True, help="Write the files that Anserini's SpladeV3 encoder "
-              "reads, instead of a model folder.")
+              help="int8 is dynamic quantisation. It is faster on a CPU with VNNI, and changes "
+              "the weights.")
+@click.option("--top-k", type=WholeNumber(min=1), show_default="all",
+              help="Keep only each text's K largest weights, inside the graph.")
+@click.option("--anserini", is_flag=True, help="Write the two files that Anserini's SpladeV3 "
+              "encoder reads, instead of a model folder.")
 def main(model: str, output: Path, precision: str, top_k: int | None, anserini: bool) -> None:
-    """Export a model as an ONNX graph with the pooling inside it.
+    """Export a model as an ONNX graph.
 
-    The new folder is a --model as any other; it runs on ONNX Runtime.
+    The pooling is inside the graph. The new folder can be used as --model, and runs on ONNX
+    Runtime.
 
     \b
     Example:
-      spladev3-anserini export --model demo --precision int8 --output models/demo-int8
+      spladev3-anserini export --model demo --precision int8 --output demo-int8
     """
     from typing import cast
 
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.onnx_export import Precision, export_onnx
 
-    made = export_onnx(open_checkpoint(model), output, cast(Precision, precision), top_k,
-                       anserini=anserini)
-    echo(f"written  {made.path}  {made.size / 2**20:.1f} MiB  sha256 {made.sha256}")
+    graph = export_onnx(open_checkpoint(model), output, cast(Precision, precision), top_k,
+                        anserini=anserini)
+    echo(f"written  {graph.path}  {graph.size / 2**20:.1f} MiB  sha256 {graph.sha256}")
     echo("use it   copy both files to ~/.cache/pyserini/encoders, then -encoder SpladeV3"
          if anserini else f"use it   --model {output}")

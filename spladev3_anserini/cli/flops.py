@@ -8,15 +8,23 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import (
-    FOLDER,
+from spladev3_anserini.cli.model_options import (
     MODEL_HELP,
+    model_option,
     model_run_options,
-    named_paths,
-    runs_option,
-    trust_option,
     variant_option,
 )
+from spladev3_anserini.cli.options import (
+    TOPICS_HELP,
+    format_option,
+    measure_option,
+    named_paths,
+    qrels_option,
+    runs_option,
+    topics_option,
+    trust_option,
+)
+from spladev3_anserini.cli.types import FILE
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import table
 
@@ -26,37 +34,40 @@ if TYPE_CHECKING:
 
 
 @click.command("flops", context_settings=SETTINGS)
-@click.option("--index", "indexes", multiple=True, metavar="[NAME=]DIR",
-              help="An index of impacts; may be given several times.")
-@click.option("--encoded", multiple=True, metavar="[NAME=]DIR",
-              help="Instead of --index: encoded documents; the same FLOPS, but no bytes.")
-@click.option("--topics", metavar="FILE", help="As for search; encoded on the fly.")
-@click.option("--queries", multiple=True, metavar="[NAME=]DIR",
-              help="Instead of --topics: encoded queries, under the name of their index.")
-@click.option("--model", show_default="the one each index names", help=MODEL_HELP)
-@variant_option("Which variant weighs the queries; auto takes the index's own.")
-@click.option("--qrels", metavar="FILE", help="For --run.")
+@click.option("--index", "indexes", multiple=True, metavar="[NAME=]FOLDER",
+              help="An index of impacts. Repeat the option for several.")
+@click.option("--encoded", multiple=True, metavar="[NAME=]FOLDER",
+              help="Count encoded documents instead of --index. FLOPS are the same, but there are "
+              "no bytes to count.")
+@topics_option(f"The queries, encoded now. {TOPICS_HELP}", required=False)
+@click.option("--queries", multiple=True, metavar="[NAME=]FOLDER",
+              help="Use queries that are encoded already instead of --topics, under the name of "
+              "their index.")
+@model_option(f"The model of the queries. {MODEL_HELP}", default="the one each index names")
+@variant_option("the variant of the index")
+@qrels_option("The relevance judgments of the runs given with --run.", required=False)
 @runs_option()
-@click.option("--measures", "measure", default="nDCG@10", metavar="MEASURE",
-              help="One measure for --run, as evaluate names it.")
-@click.option("--plot", type=FOLDER, metavar="FILE",
-              help="With --run: a picture of the measure against FLOPS (.svg or .png).")
-@click.option("--format", "form", default="text", type=click.Choice(["text", "json"]))
+@measure_option
+@click.option("--plot", type=FILE,
+              help="Also plot the measure of the runs against FLOPS (.svg or .png).")
+@format_option()
 @trust_option
 @model_run_options
 def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
          queries: tuple[str, ...], model: str | None, variant: str, qrels: str | None,
          runs: tuple[str, ...], measure: str, plot: Path | None, form: str, trust: bool,
          max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
-    """Count what a query costs on a collection: how many terms a query and a document share.
+    """Count what queries cost on a collection: FLOPS and bytes.
 
-    FLOPS = sum over terms of the share of documents that have it times the share of queries that
-    do. List bytes per posting are those of Lucene's files of postings (.doc; .pos and .pay where
-    there are any); what `index` prints counts the whole index, with its dictionary and ids.
+    FLOPS is the mean number of terms that a query and a document share: the sum, over terms, of
+    the share of documents that have the term times the share of queries that have it. List bytes
+    per posting count Lucene's files of postings (.doc, also .pos and .pay). The bytes that `index`
+    prints count the whole index, with dictionary and ids.
 
     \b
     Example:
-      spladev3-anserini flops --index v3=v3/index --index doc=doc/index --topics topics.tsv
+      spladev3-anserini flops --index v3=v3/index --index doc=doc/index \\
+        --topics topics.tsv
     """
     from spladev3_anserini.encoding.settings import EncoderSettings
 
@@ -101,9 +112,9 @@ def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | No
     with one_build(folder):
         record = IndexManifest(encoded=read_manifest(folder), versions={}) if is_encoded \
             else read_index_manifest(folder, trust=trust)
-        asked = queries_for(folder, record, topics, queries, model, variant, settings)
-        cost = cost_of_encoded(folder, record.encoded, asked) if is_encoded and record \
-            else cost_of_index(folder, record, asked)
+        encoded_queries = queries_for(folder, record, topics, queries, model, variant, settings)
+        cost = cost_of_encoded(folder, record.encoded, encoded_queries) if is_encoded and record \
+            else cost_of_index(folder, record, encoded_queries)
     return cost, record.encoded.fingerprint.variant if record else "built elsewhere"
 
 
@@ -135,8 +146,8 @@ def _as_json(costs: dict[str, SearchCost], measure: str, worth: list[float]) -> 
                                                                                           object]]:
     values = [{measure: value} for value in worth] or [{}] * len(costs)
     return [{"name": name, **cost._asdict(),
-             "list_bytes_per_posting": cost.list_bytes_per_posting, **own}
-            for (name, cost), own in zip(costs.items(), values, strict=True)]
+             "list_bytes_per_posting": cost.list_bytes_per_posting, **measured}
+            for (name, cost), measured in zip(costs.items(), values, strict=True)]
 
 
 def _table(costs: dict[str, SearchCost], measure: str, worth: list[float]) -> str:

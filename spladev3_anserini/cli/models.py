@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
+from spladev3_anserini.cli.groups import Group
 from spladev3_anserini.text import table
 
 _ROWS = [
@@ -17,10 +18,10 @@ _ROWS = [
 ]
 
 
-@click.group("models", context_settings=SETTINGS, invoke_without_command=True)
+@click.group("models", cls=Group, context_settings=SETTINGS, invoke_without_command=True)
 @click.pass_context
 def main(context: click.Context) -> None:
-    """List the models of the paper and the demo's, or fetch one ahead of time.
+    """List the known models, or download one.
 
     \b
     Example:
@@ -33,8 +34,11 @@ def main(context: click.Context) -> None:
 
 @main.command("list")
 def list_models() -> None:
-    """Names that --model takes, beside any folder and hub id of a SPLADE whose settings are applied
-    here (docs/guide.md lists them)."""
+    """List the known names of models.
+
+    --model also takes a folder or a hub id of any SPLADE whose settings this package applies;
+    docs/guide.md lists these settings.
+    """
     echo(table(_ROWS, words=4))
     echo("gated: accept the conditions on the model's page on the hub, then hf auth login\n"
          "a model whose weights are a pickle (naver/splade-v3) is converted once: "
@@ -44,7 +48,7 @@ def list_models() -> None:
 @main.command("fetch")
 @click.argument("model")
 def fetch(model: str) -> None:
-    """Download a model (a hub id or 'demo') and print its folder and what it is."""
+    """Download a model (a hub id or 'demo') and print its folder."""
     from spladev3_anserini.model.checkpoint import model_hash, open_checkpoint
 
     checkpoint = open_checkpoint(model, option="MODEL")

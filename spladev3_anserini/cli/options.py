@@ -1,4 +1,4 @@
-"""Options that several commands share, in one wording."""
+"""Options that several commands share, each in one wording."""
 
 from __future__ import annotations
 
@@ -9,98 +9,143 @@ from typing import Any
 
 import click
 
+from spladev3_anserini.cli.types import CORPUS, FILE, FOLDER, QRELS, RUN, TOPICS, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout
 from spladev3_anserini.impacts.query import MAX_HITS
-from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
-FOLDER = click.Path(path_type=Path)
-
-CROSS_ENCODER_HELP = ("A folder, a hub id or demo-cross-encoder: a sequence classification of "
-                      "transformers, a T5 ranker, an ONNX graph, or a bi-encoder.")
-CORPUS_HELP = ("JSON lines or TSV (.gz too), a folder of them, a BEIR folder, or ir_datasets:ID.")
+CORPUS_HELP = "JSON lines or TSV (.gz too), a folder of them, a BEIR folder, or ir_datasets:ID."
 TOPICS_HELP = "TSV or JSON lines, a BEIR folder, or ir_datasets:ID."
-MODEL_HELP = "A folder, a hub id (owner/name, also owner/name@revision), or 'demo'."
 
 
-def variant_option(
-        help_text: str = "Which variant; auto reads the checkpoint's files.") -> Decorator:
-    return click.option("--variant", default="auto", help=help_text,
-                        type=click.Choice(["auto", *VARIANTS]))
+def together(*options: Decorator) -> Decorator:
+    """One decorator for several options, shown by --help in this order."""
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-def model_run_options(command: Command) -> Command:
-    """How a model runs: length, batches, device, precision."""
-    for option in (
-        click.option("--dtype", default="auto", help="auto is float32. Half precision is faster "
-                     "on a GPU and moves impacts: float16 some by 1, bfloat16 most, by up to 8.",
-                     type=click.Choice(["auto", "float32", "bfloat16", "float16"])),
-        click.option("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto takes a GPU "
-                     "if there is one."),
-        click.option("--batch-tokens", type=click.IntRange(min=1),
-                     show_default="1024 on a CPU, 32768 on a GPU",
-                     help="Padded tokens per batch of documents. On a CPU, queries run one at a "
-                     "time."),
-        click.option("--max-length", default=256, type=click.IntRange(min=3),
-                     help="Wordpieces per text, [CLS] and [SEP] included. Longer texts are cut, "
-                     "and counted in a warning."),
-    ):
-        command = option(command)
-    return command
+# what a command reads
+
+def corpus_option(help_text: str = f"The documents. {CORPUS_HELP}", *,
+                  required: bool = True, default: str | None = None) -> Decorator:
+    return click.option("--corpus", required=required, type=CORPUS, show_default=default or True,
+                        help=help_text)
 
 
-def special_tokens_option(default: str | None = "drop",
-                          shown: bool | str = True) -> Decorator:
-    return click.option("--special-tokens", default=default, show_default=shown,
-                        type=click.Choice(SPECIAL_TOKENS),
-                        help="Dimensions dropped after pooling: drop = all special tokens; keep = "
-                        "none, as Pyserini's encoders; anserini = ids 0, 101, 102.")
+def topics_option(help_text: str = f"The queries. {TOPICS_HELP}", *,
+                  required: bool = True, default: str | None = None) -> Decorator:
+    return click.option("--topics", required=required, type=TOPICS, show_default=default or True,
+                        help=help_text)
+
+
+def qrels_option(help_text: str = "The relevance judgments: TREC or BEIR qrels, a BEIR folder, or "
+                 "ir_datasets:ID.", *, required: bool = True) -> Decorator:
+    return click.option("--qrels", required=required, type=QRELS, help=help_text)
 
 
 def runs_option(required: bool = False) -> Decorator:
     return click.option("--run", "runs", multiple=True, required=required, metavar="[NAME=]FILE",
-                        help="A TREC run, under a name if you give one; repeat it for several.")
+                        help="A TREC run, under a name if you give one. Repeat the option for "
+                        "several runs.")
 
 
-def hits_option(default: int) -> Decorator:
-    return click.option("--hits", default=default, type=click.IntRange(1, MAX_HITS),
-                        help="Documents per query.")
-
-
+recipes_option = click.option("--recipes", type=FOLDER, show_default="those of this package",
+                              help="The folder of recipes.")
 trust_option = click.option(
-    "--trust", is_flag=True, help="Do not compare the sha256 of the index's files that changed "
-    "their place or time since they were last compared, such as those of a copy.")
+    "--trust", is_flag=True, help="Do not hash index files whose place or time changed since they "
+    "were last hashed, such as those of a copy.")
 
 
-def level(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    """A confidence or significance level, as an option's callback; click's FloatRange lets nan
-    through, and nearer to 0 or 1 than this no interval means anything."""
-    if not 1e-6 <= value <= 1 - 1e-6:
-        raise click.BadParameter(f"{value} is not between 0 and 1 (by 0.000001 at least)")
-    return value
+# what a command writes
+
+run_output_option = click.option(
+    "--output", required=True, type=RUN,
+    help="The TREC run to write. .gz compresses it; - is standard output.")
 
 
-def page_file(context: click.Context, parameter: click.Parameter,
-              value: Path | None) -> Path | None:
-    """The file of a page, as an option's callback; standard output has the command's text."""
+def tag_option(default: str) -> Decorator:
+    return click.option("--tag", default=default, help="The last column of the run.")
+
+
+def format_option(*more: str) -> Decorator:
+    return click.option("--format", "form", default="text",
+                        type=click.Choice(["text", "json", *more]),
+                        help="The format of standard output.")
+
+
+def html_option(help_text: str) -> Decorator:
+    return click.option("--html", type=FILE, callback=_page_file, help=help_text)
+
+
+def _page_file(context: click.Context, parameter: click.Parameter,
+               value: Path | None) -> Path | None:
     if value and is_stdout(value):
         raise click.BadParameter("standard output has the command's own text; give a file")
     return value
 
 
-def threads_option(help_text: str | None = None) -> Decorator:
+# how a search is done
+
+def hits_option(default: int) -> Decorator:
+    return click.option("--hits", default=default, type=WholeNumber(1, MAX_HITS),
+                        help="Documents per query.")
+
+
+def threads_option(help_text: str = "Queries searched at the same time.") -> Decorator:
     return click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
-                        type=click.IntRange(1, 1024), help=help_text)
+                        type=WholeNumber(1, 1024), help=help_text)
+
+
+remove_query_option = click.option(
+    "--remove-query", is_flag=True, help="Remove the document whose id is the query's from its "
+    "hits, as BEIR's ArguAna needs it.")
+
+
+# how runs are judged
+
+def measures_option(default: str) -> Decorator:
+    return click.option("--measures", default=default, metavar="MEASURES",
+                        help="Names of ir-measures or trec_eval, separated by spaces: nDCG@10, "
+                        "RR(rel=2)@10, AP, R@100, Judged@10, ndcg_cut_10 ...")
+
+
+measure_option = click.option("--measures", "measure", default="nDCG@10", metavar="MEASURE",
+                              help="One measure, as `evaluate` names them.")
+
+
+def _level(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Click's FloatRange accepts nan; nearer to 0 or 1 than this no interval means anything."""
+    if not 1e-6 <= value <= 1 - 1e-6:
+        raise click.BadParameter(f"{value} is not between 0 and 1 (by 0.000001 at least)")
+    return value
+
+
+alpha_option = click.option("--alpha", default=0.05, callback=_level, help="Significance level.")
+confidence_option = click.option("--confidence", default=0.95, callback=_level,
+                                 help="Confidence level of the intervals.")
+forest_options = together(
+    click.option("--forest", type=FILE,
+                 help="Also draw the effects of the query sets as a forest plot (.svg or .png)."),
+    click.option("--clamped", is_flag=True, help="Set a negative variance between query sets to 0 "
+                 "(DerSimonian-Laird)."))
 
 
 def named_paths(option: str, texts: tuple[str, ...]) -> dict[str, Path]:
-    """{name: path} in the order given. A path alone is its own name, and so is one that exists
-    although a `=` is in it. White space around a name is no part of it: no table would show it.
-    Raises InputError for an empty name or path, and for a name twice."""
-    found: dict[str, Path] = {}
+    """The values of a [NAME=]PATH option as {name: path}, in their order.
+
+    A path alone is its own name, and so is one that exists although it has a `=`. White space
+    around a name is removed, because no table would show it.
+
+    Raises InputError for an empty name or path, and for a name that occurs twice.
+    """
+    paths: dict[str, Path] = {}
     for text in texts:
         name, equals, path = text.partition("=")
         if not equals or os.path.exists(text):
@@ -108,7 +153,7 @@ def named_paths(option: str, texts: tuple[str, ...]) -> dict[str, Path]:
         name = " ".join(name.split())
         if not name or not path:
             raise InputError(f"{option} {text}: expected NAME=PATH or a path")
-        if name in found:
+        if name in paths:
             raise InputError(f"{option} {text}: the name {name} is given twice")
-        found[name] = Path(path)
-    return found
+        paths[name] = Path(path)
+    return paths

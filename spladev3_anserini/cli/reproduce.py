@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER, threads_option
+from spladev3_anserini.cli.groups import Group
+from spladev3_anserini.cli.model_options import batch_tokens_option, device_option
+from spladev3_anserini.cli.options import recipes_option, threads_option, together
+from spladev3_anserini.cli.types import COLLECTION, FOLDER, MODEL, RECIPE
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import table
 
@@ -18,38 +20,27 @@ if TYPE_CHECKING:
 
 _STAGES = "train download encode index check search evaluate"
 
-
-def _recipes_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--recipes", type=FOLDER, show_default="those of this package",
-                        help="The folder of recipes.")(command)
-
-
-def _cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--output", default=Path("reproduced"), type=FOLDER,
-                     help="Where runs keep their files."),
-        click.option("--prebuilt", is_flag=True,
-                     help="Pyserini's index instead of encoding and indexing."),
-        click.option("--on", "collection", required=True, metavar="COLLECTION",
-                     help="A collection by name, or the path of its .yaml file."),
-        click.argument("recipe"),
-    ):
-        command = option(command)
-    return _recipes_option(command)
-
-
+_output_option = click.option("--output", default=Path("reproduced"), type=FOLDER,
+                              help="The folder where runs keep their files.")
+_cell_options = together(
+    recipes_option,
+    click.argument("recipe", type=RECIPE),
+    click.option("--on", "collection", required=True, type=COLLECTION,
+                 help="The collection, by its name or by the path of its .yaml file."),
+    click.option("--prebuilt", is_flag=True,
+                 help="Use Pyserini's index instead of encoding and indexing."),
+    _output_option)
 _sets_option = click.option("--sets", show_default="all", metavar="NAMES",
-                            help="Query sets of the collection, with commas.")
-_model_option = click.option("--model", metavar="FOLDER",
-                             help="The model of a recipe that names none.")
+                            help="Query sets of the collection, separated by commas.")
+_model_option = click.option("--model", type=MODEL, help="The model, if the recipe names none.")
 
 
-@click.group("reproduce", context_settings=SETTINGS)
+@click.group("reproduce", cls=Group, context_settings=SETTINGS)
 def main() -> None:
     """Reproduce published and measured results from recipes.
 
-    A recipe names a model, how it is run, and what must come out; a collection names corpus,
-    topics and judgments. Both are files: a new one is found by its name, or given by its path.
+    A recipe names a model, its settings and the expected values. A collection names a corpus,
+    topics and judgments. Both are files, given by name or by path.
 
     \b
     Example:
@@ -58,9 +49,9 @@ def main() -> None:
 
 
 @main.command("list")
-@_recipes_option
+@recipes_option
 def list_(recipes: Path | None) -> None:
-    """All recipes and collections, each with what it is."""
+    """List all recipes and collections."""
     library = _library(recipes)
     known = {name: library.recipe(name) for name in library.recipes()}
     rows = [["recipe", "model", "what it is"], *(
@@ -69,16 +60,18 @@ def list_(recipes: Path | None) -> None:
     echo(table(rows, words=3) + "\n")
     rows = [["collection", "query sets", "what it is", "documents"]]
     for name in library.collections():
-        own = library.collection(name)
-        rows.append([name, ", ".join(own.query_sets), own.title,
-                     f"{own.documents:,}" if own.documents else ""])
+        collection = library.collection(name)
+        rows.append([name, ", ".join(collection.query_sets), collection.title,
+                     f"{collection.documents:,}" if collection.documents else ""])
     echo(table(rows, words=3))
 
 
 @main.command("show")
 @_cell_options
 def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Path | None) -> None:
-    """Everything about RECIPE on a collection, and the exact commands; runs nothing.
+    """Show a recipe on a collection, with its exact commands.
+
+    Nothing is run.
 
     \b
     Example:
@@ -93,21 +86,22 @@ def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
 @main.command("run")
 @_cell_options
 @_sets_option
-@click.option("--stages", default=_STAGES, metavar="NAMES", help="What to do; what is left out "
-              "must be done already.")
+@click.option("--stages", default=_STAGES, metavar="NAMES",
+              help="The stages to run. Stages left out must be done already.")
 @_model_option
-@click.option("--device", default="auto", help="cpu, cuda, ...; auto takes a GPU if there is one.")
-@click.option("--batch-tokens", type=click.IntRange(min=1),
-              show_default="1024 on a CPU, 32768 on a GPU", help="Padded tokens per batch.")
+@device_option
+@batch_tokens_option
 @threads_option()
-@click.option("--dry-run", is_flag=True, help="Print the commands instead.")
+@click.option("--dry-run", is_flag=True, help="Print the commands and run nothing.")
 def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Path | None,
          sets: str | None, stages: str, model: str | None, device: str, batch_tokens: int | None,
          threads: int, dry_run: bool) -> None:
-    """Download, encode, index, check, search, evaluate, and give a verdict.
+    """Run a recipe on a collection, and compare the values.
 
-    A stage whose inputs and files are as it left them is skipped and says so. Exit 0: every value
-    declared for these settings and data was met; exit 1: one was not.
+    The stages download, encode, index, check, search and evaluate. A stage is skipped if its inputs
+    and files have not changed since it ran.
+
+    Exit 0: every value declared for these settings and data was met. Exit 1: one was not.
 
     \b
     Example:
@@ -142,12 +136,15 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
 
 
 @main.command("report")
-@click.option("--output", default=Path("reproduced"), type=FOLDER, help="Where runs are.")
-@_recipes_option
+@_output_option
+@recipes_option
 def report(output: Path, recipes: Path | None) -> None:
-    """One page of all recipes and collections: declared values beside those of runs.
+    """Write one page with the values of all runs.
 
-    Writes OUTPUT/report.html and OUTPUT/report.md. Exit 1 if any run fails its values.
+    OUTPUT/report.html and OUTPUT/report.md show declared values beside measured ones, for every
+    recipe on every collection.
+
+    Exit 1: a run missed a declared value.
 
     \b
     Example:
@@ -176,9 +173,10 @@ def report(output: Path, recipes: Path | None) -> None:
 @_model_option
 def export(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Path | None,
            folder: Path, sets: str | None, model: str | None) -> None:
-    """A finished run as an Anserini regression and a Pyserini 2CR condition.
+    """Export a finished run for Anserini and Pyserini.
 
-    Anserini's own runner executes what is written: index, verify, search, [OK].
+    The command writes an Anserini regression and a Pyserini 2CR condition. Anserini's own runner
+    can execute the regression: index, verify, search, [OK].
 
     \b
     Example:
@@ -196,9 +194,9 @@ def export(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: 
 @main.command("pages")
 @click.option("--to", "folder", default=Path("docs/regressions"), type=FOLDER,
               help="The folder to write.")
-@_recipes_option
+@recipes_option
 def pages_(folder: Path, recipes: Path | None) -> None:
-    """Write the documentation's page of each collection from the recipes.
+    """Write the documentation page of each collection.
 
     \b
     Example:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import CROSS_ENCODER_HELP, FOLDER
+from spladev3_anserini.cli.model_options import (
+    CROSS_ENCODER_HELP,
+    cross_encoder_option,
+    cross_encoder_run_options,
+)
+from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, topics_option
+from spladev3_anserini.cli.pace import Pace
+from spladev3_anserini.cli.types import FILE, FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 
@@ -21,49 +28,42 @@ ENSEMBLE = "ensemble.jsonl"
 
 
 @click.command("score", context_settings=SETTINGS)
-@click.option("--candidates", required=True, type=FOLDER, metavar="FILE", help="From mine.")
-@click.option("--corpus", required=True, help="Where the documents' texts are.")
-@click.option("--topics", required=True, metavar="FILE", help="The training queries.")
-@click.option("--cross-encoder", "teachers", required=True, multiple=True, metavar="NAME",
-              help=f"A teacher. {CROSS_ENCODER_HELP} Give several for an ensemble.")
-@click.option("--output", required=True, type=FOLDER, help="The folder of scores.")
-@click.option("--max-length", default=256, type=click.IntRange(min=4),
-              help="Tokens of a query and a document together; the document is cut. 512 for "
-              "documents longer than passages.")
-@click.option("--batch-tokens", type=click.IntRange(min=1),
-              show_default="1024 on a CPU, 32768 on a GPU", help="Padded tokens per batch.")
-@click.option("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto takes a GPU if there "
-              "is one.")
-@click.option("--dtype", default="auto", help="auto is float32; half precision is faster on a GPU.",
-              type=click.Choice(["auto", "float32", "bfloat16", "float16"]))
-@click.option("--t5-token", default="<extra_id_10>",
-              help="The token whose logit a T5 ranker scores with.")
-@click.option("--block", default=100, type=click.IntRange(1, 1_000_000),
-              help="Queries per file, the step in which scoring resumes.")
+@click.option("--candidates", required=True, type=FILE,
+              help="The candidates, as `mine` writes them.")
+@corpus_option()
+@topics_option(f"The training queries. {TOPICS_HELP}")
+@cross_encoder_option(f"A teacher. {CROSS_ENCODER_HELP} Repeat the option for an ensemble.",
+                      multiple=True)
+@click.option("--output", required=True, type=FOLDER, help="The folder of scores to write.")
+@cross_encoder_run_options
+@click.option("--block", default=100, type=WholeNumber(1, 1_000_000),
+              help="Queries per file. An interrupted scoring resumes after its last whole file.")
 @click.option("--part", default="1/1", metavar="I/N",
-              help="Score every Nth block from the Ith: run N of these, anywhere, into the same "
-              "folder; the last to finish makes the ensemble.")
+              help="Score every Nth block from the Ith. Run N of these, anywhere, into the same "
+              "folder; the last to finish writes the ensemble.")
 @click.option("--rescore", default="none", metavar="none|MEAN,STD",
               help="Give the ensemble's scores this mean and standard deviation.")
-@click.option("--rescore-like", type=FOLDER, metavar="FILE",
-              help="... or those of this file's scores, such as the converted scores of "
-              "sentence-transformers/msmarco-hard-negatives.")
+@click.option("--rescore-like", type=FILE,
+              help="Give them the mean and deviation of this file's scores instead, such as the "
+              "converted scores of sentence-transformers/msmarco-hard-negatives.")
 @click.option("--rescore-each", default="all", type=click.Choice(["all", "query"]),
-              help="Over all pairs together, or in each query.")
-def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], output: Path,
-         max_length: int, batch_tokens: int | None, device: str, dtype: str, t5_token: str,
-         block: int, part: str, rescore: str, rescore_like: Path | None,
+              help="Rescore over all pairs together, or within each query.")
+def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, ...],
+         output: Path, max_length: int, batch_tokens: int | None, device: str, dtype: str,
+         t5_token: str, block: int, part: str, rescore: str, rescore_like: Path | None,
          rescore_each: str) -> None:
-    """Score candidates with teachers, and make one score of them.
+    """Score candidates with teachers, and combine the scores.
 
-    Writes OUTPUT/TEACHER/ (raw scores, resumed after an interruption), OUTPUT/ensemble.jsonl (per
-    query min-max, mean over teachers, rescored if asked) and OUTPUT/ensemble.json, and tells how
-    far the teachers disagree.
+    OUTPUT/TEACHER/ gets the raw scores of each teacher. An interrupted scoring resumes.
+    OUTPUT/ensemble.jsonl gets the combined scores: scaled to 0 to 1 within each query, averaged
+    over teachers, and rescored if you ask for it. OUTPUT/ensemble.json describes them. The command
+    prints how far the teachers disagree.
 
     \b
     Example:
-      spladev3-anserini score --candidates candidates.jsonl --corpus corpus.jsonl \\
-        --topics topics.tsv --cross-encoder cross-encoder/ms-marco-MiniLM-L6-v2 --output scores
+      spladev3-anserini score --candidates candidates.jsonl \\
+        --corpus corpus.jsonl --topics topics.tsv --output scores \\
+        --cross-encoder cross-encoder/ms-marco-MiniLM-L6-v2
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.directory import Part
@@ -74,38 +74,42 @@ def main(candidates: Path, corpus: str, topics: str, teachers: tuple[str, ...], 
     from spladev3_anserini.training.scoring import read_work, score_candidates
 
     refuse_overwriting(output / ENSEMBLE, candidates=candidates, rescore_like=rescore_like)
-    own_part, folders = Part.parse(part), _folders(teachers, output)
+    own_part, folders = Part.parse(part), _folders(cross_encoder, output)
     target = _target(rescore, rescore_like, rescore_each)
-    for name in teachers:
+    for name in cross_encoder:
         find_pair_scorer(name)  # a wrong name is told before hours of scoring
     settings = PairSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                             dtype=dtype, t5_token=t5_token)
     work = read_work(candidates, corpus, topics, own_part, block)
     records = []
     for name, folder in folders.items():
+        pace = Pace()
         teacher = open_pair_scorer(name, settings)
         outcome = score_candidates(work, teacher, folder)
         files = f"{counted(outcome.written, 'file')} written, {outcome.kept} kept"
         if outcome.manifest is None:
-            echo(f"{folder}: part {part}: {files}; other parts still have work to do")
+            echo(f"{folder}: part {part}: {files}; other parts still have work to do"
+                 f"{pace.text(outcome.scored, 'pair')}")
             continue
         echo(f"{folder}: {teacher.kind}, {counted(outcome.manifest.pairs, 'pair')} of "
-             f"{counted(outcome.manifest.queries, 'query')}; {files}")
+             f"{counted(outcome.manifest.queries, 'query')}; {files}"
+             f"{pace.text(outcome.scored, 'pair')}")
         records.append(TeacherRecord(name=name, sha256=teacher.sha256, kind=teacher.kind,
                                      max_length=max_length))
     if len(records) < len(folders):
         return
-    made = combine(candidates, records, list(folders.values()), output / ENSEMBLE, target)
-    echo(f"{output / ENSEMBLE}: mean {made.mean:.4f}, deviation {made.deviation:.4f}"
+    ensemble = combine(candidates, records, list(folders.values()), output / ENSEMBLE, target)
+    echo(f"{output / ENSEMBLE}: mean {ensemble.mean:.4f}, deviation {ensemble.deviation:.4f}"
          + (f", rescored to {target.mean:.4f}, {target.deviation:.4f}" if target else ""))
-    for own in made.teachers:
-        if own.flat_queries:
-            echo(f"{own.name} scores all documents alike for {counted(own.flat_queries, 'query')}")
-    if made.filled_positives:
-        echo(f"{counted(made.filled_positives, 'positive')} without a score: the query's best is "
-             "taken")
+    for record in ensemble.teachers:
+        if record.flat_queries:
+            echo(f"{record.name} scores all documents alike for "
+                 f"{counted(record.flat_queries, 'query')}")
+    if ensemble.filled_positives:
+        echo(f"{counted(ensemble.filled_positives, 'positive')} without a score: the "
+             "query's best is taken")
     if len(records) > 1:
-        echo(disagreement_table(made.disagreement, made.spread))
+        echo(disagreement_table(ensemble.disagreement, ensemble.spread))
 
 
 def _folders(teachers: tuple[str, ...], output: Path) -> dict[str, Path]:

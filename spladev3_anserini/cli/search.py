@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
-from spladev3_anserini.cli.options import (
-    FOLDER,
+from spladev3_anserini.cli.model_options import (
     MODEL_HELP,
-    hits_option,
+    model_option,
     model_run_options,
     special_tokens_option,
-    threads_option,
-    trust_option,
     variant_option,
 )
+from spladev3_anserini.cli.options import (
+    TOPICS_HELP,
+    hits_option,
+    remove_query_option,
+    run_output_option,
+    tag_option,
+    threads_option,
+    topics_option,
+    trust_option,
+)
+from spladev3_anserini.cli.pace import Pace
+from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import MAX_HITS
 from spladev3_anserini.progress import warn
@@ -30,32 +39,31 @@ if TYPE_CHECKING:
 
 
 @click.command("search", context_settings=SETTINGS)
-@click.option("--index", required=True, type=FOLDER, help="A Lucene index of impacts.")
-@click.option("--topics", metavar="FILE", help="TSV, JSON lines, a BEIR folder, or "
-              "ir_datasets:ID; encoded on the fly.")
-@click.option("--queries", type=FOLDER, help="Instead of --topics: queries already encoded "
-              "(encode --topics).")
-@click.option("--model", show_default="the one the index names", help=MODEL_HELP)
-@variant_option("Which variant weighs the queries; auto takes the index's own.")
-@click.option("--output", required=True, type=FOLDER, metavar="RUN",
-              help="The TREC run to write; .gz compresses, - is standard output.")
+@click.option("--index", required=True, type=FOLDER, help="The Lucene index of impacts.")
+@topics_option(f"The queries, encoded now. {TOPICS_HELP}", required=False)
+@click.option("--queries", type=FOLDER, help="Use queries that are encoded already instead of "
+              "--topics. `encode --topics` writes them.")
+@model_option(f"The model of the queries. {MODEL_HELP}", default="the one the index names")
+@variant_option("the variant of the index")
+@run_output_option
 @hits_option(1000)
 @threads_option()
-@click.option("--query-top-k", type=click.IntRange(min=1), metavar="K", show_default="all",
-              help="Search with each query's K largest impacts alone: faster, not exact.")
-@click.option("--first-pass-terms", type=click.IntRange(min=1), metavar="K", help="Two steps: find "
-              "--candidates by each query's K largest impacts, then rank them by all. Their "
-              "scores are exact; what the first step misses is not found.")
-@click.option("--candidates", type=click.IntRange(1, MAX_HITS), metavar="N",
-              show_default="as many as --hits", help="With --first-pass-terms.")
-@click.option("--remove-query", is_flag=True, help="Take the document whose id is the topic's "
-              "out of its hits, as BEIR's ArguAna needs it.")
-@click.option("--tag", default="spladev3-anserini", help="Last column of the run.")
-@click.option("--prebuilt", is_flag=True, help="Search an index that this package did not build; "
-              "nothing can be checked.")
+@click.option("--query-top-k", type=WholeNumber(min=1), metavar="K", show_default="all",
+              help="Search with only each query's K largest impacts: faster, not exact.")
+@click.option("--first-pass-terms", type=WholeNumber(min=1), metavar="K",
+              help="Search in two steps: find --candidates with each query's K largest impacts, "
+              "then rank them with all impacts. Scores are exact, but the first step may miss "
+              "documents.")
+@click.option("--candidates", type=WholeNumber(1, MAX_HITS), metavar="N",
+              show_default="as many as --hits",
+              help="Documents that the first step of --first-pass-terms finds.")
+@remove_query_option
+@tag_option("spladev3-anserini")
+@click.option("--prebuilt", is_flag=True, help="Search an index that another program built. "
+              "Nothing about it can be checked.")
 @trust_option
 @click.option("--scale", type=float, show_default="the index's; 100 with --prebuilt",
-              help="Of the queries.")
+              help="The scale of the queries' impacts.")
 @special_tokens_option(None, "the index's; drop with --prebuilt")
 @model_run_options
 def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
@@ -63,14 +71,16 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
          first_pass_terms: int | None, candidates: int | None, remove_query: bool, tag: str,
          prebuilt: bool, trust: bool, scale: float | None, special_tokens: str | None,
          max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
-    """Search an impact index with queries of any variant and write a TREC run.
+    """Search an index of impacts and write a TREC run.
 
-    Model, tokenizer, variant, special tokens and scale of the queries must be the index's.
+    Queries must have the model, tokenizer, variant, special tokens and scale of the index. The
+    command refuses any other.
 
     \b
     Example:
       spladev3-anserini search --index index --topics topics.tsv --output run.txt
     """
+    pace = Pace()
     if (topics is None) == (queries is None):
         raise click.UsageError("give either --topics or --queries")
     if queries and (model or scale is not None or special_tokens or variant != "auto"):
@@ -85,7 +95,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     from spladev3_anserini.lucene.searcher import open_searcher
 
     refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model)
-    faster = QueryPruning.of(query_top_k, first_pass_terms, candidates, hits)
+    pruning = QueryPruning.of(query_top_k, first_pass_terms, candidates, hits)
     searcher, record = open_searcher(index, trust=trust)
     if record:
         refuse_other_values(scale, special_tokens, record)
@@ -106,14 +116,16 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
             special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
             dtype=dtype)
         encoded = _encoded(index, record, str(topics), model, variant, settings)
-    encoded = faster.pruned(encoded)
+    encoded = pruning.pruned(encoded)
     warn_of_limits(encoded, record)
-    found, lines = write_run(output, rank(searcher, encoded, hits, threads,
-                                          remove_query=remove_query, two_step=faster.two_step), tag)
+    answered, lines = write_run(output, rank(
+        searcher, encoded, hits, threads, remove_query=remove_query,
+        two_step=pruning.two_step), tag)
     searcher.close()
-    summary(output, f"{output}: {counted(len(encoded), 'query')}, {found:,} with hits, "
-                    f"{counted(lines, 'line')}{faster}"
-                    f"{'; index files not hashed (--trust)' if trust else ''}")
+    summary(output, f"{output}: {counted(len(encoded), 'query')}, {answered:,} with hits, "
+                    f"{counted(lines, 'line')}{pruning}"
+                    f"{'; index files not hashed (--trust)' if trust else ''}"
+                    f"{pace.text(len(encoded), 'query')}")
 
 
 def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str | None,

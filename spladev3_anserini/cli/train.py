@@ -7,45 +7,52 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import FOLDER
+from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, recipes_option, topics_option
+from spladev3_anserini.cli.types import FILE, FOLDER, MODEL, RECIPE, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 
 
 @click.command("train", context_settings=SETTINGS)
-@click.option("--recipe", required=True, help="A recipe with a training section, by name or path.")
-@click.option("--candidates", required=True, type=FOLDER, metavar="FILE", help="From mine.")
-@click.option("--scores", required=True, type=FOLDER, metavar="FILE", help="From score.")
-@click.option("--corpus", show_default="the recipe's", help="Where the documents' texts are.")
-@click.option("--topics", show_default="the recipe's", help="The training queries.")
-@click.option("--start-from", "start", show_default="the recipe's", help="The model to start from.")
-@click.option("--output", required=True, type=FOLDER, help="The trained model's folder.")
+@click.option("--recipe", required=True, type=RECIPE,
+              help="A recipe with a training section, by name or path.")
+@click.option("--candidates", required=True, type=FILE,
+              help="The candidates, as `mine` writes them.")
+@click.option("--scores", required=True, type=FILE,
+              help="The teachers' scores, as `score` writes them.")
+@corpus_option(required=False, default="the recipe's")
+@topics_option(f"The training queries. {TOPICS_HELP}", required=False, default="the recipe's")
+@click.option("--start-from", "start", show_default="the recipe's", type=MODEL,
+              help="The model that training starts from.")
+@click.option("--output", required=True, type=FOLDER, help="The model folder to write.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
-              help="Change a value of the training section, such as loss.kl=0.5.")
-@click.option("--resume/--no-resume", default=False, help="Continue from the newest checkpoint.")
-@click.option("--max-steps", type=click.IntRange(min=1), show_default="all epochs",
-              help="Stop after so many optimiser steps.")
-@click.option("--accumulate", default=1, type=click.IntRange(min=1),
+              help="Change a value of the training section, such as loss.kl=0.5. Repeat the "
+              "option for several.")
+@click.option("--resume/--no-resume", default=False,
+              help="Continue from the newest checkpoint, or refuse a folder that has one.")
+@click.option("--max-steps", type=WholeNumber(min=1), show_default="all epochs",
+              help="Stop after this many optimiser steps.")
+@click.option("--accumulate", default=1, type=WholeNumber(min=1),
               help="Batches per optimiser step.")
 @click.option("--checkpointing", is_flag=True,
-              help="Recompute activations: slower, far less memory.")
-@click.option("--save-steps", default=0, type=click.IntRange(min=0), show_default="each epoch",
+              help="Recompute activations: slower, with far less memory.")
+@click.option("--save-steps", default=0, type=WholeNumber(min=0), show_default="each epoch",
               help="Optimiser steps between checkpoints.")
-@click.option("--log-steps", default=50, type=click.IntRange(min=1),
-              help="Optimiser steps between values of the curves.")
+@click.option("--log-steps", default=50, type=WholeNumber(min=1),
+              help="Optimiser steps between two values of the curves.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
-@click.option("--device", default="auto", help="cpu or cuda; auto takes a GPU if there is one.")
-@click.option("--recipes", type=FOLDER, show_default="those of this package",
-              help="The folder of recipes.")
+@click.option("--device", default="auto", metavar="DEVICE",
+              help="The device: cpu or cuda; auto uses a GPU if there is one.")
+@recipes_option
 def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics: str | None,
          start: str | None, output: Path, changes: tuple[str, ...], resume: bool,
          max_steps: int | None, accumulate: int, checkpointing: bool, save_steps: int,
          log_steps: int, tensorboard: bool, device: str, recipes: Path | None) -> None:
-    """Train a model as its recipe says: KL and MarginMSE against the teachers' scores.
+    """Train a model by a recipe, from the teachers' scores.
 
-    Writes OUTPUT, a model that encode, transformers, sentence-transformers and Pyserini read, with
-    its curves and checkpoints. On several GPUs: torchrun --nproc-per-node N -m
-    spladev3_anserini.train ...
+    The loss is KL divergence and MarginMSE, as the recipe says. OUTPUT is a model that `encode`,
+    transformers, sentence-transformers and Pyserini read. It also holds the training's curves and
+    checkpoints. On several GPUs: torchrun --nproc-per-node N -m spladev3_anserini.train ...
 
     \b
     Example:

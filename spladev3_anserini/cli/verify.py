@@ -34,12 +34,14 @@ _ELSEWHERE = (
 @click.command("verify", context_settings=SETTINGS)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(folder: Path) -> None:
-    """Check an encoded directory, an index or a folder of scores, byte by byte.
+    """Check an encoded directory, an index or a folder of scores.
 
-    FOLDER's files are compared with their hashes, and what its manifest counts is counted again.
+    The files in FOLDER are compared with their hashes. Everything that the manifest counts is
+    counted again.
 
-    Exit 0: sound. Exit 1: damaged, with the file and what is wrong. Exit 2: not finished, of
-    another Lucene, or a folder that another command checks; the message says which.
+    Exit 0: the folder is sound. Exit 1: it is damaged; the message names the file and the damage.
+    Exit 2: it is not finished, another Lucene built it, or another command checks it; the message
+    says which.
 
     \b
     Example:
@@ -95,13 +97,13 @@ def _check_index(folder: Path) -> str:
         statistics,
     )
 
-    found = statistics(folder)  # first: a Lucene that is not the index's says so here
+    counts = statistics(folder)  # first: a Lucene that is not the index's says so here
     record = read_index_manifest(folder, every=True)
     check_index(folder)
     if record is not None:
-        compare_with_manifest(found, record.encoded, folder)
-    return (f"{counted(found.documents, 'document')}, {counted(found.impacts, 'total term')}, "
-            f"{counted(found.segments, 'segment')}"
+        compare_with_manifest(counts, record.encoded, folder)
+    return (f"{counted(counts.documents, 'document')}, {counted(counts.impacts, 'total term')}, "
+            f"{counted(counts.segments, 'segment')}"
             f"{'' if record else '; built elsewhere, so only its bytes were checked'}")
 
 
@@ -110,10 +112,10 @@ def _check_scores(folder: Path) -> str:
     from spladev3_anserini.training.score_files import SCORE_MANIFEST, ScoreManifest, read_scores
 
     manifest = read_record(ScoreManifest, folder / SCORE_MANIFEST)
-    counts = [len(own.scores) for own in read_scores(folder)]
+    counts = [len(record.scores) for record in read_scores(folder)]
     if (len(counts), sum(counts)) != (manifest.queries, manifest.pairs):
-        raise InputError(f"{folder / SCORE_MANIFEST}: says {manifest.pairs:,} scores of "
-                         f"{manifest.queries:,} queries, its files hold {sum(counts):,} of "
+        raise InputError(f"{folder / SCORE_MANIFEST}: says {counted(manifest.pairs, 'score')} of "
+                         f"{counted(manifest.queries, 'query')}, its files hold {sum(counts):,} of "
                          f"{len(counts):,}")
     return f"{counted(len(counts), 'query')}, {counted(sum(counts), 'score')}"
 

@@ -180,8 +180,9 @@ class EncodedDirectory:
         self._refuse_difference(found)
         parts = journal.stem.rpartition("-")[2]
         if parts != str(self.part.of):
-            raise InputError(f"{self.folder}: was begun in {parts} part(s), not {self.part.of}; "
-                             "use the same `part`, or `restart`")
+            noun = "part" if parts == "1" else "parts"
+            raise InputError(f"{self.folder}: was begun in {parts} {noun}, not {self.part.of}; use "
+                             "the same `part`, or `restart`")
 
     def _refuse_difference(self, found: Fingerprint) -> None:
         if shown := shown_differences(found, self.fingerprint):

@@ -117,11 +117,13 @@ class _ShardSource:
 
 class EncodingOutcome(NamedTuple):
     """What an encode did: how many shards it wrote, how many it kept because they were finished,
-    and the manifest, which is None while other parts still have work to do."""
+    the manifest, which is None while other parts still have work to do, and how many texts it
+    encoded."""
 
     written: int
     kept: int
     manifest: Manifest | None
+    texts: int
 
 
 def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, encoder: Encoder,
@@ -138,7 +140,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     count = -(-surveyed.documents // output.shard_size)
     names = [shard_name(number, gzipped=output.gzip) for number in range(count)]
     shards = _ShardSource(source, surveyed, encoder, output, names)
-    written = kept = 0
+    written = kept = encoded = 0
     with (
         EncodedDirectory(output.folder, fingerprint(surveyed, encoder, output), output.part,
                          restart=output.restart) as directory,
@@ -166,6 +168,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
                     [text.id for text in block.texts], contents, matrix), block.texts_hash,
                     block.tokens.lost)
                 written += 1
+                encoded += len(block.texts)
         rejected = rejects.count if rejects else None
         if (shards.digest.hexdigest(), rejected) != (surveyed.sha256, surveyed.rejected):
             raise InputError(f"{source}: changed while it was being encoded; encode it again with "
@@ -174,7 +177,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
             names, checkpoint.absolute_name, _printable(output.source_name or source),
             environment(encoder.device), rejected or 0)
         _warn_of_cut(manifest.shards if manifest else directory.shards, encoder)
-    return EncodingOutcome(written, kept, manifest)
+    return EncodingOutcome(written, kept, manifest, encoded)
 
 
 def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> Fingerprint:

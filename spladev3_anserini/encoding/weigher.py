@@ -17,6 +17,7 @@ from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
 from spladev3_anserini.model.onnx import OnnxSplade
 from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.variants import QueryMode
+from spladev3_anserini.text import counted
 
 #: What weighs padded ids.
 Network = Splade | OnnxSplade
@@ -50,7 +51,7 @@ class Weigher:
     def __call__(self, ids: Sequence[Sequence[int]]) -> sparse.csr_matrix:
         """Float32 weights of one batch of texts, shape (texts, vocabulary)."""
         padded, mask = padded_ids(ids, self.padding)
-        with refusing(f"{self.folder}: the model fails on {len(ids)} texts of up to "
+        with refusing(f"{self.folder}: the model fails on {counted(len(ids), 'text')} of up to "
                       f"{padded.shape[1]} tokens"):
             weights = self.network(padded.to(self.device), mask.to(self.device))
         return _sparse_rows(weights) if isinstance(weights, torch.Tensor) else weights

@@ -75,12 +75,13 @@ class Work(NamedTuple):
 
 
 class ScoringOutcome(NamedTuple):
-    """What a scoring did: how many files it wrote, how many it kept because they were finished,
-    and the manifest, which is None while other parts still have work to do."""
+    """What a scoring did: how many files it wrote, how many it kept because they were finished, the
+    manifest, which is None while other parts still have work to do, and the pairs scored now."""
 
     written: int
     kept: int
     manifest: ScoreManifest | None
+    scored: int
 
 
 def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
@@ -154,7 +155,7 @@ def _score(work: Work, teacher: PairScorer, output: Path,
     if not (output / FINGERPRINT).exists():
         write_record(fingerprint, output / FINGERPRINT, temporary)
     finished = ScoreJournal(output, work.part, temporary)
-    written = kept = 0
+    written = kept = scored = 0
     with counter(f"scoring with {teacher.name}", work.pairs, unit="pair") as bar:
         for number, records in enumerate(_blocks(work.candidates, work.block)):
             if not work.part.has(number):
@@ -170,10 +171,12 @@ def _score(work: Work, teacher: PairScorer, output: Path,
             write_scores(output / name, _block_scores(records, work, teacher, bar), temporary)
             finished.note(name, own.queries, own.pairs)
             written += 1
+            scored += own.pairs
     teacher.warn_of_cuts()
     if sha256_of(work.candidates) != work.sha256:
         raise _changed(work)
-    return ScoringOutcome(written, kept, _publish(work, teacher, output, fingerprint, finished))
+    manifest = _publish(work, teacher, output, fingerprint, finished)
+    return ScoringOutcome(written, kept, manifest, scored)
 
 
 def _changed(work: Work) -> InputError:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from runpy import run_module
 
+import click
 import pytest
 from conftest import Result
 
@@ -22,11 +25,66 @@ def test_each_command_shows_an_example_and_every_options_help(
     assert result.code == 0
     assert "Example" in result.out
     command = import_module(COMMANDS[name]).main
-    undocumented = {"--side", "--k1", "--b", "--threads", "--format"}
     for parameter in command.params:
         if parameter.param_type_name == "option":
             assert parameter.opts[0] in result.out
-            assert parameter.help or parameter.opts[0] in undocumented, parameter.opts
+            # a phrase or a sentence of its own, that begins with a capital or with a value's name
+            assert (parameter.help or "").endswith((".", "...")), parameter.opts
+            assert not parameter.help.startswith(("Of ", "For ", "As ", "...")), parameter.opts
+
+
+@pytest.mark.parametrize("words", [
+    [], *([name] for name in COMMANDS),
+    *(["reproduce", name] for name in ("list", "show", "run", "report", "export", "pages")),
+    ["models", "list"], ["models", "fetch"]], ids=" ".join)
+def test_help_fits_a_narrow_terminal(words: list[str], cli: Callable[..., Result],
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = cli(*words, "--help")
+    assert [line for line in result.out.splitlines() if len(line) > 80] == []
+    assert "..." not in result.out.partition("\nCommands:")[2]
+
+
+def test_the_commands_are_grouped_each_with_its_whole_summary_on_one_line(
+        cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = cli("--help").out.partition("Start here:")[2]
+    for name in COMMANDS:
+        summary = import_module(COMMANDS[name]).main.help.split("\n")[0]
+        assert summary.endswith("."), name
+        assert len(re.findall(rf"^  {name} +{re.escape(summary)}$", listed, re.M)) == 1, name
+
+
+@pytest.mark.parametrize(("words", "meant"), [
+    (["encod"], "encode"), (["reproduce", "shw"], "show"), (["models", "ftech"], "fetch")])
+def test_a_misspelt_command_of_any_group_suggests_the_near_one(
+        words: list[str], meant: str, refused: Callable[..., str]) -> None:
+    assert refused(*words).count(f"Did you mean '{meant}'?") == 1
+
+
+def test_it_does_so_with_a_click_that_suggests_nothing(
+        refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(self: click.Group, context: click.Context, arguments: list[str]) -> None:
+        raise click.UsageError(f"No such command {arguments[0]!r}.", context)
+
+    monkeypatch.setattr(click.Group, "resolve_command", silent)
+    assert "Did you mean 'encode'?" in refused("encod")
+
+
+def test_a_shell_completes_commands_options_and_files() -> None:
+    """Of whole processes: click answers a shell while a program starts."""
+    def asked(words: str) -> list[str]:
+        environment = {"_SPLADEV3_ANSERINI_COMPLETE": "bash_complete", "COMP_WORDS": words,
+                       "COMP_CWORD": str(len(words.split(" ")) - 1)}
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys; sys.argv[0] = 'spladev3-anserini'\n"
+             "from spladev3_anserini.cli.commands import main; main()"],
+            env=os.environ | environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    assert asked("spladev3-anserini enc") == ["plain,encode"]
+    assert asked("spladev3-anserini encode --corpu") == ["plain,--corpus"]
+    assert asked("spladev3-anserini index --encoded ") == ["dir,"]
 
 
 @pytest.mark.parametrize("name", ["encode", "index", "search", "evaluate", "mine", "score", "train",

@@ -228,10 +228,10 @@ def test_queries_are_cut_to_their_largest_terms_by_id(prepared: Path, tmp_path: 
     cut = [{"id": "q", "vector": {"mat": 9, "cat": 7}}, {"id": "e", "vector": {}}]
     result = cli(*search(prepared, "splade-v3", tmp_path / "a", "--queries",
                          write_lines(tmp_path / "whole.jsonl", whole), "--query-top-k", 2))
-    assert result.out.endswith("lines; not exact: query top-k 2\n")
+    assert "lines; not exact: query top-k 2; " in result.out
     exact = cli(*search(prepared, "splade-v3", tmp_path / "b", "--queries",
                         write_lines(tmp_path / "cut.jsonl", cut)))
-    assert exact.out.endswith("lines\n")
+    assert "exact" not in exact.out
     assert (tmp_path / "a").read_text("utf-8") == (tmp_path / "b").read_text("utf-8") != ""
 
 
@@ -244,7 +244,7 @@ def test_two_steps_rank_what_the_first_terms_find_by_all_terms(prepared: Path, t
         result = cli(*search(prepared, "splade-v3", tmp_path / name, "--queries", queries, *more))
         assert result.code == 0, result
         if name == "two":
-            assert result.out.endswith("not exact: two steps (2 terms, 1,000 candidates)\n")
+            assert "lines; not exact: two steps (2 terms, 1,000 candidates); " in result.out
     assert (tmp_path / "all").read_bytes() == (tmp_path / "exact").read_bytes()
     encoded = prepared / "splade-v3.encoded"
     documents = read_encoded(encoded, read_manifest(encoded))

@@ -228,7 +228,7 @@ def test_a_manifest_that_counts_wrong_is_found(whole: dict[str, bytes], tmp_path
 def test_another_number_of_parts_is_refused(tiny: Path, corpus: Path, tmp_path: Path, cli: Cli,
                                             refused: Callable[..., str]) -> None:
     assert cli(*arguments(tiny, corpus, tmp_path / "o", "--part", "1/3")).code == 0
-    assert "was begun in 3 part(s), not 2" in refused(
+    assert "was begun in 3 parts, not 2" in refused(
         *arguments(tiny, corpus, tmp_path / "o", "--part", "1/2"))
 
 

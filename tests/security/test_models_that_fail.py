@@ -294,7 +294,7 @@ def test_memory_that_is_short_names_the_options(tiny: Path, tmp_path: Path,
             return plain(self, ids, mask)
 
         monkeypatch.setattr(splade.Splade, "forward", short)
-        expected = "fails on 1 texts of up to 6 tokens: an operator" if isinstance(
+        expected = "fails on 1 text of up to 6 tokens: an operator" if isinstance(
             error, NotImplementedError) else "does not fit into the memory of cpu; choose fewer"
         assert expected in refused("encode", "--model", tiny, "--corpus", corpus, "--max-length",
                                    64, "--output", tmp_path / "out")

@@ -1,0 +1,44 @@
+"""Types of option values: what --help calls each, and what a shell completes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+
+class WholeNumber(click.IntRange):
+    """An integer within bounds, shown as N."""
+
+    def get_metavar(self, *of: Any, **more: Any) -> str:
+        return "N"
+
+
+class _Path(click.Path):
+    """A path, shown as FILE, FOLDER or RUN; its reader checks what is there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(path_type=Path)
+        self.name = name
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter,
+                       incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="dir" if self.name == "folder" else "file")]
+
+
+class _Source(click.types.StringParamType):
+    """Text that is a path or a name, such as a corpus or a model; its reader decides which."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter,
+                       incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
+
+
+FILE, FOLDER, RUN = _Path("file"), _Path("folder"), _Path("run")
+CORPUS, TOPICS, QRELS = _Source("corpus"), _Source("topics"), _Source("qrels")
+MODEL, RECIPE, COLLECTION = _Source("model"), _Source("recipe"), _Source("collection")
