@@ -59,7 +59,7 @@ class Index:
                  settings: Callable[[], EncoderSettings], network: Network | None = None,
                  trust: bool = False) -> None:
         self.folder = folder
-        self._searcher, self.manifest = open_searcher(folder, trust)
+        self._searcher, self.manifest = open_searcher(folder, trust=trust)
         self._model, self._variant, self._settings = model, variant, settings
         self._network = network
         self._encoder: Encoder | None = None
@@ -164,8 +164,8 @@ class Index:
             Path(path_text("queries", queries)), self.folder,
             self.manifest.encoded.fingerprint if self.manifest else None)
         warn_of_limits(encoded, self.manifest)
-        return rank(self._searcher, faster.pruned(encoded), int(hits), cores, remove_query,
-                    faster.two_step)
+        return rank(self._searcher, faster.pruned(encoded), int(hits), cores,
+                    remove_query=remove_query, two_step=faster.two_step)
 
     def impacts(self, text: str) -> ImpactQuery:
         """The impacts that a text is searched with, the largest first."""

@@ -65,7 +65,7 @@ def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder
             java_path(path)
         _refuse_other_files(folder)
         with _as_file(texts, folder, target.skip_errors) as (source, name):
-            surveyed = survey_texts(source, "document", target.skip_errors)
+            surveyed = survey_texts(source, "document", skip=target.skip_errors)
             wanted = fingerprint(surveyed, encoder, output)
             whole_before = (output.folder / MANIFEST).exists()
             if _is_there(folder, wanted, target.overwrite) and (whole_before or not target.encoded):

@@ -190,9 +190,10 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
                for name, run in opened.items()}
     values = [QueryScores("", "", measure, systems) for measure, systems in by_measure(
         results, {name: run.name for name, run in opened.items()}).items()]
-    compared = compare_systems(values, baseline or next(iter(runs)), pairs, confidence, samples,
-                               seed)
-    return Compared(values, compared, tables.TableSettings(alpha, confidence, correction, 0, {}),
+    compared = compare_systems(values, baseline or next(iter(runs)), pairs=pairs,
+                               confidence=confidence, samples=samples, seed=seed)
+    return Compared(values, compared, tables.TableSettings(
+        alpha=alpha, confidence=confidence, correction=correction, moved=0, texts={}),
                     samples)
 
 

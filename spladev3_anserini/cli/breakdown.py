@@ -120,7 +120,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
                  f"topic in {filled(topics)}, left out")
         folder = Path(filled(index)) if index else None
         with one_build(folder):
-            pieces = bag_of_words(folder, model, max_length, trust)
+            pieces = bag_of_words(folder, model, max_length, trust=trust)
             expansions = _expanded(asked, pieces, adds,
                                    Path(filled(queries)) if queries else None)
             features = query_features(asked, pieces, folder, expansions)

@@ -58,7 +58,7 @@ class ImpactSearcher:
     Java.
     """
 
-    def __init__(self, index: Path, trust: bool = False) -> None:
+    def __init__(self, index: Path, *, trust: bool = False) -> None:
         """Opens an index; raises InputError where there is none, where Lucene cannot open it, and,
         unless `trust`, where its files are not those that were built."""
         require_index(index) if trust else read_index_manifest(index)
@@ -128,7 +128,8 @@ class ImpactSearcher:
         return self._handles[key]
 
 
-def open_searcher(index: Path, trust: bool = False) -> tuple[ImpactSearcher, IndexManifest | None]:
+def open_searcher(index: Path, *,
+                  trust: bool = False) -> tuple[ImpactSearcher, IndexManifest | None]:
     """An open index and what it says of itself (None for one that this package did not build),
     both of one build: an index that is replaced meanwhile is opened again. With `trust` the hashes
     of its files are not compared.
