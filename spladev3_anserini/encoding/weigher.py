@@ -17,6 +17,7 @@ from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
 from spladev3_anserini.model.onnx import OnnxSplade
 from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.variants import QueryMode
+from spladev3_anserini.progress import log
 from spladev3_anserini.text import counted
 
 #: What weighs padded ids.
@@ -78,6 +79,8 @@ def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSett
     if exported:
         network = _graph(checkpoint, mode, settings, device, network)
         dtype, top_k = network.properties.precision, network.properties.top_k
+    log.debug("%s: runs on %s in %s, batches of %d padded tokens; sha256 %s", checkpoint.folder,
+              device, dtype, batch_budget(settings.batch_tokens, device), sha256)
     return Weigher(network=network or load_splade(checkpoint, DTYPES[dtype], device),
                    folder=checkpoint.folder, padding=padding, device=device, dtype=dtype,
                    batch_tokens=batch_budget(settings.batch_tokens, device), sha256=sha256,
