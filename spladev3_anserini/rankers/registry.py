@@ -66,15 +66,15 @@ def open_pair_scorer(name: str, settings: PairSettings) -> PairScorer:
     kind, folder = find_pair_scorer(name)
     if settings.max_length < 4:
         raise InputError(f"`max_length` {settings.max_length}: expected 4 tokens or more")
-    teacher = kind(name, folder, settings)
+    scorer = kind(name, folder, settings)
     try:
         for pair in _TRIAL:
-            if min(teacher.room([pair[0]])) > 0:
-                teacher.score([pair])
+            if min(scorer.room([pair[0]])) > 0:
+                scorer.score([pair])
     except PairError as error:
         raise InputError(f"`cross_encoder` {name}: {error}") from None
-    teacher.cuts = Cuts()
-    return teacher
+    scorer.cuts = Cuts()
+    return scorer
 
 
 def _architecture(folder: Path) -> str:
