@@ -82,8 +82,8 @@ def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSett
     network = network or loaded("model", _key(checkpoint, dtype, device),
                                 lambda: load_splade(checkpoint, DTYPES[dtype], device))
     return Weigher(network=network, folder=checkpoint.folder, padding=padding, device=device,
-                   dtype=dtype, batch_tokens=batch_budget(settings.batch_tokens, device), sha256=sha256,
-                   top_k=top_k)
+                   dtype=dtype, batch_tokens=batch_budget(settings.batch_tokens, device),
+                   sha256=sha256, top_k=top_k)
 
 
 def _key(checkpoint: Checkpoint, *settings: str) -> tuple[object, ...]:
