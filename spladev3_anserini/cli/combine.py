@@ -31,8 +31,9 @@ def main(candidates: Path, scores: tuple[Path, ...], output: Path, rescore: str,
 
     \b
     Example:
-      spladev3-anserini combine --candidates candidates.jsonl --scores scores/MiniLM-L6-v2 \\
-        --scores scores/MiniLM-L12-v2 --output ensemble.jsonl
+      spladev3-anserini combine --candidates candidates.jsonl \\
+        --scores scores/MiniLM-L6-v2 --scores scores/MiniLM-L12-v2 \\
+        --output ensemble.jsonl
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.impacts.manifest import read_record
