@@ -72,7 +72,8 @@ def write_encoded(blocks: Iterable[tuple[Sequence[str], sparse.csr_matrix]], ter
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     lines = RowLines(terms)
-    written = tuple(write_lines(folder, shard_name(number, False), lines(ids, [""] * len(ids), own),
+    written = tuple(write_lines(folder, shard_name(number, gzipped=False),
+                                lines(ids, [""] * len(ids), own),
                                 kind) for number, (ids, own) in enumerate(blocks))
     source = read_manifest(real)
     made = source.model_copy(update={

@@ -104,7 +104,7 @@ def _descriptor(path: Path) -> int | None:
     return _STREAMS.get(str(path))
 
 
-def existing_file(path: Path, stream: bool = False) -> Path:
+def existing_file(path: Path, *, stream: bool = False) -> Path:
     """The path itself; raises InputError where it is no file.
 
     Pipes, sockets and devices are refused too: a reader may wait for them for ever. With `stream`,

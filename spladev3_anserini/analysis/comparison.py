@@ -110,7 +110,7 @@ def values_of(sets: Iterable[JudgedSet], measures: list[Any]) -> list[QueryScore
             for measure, systems in values_by_measure(own.qrels, own.runs, measures).items()]
 
 
-def compare_systems(values: Sequence[QueryScores], baseline: str, pairs: bool = False,
+def compare_systems(values: Sequence[QueryScores], baseline: str, *, pairs: bool = False,
                     confidence: float = 0.95, samples: int = 10_000,
                     seed: int = 0) -> list[Comparison]:
     """Each system against the baseline, or with `pairs` against each before it, on every set and

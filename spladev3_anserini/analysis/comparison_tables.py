@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from spladev3_anserini.analysis.comparison import (
     CORRECTIONS,
@@ -17,7 +18,8 @@ from spladev3_anserini.analysis.summaries import Meta
 from spladev3_anserini.text import counted, table, visible
 
 
-class TableSettings(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class TableSettings:
     """What the tables say: the level of significance, the correction, and the queries to list."""
 
     alpha: float

@@ -89,7 +89,7 @@ def forest_plot(effects: Sequence[Effect], path: Path, *, title: str, clamped: b
     if len(effects) > _MOST:
         raise InputError(f"`forest` {path}: a plot holds {_MOST:,} query sets, here are "
                          f"{len(effects):,}")
-    summary = random_effects(effects, clamped, confidence)
+    summary = random_effects(effects, clamped=clamped, confidence=confidence)
     kind = "normal" if intervals is None else "t"
     shown = [own._replace(name=label(own.name), group=label(own.group)) for own in effects]
     ends = intervals or [interval_of(own, confidence) for own in effects]

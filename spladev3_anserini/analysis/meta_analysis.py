@@ -67,7 +67,7 @@ def interval_of(effect: Effect, confidence: float = 0.95) -> tuple[float, float]
     return effect.mean - reach, effect.mean + reach
 
 
-def random_effects(effects: Sequence[Effect], clamped: bool = False,
+def random_effects(effects: Sequence[Effect], *, clamped: bool = False,
                    confidence: float = 0.95) -> Summary:
     """The summary effect of query sets as the paper computes it (arXiv 2403.06789, section 3, with
     RANGER): with W = 1 / variance,

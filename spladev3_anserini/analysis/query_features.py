@@ -32,7 +32,7 @@ Features = dict[str, dict[str, float]]
 
 
 def bag_of_words(index: Path | None, model: str | None, max_length: int,
-                 trust: bool = False) -> Encoder:
+                 *, trust: bool = False) -> Encoder:
     """What cuts queries into wordpieces: the tokenizer of `model`, or of the model that the index
     names; no weights are loaded. Raises InputError where it is not the index's tokenizer."""
     record = read_index_manifest(index, trust=trust) if index else None

@@ -21,7 +21,7 @@ class Meta(NamedTuple):
     summary: Summary
 
 
-def summaries(values: Sequence[QueryScores], compared: Sequence[Comparison], clamped: bool,
+def summaries(values: Sequence[QueryScores], compared: Sequence[Comparison], *, clamped: bool,
               confidence: float) -> list[Meta]:
     """The summary of every two systems that share several sets; a warning where there is none."""
     found = []
@@ -35,7 +35,7 @@ def summaries(values: Sequence[QueryScores], compared: Sequence[Comparison], cla
             warn(reason)
         if len(weighed) > 1:
             try:
-                summary = random_effects(weighed, clamped, confidence)
+                summary = random_effects(weighed, clamped=clamped, confidence=confidence)
                 found.append(Meta(measure, one, other, summary))
             except InputError as error:
                 warn(f"{other} against {one}: no summary effect: {error}")
@@ -43,8 +43,7 @@ def summaries(values: Sequence[QueryScores], compared: Sequence[Comparison], cla
 
 
 def draw_forest(path: Path, values: Sequence[QueryScores], compared: Sequence[Comparison],
-                clamped: bool,
-                confidence: float) -> None:
+                *, clamped: bool, confidence: float) -> None:
     """Draws the sets' effects; raises InputError for more than one pair of systems or measure."""
     from spladev3_anserini.analysis.forest import forest_plot
 

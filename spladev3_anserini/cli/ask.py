@@ -53,7 +53,7 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
 
     for text in question:
         checked_question(text)
-    searcher, record = open_searcher(index, trust)
+    searcher, record = open_searcher(index, trust=trust)
     if record is None:
         raise InputError(f"{index}: was not built by this package, ask knows nothing of its model; "
                          "use search --prebuilt --model ...")

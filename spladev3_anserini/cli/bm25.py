@@ -49,7 +49,8 @@ def main(corpus: str, topics: str, output: Path, hits: int, k1: float, b: float,
     pace = Pace()
     refuse_overwriting(output, corpus=corpus, topics=topics)
     queries = read_topics(topics)
-    rankings = without_own(bm25_rankings(corpus, queries, hits, k1, b, threads), remove_query)
+    rankings = without_own(bm25_rankings(corpus, queries, hits, k1, b, threads),
+                           wanted=remove_query)
     answered, lines = write_run(output, rankings, tag)
     summary(output, f"{output}: {counted(len(queries), 'query')}, {answered:,} with hits, "
                     f"{counted(lines, 'line')}{pace.text()}")

@@ -95,16 +95,17 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
     else:
         sets = _sets(qrels, runs, table)
     values = values_of(sets, parsed)
-    compared = compare_systems(values, baseline or systems_of(sets)[0], pairs, confidence, samples,
-                               seed)
-    metas = summaries(values, compared, clamped, confidence)
-    shown = tables.TableSettings(alpha, confidence, correction, moved, texts)
+    compared = compare_systems(values, baseline or systems_of(sets)[0], pairs=pairs,
+                               confidence=confidence, samples=samples, seed=seed)
+    metas = summaries(values, compared, clamped=clamped, confidence=confidence)
+    shown = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
+                                 moved=moved, texts=texts)
     text = {"text": tables.comparison_text, "markdown": tables.comparison_markdown,
             "latex": tables.as_latex,
             "json": tables.comparison_json}[form](values, compared, metas, shown, samples)
     echo(text)
     if forest:  # last: what is counted is not lost where it cannot be drawn
-        draw_forest(forest, values, compared, clamped, confidence)
+        draw_forest(forest, values, compared, clamped=clamped, confidence=confidence)
 
 
 def _sets(qrels: str | None, runs: tuple[str, ...], table: Path | None) -> list[JudgedSet]:

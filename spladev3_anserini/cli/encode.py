@@ -81,7 +81,7 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
         overwrite=overwrite)
     checkpoint = open_checkpoint(model)
     chosen = chosen_variant(variant, checkpoint)
-    surveyed = survey_texts(source, side, on_error == "skip")
+    surveyed = survey_texts(source, side, skip=on_error == "skip")
     encoder = Encoder(checkpoint, chosen, side, settings)
     outcome = encode_to_directory(source, surveyed, checkpoint, encoder, target)
     shards = f"{counted(outcome.written, 'shard')} written, {outcome.kept} kept"

@@ -36,7 +36,8 @@ def main(model: str, output: Path, precision: str, top_k: int | None, anserini: 
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.onnx_export import Precision, export_onnx
 
-    graph = export_onnx(open_checkpoint(model), output, cast(Precision, precision), top_k, anserini)
+    graph = export_onnx(open_checkpoint(model), output, cast(Precision, precision), top_k,
+                        anserini=anserini)
     echo(f"written  {graph.path}  {graph.size / 2**20:.1f} MiB  sha256 {graph.sha256}")
     echo("use it   copy both files to ~/.cache/pyserini/encoders, then -encoder SpladeV3"
          if anserini else f"use it   --model {output}")

@@ -46,7 +46,7 @@ def main(effects: Path, title: str | None, forest: Path | None, clamped: bool, c
         checked_suffix(forest, "--forest")
     known = read_effects(effects)
     try:
-        summary = random_effects(known, clamped, confidence)
+        summary = random_effects(known, clamped=clamped, confidence=confidence)
     except InputError as error:
         raise InputError(f"{effects}: {error}") from None
     show = _as_json if form == "json" else _as_text

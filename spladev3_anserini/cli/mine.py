@@ -72,7 +72,7 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.training.score_files import write_candidates
 
     refuse_overwriting(output, index=index, topics=topics, qrels=qrels, model=model)
-    searcher, record = open_searcher(index, trust)
+    searcher, record = open_searcher(index, trust=trust)
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
     judged = read_qrels(qrels)
@@ -82,8 +82,8 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     settings = EncoderSettings(max_length=max_length, batch_tokens=batch_tokens,
                                device=device, dtype=dtype)
     encoder = encoder_for_index(index, record, model, "auto", settings)
-    written = write_candidates(output, mined(searcher, encoder, queries, judged,
-                                             Draw(top, drawn, depth, seed), threads))
+    draw = Draw(top=top, random=drawn, depth=depth, seed=seed)
+    written = write_candidates(output, mined(searcher, encoder, queries, judged, draw, threads))
     searcher.close()
     summary(output, f"{output}: {counted(written, 'query')} with candidates, of {len(queries):,} "
                     f"with a positive{'; index files not hashed (--trust)' if trust else ''}"

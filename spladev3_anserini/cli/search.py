@@ -96,7 +96,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
 
     refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model)
     pruning = QueryPruning.of(query_top_k, first_pass_terms, candidates, hits)
-    searcher, record = open_searcher(index, trust)
+    searcher, record = open_searcher(index, trust=trust)
     if record:
         refuse_other_values(scale, special_tokens, record)
     elif not prebuilt:
@@ -118,8 +118,9 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
         encoded = _encoded(index, record, str(topics), model, variant, settings)
     encoded = pruning.pruned(encoded)
     warn_of_limits(encoded, record)
-    answered, lines = write_run(output, rank(searcher, encoded, hits, threads, remove_query,
-                                          pruning.two_step), tag)
+    answered, lines = write_run(output, rank(
+        searcher, encoded, hits, threads, remove_query=remove_query,
+        two_step=pruning.two_step), tag)
     searcher.close()
     summary(output, f"{output}: {counted(len(encoded), 'query')}, {answered:,} with hits, "
                     f"{counted(lines, 'line')}{pruning}"

@@ -37,7 +37,7 @@ def read_texts(source: str, side: str, rejects: Rejects | None = None,
     return documents if rejects is None else without_repeated(documents, repeated, rejects)
 
 
-def survey_texts(source: str, side: str, skip: bool = False) -> Survey:
+def survey_texts(source: str, side: str, *, skip: bool = False) -> Survey:
     """Reads all texts once, with a progress bar; refuses what the readers and `survey` refuse,
     or, with `skip`, counts it and goes on (and reads once more where an id is there twice)."""
     if side != "document" and not irds_id(source):

@@ -11,7 +11,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 
 #: Files of this package: questions and their judgments.
-SHIPPED = {name: Path(str(files("spladev3_anserini.demo").joinpath(name)))
+DEMO_FILES = {name: Path(str(files("spladev3_anserini.demo").joinpath(name)))
             for name in ("topics.tsv", "qrels.txt")}
 
 
@@ -19,7 +19,7 @@ def write_python_docs(folder: Path) -> None:
     """Writes `corpus.jsonl`, `topics.tsv` and `qrels.txt`. The script that reads the modules runs
     in a Python of its own, which has imported nothing else. Raises InputError where it fails."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, packaged in SHIPPED.items():
+    for name, packaged in DEMO_FILES.items():
         with appearing(folder / name) as stream:
             stream.write(packaged.read_text("utf-8"))
     corpus = folder / "corpus.jsonl"  # last: where it is, all is

@@ -68,7 +68,7 @@ class EncodedDirectory:
     after that shard has its final name; what it names and the disk confirms is not encoded again.
     """
 
-    def __init__(self, folder: Path, fingerprint: Fingerprint, part: Part, restart: bool,
+    def __init__(self, folder: Path, fingerprint: Fingerprint, part: Part, *, restart: bool,
                  overwrite: bool = False) -> None:
         """Opens or creates the folder; with `overwrite`, one that holds another encoding is begun
         again, as all are with `restart`. Raises InputError if it holds another encoding (both

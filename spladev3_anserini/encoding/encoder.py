@@ -35,6 +35,7 @@ class Encoder:
     """Term weights and impacts of texts, for one checkpoint, variant and side.
 
     `network` is the loaded model; mode `bow` has none. `terms` are the vocabulary by id.
+    `batch_tokens` are the padded tokens of a batch, 0 where no model weighs.
     """
 
     def __init__(self, checkpoint: Checkpoint, variant: Variant, side: str,
@@ -58,6 +59,9 @@ class Encoder:
             refuse_other_vocabulary(checkpoint.folder, self._weigher.network.vocabulary, self.terms)
             if most := self._weigher.top_k:
                 self.settings = replace(settings, top_k=min(most, settings.top_k or most))
+        self.batch_tokens = self._weigher.batch_tokens if self._weigher else 0
+        if side == "query" and self.device == "cpu":
+            self.batch_tokens = 1  # a query's impacts depend on no other query
         self._refuse_length()
         if self.mode != "bow" and (said := checkpoint.other_length(settings.max_length)):
             warn(said)
@@ -89,15 +93,6 @@ class Encoder:
     def dtype(self) -> str:
         """The precision of the model."""
         return self._weigher.dtype if self._weigher else ""
-
-    @property
-    def batch_tokens(self) -> int:
-        """Padded tokens of a batch; 0 where no model weighs."""
-        if self._weigher is None:
-            return 0
-        if self.side == "query" and self.device == "cpu":
-            return 1  # a query's impacts depend on no other query
-        return self._weigher.batch_tokens
 
     @property
     def quantizer_name(self) -> str:

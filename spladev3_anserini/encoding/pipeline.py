@@ -140,12 +140,12 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     if output.shard_size < 1:
         raise InputError(f"`shard_size` {output.shard_size}: expected a number above 0")
     count = -(-surveyed.documents // output.shard_size)
-    names = [shard_name(number, output.gzip) for number in range(count)]
+    names = [shard_name(number, gzipped=output.gzip) for number in range(count)]
     shards = _ShardSource(source, surveyed, encoder, output, names)
     written = kept = encoded = 0
     with (
         EncodedDirectory(output.folder, fingerprint(surveyed, encoder, output), output.part,
-                         output.restart, output.overwrite) as directory,
+                         restart=output.restart, overwrite=output.overwrite) as directory,
         counter("encoding", surveyed.documents) as bar,
     ):
         lines = RowLines(encoder.terms)

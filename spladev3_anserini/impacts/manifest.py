@@ -227,14 +227,14 @@ def refuse_mismatch(queries: QueryIdentity, what: str, documents: Fingerprint, i
 
     A bag-of-words query has no model and no scale of its own, so neither is compared.
     """
-    for_bow = {"model"} if not queries.model else set()
+    not_compared = {"model"} if not queries.model else set()
     if queries.quantizer == BINARY:
-        for_bow.add("quantizer")
+        not_compared.add("quantizer")
     other = QueryIdentity.of(documents)
     differing = [
         f"{field} {short(a)} against {short(b)}"
         for field, a, b in zip(QueryIdentity._fields, queries, other, strict=True)
-        if a != b and field not in for_bow
+        if a != b and field not in not_compared
     ]
     if differing:
         raise InputError(f"{what} and the index {index} do not belong together: "

@@ -29,7 +29,7 @@ class ImpactDocument(NamedTuple):
     vector: dict[str, int]
 
 
-def shard_name(number: int, gzipped: bool) -> str:
+def shard_name(number: int, *, gzipped: bool) -> str:
     """`part-00000.jsonl`, counted from 0 over the whole corpus."""
     return f"part-{number:05d}.jsonl{'.gz' if gzipped else ''}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import EncodedTopic, cut_to_clause_limit
@@ -11,7 +11,8 @@ from spladev3_anserini.lucene.searcher import TwoStep
 from spladev3_anserini.text import counted
 
 
-class QueryPruning(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class QueryPruning:
     """`query_top_k` keeps each query's largest impacts alone, ties by term ascending; `two_step`
     ranks the candidates of a pruned first pass exactly. Neither: the search is exact."""
 
@@ -25,10 +26,11 @@ class QueryPruning(NamedTuple):
         if first_pass_terms is None:
             if candidates is not None:
                 raise InputError("`candidates` needs `first_pass_terms`")
-            return cls(query_top_k)
+            return cls(query_top_k=query_top_k)
         if candidates is not None and candidates < hits:
             raise InputError(f"`candidates` {candidates}: fewer than `hits` {hits}")
-        return cls(query_top_k, TwoStep(first_pass_terms, candidates or hits))
+        return cls(query_top_k=query_top_k,
+                   two_step=TwoStep(first_pass_terms, candidates or hits))
 
     def pruned(self, topics: Sequence[EncodedTopic]) -> list[EncodedTopic]:
         """The topics with what of their queries is searched with."""

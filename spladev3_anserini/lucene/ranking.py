@@ -22,7 +22,7 @@ from spladev3_anserini.text import counted
 
 
 def rank(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int,
-         threads: int, remove_query: bool = False,
+         threads: int, *, remove_query: bool = False,
          two_step: TwoStep | None = None) -> Iterator[tuple[str, list[Hit]]]:
     """Yields each topic's id and its best hits, in the topics' order.
 
@@ -82,7 +82,7 @@ def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -
 
 
 def without_own(rankings: Iterable[tuple[str, list[Hit]]],
-                wanted: bool = True) -> Iterator[tuple[str, list[Hit]]]:
+                *, wanted: bool = True) -> Iterator[tuple[str, list[Hit]]]:
     """Takes the document whose id is the topic's out of each ranking, where `wanted`: in ArguAna
     topics are documents themselves, and each would find itself first."""
     for topic, hits in rankings:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.runs import Hit
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import SpladeError
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, cut_to_clause_limit
 from spladev3_anserini.lucene.check import (
@@ -58,7 +58,7 @@ class ImpactSearcher:
     Java.
     """
 
-    def __init__(self, index: Path, trust: bool = False) -> None:
+    def __init__(self, index: Path, *, trust: bool = False) -> None:
         """Opens an index; raises InputError where there is none, where Lucene cannot open it, and,
         unless `trust`, where its files are not those that were built."""
         require_index(index) if trust else read_index_manifest(index)
@@ -128,7 +128,8 @@ class ImpactSearcher:
         return self._handles[key]
 
 
-def open_searcher(index: Path, trust: bool = False) -> tuple[ImpactSearcher, IndexManifest | None]:
+def open_searcher(index: Path, *,
+                  trust: bool = False) -> tuple[ImpactSearcher, IndexManifest | None]:
     """An open index and what it says of itself (None for one that this package did not build),
     both of one build: an index that is replaced meanwhile is opened again. With `trust` the hashes
     of its files are not compared.
@@ -140,7 +141,7 @@ def open_searcher(index: Path, trust: bool = False) -> tuple[ImpactSearcher, Ind
         try:
             record = read_index_manifest(index, trust=trust)
             searcher = ImpactSearcher(index, trust=True)
-        except InputError:
+        except SpladeError:
             if before == build_of(index):
                 raise
             continue

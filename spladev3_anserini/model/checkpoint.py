@@ -72,13 +72,13 @@ class _Note(BaseModel):
     variant: str
 
 
-def open_checkpoint(name: str, pickles: bool = False, option: str = "`model`") -> Checkpoint:
+def open_checkpoint(name: str, *, pickles: bool = False, option: str = "`model`") -> Checkpoint:
     """Finds a model and reads its layout (see `read_layout`).
 
     Raises InputError where files are missing or say something else than they should, or state
     what is not applied here. `option` is what errors call the name.
     """
-    root = model_folder(name, pickles, option=option)
+    root = model_folder(name, pickles=pickles, option=option)
     layout = read_layout(root)
     variant = _stated_variant(name, root, layout.folder, layout.query)
     return Checkpoint(name, layout.folder, layout.tokenizer, variant, layout.query is not None,

@@ -18,7 +18,7 @@ PICKLE = "pytorch_model.bin"
 _GRAPHS = ["model.onnx*", "onnx/model.onnx*"]
 
 
-def model_folder(name: str, pickles: bool = False, graphs: bool = False,
+def model_folder(name: str, *, pickles: bool = False, graphs: bool = False,
                  option: str = "`model`") -> Path:
     """The folder of a model given as `demo` or another that a package ships (a folder of that
     name is `./demo`), as a folder, or as a hub id (`owner/name`, also `owner/name@revision`),

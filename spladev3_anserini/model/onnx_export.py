@@ -49,7 +49,7 @@ class Exported(NamedTuple):
 
 
 def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "float32",
-                top_k: int | None = None, anserini: bool = False) -> Exported:
+                top_k: int | None = None, *, anserini: bool = False) -> Exported:
     """Writes a model folder (`model.onnx`, config, tokenizer) that `encode` takes as any other, or,
     with `anserini`, the two files that Anserini's own encoder reads.
 

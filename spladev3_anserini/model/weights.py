@@ -133,7 +133,7 @@ def external_data(graph: Path) -> list[str]:
 
 
 def refuse_misread(folder: Path, report: Mapping[str, Any], without: str,
-                   masked_lm: bool = False, base: str = "") -> None:
+                   *, masked_lm: bool = False, base: str = "") -> None:
     """Raises InputError where a model that was loaded is not the one in its files, by
     transformers' `report`: a weight is missing (`without` says what would come of it); one is
     there that the model does not read; or two would be the same one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +27,8 @@ from spladev3_anserini.text import counted
 _BLOCK, _QUERIES = 4096, 256
 
 
-class Search(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class DenseSearch:
     """Exact search, or an HNSW graph (Malkov and Yashunin 2016, arXiv 1603.09320) of `m` links a
     node, built with `ef_construction` and searched with `ef_search` candidates."""
 
@@ -45,7 +47,8 @@ class DenseIndex(NamedTuple):
     empty: list[str]
 
 
-def dense_index(encoder: DenseEncoder, corpus: str, search: Search, threads: int) -> DenseIndex:
+def dense_index(encoder: DenseEncoder, corpus: str, search: DenseSearch,
+                threads: int) -> DenseIndex:
     """Embeds a corpus into memory, 4 bytes a dimension and document (HNSW: and 8 m more).
 
     An HNSW graph is built by one thread whatever `threads`, since faiss's comes out another each
@@ -73,7 +76,7 @@ def dense_index(encoder: DenseEncoder, corpus: str, search: Search, threads: int
     return DenseIndex(vectors, ids, empty)
 
 
-def dense_ranker(model: DenseModel, corpus: str, search: Search, threads: int, device: str,
+def dense_ranker(model: DenseModel, corpus: str, search: DenseSearch, threads: int, device: str,
                  batch_tokens: int | None) -> tuple[DenseEncoder, DenseIndex]:
     """The loaded model and the embedded corpus, perhaps still there from the command before;
     raises InputError as `DenseEncoder` and `dense_index` do."""
@@ -144,7 +147,7 @@ def _without(encoder: DenseEncoder, topics: Sequence[Topic]) -> list[str]:
     return [topic.id for place, topic in enumerate(topics) if place not in full]
 
 
-def _empty_index(faiss: Any, dimension: int, search: Search) -> Any:
+def _empty_index(faiss: Any, dimension: int, search: DenseSearch) -> Any:
     if search.kind == "exact":
         return faiss.IndexFlatIP(dimension)
     index = faiss.IndexHNSWFlat(dimension, search.m, faiss.METRIC_INNER_PRODUCT)

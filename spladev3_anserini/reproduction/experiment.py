@@ -95,7 +95,7 @@ def open_experiment(library: Library, recipe_name: str, collection_name: str, ou
     if prebuilt:
         index = recipe.prebuilt.indexes.get(on) if recipe.prebuilt else None
         if index is None:
-            raise InputError(f"--prebuilt: Pyserini offers no index of {name} on {on}; leave it "
+            raise InputError(f"`prebuilt`: Pyserini offers no index of {name} on {on}; leave it "
                              "out to encode and index yourself")
     first = None
     if isinstance(recipe, BaselineRecipe) and isinstance(recipe.baseline, Rerank):

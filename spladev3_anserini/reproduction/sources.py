@@ -13,7 +13,7 @@ from spladev3_anserini.collection.qrels import qrels_file
 from spladev3_anserini.collection.records import kind_of
 from spladev3_anserini.collection.topics import topics_file
 from spladev3_anserini.demo.insuranceqa import SPLITS
-from spladev3_anserini.demo.python_docs import SHIPPED
+from spladev3_anserini.demo.python_docs import DEMO_FILES
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import refuse_links_out, sha256_of
 from spladev3_anserini.recipe.schema import is_path
@@ -86,7 +86,7 @@ class Sources:
     def _demo_file(self, name: str) -> Path:
         if name == "corpus":
             return self._downloads / f"python-{platform.python_version()}" / "corpus.jsonl"
-        packaged = {file.partition(".")[0]: path for file, path in SHIPPED.items()}
+        packaged = {file.partition(".")[0]: path for file, path in DEMO_FILES.items()}
         if name not in packaged:
             raise InputError(f"{self._file}: {_DEMO}{name}: expected corpus, topics or qrels")
         return packaged[name]

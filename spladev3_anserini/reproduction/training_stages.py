@@ -82,7 +82,8 @@ class _Training:
     @property
     def draw(self) -> Draw:
         candidates = self.section.candidates
-        return Draw(candidates.top, candidates.random, candidates.depth, candidates.seed)
+        return Draw(top=candidates.top, random=candidates.random, depth=candidates.depth,
+                    seed=candidates.seed)
 
     @property
     def corpus(self) -> str:

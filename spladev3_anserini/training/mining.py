@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from spladev3_anserini.training.score_files import QueryCandidates
 _BATCH = 64
 
 
-class Draw(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Draw:
     """The pool of negatives of a query: the first `top` of its run and `random` drawn from the
     rest of the first `depth` (paper, section 2.1: 50, 50 and 1,000)."""
 

@@ -121,7 +121,7 @@ def score_candidates(work: Work, teacher: PairScorer, output: Path,
 
     What is there already and is whole is kept. Raises InputError for a folder that holds the
     scores of another fingerprint (the differences shown; with `overwrite` they are replaced) or
-    anything else, for a query too long for the teacher, and as `Teacher.score` does, naming the
+    anything else, for a query too long for the teacher, and as `PairScorer.score` does, naming the
     query.
     """
     fingerprint = fingerprint_of(work, teacher)

@@ -39,11 +39,11 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         super().__init__(model, arguments, **others)
         self._last_step = last_step
         self._saved: list[Path] = []
-        self.add_callback(_Stops(last_step))
+        self.add_callback(_StopAndMarkCheckpoints(last_step))
         self._order = Order(len(self.train_dataset), section.seed)
-        self.add_callback(_TellsTheEpoch(self._order))
+        self.add_callback(_SetEpoch(self._order))
         self.remove_callback(PrinterCallback)
-        self.add_callback(ShowsProgress())
+        self.add_callback(ProgressCallback())
         self.section, self.variant, self.tokenizer = section, variant, tokenizer
         self.model_accepts_loss_kwargs = False
         self._seen: dict[str, Tensor] = {}
@@ -194,7 +194,7 @@ def _refusing(checkpoint: str | None, what: str) -> Iterator[None]:
                          "objects that could run code; nothing of it was run") from None
 
 
-class _Stops(TrainerCallback):  # type: ignore[misc]
+class _StopAndMarkCheckpoints(TrainerCallback):  # type: ignore[misc]
     """Ends a run early, and has the curves end where the training does."""
 
     def __init__(self, last_step: int) -> None:
@@ -207,7 +207,7 @@ class _Stops(TrainerCallback):  # type: ignore[misc]
             control.should_log = True
 
 
-class _TellsTheEpoch(TrainerCallback):  # type: ignore[misc]
+class _SetEpoch(TrainerCallback):  # type: ignore[misc]
     """A data set's own `set_epoch` is not called where there are several ranks."""
 
     def __init__(self, order: Order) -> None:
@@ -229,7 +229,7 @@ _SHOWN = {"loss": "loss", "kl": "KL", "margin_mse": "MarginMSE", "contrastive": 
           "nonzero_documents": "non-zeros: documents", "nonzero_queries": "queries"}
 
 
-class ShowsProgress(TrainerCallback):  # type: ignore[misc]
+class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     """In place of the Trainer's own bar, which writes its records as Python's dicts on stdout."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

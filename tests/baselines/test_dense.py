@@ -18,7 +18,7 @@ from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
-from spladev3_anserini.rankers.dense_index import DenseIndex, Search, best, dense_index
+from spladev3_anserini.rankers.dense_index import DenseIndex, DenseSearch, best, dense_index
 from spladev3_anserini.rankers.dense_models import DenseModel, Rules, find_dense
 
 KINDS = "sentence_transformers.models."
@@ -293,7 +293,7 @@ def test_hnsw_on_the_demo_set(minilm: Path, tmp_path: Path) -> None:
     topics = read_topics(str(Path(pydocs.__file__).with_name("topics.tsv")))
     own = encoder("minilm")
     queries = own.vectors([topic.text for topic in topics], "query")[1]
-    found = {kind: best(dense_index(own, str(corpus), Search(kind), 2), queries, 100)
+    found = {kind: best(dense_index(own, str(corpus), DenseSearch(kind=kind), 2), queries, 100)
              for kind in ("exact", "hnsw")}
     same = sum(len({h.docid for h in a} & {h.docid for h in b})
                for a, b in zip(found["exact"], found["hnsw"], strict=True))

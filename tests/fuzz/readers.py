@@ -38,7 +38,7 @@ from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.recipe.strict_yaml import read_yaml, scalar
 from spladev3_anserini.reproduction.journal import Journal
 from spladev3_anserini.reproduction.result import Result, read_result
-from spladev3_anserini.training.checkpoints import newest_whole, prepare, steps_of
+from spladev3_anserini.training.checkpoints import exclusive_output, newest_whole, steps_of
 from spladev3_anserini.training.ensemble import EnsembleRecord
 from spladev3_anserini.training.pickled_scores import read_pickle
 from spladev3_anserini.training.score_files import (
@@ -244,7 +244,8 @@ def _pooling(path: Path) -> object:
 
 
 def _prepare(path: Path) -> None:
-    prepare(path.parent, _BEGUN, resume=True, replace=False)
+    with exclusive_output(path.parent, _BEGUN, resume=True, replace=False):
+        pass
 
 
 def _yaml(*names: str) -> tuple[bytes, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_the_draw_is_uniform_and_the_querys_own() -> None:
     assert draw_negatives("a", RANKED, [], draw) == draw_negatives("a", RANKED, [], draw)
     assert draw_negatives("a", RANKED, [], draw) != draw_negatives("b", RANKED, [], draw)
     assert draw_negatives("a", RANKED, [], draw) != draw_negatives("a", RANKED, [],
-                                                                  draw._replace(seed=1))
+                                                                  replace(draw, seed=1))
 
 
 @pytest.mark.parametrize(("ranked", "draw", "count"), [

@@ -258,9 +258,9 @@ def test_onnx_teachers_by_hub_id(tmp_path: Path) -> None:
         for folder in (models[name], tmp_path / "weights"):
             for file in ("model.onnx", "model.onnx_data", "model_quint8.onnx"):
                 (folder / layout / file).write_bytes(b"a graph")
-    code = ("import json, sys; from spladev3_anserini.rankers.registry import find_teacher\n"
+    code = ("import json, sys; from spladev3_anserini.rankers.registry import find_pair_scorer\n"
             "for name in sys.argv[1:]:\n"
-            "    kind, folder = find_teacher(name)\n"
+            "    kind, folder = find_pair_scorer(name)\n"
             "    graphs = [str(own.relative_to(folder)) for own in folder.rglob('*.onnx*')]\n"
             "    print(json.dumps([kind.kind, sorted(graphs)]))")
     with hub(models) as endpoint:
