@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from spladev3_anserini.collection.corpus import corpus_files
 from spladev3_anserini.collection.ir_datasets_source import irds_id
 
-T = TypeVar("T")
+Opened = TypeVar("Opened")
 Slot = Literal["model", "texts"]
 
 
@@ -22,11 +22,11 @@ class _Kept:
         self._value: Any = None
         self._open = ExitStack()
 
-    def get(self, key: Hashable, open_it: Callable[[], AbstractContextManager[T]]) -> T:
+    def get(self, key: Hashable, open_it: Callable[[], AbstractContextManager[Opened]]) -> Opened:
         if key != self._key:
             self.close()
             self._value, self._key = self._open.enter_context(open_it()), key
-        value: T = self._value
+        value: Opened = self._value
         return value
 
     def close(self) -> None:
@@ -51,14 +51,14 @@ def keeping() -> Iterator[None]:
         _slots = outer
 
 
-def kept(slot: Slot, key: Hashable, open_it: Callable[[], AbstractContextManager[T]]
-         ) -> AbstractContextManager[T]:
+def kept(slot: Slot, key: Hashable, open_it: Callable[[], AbstractContextManager[Opened]]
+         ) -> AbstractContextManager[Opened]:
     """What `open_it` opens, closed at the end of the caller's block; inside `keeping`, the thing
     that was opened under the same key before, which stays open."""
     return open_it() if _slots is None else nullcontext(_slots[slot].get(key, open_it))
 
 
-def loaded(slot: Slot, key: Hashable, load: Callable[[], T]) -> T:
+def loaded(slot: Slot, key: Hashable, load: Callable[[], Opened]) -> Opened:
     """`kept` for a thing that needs no closing."""
     return load() if _slots is None else _slots[slot].get(key, lambda: nullcontext(load()))
 

@@ -26,11 +26,11 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 #: A commit on the hub: branches and tags move, commits do not.
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 #: On the hub, or the demo's; a folder is given to a run with --model instead.
-Model = Annotated[str, StringConstraints(pattern=r"^(demo|\w[\w.-]*/\w[\w.-]*)$")]
+ModelName = Annotated[str, StringConstraints(pattern=r"^(demo|\w[\w.-]*/\w[\w.-]*)$")]
 #: Values of one recipe on one collection: {query set: {measure: value}}.
 Values = dict[Name, dict[Text, Fraction]]
 
-T = TypeVar("T")
+Parsed = TypeVar("Parsed")
 
 
 class Settings(Section):
@@ -133,7 +133,7 @@ class SpladeRecipe(_Recipe):
     """A SPLADE, how it is run and trained, and what must come out."""
 
     base: Name | None = None
-    model: Model | None = None
+    model: ModelName | None = None
     revision: Revision | None = None
     variant: Literal["splade-v3", "splade-v3-distilbert", "splade-v3-lexical", "splade-v3-doc"]
     settings: Settings
@@ -235,7 +235,7 @@ class Collection(Section):
         return self
 
 
-def _parsed(parse: Callable[[str], T], name: str) -> T:
+def _parsed(parse: Callable[[str], Parsed], name: str) -> Parsed:
     try:
         return parse(name)
     except InputError as error:

@@ -63,7 +63,7 @@ class Journal:
         """Runs a stage unless it is done. `work` returns a line for people."""
         name, inputs = stage.name, stage.inputs()
         if not (changed := self._changed(name, inputs)):
-            say(name, "skipped: unchanged")
+            say_of_stage(name, "skipped: unchanged")
             return
         before = self._record.stages.get(name)
         self._record.stages[name] = _Done(inputs=dict(inputs))
@@ -74,7 +74,7 @@ class Journal:
             str(path.relative_to(self._folder)): sha256_of(path) for path in stage.outputs()}
         self._write()
         again = "" if before is None or before.outputs is None else f"again ({changed}): "
-        say(name, f"{again}{summary}  ({time.monotonic() - begun:.0f} s)")
+        say_of_stage(name, f"{again}{summary}  ({time.monotonic() - begun:.0f} s)")
 
     def require(self, stage: Stage) -> None:
         """Raises InputError unless a stage that was not asked for is done."""
@@ -105,6 +105,6 @@ class Journal:
             stream.write(self._record.model_dump_json(indent=1) + "\n")
 
 
-def say(stage: str, what: str) -> None:
+def say_of_stage(stage: str, what: str) -> None:
     """One line about a stage on standard output."""
     progress.say(f"{stage:<20}  {what}")

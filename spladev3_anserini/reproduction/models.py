@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spladev3_anserini.model.checkpoint import Checkpoint, open_checkpoint
 from spladev3_anserini.model.convert import convert_checkpoint
-from spladev3_anserini.reproduction.journal import say
+from spladev3_anserini.reproduction.journal import say_of_stage
 
 
 def usable_checkpoint(name: str, output: Path, pickled: bool = True) -> Checkpoint:
@@ -21,7 +21,7 @@ def usable_checkpoint(name: str, output: Path, pickled: bool = True) -> Checkpoi
     if any(found.folder.glob("model*.safetensors")):
         return found
     done = convert_checkpoint(name, converted, None)
-    say("download", f"{name}: converted its pickle once (sha256 {done.pickle})")
+    say_of_stage("download", f"{name}: converted its pickle once (sha256 {done.pickle})")
     return open_checkpoint(str(converted))
 
 

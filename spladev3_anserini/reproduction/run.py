@@ -19,7 +19,7 @@ from spladev3_anserini.recipe.schema import BaselineRecipe, QuerySet
 from spladev3_anserini.reproduction.baseline_stages import model_of
 from spladev3_anserini.reproduction.commands import downloads
 from spladev3_anserini.reproduction.experiment import Experiment
-from spladev3_anserini.reproduction.journal import Journal, say
+from spladev3_anserini.reproduction.journal import Journal, say_of_stage
 from spladev3_anserini.reproduction.result import (
     IndexCounts,
     Result,
@@ -47,7 +47,8 @@ def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Opt
     part left out that is not done.
     """
     if experiment.first:
-        say("first", f"{experiment.recipe_name} begins with {experiment.first.recipe_name}")
+        say_of_stage("first",
+                     f"{experiment.recipe_name} begins with {experiment.first.recipe_name}")
         reproduce(experiment.first, sets, options, invoke)
     session = Session(experiment, sets, options)
     last = max(map(PARTS.index, options.parts))

@@ -129,6 +129,22 @@ def test_another_encoding_is_refused_with_both_shown(
     assert content(tmp_path / "whole")["manifest.json"] != whole["manifest.json"]
 
 
+def test_overwrite_replaces_another_encoding_and_continues_this_one(
+        whole: dict[str, bytes], tiny: Path, corpus: Path, tmp_path: Path, cli: Cli,
+        refused: Callable[..., str]) -> None:
+    folder = tmp_path / "whole"
+    assert cli(*arguments(tiny, corpus, folder, "--max-length", 8, "--overwrite")).code == 0
+    assert content(folder) != whole
+    (folder / "impacts" / "part-00003.jsonl").unlink()
+    again = cli(*arguments(tiny, corpus, folder, "--max-length", 8, "--overwrite"))
+    assert "1 shard written, 11 kept" in again.out
+    assert cli(*arguments(tiny, corpus, folder, "--overwrite")).code == 0
+    assert content(folder) == whole
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("work")
+    assert "no encode wrote" in refused(*arguments(tiny, corpus, tmp_path / "mine", "--overwrite"))
+
+
 @pytest.mark.fault(5, "resumed with another corpus or model", detected="fingerprint, both shown")
 def test_another_corpus_or_model_is_refused(whole: dict[str, bytes], tiny: Path, corpus: Path,
                                             tmp_path: Path, refused: Callable[..., str]) -> None:

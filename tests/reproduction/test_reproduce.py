@@ -92,6 +92,25 @@ def test_the_second_time_everything_is_skipped_and_the_verdict_the_same(bench: B
     assert "[no reference]" in second.out
 
 
+def test_the_journal_keeps_its_keys_so_that_earlier_runs_stay_done(bench: Bench) -> None:
+    """These are the keys of version 0.1: a stage whose keys change is done again by everybody."""
+    bench.run()
+    written = json.loads((bench.output / "small/texts/stages.json").read_text())["stages"]
+    impacts = {"quantizer", "special_tokens", "dtype", "weights", "tokenizer", "variant", "device",
+               "package"}
+    judged, found = {"topics", "qrels"}, {"run", "measures", "qrels"}
+    search = impacts | {"query_max_length", "index", "topics", "hits", "remove_query"}
+    assert {name: set(stage["inputs"]) for name, stage in written.items()} == {
+        "download": {"corpus"}, "download first": judged, "download second": judged,
+        "encode": impacts | {"max_length", "corpus", "batch_tokens"},
+        "index": {"encoded", "anserini", "pyserini"}, "check": {"index"},
+        "search first": search, "search second": search,
+        "evaluate first": found, "evaluate second": found}
+    assert list(written["check"]["outputs"]) == ["check.json"]
+    assert json.loads((bench.output / "small/texts/data.first.json").read_text()).keys() == {
+        "queries", "topics", "judgments", "qrels"}
+
+
 def test_a_run_invokes_the_commands_that_show_prints(
         bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from spladev3_anserini.cli import commands
