@@ -20,8 +20,8 @@ _T = TypeVar("_T")
 log = logging.getLogger("spladev3_anserini")
 
 #: Seconds between two log lines about the same work: a line is due after `_RARELY`, or, no sooner
-#: than after `_OFTEN`, when a tenth more is done.
-_OFTEN, _RARELY = 10.0, 60.0
+#: than after `_OFTEN`, when a tenth more is done. Work shorter than `_SHORT` has no last line.
+_OFTEN, _RARELY, _SHORT = 10.0, 60.0, 1.0
 
 #: `off` is for a library. `auto` draws bars on a terminal and logs elsewhere, from level INFO on.
 Mode = Literal["off", "auto", "bars"]
@@ -48,7 +48,7 @@ def warn(message: str) -> None:
 def progress(items: Iterable[_T], what: str, total: int | None = None,
              unit: str = "document") -> tqdm[_T]:
     """The same items, counted: on a terminal a bar with rate and time left, which vanishes at the
-    end; elsewhere log lines at the start and then one a minute or each tenth."""
+    end; elsewhere log lines at the start, then one a minute or each tenth, and one at the end."""
     if _mode == "off" or (_mode == "auto" and not log.isEnabledFor(logging.INFO)):
         return tqdm(items, disable=True)
     if _mode == "bars" or sys.stderr.isatty():
@@ -83,16 +83,23 @@ class _Logged(tqdm):  # type: ignore[type-arg]
         passed, done = time.monotonic() - self._at, self.n - self._said
         tenth = self.total and done * 10 >= self.total
         if self.n and (passed >= _RARELY or (tenth and passed >= _OFTEN)):
-            self._said, self._at = self.n, time.monotonic()
-            log.info("%s", self._line())
+            rate = self._rate()
+            left = tqdm.format_interval((self.total - self.n) / rate) if self.total and rate else ""
+            self._log(left and f"{left} left")
 
-    def _line(self) -> str:
+    def close(self) -> None:
         elapsed = self.format_dict["elapsed"]
-        rate = (self.n - self.initial) / elapsed if elapsed else 0.0
-        line = f"{self.desc}: {counted(int(self.n), self.unit)}"
-        if self.total:
-            line += f" of {self.total:,} ({self.n / self.total:.0%})"
-        line += f", {rate:,.1f} a second"
-        if self.total and rate:
-            line += f", {tqdm.format_interval((self.total - self.n) / rate)} left"
-        return line
+        if not self.disable and self.n and elapsed >= _SHORT:
+            self._log(f"done in {tqdm.format_interval(elapsed)}")
+        super().close()
+
+    def _log(self, end: str) -> None:
+        """One line: what was done, how much of it, the rate, and `end`."""
+        self._said, self._at = self.n, time.monotonic()
+        share = f" of {self.total:,} ({self.n / self.total:.0%})" if self.total else ""
+        log.info("%s: %s%s, %s a second%s", self.desc, counted(int(self.n), self.unit), share,
+                 f"{self._rate():,.1f}", end and f", {end}")
+
+    def _rate(self) -> float:
+        elapsed = self.format_dict["elapsed"]
+        return (self.n - self.initial) / elapsed if elapsed else 0.0

@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from spladev3_anserini.cli import signals
-from spladev3_anserini.cli.verbosity import add_verbosity, logging_of_commands
+from spladev3_anserini.cli.verbosity import add_verbosity, logging_to_stderr
 from spladev3_anserini.errors import SpladeError, first_line, lack_of_memory
 from spladev3_anserini.files import is_stdout
 from spladev3_anserini.progress import shown
@@ -29,14 +29,13 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     """Runs a command and exits: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no usable
     Java (both in one line), 130 or 143 where a signal ended it, 141 where nobody reads on."""
     signals.unwind_from_here()
-    logging_of_commands(os.environ.get("SPLADEV3_LOG", "info"))
     add_verbosity(command)
     # torch's threads spin long before they sleep; with a short spin an idle machine is as fast to
     # 2 %, and three encodes at once on 2 cores took 13 s instead of 28 to 76
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     streams = sys.stdout, sys.stderr
     try:
-        with shown("auto"):
+        with logging_to_stderr(os.environ.get("SPLADEV3_LOG", "info")), shown("auto"):
             code = command.main(args=arguments, standalone_mode=False)
     except SpladeError as error:
         if error.__cause__ and os.environ.get("SPLADEV3_TRACEBACK"):

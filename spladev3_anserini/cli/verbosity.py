@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 from tqdm import tqdm
 
+from spladev3_anserini import __version__
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.progress import log
 from spladev3_anserini.text import in_options, one_line, visible
@@ -25,18 +29,31 @@ class _OnStderr(logging.Handler):
                    else visible(message), file=sys.stderr)
 
 
-def logging_of_commands(level: str) -> None:
-    """Has the package's logger write to stderr; raises InputError for an unknown level."""
+@contextmanager
+def logging_to_stderr(level: str) -> Iterator[None]:
+    """Has the package's logger write to stderr, and nowhere else, inside the block.
+
+    Raises InputError for an unknown level.
+    """
     if level.lower() not in _LEVELS:
         raise InputError(f"SPLADEV3_LOG={level}: expected one of {', '.join(_LEVELS)}")
+    before, handler = log.level, _OnStderr()
+    log.addHandler(handler)
     log.setLevel(_LEVELS[level.lower()])
-    if not any(isinstance(handler, _OnStderr) for handler in log.handlers):
-        log.addHandler(_OnStderr())
+    log.propagate = False  # a library that sets up logging would print each line twice
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = True
+        log.setLevel(before)
 
 
 def _more(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
         log.setLevel(logging.DEBUG)
+        log.debug("spladev3-anserini %s, Python %s, %s", __version__, platform.python_version(),
+                  platform.platform())
 
 
 def _less(context: click.Context, parameter: click.Parameter, value: int) -> None:
@@ -49,10 +66,10 @@ def add_verbosity(command: click.Command) -> click.Command:
     if not any(parameter.name == "verbose" for parameter in command.params):
         command.params += [
             click.Option(["-v", "--verbose"], is_flag=True, expose_value=False, callback=_more,
-                         help="Report details as well."),
+                         help="Also report versions, the device and Java."),
             click.Option(["-q", "--quiet"], count=True, expose_value=False, callback=_less,
                          show_default=False,
-                         help="No progress reports; -qq: no warnings either.")]
+                         help="Report no progress; -qq: no warnings either.")]
     for inner in getattr(command, "commands", {}).values():
         add_verbosity(inner)
     return command

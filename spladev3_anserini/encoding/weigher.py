@@ -18,6 +18,7 @@ from spladev3_anserini.model.kept import loaded, state_of
 from spladev3_anserini.model.onnx import OnnxSplade
 from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.variants import QueryMode
+from spladev3_anserini.progress import log
 from spladev3_anserini.text import counted
 
 #: What weighs padded ids.
@@ -79,11 +80,13 @@ def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSett
     if exported:
         network = _graph(checkpoint, mode, settings, device, network)
         dtype, top_k = network.properties.precision, network.properties.top_k
+    budget = batch_budget(settings.batch_tokens, device)
+    log.debug("%s: runs on %s in %s, batches of %d padded tokens; sha256 %s", checkpoint.folder,
+              device, dtype, budget, sha256)
     network = network or loaded("model", _key(checkpoint, dtype, device),
                                 lambda: load_splade(checkpoint, DTYPES[dtype], device))
     return Weigher(network=network, folder=checkpoint.folder, padding=padding, device=device,
-                   dtype=dtype, batch_tokens=batch_budget(settings.batch_tokens, device),
-                   sha256=sha256, top_k=top_k)
+                   dtype=dtype, batch_tokens=budget, sha256=sha256, top_k=top_k)
 
 
 def _key(checkpoint: Checkpoint, *settings: str) -> tuple[object, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from spladev3_anserini.errors import InputError, JavaError, first_line
 from spladev3_anserini.lucene.start import STARVED, advice, load_java, options_of, start
+from spladev3_anserini.progress import log
 
 #: 21 and 25 were tried; what newer ones change is unknown.
 OLDEST_JAVA, NEWEST_JAVA = 21, 25
@@ -113,7 +114,9 @@ def start_jvm() -> None:
                             "classes; call spladev3_anserini.lucene.jvm.start_jvm() before it does")
     else:
         home = java_home()
-        start(home, java_version(home) or 0, anserini_jar())
+        version = java_version(home) or 0
+        log.debug("Java %d in %s, %s", version, home, anserini_jar())
+        start(home, version, anserini_jar())
 
 
 def java_class(name: str) -> Any:

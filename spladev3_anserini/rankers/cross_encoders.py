@@ -1,4 +1,4 @@
-"""A padded batch of pairs -> scores, for each kind of teacher."""
+"""A padded batch of pairs -> scores, for each kind of pair scorer."""
 
 from __future__ import annotations
 

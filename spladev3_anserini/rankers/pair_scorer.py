@@ -1,4 +1,4 @@
-"""A teacher's name and pairs of query and document -> scores."""
+"""Pairs of a query and a document -> scores, by whichever kind of model."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def read_rerank(run: RunScores, corpus: str, topics: str, top: int) -> RerankWor
                       texts_of_ids(corpus, needed, "the run"))
 
 
-def reranked(work: RerankWork, teacher: PairScorer) -> Iterator[tuple[str, list[Hit]]]:
+def reranked(work: RerankWork, scorer: PairScorer) -> Iterator[tuple[str, list[Hit]]]:
     """Yields each query and its documents: the first `top` by the cross-encoder's scores, to 6
     decimals, ties in the run's order; then the others in the run's order.
 
@@ -56,32 +56,32 @@ def reranked(work: RerankWork, teacher: PairScorer) -> Iterator[tuple[str, list[
     before any work, and for a score that is not finite.
     """
     names = list(work.queries)
-    for name, room in zip(names, teacher.room([work.queries[n] for n in names]), strict=True):
+    for name, room in zip(names, scorer.room([work.queries[n] for n in names]), strict=True):
         if room < 1:
-            raise InputError(f"{teacher.name}: query {name!r}: {teacher.too_long}; give "
+            raise InputError(f"{scorer.name}: query {name!r}: {scorer.too_long}; give "
                              "`max_length` more")
-    return _reranked(work, teacher, names)
+    return _reranked(work, scorer, names)
 
 
-def _reranked(work: RerankWork, teacher: PairScorer,
+def _reranked(work: RerankWork, scorer: PairScorer,
               names: Sequence[str]) -> Iterator[tuple[str, list[Hit]]]:
     with counter("re-ranking", work.pairs, unit="pair") as bar:
         for start in range(0, len(names), _QUERIES):
             pairs = [(name, document) for name in names[start : start + _QUERIES]
                      for document in work.rankings[name][: work.top]]
             try:
-                scores = teacher.score([(work.queries[q], work.documents[d]) for q, d in pairs],
-                                       bar.update)
+                scores = scorer.score([(work.queries[q], work.documents[d]) for q, d in pairs],
+                                      bar.update)
             except PairError as error:
                 query, document = pairs[error.position]
-                raise InputError(f"{teacher.name}: query {query!r}, document {document!r}: "
+                raise InputError(f"{scorer.name}: query {query!r}, document {document!r}: "
                                  f"{error}") from None
             scored = dict(zip(pairs, scores.tolist(), strict=True))
             for name in names[start : start + _QUERIES]:
                 ranked = work.rankings[name]
                 first = {own: round(scored[name, own], 6) for own in ranked[: work.top]}
                 yield name, _joined(first, ranked[work.top :])
-    teacher.warn_of_cuts()
+    scorer.warn_of_cuts()
 
 
 def _joined(first: Mapping[str, float], rest: Sequence[str]) -> list[Hit]:
