@@ -46,9 +46,9 @@ def main(candidates: Path, scores: tuple[Path, ...], output: Path, rescore: str,
     records = []
     for folder in scores:
         manifest = read_record(ScoreManifest, folder / SCORE_MANIFEST)
-        made = manifest.fingerprint
-        records.append(TeacherRecord(name=manifest.name, sha256=made.teacher, kind=made.kind,
-                                     max_length=made.max_length))
+        scorer = manifest.fingerprint
+        records.append(TeacherRecord(name=manifest.name, sha256=scorer.teacher, kind=scorer.kind,
+                                     max_length=scorer.max_length))
     names = {folder: record.name for folder, record in zip(scores, records, strict=True)}
     target = target_of(rescore, rescore_like, rescore_each, names)
     output.parent.mkdir(parents=True, exist_ok=True)

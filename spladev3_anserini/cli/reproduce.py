@@ -129,14 +129,14 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
         return
     from spladev3_anserini.cli.commands import invoke
     from spladev3_anserini.reproduction.run import reproduce
-    from spladev3_anserini.reproduction.verdict import told, verdicts
+    from spladev3_anserini.reproduction.verdict import format_verdicts, verdicts
 
     result = reproduce(experiment, chosen, options, invoke)
     if result is None:
         return
-    found = verdicts(experiment, result, list(chosen))
-    echo(told(experiment, result, found))
-    if any(verdict.status == "FAIL" for verdict in found):
+    judged = verdicts(experiment, result, list(chosen))
+    echo(format_verdicts(experiment, result, judged))
+    if any(verdict.status == "FAIL" for verdict in judged):
         raise SystemExit(1)
 
 
@@ -160,14 +160,14 @@ def report(output: Path, recipes: Path | None) -> None:
     from spladev3_anserini.reproduction.report import as_html, as_markdown, legend, page
 
     library = _library(recipes)
-    found = entries(library, output)
-    made = page(found, means(library, found))
+    known = entries(library, output)
+    matrix = page(known, means(library, known))
     output.mkdir(parents=True, exist_ok=True)
-    for name, text in (("report.html", as_html(made)), ("report.md", as_markdown(made))):
+    for name, text in (("report.html", as_html(matrix)), ("report.md", as_markdown(matrix))):
         with appearing(output / name) as stream:
             stream.write(text)
-    echo(f"{output / 'report.html'}, {output / 'report.md'}: {legend(made)}")
-    if made.counts["FAIL"]:
+    echo(f"{output / 'report.html'}, {output / 'report.md'}: {legend(matrix)}")
+    if matrix.counts["FAIL"]:
         raise SystemExit(1)
 
 

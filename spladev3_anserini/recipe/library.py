@@ -89,11 +89,11 @@ def default_folder() -> Path:
     raise InputError("no folder of recipes with this package; name one with `recipes`")
 
 
-def name_of(given: str) -> str:
+def name_of(name_or_path: str) -> str:
     """The name a recipe or a collection goes by: its file's without `.yaml`."""
-    name = Path(given).stem if given.endswith(_SUFFIXES) else given
+    name = Path(name_or_path).stem if name_or_path.endswith(_SUFFIXES) else name_or_path
     if not re.fullmatch(r"[\w][\w. -]*", name) or name in _RESERVED:
-        raise InputError(f"{given}: {name!r} cannot be the name of a recipe or a collection")
+        raise InputError(f"{name_or_path}: {name!r} cannot be the name of a recipe or a collection")
     return name
 
 
@@ -106,13 +106,13 @@ def _named(folder: Path) -> dict[str, Path]:
     return {file.stem: file for file in files}
 
 
-def _file(given: str, known: Mapping[str, Path], what: str) -> Path:
-    if given in known:
-        return known[given]
-    if given.endswith(_SUFFIXES):
-        return Path(given)
-    close = difflib.get_close_matches(given, known, 3) or list(known)[:8]
-    raise InputError(f"no {what} {given!r}; there is {', '.join(close)} ... (spladev3-anserini "
+def _file(name: str, known: Mapping[str, Path], what: str) -> Path:
+    if name in known:
+        return known[name]
+    if name.endswith(_SUFFIXES):
+        return Path(name)
+    close = difflib.get_close_matches(name, known, 3) or list(known)[:8]
+    raise InputError(f"no {what} {name!r}; there is {', '.join(close)} ... (spladev3-anserini "
                      f"reproduce list), or the path of a file ending in .yaml")
 
 

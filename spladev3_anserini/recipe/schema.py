@@ -244,9 +244,9 @@ def _parsed(parse: Callable[[str], Parsed], name: str) -> Parsed:
 
 def _one_measure(name: str) -> None:
     """A measure as it prints itself, so that one name is one value everywhere."""
-    found = [str(measure) for measure in _parsed(parse_measures, name)]
-    if found != [name]:
-        raise ValueError(f"{name!r} is written {' and '.join(found)}")
+    printed = [str(measure) for measure in _parsed(parse_measures, name)]
+    if printed != [name]:
+        raise ValueError(f"{name!r} is written {' and '.join(printed)}")
 
 
 def is_path(source: str) -> bool:

@@ -32,7 +32,7 @@ def validated(kind: type[M], source: Source, noun: str) -> M:
         return kind.model_validate(source.data)
     except ValidationError as error:
         # a misspelt key is also a missing one: the misspelling says more
-        problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         field = ".".join(map(str, problem["loc"])) or noun
         place = source.where(tuple(problem["loc"]))
         raise InputError(f"{place}: {field}: {_reason(problem)}") from None
@@ -44,13 +44,13 @@ def _reason(problem: Any) -> str:
     if problem["type"] == "missing":
         return "is missing"
     text = str(problem["msg"]).removeprefix("Value error, ")
-    given = problem.get("input")
-    if isinstance(given, bool):
-        return f"{text}; YAML reads this as {str(given).lower()}, quote it if it is text"
-    if given is None:
+    value = problem.get("input")
+    if isinstance(value, bool):
+        return f"{text}; YAML reads this as {str(value).lower()}, quote it if it is text"
+    if value is None:
         return f"{text}; it is empty"
-    if isinstance(given, str | int | float):
-        return f"{text}; it is {given!r:.60}"
+    if isinstance(value, str | int | float):
+        return f"{text}; it is {value!r:.60}"
     return text
 
 

@@ -10,16 +10,19 @@ from spladev3_anserini.reproduction.journal import say_of_stage
 
 
 def usable_checkpoint(name: str, output: Path, pickled: bool = True) -> Checkpoint:
-    """Opens a model; where it has no safetensors and `pickled` says that a pickle is expected, it
-    is converted into `output/models` (and taken from there the next time), its sha256 told."""
+    """Opens a model, whose pickle is converted first where it has no safetensors.
+
+    Where `pickled` says that a pickle is expected, the copy is written to `output/models`, and
+    taken from there the next time. The pickle's sha256 is reported.
+    """
     if not pickled:
         return open_checkpoint(name)
     converted = converted_folder(name, output)
     if converted.exists():
         return open_checkpoint(str(converted))
-    found = open_checkpoint(name)
-    if any(found.folder.glob("model*.safetensors")):
-        return found
+    checkpoint = open_checkpoint(name)
+    if any(checkpoint.folder.glob("model*.safetensors")):
+        return checkpoint
     done = convert_checkpoint(name, converted, None)
     say_of_stage("download", f"{name}: converted its pickle once (sha256 {done.pickle})")
     return open_checkpoint(str(converted))

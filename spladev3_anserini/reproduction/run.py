@@ -120,12 +120,12 @@ def _result(session: Session) -> Result:
         model, digest, index = session.checkpoint.name, session.model_sha256, session.note("check")
     sets = {}
     for name, query_set in session.sets.items():
-        data, found = session.note(f"data.{name}"), session.note(f"measures.{name}")
+        data, measured = session.note(f"data.{name}"), session.note(f"measures.{name}")
         sets[name] = SetResult(
             hits=query_set.hits, remove_query=query_set.remove_query,
             topics_sha256=data["topics"], qrels_sha256=data["qrels"], queries=data["queries"],
-            judgments=data["judgments"], missing=found["missing"],
-            run_sha256=sha256_of(experiment.run_file(name)), measures=found["means"])
+            judgments=data["judgments"], missing=measured["missing"],
+            run_sha256=sha256_of(experiment.run_file(name)), measures=measured["means"])
     result = Result(
         recipe=experiment.recipe_name, recipe_file=str(experiment.recipe_file.resolve()),
         collection=experiment.collection_name,

@@ -43,7 +43,7 @@ class Options:
     model: str | None = None
 
     def words(self, *names: str) -> list[str]:
-        """The options among `names` that are not a command's own defaults, as words."""
+        """The options among `names` that differ from the commands' defaults, as words."""
         chosen = {"threads": None if self.threads == _CORES else self.threads,
                   "device": None if self.device == "auto" else self.device,
                   "batch-tokens": self.batch_tokens}
@@ -61,16 +61,20 @@ class Session:
 
     @cached_property
     def corpus(self) -> str:
-        """The corpus as the readers take it; so are `topics` and `qrels`, by query set."""
+        """The corpus as the readers take it."""
         return self.sources.resolve(self.experiment.collection.corpus)
 
     @cached_property
     def topics(self) -> dict[str, str]:
-        return {name: self.sources.resolve(own.topics) for name, own in self.sets.items()}
+        """The topics of each query set as the readers take them."""
+        return {name: self.sources.resolve(query_set.topics)
+                for name, query_set in self.sets.items()}
 
     @cached_property
     def qrels(self) -> dict[str, str]:
-        return {name: self.sources.resolve(own.qrels) for name, own in self.sets.items()}
+        """The judgments of each query set as the readers take them."""
+        return {name: self.sources.resolve(query_set.qrels)
+                for name, query_set in self.sets.items()}
 
     @property
     def trains(self) -> bool:
@@ -89,6 +93,7 @@ class Session:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
+        """The opened SPLADE checkpoint; raises InputError where it cannot be had."""
         recipe = self.experiment.splade
         name = self.model if self.trains else self.options.model or recipe.model_name
         if name is None:
@@ -98,15 +103,18 @@ class Session:
 
     @cached_property
     def model_sha256(self) -> str:
+        """The hash of the checkpoint's weights and config."""
         weight_files(self.checkpoint)
         return model_hash(self.checkpoint)
 
     @cached_property
     def tokenizer_sha256(self) -> str:
+        """The hash of everything that decides wordpieces."""
         return Tokenizer(self.checkpoint.tokenizer).sha256
 
     @cached_property
     def index(self) -> Path:
+        """The folder of the index; a prebuilt one is downloaded."""
         prebuilt = self.experiment.prebuilt
         return prebuilt_index(prebuilt) if prebuilt else self.experiment.index_folder
 
@@ -152,13 +160,16 @@ class Session:
         return record
 
     def note_file(self, name: str) -> Path:
+        """The JSON file of a note."""
         return self.experiment.folder / f"{name}.json"
 
     def write_note(self, name: str, record: Mapping[str, Any]) -> None:
+        """Writes a note, whole or not at all."""
         with appearing(self.note_file(name)) as stream:
             stream.write(json.dumps(record, indent=1) + "\n")
 
     def index_record(self) -> IndexManifest:
+        """The index's own manifest; raises InputError where it has none."""
         record = read_index_manifest(self.index)
         if record is None:
             raise InputError(f"{self.index}: no {INDEX_MANIFEST} in it")

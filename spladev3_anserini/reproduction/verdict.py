@@ -65,7 +65,7 @@ def verdicts(experiment: Experiment, result: Result, sets: list[str]) -> list[Ve
     return found
 
 
-def told(experiment: Experiment, result: Result, found: list[Verdict]) -> str:
+def format_verdicts(experiment: Experiment, result: Result, found: list[Verdict]) -> str:
     """The verdict as text, a line for each value."""
     lines = [f"verdict: {experiment.recipe_name} on {experiment.collection_name}"]
     if wrong := is_the_collection(experiment.collection, result):

@@ -341,3 +341,54 @@ def test_two_teachers_of_one_name(data: Path, tmp_path: Path, refused: Callable[
     assert "another one has the folder" in refused(
         *options_of(data, make_cross_encoder(one), make_cross_encoder(other)), "--output",
         tmp_path / "out")
+
+
+def test_combine_makes_of_raw_scores_what_score_makes(data: Path, tmp_path: Path, cli: Any,
+                                                      refused: Any) -> None:
+    teachers = [make_cross_encoder(tmp_path / name, seed=seed)
+                for name, seed in (("one", 1), ("two", 2))]
+    common = ["score", "--candidates", data / "candidates.jsonl", "--corpus",
+              data / "corpus.jsonl", "--topics", data / "topics.tsv", "--max-length", 32,
+              "--device", "cpu"]
+    encoders = [word for teacher in teachers for word in ("--cross-encoder", teacher)]
+    assert cli(*common, *encoders, "--output", tmp_path / "scores", "--rescore", "2,3").code == 0
+    raw = cli(*common, *encoders, "--output", tmp_path / "raw", "--no-ensemble")
+    assert raw.code == 0
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["one", "two"]
+    combine = ["combine", "--candidates", data / "candidates.jsonl", "--scores",
+               tmp_path / "raw/one", "--scores", tmp_path / "raw/two", "--output"]
+    done = cli(*combine, tmp_path / "new/ensemble.jsonl", "--rescore", "2,3")
+    assert f"{tmp_path / 'new/ensemble.jsonl'}: mean " in done.out
+    for name in ("ensemble.jsonl", "ensemble.json"):
+        there = (tmp_path / "scores" / name).read_text()
+        made = (tmp_path / "new" / name).read_text()
+        if name.endswith("l"):
+            assert made == there
+        else:  # which has the names that the teachers were given by
+            assert json.loads(made) == json.loads(there)
+    cli(*combine, tmp_path / "like.jsonl", "--rescore-like", tmp_path / "raw/one")
+    record = json.loads((tmp_path / "like.json").read_text())
+    assert record["target_source"] == str(teachers[0])  # the teacher, not the folder
+    scores = [score for own in read_scores(tmp_path / "raw/one") for score in own.scores.values()]
+    assert record["target_mean"] == pytest.approx(np.mean(scores))
+    assert "ensemble.json: is where the record goes" in refused(
+        *combine, tmp_path / "ensemble.json")
+
+
+def test_overwrite_replaces_other_scores_alone(data: Path, tmp_path: Path, cli: Any,
+                                               refused: Any) -> None:
+    make_cross_encoder(tmp_path / "one", seed=1)
+    arguments = ["score", "--candidates", data / "candidates.jsonl", "--corpus",
+                 data / "corpus.jsonl", "--topics", data / "topics.tsv", "--max-length", 32,
+                 "--device", "cpu", "--cross-encoder", tmp_path / "one", "--no-ensemble",
+                 "--output", tmp_path / "scores"]
+    assert cli(*arguments).code == 0
+    before = bytes_of(tmp_path / "scores/one")
+    assert "0 files written, 1 kept" in cli(*arguments, "--overwrite").out
+    make_cross_encoder(tmp_path / "one", seed=2)
+    assert "holds other scores" in refused(*arguments)
+    assert "1 file written, 0 kept" in cli(*arguments, "--overwrite").out
+    assert bytes_of(tmp_path / "scores/one") != before
+    (tmp_path / "mine/one").mkdir(parents=True)
+    (tmp_path / "mine/one/thesis.txt").write_text("work")
+    assert "no score wrote" in refused(*arguments[:-1], tmp_path / "mine", "--overwrite")
