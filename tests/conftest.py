@@ -67,6 +67,18 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     return call
 
 
+@pytest.fixture(autouse=True)
+def _warnings_on_stderr() -> Iterator[None]:
+    """What a function warns of is on stderr, as under a command; logs go on to pytest as well."""
+    from spladev3_anserini.cli.verbosity import OnStderr
+    from spladev3_anserini.progress import log
+
+    handler = OnStderr()
+    log.addHandler(handler)
+    yield
+    log.removeHandler(handler)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _indexes_here() -> Iterator[Callable[..., None]]:
     """Has `index` and `bm25` index in the tests' own JVM, in a fortieth of the time; yields what they

@@ -19,7 +19,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
            "error": logging.ERROR}
 
 
-class _OnStderr(logging.Handler):
+class OnStderr(logging.Handler):
     """Prints a record as one line on stderr, clear of any progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -36,14 +36,14 @@ def logging_to_stderr(level: str) -> Iterator[None]:
     """
     if level.lower() not in _LEVELS:
         raise InputError(f"SPLADEV3_LOG={level}: expected one of {', '.join(_LEVELS)}")
-    before, handler = log.level, _OnStderr()
-    log.addHandler(handler)
+    before, handlers = log.level, log.handlers
+    log.handlers = [OnStderr()]
     log.setLevel(_LEVELS[level.lower()])
     log.propagate = False  # a library that sets up logging would print each line twice
     try:
         yield
     finally:
-        log.removeHandler(handler)
+        log.handlers = handlers
         log.propagate = True
         log.setLevel(before)
 

@@ -137,17 +137,22 @@ def open_searcher(index: Path, *,
     Raises InputError as `read_index_manifest` and `ImpactSearcher` do.
     """
     while True:
-        before = build_of(index)
+        before, since = build_of(index), _renamed(index)
         try:
             record = read_index_manifest(index, trust=trust)
             searcher = ImpactSearcher(index, trust=True)
         except SpladeError:
-            if before == build_of(index):
+            if (before, since) == (build_of(index), _renamed(index)):
                 raise
             continue
         if before == build_of(index):
             return searcher, record
         searcher.close()
+
+
+def _renamed(index: Path) -> int:
+    """When a folder last got its name or a file: tells two replacements that cancel out."""
+    return index.stat().st_ctime_ns if index.exists() else 0
 
 
 def _read_hits(printed: str) -> list[Hit]:

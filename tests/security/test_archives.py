@@ -163,7 +163,7 @@ def test_libraries_unpack_nothing_outside(name: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", "import sys, tarfile\n"
-         "from spladev3_anserini.files import keep_archives_in\nkeep_archives_in()\n"
+         "from spladev3_anserini.files import block_tar_path_traversal\nblock_tar_path_traversal()\n"
          "tarfile.open(sys.argv[1]).extractall(sys.argv[2])", archive, tmp_path / "in"],
         capture_output=True, text=True, check=False)
     assert not list((tmp_path / "out").iterdir())
