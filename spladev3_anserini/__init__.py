@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spladev3_anserini.cli import signals
+from spladev3_anserini.text import VERSION
 
 if TYPE_CHECKING:
     from spladev3_anserini.api.index import Index, open_index
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from spladev3_anserini.errors import InputError, JavaError, SpladeError
     from spladev3_anserini.evaluation.measures import Evaluation
 
-__version__ = "0.2.0"
+__version__ = VERSION
 __all__ = ["Compared", "Evaluation", "Hit", "Index", "InputError", "JavaError", "Model", "Run",
            "SpladeError", "__version__", "compare", "load", "open_index", "read_run"]
 

@@ -6,6 +6,9 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
+#: The package's version; it is part of what decides an encoding.
+VERSION = "0.2.0"
+
 #: What stands before the @ of a URL, and tokens of the hub.
 _SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}\b")
 #: How messages of the library write a parameter.

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini import __version__
 from spladev3_anserini.errors import needed
 from spladev3_anserini.files import output_file
-from spladev3_anserini.text import counted, visible
+from spladev3_anserini.text import VERSION, counted, visible
 
 _PACKAGE, _ROOM = __name__.split(".")[:2]
 
@@ -23,7 +22,7 @@ def rendered(room: str, template: str, **values: object) -> str:
         loader=jinja2.ChoiceLoader([own, shared]), autoescape=True, finalize=_shown,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page: str = environment.get_template(template).render(
-        version=__version__, counted=counted, today=datetime.now(UTC).date().isoformat(), **values)
+        version=VERSION, counted=counted, today=datetime.now(UTC).date().isoformat(), **values)
     return page
 
 

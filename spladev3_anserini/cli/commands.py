@@ -9,10 +9,10 @@ from importlib import import_module
 
 import click
 
-from spladev3_anserini import __version__
 from spladev3_anserini.cli.app import SETTINGS, echo, run
 from spladev3_anserini.cli.groups import Group
 from spladev3_anserini.cli.verbosity import add_verbosity
+from spladev3_anserini.text import VERSION
 
 #: The commands under the headings of --help, in the order in which data flows.
 _SECTIONS = {
@@ -47,7 +47,7 @@ class _Lazy(Group):
 
 @click.command("spladev3-anserini", cls=_Lazy, context_settings=SETTINGS,
                invoke_without_command=True)
-@click.version_option(__version__, prog_name="spladev3-anserini")
+@click.version_option(VERSION, prog_name="spladev3-anserini")
 @click.pass_context
 def commands(context: click.Context) -> None:
     """Index and search with SPLADE-v3 in Lucene, by Anserini.

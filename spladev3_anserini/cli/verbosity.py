@@ -11,10 +11,9 @@ from contextlib import contextmanager
 import click
 from tqdm import tqdm
 
-from spladev3_anserini import __version__
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.progress import log
-from spladev3_anserini.text import in_options, one_line, visible
+from spladev3_anserini.text import VERSION, in_options, one_line, visible
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING,
            "error": logging.ERROR}
@@ -52,7 +51,7 @@ def logging_to_stderr(level: str) -> Iterator[None]:
 def _more(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
         log.setLevel(logging.DEBUG)
-        log.debug("spladev3-anserini %s, Python %s, %s", __version__, platform.python_version(),
+        log.debug("spladev3-anserini %s, Python %s, %s", VERSION, platform.python_version(),
                   platform.platform())
 
 

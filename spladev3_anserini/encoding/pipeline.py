@@ -17,7 +17,6 @@ import transformers
 from scipy import sparse
 from tqdm import tqdm
 
-from spladev3_anserini import __version__
 from spladev3_anserini.collection.corpus import (
     REJECTED,
     CorpusDigest,
@@ -39,7 +38,7 @@ from spladev3_anserini.impacts.shards import shard_name
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.tokenizer import Tokenized
 from spladev3_anserini.progress import counter, warn
-from spladev3_anserini.text import counted
+from spladev3_anserini.text import VERSION, counted
 
 _T = TypeVar("_T")
 
@@ -192,7 +191,7 @@ def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> F
         top_k=settings.top_k, dtype=encoder.dtype, device=encoder.device.partition(":")[0],
         batch_tokens=encoder.batch_tokens, corpus=surveyed.sha256,
         documents=surveyed.documents, shard_size=output.shard_size, gzip=output.gzip,
-        contents=output.contents, package=__version__)
+        contents=output.contents, package=VERSION)
 
 
 def environment(device: str) -> dict[str, str]:

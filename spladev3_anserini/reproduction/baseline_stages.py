@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-from spladev3_anserini import __version__
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.jvm import versions
@@ -16,6 +15,7 @@ from spladev3_anserini.reproduction.models import converted_folder, usable_check
 from spladev3_anserini.reproduction.result import read_result
 from spladev3_anserini.reproduction.session import Session
 from spladev3_anserini.reproduction.stage import Inputs, Stage, option
+from spladev3_anserini.text import VERSION
 
 _PROGRAM = "spladev3-anserini"
 #: Keys of recipes that the command calls by another name.
@@ -29,7 +29,7 @@ def search_with(baseline: Baseline, session: Session) -> Stage:
     def inputs() -> Inputs:
         values = {name: str(value) for name, value in baseline.stated().items()} | {
             "corpus": session.note("corpus")["sha256"],
-            "weights": model_of(baseline, session)[1], "package": __version__}
+            "weights": model_of(baseline, session)[1], "package": VERSION}
         values |= versions() if isinstance(baseline, Bm25) else {"device": session.device}
         for name, query_set in session.sets.items():
             values |= {f"topics {name}": session.note(f"data.{name}")["topics"],

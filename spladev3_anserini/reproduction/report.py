@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from spladev3_anserini import __version__
 from spladev3_anserini.analysis.html import rendered
 from spladev3_anserini.analysis.markup import markdown
 from spladev3_anserini.reproduction.commands import commands, run_command, typed
 from spladev3_anserini.reproduction.matrix import Entry, Mean, State
 from spladev3_anserini.reproduction.verdict import number
-from spladev3_anserini.text import counted, visible
+from spladev3_anserini.text import VERSION, counted, visible
 
 _TEMPLATE = "report.html.j2"
 #: A sign beside the word, so that nothing rests on colour alone.
@@ -92,7 +91,7 @@ def as_html(made: Page) -> str:
 
 def as_markdown(made: Page) -> str:
     """The report as Markdown."""
-    lines = [f"# Reproductions with spladev3_anserini {__version__}", "", legend(made), "",
+    lines = [f"# Reproductions with spladev3_anserini {VERSION}", "", legend(made), "",
              "| collection | set | measure | " + " | ".join(map(markdown, made.columns)) + " |",
              "|---|---|---|" + "---|" * len(made.columns)]
     for row in made.rows:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import groupby
 
-from spladev3_anserini import __version__
 from spladev3_anserini.encoding.pipeline import environment
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
@@ -32,7 +31,7 @@ from spladev3_anserini.reproduction.stage import PARTS, Stage
 from spladev3_anserini.reproduction.stages import stages_of
 from spladev3_anserini.reproduction.training_stages import refuse_untrainable
 from spladev3_anserini.reproduction.verdict import same_set
-from spladev3_anserini.text import counted
+from spladev3_anserini.text import VERSION, counted
 
 #: Does what a command line says, in this process, and returns what it printed. Raises InputError
 #: as the command does.
@@ -136,7 +135,7 @@ def _result(session: Session) -> Result:
         corpus_sha256=corpus["sha256"] if corpus else None,
         index=IndexCounts(**index) if index else None, query_sets=sets,
         environment=environment(session.device) | versions() | {
-            "spladev3_anserini": __version__, "lucene": lucene_version(),
+            "spladev3_anserini": VERSION, "lucene": lucene_version(),
             "machine": platform.machine(), "system": platform.system()},
         finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
     try:

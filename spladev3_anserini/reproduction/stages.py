@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from spladev3_anserini import __version__
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.shards import MANIFEST
@@ -17,7 +16,7 @@ from spladev3_anserini.reproduction.session import Session
 from spladev3_anserini.reproduction.sources import source_fingerprint
 from spladev3_anserini.reproduction.stage import Inputs, Stage, option
 from spladev3_anserini.reproduction.training_stages import encoded_files, training_stages
-from spladev3_anserini.text import counted
+from spladev3_anserini.text import VERSION, counted
 
 _PROGRAM = "spladev3-anserini"
 
@@ -176,7 +175,7 @@ def _decide_impacts(session: Session, other_length: str) -> dict[str, str]:
                 if key != other_length}
     return settings | {"weights": session.model_sha256, "tokenizer": session.tokenizer_sha256,
                        "variant": session.experiment.splade.variant, "device": session.device,
-                       "package": __version__}
+                       "package": VERSION}
 
 
 def _scale(session: Session) -> str:

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 import transformers
 
-from spladev3_anserini import __version__
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, locked, read_json, sha256_of
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.text import VERSION
 from spladev3_anserini.training.dataset import TrainingQuery
 
 RECORD = "training.json"
@@ -37,7 +37,7 @@ def record_of(section: Training, variant: Variant, start: Checkpoint, tokenizer:
               sources: Mapping[str, str], accumulate: int, precision: str) -> dict[str, Any]:
     """What decides a training's weights (`tokenizer` and `data` are hashes), and where it ran."""
     return {"variant": variant.name, "start": model_hash(start), "start_name": start.name,
-            "tokenizer": tokenizer, "package": __version__,
+            "tokenizer": tokenizer, "package": VERSION,
             "training": section.model_dump(exclude={"sources"}),
             "data": data, "inputs": dict(sources), "accumulate": accumulate,
             "ranks": int(os.environ.get("WORLD_SIZE", "1")),

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from spladev3_anserini import __version__
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import NonNegative, Record, write_record
 from spladev3_anserini.progress import progress
-from spladev3_anserini.text import counted
+from spladev3_anserini.text import VERSION, counted
 from spladev3_anserini.training.disagreement import Disagreement, PairOfTeachers, Spread
 from spladev3_anserini.training.score_files import (
     QueryCandidates,
@@ -195,7 +194,7 @@ def combine(candidates: Path, teachers: Sequence[TeacherRecord], sources: Sequen
         target_deviation=target.deviation if target else None,
         target_source=target.source if target else "", scale=None if per_query else scale,
         shift=None if per_query else shift, disagreement=disagreement.pairs(),
-        spread=disagreement.spread(), package=__version__, sha256=sha256_of(output))
+        spread=disagreement.spread(), package=VERSION, sha256=sha256_of(output))
     write_record(done, record)
     return done
 

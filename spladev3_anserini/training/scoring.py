@@ -16,7 +16,6 @@ import torch
 import transformers
 from tqdm import tqdm
 
-from spladev3_anserini import __version__
 from spladev3_anserini.collection.corpus import CorpusDigest, hash_of
 from spladev3_anserini.collection.survey import texts_of_ids
 from spladev3_anserini.collection.topics import read_topics
@@ -26,6 +25,7 @@ from spladev3_anserini.files import locked, sha256_of
 from spladev3_anserini.impacts.manifest import read_record, shown_differences, write_record
 from spladev3_anserini.progress import counter
 from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, chunks
+from spladev3_anserini.text import VERSION
 from spladev3_anserini.training.score_files import (
     SCORE_MANIFEST,
     QueryCandidates,
@@ -145,7 +145,7 @@ def fingerprint_of(work: Work, teacher: PairScorer) -> ScoreFingerprint:
         batch_tokens=teacher.batch_tokens, device=teacher.device.partition(":")[0],
         dtype=teacher.dtype, t5_token=teacher.settings.t5_token if teacher.kind == "t5" else "",
         candidates=work.sha256, corpus=work.corpus, topics=work.topics, block=work.block,
-        package=__version__)
+        package=VERSION)
 
 
 def _holds_other_scores(output: Path, fingerprint: ScoreFingerprint) -> bool:
