@@ -45,7 +45,8 @@ class Library(NamedTuple):
 
     def recipe(self, name: str) -> Recipe:
         """A recipe by name or by the path of its file; raises InputError for none or a bad one."""
-        source = read_yaml(self.recipe_file(name))
+        file = self.recipe_file(name)
+        source = read_yaml(file)
         data = source.data
         if isinstance(data, dict) and isinstance(data.get("base"), str):
             source = self._on_base(source, data["base"])

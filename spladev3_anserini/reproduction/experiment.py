@@ -86,11 +86,17 @@ class Experiment:
 
 
 def open_experiment(library: Library, recipe_name: str, collection_name: str, output: Path,
-                    prebuilt: bool = False) -> Experiment:
-    """Reads both files; raises InputError for a bad one, and where there is no prebuilt index."""
-    recipe, collection_file = library.recipe(recipe_name), library.collection_file(collection_name)
-    recipe_file = library.recipe_file(recipe_name)
-    name, on = name_of(recipe_name), name_of(collection_name)
+                    prebuilt: bool = False, first_of: Path | None = None) -> Experiment:
+    """Reads both files; raises InputError for a bad one, and where there is no prebuilt index.
+
+    `first_of` is the file of the re-ranker that begins with this experiment's run.
+    """
+    collection, on = library.collection(collection_name), name_of(collection_name)
+    collection_file = library.collection_file(collection_name)
+    name, recipe_file = name_of(recipe_name), library.recipe_file(recipe_name)
+    recipe = library.recipe(recipe_name)
+    # an ablation's training section is its base's, and so are the paths in it
+    training_file = library.recipe_file(recipe.base) if recipe.base else recipe_file
     index = None
     if prebuilt:
         index = recipe.prebuilt.indexes.get(on) if recipe.prebuilt else None
@@ -99,18 +105,16 @@ def open_experiment(library: Library, recipe_name: str, collection_name: str, ou
                              "out to encode and index yourself")
     first = None
     if isinstance(recipe, BaselineRecipe) and isinstance(recipe.baseline, Rerank):
-        begins_with = library.recipe(recipe.baseline.of)
-        if isinstance(begins_with, BaselineRecipe) and isinstance(begins_with.baseline, Rerank):
-            raise InputError(f"{recipe_file}: of: {recipe.baseline.of} re-ranks too; name a recipe "
-                             "that searches")
-        first = open_experiment(library, recipe.baseline.of, collection_name, output)
+        if first_of:
+            raise InputError(f"{first_of}: of: {recipe_name} re-ranks too; name a recipe that "
+                             "searches")
+        first = open_experiment(library, recipe.baseline.of, collection_name, output,
+                                first_of=recipe_file)
     experiment = Experiment(
         library=library, recipe_name=name, recipe=recipe, recipe_file=recipe_file,
-        # an ablation's training section is its base's, and so are the paths in it
-        training_file=library.recipe_file(recipe.base) if recipe.base else recipe_file,
-        collection_name=on, collection=library.collection(collection_name),
+        training_file=training_file, collection_name=on, collection=collection,
         collection_file=collection_file, prebuilt=index, output=output, first=first)
-    sets = experiment.collection.query_sets.keys()
+    sets = collection.query_sets.keys()
     for block in experiment.declared():
         for unknown in {*block.values, *block.by.qrels_sha256} - sets:
             if unknown in block.values:

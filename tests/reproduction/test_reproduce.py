@@ -93,7 +93,7 @@ def test_the_second_time_everything_is_skipped_and_the_verdict_the_same(bench: B
 
 
 def test_the_journal_keeps_its_keys_so_that_earlier_runs_stay_done(bench: Bench) -> None:
-    """These are the keys of version 0.1: a stage whose keys change is done again by everybody."""
+    """The keys of version 0.1. A stage whose keys change is done again by everybody."""
     bench.run()
     written = json.loads((bench.output / "small/texts/stages.json").read_text())["stages"]
     impacts = {"quantizer", "special_tokens", "dtype", "weights", "tokenizer", "variant", "device",
