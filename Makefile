@@ -61,16 +61,18 @@ audit:
 	test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet pip-audit; }
 	.audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt
 
-# sdist and wheel, checked, and the main job done from the wheel alone
-dist: .venv/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check build twine
-	rm -rf dist build
-	$(BIN)/python -m build --outdir dist .
-	$(BIN)/python -m twine check --strict dist/*
-	sh tools/try_wheel.sh $(BIN)/python dist/*.whl
+# sdist and wheel in dist/, checked by twine; then the main job from the wheel, installed with
+# --target into an empty environment (a few minutes, 2 GB for a while)
+dist:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }
+	test -x .dist/bin/twine || { $(PYTHON) -m venv .dist && .dist/bin/python -m pip install --quiet build twine; }
+	rm -rf build dist
+	.dist/bin/python -m build
+	.dist/bin/twine check --strict dist/*
+	.dist/bin/python tools/try_wheel.py dist/*.whl
 
 clean:
-	rm -rf .venv .audit demo bench dist build
+	rm -rf .venv .audit .dist demo bench dist build
 
 .venv/.ready: $(SETTINGS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }

@@ -23,8 +23,8 @@ from typing import Any
 import click
 import yaml
 from scipy.stats import ttest_rel
-from statsmodels.stats.multitest import multipletests
 
+from spladev3_anserini.analysis.significance import corrected
 from spladev3_anserini.cli.app import run
 from spladev3_anserini.cli.reproduce import main as reproduce
 from spladev3_anserini.collection.qrels import read_qrels
@@ -139,7 +139,7 @@ def _adjusted_p(by_query: dict[str, dict[str, dict[str, float]]]) -> dict[tuple[
         start = by_query["demo"][on]
         raw = [float(ttest_rel(list(by_query[row][on].values()), [
             start[query] for query in by_query[row][on]]).pvalue) for row in others]
-        holm = multipletests(raw, method="holm")[1]
+        holm = corrected(raw, "holm")
         adjusted |= {(row, on): p for row, p in zip(others, holm, strict=True)}
     return adjusted
 

@@ -27,6 +27,7 @@ def spread(milliseconds: Sequence[float]) -> list[str]:
 
 def as_json(figures: Any) -> str:
     """Figures as indented JSON with the numbers of a list on one line."""
-    return re.sub(r"\[\s+([-+.\deE,\s]+?)\s+\]",
-                  lambda numbers: f"[{', '.join(numbers[1].replace(',', ' ').split())}]",
+    # a line break after the bracket: no string of JSON holds one
+    return re.sub(r"\[\n([-+.\deE,\s]*)\]",
+                  lambda numbers: f"[{' '.join(numbers[1].split())}]",
                   json.dumps(figures, indent=1)) + "\n"

@@ -1,4 +1,4 @@
-"""Errors that a user can cause, each in one line."""
+"""What a user can cause, said in one line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from spladev3_anserini.text import one_line
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 
 class SpladeError(Exception):
-    """What this package raises on purpose: one line. `code` is the exit code of a command."""
+    """Anything that this package refuses or that fails it, in one line.
+
+    The line names the file and its line, or a parameter in backticks: "`max_length` 2: expected
+    3 or more". Commands print it with the parameter as their option, --max-length, and exit with
+    `code`.
+    """
 
     code = 2
 
@@ -28,12 +34,11 @@ class SpladeError(Exception):
 
 
 class InputError(SpladeError):
-    """Bad input or bad usage: one line naming the file and line, or the `parameter`. Exit code 2.
-    """
+    """Input or usage that cannot be right. Commands exit with code 2."""
 
 
-class JavaError(InputError):
-    """No Java or no jar that can be used, or a Java that ended by itself. Exit code 3."""
+class JavaError(SpladeError):
+    """No usable Java or Anserini jar was found, or Java itself failed. Commands exit with 3."""
 
     code = 3
 
@@ -50,18 +55,29 @@ def refusing(what: str, *passed: type[Exception]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if isinstance(error, (InputError, KeyboardInterrupt, SystemExit, GeneratorExit, *passed)):
+        if isinstance(error, (SpladeError, KeyboardInterrupt, SystemExit, GeneratorExit, *passed)):
             raise
         raise InputError(f"{what}: {first_line(error)}") from error
 
 
+def refuse_without(package: str, what: str, extra: str) -> None:
+    """Raises InputError where a package is not installed, naming the extra of this one to install.
+
+    Nothing is imported, so it can be asked before long work whose end needs the package.
+    """
+    if find_spec(package) is None:
+        raise InputError(f"{what}: needs {package}, which is not installed: "
+                         f"pip install 'spladev3-anserini[{extra}]'")
+
+
 def needed(module: str, what: str, extra: str) -> Any:
     """A package that only `what` needs, imported; raises InputError with the extra to install."""
+    package = module.partition(".")[0]
+    refuse_without(package, what, extra)
     try:
         return import_module(module)
-    except ImportError:
-        raise InputError(f"{what}: needs {module.partition('.')[0]}, which is not installed: "
-                         f"pip install 'spladev3-anserini[{extra}]'") from None
+    except ImportError as error:
+        raise InputError(f"{what}: {package} cannot be imported: {first_line(error)}") from error
 
 
 _stderr = threading.RLock()

@@ -111,3 +111,45 @@ def test_only_one_room_knows_java_and_only_the_hub_room_knows_the_hub() -> None:
             assert path.parent.name == "lucene", path
         if "huggingface_hub" in text:
             assert path.name == "hub.py", path
+
+
+#: Write commands for people to type, or for another program: options are what they are about.
+WRITES_COMMANDS = {"reproduction/show.py", "reproduction/regression_pages.py", "reproduction/export.py",
+                   "encoding/unfinished.py", "lucene/start.py", "demo/assets.py"}
+
+
+def strings(tree: ast.AST) -> list[str]:
+    """The strings of a module that are no docstrings; of an f-string its text."""
+    docstrings = {id(node.body[0].value) for node in ast.walk(tree)
+                  if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body
+                  and isinstance(node.body[0], ast.Expr)}
+    pieces = {id(piece) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
+              for piece in node.values}
+    whole = ["".join(str(piece.value) if isinstance(piece, ast.Constant) else "X"
+                     for piece in node.values)
+             for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    return whole + [node.value for node in ast.walk(tree)
+                    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+                    and id(node) not in docstrings | pieces]
+
+
+def speaks_of_an_option(text: str) -> bool:
+    """Whether a message says --option, but as part of a command to type."""
+    message = re.sub(r"spladev3-anserini [a-z-]+( (--)?[\w/-]+)*", "", text)
+    return bool(re.search(r"(?<![\w-])--[a-z]", message)) and " " in text
+
+
+def test_rooms_speak_of_parameters_and_never_of_options() -> None:
+    """A library has `max_length`; only the command that was called has --max-length."""
+    found = {f"{path.relative_to(PACKAGE)}: {text}" for path in MODULES
+             if not path.is_relative_to(PACKAGE / "cli")
+             and path.relative_to(PACKAGE).as_posix() not in WRITES_COMMANDS
+             for text in strings(ast.parse(path.read_text("utf-8"))) if speaks_of_an_option(text)}
+    assert found == set()
+
+
+def test_that_test_would_see_an_option() -> None:
+    assert speaks_of_an_option("--max-length 2: expected 3 or more")
+    assert speaks_of_an_option("choose another name, or --overwrite")
+    assert not speaks_of_an_option("build it again: spladev3-anserini index --overwrite")
+    assert strings(ast.parse('"""--a b"""\nx = f"--c {d} e"')) == ["--c X e"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
 from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import Result
 
 import spladev3_anserini
 from spladev3_anserini.errors import InputError, needed
@@ -30,6 +33,16 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert (citation["version"], released[1]) == (version, version)
     assert citation["date-released"] == released[2]
     assert citation["cff-version"] == "1.2.0"
+
+
+def test_the_changelog_names_files_that_are_there() -> None:
+    """The second column of its table of moved modules."""
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    rows = text[text.index("| was, in `spladev3_anserini` |"):].partition("\n\n")[0].splitlines()[2:]
+    names = {name for row in rows for name in re.findall(r"`([\w/]+\.py)`", row.split("|")[2])}
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "spladev3_anserini").rglob("*.py")}
+    assert len(names) >= 15
+    assert {name for name in names if not any(path.endswith(f"/{name}") for path in there)} == set()
 
 
 def test_the_workflow_runs_the_pythons_that_the_metadata_names(setup: ConfigParser) -> None:
@@ -57,19 +70,44 @@ def test_every_folder_of_the_package_is_installed(setup: ConfigParser) -> None:
         assert {1: "*.yaml", 2: "*/*.yaml"}[depth] in data["spladev3_anserini.recipes"]
 
 
+def test_what_is_wanted_from_extras_is_not_in_the_base(setup: ConfigParser) -> None:
+    """`test` and `bench` hold the extra of plots; statsmodels is the tests' oracle alone."""
+    extras = {name: text.split("\n") for name, text in setup["options.extras_require"].items()}
+    for name in ("test", "bench"):
+        assert "spladev3-anserini[analysis]" in extras[name]
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "spladev3_anserini").rglob("*.py"))
+    assert "import statsmodels" not in code
+    assert "from statsmodels" not in code
+
+
 def test_an_extra_that_is_missing_is_named_in_one_line(setup: ConfigParser,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     """Each package that only some commands need is in the extra that the message names."""
-    wanted = re.findall(r'needed\(\s*"([\w.]+)",[^)]*?"(\w+)"\)',
+    wanted = re.findall(r'(?:needed|refuse_without)\(\s*"([\w.]+)",[^)]*?"(\w+)"\)',
                         "".join(path.read_text("utf-8") for path in
                                 (ROOT / "spladev3_anserini").rglob("*.py")))
-    assert len(wanted) >= 6
+    assert len(wanted) >= 10
     names = {"faiss": "faiss-cpu", "ir_datasets": "ir-datasets"}
     for module, extra in wanted:
         package = module.partition(".")[0]
         assert re.search(rf"^{names.get(package, package)}\b", setup["options.extras_require"][extra], re.M)
         assert not re.search(rf"^{package}\b", setup["options"]["install_requires"], re.M), package
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(InputError, match=r"^a plot: needs matplotlib, which is not installed: pip install "
                                          r"'spladev3-anserini\[analysis\]'$"):
         needed("matplotlib", "a plot", "analysis")
+
+
+def test_a_plot_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch,
+                                           cli: Callable[..., Result]) -> None:
+    """The runs are not there, and that would be the error if they were read first."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    runs = ("--qrels", "none", "--run", "a=none", "--run", "b=none")
+    for option, command in (("--forest", ("compare", *runs, "--forest", "plot.svg")),
+                            ("--forest", ("meta", "--effects", "none", "--forest", "plot.svg")),
+                            ("--html", ("breakdown", *runs, "--topics", "none", "--html", "page.html")),
+                            ("--html", ("diagnose", "--trained", "none", "--html", "page.html"))):
+        done = cli(*command)
+        assert (done.code, done.out) == (2, "")
+        assert done.err == (f"spladev3-anserini: {option}: needs matplotlib, which is not installed: "
+                            "pip install 'spladev3-anserini[analysis]'\n")

@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.errors import InputError, needed
+from spladev3_anserini.errors import InputError, needed, refuse_without
 from spladev3_anserini.files import output_file
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import shortened, visible
@@ -27,9 +27,10 @@ RULE = "#c5ccd2"
 
 
 def checked_suffix(path: Path, option: str) -> None:
-    """Raises InputError for a picture of another kind."""
+    """Raises InputError for a picture of another kind, and where nothing can draw one."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{option} {path}: expected a name ending in {' or '.join(SUFFIXES)}")
+    refuse_without("matplotlib", option, "analysis")
 
 
 def label(text: str, most: int = 120) -> str:

@@ -8,8 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spladev3_anserini.errors import needed
-
 _BLOCK = 4_000_000
 #: Measures are of the order of 1, so a smaller difference is what rounding left.
 ROUNDING = 1e-12
@@ -127,10 +125,23 @@ def randomisation(differences: NDArray[np.float64], samples: int, seed: int) -> 
 
 
 def corrected(p_values: Sequence[float | None], method: str) -> list[float | None]:
-    """p values of one family of comparisons, adjusted by `holm` or `bonferroni`; those that are
-    None are no member of it and stay so."""
-    multipletests = needed("statsmodels.stats.multitest", "comparing systems",
-                           "analysis").multipletests
-    known = [p for p in p_values if p is not None]
-    adjusted = iter(multipletests(known, method=method)[1].tolist() if known else [])
-    return [None if p is None else float(next(adjusted)) for p in p_values]
+    """p values of one family of comparisons, adjusted for how many there are.
+
+    Args:
+        p_values: One for each comparison. None stands for a comparison without a test: it is no
+            member of the family and stays None.
+        method: `bonferroni` multiplies each of m values by m. `holm` multiplies the k-th smallest
+            by m + 1 - k, and an adjusted value is never below that of a smaller p value.
+
+    Returns:
+        The adjusted p values, at most 1, in the order given.
+    """
+    known = np.array([p for p in p_values if p is not None], dtype=float)
+    if method == "holm":
+        order = np.argsort(known)
+        adjusted = np.empty_like(known)
+        adjusted[order] = np.maximum.accumulate(known[order] * np.arange(len(known), 0, -1))
+    else:
+        adjusted = known * len(known)
+    values = iter(np.minimum(adjusted, 1).tolist())
+    return [None if p is None else next(values) for p in p_values]

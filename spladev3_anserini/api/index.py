@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from spladev3_anserini import progress as reports
-from spladev3_anserini.api.run import Run, StrPath
-from spladev3_anserini.collection.in_memory import Texts, texts_of
-from spladev3_anserini.collection.records import checked_id, checked_text
+from spladev3_anserini.api.checks import (
+    StrPath,
+    finite_number,
+    one_of,
+    optional_number,
+    path_text,
+    whole_number,
+)
+from spladev3_anserini.api.queries import (
+    Topics,
+    checked_query,
+    faster_of,
+    impacts_of,
+    topics_of,
+)
+from spladev3_anserini.api.run import Run
+from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Hit
-from spladev3_anserini.collection.topics import Topic, read_topics, topic_of
+from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.manifest import refuse_other_values
-from spladev3_anserini.impacts.quantize import MAX_IMPACT, Quantizer
-from spladev3_anserini.impacts.query import MAX_HITS, EncodedTopic, ImpactQuery
+from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.impacts.query import EncodedTopic, ImpactQuery
 from spladev3_anserini.lucene.check import INDEX_MANIFEST
-from spladev3_anserini.lucene.pruning import QueryPruning
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
 from spladev3_anserini.lucene.searcher import open_searcher
+from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
+from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.encoding.weigher import Network
 
+#: Of Java, in one search or one build.
+MAX_THREADS = 1024
 
 
 class Index:
@@ -45,6 +63,7 @@ class Index:
         self._model, self._variant, self._settings = model, variant, settings
         self._network = network
         self._encoder: Encoder | None = None
+        self._closed = False
 
     def __repr__(self) -> str:
         if self.manifest is None:
@@ -61,7 +80,8 @@ class Index:
         self.close()
 
     def close(self) -> None:
-        """Close the index. Searching it afterwards is an error."""
+        """Close the index. Searching it afterwards is an error, closing it again is not."""
+        self._closed = True
         self._searcher.close()
 
     def search(self, query: str | Mapping[str, int], hits: int = 10, *,
@@ -85,26 +105,29 @@ class Index:
             InputError: The query is neither, has impacts that are no whole numbers, or the model
                 is not the index's.
         """
+        faster = faster_of(query_top_k, first_pass_terms, candidates, hits)
+        self._refuse_closed()
         if isinstance(query, str):
             topic = Topic("query", checked_text(query, "`query`", "text"), "`query`")
             (encoded,) = self._encode([topic])
         else:
             encoded = EncodedTopic("query", checked_query(query, "`query`"))
-        faster = QueryPruning.of(query_top_k, first_pass_terms, candidates, checked_hits(hits))
         warn_of_limits([encoded], self.manifest)
-        (topic_pruned,) = faster.pruned([encoded])
-        return self._searcher.search(topic_pruned.query, hits, faster.two_step)
+        (pruned,) = faster.pruned([encoded])
+        return self._searcher.search(pruned.query, int(hits), faster.two_step)
 
-    def run(self, topics: Texts | Mapping[str, Mapping[str, int]] | StrPath, hits: int = 1000, *,
-            threads: int | None = None, remove_query: bool = False,
-            query_top_k: int | None = None, first_pass_terms: int | None = None,
-            candidates: int | None = None, progress: bool = False) -> Run:
+    def run(self, topics: Topics | None = None, hits: int = 1000, *,
+            queries: StrPath | None = None, threads: int | None = None,
+            remove_query: bool = False, query_top_k: int | None = None,
+            first_pass_terms: int | None = None, candidates: int | None = None,
+            progress: bool = False) -> Run:
         """The best documents of every topic.
 
         Args:
             topics: The path of a topic file (TSV, JSON lines, a BEIR folder, `ir_datasets:ID`),
                 (id, text) pairs, {id: text}, dicts, a data frame, or {id: {term: impact}}.
             hits: How many documents of a topic at most.
+            queries: Instead of topics: the folder of queries that the command `encode` wrote.
             threads: Java's threads; None is one a core.
             remove_query: Take the document whose id is the topic's out of its hits, as BEIR's
                 ArguAna needs.
@@ -112,43 +135,58 @@ class Index:
 
         The other arguments and the errors are those of `search`; a topic's id twice is refused.
         """
-        faster = QueryPruning.of(query_top_k, first_pass_terms, candidates, checked_hits(hits))
-        if threads is not None and threads < 1:
-            raise InputError(f"`threads` {threads}: expected a number above 0")
         with reports.shown("bars" if progress else "off"):
-            encoded = self._encoded(topics)
-            warn_of_limits(encoded, self.manifest)
-            rankings = rank(self._searcher, faster.pruned(encoded), hits,
-                            threads or os.cpu_count() or 1, remove_query, faster.two_step)
-            return Run.of_rankings(rankings)
+            run = Run.of_rankings(self.rankings(
+                topics, hits, queries=queries, threads=threads, remove_query=remove_query,
+                query_top_k=query_top_k, first_pass_terms=first_pass_terms,
+                candidates=candidates))
+        read = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
+        run.sources = {name: os.fspath(path) for name, path in read.items()
+                       if isinstance(path, (str, os.PathLike))}
+        return run
+
+    def rankings(self, topics: Topics | None = None, hits: int = 1000, *,
+                 queries: StrPath | None = None, threads: int | None = None,
+                 remove_query: bool = False, query_top_k: int | None = None,
+                 first_pass_terms: int | None = None,
+                 candidates: int | None = None) -> Iterator[tuple[str, list[Hit]]]:
+        """Yields (topic id, its hits) in the topics' order, for runs that memory cannot hold.
+
+        The arguments and errors are those of `run`. Topics are encoded and checked by the call
+        itself, each is searched when it is asked for.
+        """
+        faster = faster_of(query_top_k, first_pass_terms, candidates, hits)
+        cores = optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1
+        self._refuse_closed()
+        if (topics is None) == (queries is None):
+            raise InputError("give either `topics` or `queries`")
+        encoded = self._encoded(topics) if queries is None else read_encoded_queries(
+            Path(path_text("queries", queries)), self.folder,
+            self.manifest.encoded.fingerprint if self.manifest else None)
+        warn_of_limits(encoded, self.manifest)
+        return rank(self._searcher, faster.pruned(encoded), int(hits), cores, remove_query,
+                    faster.two_step)
 
     def impacts(self, text: str) -> ImpactQuery:
         """The impacts that a text is searched with, the largest first."""
+        self._refuse_closed()
         topic = Topic("text", checked_text(text, "`text`", "text"), "`text`")
         (encoded,) = self._encode([topic])
         return dict(sorted(encoded.query.items(), key=lambda item: (-item[1], item[0])))
 
     def _encoded(self, topics: Any) -> list[EncodedTopic]:
-        if isinstance(topics, (str, os.PathLike)):
-            return self._encode(read_topics(os.fspath(topics)))
-        if isinstance(topics, Mapping) and topics and all(
-                isinstance(query, Mapping) for query in topics.values()):
-            return [EncodedTopic(checked_id(name, "`topics`"),
-                                 checked_query(query, f"`topics`, {name!r}"))
-                    for name, query in topics.items()]
-        texts: dict[str, Topic] = {}
-        for topic in texts_of(topics, "topics", topic_of):
-            if topic.id in texts:
-                raise InputError(f"{topic.where}: the topic {topic.id!r} is already at "
-                                 f"{texts[topic.id].where}")
-            texts[topic.id] = topic
-        if not texts:
-            raise InputError("`topics`: no topic in it")
-        return self._encode(list(texts.values()))
+        return impacts_of(topics) or self._encode(topics_of(topics))
 
     def _encode(self, topics: list[Topic]) -> list[EncodedTopic]:
-        """Topics as impacts. The encoder is loaded at the first ones (torch is, too), and its
-        identity is compared with the index's."""
+        from spladev3_anserini.encoding.queries import encode_topics
+
+        return encode_topics(self.encoder(), topics)
+
+    def encoder(self) -> Encoder:
+        """The query encoder, loaded at the first call (torch is, too).
+
+        Raises InputError where its identity is not the index's.
+        """
         from spladev3_anserini.encoding import queries
 
         if self._encoder is None:
@@ -160,33 +198,15 @@ class Index:
                 raise InputError(f"{self.folder}: was built elsewhere; say its `model`, or search "
                                  "with impacts")
             else:
+                warn(f"{self.folder}: prebuilt; not checked: model, tokenizer, variant, special "
+                     "tokens, scale")
                 self._encoder = queries.encoder_for_prebuilt(self._model, self._variant,
                                                              self._settings())
-        return queries.encode_topics(self._encoder, topics)
+        return self._encoder
 
-
-def checked_hits(hits: int) -> int:
-    """Raises InputError for a number of hits that an exact search cannot give."""
-    if isinstance(hits, bool) or not isinstance(hits, int) or not 1 <= hits <= MAX_HITS:
-        raise InputError(f"`hits` {hits}: expected 1 to {MAX_HITS:,}")
-    return hits
-
-
-def checked_query(query: Any, where: str) -> ImpactQuery:
-    """A query's impacts; raises InputError for anything but {term: whole number from 0}: a float
-    would have to be rounded, which decides the scores."""
-    if not isinstance(query, Mapping):
-        raise InputError(f"{where}: expected a text or {{term: impact}}, not "
-                         f"{type(query).__name__}")
-    for term, impact in query.items():
-        checked_text(term, where, "term")
-        if isinstance(impact, bool) or not hasattr(impact, "__index__"):
-            raise InputError(f"{where}: the impact of {term!r} is {impact!r}; impacts are whole "
-                             "numbers: round(scale x weight), with the index's scale")
-        if not 0 <= impact <= MAX_IMPACT:
-            raise InputError(f"{where}: the impact of {term!r} is {impact}; expected 0 to "
-                             f"{MAX_IMPACT:,}")
-    return {term: int(impact) for term, impact in query.items()}
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise InputError(f"{self.folder}: this index was closed; open it again")
 
 
 def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = "auto",
@@ -195,8 +215,9 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
                dtype: str = "auto", trust: bool = False, prebuilt: bool = False) -> Index:
     """Open an index that `Model.index` or the command `index` built.
 
-    Model, variant, scale and special tokens are the index's; a value that differs is refused. The
-    model is loaded at the first query that is a text.
+    Model, variant, scale and special tokens are the index's; a value that differs is refused. A
+    `model` or a `variant` that is given is loaded and compared at once, the index's own model at
+    the first query that is a text.
 
     Args:
         folder: The index.
@@ -210,22 +231,33 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
     Raises:
         InputError: There is no sound index, or it was built with other values.
     """
-    quantizer = Quantizer() if scale is None else Quantizer.of(scale)
+    quantizer = Quantizer() if scale is None else Quantizer.of(finite_number("scale", scale))
+    tokens = None if special_tokens is None else one_of("special_tokens", special_tokens,
+                                                        SPECIAL_TOKENS)
+    one_of("variant", variant, ["auto", *VARIANTS])
+    length = whole_number("max_length", max_length, 3)
+    batch = optional_number("batch_tokens", batch_tokens, 1)
+    path = Path(path_text("folder", folder))
 
     def settings() -> EncoderSettings:
-        return EncoderSettings(max_length=max_length, quantizer=quantizer,
-                               special_tokens=special_tokens or "drop",
-                               batch_tokens=batch_tokens, device=device, dtype=dtype)
+        from spladev3_anserini.model.batches import DTYPES
 
-    index = Index(Path(folder), None if model is None else os.fspath(model), variant, settings,
+        return EncoderSettings(
+            max_length=length, quantizer=quantizer, special_tokens=tokens or "drop",
+            batch_tokens=batch, device=str(device),
+            dtype=one_of("dtype", dtype, ["auto", *DTYPES]))
+
+    index = Index(path, None if model is None else path_text("model", model), variant, settings,
                   trust=trust)
     try:
         if index.manifest is not None:
-            refuse_other_values(scale, special_tokens, index.manifest)
+            refuse_other_values(scale, tokens, index.manifest)
         elif not prebuilt:
-            raise InputError(f"{folder}: no {INDEX_MANIFEST} in it, so its model, variant and "
-                             "scale are unknown; open it with `prebuilt` and say them yourself")
-    except InputError:
+            raise InputError(f"{path}: no {INDEX_MANIFEST} in it, so its model, variant and scale "
+                             "are unknown; open it with `prebuilt` and say them yourself")
+        if model is not None or variant != "auto":
+            index.encoder()
+    except BaseException:
         index.close()
         raise
     return index

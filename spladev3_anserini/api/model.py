@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 from scipy import sparse
 
 from spladev3_anserini import progress as reports
-from spladev3_anserini.api.index import Index
-from spladev3_anserini.api.run import StrPath
-from spladev3_anserini.collection.corpus import Survey, document_of
-from spladev3_anserini.collection.in_memory import Texts, checked_texts, texts_of
-from spladev3_anserini.collection.survey import survey_texts
+from spladev3_anserini.api.checks import (
+    StrPath,
+    finite_number,
+    one_of,
+    optional_number,
+    output_folder,
+    path_text,
+    whole_number,
+)
+from spladev3_anserini.api.index import MAX_THREADS, Index
+from spladev3_anserini.api.indexing import IndexTarget, build
+from spladev3_anserini.collection.in_memory import Texts, checked_texts
 from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.encoding.encoder import Encoder, TextError
-from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory, fingerprint
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.manifest import shown_differences
 from spladev3_anserini.impacts.quantize import Quantizer
-from spladev3_anserini.impacts.shards import MANIFEST
-from spladev3_anserini.lucene.build import build_index
-from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
+from spladev3_anserini.model.batches import DTYPES
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
-from spladev3_anserini.text import counted
+from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 
 Side = Literal["document", "query"]
 
@@ -59,10 +55,15 @@ def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0
     Raises:
         InputError: There is no such model, it cannot be used, or a value is out of range.
     """
-    settings = EncoderSettings(max_length=max_length, quantizer=Quantizer.of(scale),
-                        special_tokens=special_tokens, top_k=top_k, batch_tokens=batch_tokens,
-                        device=device, dtype=dtype)
-    return Model(os.fspath(model), variant, settings)
+    settings = EncoderSettings(
+        max_length=whole_number("max_length", max_length, 3),
+        quantizer=Quantizer.of(finite_number("scale", scale)),
+        special_tokens=one_of("special_tokens", special_tokens, SPECIAL_TOKENS),
+        top_k=optional_number("top_k", top_k, 1),
+        batch_tokens=optional_number("batch_tokens", batch_tokens, 1),
+        device=str(device), dtype=one_of("dtype", dtype, ["auto", *DTYPES]))
+    return Model(path_text("model", model), one_of("variant", variant, ["auto", *VARIANTS]),
+                 settings)
 
 
 class Model:
@@ -163,57 +164,28 @@ class Model:
             shard_size: Documents of a file of impacts, the step in which encoding resumes.
             skip_errors: Skip documents that cannot be read, and all but the first of an id. Only
                 for a path; `encoded` then has `rejected.jsonl` with the reasons.
-            encoded: Where the impact documents stay. Without it they are in `FOLDER.encoded` until
-                the index is built.
+            encoded: A folder that keeps the impact documents. Without it they are in
+                `FOLDER.encoded` until the index is built.
             progress: Draw progress bars.
 
         Raises:
             InputError: A document or its id cannot be used, an id is there twice, there is no
                 document, or `folder` holds something else.
         """
-        index, kept = Path(folder), encoded is not None
-        output = EncodingOutput(
-            folder=Path(encoded) if encoded is not None
-            else index.with_name(f"{index.name}.encoded"),
-            shard_size=shard_size, restart=overwrite)
-        names = {"`output`": "`encoded`", "`restart`": "`overwrite`", "`index`": "`folder`"}
-        with (reports.shown("bars" if progress else "off"), _called(names),
-              _as_file(texts, index, skip_errors) as (source, name)):
-            surveyed = survey_texts(source, "document", skip_errors)
-            encoder = self._encoder("document")
-            output = replace(output, source_name=name)
-            if self._is_there(index, surveyed, encoder, output, overwrite):
-                left_over = (output.folder / MANIFEST).exists()
-            else:
-                outcome = encode_to_directory(source, surveyed, self._checkpoint, encoder, output)
-                assert outcome.manifest is not None  # there is one part
-                build_index(output.folder, index, threads=threads or os.cpu_count() or 1,
-                            optimize=optimize, overwrite=overwrite)
-                left_over = True
-            if left_over and not kept:
-                shutil.rmtree(output.folder)
-        return Index(index, self._checkpoint.name, self.variant, lambda: self._settings,
+        target = IndexTarget(
+            output_folder("folder", folder),
+            None if encoded is None else output_folder("encoded", encoded),
+            whole_number("shard_size", shard_size, 1, 10_000_000),
+            optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1,
+            optimize, overwrite, skip_errors)
+        encoder = self._encoder("document")
+        with reports.shown("bars" if progress else "off"):
+            build(texts, self._checkpoint, encoder, target)
+        return Index(target.folder, self._checkpoint.name, self.variant, lambda: self._settings,
                      network=encoder.network)
 
-    def _is_there(self, index: Path, surveyed: Survey, encoder: Encoder, output: EncodingOutput,
-                  overwrite: bool) -> bool:
-        """Whether an index holds these documents already; raises InputError for another one."""
-        if not (index / INDEX_MANIFEST).exists():
-            return False
-        record = read_index_manifest(index)
-        assert record is not None
-        there, now = record.encoded.fingerprint, fingerprint(surveyed, encoder, output)
-        if there == now:
-            return True
-        if not overwrite:
-            raise InputError(f"`folder` {index}: holds an index of something else "
-                             f"({shown_differences(there, now)}); choose another name, or "
-                             "`overwrite`")
-        return False
-
     def _encoder(self, side: str) -> Encoder:
-        if side not in ("document", "query"):
-            raise InputError(f"`side` {side}: expected document or query")
+        one_of("side", side, ("document", "query"))
         if side not in self._encoders:
             loaded = self._encoders.get("document")
             self._encoders[side] = Encoder(self._checkpoint, self._variant, side, self._settings,
@@ -227,38 +199,3 @@ class Model:
                         strict=True)
             rows.append(dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0]))))
         return rows
-
-
-@contextmanager
-def _as_file(texts: Texts | StrPath, index: Path, skip: bool) -> Iterator[tuple[str, str]]:
-    """The path of a corpus and what a manifest calls it ("" for its path). What Python holds is
-    written beside the index for as long as the block runs, since a corpus is read twice."""
-    if isinstance(texts, (str, os.PathLike)):
-        yield os.fspath(texts), ""
-        return
-    if skip:
-        raise InputError("`skip_errors`: needs the path of a corpus; texts that Python holds are "
-                         "all taken or refused")
-    index.resolve().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{index.name}-texts-",
-                                     dir=index.resolve().parent) as scratch:
-        file, count = Path(scratch) / "corpus.jsonl", 0
-        with file.open("w", encoding="utf-8") as stream:
-            for text in texts_of(texts, "texts", document_of):
-                stream.write(json.dumps({"id": text.id, "contents": text.text}) + "\n")
-                count += 1
-        with _called({rf"{re.escape(str(file))}:(?=\d)": "`texts`, item ",
-                      re.escape(str(file)): "`texts`"}):
-            yield str(file), f"{counted(count, 'document')} that Python held"
-
-
-@contextmanager
-def _called(names: Mapping[str, str]) -> Iterator[None]:
-    """Has errors of the block call things as the caller does; `names` are {pattern: name}."""
-    try:
-        yield
-    except InputError as error:
-        message = str(error)
-        for pattern, name in names.items():
-            message = re.sub(pattern, name, message)
-        raise type(error)(message) from error.__cause__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,15 @@ from spladev3_anserini.analysis.comparison import (
     QueryScores,
     compare_systems,
 )
+from spladev3_anserini.api.checks import (
+    StrPath,
+    finite_number,
+    is_finite,
+    one_of,
+    path_text,
+    whole_number,
+)
+from spladev3_anserini.collection.overwriting import refuse_overwriting
 from spladev3_anserini.collection.qrels import Qrels, read_qrels
 from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.collection.runs import Hit, read_run_file
@@ -25,8 +33,10 @@ from spladev3_anserini.evaluation.query_values import by_measure
 from spladev3_anserini.lucene.ranking import write_run
 from spladev3_anserini.text import counted
 
-StrPath = str | os.PathLike[str]
 Judgments = StrPath | Mapping[str, Mapping[str, int]]
+Measures = str | Iterable[object]
+#: What messages call a run that has no name.
+UNNAMED = "the run"
 
 
 class Run(Mapping[str, dict[str, float]]):
@@ -35,21 +45,18 @@ class Run(Mapping[str, dict[str, float]]):
     Made by `Index.run` and `read_run`, or from a dict of dicts. `name` is what messages call it.
     """
 
-    def __init__(self, scores: Mapping[str, Mapping[str, float]], name: str = "the run") -> None:
+    def __init__(self, scores: Mapping[str, Mapping[str, float]], name: str = UNNAMED) -> None:
+        if not isinstance(scores, Mapping):
+            raise InputError(f"`scores`: expected {{query: {{document: score}}}}, not "
+                             f"{type(scores).__name__}")
         self.name = name
-        self._scores: dict[str, dict[str, float]] = {}
-        for query, documents in scores.items():
-            where = f"{name}, query {query!r}"
-            for document, score in documents.items():
-                checked_id(document, where)
-                if isinstance(score, bool) or not _finite(score):
-                    raise InputError(f"{where}: the score {score!r} of {document!r} is no finite "
-                                     "number")
-            self._scores[checked_id(query, name)] = dict(sorted(
-                documents.items(), key=lambda item: -item[1]))
+        #: The files that the run was made from, by what they are; `save` leaves them alone.
+        self.sources: dict[str, str] = {}
+        self._scores = {checked_id(query, name): _ranked(documents, f"{name}, query {query!r}")
+                        for query, documents in scores.items()}
 
     @classmethod
-    def of_rankings(cls, rankings: Iterable[tuple[str, list[Hit]]], name: str = "the run") -> Run:
+    def of_rankings(cls, rankings: Iterable[tuple[str, list[Hit]]], name: str = UNNAMED) -> Run:
         """A run of ranked hits, which need no check."""
         run = cls({}, name)
         run._scores = {query: {hit.docid: hit.score for hit in hits} for query, hits in rankings}
@@ -71,18 +78,22 @@ class Run(Mapping[str, dict[str, float]]):
     def save(self, path: StrPath, tag: str = "spladev3-anserini") -> None:
         """Write a TREC run, whole or not at all; `.gz` compresses.
 
-        Whole scores are written as they are, others with six digits after the point.
+        Whole scores are written as they are, others with six digits after the point. Raises
+        InputError where `path` is a file that the run was made from, such as its topics.
         """
+        path = path_text("path", path)
+        refuse_overwriting(Path(path), "`path`", **self.sources)
         write_run(Path(path), ((query, [Hit(document, score) for document, score in hits.items()])
                                for query, hits in self._scores.items()), tag)
 
-    def evaluate(self, qrels: Judgments, measures: str = DEFAULT_MEASURES) -> Evaluation:
+    def evaluate(self, qrels: Judgments, measures: Measures = DEFAULT_MEASURES) -> Evaluation:
         """Evaluate the run as `trec_eval -c` does.
 
         Args:
             qrels: The path of judgments (TREC, BEIR, `ir_datasets:ID`) or {query: {document:
                 grade}}.
-            measures: Names of ir-measures or trec_eval, such as `"nDCG@10 RR@10"`.
+            measures: Names of ir-measures or trec_eval, such as `"nDCG@10 RR@10"`, or a list of
+                names or of ir_measures' own objects.
 
         Returns:
             `means`, {measure: mean over all judged queries}; `by_query`, {query: {measure: value}};
@@ -93,13 +104,17 @@ class Run(Mapping[str, dict[str, float]]):
             InputError: A measure is unknown, or run and judgments share no query.
         """
         judged, source = _judgments(qrels)
-        return evaluate_scores(self._scores, self.name, judged, source, parse_measures(measures))
+        return evaluate_scores(self._scores, self.name, judged, source, _measures(measures))
 
 
 def read_run(path: StrPath) -> Run:
-    """Read a TREC run file, also gzipped; raises InputError naming file and line."""
-    run = Run({}, os.fspath(path))
-    run._scores = read_run_file(Path(path))
+    """Read a TREC run file, also gzipped; raises InputError naming file and line.
+
+    Documents are ranked by their scores, whatever the ranks in the file; ties stay in its order.
+    """
+    text = path_text("path", path)
+    run = Run({}, text)
+    run._scores = {query: _by_score(scores) for query, scores in read_run_file(Path(text)).items()}
     return run
 
 
@@ -137,7 +152,7 @@ class Compared:
 
 
 def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Mapping[str, float]]],
-            measures: str = "nDCG@10", *, baseline: str | None = None, pairs: bool = False,
+            measures: Measures = "nDCG@10", *, baseline: str | None = None, pairs: bool = False,
             alpha: float = 0.05, confidence: float = 0.95, correction: str = "holm",
             samples: int = 10_000, seed: int = 0) -> Compared:
     """Compare systems on the same queries: means, paired tests, intervals.
@@ -161,15 +176,16 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     if not isinstance(runs, Mapping) or len(runs) < 2:
         raise InputError("`runs`: expected {name: run} with two runs or more")
     for name, value in (("alpha", alpha), ("confidence", confidence)):
-        if not 1e-6 <= value <= 1 - 1e-6:
+        if not 1e-6 <= finite_number(name, value) <= 1 - 1e-6:
             raise InputError(f"`{name}` {value}: expected a number between 0 and 1")
-    if correction not in CORRECTIONS:
-        raise InputError(f"`correction` {correction}: expected one of "
-                         f"{', '.join(CORRECTIONS)}")
-    if not 100 <= samples <= 1_000_000:
-        raise InputError(f"`samples` {samples}: expected 100 to 1,000,000")
+    one_of("correction", correction, CORRECTIONS)
+    samples = whole_number("samples", samples, 100, 1_000_000)
+    seed = whole_number("seed", seed, 0)
+    if baseline is not None and baseline not in runs:
+        raise InputError(f"`baseline` {baseline}: is none of the runs")
     judged, source = _judgments(qrels)
-    parsed, opened = parse_measures(measures), {name: _run(run) for name, run in runs.items()}
+    parsed = _measures(measures)
+    opened = {str(name): _run(run, str(name)) for name, run in runs.items()}
     results = {name: evaluate_scores(dict(run), run.name, judged, source, parsed)
                for name, run in opened.items()}
     values = [QueryScores("", "", measure, systems) for measure, systems in by_measure(
@@ -180,30 +196,66 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
                     samples)
 
 
-def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]]) -> Run:
-    if isinstance(run, Run):
-        return run
-    return Run(run) if isinstance(run, Mapping) else read_run(run)
+def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:
+    """A run under the name that messages call it by: that of its file, else that of its system."""
+    if isinstance(run, (str, os.PathLike)):
+        return read_run(run)
+    if not isinstance(run, Mapping):
+        raise InputError(f"`runs`, {name!r}: expected a run, the path of one, or {{query: "
+                         f"{{document: score}}}}, not {type(run).__name__}")
+    if not isinstance(run, Run):
+        return Run(run, name)
+    named = Run({}, name if run.name == UNNAMED else run.name)
+    named._scores = run._scores
+    return named
+
+
+def _measures(measures: Measures) -> list[Any]:
+    if isinstance(measures, Iterable) and not isinstance(measures, str):
+        return parse_measures(" ".join(map(str, measures)))
+    return parse_measures(str(measures))
 
 
 def _judgments(qrels: Judgments) -> tuple[Qrels, str]:
     """Judgments and what messages call them."""
+    if isinstance(qrels, (str, os.PathLike)):
+        path = path_text("qrels", qrels)
+        return read_qrels(path), path
     if not isinstance(qrels, Mapping):
-        return read_qrels(os.fspath(qrels)), os.fspath(qrels)
+        raise InputError("`qrels`: expected the path of judgments or {query: {document: grade}}, "
+                         f"not {type(qrels).__name__}")
+    judged: Qrels = {}
     for query, grades in qrels.items():
-        for document, grade in grades.items():
-            checked_id(document, f"`qrels`, query {query!r}")
-            if isinstance(grade, bool) or not isinstance(grade, int):
-                raise InputError(f"`qrels`, query {query!r}: the grade of {document!r} is "
-                                 f"{grade!r}, expected a whole number")
-        checked_id(query, "`qrels`")
-    if not any(qrels.values()):
+        where = f"`qrels`, query {query!r}"
+        if not isinstance(grades, Mapping):
+            raise InputError(f"{where}: expected {{document: grade}}, not {type(grades).__name__}")
+        judged[checked_id(query, "`qrels`")] = {
+            checked_id(document, where): _grade(grade, f"{where}: the grade of {document!r}")
+            for document, grade in grades.items()}
+    if not any(judged.values()):
         raise InputError("`qrels`: no judgment in it")
-    return {query: dict(grades) for query, grades in qrels.items()}, "`qrels`"
+    return {query: grades for query, grades in judged.items() if grades}, "`qrels`"
 
 
-def _finite(score: object) -> bool:
-    try:
-        return math.isfinite(score)  # type: ignore[arg-type]
-    except (TypeError, OverflowError):
-        return False
+def _grade(grade: Any, what: str) -> int:
+    if isinstance(grade, bool) or not hasattr(grade, "__index__"):
+        raise InputError(f"{what} is {grade!r}, expected a whole number")
+    return int(grade)
+
+
+def _ranked(documents: Any, where: str) -> dict[str, float]:
+    """Checked scores of one query in the order of their ranks, whole ones as whole numbers."""
+    if not isinstance(documents, Mapping):
+        raise InputError(f"{where}: expected {{document: score}}, not {type(documents).__name__}")
+    scores: dict[str, float] = {}
+    for document, score in documents.items():
+        if isinstance(score, bool) or not is_finite(score):
+            raise InputError(f"{where}: the score {score!r} of {document!r} is no finite number")
+        scores[checked_id(document, where)] = int(score) if hasattr(score, "__index__") \
+            else float(score)
+    return _by_score(scores)
+
+
+def _by_score(scores: dict[str, float]) -> dict[str, float]:
+    """Documents by score descending; ties stay in their order."""
+    return dict(sorted(scores.items(), key=lambda item: -item[1]))

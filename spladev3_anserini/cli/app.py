@@ -16,7 +16,7 @@ import click
 
 from spladev3_anserini.cli import signals
 from spladev3_anserini.cli.verbosity import add_verbosity, logging_to_stderr
-from spladev3_anserini.errors import InputError, first_line, lack_of_memory
+from spladev3_anserini.errors import SpladeError, first_line, lack_of_memory
 from spladev3_anserini.files import is_stdout
 from spladev3_anserini.progress import shown
 from spladev3_anserini.text import in_options, one_line, visible
@@ -37,7 +37,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     try:
         with logging_to_stderr(os.environ.get("SPLADEV3_LOG", "info")), shown("auto"):
             code = command.main(args=arguments, standalone_mode=False)
-    except InputError as error:
+    except SpladeError as error:
         if error.__cause__ and os.environ.get("SPLADEV3_TRACEBACK"):
             raise  # what a library raised, for whoever has to find out why
         fail(error.code, in_options(str(error)))

@@ -20,7 +20,7 @@ from spladev3_anserini.cli.options import (
     trust_option,
 )
 from spladev3_anserini.cli.types import FOLDER, MODEL, WholeNumber
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, refuse_without
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
@@ -87,6 +87,8 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     from spladev3_anserini.evaluation.query_values import query_values
     from spladev3_anserini.lucene.check import one_build
 
+    if html:
+        refuse_without("matplotlib", "--html", "analysis")
     if expander and queries:
         raise click.UsageError("give either --expander or --queries")
     if len(names) != len(set(names)):

@@ -16,7 +16,7 @@ from spladev3_anserini.cli.options import (
     runs_option,
 )
 from spladev3_anserini.cli.types import FILE, FOLDER
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, refuse_without
 from spladev3_anserini.text import counted, table
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     from spladev3_anserini.impacts.manifest import read_record
     from spladev3_anserini.training.ensemble import EnsembleRecord
 
+    if html:
+        refuse_without("matplotlib", "--html", "analysis")
     sets = _sets(in_domain, zero_shot, runs)
     if html:
         refuse_overwriting(html, "--html", trained=trained, scores=scores, encoded=encoded,

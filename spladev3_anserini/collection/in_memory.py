@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from spladev3_anserini.collection.ir_datasets_source import text_of
 from spladev3_anserini.collection.records import IdentifiedText, checked, checked_text
 from spladev3_anserini.errors import InputError
 
 #: What a call takes for documents or topics, beside the path of a file.
 Texts = Mapping[str, str] | Iterable[tuple[str, str] | Mapping[str, Any]]
+
+#: Where the records of ir_datasets have their ids.
+_FIELDS = {"doc_id", "query_id"}
 
 
 def texts_of(items: Texts | Any, parameter: str,
@@ -22,7 +26,9 @@ def texts_of(items: Texts | Any, parameter: str,
     for number, item in enumerate(_rows(items, parameter), 1):
         where = f"`{parameter}`, item {number}"
         if isinstance(item, Mapping):
-            yield read({str(key): value for key, value in item.items()}, where)
+            yield read(_usual_names(item), where)
+        elif (names := _FIELDS & {*getattr(item, "_fields", ())}):  # a record of ir_datasets
+            yield checked(getattr(item, names.pop()), text_of(item, where), where)
         elif isinstance(item, (tuple, list)) and len(item) == 2:
             yield checked(item[0], item[1], where)
         else:
@@ -30,17 +36,33 @@ def texts_of(items: Texts | Any, parameter: str,
                              f"{type(item).__name__}")
 
 
+def _usual_names(item: Mapping[Any, Any]) -> dict[str, Any]:
+    """A record by the names that files have; PyTerrier's frames call the id `docno`."""
+    record = {str(key): value for key, value in item.items()}
+    if "docno" in record and not record.keys() & {"id", "_id", "docid"}:
+        record["id"] = record.pop("docno")
+    return record
+
+
 def _rows(items: Any, parameter: str) -> Iterable[Any]:
     if isinstance(items, Mapping):
         return items.items()
     if hasattr(items, "columns"):  # a data frame: polars has to_dicts, pandas to_dict
-        rows: Iterable[Any] = items.to_dicts() if hasattr(items, "to_dicts") \
+        rows: Iterable[dict[Any, Any]] = items.to_dicts() if hasattr(items, "to_dicts") \
             else items.to_dict("records")
-        return rows
+        return ({name: value for name, value in row.items() if not _missing(value)} for row in rows)
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise InputError(f"`{parameter}`: expected (id, text) pairs, dicts, a data frame or a "
                          f"path, not {type(items).__name__}")
     return items
+
+
+def _missing(value: Any) -> bool:
+    """Whether a cell of a data frame is empty: None, NaN, or pandas' NA, which equals nothing."""
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):
+        return True
 
 
 def checked_texts(texts: Iterable[str], parameter: str = "texts") -> list[str]:

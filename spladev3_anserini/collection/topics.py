@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,20 @@ def read_topics(source: str) -> list[Topic]:
     `title`, `contents` or `query`), either gzipped, a BEIR folder (`queries.jsonl`) or
     `ir_datasets:ID`. Raises InputError for a bad line, a repeated id, or no topic at all.
     """
-    topics: dict[str, Topic] = {}
-    for topic in _read(source):
-        if topic.id in topics:
+    return distinct(_read(source), source)
+
+
+def distinct(topics: Iterable[Topic], source: str) -> list[Topic]:
+    """The topics as a list; raises InputError for a repeated id, or for no topic at all."""
+    by_id: dict[str, Topic] = {}
+    for topic in topics:
+        if topic.id in by_id:
             raise InputError(f"{topic.where}: the topic {topic.id!r} is already at "
-                             f"{topics[topic.id].where}")
-        topics[topic.id] = topic
-    if not topics:
+                             f"{by_id[topic.id].where}")
+        by_id[topic.id] = topic
+    if not by_id:
         raise InputError(f"{source}: no topic in it")
-    return list(topics.values())
+    return list(by_id.values())
 
 
 def topics_file(source: str) -> Path:

@@ -20,7 +20,7 @@ def unfinished(folder: Path) -> str:
     fingerprint = next((own for own, _ in journals if own), None)
     if fingerprint is None:
         return (f"{folder}: an encode began here and no shard of it is known to be whole; run the "
-                "same encode again, with --restart where it asks for it")
+                "same encode again, with `restart` where it asks for it")
     name = next(folder.glob(JOURNALS)).stem.rpartition("-")[2]
     parts = int(name) if name.isdecimal() and 0 < int(name) < 10**6 else 1
     count = -(-fingerprint.documents // max(1, fingerprint.shard_size))

@@ -11,6 +11,7 @@ from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.collection.runs import RunScores
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.progress import log
+from spladev3_anserini.text import counted
 
 DEFAULT_MEASURES = "RR@10 nDCG@10 R@1000"
 
@@ -53,6 +54,11 @@ class Evaluation(NamedTuple):
     queries: int
     missing: list[str]
     unjudged: list[str]
+
+    def __repr__(self) -> str:
+        """The means, not the thousands of values."""
+        means = ", ".join(f"{name}: {value:.4f}" for name, value in self.means.items())
+        return f"<Evaluation of {counted(self.queries, 'query')}: {means}>"
 
 
 def parse_measures(text: str) -> list[Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.runs import Hit
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import SpladeError
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, cut_to_clause_limit
 from spladev3_anserini.lucene.check import (
@@ -140,7 +140,7 @@ def open_searcher(index: Path, trust: bool = False) -> tuple[ImpactSearcher, Ind
         try:
             record = read_index_manifest(index, trust=trust)
             searcher = ImpactSearcher(index, trust=True)
-        except InputError:
+        except SpladeError:
             if before == build_of(index):
                 raise
             continue

@@ -142,7 +142,7 @@ def _regression(cell: Cell, result: Result, qrels: dict[str, Qrels]) -> dict[str
     remove = {own.remove_query for s, own in cell.collection.query_sets.items() if s in sets}
     if len(hits) > 1 or len(remove) > 1:
         raise InputError(f"{cell.collection_name}: its query sets differ in hits or remove_query, "
-                         "which one regression cannot hold; export them one by one with --sets")
+                         "which one regression cannot hold; export them one by one with `sets`")
     search = f"-impact -pretokenized -hits {hits.pop()}" + (" -removeQuery" if remove.pop() else "")
     assert result.index is not None  # a baseline's is not exported
     return {

@@ -15,7 +15,7 @@ import transformers
 
 from spladev3_anserini.collection.survey import texts_of_ids
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.errors import InputError, first_line, out_of_memory
+from spladev3_anserini.errors import InputError, first_line, out_of_memory, refuse_without
 from spladev3_anserini.files import appearing, naming
 from spladev3_anserini.model.batches import resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint
@@ -124,6 +124,9 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
     output is of another training (with `replace` that one is removed) or is being trained into, and
     as `SpladeTrainer` does.
     """
+    refuse_without("accelerate", "training", "train")
+    if machine.tensorboard:
+        refuse_without("tensorboard", "`tensorboard`", "train")
     cuda, precision = _device(machine.device, section.precision)
     if len(queries) < section.batch_size:
         raise InputError(f"{counted(len(queries), 'training query')} cannot fill one batch of "

@@ -6,7 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from spladev3_anserini.analysis.significance import corrected, difference, randomisation
 
@@ -74,3 +77,13 @@ def test_corrections_by_hand() -> None:
     assert corrected(p, "holm") == pytest.approx([0.03, None, 0.06, 0.06, 0.02])
     assert corrected(p, "bonferroni") == pytest.approx([0.04, None, 0.16, 0.12, 0.02])
     assert corrected([None], "holm") == [None]
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1), st.sampled_from([0.01, 0.02])), max_size=30),
+       st.sampled_from(["holm", "bonferroni"]))
+def test_corrections_are_statsmodels(p: list[float | None], method: str) -> None:
+    known = [value for value in p if value is not None]
+    expected = multipletests(known, method=method)[1].tolist() if known else []
+    ours = corrected(p, method)
+    assert [value for value in ours if value is not None] == expected
+    assert [value is None for value in ours] == [value is None for value in p]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -167,8 +167,9 @@ def test_what_a_data_frame_and_records_hold_is_indexed_alike(model: splade.Model
     assert model.index(frame, tmp_path / "pandas").search("cat") == expected
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
 def test_indexing_goes_on_after_an_interruption_and_is_done_once(
-        tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        overwrite: bool, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from spladev3_anserini.encoding.encoder import Encoder
 
     encoded: list[int] = []
@@ -189,7 +190,7 @@ def test_indexing_goes_on_after_an_interruption_and_is_done_once(
     calls: list[int] = []
     monkeypatch.setattr(Encoder, "impacts_of", lambda self, ids, done=lambda count: None: (
         calls.append(len(ids)), real(self, ids, done))[1])
-    model.index(TEXTS, tmp_path / "index", shard_size=2).close()
+    model.index(TEXTS, tmp_path / "index", shard_size=2, overwrite=overwrite).close()
     assert 0 < sum(calls) < len(TEXTS)  # the shards that were whole are kept
     before = len(calls)
     again = model.index(TEXTS, tmp_path / "index", shard_size=2)
@@ -218,9 +219,8 @@ def test_an_index_says_its_own_model_and_refuses_others(index: splade.Index, tmp
     other = make_tiny(tmp_path / "other", seed=1)
     for options, message in (({"model": other}, "do not belong together: model"),
                              ({"variant": "splade-v3-doc"}, "do not belong together: variant")):
-        wrong = splade.open_index(index.folder, max_length=32, **options)  # type: ignore[arg-type]
         with pytest.raises(splade.InputError, match=message):
-            wrong.search("the cat")
+            splade.open_index(index.folder, max_length=32, **options)  # type: ignore[arg-type]
 
 
 def test_an_index_built_elsewhere_wants_to_be_told(index: splade.Index, tmp_path: Path,
@@ -248,7 +248,7 @@ def test_an_index_built_elsewhere_wants_to_be_told(index: splade.Index, tmp_path
     (lambda m, i, t: m.weights({"a", "b"}), r"`texts`: expected a list of texts, not set"),
     (lambda m, i, t: m.weights(["a", 1]), r"`texts`, item 2: the field 'text' is a number"),
     (lambda m, i, t: m.weights(["\ud800"]), r"`texts`, item 1: .* surrogate"),
-    (lambda m, i, t: m.weights(["a"], side="both"), r"`side` both: expected document or query"),
+    (lambda m, i, t: m.weights(["a"], side="both"), r"`side` 'both': expected one of document, query"),
     (lambda m, i, t: m.index(["a"], t / "x"), r"`texts`, item 1: expected \(id, text\) or a dict"),
     (lambda m, i, t: m.index(["ab"], t / "x"), r"`texts`, item 1: expected \(id, text\)"),
     (lambda m, i, t: m.index(7, t / "x"), r"`texts`: expected \(id, text\) pairs"),
@@ -266,17 +266,40 @@ def test_an_index_built_elsewhere_wants_to_be_told(index: splade.Index, tmp_path
     (lambda m, i, t: i.search({"cat": -1}), r"`query`: the impact of 'cat' is -1; expected 0"),
     (lambda m, i, t: i.search({1: 1}), r"`query`: the field 'term' is a number"),
     (lambda m, i, t: i.search(["cat"]), r"`query`: expected a text or"),
-    (lambda m, i, t: i.search("cat", hits=0), r"`hits` 0: expected 1 to 100,000"),
+    (lambda m, i, t: i.search("cat", hits=0), r"`hits` 0: expected a whole number, 1 to 100,000"),
+    (lambda m, i, t: i.search("cat", hits=2.5), r"`hits` 2.5: expected a whole number"),
+    (lambda m, i, t: i.search("cat", hits=True), r"`hits` True: expected a whole number"),
+    (lambda m, i, t: i.search("cat", query_top_k=0), r"`query_top_k` 0: expected"),
     (lambda m, i, t: i.search("cat", hits=10, candidates=5), r"`candidates` needs"),
+    (lambda m, i, t: i.search("cat", hits=10, first_pass_terms=1, candidates=5),
+     r"`candidates` 5: fewer than `hits` 10"),
+    (lambda m, i, t: i.run(), r"give either `topics` or `queries`"),
+    (lambda m, i, t: i.run(QUERIES, queries="x"), r"give either `topics` or `queries`"),
+    (lambda m, i, t: i.run("a question"), r"a question: unknown kind of file"),
     (lambda m, i, t: i.run([("q", "a"), ("q", "b")]), r"`topics`, item 2: the topic 'q' is already"),
     (lambda m, i, t: i.run({}), r"`topics`: no topic"),
     (lambda m, i, t: i.run({"q": {"cat": 1.0}}), r"`topics`, 'q': the impact of 'cat' is 1.0"),
     (lambda m, i, t: i.run(QUERIES, threads=0), r"`threads` 0: expected"),
     (lambda m, i, t: splade.load("no/such/folder"), r"`model` no/such/folder: no such folder"),
+    (lambda m, i, t: splade.load(7), r"`model` 7: expected a path"),
     (lambda m, i, t: splade.load("demo", scale=0), r"`scale` 0: expected"),
+    (lambda m, i, t: splade.load("demo", scale="1"), r"`scale` '1': expected a number"),
+    (lambda m, i, t: splade.load("demo", dtype="half"), r"`dtype` 'half': expected one of auto, fl"),
+    (lambda m, i, t: splade.load("demo", max_length=2), r"`max_length` 2: expected"),
+    (lambda m, i, t: splade.load("demo", max_length=9.5), r"`max_length` 9.5: expected a whole"),
+    (lambda m, i, t: splade.load("demo", batch_tokens=0), r"`batch_tokens` 0: expected"),
+    (lambda m, i, t: m.index({"a": "", "b": " "}, t / "x"), r"`texts`: no document in it has a term"),
     (lambda m, i, t: splade.open_index(t / "none"), r"none: no such index"),
     (lambda m, i, t: splade.Run({"q": {"d": "x"}}), r"query 'q': the score 'x' of 'd' is no"),
     (lambda m, i, t: splade.Run({"q": {"d": float("inf")}}), r"the score inf of 'd'"),
+    (lambda m, i, t: splade.Run({"q": ["d"]}), r"query 'q': expected \{document: score\}, not list"),
+    (lambda m, i, t: splade.Run([]), r"`scores`: expected \{query: \{document: score\}\}, not list"),
+    (lambda m, i, t: splade.Run({"q": {"d": 1}}).evaluate(None), r"`qrels`: expected the path"),
+    (lambda m, i, t: splade.compare({"q": {"d": 1}}, {"a": {"q": {"d": 1}}, "b": 3}), r"`runs`, 'b'"),
+    (lambda m, i, t: splade.compare({"q": {"d": 1}}, {key: {"q": {"d": 1}} for key in "ab"}, baseline="z"),
+     r"`baseline` z: is none of the runs"),
+    (lambda m, i, t: splade.compare({"q": {"d": 1}}, {key: {"q": {"d": 1}} for key in "ab"}, seed=-1),
+     r"`seed` -1: expected a whole number"),
     (lambda m, i, t: splade.compare({"q": {"d": 1}}, {"a": splade.Run({"q": {"d": 1.0}})}),
      r"`runs`: expected \{name: run\} with two"),
     (lambda m, i, t: splade.Run({"q": {"d": 1.0}}).evaluate({"q": {"d": 1.5}}),
@@ -292,6 +315,111 @@ def test_what_is_refused(call: Callable[[splade.Model, splade.Index, Path], obje
     assert list(tmp_path.iterdir()) == []  # nothing half-written
 
 
+def test_a_folder_of_other_files_is_refused_before_anything_is_encoded(
+        model: splade.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spladev3_anserini.encoding.encoder import Encoder
+
+    monkeypatch.setattr(Encoder, "impacts_of", lambda *_: pytest.fail("encodes"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("all of it")
+    for overwrite in (False, True):
+        with pytest.raises(splade.InputError, match="`folder` .*mine: exists and is no index"):
+            model.index(TEXTS, tmp_path / "mine", overwrite=overwrite)
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.tex"]
+
+
+def test_impact_documents_that_were_there_stay(model: splade.Model, tmp_path: Path) -> None:
+    """FOLDER.encoded is removed only by the call that wrote it."""
+    model.index(TEXTS, tmp_path / "first", encoded=tmp_path / "index.encoded").close()
+    before = (tmp_path / "index.encoded" / "manifest.json").read_bytes()
+    for _ in range(2):  # built from them, then found there
+        model.index(TEXTS, tmp_path / "index").close()
+        assert (tmp_path / "index.encoded" / "manifest.json").read_bytes() == before
+    model.index(TEXTS, tmp_path / "index", encoded=tmp_path / "kept").close()  # asked for: written
+    assert (tmp_path / "kept" / "manifest.json").exists()
+
+
+def test_a_damaged_index_is_refused_and_can_be_replaced(model: splade.Model, tmp_path: Path) -> None:
+    model.index(TEXTS, tmp_path / "index").close()
+    largest = max((tmp_path / "index").glob("_*"), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1])
+    with pytest.raises(splade.InputError, match=largest.name):
+        model.index(TEXTS, tmp_path / "index")
+    with model.index(TEXTS, tmp_path / "index", overwrite=True) as index:
+        assert index.search("the cat")
+
+
+def test_a_closed_index_says_so(index: splade.Index) -> None:
+    with splade.open_index(index.folder, max_length=32) as opened:
+        pass
+    opened.close()
+    for call in (lambda: opened.search({"cat": 1}), lambda: opened.run(QUERIES),
+                 lambda: opened.impacts("cat")):
+        with pytest.raises(splade.InputError, match="this index was closed"):
+            call()
+
+
+def test_encoded_queries_give_the_same_run_and_are_checked(
+        index: splade.Index, tmp_path: Path, cli: Callable[..., Result], tiny: Path) -> None:
+    topics = tmp_path / "topics.tsv"
+    topics.write_text("".join(f"{name}\t{text}\n" for name, text in QUERIES.items()))
+    encode = ("encode", "--model", tiny, "--variant", "splade-v3", "--max-length", 32, "--topics", topics)
+    assert cli(*encode, "--output", tmp_path / "queries").code == 0
+    assert index.run(queries=tmp_path / "queries", hits=5) == index.run(topics, hits=5)
+    assert list(index.rankings(topics, hits=5)) == list(index.rankings(queries=tmp_path / "queries", hits=5))
+    assert cli(*encode, "--scale", 50, "--output", tmp_path / "halves").code == 0
+    with pytest.raises(splade.InputError, match="do not belong together: quantizer x50-rint against"):
+        index.run(queries=tmp_path / "halves")
+
+
+def test_a_run_does_not_replace_what_it_was_made_from(index: splade.Index, tmp_path: Path) -> None:
+    topics = tmp_path / "topics.tsv"
+    topics.write_text("q1\tthe cat\n")
+    run = index.run(topics)
+    for target, named in ((topics, "topics"), (next(index.folder.glob("segments_*")), "index")):
+        before = target.read_bytes()
+        with pytest.raises(splade.InputError, match=f"`path` .* is an input as well .{named}: "):
+            run.save(target)
+        assert target.read_bytes() == before
+
+
+def test_documents_are_ranked_by_score_whatever_the_file_says(tmp_path: Path) -> None:
+    (tmp_path / "run.txt").write_text("q Q0 c 1 1.5 t\nq Q0 b 2 7 t\nq Q0 a 3 1.5 t\n")
+    assert list(splade.read_run(tmp_path / "run.txt")["q"]) == ["b", "c", "a"]
+    run = splade.Run({"q": {"x": np.float32(0.5), "y": np.int64(3)}})
+    run.save(tmp_path / "out.txt")
+    assert (tmp_path / "out.txt").read_text() == ("q Q0 y 1 3 spladev3-anserini\n"
+                                                  "q Q0 x 2 0.500000 spladev3-anserini\n")
+
+
+def test_records_of_other_packages_are_texts(model: splade.Model, index: splade.Index,
+                                             tmp_path: Path) -> None:
+    class Passage(NamedTuple):
+        doc_id: str
+        title: str
+        text: str
+
+        def default_text(self) -> str:
+            return f"{self.title} {self.text}"
+
+    class Asked(NamedTuple):
+        query_id: str
+        text: str
+
+    pairs = [("7", "the cat sat"), ("8", "a dog")]
+    expected = model.index(pairs, tmp_path / "pairs").search("cat")
+    assert expected
+    records = [Passage("7", "the cat", "sat"), Passage("8", "a", "dog")]
+    assert model.index(records, tmp_path / "ir_datasets").search("cat") == expected
+    pyterrier = [{"docno": name, "text": text} for name, text in pairs]
+    assert model.index(pyterrier, tmp_path / "pyterrier").search("cat") == expected
+    assert index.run([Asked(*query) for query in QUERIES.items()]) == index.run(QUERIES)
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"docno": [7, 8], "title": [None, float("nan")],
+                              "text": ["the cat sat", "a dog"]})
+    assert model.index(frame, tmp_path / "frame").search("cat") == expected
+
+
 def test_values_by_hand_and_comparison(tmp_path: Path) -> None:
     """RR: ranks 2 and 1, mean .75; q3 has no hit and counts as 0, so 0.5 over three."""
     qrels = {"q1": {"a": 1}, "q2": {"b": 1}, "q3": {"c": 1}}
@@ -300,6 +428,11 @@ def test_values_by_hand_and_comparison(tmp_path: Path) -> None:
     assert result.means == {"RR@10": pytest.approx(0.5), "RR": pytest.approx(0.5)}
     assert result.by_query["q1"]["RR@10"] == pytest.approx(0.5)
     assert result.missing == ["q3"]
+    assert repr(result) == "<Evaluation of 3 queries: RR@10: 0.5000, RR: 0.5000>"
+    import ir_measures
+
+    for same in (["RR@10", "RR"], (ir_measures.RR @ 10, ir_measures.RR), "RR@10, RR"):
+        assert run.evaluate(qrels, same).means == result.means
     (tmp_path / "b.txt").write_text("q1 Q0 a 1 3 t\nq2 Q0 b 1 3 t\nq3 Q0 c 1 1 t\n")
     compared = splade.compare(qrels, {"ours": run, "best": tmp_path / "b.txt"}, "RR@10")
     assert compared.means == {"RR@10": {"ours": pytest.approx(0.5), "best": pytest.approx(1.0)}}

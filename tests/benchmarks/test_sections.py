@@ -84,3 +84,11 @@ def test_a_line_is_fitted_to_relative_errors(section: Section) -> None:
     assert line([1, 2, 1000], [5, 7, 2003]) == pytest.approx((2, 3))
     slope, start = line([1, 2, 1000], [5, 7, 2500])
     assert start + slope == pytest.approx(5, rel=0.1)
+
+
+def test_json_that_is_kept_has_a_list_of_numbers_on_one_line(section: Section) -> None:
+    value = {"numbers": [1, -2.5, 1e-07], "rows": [[1], []], "text": "[ 1,  2 ]", "words": ["a"]}
+    kept = section("timing").as_json(value)
+    assert json.loads(kept) == value
+    assert [line.strip() for line in kept.splitlines() if "[" in line] == [
+        '"numbers": [1, -2.5, 1e-07],', '"rows": [', "[1],", "[]", '"text": "[ 1,  2 ]",', '"words": [']

@@ -15,7 +15,7 @@ import pytest
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.evaluation.measures import parse_measures
-from spladev3_anserini.recipe.library import Library
+from spladev3_anserini.recipe.library import Library, declared
 from spladev3_anserini.recipe.schema import Collection, Expected, QuerySet, Recipe
 from spladev3_anserini.recipe.training import flat
 
@@ -433,3 +433,17 @@ def test_hyper_parameters(name: str, start: str, documents: float, queries: tupl
             training.max_length, training.precision, training.weight_decay, training.seed) == (
                 20, 2e-5, 0.01, 5, 128, "fp16", 0, 123)
     assert len(training.teachers) == len(set(training.teachers)) == 4  # all but RankT5-3b
+
+
+def test_the_readme_says_what_was_measured_here() -> None:
+    """Its row of collections is those with a measured value; its models and ablations hold all of them."""
+    text = (RECIPES.folder / "README.md").read_text("utf-8")
+    run = {name: set(re.findall(r"`([\w.-]+)`", cells.split("|")[0]))
+           for name, cells in re.findall(r"^\| (models|ablations|baselines|collections) \| (.*)$", text, re.M)}
+    assert run["models"] | run["ablations"] | run["baselines"] <= RECIPES.recipes().keys() | RECIPES.baselines()
+    measured = {(recipe, collection) for collection in RECIPES.collections()
+                for recipe in RECIPES.recipes() | RECIPES.baselines()
+                for values in declared(recipe, RECIPES.recipe(recipe), collection, RECIPES.collection(collection))
+                if values.by.source == "measured"}
+    assert {collection for _, collection in measured} == run["collections"]
+    assert {recipe for recipe, _ in measured} <= run["models"] | run["ablations"]

@@ -99,6 +99,18 @@ def shown_steps(done: Result) -> list[int]:
     return [int(step) for step in re.findall(r"^step +(\d+) of \d+  loss", done.err, re.MULTILINE)]
 
 
+@pytest.mark.parametrize(("package", "needs"), [("accelerate", "training"),
+                                                ("tensorboard", "--tensorboard")])
+def test_a_training_without_its_extra_is_refused_at_once(
+        package: str, needs: str, data: Path, tmp_path: Path, cli: Cli,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    done = cli(*command(data, tmp_path / "model", "--tensorboard"))
+    assert (done.code, done.err) == (2, f"spladev3-anserini: {needs}: needs {package}, which is not "
+                                     "installed: pip install 'spladev3-anserini[train]'\n")
+    assert not (tmp_path / "model").exists()
+
+
 def warnings_of(done: Result) -> list[str]:
     """Its warnings, but for the one that these scores have no record."""
     return [line for line in done.err.splitlines()

@@ -1,0 +1,62 @@
+"""Topics and impacts that a search is given -> checked ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from spladev3_anserini.api.checks import StrPath, optional_number, path_text, whole_number
+from spladev3_anserini.collection.in_memory import Texts, texts_of
+from spladev3_anserini.collection.records import checked_id, checked_text
+from spladev3_anserini.collection.topics import Topic, distinct, read_topics, topic_of
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.quantize import MAX_IMPACT
+from spladev3_anserini.impacts.query import MAX_HITS, EncodedTopic, ImpactQuery
+from spladev3_anserini.lucene.pruning import QueryPruning
+
+#: What `Index.run` takes: a path, texts, or impacts by topic.
+Topics = StrPath | Texts | Mapping[str, Mapping[str, int]]
+
+
+def topics_of(topics: Any) -> list[Topic]:
+    """Topics of a path or of Python's values; raises InputError for an id that is there twice, and
+    for none at all."""
+    if isinstance(topics, (str, os.PathLike)):
+        return read_topics(path_text("topics", topics))
+    return distinct(texts_of(topics, "topics", topic_of), "`topics`")
+
+
+def impacts_of(topics: Any) -> list[EncodedTopic]:
+    """Topics that are {id: {term: impact}}; empty for any other kind."""
+    if not isinstance(topics, Mapping) or not all(
+            isinstance(query, Mapping) for query in topics.values()):
+        return []
+    return [EncodedTopic(checked_id(name, "`topics`"), checked_query(query, f"`topics`, {name!r}"))
+            for name, query in topics.items()]
+
+
+def faster_of(query_top_k: int | None, first_pass_terms: int | None, candidates: int | None,
+            hits: int) -> QueryPruning:
+    """What a search may leave out; raises InputError for a number that no search has."""
+    return QueryPruning.of(optional_number("query_top_k", query_top_k, 1),
+                     optional_number("first_pass_terms", first_pass_terms, 1),
+                     optional_number("candidates", candidates, 1, MAX_HITS),
+                     whole_number("hits", hits, 1, MAX_HITS))
+
+
+def checked_query(query: Any, where: str) -> ImpactQuery:
+    """A query's impacts; raises InputError for anything but {term: whole number from 0}: a float
+    would have to be rounded, which decides the scores."""
+    if not isinstance(query, Mapping):
+        raise InputError(f"{where}: expected a text or {{term: impact}}, not "
+                         f"{type(query).__name__}")
+    for term, impact in query.items():
+        checked_text(term, where, "term")
+        if isinstance(impact, bool) or not hasattr(impact, "__index__"):
+            raise InputError(f"{where}: the impact of {term!r} is {impact!r}; impacts are whole "
+                             "numbers: round(scale x weight), with the index's scale")
+        if not 0 <= impact <= MAX_IMPACT:
+            raise InputError(f"{where}: the impact of {term!r} is {impact}; expected 0 to "
+                             f"{MAX_IMPACT:,}")
+    return {term: int(impact) for term, impact in query.items()}
