@@ -29,6 +29,11 @@ class Clock:
     monotonic = time
 
 
+@pytest.fixture(autouse=True)
+def _warnings_on_stderr() -> None:
+    """Not here: who writes to stderr is the subject."""
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
