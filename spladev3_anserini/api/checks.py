@@ -17,14 +17,18 @@ StrPath = str | os.PathLike[str]
 def whole_number(parameter: str, value: Any, least: int, most: int | None = None) -> int:
     """A whole number from `least` to `most`, of any integer type; a bool and a float are none."""
     expected = f"{least:,} to {most:,}" if most is not None else f"{least:,} or more"
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool) or number < least or \
-            (most is not None and number > most):
+    if not is_whole(value) or value < least or (most is not None and value > most):
         raise InputError(f"`{parameter}` {value!r}: expected a whole number, {expected}")
-    return number
+    return operator.index(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is of an integer type, numpy's too; a bool and a float are not."""
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
 
 
 def optional_number(parameter: str, value: Any, least: int, most: int | None = None) -> int | None:

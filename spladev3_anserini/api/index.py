@@ -33,7 +33,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.manifest import refuse_other_values
 from spladev3_anserini.impacts.quantize import Quantizer
-from spladev3_anserini.impacts.query import EncodedTopic, ImpactQuery
+from spladev3_anserini.impacts.query import MAX_THREADS, EncodedTopic, ImpactQuery
 from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
 from spladev3_anserini.lucene.searcher import open_searcher
@@ -44,9 +44,6 @@ from spladev3_anserini.text import counted
 if TYPE_CHECKING:
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.encoding.weigher import Network
-
-#: Of Java, in one search or one build.
-MAX_THREADS = 1024
 
 
 class Index:

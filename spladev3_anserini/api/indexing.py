@@ -24,8 +24,8 @@ from spladev3_anserini.encoding.unfinished import JOURNALS
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import Fingerprint, shown_differences
 from spladev3_anserini.impacts.shards import MANIFEST
-from spladev3_anserini.lucene.build import build_index
-from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
+from spladev3_anserini.lucene.build import build_index, is_occupied
+from spladev3_anserini.lucene.check import read_index_manifest
 from spladev3_anserini.lucene.jvm import java_path
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.text import counted
@@ -63,12 +63,13 @@ def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder
     with _called(_PARAMETERS):
         for path in (folder, output.folder):
             java_path(path)
-        _refuse_other_files(folder)
+        occupied = is_occupied(folder)  # refuses other files before hours of encoding
         with _as_file(texts, folder, target.skip_errors) as (source, name):
             surveyed = survey_texts(source, "document", skip=target.skip_errors)
             wanted = fingerprint(surveyed, encoder, output)
             whole_before = (output.folder / MANIFEST).exists()
-            if _is_there(folder, wanted, target.overwrite) and (whole_before or not target.encoded):
+            if occupied and _is_there(folder, wanted, target.overwrite) and (
+                    whole_before or not target.encoded):
                 return
             output = replace(
                 output, source_name=name,
@@ -86,19 +87,9 @@ def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder
                 shutil.rmtree(output.folder)
 
 
-def _refuse_other_files(folder: Path) -> None:
-    """As `build_index`, but before hours of encoding."""
-    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    ours = (folder / INDEX_MANIFEST).exists() or any(folder.glob("segments_*"))
-    if not empty and not ours:
-        raise InputError(f"`folder` {folder}: exists and is no index; choose another name")
-
-
 def _is_there(folder: Path, wanted: Fingerprint, overwrite: bool) -> bool:
     """Whether an index holds these documents already; raises InputError for another one, or a
     damaged one, unless it may be replaced."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return False
     try:
         record = read_index_manifest(folder)
     except InputError:

@@ -19,7 +19,7 @@ from spladev3_anserini.api.checks import (
     path_text,
     whole_number,
 )
-from spladev3_anserini.api.index import MAX_THREADS, Index
+from spladev3_anserini.api.index import Index
 from spladev3_anserini.api.indexing import IndexTarget, build
 from spladev3_anserini.collection.in_memory import Texts, checked_texts
 from spladev3_anserini.encoding.cut import Cuts
@@ -27,6 +27,7 @@ from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.impacts.query import MAX_THREADS
 from spladev3_anserini.model.batches import DTYPES
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from spladev3_anserini.api.checks import StrPath, optional_number, path_text, whole_number
+from spladev3_anserini.api.checks import StrPath, is_whole, optional_number, path_text, whole_number
 from spladev3_anserini.collection.in_memory import Texts, texts_of
 from spladev3_anserini.collection.records import checked_id, checked_text
 from spladev3_anserini.collection.topics import Topic, distinct, read_topics, topic_of
@@ -39,10 +39,11 @@ def impacts_of(topics: Any) -> list[EncodedTopic]:
 def faster_of(query_top_k: int | None, first_pass_terms: int | None, candidates: int | None,
             hits: int) -> QueryPruning:
     """What a search may leave out; raises InputError for a number that no search has."""
-    return QueryPruning.of(optional_number("query_top_k", query_top_k, 1),
-                     optional_number("first_pass_terms", first_pass_terms, 1),
-                     optional_number("candidates", candidates, 1, MAX_HITS),
-                     whole_number("hits", hits, 1, MAX_HITS))
+    return QueryPruning.of(
+        optional_number("query_top_k", query_top_k, 1),
+        optional_number("first_pass_terms", first_pass_terms, 1),
+        optional_number("candidates", candidates, 1, MAX_HITS),
+        whole_number("hits", hits, 1, MAX_HITS))
 
 
 def checked_query(query: Any, where: str) -> ImpactQuery:
@@ -53,7 +54,7 @@ def checked_query(query: Any, where: str) -> ImpactQuery:
                          f"{type(query).__name__}")
     for term, impact in query.items():
         checked_text(term, where, "term")
-        if isinstance(impact, bool) or not hasattr(impact, "__index__"):
+        if not is_whole(impact):
             raise InputError(f"{where}: the impact of {term!r} is {impact!r}; impacts are whole "
                              "numbers: round(scale x weight), with the index's scale")
         if not 0 <= impact <= MAX_IMPACT:

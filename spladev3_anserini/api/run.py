@@ -18,6 +18,7 @@ from spladev3_anserini.api.checks import (
     StrPath,
     finite_number,
     is_finite,
+    is_whole,
     one_of,
     path_text,
     whole_number,
@@ -239,7 +240,7 @@ def _judgments(qrels: Judgments) -> tuple[Qrels, str]:
 
 
 def _grade(grade: Any, what: str) -> int:
-    if isinstance(grade, bool) or not hasattr(grade, "__index__"):
+    if not is_whole(grade):
         raise InputError(f"{what} is {grade!r}, expected a whole number")
     return int(grade)
 

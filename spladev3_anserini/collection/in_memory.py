@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from spladev3_anserini.collection.ir_datasets_source import text_of
@@ -71,7 +71,7 @@ def checked_texts(texts: Iterable[str], parameter: str = "texts") -> list[str]:
     if isinstance(texts, (str, bytes)):
         raise InputError(f"`{parameter}`: is one text; expected a list of texts: [text]")
     if isinstance(texts, (Mapping, set, frozenset)) or hasattr(texts, "columns") or \
-            not isinstance(texts, (Iterable, Sequence)):
+            not isinstance(texts, Iterable):
         raise InputError(f"`{parameter}`: expected a list of texts, not {type(texts).__name__}")
     return [checked_text(text, f"`{parameter}`, item {number}", "text")
             for number, text in enumerate(texts, 1)]

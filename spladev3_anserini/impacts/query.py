@@ -21,6 +21,9 @@ MAX_CLAUSES = 1024
 #: Anserini takes steps of 1e-6 off tied scores; with more hits they could add up to a wrong one.
 MAX_HITS = 100_000
 
+#: Of Java, in one search or one build.
+MAX_THREADS = 1024
+
 #: Lucene adds float32, which is exact for whole numbers up to here.
 MAX_EXACT_SCORE = 1 << 24
 

@@ -71,8 +71,7 @@ def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = Fa
     if encoded.resolve() in index.resolve().parents:
         raise InputError(f"`index` {index}: is inside `encoded`, which holds nothing but what was "
                          "encoded; choose another name")
-    occupied = index.exists() and not (index.is_dir() and not any(index.iterdir()))
-    if occupied and (record := _existing(index, manifest, overwrite)):
+    if is_occupied(index) and (record := _existing(index, manifest, overwrite)):
         return record, False
     verify_shards(encoded, manifest)
     start_jvm()
@@ -94,12 +93,20 @@ def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = Fa
     return record, True
 
 
-def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest | None:
-    """What to keep of an index that is there already: None for one that may be replaced. Only an
-    index is ever replaced, never a folder of other files."""
+def is_occupied(index: Path) -> bool:
+    """Whether an index, maybe a damaged one, stands under a name. Raises InputError for anything
+    else that does, but an empty folder: only an index is ever replaced."""
+    if not index.exists() or (index.is_dir() and not any(index.iterdir())):
+        return False
     ours = (index / INDEX_MANIFEST).exists()  # even where a file of it is missing
     if not index.is_dir() or not (ours or any(index.glob("segments_*"))):
         raise InputError(f"`index` {index}: exists and is no index; choose another name")
+    return True
+
+
+def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest | None:
+    """What to keep of an index that is there already: None for one that may be replaced. Only an
+    index is ever replaced, never a folder of other files."""
     if overwrite:
         return None
     record = read_index_manifest(index, every=True)
