@@ -1,0 +1,163 @@
+"""A table of query weights, from a file or from a corpus -> one float32 weight per term.
+
+A query of the variant `static` is the set of its wordpieces; each has the weight of the table. No
+model runs. The inverse document frequency (IDF) is the usual weight: OpenSearch's inference-free
+models come with such a table (arXiv 2411.04403).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spladev3_anserini.collection.records import numbered_lines
+from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.files import appearing, read_bytes, short
+from spladev3_anserini.text import counted
+
+#: In an encoded directory and in an index: the table that their queries are weighted with.
+QUERY_WEIGHTS = "query_weights.json"
+#: Says that the table is counted from the texts that are encoded.
+FROM_CORPUS = "idf"
+
+Weights = NDArray[np.float32]
+
+
+def read_query_weights(path: Path, terms: Sequence[str]) -> Weights:
+    """Reads a table of query weights.
+
+    Args:
+        path: A JSON object {term: weight} (`*.json`), or lines of a term, a tab and its weight.
+        terms: The vocabulary by id.
+
+    Returns:
+        Shape (vocabulary,); terms that the table does not name have weight 0.
+
+    Raises:
+        InputError: The file cannot be read, names a term twice or one that the vocabulary does not
+            have, has a weight that is negative or no finite number, or only zeros.
+    """
+    pairs = _json_pairs(path) if path.suffix == ".json" else _tab_separated_pairs(path)
+    ids = {term: number for number, term in enumerate(terms)}
+    weights = np.zeros(len(terms), np.float32)
+    named = np.zeros(len(terms), bool)
+    for where, term, value in pairs:
+        place = ids.get(term)
+        if place is None:
+            raise InputError(f"{where}: the term {term[:40]!r} is not in the model's vocabulary; "
+                             "is this the table of another model?")
+        if named[place]:
+            raise InputError(f"{where}: the term {term[:40]!r} is there twice")
+        weights[place], named[place] = _weight(value, where, term), True
+    return checked_weights(weights, str(path))
+
+
+def weights_of_mapping(table: Mapping[Any, Any], terms: Sequence[str], where: str) -> Weights:
+    """The weights of {term: weight}; raises InputError as `read_query_weights`."""
+    ids = {term: number for number, term in enumerate(terms)}
+    weights = np.zeros(len(terms), np.float32)
+    for term, value in table.items():
+        if term not in ids:
+            raise InputError(f"{where}: the term {str(term)[:40]!r} is not in the model's "
+                             "vocabulary")
+        weights[ids[term]] = _weight(value, where, term)
+    return checked_weights(weights, where)
+
+
+def checked_weights(weights: Weights, where: str) -> Weights:
+    """The weights themselves; raises InputError if one is negative, infinite or NaN, or if no
+    weight is above 0."""
+    if not np.isfinite(weights).all() or weights.min(initial=0) < 0:
+        place = int(np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[0])
+        raise InputError(f"{where}: the weight of term {place} is {weights[place]}; expected a "
+                         "finite number from 0")
+    if not weights.any():
+        raise InputError(f"{where}: no term has a weight above 0")
+    return weights
+
+
+def write_query_weights(path: Path, terms: Sequence[str], weights: Weights) -> None:
+    """Writes a table as JSON, in the order of term ids, whole or not at all; terms of weight 0 are
+    left out. The shortest decimal of each float32 is written, so reading gives the same bits."""
+    table = {terms[place]: float(str(weights[place])) for place in np.flatnonzero(weights)}
+    with appearing(path) as stream:
+        stream.write(json.dumps(table, ensure_ascii=False, indent=0) + "\n")
+
+
+def hash_of_weights(weights: Weights) -> str:
+    """sha256 of the weights of all terms by id, as little-endian float32."""
+    return hashlib.sha256(weights.astype("<f4").tobytes()).hexdigest()
+
+
+def read_checked(path: Path, terms: Sequence[str], sha256: str) -> Weights:
+    """`read_query_weights` of a table whose hash is known; raises InputError if it changed."""
+    weights = read_query_weights(path, terms)
+    if (now := hash_of_weights(weights)) != sha256:
+        raise InputError(f"{path}: changed since it was written (sha256 {short(now)}, expected "
+                         f"{short(sha256)})")
+    return weights
+
+
+class DocumentFrequencies:
+    """Counts how many texts have each wordpiece."""
+
+    def __init__(self, vocabulary: int) -> None:
+        self.counts = np.zeros(vocabulary, np.int64)
+        self.texts = 0
+
+    def add(self, ids: Iterable[Sequence[int]]) -> None:
+        """Counts texts that are wordpiece ids."""
+        for text in ids:
+            self.counts[np.fromiter(set(text), np.int64)] += 1
+            self.texts += 1
+
+    def idf(self) -> Weights:
+        """ln(1 + (N - df + 0.5) / (df + 0.5)) of each term, as Lucene's BM25 has it: above 0 for
+        every term, and largest, ln(2 N + 2), for terms in no text. Shape (vocabulary,)."""
+        rarity = (self.texts - self.counts + 0.5) / (self.counts + 0.5)
+        return np.log1p(rarity).astype(np.float32)
+
+
+def _weight(value: Any, where: str, term: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise InputError(f"{where}: the weight of {term[:40]!r} is {str(value)[:40]}; expected a "
+                         "finite number from 0")
+    return float(value)
+
+
+def _json_pairs(path: Path) -> Iterator[tuple[str, str, Any]]:
+    try:
+        pairs = json.loads(read_bytes(path).decode("utf-8"), object_pairs_hook=list)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {first_line(error)}") from None
+    if not isinstance(pairs, list) or not all(
+            isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise InputError(f"{path}: expected a JSON object, {{term: weight}}")
+    for term, value in pairs:
+        yield str(path), term, value
+
+
+def _tab_separated_pairs(path: Path) -> Iterator[tuple[str, str, Any]]:
+    for number, line in numbered_lines(path):
+        where = f"{path}:{number}"
+        term, tab, text = line.rpartition("\t")
+        if not tab:
+            raise InputError(f"{where}: expected a term, a tab and its weight")
+        try:
+            value = float(text)
+        except ValueError:
+            raise InputError(f"{where}: the weight of {term[:40]!r} is {text[:40]!r}; expected a "
+                             "number") from None
+        yield where, term, value
+
+
+def described(weights: Weights) -> str:
+    """A table in a few words, for a summary."""
+    used = weights[weights > 0]
+    return f"{counted(len(used), 'term')}, weights {used.min():.2f} to {used.max():.2f}"
