@@ -43,7 +43,7 @@ UNNAMED = "the run"
 class Run(Mapping[str, dict[str, float]]):
     """A run: {query: {document: score}}, each query's documents in the order of their ranks.
 
-    `Index.run` and `read_run` return one. It is a read-only mapping, so other tools take it.
+    `Index.run` and `read_run` return one. It is read-only; other tools take `dict(run)`.
 
     Args:
         scores: {query: {document: score}}. Ties keep their order.
