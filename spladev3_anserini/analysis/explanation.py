@@ -101,7 +101,7 @@ def own_terms(encoder: Encoder, text: str) -> list[str]:
     """A text's own wordpieces up to the encoder's length limit, each once, in the text's order;
     without special tokens."""
     tokenizer = encoder.tokenizer
-    ids = tokenizer.ids([text], encoder.settings.max_length)[0]
+    ids = tokenizer.ids([text], encoder.max_length)[0]
     return list(dict.fromkeys(str(tokenizer.terms[i]) for i in ids
                               if i not in tokenizer.special_ids))
 

@@ -106,7 +106,7 @@ def queries_for(folder: Path, record: IndexManifest | None, topics: str | None,
     """The queries of a file of encoded ones, or of topics encoded as the collection's own record
     says. Raises InputError where they do not belong to the collection."""
     if queries:
-        return read_encoded_queries(queries, folder, record.encoded.fingerprint if record else None)
+        return read_encoded_queries(queries, folder, record.encoded if record else None)
     if record:
         encoder = encoder_for_index(folder, record, model, variant, settings)
     elif model:

@@ -177,7 +177,7 @@ class Index:
             raise InputError("give either `topics` or `queries`")
         encoded = self._encoded(topics) if queries is None else read_encoded_queries(
             Path(path_text("queries", queries)), self.folder,
-            self.manifest.encoded.fingerprint if self.manifest else None)
+            self.manifest.encoded if self.manifest else None)
         warn_of_limits(encoded, self.manifest)
         return rank(self._searcher, faster.pruned(encoded), int(hits), cores,
                     remove_query=remove_query, two_step=faster.two_step)

@@ -163,7 +163,7 @@ class Model:
         tokens = encoder.tokenized(plain)
         cuts = Cuts()
         cuts.add(tokens.lost)
-        cuts.warn("text", f"`max_length` {encoder.settings.max_length}")
+        cuts.warn("text", f"`max_length` {encoder.max_length}")
         with (reports.shown("bars" if progress else "off"),
               reports.counter("encoding", len(plain), "text") as bar):
             try:

@@ -140,7 +140,7 @@ def _expanded(topics: list[Topic], pieces: Encoder, adds: Encoder | None,
         return read_expanded(source, pieces)
     if adds is None:
         return None
-    texts, limit = [topic.text for topic in topics], pieces.settings.max_length
+    texts, limit = [topic.text for topic in topics], pieces.max_length
     if list(adds.terms) != list(pieces.terms) or \
             adds.tokenizer.ids(texts, limit) != pieces.tokenizer.ids(texts, limit):
         raise InputError("--expander: cuts these queries into other wordpieces than the index's "

@@ -105,8 +105,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     elif topics and not model:
         raise InputError("--prebuilt: say the model with --model")
     if queries is not None:
-        encoded = read_encoded_queries(queries, index,
-                                       record.encoded.fingerprint if record else None)
+        encoded = read_encoded_queries(queries, index, record.encoded if record else None)
     else:
         from spladev3_anserini.encoding.settings import EncoderSettings
         from spladev3_anserini.impacts.quantize import Quantizer

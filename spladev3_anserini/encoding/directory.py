@@ -125,7 +125,8 @@ class EncodedDirectory:
         self._done[name] = shard
 
     def publish(self, names: list[str], model_name: str, source: str,
-                environment: dict[str, str], rejected: int = 0) -> Manifest | None:
+                environment: dict[str, str], rejected: int = 0,
+                query_weights: str = "") -> Manifest | None:
         """Writes the manifest if every named shard is on disk, by whichever part.
 
         Args:
@@ -147,7 +148,7 @@ class EncodedDirectory:
             return None
         manifest = Manifest(fingerprint=self.fingerprint, shards=tuple(shards[n] for n in names),
                             model_name=model_name, input=source, environment=environment,
-                            rejected=rejected)
+                            rejected=rejected, query_weights=query_weights)
         write_record(manifest, self.folder / MANIFEST)
         return manifest
 

@@ -8,16 +8,27 @@ from dataclasses import replace
 import numpy as np
 from scipy import sparse
 
-from spladev3_anserini.encoding.settings import EncoderSettings
+from spladev3_anserini.encoding.settings import DEFAULT_LENGTH, EncoderSettings
 from spladev3_anserini.encoding.weigher import Network, bags_of_words, model_weigher
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import BINARY
 from spladev3_anserini.impacts.quantize import MAX_TOTAL
+from spladev3_anserini.impacts.query_weights import (
+    FROM_CORPUS,
+    QUERY_WEIGHTS,
+    Weights,
+    hash_of_weights,
+)
 from spladev3_anserini.model.batches import length_batches, refusing_large_batch
-from spladev3_anserini.model.checkpoint import Checkpoint
+from spladev3_anserini.model.checkpoint import (
+    Checkpoint,
+    query_model_hash,
+    query_weights_of,
+    with_settings,
+)
 from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
-from spladev3_anserini.progress import warn
+from spladev3_anserini.progress import log, warn
 
 #: Without a model, batches only bound the memory of texts x vocabulary.
 BOW_BATCH_TOKENS = 16_384
@@ -35,73 +46,109 @@ class Encoder:
     """Computes term weights and impacts of texts, for one checkpoint, variant and side.
 
     Attributes:
-        mode: How texts get weights; `bow` needs no model.
+        mode: How texts get weights; `bow` and `static` need no model.
         terms: The vocabulary by id, shape (V).
+        max_length: The most wordpieces of a text, [CLS] and [SEP] included.
+        query_weights: The weight that a query's wordpiece has by itself, shape (V); None is 1 for
+            all, or is not counted yet (`counts_frequencies`).
+        counts_frequencies: Whether the documents' frequencies become the query weights.
+        query_model: See `query_model_hash`.
         batch_tokens: Padded tokens of a batch; 0 without a model.
     """
 
     def __init__(self, checkpoint: Checkpoint, variant: Variant, side: str,
                  settings: EncoderSettings, network: Network | None = None) -> None:
-        """Loads the tokenizer, and the model unless `mode` is `bow`.
+        """Loads the tokenizer, and the model unless `mode` is `bow` or `static`.
 
         Args:
             checkpoint: The model.
             variant: The variant, which decides the weights of queries.
             side: `document`, which every variant expands, or `query`.
             settings: What the user chose about encoding.
-            network: The loaded model, if there is one of this checkpoint, device and precision.
+            network: The loaded model, if there is one of this checkpoint, side, device and
+                precision.
 
         Raises:
             InputError: The checkpoint cannot be used (see `Tokenizer` and `load_splade`), its
-                vocabulary has another size than the model's output, or a setting is out of range.
+                vocabulary has another size than the model's output, a setting is out of range, or
+                a query needs a table of weights and there is none.
         """
-        self.variant, self.side, self.settings = variant, side, settings
+        self.query_model = query_model_hash(checkpoint, variant)
+        checkpoint = checkpoint.of(side)
+        self.variant, self.side = variant, side
         self.mode: QueryMode = variant.query if side == "query" else "expand"
-        self.tokenizer = Tokenizer(checkpoint.tokenizer)
+        self.tokenizer = Tokenizer(checkpoint.tokenizer, lower_case=checkpoint.settings.lower_case)
         self.terms = self.tokenizer.terms
+        self.prompt = checkpoint.settings.prompt
         self._dropped = dropped_ids(settings.special_tokens, self.tokenizer.special_ids,
                                     len(self.terms))
         if settings.top_k is not None and settings.top_k < 1:
             raise InputError(f"`top_k` {settings.top_k}: expected a number above 0")
-        self._weigher = None if self.mode == "bow" else model_weigher(
+        self.counts_frequencies = settings.query_weights == FROM_CORPUS
+        if self.counts_frequencies and (side == "query" or variant.query != "static"):
+            raise InputError(f"`query_weights` {FROM_CORPUS}: is counted from documents; for "
+                             f"queries give the {QUERY_WEIGHTS} of their encoding or index")
+        self.query_weights = None if self.counts_frequencies else query_weights_of(
+            checkpoint, variant.query, self.terms, settings.query_weights)
+        self._weigher = None if self.mode in ("bow", "static") else model_weigher(
             checkpoint, self.mode, settings, self.tokenizer.padding_id, network)
         if self._weigher is not None:
             refuse_other_vocabulary(checkpoint.folder, self._weigher.network.vocabulary, self.terms)
             if limit := self._weigher.top_k:
-                self.settings = replace(settings, top_k=min(limit, settings.top_k or limit))
+                settings = replace(settings, top_k=min(limit, settings.top_k or limit))
         self.batch_tokens = self._weigher.batch_tokens if self._weigher else 0
         if side == "query" and self.device == "cpu":
             self.batch_tokens = 1  # a query's impacts depend on no other query
-        self._refuse_length()
-        if self.mode != "bow" and (message := checkpoint.length_warning(settings.max_length)):
+        self.max_length = self._length(checkpoint, settings.max_length)
+        self.settings = replace(settings, max_length=self.max_length)
+        if self._weigher and (message := checkpoint.length_warning(self.max_length)):
             warn(message)
+        self._model_hash = (self._weigher.sha256 if self._weigher
+                            else with_settings("", checkpoint.settings))
 
-    def _refuse_length(self) -> None:
-        """Raises InputError for a length without room for a text, or beyond the model's limit."""
-        length, fewest = self.settings.max_length, max(3, self.tokenizer.added + 1)
+    def _length(self, checkpoint: Checkpoint, chosen: int | None) -> int:
+        """The length that was chosen, or the one that the checkpoint states, up to the model's
+        limit; raises InputError for a length without room for a text, or beyond that limit."""
+        fewest = max(3, self.tokenizer.added + 1)
         limit = self._weigher.network.max_positions if self._weigher else None
-        if length < fewest or (limit and length > limit):
-            raise InputError(f"`max_length` {length}: expected {fewest} to "
+        if chosen is None:
+            stated = checkpoint.settings.length
+            # without a model there is no room taken by [CLS] and [SEP]
+            added = 0 if self._weigher else self.tokenizer.added
+            chosen = stated.tokens + added if stated else DEFAULT_LENGTH
+            chosen = max(fewest, min(chosen, limit or chosen))
+            if stated:
+                log.info("%s: texts are cut at %d tokens, the model's own length (%s: %s)",
+                         checkpoint.name, chosen, stated.path.name, stated.key)
+        if chosen < fewest or (limit and chosen > limit):
+            raise InputError(f"`max_length` {chosen}: expected {fewest} to "
                              f"{limit or 'any number of'} tokens")
+        return chosen
+
+    @property
+    def query_weights_hash(self) -> str:
+        """The hash of the queries' table; empty without one."""
+        return "" if self.query_weights is None else hash_of_weights(self.terms,
+                                                                     self.query_weights)
 
     @property
     def network(self) -> Network | None:
-        """The loaded model; None in mode `bow`."""
+        """The loaded model; None in modes without one."""
         return self._weigher.network if self._weigher else None
 
     @property
     def model_hash(self) -> str:
-        """The sha256 of the model's files; empty in mode `bow`."""
-        return self._weigher.sha256 if self._weigher else ""
+        """The sha256 of all that decides weights (see `model_hash`); empty without a model."""
+        return self._model_hash
 
     @property
     def device(self) -> str:
-        """The device that the model runs on; empty in mode `bow`."""
+        """The device that the model runs on; empty without a model."""
         return self._weigher.device if self._weigher else ""
 
     @property
     def dtype(self) -> str:
-        """The precision of the model; empty in mode `bow`."""
+        """The precision of the model; empty without a model."""
         return self._weigher.dtype if self._weigher else ""
 
     @property
@@ -130,8 +177,11 @@ class Encoder:
         return self.weights_of(self.tokenized(texts).ids, done)
 
     def tokenized(self, texts: Sequence[str]) -> Tokenized:
-        """Tokenises texts and cuts them to the settings' length; counts the lost wordpieces."""
-        return self.tokenizer.tokenized(texts, self.settings.max_length)
+        """Tokenises texts, after the prompt of their side, and cuts them to `max_length`; counts
+        the lost wordpieces."""
+        if self.prompt:
+            texts = [self.prompt + text for text in texts]
+        return self.tokenizer.tokenized(texts, self.max_length)
 
     def weights_of(self, ids: list[list[int]],
                    done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
@@ -182,6 +232,12 @@ class Encoder:
                                 f"is given a word for each; expected {MAX_TOTAL:,} at most")
         return quantized
 
+    def without_dropped(self, weights: Weights) -> Weights:
+        """A weight per term, shape (V), with 0 for the dimensions that the policy drops."""
+        weights = weights.copy()
+        weights[self._dropped] = 0
+        return weights
+
     def vector(self, matrix: sparse.csr_matrix, row: int) -> dict[str, int]:
         """Returns one row of an impact matrix as {term: impact}, in order of term id."""
         span = slice(matrix.indptr[row], matrix.indptr[row + 1])
@@ -190,7 +246,7 @@ class Encoder:
 
     def _batch(self, ids: list[list[int]], positions: list[int]) -> sparse.csr_matrix:
         if self._weigher is None:
-            matrix = bags_of_words(ids, len(self.terms))
+            matrix = bags_of_words(ids, len(self.terms), self.query_weights)
         else:
             matrix = self._weigher(ids)
             finite = np.isfinite(matrix.data)  # NaN is not zero either
@@ -198,7 +254,8 @@ class Encoder:
                 row = int(np.searchsorted(matrix.indptr, int(np.argmin(finite)), "right")) - 1
                 raise TextError(positions[row], "the model gives NaN or infinite weights")
             if self.mode == "lexical":
-                matrix = matrix.multiply(bags_of_words(ids, len(self.terms))).tocsr()
+                matrix = matrix.multiply(bags_of_words(ids, len(self.terms),
+                                                       self.query_weights)).tocsr()
         matrix.data[np.isin(matrix.indices, self._dropped)] = 0
         matrix.eliminate_zeros()
         return matrix if self.settings.top_k is None else keep_top(matrix, self.settings.top_k)

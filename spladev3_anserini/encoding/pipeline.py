@@ -34,6 +34,14 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 from spladev3_anserini.impacts.lines import RowLines
 from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard
+from spladev3_anserini.impacts.query_weights import (
+    FROM_CORPUS,
+    QUERY_WEIGHTS,
+    DocumentFrequencies,
+    Weights,
+    hash_of_weights,
+    write_query_weights,
+)
 from spladev3_anserini.impacts.shards import shard_name
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.tokenizer import Tokenized
@@ -91,7 +99,8 @@ class _Block(NamedTuple):
 class _ShardSource:
     """Reads the texts of an encoding by shard, once and in order, and tokenises them if needed.
 
-    `digest` hashes all texts that were read.
+    `digest` hashes all texts that were read. `frequencies` counts their wordpieces if the encoder
+    asks for it; then all texts are tokenised, also those of other parts and of finished shards.
     """
 
     def __init__(self, source: str, surveyed: Survey, encoder: Encoder, output: EncodingOutput,
@@ -99,6 +108,7 @@ class _ShardSource:
         self._source, self._surveyed, self._encoder = source, surveyed, encoder
         self._output, self._names = output, names
         self.digest = CorpusDigest()
+        self.frequencies = DocumentFrequencies(len(encoder.terms))
 
     def read(self, rejects: Rejects | None) -> Iterator[_Block]:
         """Yields all shards without wordpieces; skipped lines go to `rejects`."""
@@ -114,11 +124,24 @@ class _ShardSource:
 
     def tokenized(self, blocks: Iterable[_Block], directory: EncodedDirectory) -> Iterator[_Block]:
         """Yields the same shards; those of the part that are not finished get wordpieces."""
+        counts = self._encoder.counts_frequencies
         for block in blocks:
-            if block.in_part and not directory.finished(block.name, block.texts_hash):
-                texts = [text.text for text in block.texts]
-                block = block._replace(tokens=self._encoder.tokenized(texts))
+            needed = block.in_part and not directory.finished(block.name, block.texts_hash)
+            if needed or counts:
+                tokens = self._encoder.tokenized([text.text for text in block.texts])
+                if counts:
+                    self.frequencies.add(tokens.ids)
+                if needed:
+                    block = block._replace(tokens=tokens)
             yield block
+
+    def query_weights(self) -> Weights | None:
+        """The table that queries of these documents need, None if they need none."""
+        if self._encoder.side == "query":
+            return None
+        if self._encoder.counts_frequencies:
+            return self._encoder.without_dropped(self.frequencies.idf())
+        return self._encoder.query_weights
 
 
 class EncodingOutcome(NamedTuple):
@@ -195,9 +218,19 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
                              "`restart`")
         manifest = directory.publish(
             names, checkpoint.absolute_name, _printable(output.source_name or source),
-            environment(encoder.device), rejected or 0)
+            environment(encoder.device), rejected or 0,
+            _write_table(output.folder, encoder, shards.query_weights()))
         _warn_of_cut(manifest.shards if manifest else directory.shards, encoder)
     return EncodingOutcome(written, kept, manifest, encoded)
+
+
+def _write_table(folder: Path, encoder: Encoder, weights: Weights | None) -> str:
+    """Writes the table of query weights beside the shards; returns its hash, empty for none."""
+    if weights is None:
+        (folder / QUERY_WEIGHTS).unlink(missing_ok=True)
+        return ""
+    write_query_weights(folder / QUERY_WEIGHTS, encoder.terms, weights)
+    return hash_of_weights(encoder.terms, weights)
 
 
 def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> Fingerprint:
@@ -206,11 +239,12 @@ def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> F
     return Fingerprint(
         model=encoder.model_hash, tokenizer=encoder.tokenizer.sha256,
         variant=encoder.variant.name, side=encoder.side, quantizer=encoder.quantizer_name,
-        special_tokens=settings.special_tokens, max_length=settings.max_length,
+        special_tokens=settings.special_tokens, max_length=encoder.max_length,
         top_k=settings.top_k, dtype=encoder.dtype, device=encoder.device.partition(":")[0],
         batch_tokens=encoder.batch_tokens, corpus=surveyed.sha256,
         documents=surveyed.documents, shard_size=output.shard_size, gzip=output.gzip,
-        contents=output.contents, package=VERSION)
+        contents=output.contents, package=VERSION, query_model=encoder.query_model,
+        query_weights=FROM_CORPUS if encoder.counts_frequencies else encoder.query_weights_hash)
 
 
 def environment(device: str) -> dict[str, str]:

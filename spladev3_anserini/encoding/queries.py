@@ -15,6 +15,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, QueryIdentity, refuse_mismatch
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.query import EncodedTopic
+from spladev3_anserini.impacts.query_weights import QUERY_WEIGHTS
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.variants import variant_named
 from spladev3_anserini.progress import counter
@@ -29,7 +30,9 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
         record: The index's manifest.
         model: The model; None is the one that the index names.
         variant: The variant; `auto` is the index's.
-        settings: Only length, batches, device and precision are used.
+        settings: Only length, batches, device, precision and query weights are used. With query
+            weights, queries are static whatever the index's variant is: all variants encode
+            documents alike.
         network: The loaded model, if there is one of this device and precision.
 
     Raises:
@@ -45,16 +48,29 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
             raise
         raise InputError(f"{index} names its model, but {error}; say where it is with "
                          "`model`") from None
-    chosen = variant_named(documents.variant if variant == "auto" else variant)
+    identity = QueryIdentity.for_documents(record.encoded)
+    if other := settings.query_weights is not None:  # another query side, asked for by name
+        chosen = chosen_variant(variant, checkpoint, settings.query_weights)
+    else:
+        chosen = variant_named(documents.variant if variant == "auto" else variant)
+        if record.encoded.query_weights and chosen.name == documents.variant:
+            settings = replace(settings, query_weights=index / QUERY_WEIGHTS)
     encoder = Encoder(checkpoint, chosen, "query", settings, network)
-    refuse_mismatch(_identity(encoder), f"queries of {checkpoint.name}", documents, index)
+    queries = QueryIdentity(
+        encoder.model_hash, encoder.tokenizer.sha256, encoder.variant.name,
+        encoder.settings.special_tokens, encoder.quantizer_name, encoder.query_weights_hash)
+    if other:
+        queries = queries._replace(variant=identity.variant, model=identity.model,
+                                   query_weights=identity.query_weights)
+    refuse_mismatch(queries, f"queries of {checkpoint.name}", record.encoded, index)
     return encoder
 
 
 def encoder_for_prebuilt(model: str, variant: str, settings: EncoderSettings) -> Encoder:
     """Opens the query encoder for an index without a manifest: the user decides everything."""
     checkpoint = open_checkpoint(model)
-    return Encoder(checkpoint, chosen_variant(variant, checkpoint), "query", settings)
+    return Encoder(checkpoint, chosen_variant(variant, checkpoint, settings.query_weights), "query",
+                   settings)
 
 
 def encode_topics(encoder: Encoder, topics: Sequence[Topic]) -> list[EncodedTopic]:
@@ -68,7 +84,7 @@ def encode_topics(encoder: Encoder, topics: Sequence[Topic]) -> list[EncodedTopi
     tokens = encoder.tokenized([topic.text for topic in topics])
     cuts = Cuts()
     cuts.add(tokens.lost)
-    cuts.warn("query", f"`max_length` {encoder.settings.max_length}")
+    cuts.warn("query", f"`max_length` {encoder.max_length}")
     with counter("encoding", len(topics), unit="query") as bar:
         try:
             matrix = encoder.impacts_of(tokens.ids, done=bar.update)
@@ -77,8 +93,3 @@ def encode_topics(encoder: Encoder, topics: Sequence[Topic]) -> list[EncodedTopi
             raise InputError(f"{topic.where}: {topic.id!r}: {error}") from None
     return [EncodedTopic(topic.id, encoder.vector(matrix, row))
             for row, topic in enumerate(topics)]
-
-
-def _identity(encoder: Encoder) -> QueryIdentity:
-    return QueryIdentity(encoder.model_hash, encoder.tokenizer.sha256, encoder.variant.name,
-                         encoder.settings.special_tokens, encoder.quantizer_name)

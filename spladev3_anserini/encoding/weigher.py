@@ -12,6 +12,7 @@ from scipy import sparse
 
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError, refusing
+from spladev3_anserini.impacts.query_weights import Weights
 from spladev3_anserini.model.batches import DTYPES, batch_budget, padded_ids, resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
 from spladev3_anserini.model.kept import loaded, state_of
@@ -113,12 +114,17 @@ def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, d
     return graph
 
 
-def bags_of_words(ids: Sequence[Sequence[int]], vocabulary: int) -> sparse.csr_matrix:
-    """Returns weight 1 for each distinct wordpiece of each text, shape (texts, vocabulary)."""
+def bags_of_words(ids: Sequence[Sequence[int]], vocabulary: int,
+                  weights: Weights | None = None) -> sparse.csr_matrix:
+    """Returns the weight of each distinct wordpiece of each text, shape (texts, vocabulary).
+
+    `weights` has shape (vocabulary,); None is 1 for all. Weights of 0 are explicit.
+    """
     bags = [np.unique(text) for text in ids]
     indices = np.concatenate(bags)
-    return sparse.csr_matrix((np.ones(len(indices), np.float32), indices,
-                              np.cumsum([0, *map(len, bags)])), shape=(len(ids), vocabulary))
+    values = np.ones(len(indices), np.float32) if weights is None else weights[indices]
+    return sparse.csr_matrix((values, indices, np.cumsum([0, *map(len, bags)])),
+                             shape=(len(ids), vocabulary))
 
 
 def _sparse_rows(weights: torch.Tensor) -> sparse.csr_matrix:

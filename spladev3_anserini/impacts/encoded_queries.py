@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file
-from spladev3_anserini.impacts.manifest import Fingerprint, QueryIdentity, refuse_mismatch
+from spladev3_anserini.impacts.manifest import Manifest, QueryIdentity, refuse_mismatch
 from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.impacts.shards import (
     read_encoded,
@@ -18,7 +18,7 @@ from spladev3_anserini.progress import warn
 
 
 def read_encoded_queries(source: Path, index: Path,
-                         documents: Fingerprint | None) -> list[EncodedTopic]:
+                         documents: Manifest | None) -> list[EncodedTopic]:
     """Pre-encoded queries: an encoded directory of topics, checked against the index, or
     a file of impact documents from elsewhere, of which nothing can be checked (a warning says so).
     """

@@ -40,6 +40,9 @@ class Fingerprint(Record):
     `model` and `tokenizer` are sha256 of weights with config and of the tokenizer's content.
     Where no model runs (bag-of-words queries), `model`, `device` and `dtype` are empty and
     `batch_tokens` is 0. Batches count because padding may move a weight's last bit.
+    `query_model` is the hash of what weights queries where that is not `model` itself: another
+    encoder, or another prompt. `query_weights` is the hash of the queries' table, or `idf` if the
+    table is counted from the documents.
     """
 
     model: str
@@ -59,6 +62,8 @@ class Fingerprint(Record):
     gzip: bool
     contents: bool
     package: str
+    query_model: str = ""
+    query_weights: str = ""
 
 
 class Shard(Record):
@@ -86,7 +91,8 @@ class Manifest(Record):
 
     `model_name` is where a search looks for the model, whose hash is then compared; `input` and
     `environment` are for people, nothing is decided by them. `rejected` lines of the input were
-    left out on demand: documents and they are all that were there.
+    left out on demand: documents and they are all that were there. `query_weights` is the hash of
+    the table beside the manifest that the documents' queries are weighted with.
     """
 
     fingerprint: Fingerprint
@@ -95,6 +101,7 @@ class Manifest(Record):
     input: str
     environment: dict[str, str]
     rejected: int = 0
+    query_weights: str = ""
 
     @property
     def documents(self) -> int:
@@ -208,7 +215,7 @@ def shown_differences(there: _R, now: _R) -> str:
 class QueryIdentity(NamedTuple):
     """What of an encoding its queries must share with its documents; lengths may differ.
 
-    Fields are those of `Fingerprint`; `model` is empty for queries that no model weighed.
+    Fields are those of `Fingerprint`; `model` is empty for queries that no model weighted.
     """
 
     model: str
@@ -216,21 +223,31 @@ class QueryIdentity(NamedTuple):
     variant: str
     special_tokens: str
     quantizer: str
+    query_weights: str
 
     @classmethod
     def of(cls, fingerprint: Fingerprint) -> QueryIdentity:
+        """What encoded queries are."""
         return cls(*(getattr(fingerprint, field) for field in cls._fields))
 
+    @classmethod
+    def for_documents(cls, documents: Manifest) -> QueryIdentity:
+        """What the queries of encoded documents must be."""
+        fingerprint = documents.fingerprint
+        return cls.of(fingerprint)._replace(model=fingerprint.query_model or fingerprint.model,
+                                            query_weights=documents.query_weights)
 
-def refuse_mismatch(queries: QueryIdentity, what: str, documents: Fingerprint, index: Path) -> None:
+
+def refuse_mismatch(queries: QueryIdentity, what: str, documents: Manifest, index: Path) -> None:
     """Raises InputError naming every field in which queries and the index differ.
 
-    A bag-of-words query has no model and no scale of its own, so neither is compared.
+    A query without a model and with weights of 1 has no scale of its own, so neither is compared.
     """
-    not_compared = {"model"} if not queries.model else set()
+    no_model = not queries.model and not documents.fingerprint.query_model
+    not_compared = {"model"} if no_model else set()
     if queries.quantizer == BINARY:
         not_compared.add("quantizer")
-    other = QueryIdentity.of(documents)
+    other = QueryIdentity.for_documents(documents)
     differing = [
         f"{field} {short(a)} against {short(b)}"
         for field, a, b in zip(QueryIdentity._fields, queries, other, strict=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from spladev3_anserini.collection.records import numbered_lines
 from spladev3_anserini.errors import InputError, first_line
-from spladev3_anserini.files import appearing, read_bytes, short
+from spladev3_anserini.files import appearing, read_bytes, sha256_of
 from spladev3_anserini.text import counted
 
 #: In an encoded directory and in an index: the table that their queries are weighted with.
@@ -27,9 +27,13 @@ QUERY_WEIGHTS = "query_weights.json"
 FROM_CORPUS = "idf"
 
 Weights = NDArray[np.float32]
+#: What a user gives as a table: FROM_CORPUS, the path of a file, or {term: weight}.
+QueryTable = str | Path | Mapping[str, float]
+#: A vocabulary by id.
+Terms = Sequence[str] | NDArray[Any]
 
 
-def read_query_weights(path: Path, terms: Sequence[str]) -> Weights:
+def read_query_weights(path: Path, terms: Terms) -> Weights:
     """Reads a table of query weights.
 
     Args:
@@ -58,8 +62,11 @@ def read_query_weights(path: Path, terms: Sequence[str]) -> Weights:
     return checked_weights(weights, str(path))
 
 
-def weights_of_mapping(table: Mapping[Any, Any], terms: Sequence[str], where: str) -> Weights:
-    """The weights of {term: weight}; raises InputError as `read_query_weights`."""
+def weights_of(table: QueryTable, terms: Terms) -> Weights:
+    """The weights of a file or of {term: weight}; raises InputError as `read_query_weights`."""
+    if not isinstance(table, Mapping):
+        return read_query_weights(Path(table), terms)
+    where = "`query_weights`"
     ids = {term: number for number, term in enumerate(terms)}
     weights = np.zeros(len(terms), np.float32)
     for term, value in table.items():
@@ -82,26 +89,33 @@ def checked_weights(weights: Weights, where: str) -> Weights:
     return weights
 
 
-def write_query_weights(path: Path, terms: Sequence[str], weights: Weights) -> None:
-    """Writes a table as JSON, in the order of term ids, whole or not at all; terms of weight 0 are
-    left out. The shortest decimal of each float32 is written, so reading gives the same bits."""
-    table = {terms[place]: float(str(weights[place])) for place in np.flatnonzero(weights)}
+def write_query_weights(path: Path, terms: Terms, weights: Weights) -> None:
+    """Writes a table as JSON, in the order of term ids, whole or not at all. Terms of weight 0 are
+    left out. Each float32 has its shortest decimal, so reading gives the same bits."""
     with appearing(path) as stream:
-        stream.write(json.dumps(table, ensure_ascii=False, indent=0) + "\n")
+        stream.write(_as_json(terms, weights))
 
 
-def hash_of_weights(weights: Weights) -> str:
-    """sha256 of the weights of all terms by id, as little-endian float32."""
-    return hashlib.sha256(weights.astype("<f4").tobytes()).hexdigest()
+def hash_of_weights(terms: Terms, weights: Weights) -> str:
+    """The sha256 of what `write_query_weights` writes, whatever file the table came in."""
+    return hashlib.sha256(_as_json(terms, weights).encode()).hexdigest()
 
 
-def read_checked(path: Path, terms: Sequence[str], sha256: str) -> Weights:
-    """`read_query_weights` of a table whose hash is known; raises InputError if it changed."""
-    weights = read_query_weights(path, terms)
-    if (now := hash_of_weights(weights)) != sha256:
-        raise InputError(f"{path}: changed since it was written (sha256 {short(now)}, expected "
-                         f"{short(sha256)})")
-    return weights
+def require_query_weights(folder: Path, sha256: str) -> None:
+    """Raises InputError unless the table of an encoding or an index is the one that its manifest
+    names; an empty hash names none."""
+    path = folder / QUERY_WEIGHTS
+    if sha256 and not path.exists():
+        raise InputError(f"{path}: missing; encode and index again to restore it")
+    if sha256 and sha256_of(path) != sha256:
+        raise InputError(f"{path}: changed since it was written (sha256); encode and index again "
+                         "to restore it")
+
+
+def _as_json(terms: Terms, weights: Weights) -> str:
+    table = {terms[place]: float(str(weights[place]))
+             for place in np.flatnonzero(weights).tolist()}
+    return json.dumps(table, ensure_ascii=False, indent=0) + "\n"
 
 
 class DocumentFrequencies:

@@ -13,6 +13,7 @@ from spladev3_anserini.files import appearing, sha256_of
 from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import Manifest, Shard, read_record
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
+from spladev3_anserini.impacts.query_weights import require_query_weights
 from spladev3_anserini.impacts.terms import fault
 from spladev3_anserini.text import counted
 
@@ -107,6 +108,7 @@ def verify_shards(folder: Path, manifest: Manifest) -> None:
     Raises InputError naming the first file that is missing, changed, or not in the manifest.
     """
     impacts = folder / IMPACTS
+    require_query_weights(folder, manifest.query_weights)
     for shard in manifest.shards:
         path = impacts / shard.name
         if not path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ from spladev3_anserini.impacts.manifest import (
     shown_differences,
     write_record,
 )
+from spladev3_anserini.impacts.query_weights import QUERY_WEIGHTS
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
 from spladev3_anserini.lucene.check import (
     INDEX_MANIFEST,
@@ -85,6 +87,8 @@ def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = Fa
         compare_with_manifest(found, manifest, index)
         check_index(fresh)
         (fresh / "write.lock").unlink(missing_ok=True)
+        if manifest.query_weights:
+            shutil.copyfile(encoded / QUERY_WEIGHTS, fresh / QUERY_WEIGHTS)
         record = _write_manifest(fresh, IndexManifest(
             encoded=manifest, versions=versions() | {"lucene": lucene_version()}))
         if not overwrite and index.exists() and any(index.iterdir()):
@@ -110,7 +114,8 @@ def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest
     if overwrite:
         return None
     record = read_index_manifest(index, every=True)
-    if record is None or record.encoded.shards != manifest.shards:
+    if record is None or record.encoded.shards != manifest.shards or (
+            record.encoded.query_weights != manifest.query_weights):
         built = record.encoded.fingerprint if record else manifest.fingerprint
         shown = shown_differences(built, manifest.fingerprint)
         raise InputError(f"`index` {index}: holds an index of something else"

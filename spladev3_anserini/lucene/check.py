@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import refuse_special
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
+from spladev3_anserini.impacts.query_weights import require_query_weights
 from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path, lucene_version
 from spladev3_anserini.lucene.segments import newest_segments, written_by
 from spladev3_anserini.lucene.unchanged import require_unchanged
@@ -84,6 +85,7 @@ def read_index_manifest(index: Path, *, trust: bool = False,
     record = read_record(IndexManifest, path) if path.exists() else None
     if record and record.files:
         require_unchanged(index, record.files, trust=trust, every=every)
+        require_query_weights(index, record.encoded.query_weights)
     require_index(index)
     if record and not record.files and not every:
         warn(f"{index}: was built by an older version, which kept no hashes of its files, so a "

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.query_weights import QueryTable, Terms, Weights, weights_of
 from spladev3_anserini.model.hub import model_folder
-from spladev3_anserini.model.layout import ROUTER, read_layout, stated_length
-from spladev3_anserini.model.variants import VARIANTS, QueryMode, Variant, variant_named
+from spladev3_anserini.model.layout import ROUTER, Layout, Side, read_layout
+from spladev3_anserini.model.query_tables import read_table
+from spladev3_anserini.model.stated import tokenizer_length
+from spladev3_anserini.model.variants import (
+    VARIANTS,
+    Pooling,
+    QueryMode,
+    Variant,
+    variant_named,
+)
 from spladev3_anserini.model.weights import (
     INDEX,
     external_data,
@@ -35,16 +46,34 @@ class Checkpoint(NamedTuple):
         folder: The folder with the MLM's config and weights.
         tokenizer: The folder with the vocabulary.
         variant: The variant that the checkpoint's files state.
-        routed: Whether a Router of sentence-transformers states the variant.
+        layout: What the files state about both sides; `folder` and `tokenizer` are those of the
+            documents, or of `side`.
         label: The model in error messages: the option and the name.
+        side: `document`, or `query` (see `of`).
     """
 
     name: str
     folder: Path
     tokenizer: Path
     variant: Variant
-    routed: bool
+    layout: Layout
     label: str
+    side: str = "document"
+
+    def of(self, side: str) -> Checkpoint:
+        """The same checkpoint, seen from one side, whose model may be another."""
+        chosen = self.layout.query if side == "query" else self.layout.document
+        return self._replace(folder=chosen.folder, tokenizer=chosen.tokenizer, side=side)
+
+    @property
+    def settings(self) -> Side:
+        """What the files state about this side."""
+        return self.layout.query if self.side == "query" else self.layout.document
+
+    @property
+    def routed(self) -> bool:
+        """Whether the files of sentence-transformers or a table state the query side."""
+        return self.layout.mode is not None
 
     @property
     def absolute_name(self) -> str:
@@ -55,7 +84,10 @@ class Checkpoint(NamedTuple):
 
     def length_warning(self, used: int) -> str | None:
         """Returns a warning if the model's files state another length than `used` tokens."""
-        if (stated := stated_length(self.folder, self.tokenizer, used)) is None:
+        stated = self.settings.length
+        if stated is None and (limit := tokenizer_length(self.tokenizer)) and limit.tokens < used:
+            stated = limit  # the most that fits, so it counts only if it is below
+        if stated is None or stated.tokens == used:
             return None
         return (f"{stated.path}: {stated.key}: the model's own length is {stated.tokens} tokens; "
                 f"texts are cut at {used} here, so longer ones get other weights (`max_length`)")
@@ -90,8 +122,8 @@ def open_checkpoint(name: str, *, pickles: bool = False, option: str = "`model`"
     """
     root = model_folder(name, pickles=pickles, option=option)
     layout = read_layout(root)
-    variant = _stated_variant(name, root, layout.folder, layout.query)
-    return Checkpoint(name, layout.folder, layout.tokenizer, variant, layout.query is not None,
+    variant = _stated_variant(name, root, layout)
+    return Checkpoint(name, layout.document.folder, layout.document.tokenizer, variant, layout,
                       f"{option} {name}")
 
 
@@ -132,42 +164,99 @@ def weight_files(checkpoint: Checkpoint) -> list[Path]:
 
 
 def model_hash(checkpoint: Checkpoint) -> str:
-    """Returns one sha256 (hex) over all files that decide weights.
+    """Returns one sha256 (hex) over all that decides weights on the checkpoint's side.
 
-    These are the config, the weights, and the index of weights that are split over files.
+    These are the config, the weights, the index of weights that are split over files, and what
+    other files state about pooling and prompts, unless it is the usual.
     """
     files = [checkpoint.folder / "config.json", *weight_files(checkpoint)]
     index = checkpoint.folder / INDEX
-    return files_hash([*files, index] if index.exists() else files)
+    of_files = files_hash([*files, index] if index.exists() else files)
+    return with_settings(of_files, checkpoint.settings)
 
 
-def chosen_variant(option: str, checkpoint: Checkpoint) -> Variant:
-    """Returns the variant that an option names; `auto` is the one that the checkpoint states.
+def with_settings(model: str, side: Side) -> str:
+    """The hash of a model (empty for none) with what is stated about one side's pooling and prompt;
+    unchanged for max pooling and no prompt, as in all variants of SPLADE-v3."""
+    pooling = side.pooling if model else Pooling()
+    if pooling == Pooling() and not side.prompt:
+        return model
+    record = json.dumps([model, *pooling, side.prompt])
+    return hashlib.sha256(record.encode()).hexdigest()
 
-    Raises InputError if a Router contradicts the option.
+
+def query_weights_of(checkpoint: Checkpoint, mode: QueryMode, terms: Terms,
+                     table: QueryTable | None = None) -> Weights | None:
+    """Returns the weight that each wordpiece of a query has by itself, None if all have 1.
+
+    Args:
+        checkpoint: A model, whose layout may name a table.
+        mode: How queries are weighted; only `static` and `lexical` use a table.
+        terms: The vocabulary by id.
+        table: The user's table, instead of the checkpoint's.
+
+    Raises:
+        InputError: There is no table for `static`, one for another mode, or it is unreadable.
+    """
+    if mode in ("expand", "bow"):
+        if table is not None:
+            raise InputError("`query_weights`: only queries of the variant static use a table")
+        return None
+    if table is not None:
+        return weights_of(table, terms)
+    if checkpoint.layout.table is not None:
+        return read_table(checkpoint.layout.table, terms)
+    if mode == "static":
+        raise InputError(f"{checkpoint.label}: has no table of query weights; say where one is "
+                         "with `query_weights`")
+    return None
+
+
+def query_model_hash(checkpoint: Checkpoint, variant: Variant) -> str:
+    """Returns the hash of what weights queries, empty if it is what weights documents.
+
+    A query side differs by another model, pooling or prompt, or, without a model, by a prompt.
+    """
+    query, document = checkpoint.of("query"), checkpoint.of("document")
+    if variant.query in ("bow", "static"):
+        return with_settings("", query.settings)
+    same = all(getattr(query.settings, name) == getattr(document.settings, name)
+               for name in ("folder", "pooling", "prompt"))
+    return "" if same else model_hash(query)
+
+
+def chosen_variant(option: str, checkpoint: Checkpoint,
+                   query_weights: QueryTable | None = None) -> Variant:
+    """Returns the variant that an option names; `auto` is the one that the checkpoint states, or
+    `static` with query weights.
+
+    Raises InputError if the checkpoint's files contradict the option.
     """
     if option == "auto":
-        return checkpoint.variant
+        return checkpoint.variant if query_weights is None else VARIANTS["static"]
     chosen = variant_named(option)
-    if checkpoint.routed and chosen.query != checkpoint.variant.query:
-        raise InputError(f"`variant` {option}: the {ROUTER} of {checkpoint.name} states the query "
-                         f"side of {checkpoint.variant.name}; leave out `variant`")
+    if query_weights is None and checkpoint.routed and chosen.query != checkpoint.variant.query:
+        raise InputError(f"`variant` {option}: the files of {checkpoint.name} state the query side "
+                         f"of {checkpoint.variant.name}; leave out `variant`")
     return chosen
 
 
-def _stated_variant(name: str, root: Path, folder: Path, routed: QueryMode | None) -> Variant:
+def _stated_variant(name: str, root: Path, layout: Layout) -> Variant:
     """Returns the variant from the first of these sources that states one.
 
     The order: the note of this package, naver's training arguments, the name of naver's model
     (the files of its -lexical and v3 do not differ), the query side of a Router, the architecture.
     """
-    distilled = read_as(_Config, folder / "config.json").model_type == "distilbert"
-    expand = "splade-v3-distilbert" if distilled else "splade-v3"
-    by_router = {"bow": "splade-v3-doc", "lexical": "splade-v3-lexical"}.get(routed or "")
+    config = read_as(_Config, layout.document.folder / "config.json")
+    expand = "splade-v3-distilbert" if config.model_type == "distilbert" else "splade-v3"
+    by_router = {"bow": "splade-v3-doc", "lexical": "splade-v3-lexical", "static": "static",
+                 "expand": expand if layout.query != layout.document else None,
+                 None: None}[layout.mode]
     source, stated = _named_variant(name, root)
     if by_router and stated and VARIANTS[stated].query != VARIANTS[by_router].query:
-        raise InputError(f"{root / ROUTER}: states the query side of {by_router}, but {source} "
-                         f"says {stated}")
+        place = root / ROUTER if (root / ROUTER).exists() else layout.table
+        raise InputError(f"{place}: states the query side of {by_router}, but {source} says "
+                         f"{stated}")
     return VARIANTS[stated or by_router or expand]
 
 

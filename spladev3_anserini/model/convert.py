@@ -14,7 +14,8 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import set_usual_mode, sha256_of
 from spladev3_anserini.model.checkpoint import note_variant, open_checkpoint
 from spladev3_anserini.model.hub import PICKLE
-from spladev3_anserini.model.layout import MODULES, ROUTER, SENTENCE_SETTINGS
+from spladev3_anserini.model.layout import MODULES, ROUTER
+from spladev3_anserini.model.stated import SENTENCE_SETTINGS
 from spladev3_anserini.model.weights import INDEX
 
 _SAFE_TORCH = (2, 10)

@@ -22,10 +22,10 @@ from spladev3_anserini.model.checkpoint import (
     model_hash,
     note_variant,
 )
-from spladev3_anserini.model.layout import TRANSFORMER
 from spladev3_anserini.model.onnx import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
 from spladev3_anserini.model.splade import TRIAL, Splade, load_splade
+from spladev3_anserini.model.stated import TRANSFORMER
 from spladev3_anserini.model.tokenizer import Tokenizer
 
 Precision = Literal["float32", "int8"]

@@ -40,8 +40,9 @@ class Tokenizer:
         sha256: A hash (hex) of the whole content without truncation and padding settings.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Loads a tokenizer and tests it on some texts.
+    def __init__(self, folder: Path, *, lower_case: bool = False) -> None:
+        """Loads a tokenizer and tests it on some texts; with `lower_case`, one that lower-cases
+        texts even if its own rules do not.
 
         Raises InputError if it cannot be loaded, is not a fast tokenizer, has gaps in its ids,
         has a term that Lucene would change, or fails on a plain text, and as `load_tokenizer`.
@@ -51,6 +52,8 @@ class Tokenizer:
         if not tokenizer.is_fast:
             raise InputError(f"{folder}: no fast tokenizer (tokenizer.json or vocab.txt)")
         with refusing(f"{folder}: the tokenizer cannot be loaded"):
+            if lower_case:
+                _lower_case(tokenizer.backend_tokenizer)
             content = json.loads(tokenizer.backend_tokenizer.to_str())
             vocabulary: dict[str, int] = tokenizer.get_vocab()
             self.special_ids = frozenset(tokenizer.all_special_ids)
@@ -138,6 +141,19 @@ def refuse_other_vocabulary(folder: Path, outputs: int, terms: Sized) -> None:
     if outputs != len(terms):
         raise InputError(f"{folder}: the model has {outputs} output terms, its tokenizer "
                          f"{len(terms)}")
+
+
+def _lower_case(backend: Any) -> None:
+    """Makes a tokenizer lower-case texts first, as sentence-transformers' `do_lower_case` does."""
+    from tokenizers import normalizers
+
+    rule = json.loads(backend.to_str())["normalizer"] or {}
+    rules = rule.get("normalizers", [rule])
+    if any(own.get("type") == "Lowercase" or own.get("lowercase") for own in rules):
+        return
+    first = [normalizers.Lowercase()]
+    own = backend.normalizer
+    backend.normalizer = normalizers.Sequence(first if own is None else [*first, own])
 
 
 def _content_hash(tokenizer: Any, special: Set[int]) -> str:

@@ -1,4 +1,4 @@
-"""The four variants of SPLADE-v3 as data."""
+"""Ways to weight texts, as data: the four variants of SPLADE-v3, and static query weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from typing import Literal, NamedTuple
 
 from spladev3_anserini.errors import InputError
 
-QueryMode = Literal["expand", "lexical", "bow"]
+QueryMode = Literal["expand", "lexical", "bow", "static"]
+
+
+class Pooling(NamedTuple):
+    """How token logits x_ij become the weight of term j (max: SPLADE v2, arXiv 2109.10086;
+    sum: SPLADE, arXiv 2107.05720; log1p_relu: arXiv 2504.14839).
+
+    strategy: `max` or `sum` over positions i. activation: `relu` is log(1 + relu(x)); `log1p_relu`
+    is log(1 + log(1 + relu(x))).
+    """
+
+    strategy: Literal["max", "sum"] = "max"
+    activation: Literal["relu", "log1p_relu"] = "relu"
 
 
 class Variant(NamedTuple):
@@ -15,6 +27,7 @@ class Variant(NamedTuple):
 
     expand: the MLM with expansion and learned weights. lexical: the same weights, only on the
     query's own wordpieces. bow: no model; the set of the query's wordpieces, each with weight 1.
+    static: as bow, with the weight that a table has for each wordpiece.
     """
 
     name: str
@@ -28,6 +41,7 @@ VARIANTS = {
         Variant("splade-v3-distilbert", "expand"),
         Variant("splade-v3-lexical", "lexical"),
         Variant("splade-v3-doc", "bow"),
+        Variant("static", "static"),
     )
 }
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import PICKLE, model_folder, refuse_links
-from spladev3_anserini.model.layout import (
+from spladev3_anserini.model.stated import (
     ANY,
     SENTENCE_SETTINGS,
     TRANSFORMER,

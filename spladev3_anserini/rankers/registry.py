@@ -9,7 +9,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import model_folder
 from spladev3_anserini.model.kept import loaded, state_of
-from spladev3_anserini.model.layout import SENTENCE_SETTINGS, refuse_prompts
+from spladev3_anserini.model.stated import SENTENCE_SETTINGS, refuse_prompts
 from spladev3_anserini.model.weights import (
     external_data,
     folder_hash,

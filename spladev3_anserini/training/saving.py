@@ -14,7 +14,8 @@ from torch import Tensor
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, naming, set_usual_mode
 from spladev3_anserini.model.checkpoint import VARIANT_NOTE
-from spladev3_anserini.model.layout import MODULES, ROUTER, SENTENCE_SETTINGS
+from spladev3_anserini.model.layout import MODULES, ROUTER
+from spladev3_anserini.model.stated import SENTENCE_SETTINGS
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.training.model import TrainedSplade
 
@@ -94,6 +95,7 @@ def _router(variant: Variant) -> dict[str, Any]:
     document = ["", _POOLING]
     return {"types": {"": f"{_KINDS}MLMTransformer", _POOLING: f"{_KINDS}SpladePooling",
                       _QUERY_TERMS: f"{_KINDS}SparseStaticEmbedding"},
-            "structure": {"query": [*(document if variant.query == "lexical" else ()), _QUERY_TERMS],
-                          "document": document},
+            "structure": {"document": document,
+                          "query": [*(document if variant.query == "lexical" else ()),
+                                    _QUERY_TERMS]},
             "parameters": {"default_route": "document", "allow_empty_key": True}}

@@ -15,6 +15,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import naming
 from spladev3_anserini.model.checkpoint import Checkpoint
+from spladev3_anserini.model.layout import Layout, Side
 from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import counter, log
@@ -176,7 +177,9 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         (`LayerNorm.gamma`, a prefix).
         """
         folder = Path(resume_from_checkpoint)
-        checkpoint = Checkpoint(folder.name, folder, folder, self.variant, False, str(folder))
+        side = Side(folder, folder)
+        checkpoint = Checkpoint(folder.name, folder, folder, self.variant, Layout(side, side),
+                                str(folder))
         saved = load_splade(checkpoint, torch.float32, "cpu")
         unwrapped = self.accelerator.unwrap_model(model or self.model)
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ import pytest
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query_weights import (
+    QUERY_WEIGHTS,
     DocumentFrequencies,
     hash_of_weights,
-    read_checked,
     read_query_weights,
+    require_query_weights,
     write_query_weights,
 )
 
@@ -36,11 +36,12 @@ def test_json_and_tab_separated_files_give_one_table(tmp_path: Path) -> None:
 def test_what_is_written_is_read_with_the_same_bits(tmp_path: Path) -> None:
     weights = np.random.default_rng(7).gamma(2, 2, len(TERMS)).astype(np.float32)
     weights[0] = 0
-    write_query_weights(tmp_path / "table.json", TERMS, weights)
-    assert "[PAD]" not in json.loads((tmp_path / "table.json").read_text("utf-8"))
-    sha256 = hashlib.sha256(struct.pack(f"<{len(TERMS)}f", *weights)).hexdigest()
-    assert hash_of_weights(weights) == sha256
-    assert read_checked(tmp_path / "table.json", TERMS, sha256).tobytes() == weights.tobytes()
+    path = tmp_path / QUERY_WEIGHTS
+    write_query_weights(path, TERMS, weights)
+    assert "[PAD]" not in json.loads(path.read_text("utf-8"))
+    assert hash_of_weights(TERMS, weights) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert read_query_weights(path, TERMS).tobytes() == weights.tobytes()
+    require_query_weights(tmp_path, hash_of_weights(TERMS, weights))
 
 
 @pytest.mark.parametrize(("name", "text", "said"), [
@@ -72,10 +73,13 @@ def test_a_bad_table_is_refused_by_file_and_line(name: str, text: str, said: str
     assert said in str(raised.value)
 
 
-def test_a_table_that_changed_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "t.json").write_text('{"wing": 2.5}')
+def test_a_table_that_changed_or_is_gone_is_refused(tmp_path: Path) -> None:
+    require_query_weights(tmp_path, "")
+    with pytest.raises(InputError, match="query_weights.json: missing"):
+        require_query_weights(tmp_path, "0" * 64)
+    (tmp_path / QUERY_WEIGHTS).write_text('{"wing": 2.5}')
     with pytest.raises(InputError, match="changed since it was written"):
-        read_checked(tmp_path / "t.json", TERMS, "0" * 64)
+        require_query_weights(tmp_path, "0" * 64)
 
 
 def test_the_idf_is_that_of_bm25_by_hand() -> None:

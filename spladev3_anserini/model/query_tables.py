@@ -1,0 +1,66 @@
+"""A checkpoint's table of query weights -> one weight per term, with 0 for special tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.files import read_json, refuse_pointer
+from spladev3_anserini.impacts.query_weights import (
+    Terms,
+    Weights,
+    checked_weights,
+    read_query_weights,
+)
+from spladev3_anserini.model.stated import ANY, refuse_unapplied
+from spladev3_anserini.model.tokenizer import Tokenizer
+
+#: Tables beside a model, from before sentence-transformers had a place for them.
+TABLES = ("idf.json", "query_token_weights.txt")
+
+
+def static_table(folder: Path) -> Path:
+    """Returns the file with the weights of a SparseStaticEmbedding module.
+
+    Raises InputError if it is missing or a pickle, and for a setting that is not applied here.
+    """
+    config = folder / "config.json"
+    if config.exists():
+        refuse_unapplied(config, read_json(config, dict), {"frozen": ANY})
+    weights = folder / "model.safetensors"
+    if not weights.exists():
+        raise InputError(f"{folder}: no model.safetensors with the weights of queries' terms (a "
+                         "pickle is not read; see spladev3-anserini convert)")
+    refuse_pointer(weights)
+    return weights
+
+
+def read_table(path: Path, terms: Terms) -> Weights:
+    """Reads the table of a module, or a file that `read_query_weights` takes.
+
+    Returns shape (vocabulary,). Raises InputError if the table has fewer weights than there are
+    terms, and as `checked_weights`.
+    """
+    if path.suffix != ".safetensors":
+        return read_query_weights(path, terms)
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        table = load_file(path).get("weight", np.zeros(0))
+    except SafetensorError as error:
+        raise InputError(f"{path}: {first_line(error)}") from None
+    if table.ndim != 1 or len(table) < len(terms):
+        raise InputError(f"{path}: weight: has the shape {table.shape}, expected a weight for each "
+                         f"of {len(terms)} terms")
+    return checked_weights(table[:len(terms)].astype(np.float32), str(path))
+
+
+def is_plain(path: Path, tokenizer: Path) -> bool:
+    """Whether a table gives every wordpiece weight 1; special tokens may have weight 0."""
+    known = Tokenizer(tokenizer)
+    table = read_table(path, known.terms)
+    others = np.flatnonzero(table != 1).tolist()
+    return not others or (set(others) <= known.special_ids and not table[others].any())

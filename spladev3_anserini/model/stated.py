@@ -1,0 +1,148 @@
+"""The JSON files beside a model -> what they state about weights, applied or refused by key.
+
+The files are those of sentence-transformers. A key that is not listed here may only be empty: a
+setting that this package does not apply would silently change weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import read_json
+from spladev3_anserini.model.variants import Pooling
+
+SENTENCE_SETTINGS = "config_sentence_transformers.json"
+#: Settings of a transformer module; older versions have one file name per architecture.
+TRANSFORMER = "sentence_*_config.json"
+
+ANY = object()
+#: The value that a key may have, or a tuple of them; ANY if it changes no weight or is read
+#: elsewhere. A key that is not listed may only be empty.
+Allowed = Mapping[str, Any]
+_SETTINGS_KEYS: Allowed = {
+    "__version__": ANY, "requirements": ANY, "model_type": "SparseEncoder", "prompts": ANY,
+    "default_prompt_name": ANY, "similarity_fn_name": "dot"}
+_TRANSFORMER_KEYS: Allowed = {
+    "transformer_task": "fill-mask", "module_output_name": "token_embeddings",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+    "do_lower_case": (False, True), "max_seq_length": ANY, "unpad_inputs": ANY}
+_POOLING_KEYS: Allowed = {
+    "pooling_strategy": ("max", "sum"), "activation_function": ("relu", "log1p_relu"),
+    "chunk_size": ANY, "embedding_dimension": ANY, "word_embedding_dimension": ANY}
+#: Older names of the prompt of documents, which sentence-transformers 6 does not apply.
+_OTHER_DOCUMENTS = ("passage", "corpus")
+
+
+class Length(NamedTuple):
+    """The length in tokens that a model's files state, and the file and key that state it."""
+
+    tokens: int
+    path: Path
+    key: str
+
+
+class Prompts(NamedTuple):
+    """What is put before each text of a side; mostly nothing."""
+
+    document: str = ""
+    query: str = ""
+
+
+def refuse_unapplied(path: Path, record: Mapping[str, Any], allowed: Allowed) -> None:
+    """Raises InputError for the first key of a record that is not empty and not allowed."""
+    for key, value in record.items():
+        choices = allowed.get(key)
+        if value in (None, "") or value == [] or value == {} or choices is ANY:
+            continue
+        if not any(type(value) is type(choice) and value == choice
+                   for choice in (choices if isinstance(choices, tuple) else (choices,))):
+            raise InputError(f"{path}: {key}: {json.dumps(value)[:60]} is not applied here; "
+                             "weights would be others than the model's own")
+
+
+def refuse_prompts(path: Path, prompts: Any) -> None:
+    """Raises InputError for a prompt that is not empty."""
+    refuse_unapplied(path, {f"prompts.{name}": text
+                            for name, text in _prompts(path, prompts).items()}, {})
+
+
+def read_prompts(root: Path) -> Prompts:
+    """Reads a sparse encoder's prompts, and checks its other settings.
+
+    As in `encode_query` and `encode_document` of sentence-transformers 6, the prompts named `query`
+    and `document` count, whatever the default prompt is.
+
+    Raises:
+        InputError: A setting is not applied here, or documents have a prompt of an older name only.
+    """
+    path = root / SENTENCE_SETTINGS
+    if not path.exists():
+        return Prompts()
+    settings = read_json(path, dict)
+    refuse_unapplied(path, settings, _SETTINGS_KEYS)
+    prompts = _prompts(path, settings.get("prompts"))
+    default = settings.get("default_prompt_name")
+    if default and not (isinstance(default, str) and default in prompts):
+        raise InputError(f"{path}: default_prompt_name: there is no prompt {str(default)[:40]!r}")
+    for name, text in prompts.items():
+        if not isinstance(text, str | None):
+            raise InputError(f"{path}: prompts.{name}: {json.dumps(text)[:60]}: expected a text")
+        if text and name in _OTHER_DOCUMENTS and not prompts.get("document"):
+            raise InputError(f"{path}: prompts.{name}: sentence-transformers 6 does not apply it "
+                             "to documents, older versions do; rename it to `document`, or take "
+                             "it out")
+    return Prompts(prompts.get("document") or "", prompts.get("query") or "")
+
+
+def read_pooling(path: Path, *, shared: bool) -> Pooling:
+    """Reads the config.json of a SpladePooling module; `shared` with the transformer's config."""
+    record = read_json(path, dict) if path.exists() else {}
+    if shared:
+        record = {key: record[key] for key in record.keys() & _POOLING_KEYS.keys()}
+    refuse_unapplied(path, record, _POOLING_KEYS)
+    return Pooling(record.get("pooling_strategy") or "max",
+                   record.get("activation_function") or "relu")
+
+
+class TransformerSettings(NamedTuple):
+    """`task` is whether the files say that the transformer has a head for the vocabulary."""
+
+    length: Length | None
+    lower_case: bool
+    task: bool
+
+
+def read_transformer(folder: Path) -> TransformerSettings:
+    """Reads the settings of a transformer module; raises InputError for one not applied here."""
+    length: Length | None = None
+    lower_case = task = False
+    for path in sorted(folder.glob(TRANSFORMER)):
+        record = read_json(path, dict)
+        refuse_unapplied(path, record, _TRANSFORMER_KEYS)
+        tokens = record.get("max_seq_length")
+        if tokens is not None and (type(tokens) is not int or tokens < 1):
+            raise InputError(f"{path}: max_seq_length: expected a whole number above 0")
+        if tokens is not None and length is None:
+            length = Length(tokens, path, "max_seq_length")
+        lower_case |= bool(record.get("do_lower_case"))
+        task |= bool(record.get("transformer_task"))
+    return TransformerSettings(length, lower_case, task)
+
+
+def tokenizer_length(tokenizer: Path) -> Length | None:
+    """The most tokens that a tokenizer states; None if it states none, or 10^9 and more."""
+    path = tokenizer / "tokenizer_config.json"
+    limit = read_json(path, dict).get("model_max_length") if path.exists() else None
+    if isinstance(limit, int | float) and not isinstance(limit, bool) and 0 < limit < 1e9:
+        return Length(int(limit), path, "model_max_length")
+    return None
+
+
+def _prompts(path: Path, prompts: Any) -> dict[str, Any]:
+    if prompts and not isinstance(prompts, dict):
+        raise InputError(f"{path}: prompts: expected a JSON object")
+    return prompts or {}
