@@ -15,7 +15,7 @@ from conftest import write_lines
 from scipy.stats import ttest_rel
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.recipe.library import Library, declared, default_folder
+from spladev3_anserini.recipe.library import Library, declared_values, default_folder
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.reproduction.result import IndexCounts, Result, SetResult, write_result
 
@@ -73,8 +73,8 @@ def test_at_full_size_no_value_is_declared_for_what_is_trained(experiments: Modu
         there, here = own.collection(name), full.collection(name)
         assert here.query_sets == there.query_sets
         for row in experiments.ROWS:
-            before = list(declared(row, own.recipe(row), name, there))
-            after = list(declared(row, full.recipe(row), name, here))
+            before = list(declared_values(row, own.recipe(row), name, there))
+            after = list(declared_values(row, full.recipe(row), name, here))
             assert after == ([] if full.recipe(row).training else before), row
     for row in experiments.ROWS[3:]:
         training = full.recipe(row).training

@@ -89,9 +89,9 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
                              "recipes and one measure")
         from spladev3_anserini.cli.commands import invoke
         from spladev3_anserini.recipe.library import Library, default_folder
-        from spladev3_anserini.reproduction.compared import runs_of
+        from spladev3_anserini.reproduction.compared import run_recipes
 
-        sets = runs_of(Library(default_folder()), recipes, collections, output, invoke)
+        sets = run_recipes(Library(default_folder()), recipes, collections, output, invoke)
     else:
         sets = _sets(qrels, runs, table)
     values = values_of(sets, parsed)

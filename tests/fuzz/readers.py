@@ -35,7 +35,7 @@ from spladev3_anserini.model.weights import external_data
 from spladev3_anserini.rankers.dense_models import find_dense
 from spladev3_anserini.rankers.registry import find_pair_scorer
 from spladev3_anserini.recipe.library import Library, default_folder
-from spladev3_anserini.recipe.strict_yaml import read_yaml, scalar
+from spladev3_anserini.recipe.strict_yaml import parse_scalar, read_yaml
 from spladev3_anserini.reproduction.journal import Journal
 from spladev3_anserini.reproduction.result import Result, read_result
 from spladev3_anserini.training.checkpoints import exclusive_output, newest_whole, steps_of
@@ -145,7 +145,7 @@ def _summed(path: Path) -> Path:
 
 def _stages(path: Path) -> None:
     with Journal(path.parent) as journal:
-        journal._changed("corpus", {"a": "b"})
+        journal._reason_to_run("corpus", {"a": "b"})
 
 
 def _text(read: Callable[[str], Any]) -> Callable[[Path], Any]:
@@ -336,7 +336,7 @@ READERS: dict[str, Reader] = {
         b"title: b\nlicence: x\nbaseline: {kind: dense, model: minilm, hnsw_m: 32}\n"), None,
                      lines=True),
     "collection": Reader("c.yaml", _collection, _yaml("collections/demo.yaml"), None, lines=True),
-    "value": Reader("value", _text(lambda text: scalar(text, "--set x")), (b"2e-5", b"[1, no]"),
+    "value": Reader("value", _text(lambda text: parse_scalar(text, "--set x")), (b"2e-5", b"[1, no]"),
                     named=False),
     "quantizer": Reader("name", _text(Quantizer.parse), (b"x100-rint", b"x51.2-rint",
                                                          b"x1e-05-rint"),
