@@ -56,12 +56,12 @@ def test_an_unknown_row_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_verdict_is_passed_over_and_nothing_else(experiments: ModuleType) -> None:
-    with experiments._whatever_the_verdict():
+    with experiments._accept_failed_verdict():
         sys.exit(1)
     for code in (0, 2, 130, 143, "text", None):
-        with pytest.raises(SystemExit), experiments._whatever_the_verdict():
+        with pytest.raises(SystemExit), experiments._accept_failed_verdict():
             sys.exit(code)
-    with pytest.raises(InputError), experiments._whatever_the_verdict():
+    with pytest.raises(InputError), experiments._accept_failed_verdict():
         raise InputError("no such file")
 
 
