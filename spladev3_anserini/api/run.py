@@ -30,7 +30,7 @@ from spladev3_anserini.collection.runs import Hit, read_run_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.judged import evaluate_scores
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation, parse_measures
-from spladev3_anserini.evaluation.query_values import by_measure
+from spladev3_anserini.evaluation.query_values import group_by_measure
 from spladev3_anserini.lucene.ranking import write_run
 from spladev3_anserini.text import counted
 
@@ -189,7 +189,7 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     opened = {str(name): _run(run, str(name)) for name, run in runs.items()}
     results = {name: evaluate_scores(dict(run), run.name, judged, source, parsed)
                for name, run in opened.items()}
-    values = [QueryScores("", "", measure, systems) for measure, systems in by_measure(
+    values = [QueryScores("", "", measure, systems) for measure, systems in group_by_measure(
         results, {name: run.name for name, run in opened.items()}).items()]
     compared = compare_systems(values, baseline or next(iter(runs)), pairs=pairs,
                                confidence=confidence, samples=samples, seed=seed)
