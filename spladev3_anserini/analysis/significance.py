@@ -124,7 +124,7 @@ def randomisation(differences: NDArray[np.float64], samples: int, seed: int) -> 
     return (reached + 1) / (samples + 1)
 
 
-def corrected(p_values: Sequence[float | None], method: str) -> list[float | None]:
+def adjusted_p_values(p_values: Sequence[float | None], method: str) -> list[float | None]:
     """p values of one family of comparisons, adjusted for how many there are.
 
     Args:

@@ -144,7 +144,8 @@ class Compared:
 
     def latex(self) -> str:
         """The table in LaTeX, for the package booktabs."""
-        return tables.as_latex(self._values, self.comparisons, [], self._shown, self._samples)
+        return tables.comparison_latex(self._values, self.comparisons, [], self._shown,
+                                       self._samples)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, unrounded, as the command's JSON."""
