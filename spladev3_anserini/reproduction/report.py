@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from spladev3_anserini.analysis.html import rendered
+from spladev3_anserini.analysis.html import render_page
 from spladev3_anserini.analysis.markup import markdown
 from spladev3_anserini.reproduction.commands import commands, run_command, typed
 from spladev3_anserini.reproduction.matrix import Entry, Mean, State
@@ -84,9 +84,10 @@ def anchor(entry: Entry) -> str:
 
 def as_html(made: Page) -> str:
     """The report as one HTML page that needs no other file."""
-    return rendered("reproduction", _TEMPLATE, page=made, signs=SIGNS, facts=facts,
-                    mean_found=mean_found, column=column, anchor=anchor, commands_of=commands_of,
-                    run_command=lambda entry: typed(run_command(entry.experiment)), number=number)
+    return render_page("reproduction", _TEMPLATE, page=made, signs=SIGNS, facts=facts,
+                       mean_found=mean_found, column=column, anchor=anchor, commands_of=commands_of,
+                       run_command=lambda entry: typed(run_command(entry.experiment)),
+                       number=number)
 
 
 def as_markdown(made: Page) -> str:
