@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SpladeError(Exception):
-    """Anything that this package refuses or that fails it, in one line.
+    """The base of all errors of this package: what was refused or failed, in one line.
 
     The line names the file and its line, or a parameter in backticks: "`max_length` 2: expected
     3 or more". Commands print it with the parameter as their option, --max-length, and exit with

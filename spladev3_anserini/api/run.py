@@ -41,9 +41,17 @@ UNNAMED = "the run"
 
 
 class Run(Mapping[str, dict[str, float]]):
-    """{query: {document: score}}, each query's documents in the order of their ranks.
+    """A run: {query: {document: score}}, each query's documents in the order of their ranks.
 
-    Made by `Index.run` and `read_run`, or from a dict of dicts. `name` is what messages call it.
+    `Index.run` and `read_run` return one. It is read-only; other tools take `dict(run)`.
+
+    Args:
+        scores: {query: {document: score}}. Ties keep their order.
+        name: The name of the run in messages.
+
+    Raises:
+        InputError: `scores` is not such a mapping, an id cannot be in a TREC run, or a score is
+            not finite.
     """
 
     def __init__(self, scores: Mapping[str, Mapping[str, float]], name: str = UNNAMED) -> None:
@@ -58,7 +66,10 @@ class Run(Mapping[str, dict[str, float]]):
 
     @classmethod
     def of_rankings(cls, rankings: Iterable[tuple[str, list[Hit]]], name: str = UNNAMED) -> Run:
-        """A run of ranked hits, which need no check."""
+        """Return a run of `rankings`: (query, hits) pairs such as those of `Index.rankings`.
+
+        They are not checked again. `name` is the name of the run in messages.
+        """
         run = cls({}, name)
         run._scores = {query: {hit.docid: hit.score for hit in hits} for query, hits in rankings}
         return run
@@ -77,10 +88,16 @@ class Run(Mapping[str, dict[str, float]]):
                 f"{counted(sum(map(len, self._scores.values())), 'hit')}>")
 
     def save(self, path: StrPath, tag: str = "spladev3-anserini") -> None:
-        """Write a TREC run, whole or not at all; `.gz` compresses.
+        """Write a TREC run, whole or not at all.
 
-        Whole scores are written as they are, others with six digits after the point. Raises
-        InputError where `path` is a file that the run was made from, such as its topics.
+        Whole scores are written as they are, others with six digits after the point.
+
+        Args:
+            path: The file to write. A name that ends in `.gz` is compressed.
+            tag: The last column of the run.
+
+        Raises:
+            InputError: `path` cannot be written, or the run was made from that file.
         """
         path = path_text("path", path)
         refuse_overwriting(Path(path), "`path`", **self.sources)
@@ -90,16 +107,17 @@ class Run(Mapping[str, dict[str, float]]):
     def evaluate(self, qrels: Judgments, measures: Measures = DEFAULT_MEASURES) -> Evaluation:
         """Evaluate the run as `trec_eval -c` does.
 
+        A judged query without hits counts as 0. Equal scores are ordered by document id,
+        descending, as in trec_eval.
+
         Args:
             qrels: The path of judgments (TREC, BEIR, `ir_datasets:ID`) or {query: {document:
-                grade}}.
+                grade}}; grades are whole numbers.
             measures: Names of ir-measures or trec_eval, such as `"nDCG@10 RR@10"`, or a list of
                 names or of ir_measures' own objects.
 
         Returns:
-            `means`, {measure: mean over all judged queries}; `by_query`, {query: {measure: value}};
-            and the queries that are `missing` or `unjudged`. A judged query without a hit counts
-            as 0; equal scores are ordered by document id descending, trec_eval's rule.
+            The means, the values of each query, and the `missing` and `unjudged` queries.
 
         Raises:
             InputError: A measure is unknown, or run and judgments share no query.
@@ -109,9 +127,18 @@ class Run(Mapping[str, dict[str, float]]):
 
 
 def read_run(path: StrPath) -> Run:
-    """Read a TREC run file, also gzipped; raises InputError naming file and line.
+    """Read a TREC run.
 
-    Documents are ranked by their scores, whatever the ranks in the file; ties stay in its order.
+    Documents are ranked by their scores. The ranks in the file are ignored; ties keep its order.
+
+    Args:
+        path: The file, also gzipped.
+
+    Returns:
+        The run. `path` is its name in messages.
+
+    Raises:
+        InputError: A line is not one of a TREC run; the message names file and line.
     """
     text = path_text("path", path)
     run = Run({}, text)
@@ -120,12 +147,16 @@ def read_run(path: StrPath) -> Run:
 
 
 class Compared:
-    """What `compare` gives: `means`, {measure: {system: mean}}, and `comparisons`, each with the
-    difference, its interval and p values. Printed, it is the table of the command."""
+    """The result of `compare`. Printed, it is the table of the command `compare`.
+
+    Attributes:
+        means: {measure: {system: mean over the judged queries}}.
+        comparisons: One for each system and measure, with `baseline`, `system`, `found` (the
+            difference, its interval and wins) and `adjusted` (corrected p values).
+    """
 
     def __init__(self, values: list[QueryScores], comparisons: list[Comparison],
-                 shown: tables.TableSettings,
-                 samples: int) -> None:
+                 shown: tables.TableSettings, samples: int) -> None:
         self.comparisons = comparisons
         self.means = {own.measure: {system: own.mean(system) for system in own.systems}
                       for own in values}
@@ -138,16 +169,16 @@ class Compared:
     __repr__ = __str__
 
     def markdown(self) -> str:
-        """The table in Markdown."""
+        """Return the table in Markdown."""
         return tables.comparison_markdown(self._values, self.comparisons, [], self._shown,
                                           self._samples)
 
     def latex(self) -> str:
-        """The table in LaTeX, for the package booktabs."""
+        """Return the table in LaTeX, for the package booktabs."""
         return tables.as_latex(self._values, self.comparisons, [], self._shown, self._samples)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, unrounded, as the command's JSON."""
+        """Return all values unrounded, as `compare --format json` prints them."""
         return tables.comparison_json(self._values, self.comparisons, [], self._shown,
                                       self._samples)
 
@@ -159,20 +190,24 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     """Compare systems on the same queries: means, paired tests, intervals.
 
     Args:
-        qrels: As `Run.evaluate` takes them.
+        qrels: Judgments, as in `Run.evaluate`.
         runs: {name: run}; a run is a `Run`, the path of one, or {query: {document: score}}.
-        measures: As `Run.evaluate` takes them.
-        baseline: The system that the others are compared with; None is the first.
+        measures: Measures, as in `Run.evaluate`.
+        baseline: The system that the others are compared with; None: the first.
         pairs: Compare every pair of systems instead.
-        alpha: Significance level of the marks.
+        alpha: Significance level of the marks * and +.
         confidence: Confidence level of the intervals (Student's t).
-        correction: `holm` or `bonferroni`: the p values are corrected over all comparisons here.
+        correction: How p values are corrected for all comparisons of the call: `holm` or
+            `bonferroni`.
         samples: Samples of Fisher's randomisation test.
         seed: Seed of the randomisation test.
 
+    Returns:
+        The means and comparisons; `print` shows them as a table.
+
     Raises:
-        InputError: There are fewer than two runs, the baseline is none of them, a run shares no
-            judged query with the first, or a value is out of range.
+        InputError: There are fewer than two runs, the baseline is not one of them, a run shares
+            no judged query with the first, or a value is out of range.
     """
     if not isinstance(runs, Mapping) or len(runs) < 2:
         raise InputError("`runs`: expected {name: run} with two runs or more")
@@ -189,13 +224,13 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     opened = {str(name): _run(run, str(name)) for name, run in runs.items()}
     results = {name: evaluate_scores(dict(run), run.name, judged, source, parsed)
                for name, run in opened.items()}
-    values = [QueryScores("", "", measure, systems) for measure, systems in by_measure(
-        results, {name: run.name for name, run in opened.items()}).items()]
+    names = {name: run.name for name, run in opened.items()}
+    values = [QueryScores("", "", *own) for own in by_measure(results, names).items()]
     compared = compare_systems(values, baseline or next(iter(runs)), pairs=pairs,
                                confidence=confidence, samples=samples, seed=seed)
-    return Compared(values, compared, tables.TableSettings(
-        alpha=alpha, confidence=confidence, correction=correction, moved=0, texts={}),
-                    samples)
+    shown = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
+                                 moved=0, texts={})
+    return Compared(values, compared, shown, samples)
 
 
 def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:

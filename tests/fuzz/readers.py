@@ -240,7 +240,7 @@ def _model(path: Path) -> object:
 
 
 def _length(path: Path) -> object:
-    return open_checkpoint(str(path.parent)).other_length(256)
+    return open_checkpoint(str(path.parent)).length_warning(256)
 
 
 def _pooling(path: Path) -> object:
