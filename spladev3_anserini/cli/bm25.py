@@ -1,4 +1,4 @@
-"""Command: a corpus and topics -> BM25's run."""
+"""Command: a corpus and topics -> a BM25 run."""
 
 from __future__ import annotations
 

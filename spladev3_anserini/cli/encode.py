@@ -1,4 +1,4 @@
-"""Command: text -> impact documents."""
+"""Command: a corpus or topics -> an encoded directory."""
 
 from __future__ import annotations
 

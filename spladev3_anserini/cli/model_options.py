@@ -1,4 +1,4 @@
-"""Options of commands that run a model: which, its variant, length, batches, device, precision."""
+"""Options of commands that run a model: the model, variant, length, batches, device, precision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BATCH_DEFAULT = "1024 on a CPU, 32768 on a GPU"
 
 def model_option(help_text: str = f"The model. {MODEL_HELP}", *,
                  default: str | None = None) -> Decorator:
-    """`default` says which model is taken without the option; without one, it is required."""
+    """Returns the option --model; it is required unless `default` says which model is used."""
     return click.option("--model", required=default is None, type=MODEL,
                         show_default=default or True, help=help_text)
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, each in one wording."""
+"""Options that several commands share, so that each has one name and one help text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOPICS_HELP = "TSV or JSON lines, a BEIR folder, or ir_datasets:ID."
 
 
 def together(*options: Decorator) -> Decorator:
-    """One decorator for several options, shown by --help in this order."""
+    """Returns one decorator for several options; --help shows them in this order."""
     def decorate(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
@@ -120,7 +120,10 @@ measure_option = click.option("--measures", "measure", default="nDCG@10", metava
 
 
 def _level(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    """Click's FloatRange accepts nan; nearer to 0 or 1 than this no interval means anything."""
+    """Returns a level if it lies between 0 and 1, with a margin of 1e-6; raises BadParameter.
+
+    Intervals are meaningless nearer to 0 or 1. click's FloatRange would accept NaN.
+    """
     if not 1e-6 <= value <= 1 - 1e-6:
         raise click.BadParameter(f"{value} is not between 0 and 1 (by 0.000001 at least)")
     return value
@@ -138,10 +141,10 @@ forest_options = together(
 
 
 def named_paths(option: str, texts: tuple[str, ...]) -> dict[str, Path]:
-    """The values of a [NAME=]PATH option as {name: path}, in their order.
+    """Returns the values of a [NAME=]PATH option as {name: path}, in their order.
 
-    A path alone is its own name, and so is one that exists although it has a `=`. White space
-    around a name is removed, because no table would show it.
+    A path without a name is also its name. So is an existing path that contains `=`. White space
+    around a name is removed, and runs of it become one space, because tables do not show it.
 
     Raises InputError for an empty name or path, and for a name that occurs twice.
     """

@@ -137,10 +137,10 @@ def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str 
         encoder_for_prebuilt,
     )
 
-    read = read_topics(topics)
+    queries = read_topics(topics)
     if record is not None:
         encoder = encoder_for_index(index, record, model, variant, settings)
     else:
         warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
         encoder = encoder_for_prebuilt(str(model), variant, settings)
-    return encode_topics(encoder, read)
+    return encode_topics(encoder, queries)

@@ -69,10 +69,10 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     from spladev3_anserini.training.checkpoints import BEGUN
     from spladev3_anserini.training.run import Machine, read_training_queries, train_model
 
-    read = Library(recipes or default_folder()).recipe(recipe)
-    if read.training is None:
+    recipe_data = Library(recipes or default_folder()).recipe(recipe)
+    if recipe_data.training is None:
         raise InputError(f"--recipe {recipe}: has no training section")
-    section = changed_training(read.training, changes)
+    section = changed_training(recipe_data.training, changes)
     corpus, topics = corpus or section.corpus, topics or section.topics
     checkpoint = open_checkpoint(start or section.start, option="--start-from")
     queries = read_training_queries(candidates, scores, topics)
@@ -81,12 +81,12 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
                       tensorboard=tensorboard)
     sources = {"candidates": str(candidates), "scores": str(scores), "corpus": corpus,
                "topics": topics}
-    last = train_model(section, variant_named(read.variant), checkpoint, corpus, queries, output,
-                       sources=sources, machine=machine, replace=overwrite,
+    last = train_model(section, variant_named(recipe_data.variant), checkpoint, corpus, queries,
+                       output, sources=sources, machine=machine, replace=overwrite,
                        resume=resume or (overwrite and (output / BEGUN).exists()))
     if last:
-        shown = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
+        logged = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
                  "nonzero_documents")
-        values = ", ".join(f"{name} {last[name]:.4g}" for name in shown if name in last)
+        values = ", ".join(f"{name} {last[name]:.4g}" for name in logged if name in last)
         echo(f"{output}: trained on {counted(len(queries), 'query')}; step {last['step']}: "
              f"{values}")
