@@ -42,12 +42,14 @@ if TYPE_CHECKING:
               default="the one the index names")
 @click.option("--expander", type=MODEL, help="The model whose expansion of a query is measured.")
 @click.option("--queries", type=FOLDER,
-              help="Use queries that --expander's model encoded already (`encode --topics`).")
+              help="Instead of --expander: a folder of queries that `encode --topics` wrote with "
+              "that model.")
 @click.option("--edges", multiple=True, metavar="FEATURE=A,B,...", show_default="tertiles",
-              help="Where the groups of a feature (length, rarity, expansion) end.")
+              help="Limits between the groups of a feature, such as length=3,6. Features are "
+              "length, rarity and expansion.")
 @measure_option
 @click.option("--worst", default=10, type=WholeNumber(min=1),
-              help="How many of the queries that lose most to list.")
+              help="List this many of the queries with the largest losses.")
 @html_option("Also write a page with charts.")
 @format_option()
 @trust_option

@@ -30,18 +30,20 @@ if TYPE_CHECKING:
 @qrels_option("The relevance judgments of the runs given with --run.", required=False)
 @runs_option()
 @click.option("--table", type=FILE,
-              help="Compare several query sets instead: a file of tab-separated columns set, "
-              "group, qrels, and one of runs for each system.")
+              help="Instead of --qrels and --run: a table of several query sets. Its tab-separated "
+              "columns are set, group, qrels, and one of runs for each system.")
 @click.option("--recipe", "recipes", multiple=True, type=RECIPE,
-              help="Compare recipes instead, run as `reproduce run` does. Repeat the option.")
+              help="Instead of --run: a recipe, which is first run as `reproduce run` does. "
+              "Repeat the option for each system.")
 @click.option("--on", "collections", multiple=True, type=COLLECTION,
-              help="A collection for --recipe. Repeat the option for several.")
+              help="The collection that each --recipe runs on. Repeat the option for several.")
 @click.option("--output", type=FOLDER, default=Path("reproduced"),
               help="The folder where --recipe keeps its files.")
 @measures_option("nDCG@10")
 @click.option("--baseline", metavar="NAME", show_default="the first",
               help="The system that the others are compared with.")
-@click.option("--pairs", is_flag=True, help="Compare every pair of systems instead.")
+@click.option("--pairs", is_flag=True, help="Compare every pair of systems, instead of each "
+              "with --baseline.")
 @alpha_option
 @confidence_option
 @click.option("--correction", default="holm", type=click.Choice(["holm", "bonferroni"]),

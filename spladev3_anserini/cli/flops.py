@@ -41,8 +41,8 @@ if TYPE_CHECKING:
               "no bytes to count.")
 @topics_option(f"The queries, encoded now. {TOPICS_HELP}", required=False)
 @click.option("--queries", multiple=True, metavar="[NAME=]FOLDER",
-              help="Use queries that are encoded already instead of --topics, under the name of "
-              "their index.")
+              help="Instead of --topics: a folder of queries that `encode --topics` wrote. NAME is "
+              "that of their index.")
 @model_option(f"The model of the queries. {MODEL_HELP}", default="the one each index names")
 @variant_option("the variant of the index")
 @qrels_option("The relevance judgments of the runs given with --run.", required=False)
