@@ -1,4 +1,4 @@
-"""An open index: questions -> hits, topics -> a run."""
+"""Queries and an open index -> hits; topics and an open index -> a run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from spladev3_anserini.api.checks import (
 from spladev3_anserini.api.queries import (
     Topics,
     checked_query,
-    faster_of,
     impacts_of,
+    query_pruning,
     topics_of,
 )
 from spladev3_anserini.api.run import Run
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 
 
 class Index:
-    """An open Lucene index of impacts. Made by `Model.index` and `open_index`; a context manager.
+    """An open Lucene index of impacts, from `Model.index` or `open_index`; a context manager.
 
-    `manifest` is what the index says of itself, None for one built elsewhere.
+    `manifest` states how the index was built. It is None for an index from elsewhere.
     """
 
     def __init__(self, folder: Path, model: str | None, variant: str,
@@ -77,32 +77,32 @@ class Index:
         self.close()
 
     def close(self) -> None:
-        """Close the index. Searching it afterwards is an error, closing it again is not."""
+        """Close the index. Searching it afterwards raises InputError; closing it twice does not."""
         self._closed = True
         self._searcher.close()
 
     def search(self, query: str | Mapping[str, int], hits: int = 10, *,
                query_top_k: int | None = None, first_pass_terms: int | None = None,
                candidates: int | None = None) -> list[Hit]:
-        """The best documents of one query: exactly, unless one of the last three is given.
+        """Return the best documents of one query; without the last three arguments, exactly.
 
         Args:
             query: A text, or its impacts, {term: whole number}.
-            hits: How many documents at most.
-            query_top_k: Search with only the query's largest impacts.
-            first_pass_terms: Two steps: find `candidates` by only so many of the query's largest
-                impacts, then rank those by all of them.
-            candidates: As many as `hits`, unless given.
+            hits: The most documents to return.
+            query_top_k: Search with only this many of the query's largest impacts.
+            first_pass_terms: Search in two steps: retrieve `candidates` by only this many of the
+                query's largest impacts, then rank them by all impacts.
+            candidates: Documents of the first step; None is `hits`.
 
         Returns:
             Hits (docid, score), best first; the score is the dot product of the impacts. Ties are
             in the order of the ids.
 
         Raises:
-            InputError: The query is neither, has impacts that are no whole numbers, or the model
-                is not the index's.
+            InputError: The query is neither text nor impacts, an impact is no whole number, or
+                the model is not the index's.
         """
-        faster = faster_of(query_top_k, first_pass_terms, candidates, hits)
+        pruning = query_pruning(query_top_k, first_pass_terms, candidates, hits)
         self._refuse_closed()
         if isinstance(query, str):
             topic = Topic("query", checked_text(query, "`query`", "text"), "`query`")
@@ -110,35 +110,36 @@ class Index:
         else:
             encoded = EncodedTopic("query", checked_query(query, "`query`"))
         warn_of_limits([encoded], self.manifest)
-        (pruned,) = faster.pruned([encoded])
-        return self._searcher.search(pruned.query, int(hits), faster.two_step)
+        (pruned,) = pruning.pruned([encoded])
+        return self._searcher.search(pruned.query, int(hits), pruning.two_step)
 
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
             queries: StrPath | None = None, threads: int | None = None,
             remove_query: bool = False, query_top_k: int | None = None,
             first_pass_terms: int | None = None, candidates: int | None = None,
             progress: bool = False) -> Run:
-        """The best documents of every topic.
+        """Return the best documents of every topic as a run.
 
         Args:
             topics: The path of a topic file (TSV, JSON lines, a BEIR folder, `ir_datasets:ID`),
                 (id, text) pairs, {id: text}, dicts, a data frame, or {id: {term: impact}}.
-            hits: How many documents of a topic at most.
-            queries: Instead of topics: the folder of queries that the command `encode` wrote.
-            threads: Java's threads; None is one a core.
-            remove_query: Take the document whose id is the topic's out of its hits, as BEIR's
+            hits: The most documents per topic.
+            queries: Instead of topics, the folder of queries that the command `encode` wrote.
+            threads: Java's threads; None is one per core.
+            remove_query: Remove the document whose id is the topic's from its hits, as BEIR's
                 ArguAna needs.
             progress: Draw progress bars.
 
-        The other arguments and the errors are those of `search`; a topic's id twice is refused.
+        The other arguments and the errors are those of `search`. A topic id that occurs twice
+        raises InputError.
         """
-        with reports.shown("bars" if progress else "off"):
+        with reports.reporting("bars" if progress else "off"):
             run = Run.of_rankings(self.rankings(
                 topics, hits, queries=queries, threads=threads, remove_query=remove_query,
                 query_top_k=query_top_k, first_pass_terms=first_pass_terms,
                 candidates=candidates))
-        read = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
-        run.sources = {name: os.fspath(path) for name, path in read.items()
+        inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
+        run.sources = {name: os.fspath(path) for name, path in inputs.items()
                        if isinstance(path, (str, os.PathLike))}
         return run
 
@@ -147,12 +148,12 @@ class Index:
                  remove_query: bool = False, query_top_k: int | None = None,
                  first_pass_terms: int | None = None,
                  candidates: int | None = None) -> Iterator[tuple[str, list[Hit]]]:
-        """Yields (topic id, its hits) in the topics' order, for runs that memory cannot hold.
+        """Yield (topic id, hits) in the topics' order, for runs that do not fit into memory.
 
-        The arguments and errors are those of `run`. Topics are encoded and checked by the call
-        itself, each is searched when it is asked for.
+        The arguments and errors are those of `run`. The call encodes and checks all topics; each
+        is searched when it is requested.
         """
-        faster = faster_of(query_top_k, first_pass_terms, candidates, hits)
+        pruning = query_pruning(query_top_k, first_pass_terms, candidates, hits)
         cores = optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1
         self._refuse_closed()
         if (topics is None) == (queries is None):
@@ -161,11 +162,11 @@ class Index:
             Path(path_text("queries", queries)), self.folder,
             self.manifest.encoded.fingerprint if self.manifest else None)
         warn_of_limits(encoded, self.manifest)
-        return rank(self._searcher, faster.pruned(encoded), int(hits), cores,
-                    remove_query=remove_query, two_step=faster.two_step)
+        return rank(self._searcher, pruning.pruned(encoded), int(hits), cores,
+                    remove_query=remove_query, two_step=pruning.two_step)
 
     def impacts(self, text: str) -> ImpactQuery:
-        """The impacts that a text is searched with, the largest first."""
+        """Return the impacts that a text is searched with, the largest first."""
         self._refuse_closed()
         topic = Topic("text", checked_text(text, "`text`", "text"), "`text`")
         (encoded,) = self._encode([topic])
@@ -180,9 +181,9 @@ class Index:
         return encode_topics(self.encoder(), topics)
 
     def encoder(self) -> Encoder:
-        """The query encoder, loaded at the first call (torch is, too).
+        """Return the query encoder; the first call loads it, and torch.
 
-        Raises InputError where its identity is not the index's.
+        Raises InputError if its model, tokenizer or variant is not the index's.
         """
         from spladev3_anserini.encoding import queries
 
@@ -212,16 +213,16 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
                dtype: str = "auto", trust: bool = False, prebuilt: bool = False) -> Index:
     """Open an index that `Model.index` or the command `index` built.
 
-    Model, variant, scale and special tokens are the index's; a value that differs is refused. A
-    `model` or a `variant` that is given is loaded and compared at once, the index's own model at
-    the first query that is a text.
+    Model, variant, scale and special tokens are the index's; a value that differs raises
+    InputError. A `model` or a `variant` that you pass is loaded and compared at once. Otherwise
+    the index's model is loaded at the first query that is a text.
 
     Args:
         folder: The index.
-        model: Where the model is now, if not where the index says.
-        trust: Do not compare the sha256 of index files that changed their place or time.
-        prebuilt: The index is from elsewhere and says nothing of itself: give `model` (and
-            `variant`, `scale`, `special_tokens`); nothing can be checked.
+        model: The model's folder or hub id, if it moved since the index was built.
+        trust: Do not compare the sha256 of index files that were moved or whose time changed.
+        prebuilt: The index is from elsewhere and has no manifest. Pass `model`, and `variant`,
+            `scale` and `special_tokens` if needed; nothing can be checked.
 
     The other arguments are those of `load`.
 

@@ -1,4 +1,4 @@
-"""A sparse encoder: texts -> term weights, impacts, or an index of them."""
+"""Texts and a sparse encoder -> term weights, impacts, or an index."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0
         variant: `auto` reads the checkpoint's files; else a variant's name, such as
             `splade-v3-doc`.
         scale: An impact is rint(scale x weight).
-        max_length: Wordpieces of a text, [CLS] and [SEP] included. Longer texts are cut, and a
-            warning counts them.
+        max_length: The most wordpieces of a text, [CLS] and [SEP] included. Longer texts are cut,
+            and a warning counts them.
         special_tokens: Dimensions dropped after pooling: `drop`, `keep` or `anserini`.
-        top_k: Keep only each text's largest weights.
-        batch_tokens: Padded tokens of a batch of documents; None chooses by device.
+        top_k: Keep only this many of each text's largest weights; None keeps all.
+        batch_tokens: Padded tokens of a batch of documents; None is the device's default.
         device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU if there is one.
-        dtype: `float32` (what `auto` is), `bfloat16` or `float16`.
+        dtype: `float32` (the default), `bfloat16` or `float16`.
 
     Raises:
         InputError: There is no such model, it cannot be used, or a value is out of range.
@@ -68,7 +68,7 @@ def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0
 
 
 class Model:
-    """A sparse encoder: texts to term weights, impacts, or an index. Made by `load`."""
+    """A sparse encoder, from `load`: it turns texts into term weights, impacts, or an index."""
 
     def __init__(self, name: str, variant: str, settings: EncoderSettings) -> None:
         self._checkpoint = open_checkpoint(name)
@@ -82,7 +82,7 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The name or the folder that it was loaded by."""
+        """The name or folder that was passed to `load`."""
         return self._checkpoint.name
 
     @property
@@ -92,40 +92,40 @@ class Model:
 
     @property
     def terms(self) -> NDArray[Any]:
-        """The vocabulary by id: the columns of `matrix`."""
+        """The vocabulary by id, shape (vocabulary): the columns of `matrix`."""
         return self._encoder("document").terms
 
     def weights(self, texts: Iterable[str], side: Side = "document", *,
                 progress: bool = False) -> list[dict[str, float]]:
-        """Term weights of each text, the largest first.
+        """Compute the term weights of each text, the largest first.
 
         Args:
             texts: A list (or any iterable) of texts.
-            side: `document`, or `query`: the same for a variant that expands queries, fewer terms
-                for `splade-v3-lexical`, and 1 for each wordpiece for `splade-v3-doc`.
+            side: `document` or `query`. A variant that expands queries weights both alike;
+                queries have fewer terms with `splade-v3-lexical`, and weight 1 per wordpiece with
+                `splade-v3-doc`.
             progress: Draw a progress bar.
 
         Returns:
-            One {term: weight} a text, in the order of the texts. A text without any wordpiece has
-            an empty one.
+            One {term: weight} per text, in the order of the texts. A text without any wordpiece
+            has an empty one.
 
         Raises:
-            InputError: `texts` is one text, or an item is no text or has weights that are not
-                finite.
+            InputError: `texts` is one text, an item is no text, or a weight is not finite.
         """
         return self._rows(self.matrix(texts, side, progress=progress))
 
     def impacts(self, texts: Iterable[str], side: Side = "document", *,
                 progress: bool = False) -> list[dict[str, int]]:
-        """Integer impacts of each text, the largest first; see `weights`.
+        """Compute the integer impacts of each text, the largest first; see `weights`.
 
-        They are what an index holds: rint(scale x weight), zeros dropped.
+        They are the values in an index: rint(scale x weight), without zeros.
         """
         return self._rows(self.matrix(texts, side, impacts=True, progress=progress))
 
     def matrix(self, texts: Iterable[str], side: Side = "document", *, impacts: bool = False,
                progress: bool = False) -> sparse.csr_matrix:
-        """The weights (float32) or impacts (int32) as one matrix of shape (texts, vocabulary).
+        """Compute weights (float32) or impacts (int32) as a matrix of shape (texts, vocabulary).
 
         `terms` are its columns. See `weights` for the arguments and errors.
         """
@@ -135,7 +135,7 @@ class Model:
         cuts = Cuts()
         cuts.add(tokens.lost)
         cuts.warn("text", f"`max_length` {encoder.settings.max_length}")
-        with (reports.shown("bars" if progress else "off"),
+        with (reports.reporting("bars" if progress else "off"),
               reports.counter("encoding", len(plain), "text") as bar):
             try:
                 return (encoder.impacts_of if impacts else encoder.weights_of)(tokens.ids,
@@ -149,28 +149,28 @@ class Model:
               progress: bool = False) -> Index:
         """Encode documents and build a checked Lucene index of them.
 
-        The impact documents are written to `encoded`. After an interruption the same call goes on
-        at the first missing shard. Where the index of these documents and this model is there
-        already, it is checked and opened.
+        The impact documents are written to `encoded`. After an interruption the same call
+        continues at the first missing shard. If the index of these documents and this model is
+        already there, it is checked and opened.
 
         Args:
             texts: The path of a corpus (JSON lines, TSV, a folder of them, a BEIR folder,
                 `ir_datasets:ID`), or (id, text) pairs, {id: text}, dicts with `id` and `text` (and
                 maybe `title`) or `contents`, or a data frame with such columns.
             folder: The index to build.
-            overwrite: Replace an index of something else, and an encoding of something else that
-                was interrupted.
+            overwrite: Replace an index of other documents or another model, and such an
+                interrupted encoding.
             optimize: Merge the index into one segment: smaller, slower to build.
-            threads: Indexing threads; None is one a core.
-            shard_size: Documents of a file of impacts, the step in which encoding resumes.
-            skip_errors: Skip documents that cannot be read, and all but the first of an id. Only
-                for a path; `encoded` then has `rejected.jsonl` with the reasons.
+            threads: Indexing threads; None is one per core.
+            shard_size: Documents per file of impacts; encoding resumes at such a file.
+            skip_errors: Skip documents that cannot be read, and all but the first document of an
+                id. It needs a path; `encoded` then has `rejected.jsonl` with the reasons.
             encoded: A folder that keeps the impact documents. Without it they are in
                 `FOLDER.encoded` until the index is built.
             progress: Draw progress bars.
 
         Raises:
-            InputError: A document or its id cannot be used, an id is there twice, there is no
+            InputError: A document or its id cannot be used, an id occurs twice, there is no
                 document, or `folder` holds something else.
         """
         target = IndexTarget(
@@ -180,7 +180,7 @@ class Model:
             optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1,
             optimize, overwrite, skip_errors)
         encoder = self._encoder("document")
-        with reports.shown("bars" if progress else "off"):
+        with reports.reporting("bars" if progress else "off"):
             build(texts, self._checkpoint, encoder, target)
         return Index(target.folder, self._checkpoint.name, self.variant, lambda: self._settings,
                      network=encoder.network)
@@ -188,12 +188,13 @@ class Model:
     def _encoder(self, side: str) -> Encoder:
         one_of("side", side, ("document", "query"))
         if side not in self._encoders:
-            loaded = self._encoders.get("document")
+            first = self._encoders.get("document")
             self._encoders[side] = Encoder(self._checkpoint, self._variant, side, self._settings,
-                                           loaded.network if loaded else None)
+                                           first.network if first else None)
         return self._encoders[side]
 
     def _rows(self, matrix: sparse.csr_matrix) -> list[dict[str, Any]]:
+        """Returns {term: value} per row, by value descending, ties by term ascending."""
         terms, rows = self.terms, []
         for start, end in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
             pairs = zip(terms[matrix.indices[start:end]].tolist(), matrix.data[start:end].tolist(),

@@ -1,4 +1,4 @@
-"""A run: rankings of queries, saved, evaluated and compared."""
+"""Rankings of queries -> a run, which can be saved, evaluated and compared."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from spladev3_anserini.text import counted
 
 Judgments = StrPath | Mapping[str, Mapping[str, int]]
 Measures = str | Iterable[object]
-#: What messages call a run that has no name.
+#: The name in messages of a run without a name.
 UNNAMED = "the run"
 
 
 class Run(Mapping[str, dict[str, float]]):
-    """{query: {document: score}}, each query's documents in the order of their ranks.
+    """A run, {query: {document: score}}, with documents in the order of their ranks.
 
-    Made by `Index.run` and `read_run`, or from a dict of dicts. `name` is what messages call it.
+    `Index.run` and `read_run` return one; a dict of dicts makes one. Messages use its `name`.
     """
 
     def __init__(self, scores: Mapping[str, Mapping[str, float]], name: str = UNNAMED) -> None:
@@ -51,14 +51,14 @@ class Run(Mapping[str, dict[str, float]]):
             raise InputError(f"`scores`: expected {{query: {{document: score}}}}, not "
                              f"{type(scores).__name__}")
         self.name = name
-        #: The files that the run was made from, by what they are; `save` leaves them alone.
+        #: The inputs of the run, {parameter: path}; `save` refuses to overwrite them.
         self.sources: dict[str, str] = {}
         self._scores = {checked_id(query, name): _ranked(documents, f"{name}, query {query!r}")
                         for query, documents in scores.items()}
 
     @classmethod
     def of_rankings(cls, rankings: Iterable[tuple[str, list[Hit]]], name: str = UNNAMED) -> Run:
-        """A run of ranked hits, which need no check."""
+        """Return a run of ranked hits, which need no check."""
         run = cls({}, name)
         run._scores = {query: {hit.docid: hit.score for hit in hits} for query, hits in rankings}
         return run
@@ -77,10 +77,10 @@ class Run(Mapping[str, dict[str, float]]):
                 f"{counted(sum(map(len, self._scores.values())), 'hit')}>")
 
     def save(self, path: StrPath, tag: str = "spladev3-anserini") -> None:
-        """Write a TREC run, whole or not at all; `.gz` compresses.
+        """Write a TREC run, completely or not at all; `.gz` compresses.
 
-        Whole scores are written as they are, others with six digits after the point. Raises
-        InputError where `path` is a file that the run was made from, such as its topics.
+        Whole scores are written as integers, others with six decimals. Raises InputError if
+        `path` is an input of the run, such as its topics.
         """
         path = path_text("path", path)
         refuse_overwriting(Path(path), "`path`", **self.sources)
@@ -94,7 +94,7 @@ class Run(Mapping[str, dict[str, float]]):
             qrels: The path of judgments (TREC, BEIR, `ir_datasets:ID`) or {query: {document:
                 grade}}.
             measures: Names of ir-measures or trec_eval, such as `"nDCG@10 RR@10"`, or a list of
-                names or of ir_measures' own objects.
+                names or of objects of ir_measures.
 
         Returns:
             `means`, {measure: mean over all judged queries}; `by_query`, {query: {measure: value}};
@@ -111,7 +111,8 @@ class Run(Mapping[str, dict[str, float]]):
 def read_run(path: StrPath) -> Run:
     """Read a TREC run file, also gzipped; raises InputError naming file and line.
 
-    Documents are ranked by their scores, whatever the ranks in the file; ties stay in its order.
+    Documents are ranked by their scores; the ranks in the file are ignored. Ties stay in the
+    order of the file.
     """
     text = path_text("path", path)
     run = Run({}, text)
@@ -120,35 +121,38 @@ def read_run(path: StrPath) -> Run:
 
 
 class Compared:
-    """What `compare` gives: `means`, {measure: {system: mean}}, and `comparisons`, each with the
-    difference, its interval and p values. Printed, it is the table of the command."""
+    """The result of `compare`; printing it prints the table of the command `compare`.
+
+    Attributes:
+        means: {measure: {system: mean}}.
+        comparisons: The pairs of systems, each with the difference, its interval and p values.
+    """
 
     def __init__(self, values: list[QueryScores], comparisons: list[Comparison],
-                 shown: tables.TableSettings,
-                 samples: int) -> None:
+                 settings: tables.TableSettings, samples: int) -> None:
         self.comparisons = comparisons
-        self.means = {own.measure: {system: own.mean(system) for system in own.systems}
-                      for own in values}
-        self._values, self._shown, self._samples = values, shown, samples
+        self.means = {scores.measure: {system: scores.mean(system) for system in scores.systems}
+                      for scores in values}
+        self._values, self._settings, self._samples = values, settings, samples
 
     def __str__(self) -> str:
-        return tables.comparison_text(self._values, self.comparisons, [], self._shown,
+        return tables.comparison_text(self._values, self.comparisons, [], self._settings,
                                       self._samples)
 
     __repr__ = __str__
 
     def markdown(self) -> str:
-        """The table in Markdown."""
-        return tables.comparison_markdown(self._values, self.comparisons, [], self._shown,
+        """Return the table in Markdown."""
+        return tables.comparison_markdown(self._values, self.comparisons, [], self._settings,
                                           self._samples)
 
     def latex(self) -> str:
-        """The table in LaTeX, for the package booktabs."""
-        return tables.as_latex(self._values, self.comparisons, [], self._shown, self._samples)
+        """Return the table in LaTeX, for the package booktabs."""
+        return tables.as_latex(self._values, self.comparisons, [], self._settings, self._samples)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, unrounded, as the command's JSON."""
-        return tables.comparison_json(self._values, self.comparisons, [], self._shown,
+        """Return all values, unrounded, in the form of the command's JSON."""
+        return tables.comparison_json(self._values, self.comparisons, [], self._settings,
                                       self._samples)
 
 
@@ -159,14 +163,14 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     """Compare systems on the same queries: means, paired tests, intervals.
 
     Args:
-        qrels: As `Run.evaluate` takes them.
+        qrels: Judgments, as for `Run.evaluate`.
         runs: {name: run}; a run is a `Run`, the path of one, or {query: {document: score}}.
-        measures: As `Run.evaluate` takes them.
+        measures: Measures, as for `Run.evaluate`.
         baseline: The system that the others are compared with; None is the first.
         pairs: Compare every pair of systems instead.
         alpha: Significance level of the marks.
         confidence: Confidence level of the intervals (Student's t).
-        correction: `holm` or `bonferroni`: the p values are corrected over all comparisons here.
+        correction: `holm` or `bonferroni`; p values are corrected over all comparisons of the call.
         samples: Samples of Fisher's randomisation test.
         seed: Seed of the randomisation test.
 
@@ -199,7 +203,7 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
 
 
 def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:
-    """A run under the name that messages call it by: that of its file, else that of its system."""
+    """Returns a run with a name for messages: that of its file, else that of its system."""
     if isinstance(run, (str, os.PathLike)):
         return read_run(run)
     if not isinstance(run, Mapping):
@@ -219,7 +223,7 @@ def _measures(measures: Measures) -> list[Any]:
 
 
 def _judgments(qrels: Judgments) -> tuple[Qrels, str]:
-    """Judgments and what messages call them."""
+    """Returns judgments and their name in messages."""
     if isinstance(qrels, (str, os.PathLike)):
         path = path_text("qrels", qrels)
         return read_qrels(path), path
@@ -246,7 +250,7 @@ def _grade(grade: Any, what: str) -> int:
 
 
 def _ranked(documents: Any, where: str) -> dict[str, float]:
-    """Checked scores of one query in the order of their ranks, whole ones as whole numbers."""
+    """Checks the scores of one query and sorts them by rank; whole scores become integers."""
     if not isinstance(documents, Mapping):
         raise InputError(f"{where}: expected {{document: score}}, not {type(documents).__name__}")
     scores: dict[str, float] = {}
@@ -259,5 +263,5 @@ def _ranked(documents: Any, where: str) -> dict[str, float]:
 
 
 def _by_score(scores: dict[str, float]) -> dict[str, float]:
-    """Documents by score descending; ties stay in their order."""
+    """Sorts documents by score descending; ties stay in their order."""
     return dict(sorted(scores.items(), key=lambda item: -item[1]))

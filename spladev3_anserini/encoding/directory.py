@@ -23,9 +23,9 @@ from spladev3_anserini.impacts.manifest import (
     Fingerprint,
     Manifest,
     Shard,
+    differences_text,
     from_json,
     read_record,
-    shown_differences,
     to_json,
     write_record,
 )
@@ -221,7 +221,7 @@ class EncodedDirectory:
                              "the same `part`, or `restart`")
 
     def _refuse_difference(self, recorded: Fingerprint) -> None:
-        if differing := shown_differences(recorded, self.fingerprint):
+        if differing := differences_text(recorded, self.fingerprint):
             raise InputError(f"{self.folder}: holds another encoding ({differing}); choose "
                              "another `output`, or `restart` to replace it")
 
