@@ -193,7 +193,7 @@ class Index:
                     self.folder, self.manifest, self._model, self._variant, self._settings(),
                     self._network)
             elif self._model is None:
-                raise InputError(f"{self.folder}: was built elsewhere; say its `model`, or search "
+                raise InputError(f"{self.folder}: was built elsewhere; pass its `model`, or search "
                                  "with impacts")
             else:
                 warn(f"{self.folder}: prebuilt; not checked: model, tokenizer, variant, special "
@@ -252,7 +252,7 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
             refuse_other_values(scale, tokens, index.manifest)
         elif not prebuilt:
             raise InputError(f"{path}: no {INDEX_MANIFEST} in it, so its model, variant and scale "
-                             "are unknown; open it with `prebuilt` and say them yourself")
+                             "are unknown; open it with `prebuilt` and pass them yourself")
         if model is not None or variant != "auto":
             index.encoder()
     except BaseException:

@@ -133,8 +133,8 @@ def _as_file(texts: Texts | Any, index: Path, skip: bool) -> Iterator[tuple[str,
         yield path_text("texts", texts), ""
         return
     if skip:
-        raise InputError("`skip_errors`: needs the path of a corpus; texts that Python holds are "
-                         "all taken or refused")
+        raise InputError("`skip_errors`: needs the path of a corpus; texts in memory are never "
+                         "skipped")
     parent = index.resolve().parent
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{index.name}-texts-", dir=parent) as scratch:

@@ -211,8 +211,8 @@ class EncodedDirectory:
     def _refuse_other(self, journal: Path) -> None:
         recorded, _ = read_shard_journal(journal)
         if recorded is None:
-            raise InputError(f"{journal}: its first line is damaged, so what this folder holds is "
-                             "not known; `restart` to encode it again")
+            raise InputError(f"{journal}: its first line is damaged, so it is unknown which "
+                             "encoding this folder holds; `restart` to encode it again")
         self._refuse_difference(recorded)
         parts = journal.stem.rpartition("-")[2]
         if parts != str(self.part.of):

@@ -46,7 +46,7 @@ def read_encoded_queries(source: Path, index: Path,
         lines = read_encoded(source, manifest)
     else:
         existing_file(source, stream=True)
-        warn(f"{source}: a file says nothing of its model, variant and scale; not checked against "
+        warn(f"{source}: a file does not state its model, variant and scale; not checked against "
              "the index")
         lines = read_shard(source)
     queries: dict[str, EncodedTopic] = {}

@@ -82,8 +82,8 @@ def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = Fa
     if not manifest.nonempty:
         raise InputError(f"{encoded}: no document in it has any term; nothing to index")
     if encoded.resolve() in index.resolve().parents:
-        raise InputError(f"`index` {index}: is inside `encoded`, which holds nothing but what was "
-                         "encoded; choose another name")
+        raise InputError(f"`index` {index}: is inside `encoded`, which must hold only the "
+                         "encoding; choose another name")
     if is_occupied(index) and (record := _existing_record(index, manifest, overwrite)):
         return record, False
     verify_shards(encoded, manifest)
