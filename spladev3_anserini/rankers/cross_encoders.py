@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from spladev3_anserini.encoding.cut import lost_wordpieces
-from spladev3_anserini.errors import InputError, first_line, needed, refusing, without_panic_report
+from spladev3_anserini.errors import InputError, first_line, needed, refusing
 from spladev3_anserini.model.batches import DTYPES, Float32s, length_batches
 from spladev3_anserini.model.loading import load_model, load_tokenizer, refuse_content
+from spladev3_anserini.model.panics import without_panic_report
 from spladev3_anserini.model.positions import position_limit
 from spladev3_anserini.rankers.pair_scorer import (
     Ids,

@@ -16,7 +16,6 @@ from spladev3_anserini.errors import (
     InputError,
     first_line,
     refusing,
-    without_panic_report,
 )
 from spladev3_anserini.model.batches import (
     Float32s,
@@ -27,6 +26,7 @@ from spladev3_anserini.model.batches import (
     resolved_device,
 )
 from spladev3_anserini.model.loading import load_model, load_tokenizer
+from spladev3_anserini.model.panics import without_panic_report
 from spladev3_anserini.model.positions import position_limit
 from spladev3_anserini.rankers.dense_models import HEAD, DenseModel
 

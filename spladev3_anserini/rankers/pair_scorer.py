@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.errors import refusing, without_panic_report
+from spladev3_anserini.errors import refusing
 from spladev3_anserini.model.batches import (
     Float32s,
     batch_budget,
@@ -21,6 +21,7 @@ from spladev3_anserini.model.batches import (
     refusing_large_batch,
     resolved_device,
 )
+from spladev3_anserini.model.panics import without_panic_report
 from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
 
 _T = TypeVar("_T")

@@ -234,7 +234,7 @@ def test_an_index_built_elsewhere_wants_to_be_told(index: splade.Index, tmp_path
         splade.open_index(bare)
     with splade.open_index(bare, prebuilt=True) as opened:
         assert opened.search(index.impacts("the cat")) == index.search("the cat")
-        with pytest.raises(splade.InputError, match="say its `model`"):
+        with pytest.raises(splade.InputError, match="pass its `model`"):
             opened.search("the cat")
     with splade.open_index(bare, prebuilt=True, model=tiny, variant="splade-v3",
                            max_length=32) as opened:

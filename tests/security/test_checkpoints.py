@@ -75,7 +75,7 @@ def test_a_pickle_that_is_converted_runs_nothing(tiny: Path, tmp_path: Path,
                                                  refused: Callable[..., str]) -> None:
     source = pickled(tiny, tmp_path / "m")
     torch.save({"weight": Payload(tmp_path / "MARKER")}, source / "pytorch_model.bin")
-    assert "not a pickle of tensors alone" in refused("convert", source, "--output",
+    assert "not a pickle of only tensors" in refused("convert", source, "--output",
                                                       tmp_path / "out")
     assert not (tmp_path / "MARKER").exists()
     assert not (tmp_path / "out").exists()
