@@ -76,10 +76,10 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         write_breakdown,
     )
     from spladev3_anserini.analysis.query_features import (
-        bag_of_words,
-        expanding,
+        expanding_encoder,
         parse_edges,
         query_features,
+        wordpiece_encoder,
     )
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
@@ -99,8 +99,9 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     if any("=" not in text for text in runs) or len(runs) < 2:
         raise InputError("--run: expected two or more, each as NAME=FILE")
     ends, paths = parse_edges(edges), named_paths("--run", runs)
-    adds = expanding(expander, EncoderSettings(max_length=max_length, batch_tokens=batch_tokens,
-                                        device=device, dtype=dtype)) if expander else None
+    adds = expanding_encoder(expander, EncoderSettings(
+        max_length=max_length, batch_tokens=batch_tokens, device=device,
+        dtype=dtype)) if expander else None
     sets = []
     for name in names or ("all queries",):
         def filled(text: str | Path, set_name: str = name) -> str:
@@ -120,7 +121,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
                  f"topic in {filled(topics)}, left out")
         folder = Path(filled(index)) if index else None
         with one_build(folder):
-            pieces = bag_of_words(folder, model, max_length, trust=trust)
+            pieces = wordpiece_encoder(folder, model, max_length, trust=trust)
             expansions = _expanded(asked, pieces, adds,
                                    Path(filled(queries)) if queries else None)
             features = query_features(asked, pieces, folder, expansions)
