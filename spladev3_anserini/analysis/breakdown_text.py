@@ -23,14 +23,14 @@ from spladev3_anserini.text import table
 _MARKERS = "osD^"
 
 
-def shown_value(feature: str, value: float) -> str:
+def format_value(feature: str, value: float) -> str:
     """Formats a feature's value: a length as a whole number, others with two decimals."""
     return f"{value:.0f}" if feature == "length" and value == int(value) else f"{value:.2f}"
 
 
-def shown_range(feature: str, lowest: float, highest: float) -> str:
+def format_range(feature: str, lowest: float, highest: float) -> str:
     """Formats the range of a group's feature as `3` or `3 to 5`."""
-    ends = (shown_value(feature, lowest), shown_value(feature, highest))
+    ends = (format_value(feature, lowest), format_value(feature, highest))
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
@@ -40,7 +40,7 @@ def _interval(difference: MeanDifference) -> str:
     return f"{difference.mean:+.4f}{interval}"
 
 
-def shown_correlation(correlation: Correlation) -> str:
+def format_correlation(correlation: Correlation) -> str:
     """Formats Spearman's rho and its p value."""
     rho, p = correlation
     if rho is None:
@@ -65,8 +65,8 @@ def write_breakdown(path: Path, sets: Sequence[Breakdown], measure: str) -> None
     charts = {query_set.name: {each.feature: _chart(each, measure) for each in query_set.features}
               for query_set in sets}
     write_page(path, "analysis", "breakdown.html.j2", sets=sets, measure=measure, charts=charts,
-               meanings=FEATURES, shown_value=shown_value, shown_range=shown_range,
-               shown_correlation=shown_correlation)
+               meanings=FEATURES, format_value=format_value, format_range=format_range,
+               format_correlation=format_correlation)
 
 
 def _as_json(value: Any) -> Any:
@@ -84,14 +84,14 @@ def _format_set(query_set: Breakdown, measure: str) -> str:
             ["all", f"{query_set.queries:,}", *_cells(query_set.means, query_set.differences)]]
     for each in query_set.features:
         rows.append([each.feature, *[""] * (len(rows[0]) - 1)])
-        rows += [[f"  {shown_range(each.feature, g.lowest, g.highest)}", f"{g.queries:,}",
+        rows += [[f"  {format_range(each.feature, g.lowest, g.highest)}", f"{g.queries:,}",
                   *_cells(g.means, g.differences)] for g in each.groups]
     lines = [table(rows), ""]
     for other, d in query_set.differences.items():
         ties = query_set.queries - d.wins - d.losses
         lines.append(f"{runs[0]} against {other}: wins {d.wins}, ties {ties}, loses {d.losses}")
         lines += [f"{runs[0]} - {other} with {each.feature}: "
-                  f"{shown_correlation(each.correlations[other])}" for each in query_set.features]
+                  f"{format_correlation(each.correlations[other])}" for each in query_set.features]
         lines += _loss_lines(query_set.losses[other], runs[0], other,
                              [each.feature for each in query_set.features])
     return "\n".join(lines)
@@ -108,7 +108,7 @@ def _loss_lines(losses: Sequence[LostQuery], first: str, other: str,
         return [f"{first} loses no query to {other}", ""]
     rows = [["  query", "text", first, other, *features]]
     rows += [[f"  {loss.query}", _beginning(loss.text), f"{loss.first:.4f}", f"{loss.other:.4f}",
-              *(shown_value(f, loss.features[f]) if f in loss.features else "-"
+              *(format_value(f, loss.features[f]) if f in loss.features else "-"
                 for f in features)] for loss in losses]
     return [f"the queries that {first} loses most to {other}:", table(rows, words=2), ""]
 

@@ -93,8 +93,8 @@ def read_table(path: Path) -> list[JudgedSet]:
         if any(earlier.name == name for earlier in sets):
             raise InputError(f"{where}: the set {name} is there twice")
         if group.lower() == _ALL:
-            raise InputError(f"{where}: the group {group!r} is called as the mean over all sets "
-                             "is; give it another name")
+            raise InputError(f"{where}: the group {group!r} has the name of the mean over all "
+                             "sets; give it another name")
         qrels = row[2] if row[2].startswith("ir_datasets:") else str(path.parent / row[2])
         runs = {name: path.parent / run for name, run in zip(names, row[3:], strict=True) if run}
         sets.append(JudgedSet(name, group, qrels, runs))

@@ -81,7 +81,7 @@ def _effect(row: dict[str, str], where: str) -> Effect:
         variance = _number(row["variance"], where)
     if not LEAST <= variance <= MOST or abs(mean) > MOST:
         raise InputError(f"{where}: {name} has no spread above 0 (its variance, {variance:g}, must "
-                         f"be {LEAST:g} to {MOST:g}), so it cannot be weighed; leave it out"
+                         f"be {LEAST:g} to {MOST:g}), so it cannot be weighted; remove it"
                          if abs(mean) <= MOST else
                          f"{where}: {name} has the mean {mean:g}; it cannot be beyond {MOST:g}")
     return Effect(name, row["group"].strip(), mean, variance, int(count))

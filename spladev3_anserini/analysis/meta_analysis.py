@@ -60,7 +60,7 @@ def effect_of(differences: Sequence[float], name: str, group: str = "") -> Effec
               "has a difference that is no finite number" if not np.isfinite(values).all() else
               "has the same difference on every query" if values.std() < ROUNDING else "")
     if reason:
-        raise InputError(f"{name}: {reason}; a meta-analysis cannot weigh it, leave it out")
+        raise InputError(f"{name}: {reason}; a meta-analysis cannot weight this set; remove it")
     return Effect(name, group, float(values.mean()), float(values.var() / len(values)), len(values))
 
 
@@ -101,7 +101,7 @@ def random_effects(effects: Sequence[Effect], *, clamped: bool = False,
         if not (abs(one.mean) <= MOST and LEAST <= one.variance <= MOST):
             raise InputError(f"{one.name}: mean {one.mean:g} and variance {one.variance:g}: the "
                              f"variance must be above 0 ({LEAST:g} at least), and neither may be "
-                             f"beyond {MOST:g}; leave the set out")
+                             f"beyond {MOST:g}; remove the set")
     mean = np.array([one.mean for one in effects])
     variance = np.array([one.variance for one in effects])
     weight = 1 / variance
@@ -119,8 +119,8 @@ def random_effects(effects: Sequence[Effect], *, clamped: bool = False,
     total = variance + tau2
     if not (total > _LOST * variance).all():
         worst = effects[int((total / variance).argmin())].name
-        raise InputError(f"the variance between the query sets is {tau2:.3g}, which outweighs "
-                         f"that of {worst} alone, so it has no weight; clamp it at 0 (`clamped`)")
+        raise InputError(f"the variance between the query sets is {tau2:.3g}, so the weight of "
+                         f"{worst} is not positive; clamp it at 0 (`clamped`)")
     final = 1 / total
     summary = float((final * mean).sum() / final.sum())
     error = float((1 / final.sum()) ** 0.5)

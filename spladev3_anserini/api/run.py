@@ -151,7 +151,7 @@ class Compared:
 
     Attributes:
         means: {measure: {system: mean over the judged queries}}.
-        comparisons: One for each system and measure, with `baseline`, `system`, `found` (the
+        comparisons: One for each system and measure, with `baseline`, `system`, `difference` (the
             difference, its interval and wins) and `adjusted` (corrected p values).
     """
 

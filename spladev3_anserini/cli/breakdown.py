@@ -78,10 +78,10 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         write_breakdown,
     )
     from spladev3_anserini.analysis.query_features import (
-        bag_of_words,
-        expanding,
+        expanding_encoder,
         parse_edges,
         query_features,
+        wordpiece_encoder,
     )
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
@@ -101,8 +101,9 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     if any("=" not in text for text in runs) or len(runs) < 2:
         raise InputError("--run: expected two or more, each as NAME=FILE")
     ends, paths = parse_edges(edges), named_paths("--run", runs)
-    adds = expanding(expander, EncoderSettings(max_length=max_length, batch_tokens=batch_tokens,
-                                        device=device, dtype=dtype)) if expander else None
+    adds = expanding_encoder(expander, EncoderSettings(
+        max_length=max_length, batch_tokens=batch_tokens, device=device,
+        dtype=dtype)) if expander else None
     sets = []
     for name in names or ("all queries",):
         def filled(text: str | Path, set_name: str = name) -> str:
@@ -122,7 +123,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
             warn(f"{filled(qrels)}: {missing} without a topic in {filled(topics)}, left out")
         folder = Path(filled(index)) if index else None
         with refusing_replacement(folder):
-            pieces = bag_of_words(folder, model, max_length, trust=trust)
+            pieces = wordpiece_encoder(folder, model, max_length, trust=trust)
             expansions = _expanded(judged_topics, pieces, adds,
                                    Path(filled(queries)) if queries else None)
             features = query_features(judged_topics, pieces, folder, expansions)

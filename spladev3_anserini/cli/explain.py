@@ -75,14 +75,15 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
             raise click.UsageError("--text needs --model, and neither --docid nor --query")
         explanation = _of_text(text, model, side, variant, settings)
         values, text_output = text_as_json(explanation), text_table(explanation, terms)
-        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": explanation,
-                                   "match": None, "cost": None}
+        page: dict[str, object] = {"title": f"What {model} makes of a {side}",
+                                   "explanation": explanation, "match": None, "cost": None}
     else:
         if index is None or docid is None or query is None:
             raise click.UsageError("--index needs --docid and --query")
         match, cost = _of_match(index, model, docid, query, hits, settings, trust)
         values, text_output = match_as_json(match, cost), match_table(match, cost)
-        page = {"title": f"Why {docid} has its score", "made": None, "match": match, "cost": cost}
+        page = {"title": f"Why {docid} has its score", "explanation": None, "match": match,
+                "cost": cost}
     echo(values if form == "json" else text_output)
     if html:
         write_page(html, "analysis", "explanation.html.j2", **page)

@@ -209,7 +209,6 @@ def pages_(folder: Path, recipes: Path | None) -> None:
       spladev3-anserini reproduce pages --to docs/regressions
     """
     from spladev3_anserini.reproduction.regression_pages import render_pages, write_pages
-
     echo(write_pages(render_pages(_library(recipes)), folder))
 
 

@@ -43,8 +43,8 @@ def load_irds(dataset: str, kind: str) -> Iterator[Any]:
     except MemoryError:
         raise
     except Exception as error:  # its downloads, archives and parsers raise many kinds
-        raise InputError(f"{PREFIX}{dataset}: cannot be read: {first_line(error)}; where a "
-                         "download broke off, the same command begins it anew") from None
+        raise InputError(f"{PREFIX}{dataset}: cannot be read: {first_line(error)}; if a "
+                         "download was interrupted, run the same command again") from None
     finally:
         logging.disable(level)
 

@@ -200,7 +200,7 @@ def tsv_pair(line: str, second: str, where: str, number: int) -> tuple[str, str]
         raise InputError(f"{where}: no tab between id and {second}")
     text = rest.partition("\t")[0]
     if number == 1 and identifier.lower() in _HEADER_IDS and text.lower() in _HEADER_TEXTS:
-        raise InputError(f"{where}: is a header, not an id and a {second}; take it out")
+        raise InputError(f"{where}: is a header, not an id and a {second}; remove it")
     return (identifier, rest) if line else None
 
 
@@ -224,7 +224,7 @@ def decode_line(line: bytes, where: str, number: int) -> str:
 def refuse_inner_cr(line: str, where: str) -> None:
     """Raises InputError for a CR inside a line of columns or of JSON, where it is not valid."""
     if "\r" in line:
-        raise InputError(f"{where}: has a CR inside, as where lines end in CR alone (an old "
+        raise InputError(f"{where}: has a CR inside, as if lines ended only in CR (an old "
                          "Mac's); convert the file first (tr '\\r' '\\n')")
 
 

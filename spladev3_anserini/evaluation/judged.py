@@ -60,7 +60,8 @@ def evaluate_scores(run: RunScores, path: Path | str, qrels: Qrels, source: str,
              f"nowhere: {', '.join(result.unjudged[:5])}")
     if similar:
         warn(f"{path}: {similar[0][0]!r} and {similar[0][1]!r} are two queries, since ids are "
-             f"compared letter by letter; {len(similar)} such in all; {source} has the first form")
+             f"compared character by character; {counted(len(similar), 'such pair')}; {source} "
+             "has the first form")
     _warn_of_documents(path, qrels, source, run, common)
     return result
 
@@ -81,7 +82,8 @@ def _warn_of_documents(path: Path | str, qrels: Qrels, source: str, run: RunScor
         [d for d in islice(run[query], _SEARCHED) if d not in qrels[query]])]
     if similar:
         warn(f"{path}: {similar[0][0]!r} and {similar[0][1]!r} are two documents, since ids are "
-             f"compared letter by letter; {len(similar)} such in all; {source} has the first form")
+             f"compared character by character; {counted(len(similar), 'such pair')}; {source} "
+             "has the first form")
     warn_of_self_retrieval(path, [q for q in common if _top_document(run[q]) == q
                                   and qrels[q].get(q, 0) <= 0], len(common))
 

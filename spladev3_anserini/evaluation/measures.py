@@ -106,8 +106,8 @@ def parse_measures(text: str) -> list[Any]:
             raise InputError(f"`measures` {name}: gains are whole numbers for grades, such as "
                              "nDCG(gains={1:1,2:5})@10")
         if not isinstance(measure.aggregator(), MeanAgg):
-            raise InputError(f"`measures` {name}: counts something, and is no measure that has a "
-                             "mean over queries")
+            raise InputError(f"`measures` {name}: is a count, not a measure with a mean over "
+                             "queries")
         measures.append(measure)
     return measures
 
@@ -177,7 +177,7 @@ def evaluate(qrels: Qrels, run: RunScores, measures: list[Any]) -> Evaluation:
     for number in ranked:
         for name, provider_name in provider_names.items():
             if not np.isfinite(values[number].get(provider_name, np.nan)):
-                raise InputError(f"`measures` {name}: no value of it came back for the query "
+                raise InputError(f"`measures` {name}: its provider gave no value for the query "
                                  f"{queries[number]!r}")
     by_query = {query: {name: values[number].get(provider_name, 0.0)
                         for name, provider_name in provider_names.items()}
@@ -197,8 +197,8 @@ def _refuse_grades(measures: list[Any], qrels: Qrels) -> None:
             continue
         largest = max(grade for judged in qrels.values() for grade in judged.values())
         if largest > _GDEVAL_GRADES:
-            raise InputError(f"`measures` {measure}: gdeval, which calculates it, knows grades up "
-                             f"to {_GDEVAL_GRADES}, and the judgments have {largest}")
+            raise InputError(f"`measures` {measure}: gdeval, which calculates it, accepts grades "
+                             f"up to {_GDEVAL_GRADES}, and the judgments have {largest}")
 
 
 def _with_a_level(judged: dict[str, int]) -> dict[str, int]:

@@ -20,7 +20,7 @@ def query_values(qrels: str, runs: Mapping[str, Path],
     """
     parsed = parse_measures(measure)
     if len(parsed) != 1:
-        raise InputError(f"`measures` {measure}: this compares by one measure; give one")
+        raise InputError(f"`measures` {measure}: runs are compared by one measure; give only one")
     return values_by_measure(qrels, runs, parsed)[str(parsed[0])]
 
 
