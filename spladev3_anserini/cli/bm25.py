@@ -44,14 +44,14 @@ def main(corpus: str, topics: str, output: Path, hits: int, k1: float, b: float,
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.lucene.ranking import without_own, write_run
+    from spladev3_anserini.lucene.ranking import without_self_hits, write_run
     from spladev3_anserini.rankers.bm25 import bm25_rankings
 
     pace = Pace()
     refuse_overwriting(output, corpus=corpus, topics=topics)
     queries = read_topics(topics)
-    rankings = without_own(bm25_rankings(corpus, queries, hits, k1, b, threads),
-                           wanted=remove_query)
+    rankings = without_self_hits(bm25_rankings(corpus, queries, hits, k1, b, threads),
+                                 enabled=remove_query)
     answered, lines = write_run(output, rankings, tag)
     summary(output, f"{output}: {counted(len(queries), 'query')}, {answered:,} with hits, "
                     f"{counted(lines, 'line')}{pace.text()}")

@@ -87,7 +87,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.evaluation.query_values import query_values
-    from spladev3_anserini.lucene.check import one_build
+    from spladev3_anserini.lucene.check import refusing_replacement
 
     if html:
         refuse_without("matplotlib", "--html", "analysis")
@@ -121,7 +121,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
             missing = counted(len(judged) - len(judged_topics), "judged query")
             warn(f"{filled(qrels)}: {missing} without a topic in {filled(topics)}, left out")
         folder = Path(filled(index)) if index else None
-        with one_build(folder):
+        with refusing_replacement(folder):
             pieces = bag_of_words(folder, model, max_length, trust=trust)
             expansions = _expanded(judged_topics, pieces, adds,
                                    Path(filled(queries)) if queries else None)

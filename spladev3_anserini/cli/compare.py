@@ -74,7 +74,7 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
       spladev3-anserini compare --recipe bm25 --recipe demo --on demo
     """
     from spladev3_anserini.analysis import comparison_tables as tables
-    from spladev3_anserini.analysis.comparison import compare_systems, systems_of, values_of
+    from spladev3_anserini.analysis.comparison import compare_systems, evaluate_sets, systems_of
     from spladev3_anserini.analysis.plots import checked_suffix
     from spladev3_anserini.analysis.summaries import draw_forest, summaries
     from spladev3_anserini.collection.topics import read_topics
@@ -96,14 +96,14 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
         sets = run_recipes(Library(default_folder()), recipes, collections, output, invoke)
     else:
         sets = _sets(qrels, runs, table)
-    values = values_of(sets, parsed)
+    values = evaluate_sets(sets, parsed)
     compared = compare_systems(values, baseline or systems_of(sets)[0], pairs=pairs,
                                confidence=confidence, samples=samples, seed=seed)
     metas = summaries(values, compared, clamped=clamped, confidence=confidence)
     table_settings = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
                                          moved=moved, texts=texts)
     text = {"text": tables.comparison_text, "markdown": tables.comparison_markdown,
-            "latex": tables.as_latex,
+            "latex": tables.comparison_latex,
             "json": tables.comparison_json}[form](values, compared, metas, table_settings, samples)
     echo(text)
     if forest:  # last, so that the table is printed even if the plot fails

@@ -71,19 +71,19 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.lucene.ranking import without_own, write_run
+    from spladev3_anserini.lucene.ranking import without_self_hits, write_run
     from spladev3_anserini.rankers.dense_index import DenseSearch, dense_ranker, dense_rankings
-    from spladev3_anserini.rankers.dense_models import find_dense
+    from spladev3_anserini.rankers.dense_models import find_dense_model
 
     pace = Pace()
     refuse_overwriting(output, corpus=corpus, topics=topics, model=model)
     queries = read_topics(topics)
-    bi_encoder = find_dense(model, pooling, similarity, query_max_length, max_length)
+    bi_encoder = find_dense_model(model, pooling, similarity, query_max_length, max_length)
     encoder, index = dense_ranker(bi_encoder, corpus, DenseSearch(
         kind=search, m=hnsw_m, ef_construction=ef_construction, ef_search=ef_search),
         threads, device, batch_tokens)
-    rankings = without_own(dense_rankings(index, encoder, queries, hits),
-                           wanted=remove_query)
+    rankings = without_self_hits(dense_rankings(index, encoder, queries, hits),
+                                 enabled=remove_query)
     answered, lines = write_run(output, rankings, tag)
     rules = bi_encoder.rules
     summary(output, f"{output}: {rules.pooling} pooling, {rules.similarity}, {search} search; "

@@ -103,9 +103,9 @@ def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
               settings: EncoderSettings, trust: bool) -> tuple[Match, DocumentCost]:
     from spladev3_anserini.analysis.explanation import explain_match
     from spladev3_anserini.encoding.queries import encoder_for_index
-    from spladev3_anserini.lucene.check import one_build, read_index_manifest
+    from spladev3_anserini.lucene.check import read_index_manifest, refusing_replacement
 
-    with one_build(index):
+    with refusing_replacement(index):
         record = read_index_manifest(index, trust=trust)
         if record is None:
             raise InputError(f"{index}: was not built by this package, so how to encode a query "

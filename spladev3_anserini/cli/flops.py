@@ -107,9 +107,9 @@ def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | No
     from spladev3_anserini.analysis.flops import cost_of_encoded, cost_of_index, queries_for
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.impacts.shards import read_manifest
-    from spladev3_anserini.lucene.check import one_build, read_index_manifest
+    from spladev3_anserini.lucene.check import read_index_manifest, refusing_replacement
 
-    with one_build(folder):
+    with refusing_replacement(folder):
         record = IndexManifest(encoded=read_manifest(folder), versions={}) if is_encoded \
             else read_index_manifest(folder, trust=trust)
         encoded_queries = queries_for(folder, record, topics, queries, model, variant, settings)
