@@ -181,8 +181,7 @@ def export(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: 
            folder: Path, sets: str | None, model: str | None) -> None:
     """Export a finished run for Anserini and Pyserini.
 
-    The command writes an Anserini regression and a Pyserini 2CR condition. Anserini's own runner
-    can execute the regression: index, verify, search, [OK].
+    It writes an Anserini regression, for Anserini's own runner, and a Pyserini 2CR condition.
 
     \b
     Example:
