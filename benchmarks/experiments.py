@@ -24,7 +24,7 @@ import click
 import yaml
 from scipy.stats import ttest_rel
 
-from spladev3_anserini.analysis.significance import corrected
+from spladev3_anserini.analysis.significance import adjusted_p_values
 from spladev3_anserini.cli.app import run
 from spladev3_anserini.cli.reproduce import main as reproduce
 from spladev3_anserini.collection.qrels import read_qrels
@@ -145,7 +145,7 @@ def _adjusted_p(by_query: dict[str, dict[str, dict[str, float]]]) -> dict[tuple[
         start = by_query["demo"][on]
         raw = [float(ttest_rel(list(by_query[row][on].values()), [
             start[query] for query in by_query[row][on]]).pvalue) for row in others]
-        holm = corrected(raw, "holm")
+        holm = adjusted_p_values(raw, "holm")
         adjusted |= {(row, on): p for row, p in zip(others, holm, strict=True)}
     return adjusted
 

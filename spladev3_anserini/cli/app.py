@@ -18,7 +18,7 @@ from spladev3_anserini.cli import signals
 from spladev3_anserini.cli.verbosity import add_verbosity, logging_to_stderr
 from spladev3_anserini.errors import SpladeError, first_line, lack_of_memory
 from spladev3_anserini.files import is_stdout
-from spladev3_anserini.progress import shown
+from spladev3_anserini.progress import reporting
 from spladev3_anserini.text import in_options, one_line, visible
 
 #: Shared by all commands: `-h` works, and an example keeps its line breaks (click's `\b`).
@@ -38,7 +38,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     streams = sys.stdout, sys.stderr
     try:
-        with logging_to_stderr(os.environ.get("SPLADEV3_LOG", "info")), shown("auto"):
+        with logging_to_stderr(os.environ.get("SPLADEV3_LOG", "info")), reporting("auto"):
             code = command.main(args=arguments, standalone_mode=False)
     except SpladeError as error:
         if error.__cause__ and os.environ.get("SPLADEV3_TRACEBACK"):

@@ -28,7 +28,7 @@ _SNIPPET = 64
 @click.option("--index", required=True, type=FOLDER, help="An index that `index` built.")
 @corpus_option("The documents, to show the beginning of each hit's text.", required=False)
 @model_option(default="the one the index names")
-@hits_option(5)
+@hits_option(5, "Documents per question.")
 @click.option("--terms", default=10, type=WholeNumber(min=0),
               help="Query terms to show, largest impact first. A + marks terms that are not in "
               "the question.")

@@ -42,12 +42,14 @@ if TYPE_CHECKING:
               default="the one the index names")
 @click.option("--expander", type=MODEL, help="The model whose expansion of a query is measured.")
 @click.option("--queries", type=FOLDER,
-              help="Use queries that --expander's model encoded already (`encode --topics`).")
+              help="Instead of --expander: a folder of queries that `encode --topics` wrote with "
+              "that model.")
 @click.option("--edges", multiple=True, metavar="FEATURE=A,B,...", show_default="tertiles",
-              help="Where the groups of a feature (length, rarity, expansion) end.")
+              help="Limits between the groups of a feature, such as length=3,6. Features are "
+              "length, rarity and expansion.")
 @measure_option
 @click.option("--worst", default=10, type=WholeNumber(min=1),
-              help="How many of the queries that lose most to list.")
+              help="List this many of the queries with the largest losses.")
 @html_option("Also write a page with charts.")
 @format_option()
 @trust_option
@@ -85,7 +87,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.evaluation.query_values import query_values
-    from spladev3_anserini.lucene.check import one_build
+    from spladev3_anserini.lucene.check import refusing_replacement
 
     if html:
         refuse_without("matplotlib", "--html", "analysis")
@@ -119,7 +121,7 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
             missing = counted(len(judged) - len(judged_topics), "judged query")
             warn(f"{filled(qrels)}: {missing} without a topic in {filled(topics)}, left out")
         folder = Path(filled(index)) if index else None
-        with one_build(folder):
+        with refusing_replacement(folder):
             pieces = bag_of_words(folder, model, max_length, trust=trust)
             expansions = _expanded(judged_topics, pieces, adds,
                                    Path(filled(queries)) if queries else None)

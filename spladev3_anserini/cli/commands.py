@@ -50,7 +50,7 @@ class _Lazy(Group):
 @click.version_option(VERSION, prog_name="spladev3-anserini")
 @click.pass_context
 def commands(context: click.Context) -> None:
-    """Index and search with SPLADE-v3 in Lucene, by Anserini.
+    """Encode, index, search and evaluate with SPLADE-v3 and Lucene (Anserini).
 
     \b
     Example, from a corpus to measures:

@@ -26,10 +26,10 @@ QUESTIONS = (
 @click.command("demo", context_settings=SETTINGS)
 @click.option("--output", default=Path("demo"), type=FOLDER, help="The folder to write.")
 def main(output: Path) -> None:
-    """Do all of it once, on the documentation of Python.
+    """Run every step once, on the documentation of Python.
 
-    The demo encodes, indexes, searches and evaluates. Each step is one of the other commands, shown
-    as you would type it. The collection is the documentation of the Python that runs the demo:
+    The demo encodes, indexes, searches and evaluates. It prints each step as the command that you
+    would type. The collection is the documentation of the Python that runs the demo:
     public modules, classes, functions and methods of the standard library. The model is a real
     SPLADE of 4.4 million parameters.
 

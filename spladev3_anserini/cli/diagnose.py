@@ -33,10 +33,11 @@ _RUNS = ("start", "trained")
               help="The ensemble.json that `score` wrote, or the folder it is in.")
 @click.option("--encoded", type=FOLDER, help="A corpus encoded with the trained model.")
 @click.option("--in-domain", metavar="[NAME=]QRELS",
-              help="Relevance judgments like those trained on. Needs --run start=... and --run "
-              "trained=...")
+              help="Relevance judgments of the domain that the model was trained for. Needs "
+              "--run start=... and --run trained=...")
 @click.option("--zero-shot", multiple=True, metavar="[NAME=]QRELS",
-              help="Relevance judgments of other data. Repeat the option for several.")
+              help="Relevance judgments of another domain. Needs the same runs. Repeat the "
+              "option for several.")
 @runs_option()
 @measure_option
 @html_option("Also write a page with the curves.")
@@ -47,8 +48,8 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     """Check a training for the known ways in which SPLADE fails.
 
     The checks look for teachers that disagree, a loss that dominates the others, sparsity that
-    collapses, dead and saturated terms, and a gain in the domain of the training that is a loss
-    elsewhere. Each check compares a number with a limit. Every option is optional: the command
+    collapses, dead and saturated terms, and a gain in the domain of the training with a loss in
+    another domain. Each check compares a number with a limit. Every option is optional: the command
     checks what you give.
 
     If there are several sets of judgments, name each (--zero-shot nq=nq.qrels) and its runs

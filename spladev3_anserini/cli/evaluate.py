@@ -31,8 +31,8 @@ def main(qrels: str, runs: tuple[str, ...], measures: str, per_query: bool, form
     """Evaluate runs with the rules of trec_eval -c.
 
     A judged query without results counts as 0, and a warning says how many there are. Documents
-    with equal scores are ordered by id, descending, as in trec_eval. The ranks in the file of a
-    run do not count.
+    with equal scores are ordered by id, descending, as in trec_eval. The ranks in a run file are
+    ignored.
 
     \b
     Example:

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
               "no bytes to count.")
 @topics_option(f"The queries, encoded now. {TOPICS_HELP}", required=False)
 @click.option("--queries", multiple=True, metavar="[NAME=]FOLDER",
-              help="Use queries that are encoded already instead of --topics, under the name of "
-              "their index.")
+              help="Instead of --topics: a folder of queries that `encode --topics` wrote. NAME is "
+              "that of their index.")
 @model_option(f"The model of the queries. {MODEL_HELP}", default="the one each index names")
 @variant_option("the variant of the index")
 @qrels_option("The relevance judgments of the runs given with --run.", required=False)
@@ -107,9 +107,9 @@ def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | No
     from spladev3_anserini.analysis.flops import cost_of_encoded, cost_of_index, queries_for
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.impacts.shards import read_manifest
-    from spladev3_anserini.lucene.check import one_build, read_index_manifest
+    from spladev3_anserini.lucene.check import read_index_manifest, refusing_replacement
 
-    with one_build(folder):
+    with refusing_replacement(folder):
         record = IndexManifest(encoded=read_manifest(folder), versions={}) if is_encoded \
             else read_index_manifest(folder, trust=trust)
         encoded_queries = queries_for(folder, record, topics, queries, model, variant, settings)

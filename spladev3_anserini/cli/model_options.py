@@ -65,5 +65,6 @@ def variant_option(auto: str = "the variant that the checkpoint's files name") -
 def special_tokens_option(default: str | None = "drop", shown: bool | str = True) -> Decorator:
     return click.option("--special-tokens", default=default, show_default=shown,
                         type=click.Choice(SPECIAL_TOKENS),
-                        help="Dimensions dropped after pooling. drop: all special tokens; keep: "
-                        "none, like Pyserini's encoders; anserini: ids 0, 101 and 102.")
+                        help="Terms that are dropped after pooling. drop: all special tokens; "
+                        "keep: none, like Pyserini's Python encoders; anserini: ids 0, 101 and "
+                        "102, like its Java encoders.")

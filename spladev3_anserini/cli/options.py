@@ -52,15 +52,15 @@ def qrels_option(help_text: str = "The relevance judgments: TREC or BEIR qrels, 
 
 def runs_option(required: bool = False) -> Decorator:
     return click.option("--run", "runs", multiple=True, required=required, metavar="[NAME=]FILE",
-                        help="A TREC run, under a name if you give one. Repeat the option for "
-                        "several runs.")
+                        help="A TREC run. NAME is its name in the output; without it, the path is. "
+                        "Repeat the option for several runs.")
 
 
 recipes_option = click.option("--recipes", type=FOLDER, show_default="those of this package",
                               help="The folder of recipes.")
 trust_option = click.option(
-    "--trust", is_flag=True, help="Do not hash index files whose place or time changed since they "
-    "were last hashed, such as those of a copy.")
+    "--trust", is_flag=True, help="Skip the hashing of index files that were moved, copied or "
+    "touched since they were last hashed.")
 
 
 # what a command writes
@@ -93,9 +93,8 @@ def _page_file(context: click.Context, parameter: click.Parameter,
 
 # how a search is done
 
-def hits_option(default: int) -> Decorator:
-    return click.option("--hits", default=default, type=WholeNumber(1, MAX_HITS),
-                        help="Documents per query.")
+def hits_option(default: int, help_text: str = "Documents per query.") -> Decorator:
+    return click.option("--hits", default=default, type=WholeNumber(1, MAX_HITS), help=help_text)
 
 
 def threads_option(help_text: str = "Queries searched at the same time.") -> Decorator:
@@ -104,8 +103,8 @@ def threads_option(help_text: str = "Queries searched at the same time.") -> Dec
 
 
 remove_query_option = click.option(
-    "--remove-query", is_flag=True, help="Remove the document whose id is the query's from its "
-    "hits, as BEIR's ArguAna needs it.")
+    "--remove-query", is_flag=True, help="Remove a document with the query's own id from the "
+    "query's hits. BEIR's ArguAna needs this.")
 
 
 # how runs are judged
@@ -130,7 +129,8 @@ def _level(context: click.Context, parameter: click.Parameter, value: float) -> 
     return value
 
 
-alpha_option = click.option("--alpha", default=0.05, callback=_level, help="Significance level.")
+alpha_option = click.option("--alpha", default=0.05, callback=_level,
+                            help="Significance level of the marks * and + in the table.")
 confidence_option = click.option("--confidence", default=0.95, callback=_level,
                                  help="Confidence level of the intervals.")
 forest_options = together(

@@ -88,7 +88,7 @@ def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
 @_experiment_options
 @_sets_option
 @click.option("--stages", default=_STAGES, metavar="NAMES",
-              help="The stages to run. Stages left out must be done already.")
+              help="The stages to run, separated by commas. The other stages must have run before.")
 @_model_option
 @device_option
 @batch_tokens_option

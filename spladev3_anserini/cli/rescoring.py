@@ -23,8 +23,9 @@ rescoring_options = together(
     click.option("--rescore", default="none", metavar="none|MEAN,STD",
                  help="Give the ensemble's scores this mean and standard deviation."),
     click.option("--rescore-like", type=FILE,
-                 help="Give them the mean and deviation of this file's scores instead, such as "
-                 "the converted scores of sentence-transformers/msmarco-hard-negatives."),
+                 help="Instead of --rescore: give the ensemble's scores the mean and standard "
+                 "deviation of this file's scores, such as the converted scores of "
+                 "sentence-transformers/msmarco-hard-negatives."),
     click.option("--rescore-each", default="all", type=click.Choice(["all", "query"]),
                  help="Rescore over all pairs together, or within each query."))
 

@@ -29,20 +29,21 @@ from spladev3_anserini.text import counted
               help="Change a value of the training section, such as loss.kl=0.5. Repeat the "
               "option for several.")
 @click.option("--resume/--no-resume", default=False,
-              help="Continue from the newest checkpoint, or refuse a folder that has one.")
+              help="If OUTPUT holds this training, continue from its newest checkpoint, or "
+              "refuse.")
 @click.option("--overwrite", is_flag=True,
-              help="Replace another training that OUTPUT holds, or continue this one.")
+              help="If OUTPUT holds another training, replace it. The same training continues.")
 @click.option("--max-steps", type=WholeNumber(min=1), show_default="all epochs",
               help="Stop after this many optimiser steps.")
 @click.option("--accumulate", default=1, type=WholeNumber(min=1),
               help="Batches per optimiser step.")
 @click.option("--checkpointing", is_flag=True,
-              help="Recompute activations: slower, with far less memory.")
+              help="Recompute activations in the backward pass. Slower, with far less memory.")
 @click.option("--save-steps", default=0, type=WholeNumber(min=0), show_default="each epoch",
               help="Optimiser steps between checkpoints.")
 @click.option("--log-steps", default=50, type=WholeNumber(min=1),
               help="Optimiser steps between two values of the curves.")
-@click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
+@click.option("--tensorboard", is_flag=True, help="Also log the curves for TensorBoard.")
 @click.option("--device", default="auto", metavar="DEVICE",
               help="The device: cpu or cuda; auto uses a GPU if there is one.")
 @recipes_option

@@ -45,8 +45,8 @@ def main(folder: Path, form: str) -> None:
     counted again.
 
     Exit 0: the folder is sound. Exit 1: it is damaged; the message names the file and the damage.
-    Exit 2: it is not finished, another Lucene built it, or another command checks it; the message
-    says which.
+    Exit 2: it is not finished, it has another version of Lucene, or another command checks it; the
+    message says which.
 
     \b
     Example:

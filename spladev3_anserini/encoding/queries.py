@@ -43,7 +43,7 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
     except InputError as error:
         if model:
             raise
-        raise InputError(f"{index} names its model, but {error}; say where it is with "
+        raise InputError(f"{index} names its model, but {error}; pass its folder or hub id as "
                          "`model`") from None
     chosen = variant_named(documents.variant if variant == "auto" else variant)
     encoder = Encoder(checkpoint, chosen, "query", settings, network)

@@ -151,7 +151,7 @@ def chosen_variant(option: str, checkpoint: Checkpoint) -> Variant:
     chosen = variant_named(option)
     if checkpoint.routed and chosen.query != checkpoint.variant.query:
         raise InputError(f"`variant` {option}: the {ROUTER} of {checkpoint.name} states the query "
-                         f"side of {checkpoint.variant.name}; leave out `variant`")
+                         f"side of {checkpoint.variant.name}; omit `variant`")
     return chosen
 
 
@@ -186,7 +186,7 @@ def _named_variant(name: str, root: Path) -> tuple[str, str | None]:
         return str(arguments if trained.splade_doc else name), "splade-v3-doc"
     if trained.model_q or not trained.shared_weights:
         raise InputError(f"{arguments}: {'model_q' if trained.model_q else 'shared_weights'}: "
-                         "queries have a model of their own, which is not applied here")
+                         "queries have a separate model, which is not applied here")
     if trained.lexical_type == "query" or known == "splade-v3-lexical":
         return str(arguments if trained.lexical_type else name), "splade-v3-lexical"
     return "", None

@@ -120,7 +120,7 @@ def refuse_unapplied(path: Path, record: Mapping[str, Any], allowed: Allowed) ->
             continue
         if key not in allowed or type(value) is not type(allowed[key]) or value != allowed[key]:
             raise InputError(f"{path}: {key}: {json.dumps(value)[:60]} is not applied here; "
-                             "weights would be others than the model's own")
+                             "weights would differ from the model's own")
 
 
 def refuse_prompts(path: Path, prompts: Any) -> None:
@@ -172,7 +172,7 @@ def _document_folder(root: Path, modules: Sequence[_Module]) -> Path:
         _refuse_path_out(root, module.path)
         if module.kind not in (*_ENCODERS, _POOLING, _STATIC):
             raise InputError(f"{root}: has a module {(module.kind or module.type)[:80]!r} that "
-                             "SPLADE-v3 does not have; without it the weights would be others")
+                             "SPLADE-v3 does not have; without it the weights would differ")
     kinds = [module.kind for module in modules]
     if len(kinds) != 2 or kinds[0] not in _ENCODERS or kinds[1] != _POOLING:
         raise InputError(f"{root}: encodes documents by {', '.join(kinds) or 'no module'}; "

@@ -8,7 +8,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.jvm import versions
 from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
-from spladev3_anserini.rankers.dense_models import find_dense
+from spladev3_anserini.rankers.dense_models import find_dense_model
 from spladev3_anserini.rankers.registry import find_pair_scorer
 from spladev3_anserini.recipe.baseline import Baseline, Bm25, Dense, Rerank
 from spladev3_anserini.reproduction.models import converted_folder, usable_checkpoint
@@ -73,9 +73,9 @@ def model_of(baseline: Baseline, session: Session) -> tuple[str, str]:
         raise InputError(f"`model`: {session.experiment.recipe_name} is a baseline, whose recipe "
                          "names its model")
     if isinstance(baseline, Dense):
-        folder = find_dense(_readable_model(baseline.model, session), baseline.pooling,
-                            baseline.similarity, baseline.query_max_length,
-                            baseline.max_length).folder
+        folder = find_dense_model(_readable_model(baseline.model, session), baseline.pooling,
+                                  baseline.similarity, baseline.query_max_length,
+                                  baseline.max_length).folder
         return baseline.model, folder_hash(folder, (*MODEL_FILES, "*/config.json"))
     if isinstance(baseline, Rerank):
         kind, folder = find_pair_scorer(_readable_model(baseline.teacher, session))

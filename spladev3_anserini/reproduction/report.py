@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from spladev3_anserini.analysis.html import rendered
+from spladev3_anserini.analysis.html import render_page
 from spladev3_anserini.analysis.markup import markdown
 from spladev3_anserini.reproduction.commands import command_text, commands, run_command
 from spladev3_anserini.reproduction.matrix import Entry, Mean, State
@@ -92,10 +92,10 @@ def anchor(entry: Entry) -> str:
 
 def as_html(page: Page) -> str:
     """Returns the report as one HTML page that needs no other file."""
-    return rendered("reproduction", _TEMPLATE, page=page, signs=SIGNS, facts=facts,
-                    mean_text=mean_text, column=column, anchor=anchor, commands_of=commands_of,
-                    run_command=lambda entry: command_text(run_command(entry.experiment)),
-                    format_value=format_value)
+    return render_page("reproduction", _TEMPLATE, page=page, signs=SIGNS, facts=facts,
+                       mean_text=mean_text, column=column, anchor=anchor, commands_of=commands_of,
+                       run_command=lambda entry: command_text(run_command(entry.experiment)),
+                       format_value=format_value)
 
 
 def as_markdown(page: Page) -> str:
