@@ -79,10 +79,9 @@ def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
       spladev3-anserini reproduce show splade-v3-doc --on msmarco-v1-passage
     """
     from spladev3_anserini.reproduction.experiment import open_experiment
-    from spladev3_anserini.reproduction.show import describe_experiment
+    from spladev3_anserini.reproduction.show import experiment_text
 
-    experiment = open_experiment(_library(recipes), recipe, collection, output, prebuilt)
-    echo(describe_experiment(experiment))
+    echo(experiment_text(open_experiment(_library(recipes), recipe, collection, output, prebuilt)))
 
 
 @main.command("run")

@@ -15,7 +15,7 @@ _INDEX_BYTES, _ENCODED_BYTES = 350, 2200
 _FLOP_PER_PARAMETER = 2 * 77
 
 
-def describe_experiment(experiment: Experiment) -> str:
+def experiment_text(experiment: Experiment) -> str:
     """Returns model, settings, data, costs, commands and declared values of an experiment."""
     recipe, collection = experiment.recipe, experiment.collection
     facts = [

@@ -259,7 +259,7 @@ def test_anserinis_settings() -> None:
     assert prebuilt is not None
     (block,) = blocks_of("splade-v3", "castorini/anserini")
     for settings in (prebuilt.settings, block.settings):
-        assert settings.stated() == {"max_length": 512, "query_max_length": 510 + 1, "dtype": "float32",
+        assert settings.stated_values() == {"max_length": 512, "query_max_length": 510 + 1, "dtype": "float32",
                             "quantizer": f"x{256 / 5:g}-rint", "special_tokens": "anserini"}
     for name, query_set in ((name, own) for name, _, own in query_sets()
                             if name in anserini()[1]):
