@@ -42,6 +42,7 @@ class QueryScores(NamedTuple):
     systems: dict[str, dict[str, float]]
 
     def mean(self, system: str) -> float:
+        """Returns a system's mean over the judged queries."""
         by_query = self.systems[system]
         return sum(by_query.values()) / len(by_query)
 
@@ -64,6 +65,7 @@ class Comparison(NamedTuple):
     adjusted: dict[tuple[str, str], float | None]
 
     def significant(self, test: str, correction: str, alpha: float) -> bool:
+        """Whether the adjusted p value is below `alpha`; False for a test without a p value."""
         p = self.adjusted[test, correction]
         return p is not None and p < alpha
 
@@ -160,7 +162,7 @@ def compare_systems(values: Sequence[QueryScores], baseline: str, *, pairs: bool
 
 def effects_of(values: Sequence[QueryScores], baseline: str, system: str,
                measure: str) -> tuple[list[Effect], list[str]]:
-    """Calculates a system's effect on every set where both systems have a run.
+    """Calculates a system's effect on every set for which both systems have a run.
 
     Returns the effects, and a reason for each set that a meta-analysis cannot weight.
     """

@@ -71,9 +71,14 @@ def comparison_legend(settings: TableSettings, samples: int) -> str:
 
 def comparison_text(values: Sequence[QueryScores], compared: Sequence[Comparison],
                     metas: Sequence[Meta], settings: TableSettings, samples: int) -> str:
-    """Formats the comparisons as aligned columns.
+    """Formats comparisons as text in aligned columns.
 
-    Means of groups, summary effects and the most changed queries follow.
+    Args:
+        values: What each system scores on each query, by set and measure.
+        compared: The comparisons; each has a row.
+        metas: Summary effects over several sets, which follow the table and the means of groups.
+        settings: Levels, correction and the number of changed queries, which come last.
+        samples: Samples of the randomisation test, for the legend.
     """
     parts = [table(comparison_rows(values, compared, settings), words=3),
              comparison_legend(settings, samples),

@@ -43,10 +43,12 @@ class TextExplanation(NamedTuple):
 
     @property
     def total(self) -> int:
+        """The sum of all impacts."""
         return sum(term.impact for term in self.terms)
 
     @property
     def expansion_share(self) -> float:
+        """The share of the impacts on expansion terms, 0 to 1."""
         return expansion_share({t.term: t.impact for t in self.terms},
                                {t.term for t in self.terms if t.own})
 

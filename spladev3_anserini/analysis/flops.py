@@ -35,6 +35,7 @@ class Frequencies(NamedTuple):
 
     @property
     def mean_nonzeros(self) -> float:
+        """Terms per text."""
         return self.postings / self.texts
 
 
@@ -56,6 +57,7 @@ class SearchCost(NamedTuple):
 
     @property
     def list_bytes_per_posting(self) -> float | None:
+        """Bytes of the postings lists per posting, without dictionary, ids and lengths."""
         return self.posting_bytes / self.postings if self.posting_bytes is not None else None
 
 

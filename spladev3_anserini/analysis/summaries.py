@@ -25,7 +25,8 @@ def summaries(values: Sequence[QueryScores], compared: Sequence[Comparison], *, 
               confidence: float) -> list[Meta]:
     """Calculates the summary effect of every two compared systems that share several sets.
 
-    Warns about sets that cannot be weighted and about pairs without a summary effect.
+    Warns about sets that cannot be weighted and about pairs without a summary effect. `clamped` and
+    `confidence` are those of `random_effects`.
     """
     metas = []
     for measure, baseline, system in _pairs(compared):

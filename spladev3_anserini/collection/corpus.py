@@ -52,11 +52,13 @@ class CorpusDigest:
         self._digest = hashlib.sha256()
 
     def add(self, document: Document) -> Document:
+        """Hashes one document and returns it."""
         identifier, text = document.id.encode(), document.text.encode()
         self._digest.update(b"%d %d " % (len(identifier), len(text)) + identifier + text)
         return document
 
     def hexdigest(self) -> str:
+        """Returns the hash of all documents so far, in hexadecimal."""
         return self._digest.hexdigest()
 
 

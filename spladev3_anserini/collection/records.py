@@ -84,6 +84,7 @@ class IdHashes:
         self._hashes = array("Q")
 
     def add(self, identifier: str) -> None:
+        """Adds an id, in eight bytes."""
         self._hashes.append(id_hash(identifier))
 
     def repeated(self) -> set[int]:
