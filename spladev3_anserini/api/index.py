@@ -1,4 +1,4 @@
-"""An open index: questions -> hits, topics -> a run."""
+"""Queries and an open index -> hits; topics and an open index -> a run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from spladev3_anserini.api.checks import (
 from spladev3_anserini.api.queries import (
     Topics,
     checked_query,
-    faster_of,
     impacts_of,
+    query_pruning,
     topics_of,
 )
 from spladev3_anserini.api.run import Run
@@ -107,7 +107,7 @@ class Index:
                 the model is not that of the index.
             JavaError: Java is missing, or it failed.
         """
-        faster = faster_of(query_top_k, first_pass_terms, candidates, hits)
+        pruning = query_pruning(query_top_k, first_pass_terms, candidates, hits)
         self._refuse_closed()
         if isinstance(query, str):
             topic = Topic("query", checked_text(query, "`query`", "text"), "`query`")
@@ -115,8 +115,8 @@ class Index:
         else:
             encoded = EncodedTopic("query", checked_query(query, "`query`"))
         warn_of_limits([encoded], self.manifest)
-        (pruned,) = faster.pruned([encoded])
-        return self._searcher.search(pruned.query, int(hits), faster.two_step)
+        (pruned,) = pruning.pruned([encoded])
+        return self._searcher.search(pruned.query, int(hits), pruning.two_step)
 
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
             queries: StrPath | None = None, threads: int | None = None,
@@ -146,13 +146,13 @@ class Index:
             InputError: As `search` does; also if a topic's id occurs twice.
             JavaError: Java is missing, or it failed.
         """
-        with reports.shown("bars" if progress else "off"):
+        with reports.reporting("bars" if progress else "off"):
             run = Run.of_rankings(self.rankings(
                 topics, hits, queries=queries, threads=threads, remove_query=remove_query,
                 query_top_k=query_top_k, first_pass_terms=first_pass_terms,
                 candidates=candidates))
-        read = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
-        run.sources = {name: os.fspath(path) for name, path in read.items()
+        inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
+        run.sources = {name: os.fspath(path) for name, path in inputs.items()
                        if isinstance(path, (str, os.PathLike))}
         return run
 
@@ -170,7 +170,7 @@ class Index:
         Yields:
             (topic id, hits), in the order of the topics; hits are those of `search`.
         """
-        faster = faster_of(query_top_k, first_pass_terms, candidates, hits)
+        pruning = query_pruning(query_top_k, first_pass_terms, candidates, hits)
         cores = optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1
         self._refuse_closed()
         if (topics is None) == (queries is None):
@@ -179,8 +179,8 @@ class Index:
             Path(path_text("queries", queries)), self.folder,
             self.manifest.encoded if self.manifest else None)
         warn_of_limits(encoded, self.manifest)
-        return rank(self._searcher, faster.pruned(encoded), int(hits), cores,
-                    remove_query=remove_query, two_step=faster.two_step)
+        return rank(self._searcher, pruning.pruned(encoded), int(hits), cores,
+                    remove_query=remove_query, two_step=pruning.two_step)
 
     def impacts(self, text: str) -> ImpactQuery:
         """The impacts that a query is searched with, the largest first.
@@ -220,7 +220,7 @@ class Index:
                     self.folder, self.manifest, self._model, self._variant, self._settings(),
                     self._network)
             elif self._model is None:
-                raise InputError(f"{self.folder}: was built elsewhere; say its `model`, or search "
+                raise InputError(f"{self.folder}: was built elsewhere; pass its `model`, or search "
                                  "with impacts")
             else:
                 warn(f"{self.folder}: prebuilt; not checked: model, tokenizer, variant, special "
@@ -288,7 +288,7 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
             refuse_other_values(scale, tokens, index.manifest)
         elif not prebuilt:
             raise InputError(f"{path}: no {INDEX_MANIFEST} in it, so its model, variant and scale "
-                             "are unknown; open it with `prebuilt` and say them yourself")
+                             "are unknown; open it with `prebuilt` and pass them yourself")
         if model is not None or variant != "auto":
             index.encoder()
     except BaseException:

@@ -1,4 +1,4 @@
-"""A sparse encoder: texts -> term weights, impacts, or an index of them."""
+"""Texts and a sparse encoder -> term weights, impacts, or an index."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0
 
 
 class Model:
-    """A sparse encoder: texts to term weights, impacts, or an index. Made by `load`."""
+    """A sparse encoder, from `load`: it turns texts into term weights, impacts, or an index."""
 
     def __init__(self, name: str, variant: str, settings: EncoderSettings) -> None:
         self._checkpoint = open_checkpoint(name)
@@ -101,7 +101,7 @@ class Model:
 
     def weights(self, texts: Iterable[str], side: Side = "document", *,
                 progress: bool = False) -> list[dict[str, float]]:
-        """Term weights of each text, the largest first.
+        """Compute the term weights of each text, the largest first.
 
         Args:
             texts: A list (or any iterable) of texts.
@@ -164,7 +164,7 @@ class Model:
         cuts = Cuts()
         cuts.add(tokens.lost)
         cuts.warn("text", f"`max_length` {encoder.max_length}")
-        with (reports.shown("bars" if progress else "off"),
+        with (reports.reporting("bars" if progress else "off"),
               reports.counter("encoding", len(plain), "text") as bar):
             try:
                 return (encoder.impacts_of if impacts else encoder.weights_of)(tokens.ids,
@@ -213,7 +213,7 @@ class Model:
             optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1,
             optimize, overwrite, skip_errors)
         encoder = self._encoder("document")
-        with reports.shown("bars" if progress else "off"):
+        with reports.reporting("bars" if progress else "off"):
             build(texts, self._checkpoint, encoder, target)
         return Index(target.folder, self._checkpoint.name, self.variant, lambda: self._settings,
                      network=encoder.network)
@@ -221,12 +221,13 @@ class Model:
     def _encoder(self, side: str) -> Encoder:
         one_of("side", side, ("document", "query"))
         if side not in self._encoders:
-            loaded = self._encoders.get("document")
+            first = self._encoders.get("document")
             self._encoders[side] = Encoder(self._checkpoint, self._variant, side, self._settings,
-                                           loaded.network if loaded else None)
+                                           first.network if first else None)
         return self._encoders[side]
 
     def _rows(self, matrix: sparse.csr_matrix) -> list[dict[str, Any]]:
+        """Returns {term: value} per row, by value descending, ties by term ascending."""
         terms, rows = self.terms, []
         for start, end in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
             pairs = zip(terms[matrix.indices[start:end]].tolist(), matrix.data[start:end].tolist(),

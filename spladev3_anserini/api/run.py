@@ -1,4 +1,4 @@
-"""A run: rankings of queries, saved, evaluated and compared."""
+"""Rankings of queries -> a run, which can be saved, evaluated and compared."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from spladev3_anserini.collection.runs import Hit, read_run_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.judged import evaluate_scores
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation, parse_measures
-from spladev3_anserini.evaluation.query_values import by_measure
+from spladev3_anserini.evaluation.query_values import group_by_measure
 from spladev3_anserini.lucene.ranking import write_run
 from spladev3_anserini.text import counted
 
 Judgments = StrPath | Mapping[str, Mapping[str, int]]
 Measures = str | Iterable[object]
-#: What messages call a run that has no name.
+#: The name in messages of a run without a name.
 UNNAMED = "the run"
 
 
@@ -59,7 +59,7 @@ class Run(Mapping[str, dict[str, float]]):
             raise InputError(f"`scores`: expected {{query: {{document: score}}}}, not "
                              f"{type(scores).__name__}")
         self.name = name
-        #: The files that the run was made from, by what they are; `save` leaves them alone.
+        #: The inputs of the run, {parameter: path}; `save` refuses to overwrite them.
         self.sources: dict[str, str] = {}
         self._scores = {checked_id(query, name): _ranked(documents, f"{name}, query {query!r}")
                         for query, documents in scores.items()}
@@ -114,7 +114,7 @@ class Run(Mapping[str, dict[str, float]]):
             qrels: The path of judgments (TREC, BEIR, `ir_datasets:ID`) or {query: {document:
                 grade}}; grades are whole numbers.
             measures: Names of ir-measures or trec_eval, such as `"nDCG@10 RR@10"`, or a list of
-                names or of ir_measures' own objects.
+                names or of objects of ir_measures.
 
         Returns:
             The means, the values of each query, and the `missing` and `unjudged` queries.
@@ -151,35 +151,36 @@ class Compared:
 
     Attributes:
         means: {measure: {system: mean over the judged queries}}.
-        comparisons: One for each system and measure, with `baseline`, `system`, `found` (the
+        comparisons: One for each system and measure, with `baseline`, `system`, `difference` (the
             difference, its interval and wins) and `adjusted` (corrected p values).
     """
 
     def __init__(self, values: list[QueryScores], comparisons: list[Comparison],
-                 shown: tables.TableSettings, samples: int) -> None:
+                 settings: tables.TableSettings, samples: int) -> None:
         self.comparisons = comparisons
-        self.means = {own.measure: {system: own.mean(system) for system in own.systems}
-                      for own in values}
-        self._values, self._shown, self._samples = values, shown, samples
+        self.means = {scores.measure: {system: scores.mean(system) for system in scores.systems}
+                      for scores in values}
+        self._values, self._settings, self._samples = values, settings, samples
 
     def __str__(self) -> str:
-        return tables.comparison_text(self._values, self.comparisons, [], self._shown,
+        return tables.comparison_text(self._values, self.comparisons, [], self._settings,
                                       self._samples)
 
     __repr__ = __str__
 
     def markdown(self) -> str:
         """Return the table in Markdown."""
-        return tables.comparison_markdown(self._values, self.comparisons, [], self._shown,
+        return tables.comparison_markdown(self._values, self.comparisons, [], self._settings,
                                           self._samples)
 
     def latex(self) -> str:
         """Return the table in LaTeX, for the package booktabs."""
-        return tables.as_latex(self._values, self.comparisons, [], self._shown, self._samples)
+        return tables.comparison_latex(self._values, self.comparisons, [], self._settings,
+                                       self._samples)
 
     def as_dict(self) -> dict[str, Any]:
         """Return all values unrounded, as `compare --format json` prints them."""
-        return tables.comparison_json(self._values, self.comparisons, [], self._shown,
+        return tables.comparison_json(self._values, self.comparisons, [], self._settings,
                                       self._samples)
 
 
@@ -225,7 +226,8 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     results = {name: evaluate_scores(dict(run), run.name, judged, source, parsed)
                for name, run in opened.items()}
     names = {name: run.name for name, run in opened.items()}
-    values = [QueryScores("", "", *own) for own in by_measure(results, names).items()]
+    values = [QueryScores("", "", measure, systems)
+              for measure, systems in group_by_measure(results, names).items()]
     compared = compare_systems(values, baseline or next(iter(runs)), pairs=pairs,
                                confidence=confidence, samples=samples, seed=seed)
     shown = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
@@ -234,7 +236,7 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
 
 
 def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:
-    """A run under the name that messages call it by: that of its file, else that of its system."""
+    """Returns a run with a name for messages: that of its file, else that of its system."""
     if isinstance(run, (str, os.PathLike)):
         return read_run(run)
     if not isinstance(run, Mapping):
@@ -254,7 +256,7 @@ def _measures(measures: Measures) -> list[Any]:
 
 
 def _judgments(qrels: Judgments) -> tuple[Qrels, str]:
-    """Judgments and what messages call them."""
+    """Returns judgments and their name in messages."""
     if isinstance(qrels, (str, os.PathLike)):
         path = path_text("qrels", qrels)
         return read_qrels(path), path
@@ -281,7 +283,7 @@ def _grade(grade: Any, what: str) -> int:
 
 
 def _ranked(documents: Any, where: str) -> dict[str, float]:
-    """Checked scores of one query in the order of their ranks, whole ones as whole numbers."""
+    """Checks the scores of one query and sorts them by rank; whole scores become integers."""
     if not isinstance(documents, Mapping):
         raise InputError(f"{where}: expected {{document: score}}, not {type(documents).__name__}")
     scores: dict[str, float] = {}
@@ -294,5 +296,5 @@ def _ranked(documents: Any, where: str) -> dict[str, float]:
 
 
 def _by_score(scores: dict[str, float]) -> dict[str, float]:
-    """Documents by score descending; ties stay in their order."""
+    """Sorts documents by score descending; ties stay in their order."""
     return dict(sorted(scores.items(), key=lambda item: -item[1]))

@@ -23,9 +23,9 @@ from spladev3_anserini.impacts.manifest import (
     Fingerprint,
     Manifest,
     Shard,
+    differences_text,
     from_json,
     read_record,
-    shown_differences,
     to_json,
     write_record,
 )
@@ -212,8 +212,8 @@ class EncodedDirectory:
     def _refuse_other(self, journal: Path) -> None:
         recorded, _ = read_shard_journal(journal)
         if recorded is None:
-            raise InputError(f"{journal}: its first line is damaged, so what this folder holds is "
-                             "not known; `restart` to encode it again")
+            raise InputError(f"{journal}: its first line is damaged, so it is unknown which "
+                             "encoding this folder holds; `restart` to encode it again")
         self._refuse_difference(recorded)
         parts = journal.stem.rpartition("-")[2]
         if parts != str(self.part.of):
@@ -222,7 +222,7 @@ class EncodedDirectory:
                              "the same `part`, or `restart`")
 
     def _refuse_difference(self, recorded: Fingerprint) -> None:
-        if differing := shown_differences(recorded, self.fingerprint):
+        if differing := differences_text(recorded, self.fingerprint):
             raise InputError(f"{self.folder}: holds another encoding ({differing}); choose "
                              "another `output`, or `restart` to replace it")
 

@@ -229,7 +229,7 @@ class Encoder:
             totals = quantized.sum(axis=1, dtype=np.int64)
             if (largest := int(totals.max())) > MAX_TOTAL:
                 raise TextError(int(totals.argmax()), f"its impacts sum to {largest:,}, and Lucene "
-                                f"is given a word for each; expected {MAX_TOTAL:,} at most")
+                                f"indexes a word for each; expected {MAX_TOTAL:,} at most")
         return quantized
 
     def without_dropped(self, weights: Weights) -> Weights:

@@ -286,7 +286,7 @@ def _refuse_long_contents(texts: list[Document]) -> None:
         if 2 * len(text.text) > _LONGEST_CONTENTS and \
                 (units := len(text.text.encode("utf-16-le")) // 2) > _LONGEST_CONTENTS:
             raise InputError(f"{text.where}: {text.id!r}: a text of {units:,} characters; Anserini "
-                             f"reads {_LONGEST_CONTENTS:,} at most, so leave out `contents`")
+                             f"reads {_LONGEST_CONTENTS:,} at most, so omit `contents`")
 
 
 def _warn_of_cut(shards: Sequence[Shard], encoder: Encoder) -> None:

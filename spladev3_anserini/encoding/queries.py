@@ -46,7 +46,7 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
     except InputError as error:
         if model:
             raise
-        raise InputError(f"{index} names its model, but {error}; say where it is with "
+        raise InputError(f"{index} names its model, but {error}; pass its folder or hub id as "
                          "`model`") from None
     identity = QueryIdentity.for_documents(record.encoded)
     if other := settings.query_weights is not None:  # another query side, asked for by name

@@ -100,7 +100,7 @@ def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, d
     """Loads an ONNX graph; raises InputError for a setting that its precision or top-k excludes."""
     if device != "cpu" or settings.dtype != "auto":
         raise InputError(f"{checkpoint.label}: an ONNX graph runs on the CPU in the "
-                         "precision it was exported in; leave out `device` and `dtype`")
+                         "precision it was exported in; omit `device` and `dtype`")
     graph = network if isinstance(network, OnnxSplade) else loaded(
         "model", _key(checkpoint), lambda: OnnxSplade(checkpoint))
     top_k = graph.properties.top_k
@@ -109,7 +109,7 @@ def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, d
                          f"{top_k} largest weights, special tokens dropped")
     if top_k and mode == "lexical":
         raise InputError(f"{checkpoint.label}: this graph keeps the {top_k} largest "
-                         "weights of a query's expansion, which may leave out its own "
+                         "weights of a query's expansion, which may lack its own "
                          "wordpieces; for lexical queries export without `top_k`")
     return graph
 

@@ -237,7 +237,7 @@ def chosen_variant(option: str, checkpoint: Checkpoint,
     chosen = variant_named(option)
     if query_weights is None and checkpoint.routed and chosen.query != checkpoint.variant.query:
         raise InputError(f"`variant` {option}: the files of {checkpoint.name} state the query side "
-                         f"of {checkpoint.variant.name}; leave out `variant`")
+                         f"of {checkpoint.variant.name}; omit `variant`")
     return chosen
 
 
@@ -275,7 +275,7 @@ def _named_variant(name: str, root: Path) -> tuple[str, str | None]:
         return str(arguments if trained.splade_doc else name), "splade-v3-doc"
     if trained.model_q or not trained.shared_weights:
         raise InputError(f"{arguments}: {'model_q' if trained.model_q else 'shared_weights'}: "
-                         "queries have a model of their own, which is not applied here")
+                         "queries have a separate model, which is not applied here")
     if trained.lexical_type == "query" or known == "splade-v3-lexical":
         return str(arguments if trained.lexical_type else name), "splade-v3-lexical"
     return "", None

@@ -79,7 +79,7 @@ def _load_pickle(source: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
     except Exception:  # unpickling another kind of file can raise anything
-        raise InputError(f"{source}: not a pickle of tensors alone: it is damaged, or holds "
+        raise InputError(f"{source}: not a pickle of only tensors: it is damaged, or holds "
                          "objects that could run code; nothing of it was run") from None
     if not (isinstance(state, dict) and state
             and all(isinstance(value, torch.Tensor) for value in state.values())):

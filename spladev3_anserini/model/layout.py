@@ -172,7 +172,7 @@ def _encoder(root: Path, modules: Sequence[_Module]) -> Side:
         _refuse_path_out(root, module.path)
         if module.kind not in (*_ENCODERS, _POOLING, _STATIC):
             raise InputError(f"{root}: has a module {(module.kind or module.type)[:80]!r} that "
-                             "is not applied here; without it the weights would be others")
+                             "is not applied here; without it the weights would differ")
     kinds = [module.kind for module in modules]
     if len(kinds) != 2 or kinds[0] not in _ENCODERS or kinds[1] != _POOLING:
         raise InputError(f"{root}: encodes documents by {', '.join(kinds) or 'no module'}; "

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spladev3_anserini.errors import InputError, refusing, without_panic_report
+from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.files import refuse_pointer
+from spladev3_anserini.model.panics import without_panic_report
 from spladev3_anserini.model.weights import refuse_misread
 
 #: Each of these files can be a complete tokenizer.

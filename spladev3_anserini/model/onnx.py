@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spladev3_anserini.errors import InputError, first_line, needed, refusing
 from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint
-from spladev3_anserini.model.splade import TRIAL
+from spladev3_anserini.model.splade import TRIAL_LENGTHS
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 #: Anserini's encoder expects the first two, by these names and in this order.
@@ -67,11 +67,11 @@ class OnnxSplade:
             metadata = self._session.get_modelmeta().custom_metadata_map
             self.properties = Properties.parse(metadata)
         except (KeyError, ValueError):
-            raise InputError(f"{path}: was not written by spladev3-anserini export, so how it "
-                             "pools is not known") from None
+            raise InputError(f"{path}: was not written by spladev3-anserini export, so its "
+                             "pooling is unknown") from None
         self._inputs = {node.name for node in self._session.get_inputs()}
         with refusing(f"{path}: the graph fails on a short text"):
-            for length in TRIAL:
+            for length in TRIAL_LENGTHS:
                 ids = torch.arange(5, 5 + length)[None] % self.vocabulary
                 self(ids, torch.ones_like(ids))
 
@@ -96,6 +96,6 @@ class OnnxSplade:
         if len(terms) and (terms.min() < 0 or terms.max() >= size[1] or rows[0] < 0
                            or rows[-1] >= size[0] or (np.diff(rows) < 0).any()
                            or values.min() < 0):
-            raise ValueError("it gives terms, rows or weights that cannot be")
+            raise ValueError("it returns terms, rows or weights that are impossible")
         ends = np.searchsorted(rows, np.arange(size[0] + 1))
         return sparse.csr_matrix((values, terms, ends), shape=size)

@@ -24,7 +24,7 @@ from spladev3_anserini.model.checkpoint import (
 )
 from spladev3_anserini.model.onnx import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
-from spladev3_anserini.model.splade import TRIAL, Splade, load_splade
+from spladev3_anserini.model.splade import TRIAL_LENGTHS, Splade, load_splade
 from spladev3_anserini.model.stated import TRANSFORMER
 from spladev3_anserini.model.tokenizer import Tokenizer
 
@@ -177,7 +177,7 @@ def _compare_weights(graph: _Graph, path: Path, precision: Precision) -> None:
 
     session = InferenceSession(path, providers=["CPUExecutionProvider"])
     inputs = {node.name for node in session.get_inputs()}
-    for length in TRIAL:
+    for length in TRIAL_LENGTHS:
         ids = torch.arange(1, 1 + length)[None] % graph.vocabulary
         tensors = dict(zip(INPUTS, (ids, torch.ones_like(ids), torch.zeros_like(ids)),
                            strict=True))
@@ -212,7 +212,7 @@ def _bert_vocabulary(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
     terms = tokenizer.terms.tolist()
     expected_ids = {"[PAD]": 0, "[CLS]": 101, "[SEP]": 102}
     if any(len(terms) <= i or terms[i] != term for term, i in expected_ids.items()):
-        raise InputError(f"{checkpoint.folder}: Anserini's encoder takes BERT's vocabulary alone, "
+        raise InputError(f"{checkpoint.folder}: Anserini's encoder takes only BERT's vocabulary, "
                          "with [PAD], [CLS] and [SEP] at 0, 101 and 102")
     return "".join(f"{term}\n" for term in terms)
 

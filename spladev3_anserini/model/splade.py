@@ -15,7 +15,7 @@ from spladev3_anserini.model.positions import position_limit
 
 #: Lengths of the texts on which a new model is tested. No number divides both: a model that
 #: computes in chunks (`chunk_size_feed_forward`) fails at lengths that its chunks do not divide.
-TRIAL = (5, 7)
+TRIAL_LENGTHS = (5, 7)
 
 
 class Splade(nn.Module):
@@ -79,8 +79,8 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
             its logits are not those of its last layer.
     """
     if is_onnx(checkpoint):
-        raise InputError(f"{checkpoint.label}: an ONNX graph encodes and searches; for this "
-                         "give the model it was exported from")
+        raise InputError(f"{checkpoint.label}: an ONNX graph only encodes and searches; use the "
+                         "model it was exported from")
     weight_files(checkpoint)
     mlm = load_model("AutoModelForMaskedLM", checkpoint.folder, dtype,
                      "is this a masked language model with its head?",
@@ -104,7 +104,8 @@ def _tested_splade(mlm: Any, checkpoint: Checkpoint, tolerance: float) -> Splade
     """
     with refusing(f"{checkpoint.folder}: the model fails on a short text"):
         size = mlm.get_output_embeddings().weight.shape[0]
-        texts = [(torch.arange(5, 5 + length, device=mlm.device) % size)[None] for length in TRIAL]
+        texts = [(torch.arange(5, 5 + length, device=mlm.device) % size)[None]
+                 for length in TRIAL_LENGTHS]
         masks = [torch.ones_like(text) for text in texts]
         expected = [activation(mlm(input_ids=text, attention_mask=mask).logits.float().amax(dim=1))
                     for text, mask in zip(texts, masks, strict=True)]
@@ -116,5 +117,5 @@ def _tested_splade(mlm: Any, checkpoint: Checkpoint, tolerance: float) -> Splade
         if plain.shape != pooled.shape or not torch.allclose(pooled, plain, rtol=tolerance,
                                                              atol=tolerance):
             raise InputError(f"{checkpoint.folder}: this architecture's logits are not what its "
-                             "output layer gives, so its weights would be others")
+                             "output layer gives, so its weights would be wrong")
     return splade

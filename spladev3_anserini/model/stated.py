@@ -61,7 +61,7 @@ def refuse_unapplied(path: Path, record: Mapping[str, Any], allowed: Allowed) ->
         if not any(type(value) is type(choice) and value == choice
                    for choice in (choices if isinstance(choices, tuple) else (choices,))):
             raise InputError(f"{path}: {key}: {json.dumps(value)[:60]} is not applied here; "
-                             "weights would be others than the model's own")
+                             "weights would differ from the model's own")
 
 
 def refuse_prompts(path: Path, prompts: Any) -> None:

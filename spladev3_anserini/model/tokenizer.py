@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spladev3_anserini.errors import InputError, refusing, without_panic_report
-from spladev3_anserini.impacts.terms import first_fault
+from spladev3_anserini.errors import InputError, refusing
+from spladev3_anserini.impacts.terms import first_term_fault
 from spladev3_anserini.model.loading import load_tokenizer
+from spladev3_anserini.model.panics import without_panic_report
 
 #: Characters of text that are tokenised at once: the library needs some 100 bytes per wordpiece.
 _CHUNK = 1 << 22
@@ -62,7 +63,7 @@ class Tokenizer:
             raise InputError(f"{folder}: the tokenizer's ids are not 0..{len(vocabulary) - 1}")
         self.terms = np.array(sorted(vocabulary, key=vocabulary.__getitem__), dtype=object)
         ordinary = (t for i, t in enumerate(self.terms) if i not in self.special_ids)
-        if problem := first_fault(ordinary):
+        if problem := first_term_fault(ordinary):
             raise InputError(f"{folder}: {problem}")
         self.sha256 = _content_hash(tokenizer, self.special_ids)
         self._tokenizer, self._can_panic = tokenizer, True

@@ -26,7 +26,7 @@ _LARGEST_HEADER = 1 << 20
 _ELSEWHERE = {
     "transformers_weights": "takes the weights from another file",
     "configuration_files": "takes the configuration from another file",
-    "auto_map": "asks for code of its own, which is never run",
+    "auto_map": "asks for custom code, which is never run",
     "quantization_config": "asks for quantised weights",
     "compression_config": "asks for quantised weights",
     "fusion_config": "asks for other layers",
@@ -68,19 +68,19 @@ def refuse_elsewhere(folder: Path) -> None:
         return
     if unasked := sorted(path.name for path in folder.iterdir() if _UNASKED.fullmatch(path.name)):
         raise InputError(f"{folder / unasked[0]}: changes the weights beside it, which is not "
-                         "applied here; merge it into them, or take it out of the folder")
+                         "applied here; merge it into them, or remove it from the folder")
     path = folder / "config.json"
     config = read_json(path, dict) if path.exists() else {}
     for key, effect in _ELSEWHERE.items():
         if config.get(key):
-            raise InputError(f"{path}: {key}: {effect}; take it out if the weights beside it are "
+            raise InputError(f"{path}: {key}: {effect}; remove it if the weights beside it are "
                              "the model's")
     for key, value in config.items():
         if key.endswith("layers") and isinstance(value, int) and value > _MOST_LAYERS:
             raise InputError(f"{path}: {key}: {value} layers; at most {_MOST_LAYERS} are built")
     for key in _IMPLEMENTATIONS:
         if "/" in json.dumps(config.get(key)):
-            raise InputError(f"{path}: {key}: {_ELSEWHERE['auto_map']}; take it out")
+            raise InputError(f"{path}: {key}: {_ELSEWHERE['auto_map']}; remove it")
 
 
 def weight_files_in(folder: Path, pattern: str) -> list[Path]:
@@ -95,7 +95,7 @@ def weight_files_in(folder: Path, pattern: str) -> list[Path]:
         refuse_pointer(path)
         with path.open("rb") as stream:
             if (size := int.from_bytes(stream.read(8), "little")) > _LARGEST_HEADER:
-                raise InputError(f"{path}: a header of {size:,} bytes; that of a model has some "
+                raise InputError(f"{path}: a header of {size:,} bytes; a model's has some "
                                  "thousands")
     if (index := folder / INDEX).exists():
         known = {path.name for path in files}
@@ -155,8 +155,8 @@ def refuse_misread(folder: Path, report: Mapping[str, Any], without: str,
         _DROPPED.search(name) if masked_lm else not _LAYER.search(name)))
     if unread:
         raise InputError(f"{folder}: the model that config.json describes does not read "
-                         f"{len(unread)} of its weights, {unread[0]} the first; does it say "
-                         "num_hidden_layers and architecture as they were trained?")
+                         f"{len(unread)} of its weights, {unread[0]} the first; are "
+                         "num_hidden_layers and the architecture those of the training?")
     seen: dict[str, str] = {}
     for name in _names(folder):
         plain = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name).removeprefix(f"{base}.")

@@ -95,7 +95,6 @@ def _router(variant: Variant) -> dict[str, Any]:
     document = ["", _POOLING]
     return {"types": {"": f"{_KINDS}MLMTransformer", _POOLING: f"{_KINDS}SpladePooling",
                       _QUERY_TERMS: f"{_KINDS}SparseStaticEmbedding"},
-            "structure": {"document": document,
-                          "query": [*(document if variant.query == "lexical" else ()),
-                                    _QUERY_TERMS]},
+            "structure": {"query": [*document, _QUERY_TERMS] if variant.query == "lexical"
+                          else [_QUERY_TERMS], "document": document},
             "parameters": {"default_route": "document", "allow_empty_key": True}}

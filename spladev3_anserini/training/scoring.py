@@ -22,7 +22,7 @@ from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import WHOLE, Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import locked, sha256_of
-from spladev3_anserini.impacts.manifest import read_record, shown_differences, write_record
+from spladev3_anserini.impacts.manifest import differences_text, read_record, write_record
 from spladev3_anserini.progress import counter
 from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, chunks
 from spladev3_anserini.text import VERSION
@@ -274,8 +274,8 @@ def _refuse_other(output: Path, fingerprint: ScoreFingerprint) -> None:
         raise InputError(f"`output`: {output} is a file, expected a folder")
     if (output / FINGERPRINT).exists():
         recorded = read_record(ScoreFingerprint, output / FINGERPRINT)
-        if differences := shown_differences(recorded, fingerprint):
-            raise InputError(f"{output}: holds other scores ({differences}); choose another "
+        if differing := differences_text(recorded, fingerprint):
+            raise InputError(f"{output}: holds other scores ({differing}); choose another "
                              "`output`")
     elif output.is_dir() and any(not re.fullmatch(r"\.lock-.*|\..*\.tmp", path.name)
                                  for path in output.iterdir()):
