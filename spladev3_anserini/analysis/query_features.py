@@ -31,7 +31,7 @@ FEATURES = {
 Features = dict[str, dict[str, float]]
 
 
-def wordpiece_encoder(index: Path | None, model: str | None, max_length: int,
+def wordpiece_encoder(index: Path | None, model: str | None, max_length: int | None,
                       *, trust: bool = False) -> Encoder:
     """Returns an encoder that splits queries into wordpieces; it loads no weights.
 

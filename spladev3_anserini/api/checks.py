@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.query_weights import QueryTable
 
 StrPath = str | os.PathLike[str]
 
@@ -77,3 +78,10 @@ def output_folder(parameter: str, value: Any) -> Path:
     """Returns the path of a folder to write; `.` and `..` become absolute, so it has a name."""
     path = Path(path_text(parameter, value))
     return path if path.name not in ("", "..") else path.resolve()
+
+
+def query_table(value: Any) -> QueryTable | None:
+    """Returns a table of query weights: a path as text, {term: weight}, or None."""
+    if value is None or isinstance(value, Mapping):
+        return value
+    return path_text("query_weights", value)

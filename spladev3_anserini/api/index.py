@@ -15,7 +15,7 @@ from spladev3_anserini.api.checks import (
     one_of,
     optional_number,
     path_text,
-    whole_number,
+    query_table,
 )
 from spladev3_anserini.api.queries import (
     Topics,
@@ -236,8 +236,9 @@ class Index:
 
 def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = "auto",
                scale: float | None = None, special_tokens: str | None = None,
-               max_length: int = 256, batch_tokens: int | None = None, device: str = "auto",
-               dtype: str = "auto", trust: bool = False, prebuilt: bool = False) -> Index:
+               max_length: int | None = None, batch_tokens: int | None = None, device: str = "auto",
+               dtype: str = "auto", query_weights: StrPath | Mapping[str, float] | None = None,
+               trust: bool = False, prebuilt: bool = False) -> Index:
     """Open an index that `Model.index` or the command `index` built.
 
     Model, variant, scale and special tokens are read from the index; other values are refused.
@@ -254,6 +255,8 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
         batch_tokens: As in `load`. On a CPU, queries run one at a time.
         device: As in `load`.
         dtype: As in `load`.
+        query_weights: Weight each wordpiece of a query by this table, without a model, whatever
+            the variant of the index: a file or {term: weight}.
         trust: Do not hash index files whose place or time changed since they were last hashed.
         prebuilt: Open an index that another program built. Nothing about it can be checked:
             give `model`, `variant`, `scale` and `special_tokens` yourself.
@@ -269,8 +272,9 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
     tokens = None if special_tokens is None else one_of("special_tokens", special_tokens,
                                                         SPECIAL_TOKENS)
     one_of("variant", variant, ["auto", *VARIANTS])
-    length = whole_number("max_length", max_length, 3)
+    length = optional_number("max_length", max_length, 3)
     batch = optional_number("batch_tokens", batch_tokens, 1)
+    table = query_table(query_weights)
     path = Path(path_text("folder", folder))
 
     def settings() -> EncoderSettings:
@@ -279,7 +283,7 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
         return EncoderSettings(
             max_length=length, quantizer=quantizer, special_tokens=tokens or "drop",
             batch_tokens=batch, device=str(device),
-            dtype=one_of("dtype", dtype, ["auto", *DTYPES]))
+            dtype=one_of("dtype", dtype, ["auto", *DTYPES]), query_weights=table)
 
     index = Index(path, None if model is None else path_text("model", model), variant, settings,
                   trust=trust)
@@ -289,7 +293,7 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
         elif not prebuilt:
             raise InputError(f"{path}: no {INDEX_MANIFEST} in it, so its model, variant and scale "
                              "are unknown; open it with `prebuilt` and pass them yourself")
-        if model is not None or variant != "auto":
+        if model is not None or variant != "auto" or table is not None:
             index.encoder()
     except BaseException:
         index.close()

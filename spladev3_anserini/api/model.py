@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from spladev3_anserini.api.checks import (
     optional_number,
     output_folder,
     path_text,
+    query_table,
     whole_number,
 )
 from spladev3_anserini.api.index import Index
@@ -36,23 +38,28 @@ Side = Literal["document", "query"]
 
 
 def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0,
-         max_length: int = 256, special_tokens: str = "drop", top_k: int | None = None,
-         batch_tokens: int | None = None, device: str = "auto", dtype: str = "auto") -> Model:
+         max_length: int | None = None, special_tokens: str = "drop", top_k: int | None = None,
+         batch_tokens: int | None = None, device: str = "auto", dtype: str = "auto",
+         query_weights: StrPath | Mapping[str, float] | None = None) -> Model:
     """Load a sparse encoder.
 
     Args:
         model: A folder, a hub id (`owner/name`, also `owner/name@revision`), or `"demo"`.
         variant: How queries are weighted: `splade-v3`, `splade-v3-distilbert`,
-            `splade-v3-lexical` or `splade-v3-doc`; `auto` reads it from the checkpoint's files.
+            `splade-v3-lexical`, `splade-v3-doc` or `static`; `auto` reads it from the checkpoint's
+            files.
         scale: An impact is rint(scale x weight).
         max_length: Wordpieces per text, [CLS] and [SEP] included. Longer texts are cut, and a
-            warning counts them.
+            warning counts them. None: the length that the model's files state, else 256.
         special_tokens: Dimensions dropped after pooling. `drop`: all special tokens; `keep`:
             none; `anserini`: ids 0, 101 and 102.
         top_k: Keep only this many of each text's largest weights; None keeps all.
         batch_tokens: Padded tokens per batch of documents; None: 1,024 on a CPU, 32,768 on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, ...; `auto` uses a GPU if there is one.
         dtype: `float32` (the meaning of `auto`), `bfloat16` or `float16`.
+        query_weights: Weight each wordpiece of a query by a table, without a model (variant
+            `static`): a file (JSON, or term TAB weight per line), {term: weight}, or `"idf"`. The
+            last counts the documents that `Model.index` encodes; only an index knows it then.
 
     Returns:
         The model, with its weights in memory.
@@ -61,12 +68,13 @@ def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0
         InputError: There is no such model, it cannot be used, or a value is out of range.
     """
     settings = EncoderSettings(
-        max_length=whole_number("max_length", max_length, 3),
+        max_length=optional_number("max_length", max_length, 3),
         quantizer=Quantizer.of(finite_number("scale", scale)),
         special_tokens=one_of("special_tokens", special_tokens, SPECIAL_TOKENS),
         top_k=optional_number("top_k", top_k, 1),
         batch_tokens=optional_number("batch_tokens", batch_tokens, 1),
-        device=str(device), dtype=one_of("dtype", dtype, ["auto", *DTYPES]))
+        device=str(device), dtype=one_of("dtype", dtype, ["auto", *DTYPES]),
+        query_weights=query_table(query_weights))
     return Model(path_text("model", model), one_of("variant", variant, ["auto", *VARIANTS]),
                  settings)
 
@@ -77,7 +85,7 @@ class Model:
     def __init__(self, name: str, variant: str, settings: EncoderSettings) -> None:
         self._checkpoint = open_checkpoint(name)
         self._settings = settings
-        self._variant = chosen_variant(variant, self._checkpoint)
+        self._variant = chosen_variant(variant, self._checkpoint, settings.query_weights)
         self._encoders: dict[str, Encoder] = {}
         self._encoder("document")
 
@@ -215,7 +223,8 @@ class Model:
         encoder = self._encoder("document")
         with reports.reporting("bars" if progress else "off"):
             build(texts, self._checkpoint, encoder, target)
-        return Index(target.folder, self._checkpoint.name, self.variant, lambda: self._settings,
+        settings = replace(self._settings, query_weights=None)  # the index holds the table
+        return Index(target.folder, self._checkpoint.name, self.variant, lambda: settings,
                      network=encoder.network)
 
     def _encoder(self, side: str) -> Encoder:

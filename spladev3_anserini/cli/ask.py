@@ -35,7 +35,7 @@ _SNIPPET = 64
 @trust_option
 @model_run_options
 def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str | None, hits: int,
-         terms: int, trust: bool, max_length: int, batch_tokens: int | None, device: str,
+         terms: int, trust: bool, max_length: int | None, batch_tokens: int | None, device: str,
          dtype: str) -> None:
     """Ask an index questions, and see the terms that are searched.
 

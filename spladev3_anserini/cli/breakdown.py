@@ -57,7 +57,8 @@ if TYPE_CHECKING:
 def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
          index: Path | None, model: str | None, expander: str | None, queries: Path | None,
          edges: tuple[str, ...], measure: str, worst: int, html: Path | None, form: str,
-         trust: bool, max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
+         trust: bool, max_length: int | None, batch_tokens: int | None, device: str,
+         dtype: str) -> None:
     """Show on which kinds of queries a run loses to others.
 
     The first run is compared with each other run, on queries grouped by three features. Length is

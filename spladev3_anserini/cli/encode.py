@@ -10,6 +10,7 @@ from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.model_options import (
     model_option,
     model_run_options,
+    query_weights_option,
     special_tokens_option,
     variant_option,
 )
@@ -47,11 +48,16 @@ from spladev3_anserini.text import counted
 @click.option("--overwrite", is_flag=True,
               help="If OUTPUT holds an encoding of another model, corpus or setting, replace it. "
               "The same encoding continues.")
+@query_weights_option("How much each wordpiece of a query counts, instead of the model's query "
+                      "side (variant static): idf counts the documents that hold it; else a file, "
+                      "JSON or term TAB weight per line. Queries need the file that OUTPUT or the "
+                      "index then holds, query_weights.json.")
 @model_run_options
 def main(model: str, variant: str, corpus: str | None, topics: str | None, output: Path,
          scale: float, special_tokens: str, top_k: int | None, shard_size: int, part: str,
-         gzip: bool, contents: bool, on_error: str, resume: bool, overwrite: bool, max_length: int,
-         batch_tokens: int | None, device: str, dtype: str) -> None:
+         gzip: bool, contents: bool, on_error: str, resume: bool, overwrite: bool,
+         query_weights: str | None, max_length: int | None, batch_tokens: int | None, device: str,
+         dtype: str) -> None:
     """Encode a corpus or topics as Lucene impact documents.
 
     The command writes OUTPUT/impacts/part-00000.jsonl ... in the order of the input, and
@@ -78,13 +84,14 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     source, side = (corpus, "document") if corpus is not None else (str(topics), "query")
     settings = EncoderSettings(
         max_length=max_length, quantizer=Quantizer.of(scale), special_tokens=special_tokens,
-        top_k=top_k, batch_tokens=batch_tokens, device=device, dtype=dtype)
+        top_k=top_k, batch_tokens=batch_tokens, device=device, dtype=dtype,
+        query_weights=query_weights)
     target = EncodingOutput(
         folder=output, shard_size=shard_size, part=Part.parse(part), gzip=gzip,
         contents=contents or side == "query", restart=not resume,
         overwrite=overwrite)
     checkpoint = open_checkpoint(model)
-    chosen = chosen_variant(variant, checkpoint)
+    chosen = chosen_variant(variant, checkpoint, query_weights)
     surveyed = survey_texts(source, side, skip=on_error == "skip")
     encoder = Encoder(checkpoint, chosen, side, settings)
     outcome = encode_to_directory(source, surveyed, checkpoint, encoder, target)
@@ -98,7 +105,7 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
          f"{manifest.postings / manifest.documents:.1f} terms each; {shards}"
          f"{pace.text(outcome.texts, noun)}")
     if cut := manifest.cut_texts:
-        echo(cut_line(cut, manifest.documents, noun, f"--max-length {max_length}",
+        echo(cut_line(cut, manifest.documents, noun, f"--max-length {encoder.max_length}",
                       manifest.lost_wordpieces))
     if manifest.rejected:
         echo(f"{counted(manifest.rejected, 'line')} left out: {output / REJECTED}")

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 @model_run_options
 def main(text: str | None, side: str, variant: str, scale: float, index: Path | None,
          docid: str | None, query: str | None, model: str | None, hits: int, terms: int,
-         html: Path | None, form: str, trust: bool, max_length: int, batch_tokens: int | None,
-         device: str, dtype: str) -> None:
+         html: Path | None, form: str, trust: bool, max_length: int | None,
+         batch_tokens: int | None, device: str, dtype: str) -> None:
     """Show the terms of a text, or why a document matches a query.
 
     A + marks an expansion: a term that is not a wordpiece of the text (or query). A score is shown

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
          queries: tuple[str, ...], model: str | None, variant: str, qrels: str | None,
          runs: tuple[str, ...], measure: str, plot: Path | None, form: str, trust: bool,
-         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
+         max_length: int | None, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Count what queries cost on a collection: FLOPS and bytes.
 
     FLOPS is the mean number of terms that a query and a document share: the sum, over terms, of

@@ -46,7 +46,7 @@ from spladev3_anserini.text import counted
 @model_run_options
 def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, top: int,
          drawn: int, depth: int, sample: int | None, seed: int, trust: bool, threads: int,
-         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
+         max_length: int | None, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Mine training negatives by searching an index.
 
     Each query with a positive gets the first --top documents of its run, and --random documents

@@ -8,6 +8,7 @@ import click
 
 from spladev3_anserini.cli.options import Decorator, together
 from spladev3_anserini.cli.types import MODEL, WholeNumber
+from spladev3_anserini.encoding.settings import DEFAULT_LENGTH
 from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 
 MODEL_HELP = "A folder, a hub id (owner/name, also owner/name@revision), or 'demo'."
@@ -35,7 +36,8 @@ device_option = click.option("--device", default="auto", metavar="DEVICE",
 batch_tokens_option = click.option("--batch-tokens", type=WholeNumber(min=1),
                                    show_default=_BATCH_DEFAULT, help="Padded tokens per batch.")
 model_run_options = together(
-    click.option("--max-length", default=256, type=WholeNumber(min=3),
+    click.option("--max-length", type=WholeNumber(min=3),
+                 show_default=f"the length that the model's files state, else {DEFAULT_LENGTH}",
                  help="Wordpieces per text, [CLS] and [SEP] included. Longer texts are cut, and a "
                  "warning counts them."),
     click.option("--batch-tokens", type=WholeNumber(min=1), show_default=_BATCH_DEFAULT,
@@ -60,6 +62,10 @@ def variant_option(auto: str = "the variant that the checkpoint's files name") -
     return click.option("--variant", default="auto", metavar="VARIANT",
                         type=click.Choice(["auto", *VARIANTS]),
                         help=f"How texts are weighted: {', '.join(VARIANTS)}; auto: {auto}.")
+
+
+def query_weights_option(help_text: str) -> Decorator:
+    return click.option("--query-weights", metavar="TABLE", help=help_text)
 
 
 def special_tokens_option(default: str | None = "drop", shown: bool | str = True) -> Decorator:

@@ -12,6 +12,7 @@ from spladev3_anserini.cli.model_options import (
     MODEL_HELP,
     model_option,
     model_run_options,
+    query_weights_option,
     special_tokens_option,
     variant_option,
 )
@@ -65,12 +66,16 @@ if TYPE_CHECKING:
 @click.option("--scale", type=float, show_default="the index's; 100 with --prebuilt",
               help="The scale of the queries' impacts.")
 @special_tokens_option(None, "the index's; drop with --prebuilt")
+@query_weights_option("Weight the wordpieces of --topics by this table (JSON, or term TAB weight "
+                      "per line), without a model. Any index of the same vocabulary can be "
+                      "searched so.")
 @model_run_options
 def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
          output: Path, hits: int, threads: int, query_top_k: int | None,
          first_pass_terms: int | None, candidates: int | None, remove_query: bool, tag: str,
          prebuilt: bool, trust: bool, scale: float | None, special_tokens: str | None,
-         max_length: int, batch_tokens: int | None, device: str, dtype: str) -> None:
+         query_weights: str | None, max_length: int | None, batch_tokens: int | None, device: str,
+         dtype: str) -> None:
     """Search an index of impacts and write a TREC run.
 
     Queries must have the model, tokenizer, variant, special tokens and scale of the index. The
@@ -83,7 +88,8 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     pace = Pace()
     if (topics is None) == (queries is None):
         raise click.UsageError("give either --topics or --queries")
-    if queries and (model or scale is not None or special_tokens or variant != "auto"):
+    if queries and (model or scale is not None or special_tokens or variant != "auto"
+                    or query_weights):
         raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
                                "--scale and --special-tokens")
     from spladev3_anserini.collection.overwriting import refuse_overwriting
@@ -113,7 +119,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
         settings = EncoderSettings(
             max_length=max_length, quantizer=Quantizer() if scale is None else Quantizer.of(scale),
             special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
-            dtype=dtype)
+            dtype=dtype, query_weights=query_weights)
         encoded = _encoded(index, record, str(topics), model, variant, settings)
     encoded = pruning.pruned(encoded)
     warn_of_limits(encoded, record)

@@ -65,8 +65,8 @@ class Encoder:
             variant: The variant, which decides the weights of queries.
             side: `document`, which every variant expands, or `query`.
             settings: What the user chose about encoding.
-            network: The loaded model, if there is one of this checkpoint, side, device and
-                precision.
+            network: The loaded model of documents, if there is one of this checkpoint, device
+                and precision; queries use it unless they have a model of their own.
 
         Raises:
             InputError: The checkpoint cannot be used (see `Tokenizer` and `load_splade`), its
@@ -90,6 +90,8 @@ class Encoder:
                              f"queries give the {QUERY_WEIGHTS} of their encoding or index")
         self.query_weights = None if self.counts_frequencies else query_weights_of(
             checkpoint, variant.query, self.terms, settings.query_weights)
+        if side == "query" and not checkpoint.shares_model:
+            network = None
         self._weigher = None if self.mode in ("bow", "static") else model_weigher(
             checkpoint, self.mode, settings, self.tokenizer.padding_id, network)
         if self._weigher is not None:

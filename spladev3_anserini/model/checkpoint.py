@@ -71,6 +71,12 @@ class Checkpoint(NamedTuple):
         return self.layout.query if self.side == "query" else self.layout.document
 
     @property
+    def shares_model(self) -> bool:
+        """Whether queries and documents have the same model and pooling."""
+        query, document = self.layout.query, self.layout.document
+        return (query.folder, query.pooling) == (document.folder, document.pooling)
+
+    @property
     def routed(self) -> bool:
         """Whether the files of sentence-transformers or a table state the query side."""
         return self.layout.mode is not None
@@ -220,9 +226,9 @@ def query_model_hash(checkpoint: Checkpoint, variant: Variant) -> str:
     query, document = checkpoint.of("query"), checkpoint.of("document")
     if variant.query in ("bow", "static"):
         return with_settings("", query.settings)
-    same = all(getattr(query.settings, name) == getattr(document.settings, name)
-               for name in ("folder", "pooling", "prompt"))
-    return "" if same else model_hash(query)
+    if checkpoint.shares_model and query.settings.prompt == document.settings.prompt:
+        return ""
+    return model_hash(query)
 
 
 def chosen_variant(option: str, checkpoint: Checkpoint,
