@@ -33,7 +33,7 @@ from transformers import BertConfig, BertForMaskedLM
 from spladev3_anserini.model.splade import Splade
 from spladev3_anserini.recipe.training import Loss
 from spladev3_anserini.training.head import splade_head
-from spladev3_anserini.training.losses import total
+from spladev3_anserini.training.losses import distillation_loss
 from spladev3_anserini.training.regularizers import flops_loss, l1
 
 WAYS = {"naive": "all logits, autograd",
@@ -119,7 +119,7 @@ def one_step(way: str, arguments: argparse.Namespace) -> dict[str, Any]:
         torch.manual_seed(1)
         query = represent(torch.randint(1000, 30000, (1, min(QUERY_LENGTH, length))))
         texts = represent(torch.randint(1000, 30000, (documents, length)))
-        loss, _ = total(query, texts.unsqueeze(0), torch.randn(1, documents),
+        loss, _ = distillation_loss(query, texts.unsqueeze(0), torch.randn(1, documents),
                         Loss(kl=1.0, margin_mse=0.05))
         loss = loss + 0.02 * flops_loss(texts) + 0.01 * l1(query)
         loss.backward()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SpladeError(Exception):
-    """Any error of this package that is not a bug; its message is one line.
+    """The base of all errors of this package: what was refused or failed, in one line.
 
     The message names a file and line, or a parameter in backticks: "`max_length` 2: expected
     3 or more". Commands print the parameter as their option, --max-length, and exit with `code`.

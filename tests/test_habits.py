@@ -45,6 +45,12 @@ def test_the_changelog_names_files_that_are_there() -> None:
     assert {name for name in names if not any(path.endswith(f"/{name}") for path in there)} == set()
 
 
+def test_no_file_holds_the_marks_of_a_merge() -> None:
+    for path in [*ROOT.glob("*"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/**/*")]:
+        if path.is_file() and not path.name.startswith("."):
+            assert not re.search(r"^(<{7}|>{7}) ", path.read_text("utf-8"), re.M), path
+
+
 def test_the_workflow_runs_the_pythons_that_the_metadata_names(setup: ConfigParser) -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text("utf-8"))
     matrix = workflow["jobs"]["test"]["strategy"]["matrix"]

@@ -47,9 +47,13 @@ if TYPE_CHECKING:
 
 
 class Index:
-    """An open Lucene index of impacts, from `Model.index` or `open_index`; a context manager.
+    """An open Lucene index of impacts; a context manager that closes it.
 
-    `manifest` states how the index was built. It is None for an index from elsewhere.
+    `Model.index` and `open_index` return one.
+
+    Attributes:
+        folder: The path of the index.
+        manifest: The record of what the index holds; None if another program built it.
     """
 
     def __init__(self, folder: Path, model: str | None, variant: str,
@@ -77,30 +81,31 @@ class Index:
         self.close()
 
     def close(self) -> None:
-        """Close the index. Searching it afterwards raises InputError; closing it twice does not."""
+        """Close the index. A later search raises InputError; closing twice is fine."""
         self._closed = True
         self._searcher.close()
 
     def search(self, query: str | Mapping[str, int], hits: int = 10, *,
                query_top_k: int | None = None, first_pass_terms: int | None = None,
                candidates: int | None = None) -> list[Hit]:
-        """Return the best documents of one query; without the last three arguments, exactly.
+        """Search with one query. The result is exact unless one of the last three is given.
 
         Args:
-            query: A text, or its impacts, {term: whole number}.
-            hits: The most documents to return.
+            query: A text, or impacts: {term: whole number}.
+            hits: The largest number of documents to return.
             query_top_k: Search with only this many of the query's largest impacts.
-            first_pass_terms: Search in two steps: retrieve `candidates` by only this many of the
-                query's largest impacts, then rank them by all impacts.
-            candidates: Documents of the first step; None is `hits`.
+            first_pass_terms: Search in two steps: find `candidates` with only this many of the
+                query's largest impacts, then rank them with all impacts.
+            candidates: Documents that the first step finds; None: as many as `hits`.
 
         Returns:
-            Hits (docid, score), best first; the score is the dot product of the impacts. Ties are
-            in the order of the ids.
+            Hits (docid, score), best first. The score is the dot product of the impacts, a whole
+            number. Ties are ordered by id, ascending.
 
         Raises:
-            InputError: The query is neither text nor impacts, an impact is no whole number, or
-                the model is not the index's.
+            InputError: The query is neither text nor impacts, an impact is not a whole number, or
+                the model is not that of the index.
+            JavaError: Java is missing, or it failed.
         """
         pruning = query_pruning(query_top_k, first_pass_terms, candidates, hits)
         self._refuse_closed()
@@ -118,20 +123,28 @@ class Index:
             remove_query: bool = False, query_top_k: int | None = None,
             first_pass_terms: int | None = None, candidates: int | None = None,
             progress: bool = False) -> Run:
-        """Return the best documents of every topic as a run.
+        """Search with every topic.
 
         Args:
-            topics: The path of a topic file (TSV, JSON lines, a BEIR folder, `ir_datasets:ID`),
-                (id, text) pairs, {id: text}, dicts, a data frame, or {id: {term: impact}}.
-            hits: The most documents per topic.
-            queries: Instead of topics, the folder of queries that the command `encode` wrote.
-            threads: Java's threads; None is one per core.
-            remove_query: Remove the document whose id is the topic's from its hits, as BEIR's
-                ArguAna needs.
+            topics: The path of topics (TSV, JSON lines, a BEIR folder, `ir_datasets:ID`),
+                (id, text) pairs, {id: text}, dicts or a data frame with an id (`id`, `_id`, `qid`
+                or `query_id`) and `text`, `title`, `contents` or `query`, records of
+                ir_datasets, or {id: {term: impact}}.
+            hits: The largest number of documents per topic.
+            queries: Instead of `topics`: the folder of queries that `encode` wrote.
+            threads: Java's threads; None: one per core.
+            remove_query: Remove a document with the topic's own id from its hits (ArguAna).
+            query_top_k: As in `search`.
+            first_pass_terms: As in `search`.
+            candidates: As in `search`.
             progress: Draw progress bars.
 
-        The other arguments and the errors are those of `search`. A topic id that occurs twice
-        raises InputError.
+        Returns:
+            The run: {topic id: {document id: score}}.
+
+        Raises:
+            InputError: As `search` does; also if a topic's id occurs twice.
+            JavaError: Java is missing, or it failed.
         """
         with reports.reporting("bars" if progress else "off"):
             run = Run.of_rankings(self.rankings(
@@ -148,10 +161,14 @@ class Index:
                  remove_query: bool = False, query_top_k: int | None = None,
                  first_pass_terms: int | None = None,
                  candidates: int | None = None) -> Iterator[tuple[str, list[Hit]]]:
-        """Yield (topic id, hits) in the topics' order, for runs that do not fit into memory.
+        """Search with every topic, one ranking at a time: for runs larger than memory.
 
-        The arguments and errors are those of `run`. The call encodes and checks all topics; each
-        is searched when it is requested.
+        The call itself encodes and checks all topics. Rankings are searched as they are read.
+
+        Arguments and errors are those of `run`; there is no `progress`.
+
+        Yields:
+            (topic id, hits), in the order of the topics; hits are those of `search`.
         """
         pruning = query_pruning(query_top_k, first_pass_terms, candidates, hits)
         cores = optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1
@@ -166,7 +183,17 @@ class Index:
                     remove_query=remove_query, two_step=pruning.two_step)
 
     def impacts(self, text: str) -> ImpactQuery:
-        """Return the impacts that a text is searched with, the largest first."""
+        """The impacts that a query is searched with, the largest first.
+
+        Args:
+            text: The text of the query.
+
+        Returns:
+            {term: impact}, whole numbers from 1.
+
+        Raises:
+            InputError: The text is not a string, or the model is not that of the index.
+        """
         self._refuse_closed()
         topic = Topic("text", checked_text(text, "`text`", "text"), "`text`")
         (encoded,) = self._encode([topic])
@@ -181,9 +208,9 @@ class Index:
         return encode_topics(self.encoder(), topics)
 
     def encoder(self) -> Encoder:
-        """Return the query encoder; the first call loads it, and torch.
+        """Return the query encoder; the first call loads it, and torch with it.
 
-        Raises InputError if its model, tokenizer or variant is not the index's.
+        Raises InputError if its model, tokenizer or settings are not those of the index.
         """
         from spladev3_anserini.encoding import queries
 
@@ -213,21 +240,30 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
                dtype: str = "auto", trust: bool = False, prebuilt: bool = False) -> Index:
     """Open an index that `Model.index` or the command `index` built.
 
-    Model, variant, scale and special tokens are the index's; a value that differs raises
-    InputError. A `model` or a `variant` that you pass is loaded and compared at once. Otherwise
-    the index's model is loaded at the first query that is a text.
+    Model, variant, scale and special tokens are read from the index; other values are refused.
+    The model is loaded at the first query that is a text, or at once if `model` or `variant` is
+    given.
 
     Args:
         folder: The index.
-        model: The model's folder or hub id, if it moved since the index was built.
-        trust: Do not compare the sha256 of index files that were moved or whose time changed.
-        prebuilt: The index is from elsewhere and has no manifest. Pass `model`, and `variant`,
-            `scale` and `special_tokens` if needed; nothing can be checked.
+        model: The folder or hub id of the model; None: the one that the index names.
+        variant: As in `load`; `auto` is the variant of the index.
+        scale: As in `load`; None: the scale of the index, or 100 with `prebuilt`.
+        special_tokens: As in `load`; None: those of the index, or `drop` with `prebuilt`.
+        max_length: Wordpieces per query, [CLS] and [SEP] included. Longer queries are cut.
+        batch_tokens: As in `load`. On a CPU, queries run one at a time.
+        device: As in `load`.
+        dtype: As in `load`.
+        trust: Do not hash index files whose place or time changed since they were last hashed.
+        prebuilt: Open an index that another program built. Nothing about it can be checked:
+            give `model`, `variant`, `scale` and `special_tokens` yourself.
 
-    The other arguments are those of `load`.
+    Returns:
+        The index, open.
 
     Raises:
         InputError: There is no sound index, or it was built with other values.
+        JavaError: Java is missing, or it failed.
     """
     quantizer = Quantizer() if scale is None else Quantizer.of(finite_number("scale", scale))
     tokens = None if special_tokens is None else one_of("special_tokens", special_tokens,

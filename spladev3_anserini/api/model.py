@@ -42,16 +42,20 @@ def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0
 
     Args:
         model: A folder, a hub id (`owner/name`, also `owner/name@revision`), or `"demo"`.
-        variant: `auto` reads the checkpoint's files; else a variant's name, such as
-            `splade-v3-doc`.
+        variant: How queries are weighted: `splade-v3`, `splade-v3-distilbert`,
+            `splade-v3-lexical` or `splade-v3-doc`; `auto` reads it from the checkpoint's files.
         scale: An impact is rint(scale x weight).
-        max_length: The most wordpieces of a text, [CLS] and [SEP] included. Longer texts are cut,
-            and a warning counts them.
-        special_tokens: Dimensions dropped after pooling: `drop`, `keep` or `anserini`.
+        max_length: Wordpieces per text, [CLS] and [SEP] included. Longer texts are cut, and a
+            warning counts them.
+        special_tokens: Dimensions dropped after pooling. `drop`: all special tokens; `keep`:
+            none; `anserini`: ids 0, 101 and 102.
         top_k: Keep only this many of each text's largest weights; None keeps all.
-        batch_tokens: Padded tokens of a batch of documents; None is the device's default.
-        device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU if there is one.
-        dtype: `float32` (the default), `bfloat16` or `float16`.
+        batch_tokens: Padded tokens per batch of documents; None: 1,024 on a CPU, 32,768 on a GPU.
+        device: `cpu`, `cuda`, `cuda:1`, ...; `auto` uses a GPU if there is one.
+        dtype: `float32` (the meaning of `auto`), `bfloat16` or `float16`.
+
+    Returns:
+        The model, with its weights in memory.
 
     Raises:
         InputError: There is no such model, it cannot be used, or a value is out of range.
@@ -82,17 +86,17 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The name or folder that was passed to `load`."""
+        """The hub id or folder that was given to `load`."""
         return self._checkpoint.name
 
     @property
     def variant(self) -> str:
-        """The name of the variant, such as `splade-v3-lexical`."""
+        """The name of the variant, such as `splade-v3-lexical`; never `auto`."""
         return self._variant.name
 
     @property
     def terms(self) -> NDArray[Any]:
-        """The vocabulary by id, shape (vocabulary): the columns of `matrix`."""
+        """The terms of the vocabulary in the order of `matrix`'s columns: shape (vocabulary,)."""
         return self._encoder("document").terms
 
     def weights(self, texts: Iterable[str], side: Side = "document", *,
@@ -101,33 +105,58 @@ class Model:
 
         Args:
             texts: A list (or any iterable) of texts.
-            side: `document` or `query`. A variant that expands queries weights both alike;
-                queries have fewer terms with `splade-v3-lexical`, and weight 1 per wordpiece with
-                `splade-v3-doc`.
+            side: `document` or `query`. A query has the weights of a document if the variant
+                expands queries, only its own wordpieces with `splade-v3-lexical`, and weight 1
+                for each wordpiece with `splade-v3-doc`.
             progress: Draw a progress bar.
 
         Returns:
-            One {term: weight} per text, in the order of the texts. A text without any wordpiece
-            has an empty one.
+            One {term: weight} per text, in the order of the texts; weights are above 0. A text
+            without any wordpiece has an empty dict.
 
         Raises:
-            InputError: `texts` is one text, an item is no text, or a weight is not finite.
+            InputError: `texts` is a single string, an item is not a string, or a weight is not
+                finite.
         """
         return self._rows(self.matrix(texts, side, progress=progress))
 
     def impacts(self, texts: Iterable[str], side: Side = "document", *,
                 progress: bool = False) -> list[dict[str, int]]:
-        """Compute the integer impacts of each text, the largest first; see `weights`.
+        """Integer impacts of each text, the largest first.
 
-        They are the values in an index: rint(scale x weight), without zeros.
+        An index holds these: rint(scale x weight), without zeros. The impacts of a
+        `splade-v3-doc` query are 1 at every scale.
+
+        Args:
+            texts: A list (or any iterable) of texts.
+            side: `document` or `query`, as in `weights`.
+            progress: Draw a progress bar.
+
+        Returns:
+            One {term: impact} per text, in the order of the texts; impacts are whole numbers from
+            1. A text without any wordpiece has an empty dict.
+
+        Raises:
+            InputError: As `weights` does.
         """
         return self._rows(self.matrix(texts, side, impacts=True, progress=progress))
 
     def matrix(self, texts: Iterable[str], side: Side = "document", *, impacts: bool = False,
                progress: bool = False) -> sparse.csr_matrix:
-        """Compute weights (float32) or impacts (int32) as a matrix of shape (texts, vocabulary).
+        """The weights or impacts of all texts as one sparse matrix.
 
-        `terms` are its columns. See `weights` for the arguments and errors.
+        Args:
+            texts: A list (or any iterable) of texts.
+            side: `document` or `query`, as in `weights`.
+            impacts: Return integer impacts instead of weights.
+            progress: Draw a progress bar.
+
+        Returns:
+            A CSR matrix of shape (texts, vocabulary): weights as float32, impacts as int32. Row i
+            is text i, and column j is the term `terms[j]`.
+
+        Raises:
+            InputError: As `weights` does.
         """
         plain = checked_texts(texts)
         encoder = self._encoder(side)
@@ -149,29 +178,33 @@ class Model:
               progress: bool = False) -> Index:
         """Encode documents and build a checked Lucene index of them.
 
-        The impact documents are written to `encoded`. After an interruption the same call
-        continues at the first missing shard. If the index of these documents and this model is
-        already there, it is checked and opened.
+        After an interruption, the same call continues at the first missing shard. If `folder`
+        already holds the index of these documents and this model, it is checked and opened.
 
         Args:
             texts: The path of a corpus (JSON lines, TSV, a folder of them, a BEIR folder,
-                `ir_datasets:ID`), or (id, text) pairs, {id: text}, dicts with `id` and `text` (and
-                maybe `title`) or `contents`, or a data frame with such columns.
+                `ir_datasets:ID`), (id, text) pairs, {id: text}, dicts with an id (`id`, `_id`,
+                `docid` or `docno`) and `contents` or `text` (optionally `title`), a data frame
+                with such columns, or records of ir_datasets.
             folder: The index to build.
-            overwrite: Replace an index of other documents or another model, and such an
-                interrupted encoding.
-            optimize: Merge the index into one segment: smaller, slower to build.
-            threads: Indexing threads; None is one per core.
-            shard_size: Documents per file of impacts; encoding resumes at such a file.
-            skip_errors: Skip documents that cannot be read, and all but the first document of an
-                id. It needs a path; `encoded` then has `rejected.jsonl` with the reasons.
-            encoded: A folder that keeps the impact documents. Without it they are in
+            overwrite: Replace an index of something else, and an interrupted encoding of
+                something else.
+            optimize: Merge the index into one segment. It is smaller, but slower to build.
+            threads: Indexing threads; None: one per core.
+            shard_size: Documents per file of impacts. Encoding resumes file by file.
+            skip_errors: Skip documents that cannot be read, and repeated ids after the first.
+                Only for a path; `encoded` then holds `rejected.jsonl` with the reasons.
+            encoded: A folder that keeps the impact documents. If it is None, they are in
                 `FOLDER.encoded` until the index is built.
             progress: Draw progress bars.
+
+        Returns:
+            The index, open. It uses this model for its queries.
 
         Raises:
             InputError: A document or its id cannot be used, an id occurs twice, there is no
                 document, or `folder` holds something else.
+            JavaError: Java is missing, or it failed.
         """
         target = IndexTarget(
             output_folder("folder", folder),

@@ -41,9 +41,17 @@ UNNAMED = "the run"
 
 
 class Run(Mapping[str, dict[str, float]]):
-    """A run, {query: {document: score}}, with documents in the order of their ranks.
+    """A run: {query: {document: score}}, each query's documents in the order of their ranks.
 
-    `Index.run` and `read_run` return one; a dict of dicts makes one. Messages use its `name`.
+    `Index.run` and `read_run` return one. It is read-only; other tools take `dict(run)`.
+
+    Args:
+        scores: {query: {document: score}}. Ties keep their order.
+        name: The name of the run in messages.
+
+    Raises:
+        InputError: `scores` is not such a mapping, an id cannot be in a TREC run, or a score is
+            not finite.
     """
 
     def __init__(self, scores: Mapping[str, Mapping[str, float]], name: str = UNNAMED) -> None:
@@ -58,7 +66,10 @@ class Run(Mapping[str, dict[str, float]]):
 
     @classmethod
     def of_rankings(cls, rankings: Iterable[tuple[str, list[Hit]]], name: str = UNNAMED) -> Run:
-        """Return a run of ranked hits, which need no check."""
+        """Return a run of `rankings`: (query, hits) pairs such as those of `Index.rankings`.
+
+        They are not checked again. `name` is the name of the run in messages.
+        """
         run = cls({}, name)
         run._scores = {query: {hit.docid: hit.score for hit in hits} for query, hits in rankings}
         return run
@@ -77,10 +88,16 @@ class Run(Mapping[str, dict[str, float]]):
                 f"{counted(sum(map(len, self._scores.values())), 'hit')}>")
 
     def save(self, path: StrPath, tag: str = "spladev3-anserini") -> None:
-        """Write a TREC run, completely or not at all; `.gz` compresses.
+        """Write a TREC run, whole or not at all.
 
-        Whole scores are written as integers, others with six decimals. Raises InputError if
-        `path` is an input of the run, such as its topics.
+        Whole scores are written as they are, others with six digits after the point.
+
+        Args:
+            path: The file to write. A name that ends in `.gz` is compressed.
+            tag: The last column of the run.
+
+        Raises:
+            InputError: `path` cannot be written, or the run was made from that file.
         """
         path = path_text("path", path)
         refuse_overwriting(Path(path), "`path`", **self.sources)
@@ -90,16 +107,17 @@ class Run(Mapping[str, dict[str, float]]):
     def evaluate(self, qrels: Judgments, measures: Measures = DEFAULT_MEASURES) -> Evaluation:
         """Evaluate the run as `trec_eval -c` does.
 
+        A judged query without hits counts as 0. Equal scores are ordered by document id,
+        descending, as in trec_eval.
+
         Args:
             qrels: The path of judgments (TREC, BEIR, `ir_datasets:ID`) or {query: {document:
-                grade}}.
+                grade}}; grades are whole numbers.
             measures: Names of ir-measures or trec_eval, such as `"nDCG@10 RR@10"`, or a list of
                 names or of objects of ir_measures.
 
         Returns:
-            `means`, {measure: mean over all judged queries}; `by_query`, {query: {measure: value}};
-            and the queries that are `missing` or `unjudged`. A judged query without a hit counts
-            as 0; equal scores are ordered by document id descending, trec_eval's rule.
+            The means, the values of each query, and the `missing` and `unjudged` queries.
 
         Raises:
             InputError: A measure is unknown, or run and judgments share no query.
@@ -109,10 +127,18 @@ class Run(Mapping[str, dict[str, float]]):
 
 
 def read_run(path: StrPath) -> Run:
-    """Read a TREC run file, also gzipped; raises InputError naming file and line.
+    """Read a TREC run.
 
-    Documents are ranked by their scores; the ranks in the file are ignored. Ties stay in the
-    order of the file.
+    Documents are ranked by their scores. The ranks in the file are ignored; ties keep its order.
+
+    Args:
+        path: The file, also gzipped.
+
+    Returns:
+        The run. `path` is its name in messages.
+
+    Raises:
+        InputError: A line is not one of a TREC run; the message names file and line.
     """
     text = path_text("path", path)
     run = Run({}, text)
@@ -121,11 +147,12 @@ def read_run(path: StrPath) -> Run:
 
 
 class Compared:
-    """The result of `compare`; printing it prints the table of the command `compare`.
+    """The result of `compare`. Printed, it is the table of the command `compare`.
 
     Attributes:
-        means: {measure: {system: mean}}.
-        comparisons: The pairs of systems, each with the difference, its interval and p values.
+        means: {measure: {system: mean over the judged queries}}.
+        comparisons: One for each system and measure, with `baseline`, `system`, `found` (the
+            difference, its interval and wins) and `adjusted` (corrected p values).
     """
 
     def __init__(self, values: list[QueryScores], comparisons: list[Comparison],
@@ -151,7 +178,7 @@ class Compared:
         return tables.as_latex(self._values, self.comparisons, [], self._settings, self._samples)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all values, unrounded, in the form of the command's JSON."""
+        """Return all values unrounded, as `compare --format json` prints them."""
         return tables.comparison_json(self._values, self.comparisons, [], self._settings,
                                       self._samples)
 
@@ -163,20 +190,24 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     """Compare systems on the same queries: means, paired tests, intervals.
 
     Args:
-        qrels: Judgments, as for `Run.evaluate`.
+        qrels: Judgments, as in `Run.evaluate`.
         runs: {name: run}; a run is a `Run`, the path of one, or {query: {document: score}}.
-        measures: Measures, as for `Run.evaluate`.
-        baseline: The system that the others are compared with; None is the first.
+        measures: Measures, as in `Run.evaluate`.
+        baseline: The system that the others are compared with; None: the first.
         pairs: Compare every pair of systems instead.
-        alpha: Significance level of the marks.
+        alpha: Significance level of the marks * and +.
         confidence: Confidence level of the intervals (Student's t).
-        correction: `holm` or `bonferroni`; p values are corrected over all comparisons of the call.
+        correction: How p values are corrected for all comparisons of the call: `holm` or
+            `bonferroni`.
         samples: Samples of Fisher's randomisation test.
         seed: Seed of the randomisation test.
 
+    Returns:
+        The means and comparisons; `print` shows them as a table.
+
     Raises:
-        InputError: There are fewer than two runs, the baseline is none of them, a run shares no
-            judged query with the first, or a value is out of range.
+        InputError: There are fewer than two runs, the baseline is not one of them, a run shares
+            no judged query with the first, or a value is out of range.
     """
     if not isinstance(runs, Mapping) or len(runs) < 2:
         raise InputError("`runs`: expected {name: run} with two runs or more")
@@ -193,13 +224,14 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     opened = {str(name): _run(run, str(name)) for name, run in runs.items()}
     results = {name: evaluate_scores(dict(run), run.name, judged, source, parsed)
                for name, run in opened.items()}
-    values = [QueryScores("", "", measure, systems) for measure, systems in by_measure(
-        results, {name: run.name for name, run in opened.items()}).items()]
+    names = {name: run.name for name, run in opened.items()}
+    values = [QueryScores("", "", measure, systems)
+              for measure, systems in by_measure(results, names).items()]
     compared = compare_systems(values, baseline or next(iter(runs)), pairs=pairs,
                                confidence=confidence, samples=samples, seed=seed)
-    return Compared(values, compared, tables.TableSettings(
-        alpha=alpha, confidence=confidence, correction=correction, moved=0, texts={}),
-                    samples)
+    settings = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
+                                    moved=0, texts={})
+    return Compared(values, compared, settings, samples)
 
 
 def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:

@@ -67,8 +67,12 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
     from spladev3_anserini.lucene.searcher import open_searcher
-    from spladev3_anserini.training.mining import Draw, sampled, with_positive
-    from spladev3_anserini.training.mining import mine as mined
+    from spladev3_anserini.training.mining import (
+        NegativeSampling,
+        mine_negatives,
+        sample_topics,
+        topics_with_positive,
+    )
     from spladev3_anserini.training.score_files import write_candidates
 
     refuse_overwriting(output, index=index, topics=topics, qrels=qrels, model=model)
@@ -76,14 +80,15 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
     judged = read_qrels(qrels)
-    queries = sampled(with_positive(read_topics(topics), judged), sample, seed)
+    queries = sample_topics(topics_with_positive(read_topics(topics), judged), sample, seed)
     if not queries:
         raise InputError(f"{qrels}: no query of {topics} has a positive")
     settings = EncoderSettings(max_length=max_length, batch_tokens=batch_tokens,
                                device=device, dtype=dtype)
     encoder = encoder_for_index(index, record, model, "auto", settings)
-    draw = Draw(top=top, random=drawn, depth=depth, seed=seed)
-    written = write_candidates(output, mined(searcher, encoder, queries, judged, draw, threads))
+    sampling = NegativeSampling(top=top, random=drawn, depth=depth, seed=seed)
+    mined = mine_negatives(searcher, encoder, queries, judged, sampling, threads)
+    written = write_candidates(output, mined)
     searcher.close()
     summary(output, f"{output}: {counted(written, 'query')} with candidates, of {len(queries):,} "
                     f"with a positive{'; index files not hashed (--trust)' if trust else ''}"

@@ -51,16 +51,16 @@ def target_of(rescore: str, like: Path | None, each: str,
     """What the options ask for, None for no rescoring. `names` are the teachers whose folders
     --rescore-like may be, by folder; a record then names the teacher. Raises InputError for
     options that contradict, and for scores without a deviation."""
-    from spladev3_anserini.training.ensemble import Target, moments_of
-    from spladev3_anserini.training.provenance import refuse_changed
+    from spladev3_anserini.training.ensemble import Target, read_moments
+    from spladev3_anserini.training.provenance import refuse_changed_scores
 
     if like:
         if rescore != "none":
             raise InputError("--rescore and --rescore-like: give one of them")
         if re.search(r"\.(pkl|pickle)(\.gz)?$", like.name):
             raise InputError(f"--rescore-like {like}: is a pickle; convert-scores it once")
-        refuse_changed(like)
-        moments = moments_of(like)
+        refuse_changed_scores(like)
+        moments = read_moments(like)
         if not moments.deviation:
             raise InputError(f"--rescore-like {like}: all its scores are the same")
         return Target(moments.mean, moments.deviation, each,

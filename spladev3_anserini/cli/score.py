@@ -63,7 +63,7 @@ def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, .
     from spladev3_anserini.rankers.pair_scorer import PairSettings
     from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer
     from spladev3_anserini.training.ensemble import TeacherRecord, combine
-    from spladev3_anserini.training.scoring import read_work, score_candidates
+    from spladev3_anserini.training.scoring import read_scoring_work, score_candidates
 
     refuse_overwriting(output / ENSEMBLE, candidates=candidates, rescore_like=rescore_like)
     own_part, folders = Part.parse(part), _folders(cross_encoder, output)
@@ -72,8 +72,9 @@ def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, .
         find_pair_scorer(name)  # a wrong name is told before hours of scoring
     settings = PairSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                             dtype=dtype, t5_token=t5_token)
-    work = loaded("texts", (state_of([candidates]), state_of_corpus(corpus), topics, own_part,
-                            block), lambda: read_work(candidates, corpus, topics, own_part, block))
+    key = state_of([candidates]), state_of_corpus(corpus), topics, own_part, block
+    work = loaded("texts", key,
+                  lambda: read_scoring_work(candidates, corpus, topics, own_part, block))
     records = []
     for name, folder in folders.items():
         pace = Pace()

@@ -19,7 +19,12 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Hit(NamedTuple):
-    """One line of a ranking; impact scores are whole numbers, BM25's are not."""
+    """One document of a ranking.
+
+    Attributes:
+        docid: The id of the document.
+        score: Its score: a whole number for impacts, any number for other rankers.
+    """
 
     docid: str
     score: float

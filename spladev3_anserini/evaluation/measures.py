@@ -45,8 +45,12 @@ class StarredNdcg(NamedTuple):
 class Evaluation(NamedTuple):
     """Means over all judged queries, values of each query, and what the means rest on.
 
-    `missing` judged queries have no line in the run and count as 0; `unjudged` queries of the run
-    have no judgment and count nowhere.
+    Attributes:
+        means: {measure: mean over all judged queries}.
+        by_query: {query: {measure: value}}, for every judged query.
+        queries: The number of judged queries.
+        missing: Judged queries without a line in the run. They count as 0.
+        unjudged: Queries of the run without a judgment. They are ignored.
     """
 
     means: dict[str, float]

@@ -104,7 +104,8 @@ def _tested_splade(mlm: Any, checkpoint: Checkpoint, tolerance: float) -> Splade
     """
     with refusing(f"{checkpoint.folder}: the model fails on a short text"):
         size = mlm.get_output_embeddings().weight.shape[0]
-        texts = [(torch.arange(5, 5 + length, device=mlm.device) % size)[None] for length in TRIAL_LENGTHS]
+        texts = [(torch.arange(5, 5 + length, device=mlm.device) % size)[None]
+                 for length in TRIAL_LENGTHS]
         masks = [torch.ones_like(text) for text in texts]
         expected = [activation(mlm(input_ids=text, attention_mask=mask).logits.float().amax(dim=1))
                     for text, mask in zip(texts, masks, strict=True)]

@@ -156,7 +156,7 @@ class BiEncoder(_Transformer):
         done(len(pairs))
         return all_finite(scores)
 
-    def room(self, queries: Sequence[str]) -> list[int]:
+    def tokens_left(self, queries: Sequence[str]) -> list[int]:
         return [self.settings.max_length] * len(queries)
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

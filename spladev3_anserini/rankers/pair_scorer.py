@@ -100,10 +100,10 @@ class PairScorer(ABC):
         where a batch does not fit into memory.
         """
         queries = list(dict.fromkeys(query for query, _ in pairs))
-        full = {q for q, room in zip(queries, self.room(queries), strict=True) if room < 1}
+        full = {q for q, room in zip(queries, self.tokens_left(queries), strict=True) if room < 1}
         if full:
             place = next(i for i, (query, _) in enumerate(pairs) if query in full)
-            raise PairError(place, self.too_long)
+            raise PairError(place, self.too_long_reason)
         tokens = [own for chunk in chunks(pairs) for own in self._tokenized(self._tokens, chunk)]
         self.cuts.add([own.lost for own in tokens])
         scores = np.empty(len(pairs), dtype=np.float32)
@@ -113,11 +113,11 @@ class PairScorer(ABC):
         return all_finite(scores)
 
     @property
-    def too_long(self) -> str:
+    def too_long_reason(self) -> str:
         """Why a query without room is refused."""
         return f"the query leaves no room for a document in {self.settings.max_length} tokens"
 
-    def room(self, queries: Sequence[str]) -> list[int]:
+    def tokens_left(self, queries: Sequence[str]) -> list[int]:
         """How many tokens each query leaves for a document; less than 1 cannot be scored."""
         return [self.settings.max_length - length
                 for chunk in chunks(queries)

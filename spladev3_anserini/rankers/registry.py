@@ -76,7 +76,7 @@ def open_pair_scorer(name: str, settings: PairSettings) -> PairScorer:
 def _tried(scorer: PairScorer) -> PairScorer:
     try:
         for pair in _TRIAL:
-            if min(scorer.room([pair[0]])) > 0:
+            if min(scorer.tokens_left([pair[0]])) > 0:
                 scorer.score([pair])
     except PairError as error:
         raise InputError(f"`cross_encoder` {scorer.name}: {error}") from None

@@ -56,9 +56,9 @@ def reranked(work: RerankWork, scorer: PairScorer) -> Iterator[tuple[str, list[H
     before any work, and for a score that is not finite.
     """
     names = list(work.queries)
-    for name, room in zip(names, scorer.room([work.queries[n] for n in names]), strict=True):
+    for name, room in zip(names, scorer.tokens_left([work.queries[n] for n in names]), strict=True):
         if room < 1:
-            raise InputError(f"{scorer.name}: query {name!r}: {scorer.too_long}; give "
+            raise InputError(f"{scorer.name}: query {name!r}: {scorer.too_long_reason}; give "
                              "`max_length` more")
     return _reranked(work, scorer, names)
 

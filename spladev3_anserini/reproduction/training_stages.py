@@ -22,7 +22,7 @@ from spladev3_anserini.reproduction.session import Session
 from spladev3_anserini.reproduction.sources import Sources, source_fingerprint
 from spladev3_anserini.reproduction.stage import Inputs, Stage, option
 from spladev3_anserini.reproduction.training_files import first_stage_length, training_files
-from spladev3_anserini.training.mining import Draw
+from spladev3_anserini.training.mining import NegativeSampling
 from spladev3_anserini.training.score_files import SCORE_MANIFEST
 
 _PROGRAM = "spladev3-anserini"
@@ -80,10 +80,10 @@ class _Training:
         return usable_checkpoint(self.section.start, self.experiment.output)
 
     @property
-    def draw(self) -> Draw:
+    def draw(self) -> NegativeSampling:
         candidates = self.section.candidates
-        return Draw(top=candidates.top, random=candidates.random, depth=candidates.depth,
-                    seed=candidates.seed)
+        return NegativeSampling(top=candidates.top, random=candidates.random,
+                                depth=candidates.depth, seed=candidates.seed)
 
     @property
     def corpus(self) -> str:

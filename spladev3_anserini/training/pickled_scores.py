@@ -14,7 +14,7 @@ from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file, refuse_pointer
 from spladev3_anserini.progress import progress
-from spladev3_anserini.training.score_files import Scores, finite, write_scores
+from spladev3_anserini.training.score_files import Scores, finite_score, write_scores
 
 #: Python's pickler stores 1,000 items of a dictionary at a time, so an honest stack is small.
 _DEEPEST = 10_000
@@ -241,7 +241,7 @@ class _Machine:
             return value
         if type(value) not in {float, int}:
             self._refuse("a score that is no number")
-        return finite(value, f"{self._path}: byte {self._stream.tell():,}: a score")
+        return finite_score(value, f"{self._path}: byte {self._stream.tell():,}: a score")
 
     def _named(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:

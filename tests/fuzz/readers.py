@@ -38,7 +38,11 @@ from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.recipe.strict_yaml import read_yaml, scalar
 from spladev3_anserini.reproduction.journal import Journal
 from spladev3_anserini.reproduction.result import Result, read_result
-from spladev3_anserini.training.checkpoints import exclusive_output, newest_whole, steps_of
+from spladev3_anserini.training.checkpoints import (
+    exclusive_output,
+    newest_intact_checkpoint,
+    read_step_counts,
+)
 from spladev3_anserini.training.ensemble import EnsembleRecord
 from spladev3_anserini.training.pickled_scores import read_pickle
 from spladev3_anserini.training.score_files import (
@@ -294,10 +298,10 @@ READERS: dict[str, Reader] = {
     "curves": Reader("curves.jsonl", read_curves, _CURVES, None, lines=True),
     "training": Reader("training.json", lambda path: read_loss(path.parent), (_TRAINING,)),
     "begun": Reader("begun.json", _prepare, (_json(_BEGUN),)),
-    "whole": Reader("checkpoint-5/whole.json", lambda path: newest_whole(path.parents[1]),
+    "whole": Reader("checkpoint-5/whole.json", lambda path: newest_intact_checkpoint(path.parents[1]),
                     (_json({"a": hashlib.sha256(b"").hexdigest()}),), around={"checkpoint-5/a": b"",
                                                                               "checkpoint-x/b": b""}),
-    "state": Reader("trainer_state.json", lambda path: steps_of(path.parent),
+    "state": Reader("trainer_state.json", lambda path: read_step_counts(path.parent),
                     (_json({"global_step": 2, "max_steps": 8}),)),
     "manifest": Reader("manifest.json", lambda path: read_record(Manifest, sign(path)),
                        (_json(_MANIFEST),), lambda own: own.model_dump_json().encode()),

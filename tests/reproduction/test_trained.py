@@ -111,14 +111,14 @@ def test_an_interrupted_recipe_goes_on_where_it_was(recipes: Path, cli: Cli, tin
     recipe = yaml.safe_load(path.read_text())
     recipe["training"] |= {"start": str(start), "epochs": 2.0}
     path.write_text(yaml.safe_dump(recipe))
-    mark_whole = trainer.mark_whole
+    write_checkpoint_hashes = trainer.write_checkpoint_hashes
 
     def interrupted(checkpoint: Path) -> None:
-        mark_whole(checkpoint)
+        write_checkpoint_hashes(checkpoint)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "mark_whole", interrupted)
+        patch.setattr(trainer, "write_checkpoint_hashes", interrupted)
         assert run(cli, recipes, "small", "--stages", "train").code == 130
     resumed = run(cli, recipes, "small", "--stages", "train")
     assert resumed.code == 0, resumed

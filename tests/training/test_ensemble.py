@@ -23,7 +23,7 @@ from spladev3_anserini.training.ensemble import (
     TeacherRecord,
     combine,
     minmax,
-    moments_of,
+    read_moments,
 )
 from spladev3_anserini.training.score_files import (
     QueryCandidates,
@@ -153,7 +153,7 @@ def test_the_target_of_a_reference_file(raw: np.ndarray, tmp_path: Path) -> None
     write_scores(tmp_path / "reference.jsonl.gz", [
         Scores(f"q{q}", {f"d{k}": float(s) for k, s in enumerate(own)})
         for q, own in enumerate(reference)])
-    moments = moments_of(tmp_path / "reference.jsonl.gz")
+    moments = read_moments(tmp_path / "reference.jsonl.gz")
     assert moments.number == reference.size
     assert moments.mean == pytest.approx(reference.mean(), rel=1e-14)
     assert moments.deviation == pytest.approx(reference.std(), rel=1e-11)
@@ -238,7 +238,7 @@ def test_scores_that_would_not_be_finite(target: Target, raw: np.ndarray, tmp_pa
     with pytest.raises(InputError, match="the scores of query 'q0' are too far apart"):
         combine(*extreme, None)
     with pytest.raises(InputError, match=r"teacher0.jsonl: its scores are too large for a mean"):
-        moments_of(extreme[2][0])
+        read_moments(extreme[2][0])
     assert not recwarn.list
 
 

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from spladev3_anserini.recipe.training import Loss
 from spladev3_anserini.training import losses
-from spladev3_anserini.training.losses import contrastive, kl, margin_mse, scores, total
+from spladev3_anserini.training.losses import (
+    contrastive,
+    distillation_loss,
+    dot_products,
+    kl,
+    margin_mse,
+)
 
 SHAPES = (st.integers(1, 5), st.integers(2, 9), st.integers(0, 10**6))
 
@@ -126,7 +132,7 @@ def test_the_same_as_sentence_transformers(negatives: int) -> None:
     theirs = pytest.importorskip("sentence_transformers.sparse_encoder.losses")
     queries, texts = representations(4, negatives + 1, seed=negatives)
     teacher = torch.randn(4, negatives + 1, dtype=torch.float64)
-    student, columns = scores(queries, texts), [queries, *texts.unbind(1)]
+    student, columns = dot_products(queries, texts), [queries, *texts.unbind(1)]
     for found, loss in (
             (kl(student, teacher), theirs.SparseDistillKLDivLoss(model=None, temperature=1.0)),
             (margin_mse(student, teacher, "positive"), theirs.SparseMarginMSELoss(model=None))):
@@ -137,11 +143,11 @@ def test_the_same_as_sentence_transformers(negatives: int) -> None:
 def test_scores_are_dot_products_in_full_precision() -> None:
     queries, texts = representations(3, 4, seed=0)
     wanted = [[float((q * d).sum()) for d in own] for q, own in zip(queries, texts, strict=True)]
-    torch.testing.assert_close(scores(queries, texts), torch.tensor(wanted, dtype=torch.float64))
+    torch.testing.assert_close(dot_products(queries, texts), torch.tensor(wanted, dtype=torch.float64))
     queries, texts = queries.float() * 5, texts.float() * 5
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(scores(queries, texts), scores(queries.clone(), texts))
-        assert scores(queries, texts).dtype == torch.float32
+        assert torch.equal(dot_products(queries, texts), dot_products(queries.clone(), texts))
+        assert dot_products(queries, texts).dtype == torch.float32
         inside = contrastive(queries, texts)
     assert torch.equal(inside, contrastive(queries, texts))
 
@@ -149,9 +155,9 @@ def test_scores_are_dot_products_in_full_precision() -> None:
 def test_total_is_the_weighted_sum_of_its_parts() -> None:
     queries, texts = representations(3, 5, seed=2)
     teacher = torch.randn(3, 5, dtype=torch.float64)
-    loss, parts = total(queries.requires_grad_(), texts, teacher,
+    loss, parts = distillation_loss(queries.requires_grad_(), texts, teacher,
                         Loss(kl=1.0, margin_mse=0.05, contrastive=0.01, pairs="positive"))
-    student = scores(queries, texts)
+    student = dot_products(queries, texts)
     wanted = {"kl": kl(student, teacher), "margin_mse": margin_mse(student, teacher, "positive"),
               "contrastive": contrastive(queries, texts)}
     assert {name: float(part) for name, part in parts.items()} == {
@@ -166,7 +172,7 @@ def test_a_part_of_weight_0_is_not_computed() -> None:
     queries, texts = representations(2, 3, seed=3)
     with (patch.object(losses, "margin_mse", side_effect=AssertionError),
           patch.object(losses, "contrastive", side_effect=AssertionError)):
-        loss, parts = total(queries, texts, torch.zeros(2, 3), Loss(kl=2.0, margin_mse=0.0))
+        loss, parts = distillation_loss(queries, texts, torch.zeros(2, 3), Loss(kl=2.0, margin_mse=0.0))
     assert parts.keys() == {"kl"}
     assert float(loss) == pytest.approx(2 * float(parts["kl"]))
 
@@ -175,7 +181,7 @@ def test_a_part_of_weight_0_is_not_computed() -> None:
     lambda: kl(torch.zeros(2, 3), torch.zeros(2, 1)),
     lambda: margin_mse(torch.zeros(2, 3), torch.zeros(3)),
     lambda: margin_mse(torch.zeros(2, 1), torch.zeros(2, 1)),
-    lambda: scores(torch.zeros(2, 4), torch.zeros(1, 3, 4)),
+    lambda: dot_products(torch.zeros(2, 4), torch.zeros(1, 3, 4)),
     lambda: contrastive(torch.zeros(2, 4), torch.zeros(2, 1, 4))])
 def test_shapes_that_would_broadcast_are_refused(call: object) -> None:
     with pytest.raises(ValueError, match=r"not|needs"):
