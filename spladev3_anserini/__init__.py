@@ -38,7 +38,7 @@ _PUBLIC = {
 __path__.append(str(Path(__file__).parent / "cli" / "modules"))
 
 if signals.started_as_program():
-    signals.end_at_once_while_importing()
+    signals.exit_at_once_while_importing()
 
 
 def __getattr__(name: str) -> Any:

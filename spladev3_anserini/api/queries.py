@@ -9,7 +9,7 @@ from typing import Any
 from spladev3_anserini.api.checks import StrPath, is_whole, optional_number, path_text, whole_number
 from spladev3_anserini.collection.in_memory import Texts, texts_of
 from spladev3_anserini.collection.records import checked_id, checked_text
-from spladev3_anserini.collection.topics import Topic, distinct, read_topics, topic_of
+from spladev3_anserini.collection.topics import Topic, distinct_topics, read_topics, topic_of
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
 from spladev3_anserini.impacts.query import MAX_HITS, EncodedTopic, ImpactQuery
@@ -26,7 +26,7 @@ def topics_of(topics: Any) -> list[Topic]:
     """
     if isinstance(topics, (str, os.PathLike)):
         return read_topics(path_text("topics", topics))
-    return distinct(texts_of(topics, "topics", topic_of), "`topics`")
+    return distinct_topics(texts_of(topics, "topics", topic_of), "`topics`")
 
 
 def impacts_of(topics: Any) -> list[EncodedTopic]:

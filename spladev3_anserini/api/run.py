@@ -30,7 +30,7 @@ from spladev3_anserini.collection.runs import Hit, read_run_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.judged import evaluate_scores
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation, parse_measures
-from spladev3_anserini.evaluation.query_values import by_measure
+from spladev3_anserini.evaluation.query_values import group_by_measure
 from spladev3_anserini.lucene.ranking import write_run
 from spladev3_anserini.text import counted
 
@@ -175,7 +175,8 @@ class Compared:
 
     def latex(self) -> str:
         """Return the table in LaTeX, for the package booktabs."""
-        return tables.as_latex(self._values, self.comparisons, [], self._settings, self._samples)
+        return tables.comparison_latex(self._values, self.comparisons, [], self._settings,
+                                       self._samples)
 
     def as_dict(self) -> dict[str, Any]:
         """Return all values unrounded, as `compare --format json` prints them."""
@@ -226,7 +227,7 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
                for name, run in opened.items()}
     names = {name: run.name for name, run in opened.items()}
     values = [QueryScores("", "", measure, systems)
-              for measure, systems in by_measure(results, names).items()]
+              for measure, systems in group_by_measure(results, names).items()]
     compared = compare_systems(values, baseline or next(iter(runs)), pairs=pairs,
                                confidence=confidence, samples=samples, seed=seed)
     settings = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,

@@ -1,4 +1,4 @@
-"""Command: a corpus and topics -> BM25's run."""
+"""Command: a corpus and topics -> a BM25 run."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from spladev3_anserini.text import counted
 @topics_option()
 @run_output_option
 @hits_option(1000)
-@click.option("--k1", default=0.9, type=click.FloatRange(min=0),
-              help="How slowly further occurrences of a term stop counting.")
-@click.option("--b", default=0.4, type=click.FloatRange(min=0, max=1),
-              help="How much the score is normalised by document length.")
+@click.option("--k1", default=0.9, type=click.FloatRange(min=0), metavar="K1",
+              help="Saturation of term frequency. With a larger K1, repeated occurrences of a "
+              "term count for more.")
+@click.option("--b", default=0.4, type=click.FloatRange(min=0, max=1), metavar="B",
+              help="Normalisation by document length, from 0 (none) to 1 (full).")
 @remove_query_option
 @threads_option("Threads of indexing and of searching.")
 @tag_option("bm25")

@@ -27,17 +27,18 @@ from spladev3_anserini.text import counted
 @topics_option(f"The training queries. {TOPICS_HELP}")
 @qrels_option("The relevance judgments with the positives of the queries.")
 @click.option("--output", required=True, type=FILE,
-              help="The candidates to write, as JSON lines, one query a line. .gz compresses "
+              help="The candidates to write, as JSON lines, one query per line. .gz compresses "
               "them; - is standard output.")
 @model_option(f"The model of the queries. {MODEL_HELP}", default="the one the index names")
 @click.option("--top", default=50, type=WholeNumber(min=0),
               help="Negatives per query from the top of the run.")
 @click.option("--random", "drawn", default=50, type=WholeNumber(min=0),
-              help="Negatives per query drawn at random from the rest.")
+              help="Negatives per query drawn at random from the rest of the first --depth.")
 @click.option("--depth", default=1000, type=WholeNumber(1, 99_000),
-              help="Documents per query that negatives come from, positives not counted.")
+              help="Negatives come from this many documents at the top of a query's run, "
+              "positives not counted.")
 @click.option("--sample", type=WholeNumber(min=1), show_default="all",
-              help="Sample this many queries (see --seed).")
+              help="Use only a random sample of this many queries.")
 @click.option("--seed", default=123, type=WholeNumber(min=0),
               help="Seed of the random negatives and of --sample.")
 @trust_option

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from spladev3_anserini.collection.runs import Hit, warn_of_own_documents, write_hits
+from spladev3_anserini.collection.runs import Hit, warn_of_self_retrieval, write_hits
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout, output_file
 from spladev3_anserini.impacts.manifest import IndexManifest
@@ -95,7 +95,7 @@ def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -
             lines += len(hits)
             if hits and hits[0].docid == topic:
                 self_hits.append(topic)
-    warn_of_own_documents(path, self_hits, topics)
+    warn_of_self_retrieval(path, self_hits, topics)
     return answered, lines
 
 

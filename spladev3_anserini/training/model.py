@@ -41,7 +41,7 @@ class TrainedSplade(nn.Module):
                 document_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the term weights of queries (B, V) and documents (B x K, V), in fp32.
 
-        Ids and boolean masks are (B, Lq) and (B x K, Ld).
+        Ids and masks are (B, Lq) and (B x K, Ld); a mask is 0 for padding, else 1.
         """
         documents = self._expanded(document_ids, document_mask)
         if self.query_mode == "bow":

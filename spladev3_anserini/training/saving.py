@@ -94,6 +94,6 @@ def _router(variant: Variant) -> dict[str, Any]:
     document = ["", _POOLING]
     return {"types": {"": f"{_KINDS}MLMTransformer", _POOLING: f"{_KINDS}SpladePooling",
                       _QUERY_TERMS: f"{_KINDS}SparseStaticEmbedding"},
-            "structure": {"query": [*(document if variant.query == "lexical" else ()), _QUERY_TERMS],
-                          "document": document},
+            "structure": {"query": [*document, _QUERY_TERMS] if variant.query == "lexical"
+                          else [_QUERY_TERMS], "document": document},
             "parameters": {"default_route": "document", "allow_empty_key": True}}

@@ -437,7 +437,7 @@ def test_values_by_hand_and_comparison(tmp_path: Path) -> None:
     compared = splade.compare(qrels, {"ours": run, "best": tmp_path / "b.txt"}, "RR@10")
     assert compared.means == {"RR@10": {"ours": pytest.approx(0.5), "best": pytest.approx(1.0)}}
     (one,) = compared.comparisons
-    assert one.found.mean == pytest.approx(0.5)
+    assert one.difference.mean == pytest.approx(0.5)
     assert "best" in str(compared)
     assert "| best" in compared.markdown()
 

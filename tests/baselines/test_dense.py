@@ -18,8 +18,8 @@ from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
-from spladev3_anserini.rankers.dense_index import DenseIndex, DenseSearch, best, dense_index
-from spladev3_anserini.rankers.dense_models import DenseModel, Rules, find_dense
+from spladev3_anserini.rankers.dense_index import DenseIndex, DenseSearch, best_hits, dense_index
+from spladev3_anserini.rankers.dense_models import DenseModel, DenseRules, find_dense_model
 
 KINDS = "sentence_transformers.models."
 FULL = {name: text for name, text in TEXTS.items() if text.strip()}
@@ -73,11 +73,11 @@ def as_sentence_transformer(source: Path, folder: Path, pooling: str, normalize:
 
 
 def encoder(*asked: Any, batch_tokens: int | None = None) -> DenseEncoder:
-    return DenseEncoder(find_dense(*asked), "cpu", batch_tokens)
+    return DenseEncoder(find_dense_model(*asked), "cpu", batch_tokens)
 
 
 def test_texts_that_are_cut_are_counted_on_both_sides(tiny_bert: Path) -> None:
-    rules = Rules("mean", "cosine", 8, 16, query_prefix="one two ")
+    rules = DenseRules("mean", "cosine", 8, 16, query_prefix="one two ")
     encoder = DenseEncoder(DenseModel("m", tiny_bert, rules), "cpu")
     texts = [*TEXTS.values(), "shock wave xyzzy the catss , " * 9]
     encoder.vectors(texts, "passage")
@@ -131,7 +131,7 @@ def test_a_models_own_length(stated: int | None, tokens: int, positions: int, le
                          ("tokenizer_config.json", {"model_max_length": tokens})):
         old = json.loads((folder / file).read_text())
         (folder / file).write_text(json.dumps(old | change))
-    rules = find_dense(str(folder)).rules
+    rules = find_dense_model(str(folder)).rules
     assert (rules.query_length, rules.passage_length) == (length, length)
 
 
@@ -141,7 +141,7 @@ def test_contriever_is_transformers_alone(tiny_bert: Path, tmp_path: Path) -> No
 
     folder = tmp_path / "contriever-msmarco"  # the name that convert suggests says which it is
     folder.symlink_to(tiny_bert)
-    assert find_dense(str(folder)).rules == Rules("mean", "dot", 512, 512)
+    assert find_dense_model(str(folder)).rules == DenseRules("mean", "dot", 512, 512)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
     texts = list(FULL.values())
     expected = []
@@ -236,7 +236,7 @@ def test_exact_search_is_numpys_also_where_ties_are_cut(hits: int) -> None:
     ids = [f"d{number}" for number in random.permutation(300)]
     index = faiss.IndexFlatIP(6)
     index.add(vectors)
-    found = best(DenseIndex(index, ids, []), queries, hits)
+    found = best_hits(DenseIndex(index, ids, []), queries, hits)
     assert found == [by_numpy(ids, vectors, query, hits) for query in queries]
 
 
@@ -293,7 +293,7 @@ def test_hnsw_on_the_demo_set(minilm: Path, tmp_path: Path) -> None:
     topics = read_topics(str(Path(pydocs.__file__).with_name("topics.tsv")))
     own = encoder("minilm")
     queries = own.vectors([topic.text for topic in topics], "query")[1]
-    found = {kind: best(dense_index(own, str(corpus), DenseSearch(kind=kind), 2), queries, 100)
+    found = {kind: best_hits(dense_index(own, str(corpus), DenseSearch(kind=kind), 2), queries, 100)
              for kind in ("exact", "hnsw")}
     same = sum(len({h.docid for h in a} & {h.docid for h in b})
                for a, b in zip(found["exact"], found["hnsw"], strict=True))
@@ -355,4 +355,4 @@ def test_a_layout_that_is_not_done_here_is_refused(file: str, content: object, m
     for name, record in (files | {file: content}).items():
         (folder / name).write_text(json.dumps(record))
     with pytest.raises(InputError, match=message):
-        find_dense(str(folder))
+        find_dense_model(str(folder))

@@ -136,7 +136,7 @@ def test_an_interrupted_recipe_goes_on_where_it_was(recipes: Path, cli: Cli, tin
 def test_without_the_stage_train_the_model_must_be_there(recipes: Path, cli: Cli) -> None:
     early = run(cli, recipes, "small", "--stages", "download encode index check search evaluate")
     assert early.code == 2
-    assert "the stage first encode is to be done first" in early.err
+    assert "the stage first encode must be done first" in early.err
     trained = run(cli, recipes, "small", "--stages", "train")
     assert trained.code == 0, trained
     assert "verdict" not in trained.out
