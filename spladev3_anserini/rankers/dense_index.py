@@ -15,7 +15,7 @@ from spladev3_anserini.collection.records import IdentifiedText
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import TextError
-from spladev3_anserini.errors import InputError, needed
+from spladev3_anserini.errors import InputError, import_optional
 from spladev3_anserini.model.batches import Float32s
 from spladev3_anserini.model.kept import corpus_file_states, file_states, load_cached
 from spladev3_anserini.progress import counter, warn
@@ -177,4 +177,4 @@ def _empty_index(faiss: Any, dimension: int, search: DenseSearch) -> Any:
 
 
 def _faiss() -> Any:
-    return needed("faiss", "dense search", "dense")
+    return import_optional("faiss", "dense search", "dense")
