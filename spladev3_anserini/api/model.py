@@ -172,11 +172,11 @@ class Model:
         cuts = Cuts()
         cuts.add(tokens.lost)
         cuts.warn("text", f"`max_length` {encoder.max_length}")
+        compute = encoder.impacts_of if impacts else encoder.weights_of
         with (reports.reporting("bars" if progress else "off"),
               reports.counter("encoding", len(plain), "text") as bar):
             try:
-                return (encoder.impacts_of if impacts else encoder.weights_of)(tokens.ids,
-                                                                               bar.update)
+                return compute(tokens.ids, bar.update)
             except TextError as error:
                 raise InputError(f"`texts`, item {error.position + 1}: {error}") from None
 
