@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from spladev3_anserini import progress as reports
 from spladev3_anserini.api.checks import (
+    LOADING,
     StrPath,
     finite_number,
+    flag,
+    one_family,
     one_of,
     optional_number,
     path_text,
@@ -29,7 +32,7 @@ from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.settings import EncoderSettings
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, SpladeError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.manifest import refuse_other_values
 from spladev3_anserini.impacts.quantize import Quantizer
@@ -69,6 +72,10 @@ class Index:
         return (f"<Index {self.folder}: {counted(encoded.documents, 'document')}, "
                 f"{encoded.fingerprint.variant}>")
 
+    def __reduce__(self) -> NoReturn:
+        raise InputError(f"{self.folder}: an open index cannot be copied or pickled; open it in "
+                         "each process")
+
     def __enter__(self) -> Index:
         return self
 
@@ -76,11 +83,13 @@ class Index:
                  trace: TracebackType | None) -> None:
         self.close()
 
+    @one_family
     def close(self) -> None:
         """Close the index. Searching it afterwards is an error, closing it again is not."""
         self._closed = True
         self._searcher.close()
 
+    @one_family
     def search(self, query: str | Mapping[str, int], hits: int = 10, *,
                query_top_k: int | None = None, first_pass_terms: int | None = None,
                candidates: int | None = None) -> list[Hit]:
@@ -113,6 +122,7 @@ class Index:
         (pruned,) = faster.pruned([encoded])
         return self._searcher.search(pruned.query, int(hits), faster.two_step)
 
+    @one_family
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
             queries: StrPath | None = None, threads: int | None = None,
             remove_query: bool = False, query_top_k: int | None = None,
@@ -132,7 +142,7 @@ class Index:
 
         The other arguments and the errors are those of `search`; a topic's id twice is refused.
         """
-        with reports.shown("bars" if progress else "off"):
+        with reports.shown("bars" if flag("progress", progress) else "off"):
             run = Run.of_rankings(self.rankings(
                 topics, hits, queries=queries, threads=threads, remove_query=remove_query,
                 query_top_k=query_top_k, first_pass_terms=first_pass_terms,
@@ -142,6 +152,7 @@ class Index:
                        if isinstance(path, (str, os.PathLike))}
         return run
 
+    @one_family
     def rankings(self, topics: Topics | None = None, hits: int = 1000, *,
                  queries: StrPath | None = None, threads: int | None = None,
                  remove_query: bool = False, query_top_k: int | None = None,
@@ -161,9 +172,25 @@ class Index:
             Path(path_text("queries", queries)), self.folder,
             self.manifest.encoded.fingerprint if self.manifest else None)
         warn_of_limits(encoded, self.manifest)
-        return rank(self._searcher, faster.pruned(encoded), int(hits), cores,
-                    remove_query=remove_query, two_step=faster.two_step)
+        return self._while_open(rank(
+            self._searcher, faster.pruned(encoded), int(hits), cores,
+            remove_query=flag("remove_query", remove_query), two_step=faster.two_step))
 
+    def _while_open(self, rankings: Iterator[tuple[str, list[Hit]]]) -> Iterator[
+            tuple[str, list[Hit]]]:
+        """The same rankings; raises InputError at the first one after the index was closed."""
+        while True:
+            self._refuse_closed()
+            try:
+                ranking = one_family(next)(rankings, None)
+            except SpladeError:
+                self._refuse_closed()  # in another thread, meanwhile
+                raise
+            if ranking is None:
+                return
+            yield ranking
+
+    @one_family
     def impacts(self, text: str) -> ImpactQuery:
         """The impacts that a text is searched with, the largest first."""
         self._refuse_closed()
@@ -179,33 +206,36 @@ class Index:
 
         return encode_topics(self.encoder(), topics)
 
+    @one_family
     def encoder(self) -> Encoder:
         """The query encoder, loaded at the first call (torch is, too).
 
         Raises InputError where its identity is not the index's.
         """
+        with LOADING:
+            if self._encoder is None:
+                self._encoder = self._loaded_encoder()
+        return self._encoder
+
+    def _loaded_encoder(self) -> Encoder:
         from spladev3_anserini.encoding import queries
 
-        if self._encoder is None:
-            if self.manifest is not None:
-                self._encoder = queries.encoder_for_index(
-                    self.folder, self.manifest, self._model, self._variant, self._settings(),
-                    self._network)
-            elif self._model is None:
-                raise InputError(f"{self.folder}: was built elsewhere; say its `model`, or search "
-                                 "with impacts")
-            else:
-                warn(f"{self.folder}: prebuilt; not checked: model, tokenizer, variant, special "
-                     "tokens, scale")
-                self._encoder = queries.encoder_for_prebuilt(self._model, self._variant,
-                                                             self._settings())
-        return self._encoder
+        if self.manifest is not None:
+            return queries.encoder_for_index(self.folder, self.manifest, self._model,
+                                             self._variant, self._settings(), self._network)
+        if self._model is None:
+            raise InputError(f"{self.folder}: was built elsewhere; say its `model`, or search "
+                             "with impacts")
+        warn(f"{self.folder}: prebuilt; not checked: model, tokenizer, variant, special "
+             "tokens, scale")
+        return queries.encoder_for_prebuilt(self._model, self._variant, self._settings())
 
     def _refuse_closed(self) -> None:
         if self._closed:
             raise InputError(f"{self.folder}: this index was closed; open it again")
 
 
+@one_family
 def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = "auto",
                scale: float | None = None, special_tokens: str | None = None,
                max_length: int = 256, batch_tokens: int | None = None, device: str = "auto",
@@ -234,7 +264,8 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
     one_of("variant", variant, ["auto", *VARIANTS])
     length = whole_number("max_length", max_length, 3)
     batch = optional_number("batch_tokens", batch_tokens, 1)
-    path = Path(path_text("folder", folder))
+    path, trust, prebuilt = (Path(path_text("folder", folder)), flag("trust", trust),
+                             flag("prebuilt", prebuilt))
 
     def settings() -> EncoderSettings:
         from spladev3_anserini.model.batches import DTYPES

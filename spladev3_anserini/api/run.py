@@ -17,14 +17,17 @@ from spladev3_anserini.analysis.comparison import (
 from spladev3_anserini.api.checks import (
     StrPath,
     finite_number,
+    flag,
     is_finite,
     is_whole,
+    one_family,
     one_of,
     path_text,
+    refuse_merged,
     whole_number,
 )
 from spladev3_anserini.collection.overwriting import refuse_overwriting
-from spladev3_anserini.collection.qrels import Qrels, read_qrels
+from spladev3_anserini.collection.qrels import MAX_GRADE, Qrels, read_qrels
 from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.collection.runs import Hit, read_run_file
 from spladev3_anserini.errors import InputError
@@ -50,11 +53,12 @@ class Run(Mapping[str, dict[str, float]]):
         if not isinstance(scores, Mapping):
             raise InputError(f"`scores`: expected {{query: {{document: score}}}}, not "
                              f"{type(scores).__name__}")
-        self.name = name
+        self.name = str(name)
         #: The files that the run was made from, by what they are; `save` leaves them alone.
         self.sources: dict[str, str] = {}
-        self._scores = {checked_id(query, name): _ranked(documents, f"{name}, query {query!r}")
+        self._scores = {checked_id(query, self.name): _ranked(documents, f"{name}, query {query!r}")
                         for query, documents in scores.items()}
+        refuse_merged(self.name, scores, self._scores)
 
     @classmethod
     def of_rankings(cls, rankings: Iterable[tuple[str, list[Hit]]], name: str = UNNAMED) -> Run:
@@ -76,6 +80,7 @@ class Run(Mapping[str, dict[str, float]]):
         return (f"<Run of {counted(len(self), 'query')}, "
                 f"{counted(sum(map(len, self._scores.values())), 'hit')}>")
 
+    @one_family
     def save(self, path: StrPath, tag: str = "spladev3-anserini") -> None:
         """Write a TREC run, whole or not at all; `.gz` compresses.
 
@@ -87,6 +92,7 @@ class Run(Mapping[str, dict[str, float]]):
         write_run(Path(path), ((query, [Hit(document, score) for document, score in hits.items()])
                                for query, hits in self._scores.items()), tag)
 
+    @one_family
     def evaluate(self, qrels: Judgments, measures: Measures = DEFAULT_MEASURES) -> Evaluation:
         """Evaluate the run as `trec_eval -c` does.
 
@@ -108,6 +114,7 @@ class Run(Mapping[str, dict[str, float]]):
         return evaluate_scores(self._scores, self.name, judged, source, _measures(measures))
 
 
+@one_family
 def read_run(path: StrPath) -> Run:
     """Read a TREC run file, also gzipped; raises InputError naming file and line.
 
@@ -152,6 +159,7 @@ class Compared:
                                       self._samples)
 
 
+@one_family
 def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Mapping[str, float]]],
             measures: Measures = "nDCG@10", *, baseline: str | None = None, pairs: bool = False,
             alpha: float = 0.05, confidence: float = 0.95, correction: str = "holm",
@@ -176,22 +184,26 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     """
     if not isinstance(runs, Mapping) or len(runs) < 2:
         raise InputError("`runs`: expected {name: run} with two runs or more")
+    for name in runs:
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(f"`runs`: the name {name!r} of a run is no text, or an empty one")
     for name, value in (("alpha", alpha), ("confidence", confidence)):
         if not 1e-6 <= finite_number(name, value) <= 1 - 1e-6:
             raise InputError(f"`{name}` {value}: expected a number between 0 and 1")
     one_of("correction", correction, CORRECTIONS)
     samples = whole_number("samples", samples, 100, 1_000_000)
     seed = whole_number("seed", seed, 0)
-    if baseline is not None and baseline not in runs:
+    if baseline is not None and baseline not in list(runs):
         raise InputError(f"`baseline` {baseline}: is none of the runs")
     judged, source = _judgments(qrels)
     parsed = _measures(measures)
-    opened = {str(name): _run(run, str(name)) for name, run in runs.items()}
+    opened = {name: _run(run, name) for name, run in runs.items()}
     results = {name: evaluate_scores(dict(run), run.name, judged, source, parsed)
                for name, run in opened.items()}
     values = [QueryScores("", "", measure, systems) for measure, systems in by_measure(
         results, {name: run.name for name, run in opened.items()}).items()]
-    compared = compare_systems(values, baseline or next(iter(runs)), pairs=pairs,
+    compared = compare_systems(values, baseline or next(iter(runs)),
+                               pairs=flag("pairs", pairs),
                                confidence=confidence, samples=samples, seed=seed)
     return Compared(values, compared, tables.TableSettings(
         alpha=alpha, confidence=confidence, correction=correction, moved=0, texts={}),
@@ -213,7 +225,7 @@ def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> R
 
 
 def _measures(measures: Measures) -> list[Any]:
-    if isinstance(measures, Iterable) and not isinstance(measures, str):
+    if isinstance(measures, Iterable) and not isinstance(measures, (str, bytes)):
         return parse_measures(" ".join(map(str, measures)))
     return parse_measures(str(measures))
 
@@ -234,14 +246,16 @@ def _judgments(qrels: Judgments) -> tuple[Qrels, str]:
         judged[checked_id(query, "`qrels`")] = {
             checked_id(document, where): _grade(grade, f"{where}: the grade of {document!r}")
             for document, grade in grades.items()}
+        refuse_merged(where, grades, judged[checked_id(query, "`qrels`")])
+    refuse_merged("`qrels`", qrels, judged)
     if not any(judged.values()):
         raise InputError("`qrels`: no judgment in it")
     return {query: grades for query, grades in judged.items() if grades}, "`qrels`"
 
 
 def _grade(grade: Any, what: str) -> int:
-    if not is_whole(grade):
-        raise InputError(f"{what} is {grade!r}, expected a whole number")
+    if not is_whole(grade) or abs(grade) > MAX_GRADE:
+        raise InputError(f"{what} is {grade!r}, expected a whole number of up to 6 digits")
     return int(grade)
 
 
@@ -251,10 +265,11 @@ def _ranked(documents: Any, where: str) -> dict[str, float]:
         raise InputError(f"{where}: expected {{document: score}}, not {type(documents).__name__}")
     scores: dict[str, float] = {}
     for document, score in documents.items():
-        if isinstance(score, bool) or not is_finite(score):
+        if not is_finite(score):
             raise InputError(f"{where}: the score {score!r} of {document!r} is no finite number")
         scores[checked_id(document, where)] = int(score) if hasattr(score, "__index__") \
             else float(score)
+    refuse_merged(where, documents, scores)
     return _by_score(scores)
 
 

@@ -16,7 +16,7 @@ import click
 
 from spladev3_anserini.cli import signals
 from spladev3_anserini.cli.verbosity import add_verbosity, logging_to_stderr
-from spladev3_anserini.errors import SpladeError, first_line, lack_of_memory
+from spladev3_anserini.errors import SpladeError, known_failure
 from spladev3_anserini.files import is_stdout
 from spladev3_anserini.progress import shown
 from spladev3_anserini.text import in_options, one_line, visible
@@ -54,26 +54,11 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
             sys.stdout, sys.stderr = streams
             _end_without_reader()
         raise
-    except UnicodeEncodeError as error:
-        fail(2, f"not UTF-8: {error.object[:60]!r}")
     except Exception as error:
-        if (known := _known(error)) is None:
+        if (known := known_failure(error)) is None:
             raise
-        fail(*known)
+        fail(known.code, str(known))
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _known(error: Exception) -> tuple[int, str] | None:
-    """The exit code and the line for an exception of a library or the system, None for a defect."""
-    if isinstance(error, OSError) and (error.filename is not None or error.strerror is not None):
-        return 2, f"{error.filename or 'input/output'}: {error.strerror}"
-    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # before Python 3.13
-        return 2, str(error)
-    if type(error).__name__ == "JavaException":
-        return 3, f"Java failed: {first_line(error)}"
-    if (starved := lack_of_memory(error)) is not None:
-        return 2, starved
-    return None
 
 
 def fail(code: int, message: str) -> NoReturn:

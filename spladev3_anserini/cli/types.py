@@ -23,6 +23,10 @@ class _Path(click.Path):
         super().__init__(path_type=Path)
         self.name = name
 
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> Any:
+        return super().convert(_not_empty(self, value, param, ctx), param, ctx)
+
     def shell_complete(self, ctx: click.Context, param: click.Parameter,
                        incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(incomplete, type="dir" if self.name == "folder" else "file")]
@@ -34,9 +38,22 @@ class _Source(click.types.StringParamType):
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> Any:
+        return super().convert(_not_empty(self, value, param, ctx), param, ctx)
+
     def shell_complete(self, ctx: click.Context, param: click.Parameter,
                        incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(incomplete, type="file")]
+
+
+def _not_empty(kind: click.ParamType[Any], value: Any, param: click.Parameter | None,
+               ctx: click.Context | None) -> Any:
+    """The value; an empty one, as of a shell's variable that is not set, would mean the current
+    folder."""
+    if value == "":
+        kind.fail("is empty", param, ctx)
+    return value
 
 
 FILE, FOLDER, RUN = _Path("file"), _Path("folder"), _Path("run")

@@ -23,9 +23,12 @@ _VOCABULARIES = {"vocab.txt", "merges.txt"}
 
 def refuse_overwriting(output: Path, option: str = "`output`",
                        **inputs: str | Path | Iterable[str | Path] | None) -> None:
-    """Raises InputError where an output, or what a link there leads to, is a file that the command
-    reads. `inputs` are named as the options are; of a folder, the files read there count.
+    """Raises InputError where an output is a folder, or where it, or what a link there leads to, is
+    a file that the command reads. `inputs` are named as the options are; of a folder, the files
+    read there count.
     """
+    if output.is_dir():
+        raise InputError(f"{output}: is a folder, expected a file")
     if is_stdout(output) or not output.is_file():
         return
     for name, given in inputs.items():

@@ -32,6 +32,9 @@ def evaluate_scores(run: RunScores, path: Path | str, qrels: Qrels, source: str,
     meet: a value near 0 then says nothing of the ranking. Raises InputError for a run that has no
     query in common with the judgments.
     """
+    run = {query: scores for query, scores in run.items() if scores}  # as a run's file has them
+    if not run:
+        raise InputError(f"{path}: no hit in it")
     common = [query for query in qrels if query in run]
     nearly = _nearly([query for query in qrels if query not in run],
                      [query for query in run if query not in qrels])

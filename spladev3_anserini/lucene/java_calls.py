@@ -8,8 +8,9 @@ Java's threads: pyjnius keeps a call's object in the method and is not safe on s
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from functools import cache
 from time import thread_time
 from typing import Any, ClassVar
@@ -89,7 +90,7 @@ def invoke(handle: Any, *texts: str) -> tuple[str, float]:
         return str(task.get()), seconds
 
 
-def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Iterator[str]:
+def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Generator[str, None, None]:
     """Yields what each (handle, text, ...) returns, in their order, while `threads` threads of Java
     work ahead by a bounded number of calls; raises InputError where one throws."""
     executor = java_class("java.util.concurrent.Executors").newFixedThreadPool(threads)
@@ -105,7 +106,8 @@ def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Iterator[str]:
         while running:
             yield _result(running.popleft())
     finally:
-        executor.shutdownNow()
+        if not sys.is_finalizing():  # this class is gone by then
+            executor.shutdownNow()
 
 
 def _task(handle: Any, texts: Iterable[str]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ctypes import c_float
 from pathlib import Path
@@ -98,15 +99,24 @@ class ImpactSearcher:
 
         Queries over Lucene's clause limit are cut to their largest terms, as the exact oracle
         cuts them; terms of weight 0 would match with score 0 and are left out. With `two_step`
-        the hits are the best of its candidates, with their exact scores: at most that many. For one
-        Python thread at a time.
+        the hits are the best of its candidates, with their exact scores: at most that many. The
+        lock is held for a step, never while the caller has a ranking.
         """
-        calls = (self._call(query, hits, two_step) for query in queries)
-        for printed in invoke_all(calls, threads):
-            yield _read_hits(printed)
+        answers = invoke_all((self._call(query, hits, two_step) for query in queries), threads)
+        try:
+            while True:
+                with JNIUS_LOCK:
+                    printed = next(answers, None)
+                if printed is None:
+                    return
+                yield _read_hits(printed)
+        finally:
+            if not sys.is_finalizing():  # Java's classes are gone by then
+                with JNIUS_LOCK:
+                    answers.close()
 
     def close(self) -> None:
-        with JNIUS_LOCK:
+        with JNIUS_LOCK, java_errors("search"):
             self._reader.close()
 
     def _call(self, query: Mapping[str, int], hits: int,

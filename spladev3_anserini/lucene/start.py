@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import re
 import resource
@@ -101,7 +102,6 @@ def start(home: Path, version: int, jar: Path) -> None:
             _try_in_a_copy()
         with _silenced(doubtful):  # Java prints which options it was given
             load_java()
-    os.environ |= {"JAVA_HOME": str(home)} | _LOCALE
 
 
 def load_java() -> None:
@@ -162,13 +162,15 @@ def _load_and_exit(output: int, folder: str) -> NoReturn:
 
 @contextmanager
 def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Has these environment variables and no others for the block."""
-    before = dict(os.environ)
+    """Has these environment variables and no others for the block, and the locale after it that
+    was before."""
+    before, categories = dict(os.environ), locale.setlocale(locale.LC_ALL)
     try:
         _replace_environment(wanted)
         yield
     finally:
         _replace_environment(before)
+        locale.setlocale(locale.LC_ALL, categories)  # Java sets the one of its environment
 
 
 def _replace_environment(wanted: Mapping[str, str]) -> None:
