@@ -1,9 +1,9 @@
 """What one GPU does: its matrix rate, the encoder's and the head's share of it, passages/s.
 
-    python benchmarks/gpu.py --model naver/splade-v3 --input corpus.jsonl      # or the defaults
+    python benchmarks/gpu.py --model naver/splade-v3 --corpus corpus.jsonl      # or the defaults
 
 Prints what it measured and writes it to benchmarks/results/gpu.json. Without --model it takes
-BERT-base's shape with random weights (the arithmetic is the same), without --input texts of MS
+BERT-base's shape with random weights (the arithmetic is the same), without --corpus texts of MS
 MARCO's mean length made of Python's documentation. Targets on one H200: 40 % of its measured matrix
 rate in the encoder, 20,000 passages/s.
 """
@@ -35,7 +35,7 @@ from spladev3_anserini.model.variants import VARIANTS
 
 @click.command(help=(__doc__ or "").splitlines()[0])
 @click.option("--model", help="A folder or hub id; BERT-base's shape unless given.")
-@click.option("--input", "corpus", help="A corpus; Python's documentation, cut, unless given.")
+@click.option("--corpus", help="A corpus; Python's documentation, cut, unless given.")
 @click.option("--documents", default=50_000, show_default=True)
 @click.option("--device", default="cuda", show_default=True)
 @click.option("--dtype", default="bfloat16", show_default=True,

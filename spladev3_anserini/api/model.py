@@ -96,8 +96,10 @@ class Model:
 
     @property
     def terms(self) -> NDArray[Any]:
-        """The vocabulary by id: the columns of `matrix`."""
-        return self._encoder("document").terms
+        """The vocabulary by id: the columns of `matrix`. It cannot be written to."""
+        terms = self._encoder("document").terms.view()
+        terms.flags.writeable = False
+        return terms
 
     def weights(self, texts: Iterable[str], side: Side = "document", *,
                 progress: bool = False) -> list[dict[str, float]]:

@@ -29,12 +29,13 @@ from spladev3_anserini.api.checks import (
 from spladev3_anserini.collection.overwriting import refuse_overwriting
 from spladev3_anserini.collection.qrels import MAX_GRADE, Qrels, read_qrels
 from spladev3_anserini.collection.records import checked_id
-from spladev3_anserini.collection.runs import Hit, read_run_file
+from spladev3_anserini.collection.runs import Hit, read_run_file, shown_score
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.judged import evaluate_scores
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation, parse_measures
 from spladev3_anserini.evaluation.query_values import by_measure
 from spladev3_anserini.lucene.ranking import write_run
+from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 Judgments = StrPath | Mapping[str, Mapping[str, int]]
@@ -84,11 +85,18 @@ class Run(Mapping[str, dict[str, float]]):
     def save(self, path: StrPath, tag: str = "spladev3-anserini") -> None:
         """Write a TREC run, whole or not at all; `.gz` compresses.
 
-        Whole scores are written as they are, others with six digits after the point. Raises
-        InputError where `path` is a file that the run was made from, such as its topics.
+        Whole scores are written as they are, others with six digits after the point; a warning
+        says where that makes different scores equal. Raises InputError where `path` is a file that
+        the run was made from, such as its topics.
         """
         path = path_text("path", path)
         refuse_overwriting(Path(path), "`path`", **self.sources)
+        tied = [query for query, hits in self._scores.items()
+                if len(set(map(shown_score, hits.values()))) < len(set(hits.values()))]
+        if tied:
+            warn(f"{path}: different scores of {counted(len(tied), 'query')} are equal with six "
+                 f"digits after the point: {', '.join(tied[:5])}; multiply all scores, or the "
+                 "order of these hits is lost")
         write_run(Path(path), ((query, [Hit(document, score) for document, score in hits.items()])
                                for query, hits in self._scores.items()), tag)
 

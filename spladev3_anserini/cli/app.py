@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from spladev3_anserini.cli import signals
+from spladev3_anserini.cli.command_line import options_called
 from spladev3_anserini.cli.verbosity import add_verbosity, logging_to_stderr
 from spladev3_anserini.errors import SpladeError, known_failure
 from spladev3_anserini.files import is_stdout
@@ -28,6 +29,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_co
 def run(command: click.Command, arguments: list[str] | None = None) -> None:
     """Runs a command and exits: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no usable
     Java (both in one line), 130 or 143 where a signal ended it, 141 where nobody reads on."""
+    _open_closed_streams()
     signals.unwind_from_here()
     add_verbosity(command)
     # torch's threads spin long before they sleep; with a short spin an idle machine is as fast to
@@ -40,9 +42,12 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     except SpladeError as error:
         if error.__cause__ and os.environ.get("SPLADEV3_TRACEBACK"):
             raise  # what a library raised, for whoever has to find out why
-        fail(error.code, in_options(str(error)))
+        fail(error.code, in_options(str(error), options_called))
     except click.ClickException as error:
         text = error.format_message()
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command; in click 8.2
+            echo(text)
+            sys.exit(0)
         usage = error.ctx if isinstance(error, click.UsageError) else None
         fail(2, f"{text} (try {usage.command_path} --help)" if usage else text)
     except (KeyboardInterrupt, click.Abort):
@@ -57,8 +62,18 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     except Exception as error:
         if (known := known_failure(error)) is None:
             raise
-        fail(known.code, str(known))
+        fail(known.code, in_options(str(known), options_called))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_closed_streams() -> None:
+    """Opens /dev/null in the place of a standard stream that the caller closed (`>&-`): the next
+    file to be opened would become it, and get what libraries print."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
 
 
 def fail(code: int, message: str) -> NoReturn:

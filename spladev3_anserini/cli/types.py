@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ class WholeNumber(click.IntRange):
         return "N"
 
 
-class _Path(click.Path):
+class PathType(click.Path):
     """A path, shown as FILE, FOLDER or RUN; its reader checks what is there."""
 
     def __init__(self, name: str) -> None:
@@ -32,7 +33,7 @@ class _Path(click.Path):
         return [CompletionItem(incomplete, type="dir" if self.name == "folder" else "file")]
 
 
-class _Source(click.types.StringParamType):
+class SourceType(click.types.StringParamType):
     """Text that is a path or a name, such as a corpus or a model; its reader decides which."""
 
     def __init__(self, name: str) -> None:
@@ -56,6 +57,17 @@ def _not_empty(kind: click.ParamType[Any], value: Any, param: click.Parameter | 
     return value
 
 
-FILE, FOLDER, RUN = _Path("file"), _Path("folder"), _Path("run")
-CORPUS, TOPICS, QRELS = _Source("corpus"), _Source("topics"), _Source("qrels")
-MODEL, RECIPE, COLLECTION = _Source("model"), _Source("recipe"), _Source("collection")
+class Number(click.FloatRange):
+    """A number within bounds. Click's own takes nan, which no comparison refuses, and inf."""
+
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return number
+
+
+FILE, FOLDER, RUN = PathType("file"), PathType("folder"), PathType("run")
+CORPUS, TOPICS, QRELS = SourceType("corpus"), SourceType("topics"), SourceType("qrels")
+MODEL, RECIPE, COLLECTION = SourceType("model"), SourceType("recipe"), SourceType("collection")

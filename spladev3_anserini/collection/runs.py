@@ -37,8 +37,12 @@ def warn_of_own_documents(path: Path | str, topics: Sequence[str], of: int) -> N
 def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> None:
     """Writes the ranking of one topic: `qid Q0 docid rank score tag`, ranks from 1."""
     for rank, (docid, score) in enumerate(hits, 1):
-        shown = f"{score:.6f}" if isinstance(score, float) else str(score)
-        stream.write(f"{topic} Q0 {docid} {rank} {shown} {tag}\n")
+        stream.write(f"{topic} Q0 {docid} {rank} {shown_score(score)} {tag}\n")
+
+
+def shown_score(score: float) -> str:
+    """A score as a run has it: whole ones as they are, others with six digits."""
+    return f"{score:.6f}" if isinstance(score, float) else str(score)
 
 
 def read_run_file(path: Path) -> RunScores:

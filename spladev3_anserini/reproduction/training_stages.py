@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, refuse_without
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
 from spladev3_anserini.lucene.check import INDEX_MANIFEST
@@ -41,8 +41,9 @@ def training_sources(experiment: Experiment) -> Sources:
 
 
 def refuse_untrainable(experiment: Experiment) -> None:
-    """Raises InputError where a model or a teacher cannot be had: before hours of work, not
-    after."""
+    """Raises InputError where a model or a teacher cannot be had, or a package is missing that
+    only the last stage needs: before hours of work, not after."""
+    refuse_without("accelerate", "training", "train")
     section = experiment.recipe.training
     assert section is not None
     usable_checkpoint(section.start, experiment.output)

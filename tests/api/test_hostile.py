@@ -208,3 +208,17 @@ def test_ids_of_numpy_and_tables_of_pyarrow_are_texts(model: splade.Model, tmp_p
     pyarrow = pytest.importorskip("pyarrow")
     with model.index(pyarrow.table({"id": [5], "text": ["the cat"]}), tmp_path / "table") as table:
         assert table.search("cat") == expected
+
+
+def test_the_vocabulary_cannot_be_written_to(model: splade.Model) -> None:
+    """Every index built afterwards would have other terms."""
+    with pytest.raises(ValueError, match="read-only"):
+        model.terms[0] = "other"
+
+
+def test_scores_that_a_file_makes_equal_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    splade.Run({"q": {"a": 2e-9, "b": 1e-9}, "r": {"a": 0.5, "b": 0.5}}).save(tmp_path / "small")
+    assert "different scores of 1 query are equal with six digits after the point: q;" in caplog.text
+    caplog.clear()
+    splade.Run({"q": {"a": 2, "b": 2, "c": 0.25}}).save(tmp_path / "usual")
+    assert caplog.text == ""
