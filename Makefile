@@ -20,7 +20,7 @@ test test-fast test-long faults: export PYTHONDONTWRITEBYTECODE :=
 SECONDS ?= 600
 N ?= 200
 
-.PHONY: demo test test-fast test-long faults bench lint fuzz audit dist clean
+.PHONY: demo test test-fast test-long faults bench lint fuzz audit dist site clean
 
 demo: .venv/.ready
 	$(BIN)/spladev3-anserini demo
@@ -71,8 +71,13 @@ dist:
 	.dist/bin/twine check --strict dist/*
 	.dist/bin/python tools/try_wheel.py dist/*.whl
 
+# the documents and the API as web pages, in site/
+site: .venv/.ready
+	$(INSTALL) -e '.[site]'
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf .venv .audit .dist demo bench dist build
+	rm -rf .venv .audit .dist demo bench dist build site
 
 .venv/.ready: $(SETTINGS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }

@@ -3,9 +3,10 @@
     make bench                                  # everything, about an hour on 2 idle cores
     python benchmarks/bench.py --only encoding  # one section; the others keep their last figures
 
-Each section is a module with `measure(work, runs)`, which returns what it measured as JSON, and
-`page(measured, docs)`, which returns Markdown and draws plots into docs. Figures are medians of
-runs made in turn (A B C A B C). On a shared machine, rely on ratios, not on absolute times.
+Each section is a module with two functions. `measure(work, runs)` returns its figures, which can be
+written as JSON. `page(measured, docs)` returns Markdown and draws plots into docs. Figures are
+medians of runs made in turn (A B C A B C). On a shared machine, rely on ratios, not on absolute
+times.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ DOCS = Path(__file__).parents[1] / "docs"
               help="Where models, corpora and indexes are kept between calls.")
 @click.option("--page-only", is_flag=True, help="Only write the page from the last figures.")
 def main(chosen: tuple[str, ...], runs: int, work: Path, page_only: bool) -> None:
-    """Measures, keeps the figures in benchmarks/results, and writes docs/benchmarks.md."""
+    """Measures, writes the figures to benchmarks/results, and writes docs/benchmarks.md."""
     RESULTS.mkdir(exist_ok=True)
     work.mkdir(parents=True, exist_ok=True)
     for name in () if page_only else chosen or SECTIONS:
@@ -47,19 +48,19 @@ def main(chosen: tuple[str, ...], runs: int, work: Path, page_only: bool) -> Non
 
 
 def page() -> str:
-    """The page from the figures that are kept."""
+    """Returns the page of all sections, from the figures in benchmarks/results."""
     parts = [(Path(__file__).parent / "introduction.md").read_text("utf-8")]
     for name in SECTIONS:
-        kept = RESULTS / f"{name}.json"
-        if kept.exists():
-            record = json.loads(kept.read_text("utf-8"))
+        figures = RESULTS / f"{name}.json"
+        if figures.exists():
+            record = json.loads(figures.read_text("utf-8"))
             body = import_module(name).page(record["measured"], DOCS)
             parts.append(f"{body.rstrip()}\n\n{record['machine']}, {record['date']}.\n")
     return "\n".join(parts)
 
 
 def machine() -> str:
-    """The processor, its cores and the versions that count."""
+    """Returns the processor, the number of threads and the versions of the main libraries."""
     import numpy
     import torch
     import transformers
@@ -75,7 +76,7 @@ def machine() -> str:
 
 
 def table(rows: list[list[Any]]) -> str:
-    """A Markdown table; the first row is its head."""
+    """Returns a Markdown table; the first row is its head."""
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 

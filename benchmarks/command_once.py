@@ -1,4 +1,4 @@
-"""One of our commands in this process; prints its seconds and its peak memory as JSON.
+"""Runs one of our commands in this process, and prints its seconds and peak memory as JSON.
 
     python benchmarks/command_once.py encode --model demo --corpus corpus.jsonl --output encoded
 """
@@ -14,10 +14,10 @@ from spladev3_anserini.cli.commands import commands
 
 
 def main() -> None:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     commands.main(sys.argv[1:], standalone_mode=False)
-    seconds = time.perf_counter() - begun
-    # getrusage would count what the process was before this program replaced it
+    seconds = time.perf_counter() - started
+    # getrusage would include the process that this program replaced
     lines = Path("/proc/self/status").read_text("utf-8").splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
     print(json.dumps({"seconds": seconds, "memory": peak * 1024}))

@@ -1,4 +1,4 @@
-"""What plots share: a figure, and an SVG file that is the same for the same figures."""
+"""Functions that plots share; the same figures always give the same SVG file."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ OURS, LIGHT, GREY = "#1b5e91", "#5b9bd0", "#a0a0a0"
 
 
 def figure(columns: int, width: float = 8, height: float = 2.6) -> tuple[Any, Any]:
-    """A figure and its axes, side by side, always a list."""
+    """Creates a plot; returns it and the list of its axes, which stand side by side."""
     import matplotlib as mpl
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "benchmarks"
     from matplotlib import pyplot
 
-    drawn, axes = pyplot.subplots(1, columns, figsize=(width, height), squeeze=False)
+    plot, axes = pyplot.subplots(1, columns, figsize=(width, height), squeeze=False)
     for axis in axes[0]:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
         axis.xaxis.label.set_size(9)
         axis.yaxis.label.set_size(9)
-    return drawn, list(axes[0])
+    return plot, list(axes[0])
 
 
 def logarithmic(axis: Any) -> None:
-    """A logarithmic x axis labelled 0.1 0.2 0.5 1 2 5, which no short axis is too narrow for;
-    matplotlib's own labels of a part of a decade print over each other."""
+    """Makes an x axis logarithmic, with labels at 0.1 0.2 0.5 1 2 5 that fit a short axis.
+
+    matplotlib's default labels for a part of a decade overlap.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axis.set_xscale("log")
@@ -36,9 +38,9 @@ def logarithmic(axis: Any) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
-def save(drawn: Any, path: Path) -> None:
+def save(plot: Any, path: Path) -> None:
     from matplotlib import pyplot
 
-    drawn.tight_layout()
-    drawn.savefig(path, metadata={"Date": None})
-    pyplot.close(drawn)
+    plot.tight_layout()
+    plot.savefig(path, metadata={"Date": None})
+    pyplot.close(plot)

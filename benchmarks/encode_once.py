@@ -1,9 +1,9 @@
-"""One system encodes one corpus in this process; prints what it took as JSON.
+"""Encodes a corpus with one system in this process, and prints seconds and memory as JSON.
 
     python benchmarks/encode_once.py ours|pyserini|sentence-transformers MODEL CORPUS OUTPUT LENGTH
 
-Loading is not timed. Timed is all between the model in memory and the last line on disk: each
-system's own way, with its own defaults for batches.
+The time is measured from the model in memory to the last line on disk, so loading does not count.
+Each system runs as it does by itself, with its default batches.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def ours(model: str, corpus: str, output: Path, length: int) -> Callable[[], obj
 
 
 def pyserini(model: str, corpus: str, output: Path, length: int) -> Callable[[], object]:
-    """The loop of `python -m pyserini.encode`, whose batches are 64 texts."""
+    """Returns the loop of `python -m pyserini.encode`, whose batches have 64 texts."""
     from spladev3_anserini.lucene.jvm import start_jvm
 
-    start_jvm()  # importing pyserini starts Java, which here must be ours of version 21
+    start_jvm()  # importing pyserini would start another Java; it must be our Java 21
     os.environ.setdefault("OPENAI_API_KEY", "unused")
     from pyserini.encode import JsonlCollectionIterator, JsonlRepresentationWriter
     from pyserini.encode._splade import SpladeDocumentEncoder
@@ -64,7 +64,10 @@ def pyserini(model: str, corpus: str, output: Path, length: int) -> Callable[[],
 
 def sentence_transformers(model: str, corpus: str, output: Path,
                           length: int) -> Callable[[], object]:
-    """`SparseEncoder.encode` on all texts; it writes no impact documents, so ours are written."""
+    """Returns a call of `SparseEncoder.encode` on all texts.
+
+    sentence-transformers writes no impact documents, so our code writes them.
+    """
     from scipy import sparse
     from sentence_transformers import SparseEncoder
 
@@ -77,39 +80,39 @@ def sentence_transformers(model: str, corpus: str, output: Path,
 
     def encode() -> None:
         records = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
-        found: Any = encoder.encode([own["contents"] for own in records],
+        embeddings: Any = encoder.encode([record["contents"] for record in records],
                                     convert_to_sparse_tensor=True).coalesce()
-        rows, columns = found.indices().numpy()
-        weights = sparse.csr_matrix((Quantizer()(found.values().numpy()), (rows, columns)),
-                                    shape=tuple(found.shape))
+        rows, columns = embeddings.indices().numpy()
+        weights = sparse.csr_matrix((Quantizer()(embeddings.values().numpy()), (rows, columns)),
+                                    shape=tuple(embeddings.shape))
         weights.eliminate_zeros()
         output.mkdir(parents=True)
         with (output / "impacts.jsonl").open("w", encoding="utf-8") as stream:
-            for own in RowLines(terms)([r["id"] for r in records], [""] * len(records), weights):
-                stream.write(own.line)
+            for record in RowLines(terms)([r["id"] for r in records], [""] * len(records), weights):
+                stream.write(record.line)
 
     return encode
 
 
 def gemm_rate(width: int, seconds: float = 1.5) -> float:
-    """GFLOP/s of this machine's fp32 product of BERT's feed-forward shape, 1024 x H x 4H."""
+    """Returns GFLOP/s of an fp32 product of BERT's feed-forward shape, 1024 x H by H x 4H."""
     left, right = torch.randn(1024, width), torch.randn(4 * width, width)
     for _ in range(3):
         torch.nn.functional.linear(left, right)
-    count, begun = 0, time.perf_counter()
-    while time.perf_counter() - begun < seconds:
+    count, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
         torch.nn.functional.linear(left, right)
         count += 1
-    return 2 * 1024 * width * 4 * width * count / (time.perf_counter() - begun) / 1e9
+    return 2 * 1024 * width * 4 * width * count / (time.perf_counter() - started) / 1e9
 
 
 def forget_peak() -> None:
-    """Lets `peak_memory` start from what the process holds now (Linux)."""
+    """Resets the peak that `peak_memory` returns to the process's present memory (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory() -> int:
-    """Bytes: the largest this process has been since `forget_peak`."""
+    """Returns the peak memory of this process since `forget_peak`, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
@@ -121,10 +124,10 @@ def main() -> None:
     config = json.loads((Path(model) / "config.json").read_text("utf-8"))
     with torch.inference_mode():
         before = gemm_rate(config["hidden_size"])
-    forget_peak()  # of loading, which would hide the encoding's own
-    begun = time.perf_counter()
+    forget_peak()  # the peak of loading would hide that of encoding
+    started = time.perf_counter()
     encode()
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     memory = peak_memory()
     with torch.inference_mode():
         after = gemm_rate(config["hidden_size"])

@@ -1,4 +1,4 @@
-"""Encoding a corpus: ours, as int8, and the peers, at two sizes of model."""
+"""Encoding speed and memory of this package (fp32 and int8) and its peers, for two model sizes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ ONCE = Path(__file__).with_name("encode_once.py")
 #: 19 % of 100 texts), and no more, because Pyserini takes minutes for either.
 TEXTS = {"demo": 1200, "base": 300}
 LENGTH = 256
-#: Model, system ("ours" against the GEMM rate), how many times as fast at least.
+#: (model, system, target): how many times as fast as the system ours should be. For "ours" the
+#: target is a share of the GEMM rate, for "ours, int8" the speed-up over fp32.
 TARGETS = (("demo", "pyserini", 6.0), ("demo", "sentence-transformers", 4.0),
            ("base", "pyserini", 1.8), ("base", "sentence-transformers", 1.2),
            ("base", "ours", 0.85), ("base", "ours, int8", 2.0), ("demo", "ours, int8", 2.0))
@@ -43,34 +44,35 @@ def _measure_model(size: str, work: Path, runs: int) -> dict[str, Any]:
             each[name].append(once(name.partition(",")[0], folder, corpus, output, LENGTH)
                               | {"bytes": _bytes(output)})
     return {"texts": TEXTS[size], "tokens": tokens, "flop": flop, "systems": {
-        name: {"seconds": [own["seconds"] for own in made],
-               "memory": max(own["memory"] for own in made), "bytes": made[0]["bytes"],
-               "gemm": [max(own["gemm"]) for own in made]} for name, made in each.items()}}
+        name: {"seconds": [run["seconds"] for run in results],
+               "memory": max(run["memory"] for run in results), "bytes": results[0]["bytes"],
+               "gemm": [max(run["gemm"]) for run in results]} for name, results in each.items()}}
 
 
 def _memory_by_length(work: Path) -> dict[str, int]:
-    """Peak memory of ours at two lengths, on texts that fill both."""
+    """Returns {length: peak bytes} of our encoder, on texts that fill every length."""
     words = " ".join(json.loads(line)["contents"] for line in
                      some_texts(work, 600).read_text("utf-8").splitlines()).split()
     corpus = work / "long.jsonl"
     with corpus.open("w", encoding="utf-8") as stream:
         for number in range(64):
-            own = words[number * 500 : number * 500 + 600]
-            stream.write(json.dumps({"id": str(number), "contents": " ".join(own)}) + "\n")
+            text = " ".join(words[number * 500 : number * 500 + 600])
+            stream.write(json.dumps({"id": str(number), "contents": text}) + "\n")
     model = model_folder("base", work)
     return {str(length): once("ours", model, corpus, work / "encoded", length)["memory"]
             for length in (128, 256, 512)}
 
 
 def once(system: str, model: Path, corpus: Path, output: Path, length: int) -> dict[str, Any]:
-    """One system in a process of its own; what it printed last."""
+    """Encodes with one system in a separate process; returns the JSON that it printed."""
     shutil.rmtree(output, ignore_errors=True)
-    done = subprocess.run([sys.executable, str(ONCE), system, str(model), str(corpus), str(output),
-                           str(length)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{system}: {done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    process = subprocess.run(
+        [sys.executable, str(ONCE), system, str(model), str(corpus), str(output), str(length)],
+        capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise SystemExit(f"{system}: {process.stderr[-2000:]}")
+    figures: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return figures
 
 
 def page(measured: dict[str, Any], docs: Path) -> str:
@@ -84,18 +86,19 @@ def page(measured: dict[str, Any], docs: Path) -> str:
              "after each run in the same process. int8 uses other arithmetic, so it has no share "
              "of this rate.\n"
              "* \"ours / row\" is how many times as fast ours is as the row's system."]
-    for size, own in measured["models"].items():
+    for size, model in measured["models"].items():
         rows: list[list[Any]] = [["", "documents/s", "tokens/s", "ours / row", "of the GEMM rate",
                                   "peak memory", "bytes written"]]
-        ours = own["systems"]["ours"]["seconds"]
-        for name, made in own["systems"].items():
-            seconds = median(made["seconds"])
-            share = median(_shares(own["flop"], made))
-            rows.append([name, f"{own['texts'] / seconds:.1f}", f"{own['tokens'] / seconds:,.0f}",
-                         f"{median(ratios(made['seconds'], ours)):.2f} x",
+        ours = model["systems"]["ours"]["seconds"]
+        for name, system in model["systems"].items():
+            seconds = median(system["seconds"])
+            share = median(_shares(model["flop"], system))
+            rows.append([name, f"{model['texts'] / seconds:.1f}",
+                         f"{model['tokens'] / seconds:,.0f}",
+                         f"{median(ratios(system['seconds'], ours)):.2f} x",
                          "" if name.endswith("int8") else f"{share:.0%}",
-                         f"{made['memory'] / 2**20:,.0f} MiB", f"{made['bytes']:,}"])
-        parts.append(f"### {size}: {own['texts']} texts, {own['tokens']:,} wordpieces\n\n"
+                         f"{system['memory'] / 2**20:,.0f} MiB", f"{system['bytes']:,}"])
+        parts.append(f"### {size}: {model['texts']} texts, {model['tokens']:,} wordpieces\n\n"
                      f"{table(rows)}")
     parts.append(_verdicts(measured["models"]))
     lengths = measured["lengths"]
@@ -109,7 +112,7 @@ def page(measured: dict[str, Any], docs: Path) -> str:
 
 
 def _verdicts(models: dict[str, Any]) -> str:
-    """Each target beside what was measured, and the runs' spread."""
+    """Returns a table of the targets, the measured medians and the range of single runs."""
     rows: list[list[Any]] = [["", "median", "single runs", "target", ""]]
     for size, name, least in TARGETS:
         systems = models[size]["systems"]
@@ -127,14 +130,14 @@ def _verdicts(models: dict[str, Any]) -> str:
 
 
 def ratios(slower: Sequence[float], faster: Sequence[float]) -> list[float]:
-    """Of the seconds of runs made in turn."""
+    """Returns the ratio of seconds, slower / faster, for each pair of runs made in turn."""
     return [one / other for one, other in zip(slower, faster, strict=True)]
 
 
-def _shares(flop: float, made: dict[str, Any]) -> list[float]:
-    """Of the machine's rate, each run by what was measured in its own process."""
+def _shares(flop: float, system: dict[str, Any]) -> list[float]:
+    """Returns each run's share of the GEMM rate that was measured in the same process."""
     return [flop / seconds / rate / 1e9
-            for seconds, rate in zip(made["seconds"], made["gemm"], strict=True)]
+            for seconds, rate in zip(system["seconds"], system["gemm"], strict=True)]
 
 
 def _plot(measured: dict[str, Any], path: Path) -> None:
@@ -145,9 +148,10 @@ def _plot(measured: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(8, 2.6), sharey=True)
-    for axis, (size, own) in zip(axes, measured["models"].items(), strict=True):
-        names = list(own["systems"])
-        rates = [own["texts"] / median(made["seconds"]) for made in own["systems"].values()]
+    for axis, (size, model) in zip(axes, measured["models"].items(), strict=True):
+        names = list(model["systems"])
+        rates = [model["texts"] / median(system["seconds"])
+                 for system in model["systems"].values()]
         bars = axis.barh(names, rates, color=["#1b5e91", "#5b9bd0", "#a0a0a0", "#c8c8c8"])
         axis.bar_label(bars, fmt="%.1f", padding=3)
         axis.set_title(size, fontsize=10)
@@ -161,8 +165,11 @@ def _plot(measured: dict[str, Any], path: Path) -> None:
 
 
 def model_folder(size: str, work: Path) -> Path:
-    """The demo model, or BERT-base's shape with random weights and the same vocabulary, both with
-    a `modules.json`, so that every system reads the folder as the SPLADE it is."""
+    """Returns the folder of a model: `demo`, or `base`, BERT-base's shape with random weights.
+
+    Both have the demo's vocabulary, and a `modules.json` by which every system reads the folder as
+    a SPLADE.
+    """
     from spladev3_anserini.demo.assets import fetch_assets
 
     folder = work / f"splade-{size}"
@@ -180,11 +187,11 @@ def model_folder(size: str, work: Path) -> Path:
         texts = [json.loads(line)["contents"] for line in
                  some_texts(work, 60).read_text("utf-8").splitlines()[:16]]
         tokenizer = AutoTokenizer.from_pretrained(demo, trust_remote_code=False)
-        given = [tokenizer(text, truncation=True, max_length=LENGTH, return_tensors="pt")
-                 for text in texts]
+        batches = [tokenizer(text, truncation=True, max_length=LENGTH, return_tensors="pt")
+                   for text in texts]
         with torch.inference_mode():
-            best = torch.stack([model(**own).logits.amax(1)[0] for own in given])
-        with torch.no_grad():  # as sparse as a trained one, about 150 terms a text
+            best = torch.stack([model(**batch).logits.amax(1)[0] for batch in batches])
+        with torch.no_grad():  # makes it as sparse as a trained model: about 150 terms per text
             model.get_output_embeddings().bias.fill_(-float(best.flatten().quantile(
                 1 - 150 / best.shape[1])))
         (fresh / "model.safetensors").unlink()
@@ -205,7 +212,7 @@ def model_folder(size: str, work: Path) -> Path:
 
 
 def exported(model: Path) -> Path:
-    """The same model as an int8 graph."""
+    """Returns the folder of a model's int8 graph, which is exported at the first call."""
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.onnx_export import export_onnx
 
@@ -216,7 +223,7 @@ def exported(model: Path) -> Path:
 
 
 def python_texts(work: Path) -> Path:
-    """The documentation of the Python that runs this, as a corpus."""
+    """Returns a corpus: the documentation of the running Python."""
     corpus = work / "python.jsonl"
     if not corpus.exists():
         script = files("spladev3_anserini.demo").joinpath("pydocs.py")
@@ -226,7 +233,7 @@ def python_texts(work: Path) -> Path:
 
 
 def some_texts(work: Path, count: int) -> Path:
-    """A sample of them, drawn with a fixed seed."""
+    """Returns a corpus of `count` texts, drawn from `python_texts` with a fixed seed."""
     path = work / f"python-{count}.jsonl"
     if not path.exists():
         lines = python_texts(work).read_text("utf-8").splitlines(keepends=True)
@@ -235,19 +242,22 @@ def some_texts(work: Path, count: int) -> Path:
 
 
 def _work(model: Path, corpus: Path) -> tuple[int, float]:
-    """Wordpieces of a corpus, and the multiplications and additions that a SPLADE needs for them:
-    per wordpiece the encoder's 2 (4 H H + 2 H I) and attention's 4 H L a layer, the head's 2 H H,
-    and the vocabulary's 2 H V."""
+    """Returns the wordpieces of a corpus, and the FLOP that a SPLADE needs for them.
+
+    Per wordpiece these are, for each layer, 2 (4 H H + 2 H I) and attention's 4 H L; 2 H H for the
+    head; and 2 H V for the vocabulary. H is the hidden size, I the inner size, L the length of the
+    text and V the size of the vocabulary.
+    """
     from spladev3_anserini.model.tokenizer import Tokenizer
 
     config = json.loads((model / "config.json").read_text("utf-8"))
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     texts = [json.loads(line)["contents"] for line in corpus.read_text("utf-8").splitlines()]
-    lengths = [len(own) for own in Tokenizer(model).ids(texts, LENGTH)]
+    lengths = [len(ids) for ids in Tokenizer(model).ids(texts, LENGTH)]
     each = 2 * (config["num_hidden_layers"] * (4 * hidden * hidden + 2 * hidden * inner)
                 + hidden * hidden + hidden * config["vocab_size"])
     attention = 4 * hidden * config["num_hidden_layers"]
-    return sum(lengths), float(sum(own * (each + attention * own) for own in lengths))
+    return sum(lengths), float(sum(length * (each + attention * length) for length in lengths))
 
 
 def _bytes(output: Path) -> int:

@@ -1,4 +1,4 @@
-"""The recipe insuranceqa-mini and its ablations -> a table: in its domain, and on Cranfield unseen.
+"""The recipe insuranceqa-mini and its ablations -> a table: in-domain, and zero-shot on Cranfield.
 
     python benchmarks/experiments.py --output experiments            # 2 CPU cores, hours
     python benchmarks/experiments.py --output experiments-full --full --device cuda
@@ -24,7 +24,7 @@ import click
 import yaml
 from scipy.stats import ttest_rel
 
-from spladev3_anserini.analysis.significance import corrected
+from spladev3_anserini.analysis.significance import adjusted_p_values
 from spladev3_anserini.cli.app import run
 from spladev3_anserini.cli.reproduce import main as reproduce
 from spladev3_anserini.collection.qrels import read_qrels
@@ -60,14 +60,14 @@ def main(output: Path, full: bool, device: str, rows: tuple[str, ...]) -> None:
             for collection in COLLECTIONS:
                 arguments = ["run", row, "--on", collection, "--sets", "test", "--output",
                              str(output), "--recipes", str(recipes), "--device", device]
-                with _whatever_the_verdict():
+                with _accept_failed_verdict():
                     reproduce.main(arguments, standalone_mode=False)
         print(_table(chosen, output))
 
 
 @contextlib.contextmanager
-def _whatever_the_verdict() -> Iterator[None]:
-    """Passes over exit code 1, a declared value that was not met, and nothing else."""
+def _accept_failed_verdict() -> Iterator[None]:
+    """Ignores exit code 1, by which `reproduce run` reports a missed value, and no other exit."""
     try:
         yield
     except SystemExit as stop:
@@ -76,8 +76,10 @@ def _whatever_the_verdict() -> Iterator[None]:
 
 
 def _at_full_size(recipes: Path, folder: Path) -> Path:
-    """A copy of the recipes where insuranceqa-mini trains as mini-full does, and no value is
-    declared for a model that is trained."""
+    """Copies the recipes, and lets insuranceqa-mini train as mini-full does.
+
+    Values that are declared for trained models are removed from the copy. Returns its folder.
+    """
     shutil.copytree(recipes, folder)
     base, changes = _read(folder / "insuranceqa-mini.yaml"), _read(
         folder / "ablations" / "mini-full.yaml")
@@ -90,7 +92,7 @@ def _at_full_size(recipes: Path, folder: Path) -> Path:
         collection = _read(folder / "collections" / f"{name}.yaml")
         for block in collection["expected"]:
             for kind in ("values", "index"):
-                block[kind] = {row: own for row, own in block.get(kind, {}).items()
+                block[kind] = {row: values for row, values in block.get(kind, {}).items()
                                if row not in trained}
         collection["expected"] = [block for block in collection["expected"]
                                   if block["values"] or block["index"]]
@@ -107,53 +109,57 @@ def _write(path: Path, data: Any) -> None:
 
 
 def _table(rows: tuple[str, ...], output: Path) -> str:
-    """The rows with a result on each collection, then a line for each that has none."""
+    """Returns the table of rows with a result on each collection, and a line per other row."""
     results: dict[str, dict[str, Result]] = {}
-    left_out = []
+    skipped = []
     for row in rows:
-        found = {on: own for on in COLLECTIONS if (own := read_result(output / row / on))}
-        if missing := [on for on in COLLECTIONS if on not in found]:
-            left_out.append(f"`{row}` is left out: no result on {' and '.join(missing)}")
+        by_collection = {on: result for on in COLLECTIONS
+                         if (result := read_result(output / row / on))}
+        if missing := [on for on in COLLECTIONS if on not in by_collection]:
+            skipped.append(f"`{row}` is left out: no result on {' and '.join(missing)}")
         else:
-            results[row] = found
+            results[row] = by_collection
     adjusted = _adjusted_p({row: {on: _by_query(row, on, output) for on in COLLECTIONS}
                             for row in results})
     lines = ["| recipe | nDCG@10 | RR@10 | R@100 | p | Cranfield nDCG@10 | p "
              "| non-zeros per document |", "|---|---|---|---|---|---|---|---|"]
-    for row, found in results.items():
-        inside, outside = (found[on].query_sets["test"].measures for on in COLLECTIONS)
-        index = found["insuranceqa"].index
+    for row, by_collection in results.items():
+        inside, outside = (by_collection[on].query_sets["test"].measures for on in COLLECTIONS)
+        index = by_collection["insuranceqa"].index
         cells = [f"`{row}`", *(f"{inside[name]:.4f}" for name in ("nDCG@10", "RR@10", "R@100")),
-                 _shown(adjusted.get((row, "insuranceqa"))), f"{outside['nDCG@10']:.4f}",
-                 _shown(adjusted.get((row, "cranfield"))),
+                 _p_text(adjusted.get((row, "insuranceqa"))), f"{outside['nDCG@10']:.4f}",
+                 _p_text(adjusted.get((row, "cranfield"))),
                  f"{index.postings / index.documents:.1f}" if index else ""]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, *([""] if left_out else []), *left_out])
+    return "\n".join([*lines, *([""] if skipped else []), *skipped])
 
 
 def _adjusted_p(by_query: dict[str, dict[str, dict[str, float]]]) -> dict[tuple[str, str], float]:
-    """p of each row but the start's on each collection; none where the start is not there."""
+    """Returns {(row, collection): p} of all rows but the start; empty if the start has no result.
+
+    p is corrected by Holm over the rows of a collection.
+    """
     others = [row for row in by_query if row != "demo"]
     adjusted: dict[tuple[str, str], float] = {}
     for on in COLLECTIONS if others and "demo" in by_query else ():
         start = by_query["demo"][on]
         raw = [float(ttest_rel(list(by_query[row][on].values()), [
             start[query] for query in by_query[row][on]]).pvalue) for row in others]
-        holm = corrected(raw, "holm")
+        holm = adjusted_p_values(raw, "holm")
         adjusted |= {(row, on): p for row, p in zip(others, holm, strict=True)}
     return adjusted
 
 
 def _by_query(row: str, on: str, output: Path) -> dict[str, float]:
-    """nDCG@10 of each judged query."""
+    """Returns the nDCG@10 of each judged query."""
     qrels = output / "collections" / on / "qrels.test.txt"
-    given = qrels if qrels.exists() else Path(os.environ["SPLADEV3_DATA"]) / on
-    evaluation = evaluate(read_qrels(str(given)),
+    source = qrels if qrels.exists() else Path(os.environ["SPLADEV3_DATA"]) / on
+    evaluation = evaluate(read_qrels(str(source)),
                           read_run_file(output / row / on / "run.test.txt"), MEASURES)
     return {query: values["nDCG@10"] for query, values in evaluation.by_query.items()}
 
 
-def _shown(p: float | None) -> str:
+def _p_text(p: float | None) -> str:
     return "" if p is None else "< .001" if p < 0.001 else f"{p:.3f}"
 
 

@@ -1,11 +1,11 @@
-"""What one GPU does: its matrix rate, the encoder's and the head's share of it, passages/s.
+"""Encoding on one GPU: its matrix rate, the encoder's and the head's share of it, passages/s.
 
     python benchmarks/gpu.py --model naver/splade-v3 --corpus corpus.jsonl      # or the defaults
 
-Prints what it measured and writes it to benchmarks/results/gpu.json. Without --model it takes
-BERT-base's shape with random weights (the arithmetic is the same), without --corpus texts of MS
-MARCO's mean length made of Python's documentation. Targets on one H200: 40 % of its measured matrix
-rate in the encoder, 20,000 passages/s.
+Prints the figures and writes them to benchmarks/results/gpu.json. The default model has BERT-base's
+shape and random weights; the arithmetic is the same. The default corpus is Python's documentation,
+cut into texts of MS MARCO's mean length. Targets on one H200: 40 % of its measured matrix rate in
+the encoder, and 20,000 passages/s.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from spladev3_anserini.model.variants import VARIANTS
               show_default=True)
 def main(model: str | None, corpus: str | None, documents: int, device: str, dtype: str,
          batch_tokens: tuple[int, ...]) -> None:
-    """Measures and prints."""
+    """Measures, writes the figures and prints them."""
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        found = _measure(model, corpus, documents, device, dtype, batch_tokens, work)
-    text = as_json(found)
+        figures = _measure(model, corpus, documents, device, dtype, batch_tokens, work)
+    text = as_json(figures)
     (Path(__file__).parent / "results").mkdir(exist_ok=True)
     (Path(__file__).parent / "results/gpu.json").write_text(text, "utf-8")
     click.echo(text)
@@ -63,55 +63,68 @@ def _measure(model: str | None, corpus: str | None, documents: int, device: str,
     checkpoint = open_checkpoint(model or str(model_folder("base", work)))
     source = str(_first(corpus, documents, work) if corpus else host._corpus(work))
     name = torch.cuda.get_device_name() if device.startswith("cuda") else device
-    kind = getattr(torch, dtype)
-    peak = _matrix_rate(device, kind)
-    found: dict[str, Any] = {"device": name, "dtype": dtype, "torch": torch.__version__,
+    tensor_dtype = getattr(torch, dtype)
+    peak = _matrix_rate(device, tensor_dtype)
+    figures: dict[str, Any] = {"device": name, "dtype": dtype, "torch": torch.__version__,
                              "matrix_tflops": peak, "batches": {}}
     for budget in budgets:
         encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", EncoderSettings(
             max_length=256, device=device, dtype=dtype, batch_tokens=budget))
         if device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats()
-        found["batches"][budget] = _model_alone(encoder, source, documents, device, peak)
-        del encoder  # the next one is measured without it
-    best = max(found["batches"], key=lambda own: found["batches"][own]["passages_per_s"])
+        figures["batches"][budget] = _model_figures(encoder, source, documents, device, peak)
+        del encoder  # frees its memory before the next one is measured
+    best = max(figures["batches"], key=lambda size: figures["batches"][size]["passages_per_s"])
     encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", EncoderSettings(
         max_length=256, device=device, dtype=dtype, batch_tokens=best))
-    begun = time.perf_counter()
+    started = time.perf_counter()
     surveyed = survey_texts(source, "document")
     encode_to_directory(source, surveyed, checkpoint, encoder,
                         EncodingOutput(folder=work / "encoded"))
-    found["whole_encode_passages_per_s"] = surveyed.documents / (time.perf_counter() - begun)
-    return found
+    figures["whole_encode_passages_per_s"] = surveyed.documents / (time.perf_counter() - started)
+    return figures
 
 
 def _first(corpus: str, documents: int, work: Path) -> Path:
-    """The first documents of a corpus as one of its own."""
+    """Writes the first documents of a corpus as another corpus, and returns its file."""
     path = work / "corpus.jsonl"
     with path.open("w", encoding="utf-8") as stream:
-        for own in islice(read_texts(corpus, "document"), documents):
-            stream.write(json.dumps({"id": own.id, "contents": own.text}) + "\n")
+        for document in islice(read_texts(corpus, "document"), documents):
+            stream.write(json.dumps({"id": document.id, "contents": document.text}) + "\n")
     return path
 
 
-def _model_alone(encoder: Encoder, source: str, documents: int, device: str,
+def _model_figures(encoder: Encoder, source: str, documents: int, device: str,
                  peak: float) -> dict[str, float]:
-    """The model on batches that wait on the device, then the same with non-zeros brought back."""
-    texts = [own.text for own in islice(read_texts(source, "document"), documents)]
+    """Measures the model on batches that are on the device, and once with its output copied back.
+
+    Args:
+        encoder: The encoder, whose model is measured.
+        source: The corpus.
+        documents: How many documents of it are encoded.
+        device: The device of the model.
+        peak: The device's matrix rate in TFLOP/s.
+
+    Returns:
+        Shares of `peak`, wordpieces and passages per second, and peak memory in bytes.
+    """
+    texts = [document.text for document in islice(read_texts(source, "document"), documents)]
     ids = encoder.tokenized(texts).ids
     splade = encoder.network
     assert isinstance(splade, Splade)
     config = splade.mlm.config
     hidden, inner = config.hidden_size, config.intermediate_size
     layers = 2 * config.num_hidden_layers * (4 * hidden * hidden + 2 * hidden * inner)
-    lengths = [len(own) for own in ids]
+    lengths = [len(row) for row in ids]
     attention = 4 * hidden * config.num_hidden_layers
-    # the head's own transform, 2 H H, runs in `mlm`
-    encoder_flop = sum(own * (layers + 2 * hidden * hidden + attention * own) for own in lengths)
+    # the head's transform, 2 H H per wordpiece, runs in `mlm`, so it counts as the encoder's
+    encoder_flop = sum(length * (layers + 2 * hidden * hidden + attention * length)
+                       for length in lengths)
     head_flop = sum(lengths) * 2 * hidden * splade.vocabulary
     batches = []
     for rows in length_batches(lengths, encoder.batch_tokens):
-        batches.append([own.to(device) for own in padded_ids([ids[row] for row in rows], 0)])
+        batches.append([tensor.to(device)
+                        for tensor in padded_ids([ids[row] for row in rows], 0)])
 
     def states() -> None:
         for padded, mask in batches:
@@ -123,15 +136,15 @@ def _model_alone(encoder: Encoder, source: str, documents: int, device: str,
 
     def head() -> None:
         for padded, mask in batches:
-            given = torch.randn(*padded.shape, hidden, dtype=splade.output.weight.dtype,
-                                device=device)
-            max_logits(given, mask.bool(), splade.output.weight, splade.output.bias)
+            states_of_batch = torch.randn(*padded.shape, hidden, device=device,
+                                          dtype=splade.output.weight.dtype)
+            max_logits(states_of_batch, mask.bool(), splade.output.weight, splade.output.bias)
 
     with torch.inference_mode():
         seconds = {each.__name__: _timed(each, device) for each in (states, weights, head)}
-    begun = time.perf_counter()
+    started = time.perf_counter()
     encoder.weights_of(ids)
-    seconds["back"] = time.perf_counter() - begun
+    seconds["back"] = time.perf_counter() - started
     memory = torch.cuda.max_memory_allocated() if device.startswith("cuda") else 0
     return {"encoder_share": encoder_flop / seconds["states"] / peak / 1e12,
             "head_share": head_flop / seconds["head"] / peak / 1e12,
@@ -140,21 +153,21 @@ def _model_alone(encoder: Encoder, source: str, documents: int, device: str,
             "passages_per_s": len(ids) / seconds["back"], "peak_memory": memory}
 
 
-def _matrix_rate(device: str, kind: torch.dtype) -> float:
-    """TFLOP/s of one large product."""
+def _matrix_rate(device: str, tensor_dtype: torch.dtype) -> float:
+    """Returns TFLOP/s of one large matrix product."""
     size = 8192 if device.startswith("cuda") else 1024
-    left, right = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
+    left, right = (torch.randn(size, size, device=device, dtype=tensor_dtype) for _ in range(2))
     return 10 * 2 * size**3 / _timed(lambda: [left @ right for _ in range(10)], device) / 1e12
 
 
 def _timed(call: Callable[[], object], device: str) -> float:
-    """Seconds of the second of two calls."""
+    """Calls twice and returns the seconds of the second call."""
     for _ in range(2):
         _wait(device)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         call()
         _wait(device)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
     return seconds
 
 

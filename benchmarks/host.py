@@ -1,4 +1,4 @@
-"""What the host does while a GPU would work: reading, tokenising, impacts, lines, writing."""
+"""The host's part of encoding, without the model: reading, tokenising, impacts, lines, writing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from bench import table
 from scipy import sparse
 
-#: A text's words, so that it has about the wordpieces of MS MARCO's passages.
+#: Words per text. It then has about as many wordpieces as a passage of MS MARCO.
 WORDS = 55
 TARGET = 0.8
 DOCUMENTS, SHARD = 40_000, 2_000
@@ -25,22 +25,22 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
     from encoding import model_folder
 
     model, corpus = model_folder("demo", work), _corpus(work)
-    made: dict[str, list[dict[str, float]]] = {"1": [], str(os.cpu_count()): []}
+    rates: dict[str, list[dict[str, float]]] = {"1": [], str(os.cpu_count()): []}
     for _ in range(runs):
-        for cores, own in made.items():
-            done = subprocess.run(
+        for cores, results in rates.items():
+            process = subprocess.run(
                 [sys.executable, __file__, str(model), str(corpus), str(work / "host")],
                 capture_output=True, text=True, check=True,
                 env=os.environ | {"RAYON_NUM_THREADS": cores, "TOKENIZERS_PARALLELISM": "true"})
-            own.append(json.loads(done.stdout.splitlines()[-1]))
-    return {"documents": DOCUMENTS, "cores": made}
+            results.append(json.loads(process.stdout.splitlines()[-1]))
+    return {"documents": DOCUMENTS, "cores": rates}
 
 
 def page(measured: dict[str, Any], docs: Path) -> str:
     rows = [["cores for the tokeniser", "tokeniser, documents/s", "`encode`, documents/s", "kept"]]
     for cores, runs in measured["cores"].items():
-        kept = median(own["host"] / own["tokeniser"] for own in runs)
-        rows.append([cores, *(f"{median(own[name] for own in runs):,.0f}"
+        kept = median(run["host"] / run["tokeniser"] for run in runs)
+        rows.append([cores, *(f"{median(run[name] for run in runs):,.0f}"
                               for name in ("tokeniser", "host")),
                      f"{kept:.0%}{'' if kept >= TARGET else ', missed'}"])
     return ("## The host, with the model stubbed\n\n"
@@ -70,7 +70,7 @@ def _corpus(work: Path) -> Path:
 
 
 def main() -> None:
-    """One run in a process of its own: first the tokeniser alone, then everything but the model."""
+    """Measures one run in this process: first only the tokeniser, then all but the model."""
     import shutil
 
     from spladev3_anserini.collection.survey import survey_texts
@@ -86,7 +86,7 @@ def main() -> None:
     checkpoint = open_checkpoint(model)
 
     class Stubbed(Encoder):
-        """Answers a batch with rows made before, after the padding that a model would get."""
+        """An encoder that pads each batch as for a model, but returns rows computed before."""
 
         def _batch(self, ids: list[list[int]], positions: list[int]) -> sparse.csr_matrix:
             padded_ids(ids, self.tokenizer.padding_id)
@@ -99,15 +99,15 @@ def main() -> None:
     real = Encoder(checkpoint, VARIANTS["splade-v3"], "document", settings).weights(contents[:256])
     rows = sparse.vstack([real] * (32_768 // 256), format="csr")
     texts = iter(contents)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     while block := list(islice(texts, SHARD)):
         encoder.tokenized(block)
-    alone = time.perf_counter() - begun
-    begun = time.perf_counter()
+    tokenising = time.perf_counter() - started
+    started = time.perf_counter()
     encode_to_directory(corpus, survey_texts(corpus, "document"), checkpoint, encoder,
                         EncodingOutput(folder=Path(output), shard_size=SHARD))
-    whole = time.perf_counter() - begun
-    print(json.dumps({"tokeniser": len(lines) / alone, "host": len(lines) / whole}))
+    encoding = time.perf_counter() - started
+    print(json.dumps({"tokeniser": len(lines) / tokenising, "host": len(lines) / encoding}))
 
 
 if __name__ == "__main__":

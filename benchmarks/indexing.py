@@ -1,4 +1,4 @@
-"""Indexing: ours and Pyserini's plain command, and an index's bytes against their entropy."""
+"""Indexing: our command and Pyserini's, and the size of an index relative to its entropy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scipy.special import gammaln
 
 from spladev3_anserini.impacts.shards import IMPACTS, read_encoded, read_manifest
 
-#: An index may take so many times the entropy of its postings.
+#: Target: the size of an index divided by the entropy of its postings.
 TARGET = 1.35
 
 
@@ -31,9 +31,9 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
     for _ in range(runs):
         for name, build in systems.items():
             shutil.rmtree(index, ignore_errors=True)
-            begun = time.perf_counter()
+            started = time.perf_counter()
             build()
-            each[name]["seconds"].append(time.perf_counter() - begun)
+            each[name]["seconds"].append(time.perf_counter() - started)
             each[name] |= {"bytes": bytes_in(index), "doc": bytes_in(index, ".doc")}
     shutil.rmtree(index)
     return {"documents": manifest.nonempty, "postings": manifest.postings,
@@ -60,13 +60,19 @@ def _systems(encoded: Path, index: Path) -> dict[str, Callable[[], None]]:
 
 def limit(documents: int, terms: NDArray[np.int64], impacts: NDArray[np.int64]
           ) -> dict[str, float]:
-    """Bits a posting that no code can undercut on average; `terms` and `impacts` say of each
-    posting its term and its impact.
+    """Returns lower bounds of the mean bits per posting, for any code.
 
-    gaps: a term that is in df of N documents, in any of C(N, df) ways, all as likely, costs
-    log2 C(N, df). impacts: the entropy of the impacts' distribution over all postings;
-    impacts_by_term: of that inside each term, which is lower but leaves out what it would cost to
-    tell a decoder each term's distribution.
+    Args:
+        documents: The number of documents, N.
+        terms: The term of each posting, as a number; shape (postings,).
+        impacts: The impact of each posting; shape (postings,).
+
+    Returns:
+        gaps: The bits for the documents of a term. A term in df documents costs log2 C(N, df), if
+            all C(N, df) sets of documents are equally likely.
+        impacts: The entropy of the impacts over all postings.
+        impacts_by_term: The entropy of the impacts inside each term. It is lower, but does not
+            include the cost of transmitting each term's distribution.
     """
     df = np.unique(terms, return_counts=True)[1].astype(float)
     log_ways = gammaln(documents + 1) - gammaln(df + 1) - gammaln(documents - df + 1)
@@ -96,11 +102,12 @@ def page(measured: dict[str, Any], docs: Path) -> str:
     bound = (bits["gaps"] + bits["impacts"]) / 8
     rows: list[list[Any]] = [["", "documents/s", "seconds", "whole index, bytes",
                               "bytes/posting", "only .doc", "index / limit"]]
-    for name, own in measured["systems"].items():
-        seconds = median(own["seconds"])
+    for name, system in measured["systems"].items():
+        seconds = median(system["seconds"])
         rows.append([name, f"{measured['documents'] / seconds:,.0f}", f"{seconds:.1f}",
-                     f"{own['bytes']:,}", f"{own['bytes'] / postings:.3f}",
-                     f"{own['doc'] / postings:.3f}", f"{own['bytes'] / postings / bound:.2f}"])
+                     f"{system['bytes']:,}", f"{system['bytes'] / postings:.3f}",
+                     f"{system['doc'] / postings:.3f}",
+                     f"{system['bytes'] / postings / bound:.2f}"])
     optimized = measured["systems"]["ours, 2 threads, --optimize"]
     ratio = optimized["bytes"] / postings / bound
     _plot(measured, docs / "benchmarks-index.svg")
@@ -133,11 +140,11 @@ def page(measured: dict[str, Any], docs: Path) -> str:
 def _plot(measured: dict[str, Any], path: Path) -> None:
     drawn, (axis,) = figure(1, height=1.9)
     postings, bits = measured["postings"], measured["limit"]
-    own = measured["systems"]["ours, 2 threads, --optimize"]
+    system = measured["systems"]["ours, 2 threads, --optimize"]
     bars = {"limit": [("document gaps", bits["gaps"] / 8, OURS),
                       ("impacts", bits["impacts"] / 8, LIGHT)],
-            "Lucene": [("postings (.doc)", own["doc"] / postings, GREY),
-                       ("terms, ids, the rest", (own["bytes"] - own["doc"]) / postings,
+            "Lucene": [("postings (.doc)", system["doc"] / postings, GREY),
+                       ("terms, ids, the rest", (system["bytes"] - system["doc"]) / postings,
                         "#dcdcdc")]}
     for name, parts in bars.items():
         left = 0.0

@@ -1,4 +1,4 @@
-"""Searching outside Lucene: each engine's latency with its recall of the exact result."""
+"""Search engines outside Lucene: the latency of each, and its recall of the exact result."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from timing import spread, timed
 from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 
-#: Queries before those that are timed.
+#: Untimed queries before the timed ones.
 WARM = 50
-#: Hits asked for, and so many that a tie with the last of them is seen.
+#: The number of hits, and a larger number to detect ties with the last hit.
 HITS, DEEP = 10, 1000
 
 
 class Engine(NamedTuple):
-    """One engine with one setting, and what was measured of it so far."""
+    """One engine with one setting, and its measurements so far."""
 
     name: str
     settings: str
@@ -32,14 +32,28 @@ class Engine(NamedTuple):
 
 def measure_peers(real: Real, searcher: ImpactSearcher, queries: Sequence[ImpactQuery],
                   runs: int) -> list[dict[str, Any]]:
-    """Milliseconds of each engine at 10 hits, and its recall of the exact ten: how many of its ten
-    score, exactly, at least what the tenth does. The engines take turns at all queries."""
-    good = [_good(searcher, query) for query in queries]
-    engines = [Engine("ours (Lucene)", "exact", lambda own: searcher.search(own, HITS), [], [])]
+    """Measures latency and recall of each engine at 10 hits; the engines take turns.
+
+    Recall is the share of an engine's hits whose exact score is at least that of the tenth exact
+    hit.
+
+    Args:
+        real: The vectors that every engine indexes.
+        searcher: Our searcher, which gives the exact hits.
+        queries: The queries to time.
+        runs: How often each engine answers all queries.
+
+    Returns:
+        For each engine and setting, its recall and the milliseconds of each query (medians). For
+        an engine that is not installed, the missing package.
+    """
+    relevant = [_exact_top(searcher, query) for query in queries]
+    engines = [Engine("ours (Lucene)", "exact", lambda query: searcher.search(query, HITS), [], [])]
     missing = []
     for name, settings, build in PEERS:
         try:
-            engines += [Engine(name, *own, [], []) for own in build(real, settings, HITS)]
+            engines += [Engine(name, setting, search, [], [])
+                        for setting, search in build(real, settings, HITS)]
         except ImportError as error:
             missing.append({"name": name, "missing": error.name})
     for engine in engines:
@@ -47,30 +61,33 @@ def measure_peers(real: Real, searcher: ImpactSearcher, queries: Sequence[Impact
             engine.search(query)
     for _ in range(runs):
         for engine in engines:
-            took, found = zip(*(timed(engine.search, query) for query in queries), strict=True)
-            engine.seconds.append(list(took))
+            seconds, results = zip(*(timed(engine.search, query) for query in queries),
+                                   strict=True)
+            engine.seconds.append(list(seconds))
             engine.recall.extend(
-                len({own[0] for own in hits} & right) / min(HITS, len(right))
-                for hits, right in zip(found, good, strict=True))
-    return [{"name": own.name, "settings": own.settings, "recall": mean(own.recall),
-             "milliseconds": [1000 * median(each) for each in zip(*own.seconds, strict=True)]}
-            for own in engines] + missing
+                len({hit[0] for hit in hits} & expected) / min(HITS, len(expected))
+                for hits, expected in zip(results, relevant, strict=True))
+    return [{"name": engine.name, "settings": engine.settings, "recall": mean(engine.recall),
+             "milliseconds": [1000 * median(each) for each in zip(*engine.seconds, strict=True)]}
+            for engine in engines] + missing
 
 
-def _good(searcher: ImpactSearcher, query: ImpactQuery) -> set[str]:
+def _exact_top(searcher: ImpactSearcher, query: ImpactQuery) -> set[str]:
+    """Returns the ids of the exact hits, with all documents that tie with the last one."""
     exact = searcher.search(query, DEEP)
     tenth = exact[min(HITS, len(exact)) - 1][1]
     return {identifier for identifier, score in exact if score >= tenth}
 
 
 def peers_page(peers: list[dict[str, Any]]) -> list[str]:
-    """The part of the page that is about them."""
+    """Returns the part of the page about engines outside Lucene."""
     rows: list[list[Any]] = [["10 hits, one thread", "settings", "recall@10", "mean ms", "p50",
                               "p99"]]
-    rows += [[own["name"], own["settings"], f"{own['recall']:.3f}", *spread(own["milliseconds"])]
-             for own in peers if "missing" not in own]
-    lines = [f"{own['name']} is not measured: the package {own['missing']} is not installed."
-             for own in peers if "missing" in own]
+    rows += [[engine["name"], engine["settings"], f"{engine['recall']:.3f}",
+              *spread(engine["milliseconds"])]
+             for engine in peers if "missing" not in engine]
+    lines = [f"{engine['name']} is not measured: the package {engine['missing']} is not installed."
+             for engine in peers if "missing" in engine]
     return ["### Outside Lucene",
             "Other engines search the same vectors with the same questions. Each runs in memory, "
             "through its own Python interface. Recall@10 is relative to the exact result; a "

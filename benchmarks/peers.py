@@ -1,7 +1,7 @@
-"""Engines outside Lucene, each as a function from a query to (id, score), built from our impacts.
+"""Search engines outside Lucene, each as a function from a query to (id, score) pairs.
 
-A builder imports its package when it is called, so that one that is not installed raises
-ImportError and can be left out.
+All are built from our impacts. A builder imports its package only when it is called; for a missing
+package it raises ImportError, and the caller skips the engine.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.impacts.shards import read_encoded, read_manifest
 
-Found = Sequence[tuple[str, float]]
+Hits = Sequence[tuple[str, float]]
 Search = Callable[[ImpactQuery], Any]
 Searches = Iterator[tuple[str, Search]]
 
 
 def exact(real: Real, settings: Sequence[Any], k: int) -> Searches:
-    """Our oracle: every posting of the query, added up in numpy."""
-    searcher = ExactSearcher((own.id, own.vector) for own in _documents(real))
+    """Builds our oracle, which adds up every posting of the query in numpy."""
+    searcher = ExactSearcher((document.id, document.vector) for document in _documents(real))
     yield "exact", lambda query: searcher.search(query, k)
 
 
 def splade_index(real: Real, settings: Sequence[Any], k: int) -> Searches:
-    """splade-index, whose model is asked for nothing: it is handed matrices that are ready.
+    """Builds splade-index from ready matrices, without a model.
 
-    Its `index` encodes texts, so its attributes are set to what `index` would have made of them.
+    Its method `index` would encode texts. Its attributes are therefore set to the values that
+    `index` would compute.
     """
     import torch
     from splade_index import SPLADE
@@ -63,55 +64,60 @@ def splade_index(real: Real, settings: Sequence[Any], k: int) -> Searches:
         engine.corpus = engine.document_ids = np.array(ids)
         engine.unique_token_ids_set = set(range(len(vocabulary)))
 
-        def search(query: ImpactQuery, engine: Any = engine) -> Found:
+        def search(query: ImpactQuery, engine: Any = engine) -> Hits:
             known = sorted((vocabulary[term], weight) for term, weight in query.items()
                            if term in vocabulary)
             ready["q"] = torch.sparse_coo_tensor(
                 [[column for column, _ in known]], [float(weight) for _, weight in known],
                 (len(vocabulary),), check_invariants=False)
-            found = engine.retrieve(["q"], k=k, show_progress=False)
-            return list(zip(found.doc_ids[0].tolist(), found.scores[0].tolist(), strict=True))
+            hits = engine.retrieve(["q"], k=k, show_progress=False)
+            return list(zip(hits.doc_ids[0].tolist(), hits.scores[0].tolist(), strict=True))
 
         yield f"exact, {backend}", search
 
 
 def seismic(real: Real, settings: Sequence[tuple[int, float]], k: int) -> Searches:
-    """Seismic with its own build defaults; a setting is (query_cut, heap_factor), where more terms
-    and a smaller factor cost time and miss less."""
+    """Builds Seismic with its default parameters; a setting is (query_cut, heap_factor).
+
+    More terms and a smaller factor take longer and miss fewer documents.
+    """
     from seismic import SeismicDataset, SeismicIndex, get_seismic_string
 
     kind, dataset = get_seismic_string(), SeismicDataset()
-    for own in _documents(real):
-        dataset.add_document(own.id, np.array(list(own.vector), dtype=kind),
-                             np.array(list(own.vector.values()), dtype=np.float32))
+    for document in _documents(real):
+        dataset.add_document(document.id, np.array(list(document.vector), dtype=kind),
+                             np.array(list(document.vector.values()), dtype=np.float32))
     index = SeismicIndex.build_from_dataset(dataset, num_threads=2)
 
     for cut, factor in settings:
-        def search(query: ImpactQuery, cut: int = cut, factor: float = factor) -> Found:
-            found = index.search("", np.array(list(query), dtype=kind),
-                                 np.array(list(query.values()), dtype=np.float32), k, cut, factor)
-            return [(identifier, score) for _, score, identifier in found]
+        def search(query: ImpactQuery, cut: int = cut, factor: float = factor) -> Hits:
+            hits = index.search("", np.array(list(query), dtype=kind),
+                                np.array(list(query.values()), dtype=np.float32), k, cut, factor)
+            return [(identifier, score) for _, score, identifier in hits]
 
         yield f"query_cut {cut}, heap_factor {factor}", search
 
 
 def bmp(real: Real, settings: Sequence[tuple[float, float]], k: int) -> Searches:
-    """BMP, whose impacts are bytes: the largest becomes 255; a setting is (alpha, beta), and
-    (1, 1) is exact but for the rounding."""
+    """Builds BMP, whose impacts are bytes: they are scaled so that the largest becomes 255.
+
+    A setting is (alpha, beta). (1, 1) is exact except for the rounding to bytes.
+    """
     from bmp import Indexer, Searcher
 
     scale = 255 / read_manifest(real.encoded).max_impact
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "index.bmp")
         indexer = Indexer(path, bsize=32, compress_range=False)
-        for own in _documents(real):
-            vector = {term: round(impact * scale) for term, impact in own.vector.items()}
-            indexer.add_document(own.id, {term: own for term, own in vector.items() if own})
+        for document in _documents(real):
+            vector = {term: round(impact * scale) for term, impact in document.vector.items()}
+            indexer.add_document(document.id, {term: impact for term, impact in vector.items()
+                                               if impact})
         indexer.finish()
         searcher = Searcher(path)
 
     for alpha, beta in settings:
-        def search(query: ImpactQuery, alpha: float = alpha, beta: float = beta) -> Found:
+        def search(query: ImpactQuery, alpha: float = alpha, beta: float = beta) -> Hits:
             ids, scores = searcher.search(dict(query), k=k, alpha=alpha, beta=beta)
             return list(zip(ids, scores, strict=True))
 
@@ -127,16 +133,19 @@ PEERS: tuple[tuple[str, tuple[Any, ...], Callable[..., Searches]], ...] = (
 
 
 def matrix_of(real: Real) -> tuple[dict[str, int], sparse.csr_matrix, list[str]]:
-    """All documents of an encoded directory: numbers of terms, int32 impacts of shape (documents,
-    terms), ids."""
+    """Reads all documents of an encoded directory.
+
+    Returns:
+        {term: column}, the int32 impacts of shape (documents, terms), and the document ids.
+    """
     vocabulary: dict[str, int] = {}
     columns, impacts = array("i"), array("i")  # four bytes each, for tens of millions
     ends, ids = [0], []
-    for own in _documents(real):
-        columns.extend(vocabulary.setdefault(term, len(vocabulary)) for term in own.vector)
-        impacts.extend(own.vector.values())
+    for document in _documents(real):
+        columns.extend(vocabulary.setdefault(term, len(vocabulary)) for term in document.vector)
+        impacts.extend(document.vector.values())
         ends.append(len(columns))
-        ids.append(own.id)
+        ids.append(document.id)
     matrix = sparse.csr_matrix((np.array(impacts), np.array(columns), ends),
                                shape=(len(ids), len(vocabulary)))
     matrix.sort_indices()

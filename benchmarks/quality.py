@@ -1,5 +1,4 @@
-"""What is given up for speed or size: int8, fewer terms a document, a coarser quantiser, on
-Cranfield."""
+"""The quality that int8, fewer terms per document or a coarser quantiser costs, on Cranfield."""
 
 from __future__ import annotations
 
@@ -11,12 +10,12 @@ from typing import Any
 from bench import table
 from scipy import sparse
 
-#: Terms kept of a document, and scales of documents and queries.
+#: Numbers of terms kept per document, and scales of documents and queries.
 TOP_K, SCALES = (256, 128, 64, 32), (51.2, 20.0, 10.0, 5.0, 2.0)
 
 
 def measure(work: Path, runs: int) -> dict[str, Any]:
-    """`runs` is not used: nothing here is timed."""
+    """Measures each setting once; `runs` is not used, because nothing is timed."""
     from encoding import exported, model_folder
 
     from spladev3_anserini.collection.corpus import read_corpus
@@ -34,29 +33,29 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
         checkpoint = open_checkpoint(str(folder))
         encoders = [Encoder(checkpoint, VARIANTS["splade-v3"], side, EncoderSettings()) for side in
                     ("document", "query")]
-        weights[name] = (encoders[0].weights([own.text for own in documents]),
-                         encoders[1].weights([own.text for own in topics]))
-    names = ([own.id for own in documents], [own.id for own in topics])
-    return {"rows": list(_rows(weights, *names, source))}
+        weights[name] = (encoders[0].weights([document.text for document in documents]),
+                         encoders[1].weights([topic.text for topic in topics]))
+    ids = ([document.id for document in documents], [topic.id for topic in topics])
+    return {"rows": list(_rows(weights, *ids, source))}
 
 
 def _rows(weights: dict[str, tuple[sparse.csr_matrix, sparse.csr_matrix]], documents: list[str],
           topics: list[str], source: str) -> Iterator[dict[str, Any]]:
     from spladev3_anserini.encoding.encoder import keep_top
 
-    for name, (own, queries) in weights.items():
-        yield _row(f"{name}, x100", own, queries, 100.0, documents, topics, source)
-    own, queries = weights["float32"]
+    for name, (matrix, queries) in weights.items():
+        yield _row(f"{name}, x100", matrix, queries, 100.0, documents, topics, source)
+    matrix, queries = weights["float32"]
     for k in TOP_K:
-        yield _row(f"top {k} terms of a document", keep_top(own, k), queries, 100.0, documents,
+        yield _row(f"top {k} terms of a document", keep_top(matrix, k), queries, 100.0, documents,
                    topics, source)
     for scale in SCALES:
-        yield _row(f"x{scale:g}", own, queries, scale, documents, topics, source)
+        yield _row(f"x{scale:g}", matrix, queries, scale, documents, topics, source)
 
 
 def _row(name: str, documents: sparse.csr_matrix, queries: sparse.csr_matrix, scale: float,
          ids: list[str], topics: list[str], source: str) -> dict[str, Any]:
-    """Measures of exact search, and the postings that are left. Terms are their columns."""
+    """Returns the measures of exact search and the number of postings; terms are column numbers."""
     from spladev3_anserini.collection.qrels import read_qrels
     from spladev3_anserini.evaluation.measures import evaluate, parse_measures
     from spladev3_anserini.impacts.exact import ExactSearcher
@@ -69,20 +68,20 @@ def _row(name: str, documents: sparse.csr_matrix, queries: sparse.csr_matrix, sc
         return [dict(zip(map(str, row.indices.tolist()), row.data.tolist(), strict=True))
                 for row in impacts]
 
-    made = vectors(documents)
-    searcher = ExactSearcher(zip(ids, made, strict=True))
+    document_vectors = vectors(documents)
+    searcher = ExactSearcher(zip(ids, document_vectors, strict=True))
     run = {topic: {hit.docid: hit.score for hit in searcher.search(query, 1000)}
            for topic, query in zip(topics, vectors(queries), strict=True)}
-    found = evaluate(read_qrels(source), run, parse_measures("nDCG@10 RR@10 R@100")).means
-    return {"name": name, "postings": sum(map(len, made)), **found}
+    means = evaluate(read_qrels(source), run, parse_measures("nDCG@10 RR@10 R@100")).means
+    return {"name": name, "postings": sum(map(len, document_vectors)), **means}
 
 
 def page(measured: dict[str, Any], docs: Path) -> str:
     rows = measured["rows"]
     lines = [["documents and queries", "postings", *(key for key in rows[0] if "@" in key)]]
-    for own in rows:
-        lines.append([own["name"], f"{own['postings'] / rows[0]['postings']:.1%}",
-                      *(f"{value:.4f}" for key, value in own.items() if "@" in key)])
+    for row in rows:
+        lines.append([row["name"], f"{row['postings'] / rows[0]['postings']:.1%}",
+                      *(f"{value:.4f}" for key, value in row.items() if "@" in key)])
     return ("## What speed and size give up\n\nCranfield with the demo model and exact search. "
             "Postings are a share of the first row's.\n\n"
             "* int8: the quantised graph encodes documents and queries.\n"

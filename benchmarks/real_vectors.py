@@ -1,4 +1,4 @@
-"""InsuranceQA's answers and questions by the demo SPLADE: the real vectors that sections share."""
+"""InsuranceQA's answers and questions, encoded by the demo model: vectors that sections share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spladev3_anserini.impacts.query import EncodedTopic
 
 
 class Real(NamedTuple):
-    """Where they lie: an encoded directory, its index (one segment), topics, encoded topics."""
+    """The paths of an encoded corpus, its index, its topics and its encoded topics."""
 
     encoded: Path
     index: Path
@@ -23,8 +23,10 @@ class Real(NamedTuple):
 
 
 def real_vectors(work: Path) -> Real:
-    """27,413 documents, 4 million postings and 2,000 questions; made at the first call (minutes)
-    and kept under `work`."""
+    """Returns the vectors: 27,413 documents, 4 million postings and 2,000 questions.
+
+    They are computed at the first call, in minutes, and kept under `work`.
+    """
     kept, name = work / "reproduced", "insuranceqa"
     ours("reproduce", "run", "demo", "--on", name, "--output", kept, "--sets", "test",
          "--stages", "download,encode,index")
@@ -36,7 +38,7 @@ def real_vectors(work: Path) -> Real:
 
 
 def some_queries(real: Real, count: int) -> tuple[list[EncodedTopic], list[Topic]]:
-    """`count` questions spread over all, as impacts and as texts."""
+    """Returns `count` questions, evenly spaced over all of them, as impacts and as texts."""
     encoded, topics = read_encoded_queries(real.queries, real.index,
                                            None), read_topics(str(real.topics))
     step = len(topics) // count
@@ -45,24 +47,25 @@ def some_queries(real: Real, count: int) -> tuple[list[EncodedTopic], list[Topic
 
 
 def ours(*arguments: object) -> None:
-    """One of our commands in a process of its own."""
-    called([sys.executable, "-P", "-m", "spladev3_anserini", *map(str, arguments)])
+    """Runs one of our commands in a separate process."""
+    run_command([sys.executable, "-P", "-m", "spladev3_anserini", *map(str, arguments)])
 
 
 def pyserini(module: str, *arguments: object) -> None:
-    """One of Pyserini's, the same way."""
+    """Runs one of Pyserini's commands in a separate process."""
     boot = Path(__file__).with_name("pyserini_command.py")
-    called([sys.executable, str(boot), module, *map(str, arguments)])
+    run_command([sys.executable, str(boot), module, *map(str, arguments)])
 
 
-def called(command: Sequence[str]) -> str:
-    """What a command printed; ends the benchmark where it failed."""
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}: {(done.stderr or done.stdout)[-2000:]}")
-    return done.stdout
+def run_command(command: Sequence[str]) -> str:
+    """Runs a command and returns its standard output; ends the benchmark if it fails."""
+    process = subprocess.run(command, capture_output=True, text=True, errors="replace",
+                             check=False)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: {(process.stderr or process.stdout)[-2000:]}")
+    return process.stdout
 
 
 def bytes_in(folder: Path, ending: str = "") -> int:
-    """Of the files in a folder whose names end so."""
+    """Returns the size in bytes of the files in a folder whose names end with `ending`."""
     return sum(path.stat().st_size for path in folder.iterdir() if path.name.endswith(ending))

@@ -1,4 +1,4 @@
-"""Searching: ours and Pyserini's searcher on one index; start-up; engines outside Lucene."""
+"""Search: our searcher and Pyserini's on one index, start-up time, and engines outside Lucene."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 from bench import table
 from drawing import GREY, OURS, figure, logarithmic, save
 from outside import WARM, measure_peers, peers_page
-from peers import Found
-from real_vectors import Real, called, pyserini, real_vectors, some_queries
+from peers import Hits
+from real_vectors import Real, pyserini, real_vectors, run_command, some_queries
 from timing import spread, timed
 
 from spladev3_anserini.impacts.query import ImpactQuery
@@ -23,7 +23,7 @@ from spladev3_anserini.lucene.searcher import ImpactSearcher
 
 HITS = (10, 1000)
 QUERIES, BATCH, WARM_ROUNDS = 200, 300, 3
-#: Ours may take so many times Pyserini's time.
+#: Target: our time divided by Pyserini's.
 TARGET = 1.05
 
 
@@ -31,8 +31,8 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
     real = real_vectors(work)
     searcher = ImpactSearcher(real.index)
     theirs = PyseriniSearcher(real.index)
-    queries = [one.query for one in some_queries(real, QUERIES)[0]]
-    batch = [one.query for one in some_queries(real, BATCH)[0]]
+    queries = [topic.query for topic in some_queries(real, QUERIES)[0]]
+    batch = [topic.query for topic in some_queries(real, BATCH)[0]]
     rates = {str(hits): _batches(searcher, theirs, batch, hits, runs) for hits in HITS}
     latency = {str(hits): _latency(searcher, theirs, queries, hits, runs) for hits in HITS}
     return {"documents": theirs.documents, "queries": len(queries), "batch": len(batch),
@@ -42,65 +42,71 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
 
 
 class PyseriniSearcher:
-    """Pyserini's LuceneImpactSearcher, given ready queries; hits as (id, score) like ours."""
+    """Pyserini's LuceneImpactSearcher for queries that are encoded already.
+
+    Its hits are (id, score), as ours are.
+    """
 
     def __init__(self, index: Path) -> None:
-        os.environ.setdefault("OPENAI_API_KEY", "unused")  # pyserini 1.6 makes a client at import
+        os.environ.setdefault("OPENAI_API_KEY", "unused")  # pyserini 1.6 creates a client at import
         from pyserini.search.lucene import LuceneImpactSearcher
 
         self._ready: dict[str, ImpactQuery] = {}
-        # a term that is in all documents has an idf of 0, and would be left out
-        self._own = LuceneImpactSearcher(str(index), self, min_idf=-1)
-        self.documents = int(self._own.num_docs)
+        # a term that is in all documents has an idf of 0, so the default would drop it
+        self._searcher = LuceneImpactSearcher(str(index), self, min_idf=-1)
+        self.documents = int(self._searcher.num_docs)
 
     def encode(self, name: str) -> ImpactQuery:
         return self._ready[name]
 
-    def search(self, query: ImpactQuery, hits: int) -> Found:
+    def search(self, query: ImpactQuery, hits: int) -> Hits:
         self._ready[""] = query
-        return [(hit.docid, round(hit.score)) for hit in self._own.search("", hits)]
+        return [(hit.docid, round(hit.score)) for hit in self._searcher.search("", hits)]
 
-    def search_all(self, queries: Sequence[ImpactQuery], hits: int, threads: int) -> list[Found]:
+    def search_all(self, queries: Sequence[ImpactQuery], hits: int, threads: int) -> list[Hits]:
         names = list(map(str, range(len(queries))))
         self._ready = dict(zip(names, queries, strict=True))
-        found = self._own.batch_search(names, names, hits, threads)
-        return [[(hit.docid, round(hit.score)) for hit in found[name]] for name in names]
+        results = self._searcher.batch_search(names, names, hits, threads)
+        return [[(hit.docid, round(hit.score)) for hit in results[name]] for name in names]
 
 
 def _latency(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequence[ImpactQuery],
              hits: int, runs: int) -> dict[str, list[float]]:
-    """Milliseconds of each query, the median of its runs after a first that warms Java; the
-    systems take turns at each query, and at going first."""
+    """Returns {system: milliseconds of each query}, medians of the runs after a first one.
+
+    The first run warms Java. The systems take turns at each query, and at being first.
+    """
     systems: dict[str, Callable[..., Any]] = {"ours": searcher.search, "pyserini": theirs.search}
     seconds: dict[str, list[list[float]]] = {name: [[] for _ in queries] for name in systems}
     for run in range(runs + 1):
         for number, query in enumerate(queries):
-            found = {}
+            results = {}
             for name in sorted(systems, reverse=bool((run + number) % 2)):
-                took, found[name] = timed(systems[name], query, hits)
-                seconds[name][number].append(took)
-            if list(map(tuple, found["ours"])) != found["pyserini"]:
+                duration, results[name] = timed(systems[name], query, hits)
+                seconds[name][number].append(duration)
+            if list(map(tuple, results["ours"])) != results["pyserini"]:
                 raise SystemExit(f"{hits} hits of query {number} differ from Pyserini's")
-    return {name: [1000 * median(each[1:]) for each in own] for name, own in seconds.items()}
+    return {name: [1000 * median(repeats[1:]) for repeats in by_query]
+            for name, by_query in seconds.items()}
 
 
 def _batches(searcher: ImpactSearcher, theirs: PyseriniSearcher, queries: Sequence[ImpactQuery],
              hits: int, runs: int) -> dict[str, list[float]]:
-    """Seconds of all queries at once, after rounds that warm Java."""
+    """Returns {`SYSTEM, THREADS`: seconds of all queries at once}, after rounds that warm Java."""
     seconds: dict[str, list[float]] = {}
     for _ in range(runs + WARM_ROUNDS):
         for threads in (1, 2):
-            took, ours = timed(searcher.search_all, queries, hits, threads)
-            seconds.setdefault(f"ours, {threads}", []).append(took)
-            took, other = timed(theirs.search_all, queries, hits, threads)
-            seconds.setdefault(f"pyserini, {threads}", []).append(took)
-            if [list(map(tuple, own)) for own in ours] != other:
+            duration, ours = timed(searcher.search_all, queries, hits, threads)
+            seconds.setdefault(f"ours, {threads}", []).append(duration)
+            duration, other = timed(theirs.search_all, queries, hits, threads)
+            seconds.setdefault(f"pyserini, {threads}", []).append(duration)
+            if [list(map(tuple, ranking)) for ranking in ours] != other:
                 raise SystemExit(f"hits of the batch with {threads} threads differ")
-    return {name: own[WARM_ROUNDS:] for name, own in seconds.items()}
+    return {name: rounds[WARM_ROUNDS:] for name, rounds in seconds.items()}
 
 
 def _encoding(real: Real) -> dict[str, list[float]]:
-    """Milliseconds to encode each question alone, one thread, by variant."""
+    """Returns {variant: milliseconds to encode each question}, one at a time with one thread."""
     import torch
 
     from spladev3_anserini.encoding.encoder import Encoder
@@ -109,18 +115,18 @@ def _encoding(real: Real) -> dict[str, list[float]]:
     from spladev3_anserini.model.variants import VARIANTS
 
     texts = [topic.text for topic in some_queries(real, QUERIES)[1]]
-    threads, found = torch.get_num_threads(), {}
+    threads, milliseconds = torch.get_num_threads(), {}
     torch.set_num_threads(1)
     for name in ("splade-v3", "splade-v3-doc"):
         encoder = Encoder(open_checkpoint("demo"), VARIANTS[name], "query", EncoderSettings())
         seconds = [timed(encoder.impacts, [text])[0] for text in texts[:WARM] + texts]
-        found[name] = [1000 * own for own in seconds[WARM:]]
+        milliseconds[name] = [1000 * duration for duration in seconds[WARM:]]
     torch.set_num_threads(threads)
-    return found
+    return milliseconds
 
 
 def _start(real: Real, work: Path, runs: int) -> dict[str, list[float]]:
-    """Seconds from the start of a process to its end, one query, already encoded, 1,000 hits."""
+    """Returns {system: seconds} of whole processes for one query, already encoded, 1,000 hits."""
     encoded, topics = some_queries(real, 1)
     query, topic = work / "one-query.jsonl", work / "one-query.tsv"
     query.write_text(json.dumps({"id": topics[0].id, "contents": topics[0].text,
@@ -129,35 +135,35 @@ def _start(real: Real, work: Path, runs: int) -> dict[str, list[float]]:
     runs_of = {name: work / f"one-query-{name}.txt" for name in ("ours", "pyserini")}
     seconds: dict[str, list[float]] = {name: [] for name in runs_of}
     for _ in range(runs):
-        seconds["ours"].append(timed(called, [
+        seconds["ours"].append(timed(run_command, [
             sys.executable, "-P", "-m", "spladev3_anserini.search", "--index", str(real.index),
             "--queries", str(query), "--output", str(runs_of["ours"]), "--threads", "1"])[0])
         seconds["pyserini"].append(timed(
             pyserini, "pyserini.search.lucene", "--index", real.index, "--topics", topic,
             "--encoder", query, "--impact", "--min-idf", "-1", "--hits", HITS[-1],
             "--output", runs_of["pyserini"])[0])
-    found = [[line.split()[2] for line in path.read_text("utf-8").splitlines()]
-             for path in runs_of.values()]
-    if found[0] != found[1]:
+    ours, theirs = ([line.split()[2] for line in path.read_text("utf-8").splitlines()]
+                    for path in runs_of.values())
+    if ours != theirs:
         raise SystemExit("the runs of whole commands differ")
     return seconds
 
 
 def page(measured: dict[str, Any], docs: Path) -> str:
     rows: list[list[Any]] = [["", "hits", "mean ms", "p50", "p99", "ours / Pyserini"]]
-    for hits, own in measured["latency"].items():
-        ratio = median(a / b for a, b in zip(own["ours"], own["pyserini"], strict=True))
-        for name, each in own.items():
+    for hits, latency in measured["latency"].items():
+        ratio = median(a / b for a, b in zip(latency["ours"], latency["pyserini"], strict=True))
+        for name, each in latency.items():
             rows.append([name, hits, *spread(each), f"{ratio:.2f}" if name == "ours" else ""])
     for name, each in measured["encoding"].items():
         rows.append([f"encoding the query, {name}", "", *spread(each), ""])
     batches: list[list[Any]] = [["queries/s", "hits", "1 thread", "2 threads"]]
     for hits, runs in measured["rates"].items():
-        rates = {name: measured["batch"] / median(own) for name, own in runs.items()}
+        rates = {name: measured["batch"] / median(seconds) for name, seconds in runs.items()}
         for name in ("ours", "pyserini"):
             batches.append([name, hits,
                             *(f"{rates[f'{name}, {threads}']:.0f}" for threads in (1, 2))])
-    start = {name: median(own) for name, own in measured["start"].items()}
+    start = {name: median(seconds) for name, seconds in measured["start"].items()}
     _plot(measured, docs / "benchmarks-search.svg")
     return "\n\n".join([
         "## Search",
@@ -184,21 +190,21 @@ def page(measured: dict[str, Any], docs: Path) -> str:
 
 def _plot(measured: Mapping[str, Any], path: Path) -> None:
     drawn, (left, right) = figure(2)
-    for own, color in (("ours", OURS), ("pyserini", GREY)):
+    for system, color in (("ours", OURS), ("pyserini", GREY)):
         for hits, line in zip(measured["latency"], ("-", "--"), strict=True):
-            each = np.sort(measured["latency"][hits][own])
+            each = np.sort(measured["latency"][hits][system])
             left.plot(each, (np.arange(len(each)) + 1) / len(each), line, color=color, lw=1.2,
-                      label=f"{own}, k = {hits}")
+                      label=f"{system}, k = {hits}")
     left.set_xlabel("ms")
     left.set_ylabel("share of queries")
     left.set_xlim(left=0)
     left.legend(fontsize=7, frameon=False)
-    shown = [own for own in measured["peers"] if "missing" not in own]
-    names = list(dict.fromkeys(own["name"] for own in shown))
+    peers = [peer for peer in measured["peers"] if "missing" not in peer]
+    names = list(dict.fromkeys(peer["name"] for peer in peers))
     colors = (OURS, OURS, "#d95f02", "#7570b3", "#1b9e77", GREY)
     for name, marker, color in zip(names, "osD^vP", colors, strict=False):
-        points = [(mean(own["milliseconds"]), own["recall"]) for own in shown
-                  if own["name"] == name]
+        points = [(mean(peer["milliseconds"]), peer["recall"]) for peer in peers
+                  if peer["name"] == name]
         right.plot(*zip(*points, strict=True), marker, label=name, ms=5, alpha=0.85, color=color)
     logarithmic(right)
     right.set_xlabel("mean ms, 10 hits")

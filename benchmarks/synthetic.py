@@ -1,4 +1,4 @@
-"""Real vectors -> any number of them with the same term frequencies, or fewer terms each."""
+"""Real vectors -> any number of synthetic ones with the same term frequencies."""
 
 from __future__ import annotations
 
@@ -23,35 +23,45 @@ from spladev3_anserini.impacts.shards import (
 )
 
 SHARD = 5000
-#: Each term of a document is decided by another real document with this probability.
+#: The probability that a term of a synthetic document is taken from its second real document.
 REPLACED = 0.3
 
 
-def crossed(matrix: sparse.csr_matrix, count: int, random: np.random.Generator
+def cross_rows(matrix: sparse.csr_matrix, count: int, random: np.random.Generator
             ) -> sparse.csr_matrix:
-    """`count` new rows: two real ones are drawn with replacement, and each of their terms is
-    decided, impact or absence, by the second with probability REPLACED, else by the first.
+    """Returns `count` synthetic rows, each crossed from two real rows drawn with replacement.
 
-    A term that a share p of the real rows have is in a share p of the new ones in expectation,
-    and its impacts are distributed as they were; which terms occur together is not.
+    For each term of either row, the synthetic row has the impact (or absence) of the second row
+    with probability REPLACED, else that of the first. In expectation, a term is therefore as
+    frequent as in the real rows, and its impacts have the same distribution. Which terms occur
+    together does not stay the same.
+
+    Args:
+        matrix: The real impacts, of shape (documents, terms).
+        count: The number of rows to return.
+        random: The source of randomness.
+
+    Returns:
+        Impacts of shape (count, terms).
     """
     first, second = random.integers(matrix.shape[0], size=(2, count))
     pair = [matrix[first].tocoo(), matrix[second].tocoo()]
-    places = [one.row.astype(np.int64) * matrix.shape[1] + one.col for one in pair]
-    chosen, of_place = np.unique(np.concatenate(places), return_inverse=True)
-    by_second = (random.random(len(chosen)) < REPLACED)[of_place]
-    kept = by_second == np.repeat([False, True], [len(own) for own in places])
-    values, at = np.concatenate([one.data for one in pair])[kept], np.concatenate(places)[kept]
-    rows, columns = np.divmod(at, matrix.shape[1])
-    found = sparse.csr_matrix((values, (rows, columns)), shape=(count, matrix.shape[1]))
-    found.sort_indices()
-    return found
+    places = [half.row.astype(np.int64) * matrix.shape[1] + half.col for half in pair]
+    distinct, of_place = np.unique(np.concatenate(places), return_inverse=True)
+    from_second = (random.random(len(distinct)) < REPLACED)[of_place]
+    kept = from_second == np.repeat([False, True], [len(half) for half in places])
+    values = np.concatenate([half.data for half in pair])[kept]
+    rows, columns = np.divmod(np.concatenate(places)[kept], matrix.shape[1])
+    synthetic = sparse.csr_matrix((values, (rows, columns)), shape=(count, matrix.shape[1]))
+    synthetic.sort_indices()
+    return synthetic
 
 
 def write_synthetic(real: Real, folder: Path, count: int) -> Manifest:
-    """`count` documents as an encoded directory, always the same for the same real vectors.
+    """Writes an encoded directory of `count` synthetic documents; returns its manifest.
 
-    Its fingerprint is the real ones' but for corpus and size, so that their queries fit it.
+    The documents are always the same for the same real vectors. The fingerprint differs from the
+    real one only in corpus and size, so the real queries can search its index.
     """
     if (folder / MANIFEST).exists() and (kept := read_manifest(folder)).documents == count:
         return kept
@@ -61,33 +71,43 @@ def write_synthetic(real: Real, folder: Path, count: int) -> Manifest:
     def blocks() -> Iterator[tuple[list[str], sparse.csr_matrix]]:
         for begin in range(0, count, SHARD):
             many = min(SHARD, count - begin)
-            yield [f"s{begin + row}" for row in range(many)], crossed(matrix, many, random)
+            yield [f"s{begin + row}" for row in range(many)], cross_rows(matrix, many, random)
 
     return write_encoded(blocks(), list(vocabulary), real.encoded, folder, "synthetic")
 
 
 def write_encoded(blocks: Iterable[tuple[Sequence[str], sparse.csr_matrix]], terms: Sequence[str],
                   real: Path, folder: Path, kind: str) -> Manifest:
-    """Ids and impacts, a shard a block, as an encoded directory in place of what is there."""
+    """Writes an encoded directory, replacing an existing one; returns its manifest.
+
+    Args:
+        blocks: Ids and impacts of shape (ids, terms); each block becomes a shard.
+        terms: The term of each column.
+        real: The encoded directory whose manifest is copied.
+        folder: The folder to write.
+        kind: A name for the documents in the manifest.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     lines = RowLines(terms)
-    written = tuple(write_lines(folder, shard_name(number, gzipped=False),
-                                lines(ids, [""] * len(ids), own),
-                                kind) for number, (ids, own) in enumerate(blocks))
+    shards = tuple(write_lines(folder, shard_name(number, gzipped=False),
+                               lines(ids, [""] * len(ids), block),
+                               kind) for number, (ids, block) in enumerate(blocks))
     source = read_manifest(real)
-    made = source.model_copy(update={
-        "shards": written, "input": f"{kind}, from {source.input}",
+    manifest = source.model_copy(update={
+        "shards": shards, "input": f"{kind}, from {source.input}",
         "fingerprint": source.fingerprint.model_copy(update={
             "corpus": sha256_of(real / MANIFEST), "shard_size": SHARD,
-            "documents": sum(own.documents for own in written)})})
-    write_record(made, folder / MANIFEST)
-    return made
+            "documents": sum(shard.documents for shard in shards)})})
+    write_record(manifest, folder / MANIFEST)
+    return manifest
 
 
 def first_documents(whole: Path, folder: Path, count: int) -> Path:
-    """The first `count` documents, whole shards, of an encoded directory as one of its own; the
-    files are the same ones (hard links)."""
+    """Writes an encoded directory of the first `count` documents of another; returns its folder.
+
+    It has only whole shards, which are hard links.
+    """
     manifest = read_manifest(whole)
     shards = manifest.shards[: count // SHARD]
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What sections share: a clock around a call, three numbers of many latencies, figures as JSON."""
+"""Functions that sections share: timing of a call, a summary of latencies, figures as JSON."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import numpy as np
 
 
 def timed(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
-    """Seconds, and what came back."""
-    begun = time.perf_counter()
-    found = call(*arguments)
-    return time.perf_counter() - begun, found
+    """Calls a function; returns the seconds it took and its result."""
+    started = time.perf_counter()
+    result = call(*arguments)
+    return time.perf_counter() - started, result
 
 
 def spread(milliseconds: Sequence[float]) -> list[str]:
-    """Mean, median and 99th percentile."""
+    """Returns mean, median and 99th percentile of latencies, as text."""
     p50, p99 = np.percentile(milliseconds, [50, 99])
     return [f"{number:.2f}" for number in (mean(milliseconds), p50, p99)]
 
 
 def as_json(figures: Any) -> str:
-    """Figures as indented JSON with the numbers of a list on one line."""
-    # a line break after the bracket: no string of JSON holds one
+    """Returns figures as indented JSON, with the numbers of a list on one line."""
+    # the line break after the bracket keeps strings unchanged: JSON strings contain none
     return re.sub(r"\[\n([-+.\deE,\s]*)\]",
                   lambda numbers: f"[{' '.join(numbers[1].split())}]",
                   json.dumps(figures, indent=1)) + "\n"

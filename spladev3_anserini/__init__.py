@@ -15,8 +15,9 @@ from spladev3_anserini.cli import signals
 from spladev3_anserini.text import VERSION
 
 if TYPE_CHECKING:
-    from spladev3_anserini.api.index import Index, open_index
+    from spladev3_anserini.api.index import Index
     from spladev3_anserini.api.model import Model, load
+    from spladev3_anserini.api.opening import open_index
     from spladev3_anserini.api.run import Compared, Run, compare, read_run
     from spladev3_anserini.collection.runs import Hit
     from spladev3_anserini.errors import InputError, JavaError, SpladeError
@@ -26,19 +27,19 @@ __version__ = VERSION
 __all__ = ["Compared", "Evaluation", "Hit", "Index", "InputError", "JavaError", "Model", "Run",
            "SpladeError", "__version__", "compare", "load", "open_index", "read_run"]
 
-#: Where each name is; a module is imported when a name of it is first asked for.
+#: The module of each public name; it is imported when the name is first used.
 _PUBLIC = {
-    "load": "api.model", "Model": "api.model", "open_index": "api.index", "Index": "api.index",
+    "load": "api.model", "Model": "api.model", "open_index": "api.opening", "Index": "api.index",
     "read_run": "api.run", "Run": "api.run", "compare": "api.run", "Compared": "api.run",
     "Hit": "collection.runs", "Evaluation": "evaluation.measures", "SpladeError": "errors",
     "InputError": "errors", "JavaError": "errors",
 }
 
-# `python -m spladev3_anserini.encode` and seven more: the commands of the main road as modules
+# for `python -m spladev3_anserini.encode` and seven more: the main commands as modules
 __path__.append(str(Path(__file__).parent / "cli" / "modules"))
 
 if signals.started_as_program():
-    signals.end_at_once_while_importing()
+    signals.exit_at_once_while_importing()
 
 
 def __getattr__(name: str) -> Any:

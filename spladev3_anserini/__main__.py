@@ -1,4 +1,4 @@
-"""python -m spladev3_anserini NAME: the console script."""
+"""python -m spladev3_anserini COMMAND: runs a command, as the console script does."""
 
 from spladev3_anserini.cli.commands import main
 

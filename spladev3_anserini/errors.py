@@ -1,14 +1,10 @@
-"""What a user can cause, said in one line."""
+"""The errors that a user can cause, and the reason of a library's exception in one line."""
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -20,11 +16,10 @@ if TYPE_CHECKING:
 
 
 class SpladeError(Exception):
-    """Anything that this package refuses or that fails it, in one line.
+    """The base of all errors of this package: what was refused or failed, in one line.
 
-    The line names the file and its line, or a parameter in backticks: "`max_length` 2: expected
-    3 or more". Commands print it with the parameter as their option, --max-length, and exit with
-    `code`.
+    The message names a file and line, or a parameter in backticks: "`max_length` 2: expected
+    3 or more". Commands print the parameter as their option, --max-length, and exit with `code`.
     """
 
     code = 2
@@ -34,7 +29,7 @@ class SpladeError(Exception):
 
 
 class InputError(SpladeError):
-    """Input or usage that cannot be right. Commands exit with code 2."""
+    """The input or an argument is wrong. Commands exit with code 2."""
 
 
 class JavaError(SpladeError):
@@ -45,12 +40,16 @@ class JavaError(SpladeError):
 
 @contextmanager
 def refusing(what: str, *passed: type[Exception]) -> Iterator[None]:
-    """Refuses in one line, which begins with `what`, whatever a library raises in the block but
-    the kinds `passed`, which go on as they are.
+    """Turns any exception of a library in the block into a one-line InputError.
 
-    Wrap calls of libraries only: a mistake of this package must stay a traceback. The cause stays
-    attached, and `SPLADEV3_TRACEBACK=1` shows it (see `cli.run`). Panics of Rust libraries are no
-    `Exception`, so every BaseException counts but those that end a program.
+    Wrap only calls of libraries: a mistake of this package must stay a traceback. The exception
+    stays attached as the cause, and `SPLADEV3_TRACEBACK=1` prints it (see `cli.run`). Panics of
+    Rust libraries are no `Exception`, so every BaseException counts except those that end a
+    program.
+
+    Args:
+        what: The beginning of the message.
+        passed: Kinds of exceptions that pass unchanged.
     """
     try:
         yield
@@ -61,9 +60,14 @@ def refusing(what: str, *passed: type[Exception]) -> Iterator[None]:
 
 
 def refuse_without(package: str, what: str, extra: str) -> None:
-    """Raises InputError where a package is not installed, naming the extra of this one to install.
+    """Raises InputError if a package is not installed; the message names the extra to install.
 
-    Nothing is imported, so it can be asked before long work whose end needs the package.
+    It imports nothing, so long work can check at its start for a package that its end needs.
+
+    Args:
+        package: The package that is required.
+        what: What requires it, for the message.
+        extra: The extra of this package that installs it.
     """
     if find_spec(package) is None:
         raise InputError(f"{what}: needs {package}, which is not installed: "
@@ -71,7 +75,7 @@ def refuse_without(package: str, what: str, extra: str) -> None:
 
 
 def needed(module: str, what: str, extra: str) -> Any:
-    """A package that only `what` needs, imported; raises InputError with the extra to install."""
+    """Imports and returns an optional module; raises InputError as `refuse_without`."""
     package = module.partition(".")[0]
     refuse_without(package, what, extra)
     try:
@@ -80,67 +84,35 @@ def needed(module: str, what: str, extra: str) -> Any:
         raise InputError(f"{what}: {package} cannot be imported: {first_line(error)}") from error
 
 
-_stderr = threading.RLock()
-
-
-@contextmanager
-def without_panic_report() -> Iterator[None]:
-    """Holds back what the process writes to stderr in the block; at the end it appears, unless a
-    Rust library panicked, whose report (dozens of lines) goes there past Python."""
-    with _stderr, tempfile.TemporaryFile() as held:
-        try:
-            stderr = os.dup(2)
-        except OSError:  # closed
-            yield
-            return
-        panicked = False
-        with suppress(ValueError, AttributeError):
-            sys.stderr.flush()
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException as error:
-            panicked = type(error).__name__ == "PanicException"
-            raise
-        finally:
-            with suppress(ValueError, AttributeError):
-                sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held.seek(0)
-            if not panicked:
-                os.write(2, held.read())
-
-
 def out_of_memory(error: BaseException | None) -> bool:
-    """Whether an exception says that memory is short; libraries have no common class for it."""
+    """Whether an exception reports a lack of memory; libraries have no common class for it."""
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
 def first_line(error: BaseException) -> str:
-    """The beginning of an exception's text, for quoting a library in one line."""
+    """Returns the first line of an exception's text, at most 200 characters, for a message."""
     if isinstance(error, MemoryError) or _SILENT.search(str(error)):
         return "out of memory"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines.sort(key=lambda line: not _NO_MEMORY.search(line))  # numpy's advice comes before it
+    lines.sort(key=lambda line: not _NO_MEMORY.search(line))  # numpy writes its advice first
     text = lines[0] if lines else type(error).__name__
-    if text.endswith(":"):  # a heading alone says nothing
+    if text.endswith(":"):  # a heading without its content says nothing
         text = " ".join(lines[:2])
     if isinstance(error, KeyError):
         text = f"it knows no {text}"
     return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
-#: What Python says of C code that failed for lack of memory and set no exception.
+#: Python's message about C code that ran out of memory and set no exception.
 _SILENT = re.compile("error return without exception set|NULL without setting an exception")
-#: How the system, Python, torch and CUDA say that there is no memory left, for a thread too.
+#: The messages of the system, Python, torch and CUDA about a lack of memory, also for a thread.
 _NO_MEMORY = re.compile("failed to map segment|[Oo]ut of memory|[Cc]an(no|')t allocate memory|"
                         "not enough memory|std::bad_alloc|bad allocation|can't start new thread|"
                         f"{_SILENT.pattern}")
 
 
 def lack_of_memory(error: BaseException | None) -> str | None:
-    """One line for an exception that lack of memory caused, None for any other."""
+    """Returns the message for an exception that a lack of memory caused; None for any other."""
     while error is not None:
         if out_of_memory(error):
             return (f"there is not enough memory ({first_line(error)}): close other programs, "
@@ -171,7 +143,7 @@ def _named(filename: object) -> str:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first field that does not validate, and why, in one line."""
+    """Returns the first invalid field of a pydantic error and the reason, in one line."""
     problem = error.errors()[0]
     field = ".".join(map(str, problem["loc"])) or "file"
     return f"{field}: {str(problem['msg']).removeprefix('Value error, ')}"

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and readers that are never kept waiting."""
+"""Files that appear complete or not at all, and readers that never block on a pipe."""
 
 from __future__ import annotations
 
@@ -18,17 +18,24 @@ from typing import IO, Any
 
 from spladev3_anserini.errors import InputError, first_line
 
-#: How the small text begins that Git LFS leaves in the place of a file it did not fetch.
+#: The beginning of the small text that Git LFS puts in the place of a file that it did not fetch.
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _STREAMS = {"-": 1, "/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
 @contextmanager
 def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Iterator[Any]:
-    """Opens a temporary file beside `path` (or at `temporary`) that becomes `path` at the end of
-    the block, synced to disk; if the block raises, nothing is left of it.
+    """Opens a temporary file that becomes `path` at the end of the block, synced to disk.
 
-    Raises InputError where the folder is missing, and where `path` is a folder itself.
+    If the block raises, the temporary file is removed.
+
+    Args:
+        path: The final name.
+        mode: `w` for text in UTF-8, `wb` for bytes.
+        temporary: The temporary file; None is a hidden file beside `path`.
+
+    Raises:
+        InputError: The folder is missing, or `path` is a folder.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a file")
@@ -50,13 +57,13 @@ def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Ite
 
 @contextmanager
 def output_file(path: Path, mode: str = "w", temporary: Path | None = None) -> Iterator[Any]:
-    """Opens a file that the user named, to be written as text, or as bytes with the mode `wb`.
+    """Opens an output that the user named, for text or, with the mode `wb`, for bytes.
 
-    Text is compressed where the name ends in `.gz`; the same text gives the same bytes. A link is
-    followed, and the file appears as with `appearing`. `-`, /dev/stdout, /dev/fd/N, pipes and
-    devices are written to as they are. Raises InputError as `appearing`.
+    Text is compressed if the name ends in `.gz`; the same text gives the same bytes. Links are
+    followed, and a file appears as with `appearing`. `-`, /dev/stdout, /dev/fd/N, pipes and
+    devices are written directly. Raises InputError as `appearing`.
     """
-    if path.is_dir():  # named as it was given
+    if path.is_dir():  # before links are followed, so that the message has the user's name
         raise InputError(f"{path}: is a folder, expected a file")
     with _opened(path, temporary) as raw:
         if "b" in mode:
@@ -72,6 +79,7 @@ def output_file(path: Path, mode: str = "w", temporary: Path | None = None) -> I
 
 @contextmanager
 def _opened(path: Path, temporary: Path | None) -> Iterator[IO[bytes]]:
+    """Opens an output for bytes: a file by `appearing`, any other kind directly."""
     number = _descriptor(path)
     if number is None and (path.is_file() or not path.exists()):
         with appearing(path.resolve(), "wb", temporary) as stream:
@@ -85,30 +93,32 @@ def _opened(path: Path, temporary: Path | None) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _as_text(raw: Any) -> Iterator[io.TextIOWrapper]:
+    """Wraps an open file of bytes as text in UTF-8; the file stays open after the block."""
     stream = io.TextIOWrapper(raw, encoding="utf-8", newline="")
     try:
         yield stream
     finally:
-        stream.detach()  # flushes, and leaves `raw` open for whoever opened it
+        stream.detach()  # flushes, but does not close `raw`
 
 
 def is_stdout(path: Path) -> bool:
-    """Whether an output is standard output, so that a summary must go elsewhere."""
+    """Whether an output is standard output; a command then prints its summary elsewhere."""
     return _descriptor(path) == 1
 
 
 def _descriptor(path: Path) -> int | None:
-    """The file descriptor that a path names, such as `-`, /dev/stdin or /dev/fd/63; else None."""
+    """Returns the file descriptor that a path names (`-`, /dev/stdin, /dev/fd/63), else None."""
     if match := re.fullmatch(r"/(?:dev|proc/self)/fd/(\d{1,9})", str(path), re.ASCII):
         return int(match[1])
     return _STREAMS.get(str(path))
 
 
 def existing_file(path: Path, *, stream: bool = False) -> Path:
-    """The path itself; raises InputError where it is no file.
+    """Returns the path; raises InputError if it is not a file.
 
-    Pipes, sockets and devices are refused too: a reader may wait for them for ever. With `stream`,
-    what is read once may be standard input or `<(...)`, that is /dev/stdin or /dev/fd/N.
+    Pipes, sockets and devices are refused too, because reading them may block for ever. `stream`
+    allows standard input and `<(...)`, which are /dev/stdin and /dev/fd/N, for a file that is
+    read only once.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a file")
@@ -121,16 +131,20 @@ def existing_file(path: Path, *, stream: bool = False) -> Path:
 
 
 def refuse_special(folder: Path) -> None:
-    """Raises InputError for a pipe, a socket or a device in a folder whose files a library opens by
-    itself, and would wait for."""
+    """Raises InputError for a pipe, a socket or a device in a folder or its subfolders.
+
+    For folders whose files a library opens by itself: it would block on them.
+    """
     for path in (*folder.glob("*"), *folder.glob("*/*")):
         if path.exists() and not path.is_dir():
             existing_file(path)
 
 
 def refuse_pointer(path: Path, head: bytes | None = None) -> None:
-    """Raises InputError for a Git LFS pointer in the place of a file; `head` is the beginning of
-    the file, where it was read."""
+    """Raises InputError for a Git LFS pointer in the place of a file.
+
+    `head` is the beginning of the file; None reads it.
+    """
     if head is None:
         with existing_file(path).open("rb") as stream:
             head = stream.read(64)
@@ -140,7 +154,7 @@ def refuse_pointer(path: Path, head: bytes | None = None) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a small file; raises InputError as `existing_file` and `refuse_pointer`."""
+    """Reads a small file; raises InputError as `existing_file` and `refuse_pointer`."""
     content = existing_file(path).read_bytes()
     refuse_pointer(path, content)
     return content
@@ -148,8 +162,10 @@ def read_bytes(path: Path) -> bytes:
 
 @contextmanager
 def naming(path: Path, *kinds: type[Exception]) -> Iterator[None]:
-    """Puts the file's name into an error of the block that has none, such as that of a full disk
-    met while writing; `kinds` are those that a library raises then in the place of OSError."""
+    """Adds the file's name to an OSError of the block without a name, such as that of a full disk.
+
+    `kinds` are exceptions that a library raises instead of OSError; they become an InputError.
+    """
     try:
         yield
     except OSError as error:
@@ -162,45 +178,45 @@ def naming(path: Path, *kinds: type[Exception]) -> Iterator[None]:
 
 @contextmanager
 def locked(lock: Path, work: str, part: str = "") -> Iterator[None]:
-    """Holds a lock file for as long as the block runs; its folder is made if it is missing.
+    """Holds a lock file during the block; a missing folder is created.
 
-    The lock is the kernel's and ends with its process. The file notes who holds it, for messages.
+    The lock is the kernel's and ends with its process. The file names the process, for messages.
 
     Args:
-        lock: The lock file, in the folder that is written to.
-        work: What the block does there, such as `encode`, for the message.
-        part: Which part of the work the lock is for, if there are several.
+        lock: The lock file, in the folder that the block writes to.
+        work: The command, such as `encode`, for the message.
+        part: The part of the work that the lock protects, for the message.
 
     Raises:
         InputError: Another process holds the lock.
     """
-    from filelock import FileLock, Timeout  # loads asyncio, which most commands do without
+    from filelock import FileLock, Timeout  # it loads asyncio, which most commands do not need
 
     lock.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(lock)
+    file_lock = FileLock(lock)
     try:
-        held.acquire(timeout=0)
+        file_lock.acquire(timeout=0)
     except Timeout:
-        known = ", ".join(filter(None, (part, _lock_owner(lock))))
+        owner = ", ".join(filter(None, (part, _lock_owner(lock))))
         raise InputError(f"{lock.parent}: another {work} is writing here"
-                         f"{f' ({known})' if known else ''}; wait for it, or choose another "
+                         f"{f' ({owner})' if owner else ''}; wait for it, or choose another "
                          "`output`") from None
     try:
         _write_lock_owner(lock)
         yield
     finally:
-        held.release()
+        file_lock.release()
 
 
 def _write_lock_owner(lock: Path) -> None:
-    """Notes in the lock file who holds it; the lock itself is the kernel's."""
+    """Writes the id of this process and its host into the lock file."""
     lock.write_text(f"{os.getpid()} on {socket.gethostname()}\n")
 
 
 def _lock_owner(lock: Path) -> str:
-    """Who holds a lock, for a message: `process 12 on host`, empty where it is not noted."""
-    noted = lock.read_text("utf-8", errors="replace").strip()
-    return f"process {noted}" if noted else ""
+    """Returns the owner of a lock for a message, `process 12 on host`; empty if unknown."""
+    owner = lock.read_text("utf-8", errors="replace").strip()
+    return f"process {owner}" if owner else ""
 
 
 def append_line(path: Path, line: str) -> None:
@@ -212,16 +228,16 @@ def append_line(path: Path, line: str) -> None:
 
 
 def block_tar_path_traversal() -> None:
-    """Makes every tar archive, also those that libraries unpack, refuse paths out of its folder.
+    """Makes the unpacking of any tar archive, also by libraries, refuse paths out of its folder.
 
-    This is PEP 706, which is the default only from Python 3.14 on.
+    This is the filter of PEP 706, which is the default only from Python 3.14 on.
     """
     if hasattr(tarfile, "data_filter"):  # Python 3.11.4
         tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
 
 
 def set_usual_mode(path: Path) -> None:
-    """Gives a file the mode that the user's umask says; safetensors writes for the user alone."""
+    """Gives a file the mode of the user's umask; safetensors writes files only for the user."""
     sample = path.with_name(f".{path.name}.{os.getpid()}.mode")
     sample.touch()
     path.chmod(sample.stat().st_mode)
@@ -229,7 +245,7 @@ def set_usual_mode(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes renames in a folder durable."""
+    """Syncs a folder to disk, so that renames in it survive a power loss."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -238,8 +254,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_json(path: Path, kind: type = object) -> Any:
-    """What a JSON file holds; raises InputError naming the file where it is no JSON, or no value
-    of `kind` (dict or list)."""
+    """Reads a JSON file.
+
+    Raises InputError, naming the file, if it is not JSON or its value is not of the type `kind`
+    (dict or list).
+    """
     try:
         value = json.loads(read_bytes(path).decode("utf-8"))
     except OSError as error:
@@ -252,23 +271,25 @@ def read_json(path: Path, kind: type = object) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex; raises InputError as `existing_file` and `refuse_pointer`."""
+    """Returns a file's sha256 in hex; raises InputError as `existing_file` and `refuse_pointer`."""
     with existing_file(path).open("rb") as stream:
         refuse_pointer(path, stream.peek(64))
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def refuse_links_out(home: Path, paths: Iterable[Path], what: str) -> None:
-    """Raises InputError for a path that lies outside of `home` once links are followed; `what` is
-    how the message calls `home`."""
-    inside = home.resolve()
+    """Raises InputError for a path that lies outside of `home` after its links are followed.
+
+    `what` is the name of `home` in the message.
+    """
+    root = home.resolve()
     for path in paths:
-        if not path.resolve().is_relative_to(inside):
+        if not path.resolve().is_relative_to(root):
             raise InputError(f"{path}: is a link that leads out of {what}; put the file itself "
                              "there")
 
 
 def short(value: object) -> str:
-    """A value for a message: a sha256 by its first digits, anything else as it is."""
+    """Returns a value for a message: the first 12 digits of a sha256, any other text unchanged."""
     text = str(value)
     return text[:12] if len(text) == 64 else text

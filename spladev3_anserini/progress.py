@@ -1,4 +1,4 @@
-"""Reports about long work: bars on a terminal, log lines elsewhere; silent until switched on."""
+"""Long work -> progress bars on a terminal, log lines elsewhere; both are off by default."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ _T = TypeVar("_T")
 
 log = logging.getLogger("spladev3_anserini")
 
-#: Seconds between two log lines about the same work: a line is due after `_RARELY`, or, no sooner
-#: than after `_OFTEN`, when a tenth more is done. Work shorter than `_SHORT` has no last line.
-_OFTEN, _RARELY, _SHORT = 10.0, 60.0, 1.0
+#: Seconds between two log lines about the same work. A line is due after `_LONGEST_GAP`, or after
+#: another tenth of the work but not before `_SHORTEST_GAP`. Work shorter than `_SHORT_WORK` has no
+#: last line.
+_SHORTEST_GAP, _LONGEST_GAP, _SHORT_WORK = 10.0, 60.0, 1.0
 
-#: `off` is for a library. `auto` draws bars on a terminal and logs elsewhere, from level INFO on.
+#: `off` is for use as a library. `auto` draws bars on a terminal and logs elsewhere, at level INFO.
 Mode = Literal["off", "auto", "bars"]
 
 _mode: Mode = "off"
 
 
 @contextmanager
-def shown(mode: Mode) -> Iterator[None]:
-    """How long work is reported inside the block."""
+def reporting(mode: Mode) -> Iterator[None]:
+    """Sets how long work is reported inside the block."""
     global _mode
     before, _mode = _mode, mode
     try:
@@ -42,19 +43,30 @@ def shown(mode: Mode) -> Iterator[None]:
 
 def are_bars_drawn() -> bool:
     """Whether long work draws a bar here and now, so that a library may draw its own."""
+    if sys.stderr is None:  # closed, or a program without a console
+        return False
     return _mode == "bars" or (_mode == "auto" and log.isEnabledFor(logging.INFO)
                                and sys.stderr.isatty())
 
 
 def warn(message: str) -> None:
-    """One warning, through the logger `spladev3_anserini`."""
+    """Logs one warning, by the logger `spladev3_anserini`."""
     log.warning("%s", one_line(message))
 
 
 def progress(items: Iterable[_T], what: str, total: int | None = None,
              unit: str = "document") -> tqdm[_T]:
-    """The same items, counted: on a terminal a bar with rate and time left, which vanishes at the
-    end; elsewhere log lines at the start, then one a minute or each tenth, and one at the end."""
+    """Returns the same items and reports their progress as they are consumed.
+
+    On a terminal this is a bar with rate and time left, which vanishes at the end. Elsewhere it
+    is a log line at the start, then one per minute or per tenth of the work, and one at the end.
+
+    Args:
+        items: The items.
+        what: The name of the work in the report.
+        total: How many items there are; None if unknown.
+        unit: The noun of one item.
+    """
     if _mode == "off" or (_mode == "auto" and not log.isEnabledFor(logging.INFO)):
         return tqdm(items, disable=True)
     if are_bars_drawn():
@@ -64,12 +76,12 @@ def progress(items: Iterable[_T], what: str, total: int | None = None,
 
 
 def counter(what: str, total: int, unit: str = "document") -> tqdm[NoReturn]:
-    """A progress bar (or its log lines) that the caller advances with `.update(n)`."""
+    """Returns a progress bar (or its log lines) that the caller advances with `.update(n)`."""
     return progress(iter(()), what, total, unit)
 
 
 def say(line: str, err: bool = False) -> None:
-    """A line about the work on standard output or stderr; what a terminal would obey is escaped."""
+    """Prints a line on standard output or stderr; control characters in it are escaped."""
     print(visible(line), file=sys.stderr if err else sys.stdout, flush=True)
 
 
@@ -77,7 +89,7 @@ class _Logged(tqdm):  # type: ignore[type-arg]
     """A bar that writes log lines instead of drawing."""
 
     def __init__(self, items: Iterable[Any], desc: str, total: int | None, unit: str) -> None:
-        self._said, self._at = 0.0, time.monotonic()
+        self._logged_items, self._logged_at = 0.0, time.monotonic()
         super().__init__(items, desc=desc, total=total, unit=unit, file=io.StringIO(), leave=False,
                          mininterval=1, miniters=1)
         if total == 0:
@@ -86,26 +98,27 @@ class _Logged(tqdm):  # type: ignore[type-arg]
                  else f"{desc}: {counted(total, unit)}")
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        passed, done = time.monotonic() - self._at, self.n - self._said
+        passed, done = time.monotonic() - self._logged_at, self.n - self._logged_items
         tenth = self.total and done * 10 >= self.total
-        if self.n and (passed >= _RARELY or (tenth and passed >= _OFTEN)):
+        if self.n and (passed >= _LONGEST_GAP or (tenth and passed >= _SHORTEST_GAP)):
             rate = self._rate()
             left = tqdm.format_interval((self.total - self.n) / rate) if self.total and rate else ""
             self._log(left and f"{left} left")
 
     def close(self) -> None:
         elapsed = self.format_dict["elapsed"]
-        if not self.disable and self.n and elapsed >= _SHORT:
+        if not self.disable and self.n and elapsed >= _SHORT_WORK:
             self._log(f"done in {tqdm.format_interval(elapsed)}")
         super().close()
 
     def _log(self, end: str) -> None:
-        """One line: what was done, how much of it, the rate, and `end`."""
-        self._said, self._at = self.n, time.monotonic()
+        """Logs one line: the work, how much of it is done, the rate, and `end`."""
+        self._logged_items, self._logged_at = self.n, time.monotonic()
         share = f" of {self.total:,} ({self.n / self.total:.0%})" if self.total else ""
         log.info("%s: %s%s, %s a second%s", self.desc, counted(int(self.n), self.unit), share,
                  f"{self._rate():,.1f}", end and f", {end}")
 
     def _rate(self) -> float:
+        """Returns items per second."""
         elapsed = self.format_dict["elapsed"]
         return (self.n - self.initial) / elapsed if elapsed else 0.0

@@ -15,7 +15,7 @@ from conftest import write_lines
 from scipy.stats import ttest_rel
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.recipe.library import Library, declared, default_folder
+from spladev3_anserini.recipe.library import Library, declared_values, default_folder
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.reproduction.result import IndexCounts, Result, SetResult, write_result
 
@@ -56,12 +56,12 @@ def test_an_unknown_row_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_verdict_is_passed_over_and_nothing_else(experiments: ModuleType) -> None:
-    with experiments._whatever_the_verdict():
+    with experiments._accept_failed_verdict():
         sys.exit(1)
     for code in (0, 2, 130, 143, "text", None):
-        with pytest.raises(SystemExit), experiments._whatever_the_verdict():
+        with pytest.raises(SystemExit), experiments._accept_failed_verdict():
             sys.exit(code)
-    with pytest.raises(InputError), experiments._whatever_the_verdict():
+    with pytest.raises(InputError), experiments._accept_failed_verdict():
         raise InputError("no such file")
 
 
@@ -73,8 +73,8 @@ def test_at_full_size_no_value_is_declared_for_what_is_trained(experiments: Modu
         there, here = own.collection(name), full.collection(name)
         assert here.query_sets == there.query_sets
         for row in experiments.ROWS:
-            before = list(declared(row, own.recipe(row), name, there))
-            after = list(declared(row, full.recipe(row), name, here))
+            before = list(declared_values(row, own.recipe(row), name, there))
+            after = list(declared_values(row, full.recipe(row), name, here))
             assert after == ([] if full.recipe(row).training else before), row
     for row in experiments.ROWS[3:]:
         training = full.recipe(row).training

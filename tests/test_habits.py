@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from configparser import ConfigParser
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 import yaml
@@ -45,6 +46,12 @@ def test_the_changelog_names_files_that_are_there() -> None:
     assert {name for name in names if not any(path.endswith(f"/{name}") for path in there)} == set()
 
 
+def test_no_file_holds_the_marks_of_a_merge() -> None:
+    for path in [*ROOT.glob("*"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/**/*")]:
+        if path.is_file() and not path.name.startswith("."):
+            assert not re.search(r"^(<{7}|>{7}) ", path.read_text("utf-8"), re.M), path
+
+
 def test_the_workflow_runs_the_pythons_that_the_metadata_names(setup: ConfigParser) -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text("utf-8"))
     matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
@@ -52,6 +59,43 @@ def test_the_workflow_runs_the_pythons_that_the_metadata_names(setup: ConfigPars
     assert any("macos" in row["os"] for row in matrix["include"])
     commands = [step["run"].split()[:2] for step in workflow["jobs"]["test"]["steps"] if "run" in step]
     assert commands == [["make", "demo"], ["make", "test"]]
+
+
+def test_actions_are_pinned_and_the_linters_have_a_job_of_their_own() -> None:
+    text = (ROOT / ".github/workflows/test.yml").read_text("utf-8")
+    uses = re.findall(r"uses: (\S+)", text)
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) for action in uses), uses
+    steps = yaml.safe_load(text)["jobs"]["lint"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == ["make lint PYTHON=python", "make site PYTHON=python"]
+
+
+def test_hooks_of_a_commit_run_what_is_installed(setup: ConfigParser) -> None:
+    """Nothing is downloaded for them, and their programs are in the extra of the tests."""
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    assert repository["repo"] == "local"
+    for hook in repository["hooks"]:
+        program = hook["entry"].split()[0].removeprefix(".venv/bin/")
+        assert program == "python" or f"\n{program} >=" in setup["options.extras_require"]["test"]
+        assert all((ROOT / word).exists() for word in hook["entry"].split() if word.startswith("tests/"))
+
+
+def test_every_document_is_a_page_of_the_site_and_its_api_page_has_every_name() -> None:
+    module = run_path(str(ROOT / "tools" / "site_pages.py"))
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]
+    pages = {page for entry in nav for page in entry.values()}
+    documents = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").glob("*.md")}
+    assert pages == documents | {*module["PAGES"].values()} | {"api.md", "regressions/README.md"}
+    assert {*module["PAGES"]} >= {path.name for path in ROOT.glob("*.md")}
+    api = module["api_page"]()
+    for name in {*spladev3_anserini.__all__} - {"__version__"}:
+        assert f"## splade.{name}\n" in api
+    assert "### Index.search\n" in api
+    links = module["with_links_of_the_site"]
+    assert links("[a](../README.md#x) [b](python.md) [c](../Makefile)", ROOT / "docs") == \
+        "[a](index.md#x) [b](python.md) c"
+    assert links("[a](docs/guide.md)", ROOT) == "[a](guide.md)"
+    assert links("[a](../../README.md) [b](demo.md)", ROOT / "docs/regressions") == \
+        "[a](../index.md) [b](../regressions/demo.md)"
 
 
 def test_every_folder_of_the_package_is_installed(setup: ConfigParser) -> None:

@@ -1,9 +1,9 @@
-"""A wheel -> the main job, run from that wheel in an environment that holds nothing else.
+"""Tests a wheel: installs it into an empty environment and runs the main job from there.
 
     python tools/try_wheel.py dist/spladev3_anserini-0.2.0-py3-none-any.whl
 
-`make dist` calls this. Standard library only; needs a network for PyPI, 2 GB of disk for a while,
-and a few minutes. Exit 1 names what the wheel lacks.
+`make dist` calls this script. It uses only the standard library. It needs access to PyPI, 2 GB of
+disk until it ends, and a few minutes. Exit 1: the message names what the wheel lacks.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def main(wheel: Path) -> None:
         folder = Path(temporary).resolve()
         site, work = folder / "site", folder / "work"
         work.mkdir()
-        print(f"installing {wheel.name} and what it needs with --target", flush=True)
+        print(f"installing {wheel.name} and its dependencies with --target", flush=True)
         run([sys.executable, "-m", "venv", folder / "empty"], folder)
         python = folder / "empty" / "bin" / "python"
-        # a copy: pip notes where a wheel came from, and that shall not be the checkout
+        # a copy, because pip records the wheel's path, which must not be one of the checkout
         copy = Path(shutil.copy(wheel, folder))
         run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target",
              site, "-c", CHECKOUT / "constraints.txt", copy], folder)
@@ -47,12 +47,12 @@ def main(wheel: Path) -> None:
         environment = {name: value for name, value in os.environ.items()
                        if not name.startswith(("PYTHON", "SPLADEV3_DATA", "VIRTUAL_ENV"))}
         environment["PYTHONPATH"] = str(site)
-        use([python, "-P"], work, environment)
+        run_main_job([python, "-P"], work, environment)
     print(f"{wheel.name}: installed with --target, the main job ran from it")
 
 
 def check_files(site: Path) -> None:
-    """Exits unless the installed package is whole and names no path of the checkout."""
+    """Exits with a message if the package lacks a file or contains a path of the checkout."""
     package = site / PACKAGE
     for name in ("py.typed", "demo/topics.tsv", "analysis/breakdown.html.j2"):
         if not (package / name).is_file():
@@ -62,10 +62,10 @@ def check_files(site: Path) -> None:
         sys.exit(f"the wheel lacks {min(lacking)} and {len(lacking) - 1} other recipes")
     for path in (*package.rglob("*"), *site.glob(f"{PACKAGE}-*/*"), site / "bin/spladev3-anserini"):
         if path.is_file() and str(CHECKOUT).encode() in path.read_bytes():
-            sys.exit(f"{path.relative_to(site)} holds a path of the checkout")
+            sys.exit(f"{path.relative_to(site)} contains a path of the checkout")
 
 
-def use(python: list[str | Path], work: Path, environment: dict[str, str]) -> None:
+def run_main_job(python: list[str | Path], work: Path, environment: dict[str, str]) -> None:
     """Encodes, indexes, searches and evaluates three texts by modules, then runs the demo."""
     (work / "corpus.jsonl").write_text("".join(
         json.dumps({"id": name, "contents": text}) + "\n" for name, text in TEXTS.items()), "utf-8")
@@ -78,25 +78,25 @@ def use(python: list[str | Path], work: Path, environment: dict[str, str]) -> No
                  "search --index index --topics topics.tsv --output run.txt",
                  "evaluate --qrels qrels.txt --run run.txt --measures RR@10"):
         name, *rest = line.split()
-        shown = run([*python, "-m", f"{PACKAGE}.{name}", *rest], work, environment)
-    if "1.0000" not in shown:
-        sys.exit(f"the right document is not found first:\n{shown}")
+        printed = run([*python, "-m", f"{PACKAGE}.{name}", *rest], work, environment)
+    if "1.0000" not in printed:
+        sys.exit(f"the relevant document is not ranked first:\n{printed}")
     run([*python, "-c", PYTHON_API], work, environment)
-    shown = run([*python, "-m", PACKAGE, "reproduce", "list"], work, environment)
+    printed = run([*python, "-m", PACKAGE, "reproduce", "list"], work, environment)
     if missing := {path.stem for path in (CHECKOUT / "recipes").rglob("*.yaml")
-                   if path.stem not in shown}:
+                   if path.stem not in printed}:
         sys.exit(f"`reproduce list` does not name {min(missing)}")
     run([*python, "-m", PACKAGE, "demo", "--output", "demo"], work, environment)
 
 
 def run(command: list[str | Path], folder: Path, environment: dict[str, str] | None = None) -> str:
-    """What a command prints on standard output; where it fails, all of it and an exit."""
+    """Runs a command and returns its standard output; exits with all its output if it fails."""
     print("+", " ".join(map(str, command)).strip().partition("\n")[0], flush=True)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True,
-                          check=False)
-    if done.returncode:
-        sys.exit(f"{done.stdout}{done.stderr}\nexit code {done.returncode}")
-    return done.stdout
+    process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True,
+                             check=False)
+    if process.returncode:
+        sys.exit(f"{process.stdout}{process.stderr}\nexit code {process.returncode}")
+    return process.stdout
 
 
 if __name__ == "__main__":

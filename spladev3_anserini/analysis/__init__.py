@@ -1,1 +1,1 @@
-"""What runs are worth: measures."""
+"""Runs, encoded texts and trainings -> comparisons, costs, explanations and diagnoses."""

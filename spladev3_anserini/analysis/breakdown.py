@@ -1,4 +1,4 @@
-"""Per-query values of several runs, and features of queries -> where the first run loses."""
+"""Per-query values of runs and features of queries -> where the first run wins or loses."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from spladev3_anserini.analysis.query_features import Features
 from spladev3_anserini.analysis.significance import ROUNDING, MeanDifference, mean_difference
 from spladev3_anserini.errors import InputError
 
-#: Spearman's p is from Student's t, which needs some queries to be near.
+#: Spearman's p comes from Student's t, which is a poor approximation for fewer queries.
 FEWEST_FOR_P = 10
 
 RunValues = Mapping[str, Mapping[str, float]]
 
 
 class Group(NamedTuple):
-    """Some queries: the range and mean of their feature, the mean of each run, and the first
-    run's difference to each other."""
+    """Queries with similar values of a feature.
+
+    `lowest`, `highest` and `centre` are the range and the mean of the feature. `means` are by run;
+    `differences` are the first run minus each other run.
+    """
 
     lowest: float
     highest: float
@@ -32,15 +35,18 @@ class Group(NamedTuple):
 
 
 class Correlation(NamedTuple):
-    """Spearman's rho of a feature with the difference; None where either is the same for all
-    queries, p also for fewer than FEWEST_FOR_P."""
+    """Spearman's rho between a feature and a difference, with its p value.
+
+    Both are None if the feature or the difference is the same for all queries. `p` is also None for
+    fewer than FEWEST_FOR_P queries.
+    """
 
     rho: float | None
     p: float | None
 
 
 class ByFeature(NamedTuple):
-    """Groups of queries by one feature, ascending, and its correlations by other run."""
+    """Groups of queries in ascending order of one feature, and its correlation by other run."""
 
     feature: str
     groups: list[Group]
@@ -48,7 +54,7 @@ class ByFeature(NamedTuple):
 
 
 class LostQuery(NamedTuple):
-    """A query that the first run loses to another."""
+    """A query on which the first run has a lower value (`first`) than another run (`other`)."""
 
     query: str
     text: str
@@ -58,8 +64,11 @@ class LostQuery(NamedTuple):
 
 
 class Breakdown(NamedTuple):
-    """One set of queries: all of them, groups by each feature, the mean of each feature, and the
-    largest losses to each other run."""
+    """The breakdown of one query set.
+
+    `means` and `differences` are over all queries, `feature_means` by feature, `features` has the
+    groups, and `losses` the largest losses to each other run.
+    """
 
     name: str
     queries: int
@@ -72,12 +81,21 @@ class Breakdown(NamedTuple):
 
 def breakdown(name: str, values: RunValues, features: Features, texts: Mapping[str, str],
               edges: Mapping[str, Sequence[float]], worst: int) -> Breakdown:
-    """Breaks the first run's differences to each other run down by the features of the queries.
+    """Breaks down the differences between the first run and each other run by query features.
 
-    `values` is {run: {query: value}}, all with the same queries; `texts` names those that count.
-    Groups are tertiles, or end at `edges` (a value on an edge is in the group below it); queries
-    with the same value are never parted, so there may be fewer groups. Raises InputError for
-    fewer than two runs and for no query at all.
+    Groups are tertiles, or end at `edges`. A value on an edge is in the group below it. Queries
+    with the same value are always in the same group, so there may be fewer groups.
+
+    Args:
+        name: The name of the query set.
+        values: {run: {query: value}}; all runs have the same queries.
+        features: {feature: {query: value}}.
+        texts: {query: text}; other queries are ignored.
+        edges: {feature: upper ends of its groups, ascending}.
+        worst: How many losses to list for each other run.
+
+    Raises:
+        InputError: There are fewer than two runs, or no query is left.
     """
     first, *others = values
     if not others:
@@ -86,48 +104,55 @@ def breakdown(name: str, values: RunValues, features: Features, texts: Mapping[s
     if not queries:
         raise InputError(f"{name}: no judged query is among the topics")
     by_feature = []
-    for feature, of_query in features.items():
-        known = [query for query in queries if query in of_query]
+    feature_means = {}
+    for feature, by_query in features.items():
+        known = [query for query in queries if query in by_query]
         if known:
-            by_feature.append(_by_feature(feature, of_query, known, values, edges.get(feature)))
-    means = {f: math.fsum(own[q] for q in queries if q in own) / count for f, own in
-             features.items() if (count := sum(q in own for q in queries))}
+            by_feature.append(_group_by_feature(feature, by_query, known, values,
+                                                edges.get(feature)))
+            feature_means[feature] = math.fsum(by_query[query] for query in known) / len(known)
     return Breakdown(name, len(queries), _means(values, queries), _differences(values, queries),
-                     means, by_feature,
+                     feature_means, by_feature,
                      {other: _losses(values[first], values[other], queries, features, texts)[:worst]
                       for other in others})
 
 
 def correlation(feature: Sequence[float], differences: Sequence[float]) -> Correlation:
-    """Spearman's rank correlation, ties at their mean rank; differences that rounding alone tells
-    apart (0.5 - 0.2 and 0.3) are tied."""
+    """Returns Spearman's rank correlation of a feature and differences of the same queries.
+
+    Ties get their mean rank. Differences that are unequal only by rounding (0.5 - 0.2 and 0.3) are
+    tied.
+    """
     rounded = np.round(differences, 12)
     if len(set(feature)) < 2 or len(set(rounded.tolist())) < 2:
         return Correlation(None, None)
-    found = stats.spearmanr(feature, rounded)
+    spearman = stats.spearmanr(feature, rounded)
     enough = len(feature) >= FEWEST_FOR_P
-    return Correlation(float(found.statistic), float(found.pvalue) if enough else None)
+    return Correlation(float(spearman.statistic), float(spearman.pvalue) if enough else None)
 
 
-def _by_feature(feature: str, of_query: Mapping[str, float], queries: Sequence[str],
-                values: RunValues, edges: Sequence[float] | None) -> ByFeature:
-    own = np.array([of_query[query] for query in queries])
-    ends = np.quantile(own, [1 / 3, 2 / 3]) if edges is None else np.asarray(edges)
-    place = np.searchsorted(ends, own, side="left")
+def _group_by_feature(feature: str, by_query: Mapping[str, float], queries: Sequence[str],
+                      values: RunValues, edges: Sequence[float] | None) -> ByFeature:
+    feature_values = np.array([by_query[query] for query in queries])
+    ends = np.quantile(feature_values, [1 / 3, 2 / 3]) if edges is None else np.asarray(edges)
+    group_numbers = np.searchsorted(ends, feature_values, side="left")
     groups = []
-    for number in np.unique(place):
-        chosen = [query for query, at in zip(queries, place, strict=True) if at == number]
-        inside = own[place == number]
+    for number in np.unique(group_numbers):
+        members = [query for query, group in zip(queries, group_numbers, strict=True)
+                   if group == number]
+        inside = feature_values[group_numbers == number]
         groups.append(Group(float(inside.min()), float(inside.max()), float(inside.mean()),
-                            len(chosen), _means(values, chosen), _differences(values, chosen)))
+                            len(members), _means(values, members), _differences(values, members)))
     first, *others = values
     return ByFeature(feature, groups, {
-        other: correlation(own.tolist(), [values[first][q] - values[other][q] for q in queries])
+        other: correlation(feature_values.tolist(),
+                           [values[first][q] - values[other][q] for q in queries])
         for other in others})
 
 
 def _means(values: RunValues, queries: Sequence[str]) -> dict[str, float]:
-    return {run: math.fsum(own[q] for q in queries) / len(queries) for run, own in values.items()}
+    return {run: math.fsum(by_query[q] for q in queries) / len(queries)
+            for run, by_query in values.items()}
 
 
 def _differences(values: RunValues, queries: Sequence[str]) -> dict[str, MeanDifference]:
@@ -138,6 +163,7 @@ def _differences(values: RunValues, queries: Sequence[str]) -> dict[str, MeanDif
 
 def _losses(first: Mapping[str, float], other: Mapping[str, float], queries: Sequence[str],
             features: Features, texts: Mapping[str, str]) -> list[LostQuery]:
-    lost = [LostQuery(q, texts[q], {f: own[q] for f, own in features.items() if q in own}, first[q],
-                      other[q]) for q in queries if first[q] < other[q] - ROUNDING]
+    lost = [LostQuery(q, texts[q], {feature: by_query[q] for feature, by_query in features.items()
+                                    if q in by_query}, first[q], other[q])
+            for q in queries if first[q] < other[q] - ROUNDING]
     return sorted(lost, key=lambda loss: (loss.first - loss.other, loss.query))

@@ -1,4 +1,4 @@
-"""Comparisons -> tables as text, Markdown, LaTeX and JSON."""
+"""Comparisons -> tables as text, Markdown, LaTeX or JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spladev3_anserini.analysis.comparison import (
     Comparison,
     QueryScores,
     group_means,
-    most_moved,
+    most_changed,
 )
 from spladev3_anserini.analysis.markup import latex, markdown, markdown_paragraph
 from spladev3_anserini.analysis.summaries import Meta
@@ -20,7 +20,11 @@ from spladev3_anserini.text import counted, table, visible
 
 @dataclass(frozen=True, kw_only=True)
 class TableSettings:
-    """What the tables say: the level of significance, the correction, and the queries to list."""
+    """Settings of the tables: levels, the correction, and how many changed queries to list.
+
+    `moved` is the number of queries that gained most and of those that lost most, for each
+    comparison. `texts` are the texts of queries by id.
+    """
 
     alpha: float
     confidence: float
@@ -29,140 +33,162 @@ class TableSettings:
     texts: Mapping[str, str]
 
 
-def rows(values: Sequence[QueryScores], compared: Sequence[Comparison],
-         shown: TableSettings) -> list[list[str]]:
-    """A header, then for each set and measure a row for every system that is compared with none
-    and one for each comparison."""
-    interval = f"{100 * shown.confidence:g}% interval"
-    found = [["set", "measure", "system", "mean", "against", "difference", interval, "p (t)",
-              "p (rand.)", "wins/ties/losses", ""]]
-    for own in values:
-        members = [one for one in compared if one.values is own]
-        others = {one.system for one in members}
-        found += [[own.name, own.measure, system, f"{own.mean(system):.4f}", *[""] * 7]
-                  for system in own.systems if system not in others]
+def comparison_rows(values: Sequence[QueryScores], compared: Sequence[Comparison],
+                    settings: TableSettings) -> list[list[str]]:
+    """Returns the cells of the main table: a header, then rows for each set and measure.
+
+    There is a row for every system that is only a baseline, then a row for each comparison.
+    """
+    interval = f"{100 * settings.confidence:g}% interval"
+    rows = [["set", "measure", "system", "mean", "against", "difference", interval, "p (t)",
+             "p (rand.)", "wins/ties/losses", ""]]
+    for scores in values:
+        members = [one for one in compared if one.values is scores]
+        compared_systems = {one.system for one in members}
+        rows += [[scores.name, scores.measure, system, f"{scores.mean(system):.4f}", *[""] * 7]
+                 for system in scores.systems if system not in compared_systems]
         for one in members:
-            d = one.found
+            d = one.difference
             mark = "".join(sign for sign, test in (("*", "t_test"), ("+", "randomisation"))
-                           if one.significant(test, shown.correction, shown.alpha))
-            found.append([
-                own.name, own.measure, one.system, f"{own.mean(one.system):.4f}", one.baseline,
-                f"{d.mean:+.4f}", "-" if d.low is None else f"[{d.low:+.4f}, {d.high:+.4f}]",
-                *(_p(one.adjusted[test, shown.correction]) for test in ("t_test", "randomisation")),
+                           if one.significant(test, settings.correction, settings.alpha))
+            rows.append([
+                scores.name, scores.measure, one.system, f"{scores.mean(one.system):.4f}",
+                one.baseline, f"{d.mean:+.4f}",
+                "-" if d.low is None else f"[{d.low:+.4f}, {d.high:+.4f}]",
+                *(_p(one.adjusted[test, settings.correction])
+                  for test in ("t_test", "randomisation")),
                 f"{d.wins}/{d.ties}/{d.losses}", mark])
-    return found
+    return rows
 
 
-def comparison_legend(shown: TableSettings, samples: int) -> str:
-    """What the signs mean."""
-    return (f"p: two-sided and paired, {shown.correction.capitalize()} over all comparisons here; "
-            f"rand.: Fisher's randomisation test ({samples:,} samples); * (t) and + (rand.): below "
-            f"{shown.alpha:g}. Intervals are Student's t, not corrected; a summary's is normal.")
+def comparison_legend(settings: TableSettings, samples: int) -> str:
+    """Returns the note that explains tests, correction, marks and intervals."""
+    correction = settings.correction.capitalize()
+    return (f"p: two-sided and paired, {correction} over all comparisons here; rand.: Fisher's "
+            f"randomisation test ({samples:,} samples); * (t) and + (rand.): below "
+            f"{settings.alpha:g}. Intervals are Student's t, not corrected; a summary's is normal.")
 
 
 def comparison_text(values: Sequence[QueryScores], compared: Sequence[Comparison],
-                    metas: Sequence[Meta],
-                    shown: TableSettings, samples: int) -> str:
-    """Aligned columns, means of groups, summary effects, and the queries that moved most."""
-    parts = [table(rows(values, compared, shown), words=3), comparison_legend(shown, samples),
-             *map(table, _means(values))]
+                    metas: Sequence[Meta], settings: TableSettings, samples: int) -> str:
+    """Formats comparisons as text in aligned columns.
+
+    Args:
+        values: What each system scores on each query, by set and measure.
+        compared: The comparisons; each has a row.
+        metas: Summary effects over several sets, which follow the table and the means of groups.
+        settings: Levels, correction and the number of changed queries, which come last.
+        samples: Samples of the randomisation test, for the legend.
+    """
+    parts = [table(comparison_rows(values, compared, settings), words=3),
+             comparison_legend(settings, samples),
+             *map(table, _group_rows(values))]
     if metas:
         parts.append("\n".join(map(_summary, metas)))
-    parts += [table(own, words=2) for own in _moved(compared, shown)]
+    parts += [table(rows, words=2) for rows in _changed_queries(compared, settings)]
     return "\n\n".join(parts)
 
 
 def comparison_markdown(values: Sequence[QueryScores], compared: Sequence[Comparison],
-                        metas: Sequence[Meta], shown: TableSettings, samples: int) -> str:
-    """What the text says, as tables of Markdown and a paragraph for each note."""
-    parts = [_markdown_table(rows(values, compared, shown), "lllrlrrrrrl"),
-             markdown(comparison_legend(shown, samples)),
-             *(_markdown_table(own, "l" + "r" * (len(own[0]) - 1)) for own in _means(values)),
-             *(markdown_paragraph(_summary(own)) for own in metas),
-             *(_markdown_table(own, "llrrr") for own in _moved(compared, shown))]
+                        metas: Sequence[Meta], settings: TableSettings, samples: int) -> str:
+    """Formats what `comparison_text` has as tables and paragraphs of Markdown."""
+    parts = [_markdown_table(comparison_rows(values, compared, settings), "lllrlrrrrrl"),
+             markdown(comparison_legend(settings, samples)),
+             *(_markdown_table(rows, "l" + "r" * (len(rows[0]) - 1))
+               for rows in _group_rows(values)),
+             *(markdown_paragraph(_summary(meta)) for meta in metas),
+             *(_markdown_table(rows, "llrrr") for rows in _changed_queries(compared, settings))]
     return "\n\n".join(parts)
 
 
-def as_latex(values: Sequence[QueryScores], compared: Sequence[Comparison], metas: Sequence[Meta],
-             shown: TableSettings, samples: int) -> str:
-    """What the text says, as tabulars for a document with the package booktabs, the notes as
-    comments."""
-    notes = [f"% {visible(' '.join(note.split()))}" for note in (comparison_legend(shown, samples),
-                                                        *map(_summary, metas))]
-    first = _tabular(rows(values, compared, shown), "lllrlrlrrrl")
+def comparison_latex(values: Sequence[QueryScores], compared: Sequence[Comparison],
+                     metas: Sequence[Meta], settings: TableSettings, samples: int) -> str:
+    """Formats what `comparison_text` has as LaTeX, for a document with the package booktabs.
+
+    Tables are tabulars; notes are comments.
+    """
+    notes = [f"% {visible(' '.join(note.split()))}"
+             for note in (comparison_legend(settings, samples), *map(_summary, metas))]
+    first = _tabular(comparison_rows(values, compared, settings), "lllrlrlrrrl")
     return "\n\n".join([
         "\n".join([first, *notes]),
-        *(_tabular(own, "l" + "r" * (len(own[0]) - 1)) for own in _means(values)),
-        *(_tabular(own, "llrrr") for own in _moved(compared, shown))])
+        *(_tabular(rows, "l" + "r" * (len(rows[0]) - 1)) for rows in _group_rows(values)),
+        *(_tabular(rows, "llrrr") for rows in _changed_queries(compared, settings))])
 
 
 def comparison_json(values: Sequence[QueryScores], compared: Sequence[Comparison],
-                    metas: Sequence[Meta],
-                    shown: TableSettings, samples: int) -> dict[str, Any]:
-    """Everything, unrounded."""
+                    metas: Sequence[Meta], settings: TableSettings, samples: int) -> dict[str, Any]:
+    """Returns all values for JSON, without rounding."""
     tests = ("t_test", "randomisation")
     return {
-        "alpha": shown.alpha, "confidence": shown.confidence, "samples": samples,
-        "means": [{"set": own.name, "group": own.group, "measure": own.measure,
-                   "queries": len(next(iter(own.systems.values()))),
-                   "systems": {name: own.mean(name) for name in own.systems}} for own in values],
+        "alpha": settings.alpha, "confidence": settings.confidence, "samples": samples,
+        "means": [{"set": scores.name, "group": scores.group, "measure": scores.measure,
+                   "queries": len(next(iter(scores.systems.values()))),
+                   "systems": {name: scores.mean(name) for name in scores.systems}}
+                  for scores in values],
         "comparisons": [
             {"set": one.values.name, "measure": one.values.measure, "baseline": one.baseline,
-             "system": one.system, **one.found._asdict(),
+             "system": one.system, **one.difference._asdict(),
              **{correction: {test: one.adjusted[test, correction] for test in tests}
                 for correction in CORRECTIONS},
-             "moved": [{"query": query, "text": shown.texts.get(query),
+             "moved": [{"query": query, "text": settings.texts.get(query),
                         "before": one.values.systems[one.baseline][query],
                         "after": one.values.systems[one.system][query]}
-                       for query in most_moved(one.values, one.baseline, one.system, shown.moved)]}
+                       for query in most_changed(one.values, one.baseline, one.system,
+                                                 settings.moved)]}
             for one in compared],
         "groups": {measure: group_means(values, measure)
-                   for measure in dict.fromkeys(own.measure for own in values)},
-        "meta_analysis": [{"measure": own.measure, "baseline": own.baseline, "system": own.system,
-                           **own.summary._asdict()} for own in metas]}
+                   for measure in dict.fromkeys(scores.measure for scores in values)},
+        "meta_analysis": [{"measure": meta.measure, "baseline": meta.baseline,
+                           "system": meta.system, **meta.summary._asdict()} for meta in metas]}
 
 
-def _summary(own: Meta) -> str:
-    s = own.summary
-    return (f"{own.system} against {own.baseline}, {own.measure} over "
+def _summary(meta: Meta) -> str:
+    s = meta.summary
+    return (f"{meta.system} against {meta.baseline}, {meta.measure} over "
             f"{counted(s.sets, 'query set')}: {s.mean:+.4f} [{s.low:+.4f}, {s.high:+.4f}], "
-            f"p {_sign(s.p)}, tau2 {s.tau2:.2g} (random effects)")
+            f"p {_p_relation(s.p)}, tau2 {s.tau2:.2g} (random effects)")
 
 
-def _means(values: Sequence[QueryScores]) -> list[list[list[str]]]:
-    """For each measure with a group of several sets: a header and a row for each group."""
-    found = []
-    for measure in dict.fromkeys(own.measure for own in values):
+def _group_rows(values: Sequence[QueryScores]) -> list[list[list[str]]]:
+    """Returns a table for each measure with a group of several sets: a header, a row per group."""
+    tables = []
+    for measure in dict.fromkeys(scores.measure for scores in values):
         if means := group_means(values, measure):
-            systems = list(dict.fromkeys(name for own in means.values() for name in own))
-            found.append([[f"mean {measure}", *systems], *(
-                [group, *(f"{own[name]:.4f}" if name in own else "-" for name in systems)]
-                for group, own in means.items())])
-    return found
+            systems = list(dict.fromkeys(name for by_system in means.values()
+                                         for name in by_system))
+            tables.append([[f"mean {measure}", *systems], *(
+                [group, *(f"{by_system[name]:.4f}" if name in by_system else "-"
+                          for name in systems)]
+                for group, by_system in means.items())])
+    return tables
 
 
-def _moved(compared: Sequence[Comparison], shown: TableSettings) -> list[list[list[str]]]:
-    """For each comparison with a query that moved, where they are asked for: a header and a row
-    for each query."""
-    found = []
+def _changed_queries(compared: Sequence[Comparison],
+                     settings: TableSettings) -> list[list[list[str]]]:
+    """Returns a table for each comparison with a changed query: a header, a row per query.
+
+    `settings.moved` of 0 gives no tables.
+    """
+    tables = []
     for one in compared:
-        own = one.values
-        lines = [[f"{own.name}, {own.measure}", "", one.baseline, one.system, "difference"]]
-        for query in most_moved(own, one.baseline, one.system, shown.moved):
-            before, after = (own.systems[name][query] for name in (one.baseline, one.system))
-            text = " ".join(shown.texts.get(query, "").split())
+        scores = one.values
+        lines = [[f"{scores.name}, {scores.measure}", "", one.baseline, one.system, "difference"]]
+        for query in most_changed(scores, one.baseline, one.system, settings.moved):
+            before, after = (scores.systems[name][query] for name in (one.baseline, one.system))
+            text = " ".join(settings.texts.get(query, "").split())
             lines.append([query, text if len(text) <= 60 else f"{text[:59]}…", f"{before:.4f}",
                           f"{after:.4f}", f"{after - before:+.4f}"])
         if len(lines) > 1:
-            found.append(lines)
-    return found
+            tables.append(lines)
+    return tables
 
 
 def _p(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}" if value >= 0.0001 else "<.0001"
 
 
-def _sign(value: float) -> str:
+def _p_relation(value: float) -> str:
     return f"= {value:.4f}" if value >= 0.0001 else "< 0.0001"
 
 
@@ -180,4 +206,5 @@ def _tabular(lines: Sequence[Sequence[str]], columns: str) -> str:
 
 def _latex_row(cells: Sequence[str]) -> str:
     row = " & ".join(map(latex, cells)) + r" \\"
-    return f"{{}}{row}" if row.startswith(("[", "*")) else row  # no option of the command before
+    # after the row before it, "[" or "*" would be an argument of that row's \\
+    return f"{{}}{row}" if row.startswith(("[", "*")) else row

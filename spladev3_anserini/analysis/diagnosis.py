@@ -1,4 +1,4 @@
-"""What a training and its runs left -> signs of the known failures, each with its number."""
+"""The files of a training and its runs -> signs of known failures, each with a measured value."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from spladev3_anserini.recipe.training import Loss
 from spladev3_anserini.text import counted
 from spladev3_anserini.training.ensemble import EnsembleRecord
 
-#: Below this rank correlation the mean of two teachers ranks like neither of them.
+#: Below this rank correlation, the mean of two teachers ranks like neither of them.
 _LOWEST_SPEARMAN = 0.3
-#: A part of the loss above this share leaves the others without a say.
+#: If one part of the loss has a larger share, the others have no influence.
 _LARGEST_SHARE = 0.95
-#: Of the non-zeros that a training began with.
+#: Limits of the last non-zeros as a multiple of the first ones.
 _COLLAPSED, _SWOLLEN = 0.1, 5.0
-#: A term in more than this share of all documents is a stop word that every query pays for.
+#: A term in more than this share of all documents is a stop word: it costs postings in every query.
 _SATURATED = 0.5
 
 
 _PARTS = ("kl", "margin_mse", "contrastive")
-#: What a record has beside the parts, none of it below 0.
-_CURVES = (*_PARTS, *(f"{what}_{side}" for what in ("penalty", "lambda", "nonzero")
+#: Values of a record that cannot be below 0.
+_CURVES = (*_PARTS, *(f"{kind}_{side}" for kind in ("penalty", "lambda", "nonzero")
                       for side in ("documents", "queries")))
 _MOST_STEPS = 10**12
 #: Beyond this, products and sums leave the range of a double.
 _MOST = 1e30
-#: How far rounding may take a divergence below 0.
+#: How far below 0 rounding may take a divergence.
 _BELOW = 1e-3
 
 
 class Sign(NamedTuple):
-    """One thing to look at: what was found, the limit it is held to, and what it would mean."""
+    """One check: the expectation, the measured value, its limit, and what a failure means."""
 
     subject: str
     found: str
@@ -49,8 +49,11 @@ class Sign(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """One record of a training's curves; `parts` are the loss's parts and `penalties` the
-    regularisers by side, before their weights; those of the regularisers are `ramps`."""
+    """One record of a training's curves.
+
+    `parts` are the parts of the loss and `penalties` the regularisers by side, both before their
+    weights. `ramps` are the weights of the regularisers by side.
+    """
 
     step: int
     parts: dict[str, float]
@@ -60,30 +63,33 @@ class Curve(NamedTuple):
     nonzero_queries: float
 
     def regularisers(self) -> dict[str, float]:
-        """What each side's regulariser adds to the loss."""
+        """Returns each side's part of the loss: its penalty times its weight."""
         return {side: self.ramps[side] * value for side, value in self.penalties.items()}
 
 
 def read_curves(path: Path) -> list[Curve]:
-    """Records of `curves.jsonl` that have loss parts; raises InputError for a file that is not
-    one, by line."""
+    """Reads the records of `curves.jsonl` that have parts of a loss.
+
+    Raises InputError with file and line for a record that is not one of a training, for a value
+    that is not finite or below 0, and for a file without such records.
+    """
     curves: list[Curve] = []
     if not path.exists():
         raise InputError(f"{path}: no such file; expected what train wrote")
-    for number, own in json_records(path):
-        if "nonzero_documents" not in own:
+    for number, record in json_records(path):
+        if "nonzero_documents" not in record:
             continue
         try:
-            parts = {part: _number(own[part]) for part in _PARTS if part in own}
-            sides = [side for side in ("documents", "queries") if f"penalty_{side}" in own]
-            penalties = {side: _number(own[f"penalty_{side}"]) for side in sides}
-            ramps = {side: _number(own[f"lambda_{side}"]) for side in sides}
-            curve = Curve(_step(own["step"]), parts, penalties, ramps,
-                          _number(own["nonzero_documents"]), _number(own["nonzero_queries"]))
+            parts = {part: _number(record[part]) for part in _PARTS if part in record}
+            sides = [side for side in ("documents", "queries") if f"penalty_{side}" in record]
+            penalties = {side: _number(record[f"penalty_{side}"]) for side in sides}
+            ramps = {side: _number(record[f"lambda_{side}"]) for side in sides}
+            curve = Curve(_step(record["step"]), parts, penalties, ramps,
+                          _number(record["nonzero_documents"]), _number(record["nonzero_queries"]))
         except (ValueError, KeyError, TypeError, OverflowError):
             raise InputError(f"{path}:{number}: not a record of a training's curves") from None
-        for name in (name for name in _CURVES if name in own):
-            value = float(own[name])
+        for name in (name for name in _CURVES if name in record):
+            value = float(record[name])
             if not abs(value) <= _MOST:
                 raise InputError(f"{path}:{number}: step {curve.step}: {name} is no finite number "
                                  f"up to {_MOST:g}: the training diverged")
@@ -100,7 +106,7 @@ def read_curves(path: Path) -> list[Curve]:
 
 
 def _step(value: object) -> int:
-    """A number of optimiser steps; raises ValueError for what cannot be one."""
+    """Returns a number of optimiser steps; raises ValueError for a value outside the range."""
     step = int(_number(value))
     if not 0 <= step <= _MOST_STEPS:
         raise ValueError
@@ -108,15 +114,17 @@ def _step(value: object) -> int:
 
 
 def _number(value: object) -> float:
-    """A number of JSON; raises TypeError for text and for true or false."""
+    """Returns a JSON number as a float; raises TypeError for any other JSON value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
     return float(value)
 
 
 def read_loss(trained: Path) -> Loss:
-    """The weights of the loss's parts that a model was trained with; raises InputError where the
-    folder does not tell."""
+    """Reads the weights of the loss's parts from a trained model's folder.
+
+    Raises InputError if the folder has no valid record of the training.
+    """
     path = trained / "training.json"
     try:
         return Loss.model_validate(read_json(path)["training"]["loss"])
@@ -125,7 +133,7 @@ def read_loss(trained: Path) -> Loss:
 
 
 def read_kinds(trained: Path) -> dict[str, str]:
-    """What each side's regulariser is called, by side; empty where the folder does not tell."""
+    """Reads the name of each side's regulariser, by side; empty if it is not recorded."""
     try:
         section = read_json(trained / "training.json")["training"]
         return {side: str(section[side]["kind"]).upper() for side in ("documents", "queries")}
@@ -134,111 +142,122 @@ def read_kinds(trained: Path) -> dict[str, str]:
 
 
 def teacher_signs(record: EnsembleRecord) -> list[Sign]:
-    """Disagreement of the teachers, and queries for which they tell nothing."""
+    """Checks whether the teachers agree, and whether they distinguish documents."""
     signs = []
-    known = [own for own in record.disagreement if own.spearman is not None and own.queries]
-    if known:
-        worst = min(known, key=lambda own: own.spearman or 0.0)
+    pairs = [pair for pair in record.disagreement if pair.spearman is not None and pair.queries]
+    if pairs:
+        worst = min(pairs, key=lambda pair: pair.spearman or 0.0)
         signs.append(Sign(
             "teachers agree", f"Spearman {worst.spearman:.2f} ({worst.one} and {worst.other})",
             f"{_LOWEST_SPEARMAN} or more", (worst.spearman or 0.0) < _LOWEST_SPEARMAN,
-            "teachers that rank differently average to noise: look at each alone, leave one out"))
-        against = sum(own.negative for own in known) / sum(own.queries for own in known)
+            "the mean of teachers that rank differently is noise: examine each one, remove one"))
+        against = sum(pair.negative for pair in pairs) / sum(pair.queries for pair in pairs)
         signs.append(Sign(
             "teachers oppose each other", f"{against:.1%} of the queries", "10 % or less",
-            against > 0.1, "in these queries one teacher ranks against another"))
-    flat = sum(own.flat_queries for own in record.teachers) / (
+            against > 0.1, "for these queries the ranks of two teachers correlate negatively"))
+    flat = sum(teacher.flat_queries for teacher in record.teachers) / (
         len(record.teachers) * max(1, record.queries))
     signs.append(Sign(
-        "teachers tell documents apart", f"flat for {flat:.1%} of the queries", "1 % or less",
-        flat > 0.01, "a teacher that scores all documents alike teaches nothing: is its input "
-        "cut before the document begins?"))
+        "teachers distinguish documents", f"flat for {flat:.1%} of the queries", "1 % or less",
+        flat > 0.01, "a teacher that gives all documents the same score teaches nothing: is its "
+        "input cut before the document begins?"))
     return signs
 
 
 def loss_signs(curves: Sequence[Curve], weights: Loss) -> list[Sign]:
-    """Whether one part of the loss, or the regularisers, outweigh all others at the end."""
+    """Checks whether one part of the loss, or the regularisers, dominate the last record."""
     last = curves[-1]
-    weighed = {name: getattr(weights, name) * value for name, value in last.parts.items()}
-    distilled, penalties = sum(weighed.values()), sum(last.regularisers().values())
-    if not (distilled > 0 and math.isfinite(distilled + penalties)):
-        raise InputError("the curves have no finite loss above 0; nothing can be said of its parts")
+    weighted = {name: getattr(weights, name) * value for name, value in last.parts.items()}
+    distillation, penalties = sum(weighted.values()), sum(last.regularisers().values())
+    if not (distillation > 0 and math.isfinite(distillation + penalties)):
+        raise InputError("the curves have no finite loss above 0; its parts cannot be compared")
     signs = []
-    if len(weighed) > 1:
-        name, most = max(weighed.items(), key=lambda item: item[1])
-        share = most / distilled
+    if len(weighted) > 1:
+        name, largest = max(weighted.items(), key=lambda item: item[1])
+        share = largest / distillation
         signs.append(Sign(
             "no loss dominates", f"{name} is {share:.1%} of the distillation",
             f"{_LARGEST_SHARE:.0%} or less", share > _LARGEST_SHARE,
-            "the other parts are not heard: change their weights, or rescore the teachers"))
-    share = penalties / (penalties + distilled)
+            "the other parts have no influence: change the weights, or rescore the teachers"))
+    share = penalties / (penalties + distillation)
     signs.append(Sign(
         "regularisers leave room", f"{share:.1%} of the whole loss", "50 % or less", share > 0.5,
-        "the model learns to be empty: lower the weights of the regularisers"))
+        "the model learns empty vectors: lower the weights of the regularisers"))
     return signs
 
 
 def sparsity_signs(curves: Sequence[Curve]) -> list[Sign]:
-    """Non-zeros at the end of a training against its beginning."""
+    """Compares the mean non-zeros at the end of a training with those at its beginning."""
     signs = []
     for side in ("documents", "queries"):
-        first, last = (float(getattr(own, f"nonzero_{side}")) for own in (curves[0], curves[-1]))
+        first, last = (float(getattr(curve, f"nonzero_{side}"))
+                       for curve in (curves[0], curves[-1]))
         ratio = last / first if first else 0.0
         signs.append(Sign(
             f"{side} stay sparse, not empty", f"{first:.0f} -> {last:.0f} terms ({ratio:.2f} x)",
             f"{_COLLAPSED} to {_SWOLLEN:g} x", not _COLLAPSED <= ratio <= _SWOLLEN,
-            "collapsed below, not regularised above: change the regulariser's weight or its ramp"))
+            "below: collapsed, above: not regularised; change the regulariser's weight or ramp"))
     return signs
 
 
 def term_signs(encoded: Path, vocabulary: int | None) -> list[Sign]:
-    """Dead and saturated terms and empty documents of an encoded corpus.
+    """Checks an encoded corpus for dead terms, saturated terms and empty documents.
 
-    `vocabulary` is how many terms the model has, None where that is not known.
+    `vocabulary` is the model's number of terms, or None if it is unknown. Raises InputError for
+    encoded queries and for an empty corpus.
     """
     manifest = read_manifest(encoded)
     if manifest.fingerprint.side != "document":
         raise InputError(f"{encoded}: holds encoded queries; give encoded documents")
     documents, frequency, empty = 0, Counter[str](), 0
-    for own in read_encoded(encoded, manifest):
+    for document in read_encoded(encoded, manifest):
         documents += 1
-        empty += not own.vector
-        frequency.update(own.vector.keys())
+        empty += not document.vector
+        frequency.update(document.vector.keys())
     if not documents:
         raise InputError(f"{encoded}: has no documents")
     saturated = [term for term, count in frequency.most_common() if count > _SATURATED * documents]
-    shown = f" ({', '.join(saturated[:8])} ...)" if saturated else ""
+    examples = f" ({', '.join(saturated[:8])} ...)" if saturated else ""
     signs = [
-        Sign("no term is in most documents", f"{counted(len(saturated), 'term')}{shown}",
-             f"10 or fewer in over {_SATURATED:.0%} of "
-             f"{counted(documents, 'document')}",
-             len(saturated) > 10, "saturated terms tell nothing apart and cost the most postings"),
+        Sign("no term is in most documents", f"{counted(len(saturated), 'term')}{examples}",
+             f"10 or fewer in over {_SATURATED:.0%} of {counted(documents, 'document')}",
+             len(saturated) > 10,
+             "saturated terms distinguish no documents and cost the most postings"),
         Sign("documents have terms", f"{empty:,} of {documents:,} are empty", "1 % or less",
-             empty > 0.01 * documents, "an empty document is never found")]
+             empty > 0.01 * documents, "an empty document is never retrieved")]
     if vocabulary:
         dead = 1 - len(frequency) / vocabulary
         few = documents < 10_000
         signs.append(Sign(
             "the vocabulary is used", f"{dead:.0%} of {vocabulary:,} terms in no document",
             "90 % or less" + (" (few documents: not judged)" if few else ""),
-            dead > 0.9 and not few, "most terms have died: the FLOPS weight is too high"))
+            dead > 0.9 and not few, "most terms are never used: the FLOPS weight is too high"))
     return signs
 
 
 def transfer_sign(name: str, before: Sequence[float], after: Sequence[float], measure: str,
                   unseen: bool) -> Sign:
-    """A measure of each query at the start and after training, on data like the training's or on
-    `unseen` data; the two-sided paired t-test says whether a loss is one, and where all queries
-    differ alike, randomisation does."""
+    """Checks whether training made a measure worse on a set of queries.
+
+    A fall counts if the two-sided paired t-test gives p < 0.05. If all differences are equal, the
+    randomisation test is used instead.
+
+    Args:
+        name: The name of the query set.
+        before: The start model's value on each query.
+        after: The trained model's values, in the same order.
+        measure: The name of the measure.
+        unseen: Whether the data is unlike that of the training (zero-shot).
+    """
     start, end = sum(before) / len(before), sum(after) / len(after)
-    found = difference(before, after)
-    p = found.t_test if found.t_test is not None else found.randomisation
+    change = difference(before, after)
+    p = change.t_test if change.t_test is not None else change.randomisation
     p = 1.0 if p is None else p
-    shown = "< 0.001" if p < 0.001 else f"= {p:.3f}"
+    p_text = "< 0.001" if p < 0.001 else f"= {p:.3f}"
     kind = "zero-shot" if unseen else "in-domain"
     return Sign(f"{kind} {measure} does not fall ({name})",
-                f"{start:.4f} -> {end:.4f} ({end - start:+.4f}, p {shown})",
+                f"{start:.4f} -> {end:.4f} ({end - start:+.4f}, p {p_text})",
                 "no fall with p < 0.05", end < start and p < 0.05,
-                "what was learned does not carry over: fewer epochs, a lower learning rate, more "
+                "the model does not generalise: use fewer epochs, a lower learning rate or more "
                 "varied training data" if unseen else
-                "training hurts where it should help: look at teachers and positives first")
+                "training hurts on its own kind of data: check teachers and positives first")

@@ -1,4 +1,4 @@
-"""Signs and curves -> one page of HTML."""
+"""Signs and curves of a training -> one page of HTML."""
 
 from __future__ import annotations
 
@@ -10,36 +10,44 @@ from spladev3_anserini.analysis import html as pages
 from spladev3_anserini.analysis.diagnosis import Curve, Sign
 from spladev3_anserini.analysis.plots import PALETTE, drawing, label, svg_of
 
-#: Told apart in grey as well: Okabe and Ito's colours, and a dash of its own for each.
+#: Okabe and Ito's colours. Each line also has another dash, so that lines differ in grey.
 _COLOURS = (*PALETTE, "#000000")
 _DASHES = ("-", "--", ":", "-.", (0, (5, 1)))
 
 
 def write_diagnosis_page(path: Path, title: str, signs: Sequence[Sign], curves: Sequence[Curve],
                          weights: Mapping[str, float], kinds: Mapping[str, str]) -> None:
-    """Writes the page, whole or not at all; it needs no other file. `weights` are those of the
-    loss's parts, `kinds` what each side's regulariser is called."""
+    """Writes one self-contained page with the signs and the curves, whole or not at all.
+
+    Args:
+        path: The file to write.
+        title: The page's title.
+        signs: The checks, one row each.
+        curves: Records of the training; fewer than two give no plots.
+        weights: The weight of each part of the loss.
+        kinds: The name of each side's regulariser, by side.
+    """
     pages.write_page(path, "analysis", "diagnosis.html.j2", title=title, signs=signs,
-                     alarms=sum(own.alarming for own in signs),
+                     alarms=sum(sign.alarming for sign in signs),
                      plots=_plots(curves, weights, kinds))
 
 
 def _plots(curves: Sequence[Curve], weights: Mapping[str, float],
            kinds: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Captions and SVGs of a training's curves; none for fewer than two records."""
+    """Returns captions and SVG plots of the curves; none for fewer than two records."""
     if len(curves) < 2:
         return []
-    steps = [own.step for own in curves]
-    shares = {name: [weights[name] * own.parts[name] for own in curves]
+    steps = [curve.step for curve in curves]
+    shares = {name: [weights[name] * curve.parts[name] for curve in curves]
               for name in curves[-1].parts}
     sides = list(curves[0].penalties)
-    shares |= {f"regulariser of {side}": [own.regularisers().get(side, 0.0) for own in curves]
-               for side in sides}
+    shares |= {f"regulariser of {side}": [curve.regularisers().get(side, 0.0)
+                                          for curve in curves] for side in sides}
     penalties = {f"{kinds.get(side, 'regulariser')} of {side}": [
-        own.penalties.get(side, 0.0) for own in curves] for side in sides}
-    ramps = {f"λ of {side}": [own.ramps.get(side, 0.0) for own in curves] for side in sides}
-    sparse = {"documents": [own.nonzero_documents for own in curves],
-              "queries": [own.nonzero_queries for own in curves]}
+        curve.penalties.get(side, 0.0) for curve in curves] for side in sides}
+    ramps = {f"λ of {side}": [curve.ramps.get(side, 0.0) for curve in curves] for side in sides}
+    sparse = {"documents": [curve.nonzero_documents for curve in curves],
+              "queries": [curve.nonzero_queries for curve in curves]}
     return [("Parts of the loss, weighted", _svg(steps, shares, "loss")),
             ("Mean non-zero terms", _svg(steps, sparse, "terms")),
             ("Regularisers before their weights", _svg(steps, penalties, "penalty")),

@@ -1,4 +1,4 @@
-"""A table of mean differences -> effects of query sets."""
+"""A file with a table of mean differences -> the effects of query sets."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 
 _COLUMNS = ("set", "group", "mean", "count")
-#: The columns that tell a mean's variance, one of these kinds in a file.
+#: Columns that give a mean's variance; a file has one of these kinds.
 _SPREADS = (("variance",), ("error",), ("low", "high"))
 _NORMAL_95 = 1.959963984540054
 
 
 def read_effects(path: Path) -> list[Effect]:
-    """Effects from a tab-separated table with the columns set, group (may be empty), mean, count
-    (queries) in any order, and one of: variance (of the mean), error (its square root), or low and
-    high (the ends of a 95 % normal interval; variance = ((high - low) / (2 x 1.96))^2).
+    """Reads the effects of query sets from a tab-separated table with a header.
 
-    Raises InputError by file and line for other columns, a number that is none, a set that is
-    there twice, a variance that is not above 0 and a mean outside its interval.
+    The columns, in any order, are set, group (may be empty), mean, count (number of queries), and
+    one of these:
+
+    * variance: the variance of the mean;
+    * error: its square root;
+    * low and high: the ends of a 95 % normal interval. The variance is then
+      ((high - low) / (2 x 1.96))^2.
+
+    Raises InputError with file and line for other columns, an invalid number, a set that occurs
+    twice, a variance that is not above 0 and a mean outside its interval.
     """
     effects: list[Effect] = []
     names: set[str] = set()
@@ -40,11 +46,11 @@ def read_effects(path: Path) -> list[Effect]:
         if len(row) != len(header):
             raise InputError(f"{where}: {counted(len(row), 'column')}, its header has "
                              f"{len(header)}")
-        own = _effect(dict(zip(header, row, strict=True)), where)
-        if own.name in names:
-            raise InputError(f"{where}: the set {own.name} is there twice")
-        names.add(own.name)
-        effects.append(own)
+        effect = _effect(dict(zip(header, row, strict=True)), where)
+        if effect.name in names:
+            raise InputError(f"{where}: the set {effect.name} is there twice")
+        names.add(effect.name)
+        effects.append(effect)
     if not effects:
         raise InputError(f"{path}: has no query set")
     return effects
@@ -75,19 +81,19 @@ def _effect(row: dict[str, str], where: str) -> Effect:
         variance = _number(row["variance"], where)
     if not LEAST <= variance <= MOST or abs(mean) > MOST:
         raise InputError(f"{where}: {name} has no spread above 0 (its variance, {variance:g}, must "
-                         f"be {LEAST:g} to {MOST:g}), so it cannot be weighed; leave it out"
+                         f"be {LEAST:g} to {MOST:g}), so it cannot be weighted; remove it"
                          if abs(mean) <= MOST else
                          f"{where}: {name} has the mean {mean:g}; it cannot be beyond {MOST:g}")
     return Effect(name, row["group"].strip(), mean, variance, int(count))
 
 
 def _squared(value: float) -> float:
-    return value * value  # where ** 2 raises, this is infinite
+    return value * value  # infinite for a large value; ** 2 would raise OverflowError
 
 
 def _number(text: str, where: str) -> float:
     try:
-        # a paper's minus is often U+2212; Python reads 1_0 as 10
+        # a minus copied from a paper is often U+2212; "1_0" must not be read as 10
         value = float(text.replace("−", "-").replace("_", "?"))
     except ValueError:
         value = float("nan")

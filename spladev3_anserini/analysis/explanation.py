@@ -1,4 +1,4 @@
-"""A text, or a query and a document -> the terms behind weights, score and postings."""
+"""A text, or a query and a document -> the terms behind impacts, score and postings."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from spladev3_anserini.lucene.searcher import ImpactSearcher
 
 
 class Term(NamedTuple):
-    """A term of an encoded text; `own` is whether it is one of the text's wordpieces, and `share`
-    its part of the sum of all impacts."""
+    """A term of an encoded text.
+
+    `own` is True for the text's wordpieces and False for expansion. `share` is the term's part of
+    the sum of all impacts, 0 to 1.
+    """
 
     term: str
     impact: int
@@ -27,8 +30,11 @@ class Term(NamedTuple):
 
 
 class TextExplanation(NamedTuple):
-    """What a model makes of a text: terms by impact descending, then by name; `silent` are the
-    text's wordpieces that got no impact, `cut` counts those beyond the length limit."""
+    """The terms of an encoded text, by impact descending, then by name.
+
+    `silent` are the text's wordpieces without impact. `cut` is the number of wordpieces beyond the
+    length limit.
+    """
 
     text: str
     terms: list[Term]
@@ -37,17 +43,21 @@ class TextExplanation(NamedTuple):
 
     @property
     def total(self) -> int:
+        """The sum of all impacts."""
         return sum(term.impact for term in self.terms)
 
     @property
     def expansion_share(self) -> float:
+        """The share of the impacts on expansion terms, 0 to 1."""
         return expansion_share({t.term: t.impact for t in self.terms},
                                {t.term for t in self.terms if t.own})
 
 
 class Product(NamedTuple):
-    """A term that query and document share: `product` = query impact * document impact, `so_far`
-    the sum of the products up to here."""
+    """A term that query and document share.
+
+    `product` is query impact * document impact; `so_far` is the sum of the products up to here.
+    """
 
     term: str
     own: bool
@@ -58,7 +68,7 @@ class Product(NamedTuple):
 
 
 class TermPosting(NamedTuple):
-    """A term of a document with the number of documents that have it."""
+    """A term of a document, its impact there, and the number of documents that have the term."""
 
     term: str
     impact: int
@@ -66,9 +76,12 @@ class TermPosting(NamedTuple):
 
 
 class Match(NamedTuple):
-    """Why a document has its score. `products` are largest first and sum to `score`; `lucene` is
-    the score that Lucene gives, `rank` the document's place among the best `hits`, None where it
-    is not one of them. `unmatched` are the query's other terms with their impacts."""
+    """The explanation of a document's score for a query.
+
+    `products` are in descending order and sum to `score`; `lucene` is Lucene's score. `rank` is the
+    document's rank among the best `hits`, or None if it is not among them. `unmatched` has the
+    query's other terms with their impacts.
+    """
 
     query: str
     docid: str
@@ -81,8 +94,11 @@ class Match(NamedTuple):
 
 
 class DocumentCost(NamedTuple):
-    """What a document is in the index: its postings by number of documents ascending (rarest
-    first), how many the whole index has, and the mean bytes of one (None where unknown)."""
+    """The postings of a document, from the rarest term to the most common one.
+
+    `total` and `documents` are the postings and documents of the whole index. `bytes_each` is the
+    mean bytes per posting, or None if unknown.
+    """
 
     postings: list[TermPosting]
     total: int
@@ -90,16 +106,20 @@ class DocumentCost(NamedTuple):
     bytes_each: float | None
 
 
-def expansion_share(vector: Mapping[str, int], own: set[str]) -> float:
-    """The share of a vector's weight that lies on terms other than `own`, 0 to 1; 0 for an empty
-    vector."""
+def expansion_share(vector: Mapping[str, int], wordpieces: set[str]) -> float:
+    """Returns the share of a vector's impacts on terms that are not in `wordpieces`, 0 to 1.
+
+    It is 0 for an empty vector.
+    """
     total = sum(vector.values())
-    return sum(w for term, w in vector.items() if term not in own) / total if total else 0.0
+    return sum(w for term, w in vector.items() if term not in wordpieces) / total if total else 0.0
 
 
-def own_terms(encoder: Encoder, text: str) -> list[str]:
-    """A text's own wordpieces up to the encoder's length limit, each once, in the text's order;
-    without special tokens."""
+def distinct_wordpieces(encoder: Encoder, text: str) -> list[str]:
+    """Returns a text's wordpieces up to the encoder's length limit, each once, in the text's order.
+
+    Special tokens are excluded.
+    """
     tokenizer = encoder.tokenizer
     ids = tokenizer.ids([text], encoder.settings.max_length)[0]
     return list(dict.fromkeys(str(tokenizer.terms[i]) for i in ids
@@ -107,54 +127,67 @@ def own_terms(encoder: Encoder, text: str) -> list[str]:
 
 
 def explain_text(encoder: Encoder, text: str) -> TextExplanation:
-    """The impacts of a text; raises InputError for a text without any wordpiece."""
-    own = own_terms(encoder, checked_text(text, "`text`", "text"))
-    if not own:
-        raise InputError("`text`: has no wordpiece, so the model says nothing of it")
-    vector = _encoded(encoder, text, "`text`")
+    """Explains the impacts of a text; raises InputError for a text without any wordpiece."""
+    wordpieces = distinct_wordpieces(encoder, checked_text(text, "`text`", "text"))
+    if not wordpieces:
+        raise InputError("`text`: has no wordpiece, so the model gives it no term")
+    vector = _encode(encoder, text, "`text`")
     total = sum(vector.values())
-    terms = [Term(term, impact, term in own, impact / total) for term, impact in _largest(vector)]
-    return TextExplanation(text, terms, [term for term in own if term not in vector],
+    terms = [Term(term, impact, term in wordpieces, impact / total)
+             for term, impact in _by_impact(vector)]
+    return TextExplanation(text, terms, [term for term in wordpieces if term not in vector],
                            encoder.tokenized([text]).lost[0])
 
 
 def explain_match(encoder: Encoder, index: Path, docid: str, text: str,
                   hits: int) -> tuple[Match, DocumentCost]:
-    """Why a document is found with a query, from the index alone: each term's impacts multiplied
-    and summed in whole numbers, and Lucene's own score to compare.
+    """Explains a document's score for a query, only from the index.
 
-    Raises InputError for a query without terms and for an id that the index does not hold.
+    The impacts of shared terms are multiplied and summed as integers. Lucene's score is returned
+    too, for comparison.
+
+    Args:
+        encoder: The query encoder of the index.
+        index: The index's folder.
+        docid: The document's id.
+        text: The text of the query.
+        hits: How many hits to search for the document's rank.
+
+    Raises:
+        InputError: The query has no term, or the index has no such document.
     """
-    query = cut_to_clause_limit(_encoded(encoder, checked_text(text, "`query`", "text"), "`query`"))
+    query = cut_to_clause_limit(_encode(encoder, checked_text(text, "`query`", "text"), "`query`"))
     if not query:
-        raise InputError("`query`: has no term, so it finds nothing")
-    own = set(own_terms(encoder, text))
+        raise InputError("`query`: has no term, so it retrieves nothing")
+    wordpieces = set(distinct_wordpieces(encoder, text))
     with open_postings(index) as postings:
         document = postings.vector(docid)
         lucene = postings.score(query, docid)
-        cost = _cost(postings, document, index)
+        cost = _document_cost(postings, document, index)
     shared = {term: weight * document[term] for term, weight in query.items() if term in document}
     products, so_far = [], 0
-    for term, product in _largest(shared):
+    for term, product in _by_impact(shared):
         so_far += product
-        products.append(Product(term, term in own, query[term], document[term], product, so_far))
-    unmatched = dict(_largest({t: w for t, w in query.items() if t not in document}))
-    searcher = ImpactSearcher(index, trust=True)  # its files were compared with its record
+        products.append(Product(term, term in wordpieces, query[term], document[term], product,
+                                so_far))
+    unmatched = dict(_by_impact({t: w for t, w in query.items() if t not in document}))
+    searcher = ImpactSearcher(index, trust=True)  # the caller has compared its files
     ranked = [hit.docid for hit in searcher.search(query, hits)]
     searcher.close()
     rank = ranked.index(docid) + 1 if docid in ranked else None
     return Match(text, docid, products, unmatched, so_far, lucene, rank, hits), cost
 
 
-def _encoded(encoder: Encoder, text: str, option: str) -> ImpactQuery:
+def _encode(encoder: Encoder, text: str, option: str) -> ImpactQuery:
     return encode_topics(encoder, [Topic("text", text, option)])[0].query
 
 
-def _largest(vector: Mapping[str, int]) -> list[tuple[str, int]]:
+def _by_impact(vector: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Returns terms by impact descending, ties by term."""
     return sorted(vector.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _cost(postings: Postings, document: ImpactQuery, index: Path) -> DocumentCost:
+def _document_cost(postings: Postings, document: ImpactQuery, index: Path) -> DocumentCost:
     frequencies = postings.frequencies(document)
     rows = [TermPosting(term, impact, frequencies[term]) for term, impact in document.items()]
     size = index_bytes(index)[1]

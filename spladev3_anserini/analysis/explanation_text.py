@@ -1,4 +1,4 @@
-"""An explanation -> lines for a terminal, or JSON."""
+"""An explanation -> text for a terminal, or JSON."""
 
 from __future__ import annotations
 
@@ -9,44 +9,47 @@ from spladev3_anserini.analysis.explanation import DocumentCost, Match, TermPost
 from spladev3_anserini.text import counted, table
 
 
-def text_as_json(made: TextExplanation) -> dict[str, Any]:
-    """The explanation of a text, with its sums."""
-    return made._asdict() | {"terms": [term._asdict() for term in made.terms],
-                             "total": made.total, "expansion_share": made.expansion_share}
+def text_as_json(explanation: TextExplanation) -> dict[str, Any]:
+    """Returns the explanation of a text for JSON, with its sums."""
+    return explanation._asdict() | {"terms": [term._asdict() for term in explanation.terms],
+                                    "total": explanation.total,
+                                    "expansion_share": explanation.expansion_share}
 
 
 def match_as_json(match: Match, cost: DocumentCost) -> dict[str, Any]:
-    """The explanation of a score, and what the document costs."""
-    return {"match": match._asdict() | {"products": [own._asdict() for own in match.products]},
-            "cost": cost._asdict() | {"postings": [own._asdict() for own in cost.postings]}}
+    """Returns the explanation of a score and the document's cost for JSON."""
+    return {"match": match._asdict() | {
+                "products": [product._asdict() for product in match.products]},
+            "cost": cost._asdict() | {"postings": [posting._asdict() for posting in cost.postings]}}
 
 
-def text_table(made: TextExplanation, limit: int) -> str:
-    """The `limit` largest terms, expansion marked +, and what they sum to."""
+def text_table(explanation: TextExplanation, limit: int) -> str:
+    """Formats the `limit` largest terms, where + marks expansion, and the sums of all terms."""
     rows = [["", "term", "impact", "share"]]
     rows += [["" if t.own else "+", t.term, f"{t.impact}", f"{t.share:.1%}"]
-             for t in made.terms[:limit]]
-    own = sum(t.own for t in made.terms)
+             for t in explanation.terms[:limit]]
+    wordpieces = sum(t.own for t in explanation.terms)
     lines = [table(rows, words=2)]
-    if len(made.terms) > limit:
-        lines.append(f"and {len(made.terms) - limit} more")
-    lines.append(f"\n{counted(own, 'own term')} and {len(made.terms) - own} of expansion, which "
-                 f"have {made.expansion_share:.1%} of {made.total:,}")
-    if made.silent:
-        lines.append(f"without weight: {' '.join(made.silent)}")
-    if made.cut:
-        lines.append(f"cut off by the length limit: {counted(made.cut, 'wordpiece')}")
+    if len(explanation.terms) > limit:
+        lines.append(f"and {len(explanation.terms) - limit} more")
+    expansion = len(explanation.terms) - wordpieces
+    lines.append(f"\n{counted(wordpieces, 'own term')} and {expansion} of expansion, which have "
+                 f"{explanation.expansion_share:.1%} of {explanation.total:,}")
+    if explanation.silent:
+        lines.append(f"without weight: {' '.join(explanation.silent)}")
+    if explanation.cut:
+        lines.append(f"cut off by the length limit: {counted(explanation.cut, 'wordpiece')}")
     return "\n".join(lines)
 
 
 def match_table(match: Match, cost: DocumentCost) -> str:
-    """The products and their running sum, what did not match, and the document's postings."""
+    """Formats the products and their running sum, unmatched terms, and the document's postings."""
     rows = [["", "term", "query", "", "document", "", "product", "sum"]]
     rows += [["" if p.own else "+", p.term, f"{p.query}", "x", f"{p.document}", "=",
               f"{p.product:,}", f"{p.so_far:,}"] for p in match.products]
-    place = f"rank {match.rank:,}" if match.rank else f"not among the best {match.hits:,}"
+    rank = f"rank {match.rank:,}" if match.rank else f"not among the best {match.hits:,}"
     lines = [table(rows, words=2) if match.products else "no term in common", "",
-             f"score {match.score:,}, as Lucene has it; {place}"]
+             f"score {match.score:,}, as Lucene has it; {rank}"]
     if match.unmatched:
         missing = " ".join(f"{term} {weight}" for term, weight in match.unmatched.items())
         lines.append(f"not in the document: {missing}")

@@ -1,4 +1,4 @@
-"""Encoded documents or an index, and queries -> FLOPS and what the index costs."""
+"""Encoded documents or an index, and queries -> FLOPS and the size of the index."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from spladev3_anserini.progress import warn
 
 
 class Frequencies(NamedTuple):
-    """In how many of `texts` texts each term is; `postings` is the sum over all terms, also over
-    those that `of_term` leaves out because no query has them."""
+    """In how many of `texts` texts each term occurs.
+
+    `postings` is the sum over all terms. `of_term` may omit the terms that no query has.
+    """
 
     texts: int
     postings: int
@@ -33,12 +35,16 @@ class Frequencies(NamedTuple):
 
     @property
     def mean_nonzeros(self) -> float:
+        """Terms per text."""
         return self.postings / self.texts
 
 
 class SearchCost(NamedTuple):
-    """FLOPS and what belongs to it. Bytes are None where there is no index, or where its postings
-    cannot be told from its other files."""
+    """FLOPS, the counts behind it, and sizes in bytes.
+
+    Bytes are None without an index. They are also None if its postings cannot be separated from its
+    other files.
+    """
 
     flops: float
     documents: int
@@ -51,23 +57,24 @@ class SearchCost(NamedTuple):
 
     @property
     def list_bytes_per_posting(self) -> float | None:
+        """Bytes of the postings lists per posting, without dictionary, ids and lengths."""
         return self.posting_bytes / self.postings if self.posting_bytes is not None else None
 
 
 def mean_flops(documents: Frequencies, queries: Frequencies) -> float:
-    """FLOPS = sum over terms j of p_d(j) * p_q(j): the share of documents that have term j times
-    the share of queries that do (naver/splade's `flops.py`; Paria et al. 2020, section 3).
+    """Calculates FLOPS: the mean number of terms that a query and a document share.
 
-    It is the mean, over all pairs of a query and a document, of the number of terms they share.
-    Terms with impact 0 count on neither side. Summed in whole numbers and divided once, so that
-    the same collection gives the same bits, however it is read.
+    FLOPS = sum over terms j of p_d(j) * p_q(j), where p_d and p_q are the shares of documents and
+    of queries that have the term (naver/splade's `flops.py`; Paria et al. 2020, section 3). Terms
+    with impact 0 do not count. The sum is of integers and is divided once, so shards and index of
+    a collection give the same bits.
     """
     shared = sum(count * documents.of_term.get(term, 0) for term, count in queries.of_term.items())
     return shared / (documents.texts * queries.texts)
 
 
 def _query_frequencies(queries: Sequence[EncodedTopic]) -> Frequencies:
-    """Counts over encoded queries; one without a term counts as a query."""
+    """Counts the terms of encoded queries; a query without a term counts as a query."""
     counts = Counter(term for topic in queries for term in topic.query)
     if not counts:
         raise InputError("no query has any term; nothing to count")
@@ -76,35 +83,54 @@ def _query_frequencies(queries: Sequence[EncodedTopic]) -> Frequencies:
 
 def cost_of_encoded(folder: Path, manifest: Manifest,
                     queries: Sequence[EncodedTopic]) -> SearchCost:
-    """Counts over impact shards, each compared with its sha256 first. Documents without a term
-    count as documents. Raises InputError for encoded queries, and as `verify_shards`."""
+    """Calculates the cost from impact shards, after their sha256 are verified.
+
+    Documents without a term count as documents. Raises InputError for encoded queries, and as
+    `verify_shards` does.
+    """
     if manifest.fingerprint.side != "document":
         raise InputError(f"{folder}: holds encoded queries; give them as `queries`")
     verify_shards(folder, manifest)
     counts: Counter[str] = Counter()
     for document in read_encoded(folder, manifest):
         counts.update(document.vector.keys())
-    _refuse_nothing(folder, counts.total())
-    return _cost(Frequencies(manifest.documents, counts.total(), counts), queries, None, None)
+    _refuse_no_postings(folder, counts.total())
+    frequencies = Frequencies(manifest.documents, counts.total(), counts)
+    return _search_cost(frequencies, queries, None, None)
 
 
 def cost_of_index(index: Path, record: IndexManifest | None,
                   queries: Sequence[EncodedTopic]) -> SearchCost:
-    """Counts that Lucene keeps. Documents without a term are in no index: they are added from
-    what the index says it was built from, and cannot be known for one built elsewhere."""
+    """Calculates the cost from the counts of an index.
+
+    Documents without a term are not in an index. Their number comes from the index's manifest
+    (`record`); it is unknown for an index built elsewhere, and such documents then do not count.
+    """
     with open_postings(index) as postings:
-        _refuse_nothing(index, postings.total)
-        asked = {term for topic in queries for term in topic.query}
-        found = Frequencies(record.encoded.documents if record else postings.documents,
-                            postings.total, postings.frequencies(asked))
-    return _cost(found, queries, *index_bytes(index))
+        _refuse_no_postings(index, postings.total)
+        query_terms = {term for topic in queries for term in topic.query}
+        frequencies = Frequencies(record.encoded.documents if record else postings.documents,
+                                  postings.total, postings.frequencies(query_terms))
+    return _search_cost(frequencies, queries, *index_bytes(index))
 
 
 def queries_for(folder: Path, record: IndexManifest | None, topics: str | None,
                 queries: Path | None, model: str | None, variant: str,
                 settings: EncoderSettings) -> list[EncodedTopic]:
-    """The queries of a file of encoded ones, or of topics encoded as the collection's own record
-    says. Raises InputError where they do not belong to the collection."""
+    """Reads encoded queries, or encodes topics as the manifest of the collection requires.
+
+    Args:
+        folder: The encoded directory or the index, for messages.
+        record: The index's manifest; None for an index built elsewhere.
+        topics: Topics to encode; needed without `queries`.
+        queries: A folder or file of encoded queries.
+        model: The model; without it, the one that `record` names.
+        variant: The variant, or `auto`.
+        settings: Settings of the encoder.
+
+    Raises:
+        InputError: The queries do not match the collection, or no model is known.
+    """
     if queries:
         return read_encoded_queries(queries, folder, record.encoded.fingerprint if record else None)
     if record:
@@ -113,18 +139,18 @@ def queries_for(folder: Path, record: IndexManifest | None, topics: str | None,
         warn(f"{folder}: built elsewhere; not checked: model, tokenizer, variant, special tokens")
         encoder = encoder_for_prebuilt(model, variant, settings)
     else:
-        raise InputError(f"{folder}: built elsewhere, so its model is unknown; say it with `model`")
+        raise InputError(f"{folder}: built elsewhere, so its model is unknown; pass it as `model`")
     return encode_topics(encoder, read_topics(str(topics)))
 
 
-def _cost(documents: Frequencies, queries: Sequence[EncodedTopic], whole: int | None,
-          of_postings: int | None) -> SearchCost:
-    asked = _query_frequencies(queries)
-    return SearchCost(mean_flops(documents, asked), documents.texts, asked.texts,
-                      documents.mean_nonzeros,
-                      asked.mean_nonzeros, documents.postings, whole, of_postings)
+def _search_cost(documents: Frequencies, topics: Sequence[EncodedTopic], size: int | None,
+                 posting_size: int | None) -> SearchCost:
+    queries = _query_frequencies(topics)
+    return SearchCost(mean_flops(documents, queries), documents.texts, queries.texts,
+                      documents.mean_nonzeros, queries.mean_nonzeros, documents.postings, size,
+                      posting_size)
 
 
-def _refuse_nothing(where: Path, postings: int) -> None:
+def _refuse_no_postings(where: Path, postings: int) -> None:
     if not postings:
         raise InputError(f"{where}: no document has any term; nothing to count")

@@ -1,4 +1,4 @@
-"""Text of files -> the same text in Markdown and LaTeX, as nothing but text."""
+"""Plain text -> the same text escaped for Markdown or LaTeX."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasci
 
 
 def markdown(text: str) -> str:
-    """Text that is shown as it is: no emphasis, code, HTML, entity, formula, heading or link, and
-    no end of a table's cell. GitHub makes links of bare addresses too."""
+    """Escapes a text so that Markdown shows it unchanged, on one line.
+
+    It contains no emphasis, code, HTML, entity, formula, heading or link, and it does not end a
+    table's cell. Bare addresses are escaped too, because GitHub turns them into links.
+    """
     return re.sub(r"[\\`*_|<&$~#]|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.|@(?=[\w.-]*\.)", r"\\\g<0>",
                   visible(" ".join(text.split())))
 
 
 def markdown_paragraph(text: str) -> str:
-    """As `markdown`, and its beginning makes no list and no quotation."""
+    """Escapes a text as `markdown` does, and so that it begins no list and no quotation."""
     return re.sub(r"^(\d*)([-+>=.)])", r"\1\\\2", markdown(text))
 
 
 def latex(text: str) -> str:
-    """Text that TeX takes for no command, and for no character of its own."""
-    return re.sub(r"[\\~^&%$#_{}<>|]", lambda found: _LATEX.get(
-        found[0], f"${found[0]}$" if found[0] in "<>|" else f"\\{found[0]}"),
+    """Escapes a text so that LaTeX prints it unchanged: no command, no special character."""
+    return re.sub(r"[\\~^&%$#_{}<>|]", lambda match: _LATEX.get(
+        match[0], f"${match[0]}$" if match[0] in "<>|" else f"\\{match[0]}"),
         visible(" ".join(text.split())))

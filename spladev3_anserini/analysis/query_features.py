@@ -21,7 +21,7 @@ from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
 from spladev3_anserini.text import counted
 
-#: In the order shown, with what each means.
+#: The features in the order of the output, with their meanings.
 FEATURES = {
     "length": "distinct wordpieces of the query",
     "rarity": "mean idf of the query's wordpieces in the index",
@@ -31,15 +31,24 @@ FEATURES = {
 Features = dict[str, dict[str, float]]
 
 
-def bag_of_words(index: Path | None, model: str | None, max_length: int,
-                 *, trust: bool = False) -> Encoder:
-    """What cuts queries into wordpieces: the tokenizer of `model`, or of the model that the index
-    names; no weights are loaded. Raises InputError where it is not the index's tokenizer."""
+def wordpiece_encoder(index: Path | None, model: str | None, max_length: int,
+                      *, trust: bool = False) -> Encoder:
+    """Returns an encoder that splits queries into wordpieces; it loads no weights.
+
+    Args:
+        index: The index; its manifest names the model and the tokenizer.
+        model: The model with the tokenizer; without it, the index's model.
+        max_length: The length limit of a query, in wordpieces with special tokens.
+        trust: Do not compare the hashes of the index's files.
+
+    Raises:
+        InputError: No model is known, or its tokenizer is not that of the index.
+    """
     record = read_index_manifest(index, trust=trust) if index else None
     name = model or (record.encoded.model_name if record else None)
     if not name:
-        raise InputError(f"{index}: names no model; say whose wordpieces with `model`"
-                         if index else "give `index` or `model`: whose wordpieces count?")
+        raise InputError(f"{index}: names no model; give one with `model`"
+                         if index else "give `index` or `model`: its wordpieces are counted")
     encoder = Encoder(open_checkpoint(name), VARIANTS["splade-v3-doc"], "query",
                       EncoderSettings(max_length=max_length))
     if record and record.encoded.fingerprint.tokenizer != encoder.tokenizer.sha256:
@@ -47,8 +56,8 @@ def bag_of_words(index: Path | None, model: str | None, max_length: int,
     return encoder
 
 
-def expanding(model: str, settings: EncoderSettings) -> Encoder:
-    """A query encoder that expands; raises InputError for a variant that does not."""
+def expanding_encoder(model: str, settings: EncoderSettings) -> Encoder:
+    """Returns a query encoder that expands; raises InputError for a variant that does not."""
     checkpoint = open_checkpoint(model)
     variant = chosen_variant("auto", checkpoint)
     if variant.query != "expand":
@@ -57,50 +66,68 @@ def expanding(model: str, settings: EncoderSettings) -> Encoder:
 
 
 def read_expanded(source: Path, bow: Encoder) -> dict[str, ImpactQuery]:
-    """Encoded queries {id: impacts}; raises InputError where they were encoded with another
-    tokenizer than `bow` has, or by a variant that does not expand."""
+    """Reads expanded queries as {id: impacts}.
+
+    If `source` is a folder, raises InputError for queries that were encoded with another tokenizer
+    than that of `bow`, and for a variant that does not expand.
+    """
     if source.is_dir():
-        made = read_manifest(source).fingerprint
-        if made.tokenizer != bow.tokenizer.sha256:
-            raise InputError(f"`queries` {source}: was encoded with another tokenizer, so what "
-                             "is new in it cannot be told")
-        if VARIANTS[made.variant].query != "expand":
-            raise InputError(f"`queries` {source}: is of {made.variant}, which adds no term to a "
-                             "query")
+        fingerprint = read_manifest(source).fingerprint
+        if fingerprint.tokenizer != bow.tokenizer.sha256:
+            raise InputError(f"`queries` {source}: was encoded with another tokenizer, so its "
+                             "expansion terms cannot be identified")
+        if VARIANTS[fingerprint.variant].query != "expand":
+            raise InputError(f"`queries` {source}: is of {fingerprint.variant}, which adds no term "
+                             "to a query")
     return {topic.id: topic.query for topic in read_encoded_queries(source, source, None)}
 
 
 def query_features(topics: Sequence[Topic], bow: Encoder, index: Path | None,
                    expanded: Mapping[str, ImpactQuery] | None) -> Features:
-    """{feature: {query: value}}, features as in FEATURES; rarity only with an index, expansion
-    only with expanded queries. A query without wordpieces has length 0 and nothing else.
+    """Calculates the features of FEATURES for each query.
 
-    idf = ln(1 + (N - n + 0.5) / (n + 0.5)), that of Lucene's BM25: N documents, n of which have
-    the wordpiece among their impacts, whether or not it is in their text. Raises InputError for a
-    topic that is not among the expanded queries.
+    Rarity uses the idf of Lucene's BM25, ln(1 + (N - n + 0.5) / (n + 0.5)). N is the number of
+    documents, and n of them have the wordpiece among their impacts, whether or not it is in their
+    text. A query without wordpieces has length 0 and no other feature.
+
+    Args:
+        topics: The queries.
+        bow: Splits them into wordpieces.
+        index: The index for rarity; without it there is no rarity.
+        expanded: The expanded queries by id; without them there is no expansion.
+
+    Returns:
+        {feature: {query: value}}.
+
+    Raises:
+        InputError: A topic is not among the expanded queries.
     """
-    own = {topic.id: set(topic.query) for topic in encode_topics(bow, topics)}
-    full = {query: terms for query, terms in own.items() if terms}
-    found: Features = {"length": {query: float(len(terms)) for query, terms in own.items()}}
+    wordpieces = {topic.id: set(topic.query) for topic in encode_topics(bow, topics)}
+    nonempty = {query: terms for query, terms in wordpieces.items() if terms}
+    features: Features = {"length": {query: float(len(terms))
+                                     for query, terms in wordpieces.items()}}
     if index is not None:
         with open_postings(index) as postings:
-            counts = postings.frequencies(set().union(*full.values()))
+            counts = postings.frequencies(set().union(*nonempty.values()))
             documents = postings.documents
         idf = {t: math.log1p((documents - n + 0.5) / (n + 0.5)) for t, n in counts.items()}
-        found["rarity"] = {query: math.fsum(idf[t] for t in terms) / len(terms)
-                           for query, terms in full.items()}
+        features["rarity"] = {query: math.fsum(idf[t] for t in terms) / len(terms)
+                           for query, terms in nonempty.items()}
     if expanded is not None:
-        if missing := [query for query in own if query not in expanded]:
+        if missing := [query for query in wordpieces if query not in expanded]:
             raise InputError(f"`queries`: does not have {counted(len(missing), 'topic')}: "
                              f"{', '.join(missing[:5])}")
-        found["expansion"] = {query: expansion_share(expanded[query], terms)
-                              for query, terms in full.items() if expanded[query]}
-    return found
+        features["expansion"] = {query: expansion_share(expanded[query], terms)
+                              for query, terms in nonempty.items() if expanded[query]}
+    return features
 
 
 def parse_edges(texts: Sequence[str]) -> dict[str, list[float]]:
-    """{feature: where its groups end} of `FEATURE=A,B,...`; raises InputError for another form, an
-    unknown feature, and numbers that are not finite or do not ascend."""
+    """Parses texts of the form `FEATURE=A,B,...` to {feature: upper ends of its groups}.
+
+    Raises InputError for another form, an unknown feature, and numbers that are not finite or do
+    not ascend.
+    """
     edges: dict[str, list[float]] = {}
     for text in texts:
         feature, _, numbers = text.partition("=")

@@ -1,4 +1,4 @@
-"""Two systems' values of the same queries -> a difference, its interval and its p values."""
+"""Two systems' values on the same queries -> the mean difference, its interval and p values."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+#: Signs that are drawn at once, to limit memory.
 _BLOCK = 4_000_000
-#: Measures are of the order of 1, so a smaller difference is what rounding left.
+#: Measures are of the order of 1, so a smaller difference is a rounding error.
 ROUNDING = 1e-12
 
 
 class MeanDifference(NamedTuple):
-    """Mean of the differences of paired values, with its interval; how many queries gain and lose.
-    There is no interval (None) for one query, and where all differ alike."""
+    """The mean difference of paired values, its interval, and how many queries gain and lose.
+
+    The interval is None for one query, and if all differences are equal.
+    """
 
     mean: float
     low: float | None
@@ -25,8 +28,11 @@ class MeanDifference(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """B - A over `queries` queries; interval and t-test are None where all differ alike, and with
-    one query the randomisation too."""
+    """The mean of B - A over `queries` queries, its interval, and p values of two tests.
+
+    `low`, `high` and `t_test` are None if all differences are equal; `t_test` is then 1 if they are
+    0. With one query `t_test` and `randomisation` are None.
+    """
 
     mean: float
     low: float | None
@@ -41,10 +47,10 @@ class Difference(NamedTuple):
 
 def mean_difference(differences: Sequence[float] | NDArray[np.float64],
                     confidence: float = 0.95) -> MeanDifference:
-    """The mean and its interval, mean -+ t((1 + confidence) / 2, n - 1) * s / sqrt(n).
+    """Calculates the mean and its interval, mean -+ t((1 + confidence) / 2, n - 1) * s / sqrt(n).
 
-    Differences below 1e-12 are ties, and a spread below that is none. Raises ValueError for no
-    query.
+    Differences below 1e-12 are ties, and a standard deviation below 1e-12 counts as 0. Raises
+    ValueError for no query.
     """
     from scipy import stats
 
@@ -59,11 +65,20 @@ def mean_difference(differences: Sequence[float] | NDArray[np.float64],
 
 def difference(before: Sequence[float], after: Sequence[float], confidence: float = 0.95,
                samples: int = 10_000, seed: int = 0) -> Difference:
-    """Compares values of the same queries, in the same order.
+    """Compares two systems on the same queries.
 
-    The interval is that of `mean_difference`; both tests are two-sided and paired, of the
-    hypothesis that the mean difference is 0. Systems alike on every query have p = 1. Raises
-    ValueError for no query and for unequal lengths.
+    Both tests are two-sided and paired; their hypothesis is that the mean difference is 0. Systems
+    with equal values on every query have p = 1.
+
+    Args:
+        before: The first system's value on each query.
+        after: The second system's values, in the same order.
+        confidence: Level of the interval, between 0 and 1; see `mean_difference`.
+        samples: Samples of the randomisation test; see `randomisation`.
+        seed: Seed of the randomisation test.
+
+    Raises:
+        ValueError: There is no query, or the lengths are unequal.
     """
     from scipy import stats
 
@@ -74,7 +89,7 @@ def difference(before: Sequence[float], after: Sequence[float], confidence: floa
     if len(values) == 1:
         return Difference(mean, None, None, None, None, *counts)
     error = _error(values)
-    if error is None:  # the same difference everywhere: t has nothing to go by
+    if error is None:  # all differences are equal, so t is undefined
         p = None if values.any() else 1.0
     else:
         p = float(2 * stats.t.sf(abs(mean) / error, len(values) - 1))
@@ -90,51 +105,52 @@ def _without_rounding(differences: Sequence[float] | NDArray[np.float64]) -> NDA
 
 
 def _error(values: NDArray[np.float64]) -> float | None:
-    """The standard error of the mean, None where there is no spread."""
+    """Returns the standard error of the mean, or None if the values do not vary."""
     spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     return None if spread < ROUNDING else spread / len(values) ** 0.5
 
 
 def randomisation(differences: NDArray[np.float64], samples: int, seed: int) -> float:
-    """Fisher's paired randomisation test: the share of sign assignments whose mean is at least as
-    far from 0, two-sided.
+    """Returns the p value of Fisher's paired randomisation test, two-sided.
 
-    Exact over all 2^n assignments where they are no more than `samples`; otherwise (k + 1) /
-    (samples + 1) of `samples` drawn ones (Smucker et al., CIKM 2007; Phipson and Smyth 2010). Sums
-    that differ by rounding alone count as equal.
+    It is the share of sign assignments whose mean is at least as far from 0 as the observed mean.
+    The test is exact over all 2^n assignments if there are no more than `samples`. Otherwise p is
+    (k + 1) / (samples + 1), where k of the `samples` random assignments reach the observed mean
+    (Smucker et al., CIKM 2007; Phipson and Smyth 2010). Sums that are unequal only by rounding
+    count as equal.
     """
-    moved = differences[differences != 0]
-    if not len(moved):
+    nonzero = differences[differences != 0]
+    if not len(nonzero):
         return 1.0
-    observed = abs(float(moved.sum()))
-    least = observed - 1e-12 * float(np.abs(moved).sum())
-    if len(moved) < 63 and 2 ** len(moved) <= samples:
+    observed = abs(float(nonzero.sum()))
+    least = observed - 1e-12 * float(np.abs(nonzero).sum())
+    if len(nonzero) < 63 and 2 ** len(nonzero) <= samples:
         sums = np.zeros(1)
-        for value in moved:  # both signs of each in turn: all assignments
+        for value in nonzero:  # both signs of each value in turn give all assignments
             sums = np.concatenate([sums - value, sums + value])
         return float((np.abs(sums) >= least).mean())
-    generator, reached, left = np.random.default_rng(seed), 0, samples
-    while left:
-        rows = min(left, max(1, _BLOCK // len(moved)))
-        signs = generator.integers(0, 2, (rows, len(moved)), dtype=np.int8)
-        # sum of signed values = all - 2 x those that turn
-        sums = float(moved.sum()) - 2 * (signs.astype(np.float64) @ moved)
+    generator, reached, remaining = np.random.default_rng(seed), 0, samples
+    while remaining:
+        rows = min(remaining, max(1, _BLOCK // len(nonzero)))
+        flipped = generator.integers(0, 2, (rows, len(nonzero)), dtype=np.int8)
+        # the sum after the flips is the sum of all values - 2 x the sum of the flipped ones
+        sums = float(nonzero.sum()) - 2 * (flipped.astype(np.float64) @ nonzero)
         reached += int((np.abs(sums) >= least).sum())
-        left -= rows
+        remaining -= rows
     return (reached + 1) / (samples + 1)
 
 
-def corrected(p_values: Sequence[float | None], method: str) -> list[float | None]:
-    """p values of one family of comparisons, adjusted for how many there are.
+def adjusted_p_values(p_values: Sequence[float | None], method: str) -> list[float | None]:
+    """Adjusts the p values of one family of comparisons for multiple testing.
 
     Args:
-        p_values: One for each comparison. None stands for a comparison without a test: it is no
-            member of the family and stays None.
+        p_values: One for each comparison. None means a comparison without a test: it is not
+            part of the family and stays None.
         method: `bonferroni` multiplies each of m values by m. `holm` multiplies the k-th smallest
             by m + 1 - k, and an adjusted value is never below that of a smaller p value.
 
     Returns:
-        The adjusted p values, at most 1, in the order given.
+        The adjusted p values, at most 1, in the order of `p_values`.
     """
     known = np.array([p for p in p_values if p is not None], dtype=float)
     if method == "holm":

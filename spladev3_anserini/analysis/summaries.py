@@ -1,4 +1,4 @@
-"""Comparisons on many query sets -> their summary effects, as numbers and as a forest plot."""
+"""Comparisons on several query sets -> their summary effects and a forest plot."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spladev3_anserini.analysis.comparison import Comparison, QueryScores, effects
+from spladev3_anserini.analysis.comparison import Comparison, QueryScores, effects_of
 from spladev3_anserini.analysis.meta_analysis import Summary, random_effects
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.progress import warn
 
 
 class Meta(NamedTuple):
-    """The summary of a system against another over query sets, by one measure."""
+    """The summary effect of a system against a baseline over query sets, by one measure."""
 
     measure: str
     baseline: str
@@ -23,46 +23,50 @@ class Meta(NamedTuple):
 
 def summaries(values: Sequence[QueryScores], compared: Sequence[Comparison], *, clamped: bool,
               confidence: float) -> list[Meta]:
-    """The summary of every two systems that share several sets; a warning where there is none."""
-    found = []
-    for measure, one, other in _pairs(compared):
-        shared = sum(own.measure == measure and {one, other} <= own.systems.keys()
-                     for own in values)
+    """Calculates the summary effect of every two compared systems that share several sets.
+
+    Warns about sets that cannot be weighted and about pairs without a summary effect. `clamped` and
+    `confidence` are those of `random_effects`.
+    """
+    metas = []
+    for measure, baseline, system in _pairs(compared):
+        shared = sum(scores.measure == measure and {baseline, system} <= scores.systems.keys()
+                     for scores in values)
         if shared < 2:
             continue
-        weighed, reasons = effects(values, one, other, measure)
+        effects, reasons = effects_of(values, baseline, system, measure)
         for reason in reasons:
             warn(reason)
-        if len(weighed) > 1:
+        if len(effects) > 1:
             try:
-                summary = random_effects(weighed, clamped=clamped, confidence=confidence)
-                found.append(Meta(measure, one, other, summary))
+                summary = random_effects(effects, clamped=clamped, confidence=confidence)
+                metas.append(Meta(measure, baseline, system, summary))
             except InputError as error:
-                warn(f"{other} against {one}: no summary effect: {error}")
-    return found
+                warn(f"{system} against {baseline}: no summary effect: {error}")
+    return metas
 
 
 def draw_forest(path: Path, values: Sequence[QueryScores], compared: Sequence[Comparison],
                 *, clamped: bool, confidence: float) -> None:
-    """Draws the sets' effects; raises InputError for more than one pair of systems or measure."""
+    """Draws the effects of the sets; raises InputError for several pairs of systems or measures."""
     from spladev3_anserini.analysis.forest import forest_plot
 
-    drawn = _pairs(compared)
-    if len(drawn) > 1:
+    pairs = _pairs(compared)
+    if len(pairs) > 1:
         raise InputError(f"`forest`: shows one system against another by one measure; here are "
-                         f"{len(drawn)} such comparisons")
-    measure, one, other = drawn[0]
-    found, reasons = effects(values, one, other, measure)
-    if not found:
+                         f"{len(pairs)} such comparisons")
+    measure, baseline, system = pairs[0]
+    effects, reasons = effects_of(values, baseline, system, measure)
+    if not effects:
         raise InputError(f"`forest`: {reasons[0]}")
-    ends = {own.values.name: (own.found.low, own.found.high) for own in compared}
-    # a set that can be weighed has a spread, so it has an interval
-    intervals = [(low, high) for low, high in (ends[own.name] for own in found)
+    ends = {one.values.name: (one.difference.low, one.difference.high) for one in compared}
+    # a set that can be weighted has a spread, so it has an interval
+    intervals = [(low, high) for low, high in (ends[effect.name] for effect in effects)
                  if low is not None and high is not None]
-    forest_plot(found, path, clamped=clamped, title=f"{other} against {one}, {measure}",
+    forest_plot(effects, path, clamped=clamped, title=f"{system} against {baseline}, {measure}",
                 confidence=confidence, intervals=intervals)
 
 
 def _pairs(compared: Sequence[Comparison]) -> list[tuple[str, str, str]]:
-    """Measure and two systems of each comparison, once."""
-    return list(dict.fromkeys((own.values.measure, own.baseline, own.system) for own in compared))
+    """Returns the distinct (measure, baseline, system) of the comparisons."""
+    return list(dict.fromkeys((one.values.measure, one.baseline, one.system) for one in compared))

@@ -1,1 +1,1 @@
-"""The public API, which `import spladev3_anserini` offers: models, indexes and runs."""
+"""The public API of `import spladev3_anserini`: models, indexes and runs."""

@@ -1,4 +1,4 @@
-"""Arguments of the public API -> values of the right kind, or one line that names the parameter."""
+"""Arguments of the public API -> checked values, or a one-line error that names the parameter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def one_family(call: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def whole_number(parameter: str, value: Any, least: int, most: int | None = None) -> int:
-    """A whole number from `least` to `most`, of any integer type; a bool and a float are none."""
+    """Returns an argument as an int; raises InputError unless it is from `least` to `most`.
+
+    Any integer type is accepted, numpy's too, but no bool and no float. None has no upper limit.
+    """
     expected = f"{least:,} to {most:,}" if most is not None else f"{least:,} or more"
     if not is_whole(value) or value < least or (most is not None and value > most):
         raise InputError(f"`{parameter}` {value!r}: expected a whole number, {expected}")
@@ -56,19 +59,19 @@ def is_whole(value: Any) -> bool:
 
 
 def optional_number(parameter: str, value: Any, least: int, most: int | None = None) -> int | None:
-    """`whole_number`, or None."""
+    """Checks an argument as `whole_number`; None passes."""
     return None if value is None else whole_number(parameter, value, least, most)
 
 
 def finite_number(parameter: str, value: Any) -> float:
-    """A number that is neither infinite nor NaN; a bool is none."""
+    """Returns an argument as a float; raises InputError for a bool, infinity and NaN."""
     if not is_finite(value):
         raise InputError(f"`{parameter}` {value!r}: expected a number")
     return float(value)
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a value is a number, and neither infinite nor NaN; a bool, numpy's too, is none."""
+    """Whether a value is a number that is neither infinite nor NaN; a bool is not one."""
     try:
         return math.isfinite(value) and type(value).__name__ not in ("bool", "bool_")
     except (TypeError, ValueError, OverflowError):
@@ -83,7 +86,7 @@ def flag(parameter: str, value: Any) -> bool:
 
 
 def one_of(parameter: str, value: Any, choices: Iterable[str]) -> str:
-    """One of the choices."""
+    """Returns an argument; raises InputError, listing the choices, if it is none of them."""
     choices = list(choices)
     if not isinstance(value, str) or value not in choices:
         raise InputError(f"`{parameter}` {value!r}: expected one of {', '.join(choices)}")
@@ -91,7 +94,7 @@ def one_of(parameter: str, value: Any, choices: Iterable[str]) -> str:
 
 
 def path_text(parameter: str, value: Any) -> str:
-    """A path (or a hub id) as text; raises InputError for what is none, and for an empty one."""
+    """Returns a path or a hub id as text; raises InputError for other types and empty paths."""
     try:
         text = os.fspath(value)
     except TypeError:
@@ -102,8 +105,10 @@ def path_text(parameter: str, value: Any) -> str:
 
 
 def output_folder(parameter: str, value: Any) -> Path:
-    """The path of a folder to write, which has a name of its own: `.` becomes absolute. Raises
-    InputError for the root, which has none."""
+    """Returns the path of a folder to write; `.` and `..` become absolute, so it has a name.
+
+    Raises InputError for the root folder, which has none.
+    """
     path = Path(path_text(parameter, value))
     if path.name in ("", ".."):
         path = path.resolve()

@@ -1,4 +1,4 @@
-"""An open index: questions -> hits, topics -> a run."""
+"""Queries and an open index -> hits; topics and an open index -> a run."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ from spladev3_anserini import progress as reports
 from spladev3_anserini.api.checks import (
     LOADING,
     StrPath,
-    finite_number,
     flag,
     one_family,
-    one_of,
     optional_number,
     path_text,
-    whole_number,
 )
 from spladev3_anserini.api.queries import (
     Topics,
     checked_query,
-    faster_of,
     impacts_of,
+    query_pruning,
     topics_of,
 )
 from spladev3_anserini.api.run import Run
@@ -34,13 +31,9 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError, SpladeError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
-from spladev3_anserini.impacts.manifest import refuse_other_values
-from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.query import MAX_THREADS, EncodedTopic, ImpactQuery
-from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
 from spladev3_anserini.lucene.searcher import open_searcher
-from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
@@ -50,9 +43,13 @@ if TYPE_CHECKING:
 
 
 class Index:
-    """An open Lucene index of impacts. Made by `Model.index` and `open_index`; a context manager.
+    """An open Lucene index of impacts; a context manager that closes it.
 
-    `manifest` is what the index says of itself, None for one built elsewhere.
+    `Model.index` and `open_index` return one.
+
+    Attributes:
+        folder: The path of the index.
+        manifest: The record of what the index holds; None if another program built it.
     """
 
     def __init__(self, folder: Path, model: str | None, variant: str,
@@ -85,7 +82,7 @@ class Index:
 
     @one_family
     def close(self) -> None:
-        """Close the index. Searching it afterwards is an error, closing it again is not."""
+        """Close the index. A later search raises InputError; closing twice is fine."""
         self._closed = True
         self._searcher.close()
 
@@ -93,25 +90,26 @@ class Index:
     def search(self, query: str | Mapping[str, int], hits: int = 10, *,
                query_top_k: int | None = None, first_pass_terms: int | None = None,
                candidates: int | None = None) -> list[Hit]:
-        """The best documents of one query: exactly, unless one of the last three is given.
+        """Search with one query. The result is exact unless one of the last three is given.
 
         Args:
-            query: A text, or its impacts, {term: whole number}.
-            hits: How many documents at most.
-            query_top_k: Search with only the query's largest impacts.
-            first_pass_terms: Two steps: find `candidates` by only so many of the query's largest
-                impacts, then rank those by all of them.
-            candidates: As many as `hits`, unless given.
+            query: A text, or impacts: {term: whole number}.
+            hits: The largest number of documents to return.
+            query_top_k: Search with only this many of the query's largest impacts.
+            first_pass_terms: Search in two steps: find `candidates` with only this many of the
+                query's largest impacts, then rank them with all impacts.
+            candidates: Documents that the first step finds; None: as many as `hits`.
 
         Returns:
-            Hits (docid, score), best first; the score is the dot product of the impacts. Ties are
-            in the order of the ids.
+            Hits (docid, score), best first. The score is the dot product of the impacts, a whole
+            number. Ties are ordered by id, ascending.
 
         Raises:
-            InputError: The query is neither, has impacts that are no whole numbers, or the model
-                is not the index's.
+            InputError: The query is neither text nor impacts, an impact is not a whole number, or
+                the model is not that of the index.
+            JavaError: Java is missing, or it failed.
         """
-        faster = faster_of(query_top_k, first_pass_terms, candidates, hits)
+        pruning = query_pruning(query_top_k, first_pass_terms, candidates, hits)
         self._refuse_closed()
         if isinstance(query, str):
             topic = Topic("query", checked_text(query, "`query`", "text"), "`query`")
@@ -119,8 +117,8 @@ class Index:
         else:
             encoded = EncodedTopic("query", checked_query(query, "`query`"))
         warn_of_limits([encoded], self.manifest)
-        (pruned,) = faster.pruned([encoded])
-        return self._searcher.search(pruned.query, int(hits), faster.two_step)
+        (pruned,) = pruning.pruned([encoded])
+        return self._searcher.search(pruned.query, int(hits), pruning.two_step)
 
     @one_family
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
@@ -128,27 +126,36 @@ class Index:
             remove_query: bool = False, query_top_k: int | None = None,
             first_pass_terms: int | None = None, candidates: int | None = None,
             progress: bool = False) -> Run:
-        """The best documents of every topic.
+        """Search with every topic.
 
         Args:
-            topics: The path of a topic file (TSV, JSON lines, a BEIR folder, `ir_datasets:ID`),
-                (id, text) pairs, {id: text}, dicts, a data frame, or {id: {term: impact}}.
-            hits: How many documents of a topic at most.
-            queries: Instead of topics: the folder of queries that the command `encode` wrote.
-            threads: Java's threads; None is one a core.
-            remove_query: Take the document whose id is the topic's out of its hits, as BEIR's
-                ArguAna needs.
+            topics: The path of topics (TSV, JSON lines, a BEIR folder, `ir_datasets:ID`),
+                (id, text) pairs, {id: text}, dicts or a data frame with an id (`id`, `_id`, `qid`
+                or `query_id`) and `text`, `title`, `contents` or `query`, records of
+                ir_datasets, or {id: {term: impact}}.
+            hits: The largest number of documents per topic.
+            queries: Instead of `topics`: the folder of queries that `encode` wrote.
+            threads: Java's threads; None: one per core.
+            remove_query: Remove a document with the topic's own id from its hits (ArguAna).
+            query_top_k: As in `search`.
+            first_pass_terms: As in `search`.
+            candidates: As in `search`.
             progress: Draw progress bars.
 
-        The other arguments and the errors are those of `search`; a topic's id twice is refused.
+        Returns:
+            The run: {topic id: {document id: score}}.
+
+        Raises:
+            InputError: As `search` does; also if a topic's id occurs twice.
+            JavaError: Java is missing, or it failed.
         """
-        with reports.shown("bars" if flag("progress", progress) else "off"):
+        with reports.reporting("bars" if flag("progress", progress) else "off"):
             run = Run.of_rankings(self.rankings(
                 topics, hits, queries=queries, threads=threads, remove_query=remove_query,
                 query_top_k=query_top_k, first_pass_terms=first_pass_terms,
                 candidates=candidates))
-        read = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
-        run.sources = {name: os.fspath(path) for name, path in read.items()
+        inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
+        run.sources = {name: os.fspath(path) for name, path in inputs.items()
                        if isinstance(path, (str, os.PathLike))}
         return run
 
@@ -158,12 +165,16 @@ class Index:
                  remove_query: bool = False, query_top_k: int | None = None,
                  first_pass_terms: int | None = None,
                  candidates: int | None = None) -> Iterator[tuple[str, list[Hit]]]:
-        """Yields (topic id, its hits) in the topics' order, for runs that memory cannot hold.
+        """Search with every topic, one ranking at a time: for runs larger than memory.
 
-        The arguments and errors are those of `run`. Topics are encoded and checked by the call
-        itself, each is searched when it is asked for.
+        The call itself encodes and checks all topics. Rankings are searched as they are read.
+
+        Arguments and errors are those of `run`; there is no `progress`.
+
+        Yields:
+            (topic id, hits), in the order of the topics; hits are those of `search`.
         """
-        faster = faster_of(query_top_k, first_pass_terms, candidates, hits)
+        pruning = query_pruning(query_top_k, first_pass_terms, candidates, hits)
         cores = optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1
         self._refuse_closed()
         if (topics is None) == (queries is None):
@@ -173,8 +184,8 @@ class Index:
             self.manifest.encoded.fingerprint if self.manifest else None)
         warn_of_limits(encoded, self.manifest)
         return self._while_open(rank(
-            self._searcher, faster.pruned(encoded), int(hits), cores,
-            remove_query=flag("remove_query", remove_query), two_step=faster.two_step))
+            self._searcher, pruning.pruned(encoded), int(hits), cores,
+            remove_query=flag("remove_query", remove_query), two_step=pruning.two_step))
 
     def _while_open(self, rankings: Iterator[tuple[str, list[Hit]]]) -> Iterator[
             tuple[str, list[Hit]]]:
@@ -192,7 +203,17 @@ class Index:
 
     @one_family
     def impacts(self, text: str) -> ImpactQuery:
-        """The impacts that a text is searched with, the largest first."""
+        """The impacts that a query is searched with, the largest first.
+
+        Args:
+            text: The text of the query.
+
+        Returns:
+            {term: impact}, whole numbers from 1.
+
+        Raises:
+            InputError: The text is not a string, or the model is not that of the index.
+        """
         self._refuse_closed()
         topic = Topic("text", checked_text(text, "`text`", "text"), "`text`")
         (encoded,) = self._encode([topic])
@@ -208,9 +229,9 @@ class Index:
 
     @one_family
     def encoder(self) -> Encoder:
-        """The query encoder, loaded at the first call (torch is, too).
+        """Return the query encoder; the first call loads it, and torch with it.
 
-        Raises InputError where its identity is not the index's.
+        Raises InputError if its model, tokenizer or settings are not those of the index.
         """
         with LOADING:
             if self._encoder is None:
@@ -224,7 +245,7 @@ class Index:
             return queries.encoder_for_index(self.folder, self.manifest, self._model,
                                              self._variant, self._settings(), self._network)
         if self._model is None:
-            raise InputError(f"{self.folder}: was built elsewhere; say its `model`, or search "
+            raise InputError(f"{self.folder}: was built elsewhere; pass its `model`, or search "
                              "with impacts")
         warn(f"{self.folder}: prebuilt; not checked: model, tokenizer, variant, special "
              "tokens, scale")
@@ -233,59 +254,3 @@ class Index:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise InputError(f"{self.folder}: this index was closed; open it again")
-
-
-@one_family
-def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = "auto",
-               scale: float | None = None, special_tokens: str | None = None,
-               max_length: int = 256, batch_tokens: int | None = None, device: str = "auto",
-               dtype: str = "auto", trust: bool = False, prebuilt: bool = False) -> Index:
-    """Open an index that `Model.index` or the command `index` built.
-
-    Model, variant, scale and special tokens are the index's; a value that differs is refused. A
-    `model` or a `variant` that is given is loaded and compared at once, the index's own model at
-    the first query that is a text.
-
-    Args:
-        folder: The index.
-        model: Where the model is now, if not where the index says.
-        trust: Do not compare the sha256 of index files that changed their place or time.
-        prebuilt: The index is from elsewhere and says nothing of itself: give `model` (and
-            `variant`, `scale`, `special_tokens`); nothing can be checked.
-
-    The other arguments are those of `load`.
-
-    Raises:
-        InputError: There is no sound index, or it was built with other values.
-    """
-    quantizer = Quantizer() if scale is None else Quantizer.of(finite_number("scale", scale))
-    tokens = None if special_tokens is None else one_of("special_tokens", special_tokens,
-                                                        SPECIAL_TOKENS)
-    one_of("variant", variant, ["auto", *VARIANTS])
-    length = whole_number("max_length", max_length, 3)
-    batch = optional_number("batch_tokens", batch_tokens, 1)
-    path, trust, prebuilt = (Path(path_text("folder", folder)), flag("trust", trust),
-                             flag("prebuilt", prebuilt))
-
-    def settings() -> EncoderSettings:
-        from spladev3_anserini.model.batches import DTYPES
-
-        return EncoderSettings(
-            max_length=length, quantizer=quantizer, special_tokens=tokens or "drop",
-            batch_tokens=batch, device=str(device),
-            dtype=one_of("dtype", dtype, ["auto", *DTYPES]))
-
-    index = Index(path, None if model is None else path_text("model", model), variant, settings,
-                  trust=trust)
-    try:
-        if index.manifest is not None:
-            refuse_other_values(scale, tokens, index.manifest)
-        elif not prebuilt:
-            raise InputError(f"{path}: no {INDEX_MANIFEST} in it, so its model, variant and scale "
-                             "are unknown; open it with `prebuilt` and say them yourself")
-        if model is not None or variant != "auto":
-            index.encoder()
-    except BaseException:
-        index.close()
-        raise
-    return index

@@ -1,4 +1,4 @@
-"""Texts that Python holds, or a corpus -> impact documents -> a checked index."""
+"""Texts in memory, or a corpus -> impact documents -> a checked index."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory, fingerprint
 from spladev3_anserini.encoding.unfinished import JOURNALS
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.manifest import Fingerprint, shown_differences
+from spladev3_anserini.impacts.manifest import Fingerprint, differences_text
 from spladev3_anserini.impacts.shards import MANIFEST
 from spladev3_anserini.lucene.build import build_index, is_occupied
 from spladev3_anserini.lucene.check import read_index_manifest
@@ -30,15 +30,22 @@ from spladev3_anserini.lucene.jvm import anserini_jar, java_home, java_path, ref
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.text import counted
 
-#: What the rooms below call these; a caller knows them as parameters of `Model.index`.
+#: Parameters in errors of other rooms -> the parameters of `Model.index`.
 _PARAMETERS = {"`output`": "`encoded`", "`restart`": "`overwrite`", "`index`": "`folder`"}
 
 
 class IndexTarget(NamedTuple):
-    """Where an index goes, and how it is built.
+    """The output of `Model.index` and its settings.
 
-    `encoded` None keeps no impact documents: they are in a folder beside the index until it is
-    built.
+    Attributes:
+        folder: The index.
+        encoded: The folder of impact documents. None keeps none: they are in a folder beside the
+            index until it is built.
+        shard_size: Documents per shard.
+        threads: Anserini's indexing threads.
+        optimize: Merge the index into one segment.
+        overwrite: Replace an index or an encoding of other documents.
+        skip_errors: Skip bad documents of a corpus.
     """
 
     folder: Path
@@ -52,77 +59,84 @@ class IndexTarget(NamedTuple):
 
 def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder: Encoder,
           target: IndexTarget) -> None:
-    """Encodes documents and indexes them, or leaves the index of them that is there already.
+    """Encodes documents and indexes them, unless their index is already there.
 
-    Resumes an interrupted encoding. A folder of impact documents that was not asked for is removed
-    once it is indexed, but never one that was whole before this call: it may be someone's. Raises
-    InputError as `Model.index` says, for all but the texts before anything is encoded.
+    An interrupted encoding is resumed. A folder of impact documents that the user did not request
+    is removed after indexing. A folder that was complete before this call stays: it may be the
+    user's.
+
+    Raises InputError as `Model.index`; only for the texts after anything is encoded.
     """
     folder, beside = target.folder, target.folder.with_name(f"{target.folder.name}.encoded")
     output = EncodingOutput(folder=target.encoded or beside, shard_size=target.shard_size)
     refuse_forked()
     java_home(), anserini_jar()  # refused now, not after hours of encoding
-    with _called(_PARAMETERS):
+    with _renaming_in_errors(_PARAMETERS):
         for path in (folder, output.folder):
             java_path(path)
         occupied = is_occupied(folder)  # refuses other files before hours of encoding
         with _as_file(texts, folder, target.skip_errors) as (source, name):
             surveyed = survey_texts(source, "document", skip=target.skip_errors)
-            wanted = fingerprint(surveyed, encoder, output)
-            whole_before = (output.folder / MANIFEST).exists()
-            if occupied and _is_there(folder, wanted, target.overwrite) and (
-                    whole_before or not target.encoded):
+            expected = fingerprint(surveyed, encoder, output)
+            was_complete = (output.folder / MANIFEST).exists()
+            if occupied and _is_indexed(folder, expected, target.overwrite) and (
+                    was_complete or not target.encoded):
                 return
             output = replace(
                 output, source_name=name,
-                restart=target.overwrite and _holds_other(output.folder, wanted))
+                restart=target.overwrite and _has_other_encoding(output.folder, expected))
             manifest = encode_to_directory(source, surveyed, checkpoint, encoder, output).manifest
             assert manifest is not None  # there is one part
-            removed = not target.encoded and not whole_before
-            if not manifest.nonempty and removed:
+            temporary = not target.encoded and not was_complete
+            if not manifest.nonempty and temporary:
                 shutil.rmtree(output.folder)
             if not manifest.nonempty:
                 raise InputError("`texts`: no document in it has a term; there is nothing to index")
             build_index(output.folder, folder, threads=target.threads, optimize=target.optimize,
                         overwrite=target.overwrite)
-            if removed:
+            if temporary:
                 shutil.rmtree(output.folder)
 
 
-def _is_there(folder: Path, wanted: Fingerprint, overwrite: bool) -> bool:
-    """Whether an index holds these documents already; raises InputError for another one, or a
-    damaged one, unless it may be replaced."""
+def _is_indexed(folder: Path, expected: Fingerprint, overwrite: bool) -> bool:
+    """Whether an index was built from an encoding with the fingerprint `expected`.
+
+    Raises InputError for another index, or a damaged one, unless `overwrite` is set.
+    """
     try:
         record = read_index_manifest(folder)
     except InputError:
         if overwrite:
             return False
         raise
-    there = record.encoded.fingerprint if record else None
-    if there == wanted:
+    indexed = record.encoded.fingerprint if record else None
+    if indexed == expected:
         return True
     if not overwrite:
-        shown = f" ({shown_differences(there, wanted)})" if there else ""
-        raise InputError(f"`folder` {folder}: holds an index of something else{shown}; choose "
+        differing = f" ({differences_text(indexed, expected)})" if indexed else ""
+        raise InputError(f"`folder` {folder}: holds an index of something else{differing}; choose "
                          "another name, or `overwrite`")
     return False
 
 
-def _holds_other(encoded: Path, wanted: Fingerprint) -> bool:
-    """Whether an encoding of something else was begun in a folder."""
-    return any(read_shard_journal(journal)[0] != wanted for journal in encoded.glob(JOURNALS))
+def _has_other_encoding(encoded: Path, expected: Fingerprint) -> bool:
+    """Whether a folder has the journal of an encoding with another fingerprint."""
+    return any(read_shard_journal(journal)[0] != expected for journal in encoded.glob(JOURNALS))
 
 
 @contextmanager
 def _as_file(texts: Texts | Any, index: Path, skip: bool) -> Iterator[tuple[str, str]]:
-    """The path of a corpus and what a manifest calls it ("" for its path). What Python holds is
-    written beside the index for as long as the block runs, since a corpus is read twice."""
+    """Yields the path of a corpus and its name in the manifest ("" is its path).
+
+    Texts in memory are written to a file beside the index for the block, because a corpus is read
+    twice.
+    """
     if isinstance(texts, (str, os.PathLike)):
         yield path_text("texts", texts), ""
         return
     if skip:
-        raise InputError("`skip_errors`: needs the path of a corpus; texts that Python holds are "
-                         "all taken or refused")
+        raise InputError("`skip_errors`: needs the path of a corpus; texts in memory are never "
+                         "skipped")
     parent = index.resolve().parent
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{index.name}-texts-", dir=parent) as scratch:
@@ -131,14 +145,14 @@ def _as_file(texts: Texts | Any, index: Path, skip: bool) -> Iterator[tuple[str,
             for text in texts_of(texts, "texts", document_of):
                 stream.write(json.dumps({"id": text.id, "contents": text.text}) + "\n")
                 count += 1
-        with _called({rf"{re.escape(str(file))}:(?=\d)": "`texts`, item ",
-                      re.escape(str(file)): "`texts`"}):
+        with _renaming_in_errors({rf"{re.escape(str(file))}:(?=\d)": "`texts`, item ",
+                                  re.escape(str(file)): "`texts`"}):
             yield str(file), f"{counted(count, 'document')} that Python held"
 
 
 @contextmanager
-def _called(names: Mapping[str, str]) -> Iterator[None]:
-    """Has errors of the block call things as the caller does; `names` are {pattern: name}."""
+def _renaming_in_errors(names: Mapping[str, str]) -> Iterator[None]:
+    """Replaces {pattern: name} in the messages of InputErrors of the block."""
     try:
         yield
     except InputError as error:

@@ -1,4 +1,4 @@
-"""A sparse encoder: texts -> term weights, impacts, or an index of them."""
+"""Texts and a sparse encoder -> term weights, impacts, or an index."""
 
 from __future__ import annotations
 
@@ -46,16 +46,20 @@ def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0
 
     Args:
         model: A folder, a hub id (`owner/name`, also `owner/name@revision`), or `"demo"`.
-        variant: `auto` reads the checkpoint's files; else a variant's name, such as
-            `splade-v3-doc`.
+        variant: How queries are weighted: `splade-v3`, `splade-v3-distilbert`,
+            `splade-v3-lexical` or `splade-v3-doc`; `auto` reads it from the checkpoint's files.
         scale: An impact is rint(scale x weight).
-        max_length: Wordpieces of a text, [CLS] and [SEP] included. Longer texts are cut, and a
+        max_length: Wordpieces per text, [CLS] and [SEP] included. Longer texts are cut, and a
             warning counts them.
-        special_tokens: Dimensions dropped after pooling: `drop`, `keep` or `anserini`.
-        top_k: Keep only each text's largest weights.
-        batch_tokens: Padded tokens of a batch of documents; None chooses by device.
-        device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU if there is one.
-        dtype: `float32` (what `auto` is), `bfloat16` or `float16`.
+        special_tokens: Dimensions dropped after pooling. `drop`: all special tokens; `keep`:
+            none; `anserini`: ids 0, 101 and 102.
+        top_k: Keep only this many of each text's largest weights; None keeps all.
+        batch_tokens: Padded tokens per batch of documents; None: 1,024 on a CPU, 32,768 on a GPU.
+        device: `cpu`, `cuda`, `cuda:1`, ...; `auto` uses a GPU if there is one.
+        dtype: `float32` (the meaning of `auto`), `bfloat16` or `float16`.
+
+    Returns:
+        The model, with its weights in memory.
 
     Raises:
         InputError: There is no such model, it cannot be used, or a value is out of range.
@@ -72,7 +76,7 @@ def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0
 
 
 class Model:
-    """A sparse encoder: texts to term weights, impacts, or an index. Made by `load`."""
+    """A sparse encoder, from `load`: it turns texts into term weights, impacts, or an index."""
 
     def __init__(self, name: str, variant: str, settings: EncoderSettings) -> None:
         self._checkpoint = open_checkpoint(name)
@@ -86,55 +90,83 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The name or the folder that it was loaded by."""
+        """The hub id or folder that was given to `load`."""
         return self._checkpoint.name
 
     @property
     def variant(self) -> str:
-        """The name of the variant, such as `splade-v3-lexical`."""
+        """The name of the variant, such as `splade-v3-lexical`; never `auto`."""
         return self._variant.name
 
     @property
     def terms(self) -> NDArray[Any]:
-        """The vocabulary by id: the columns of `matrix`. It cannot be written to."""
+        """The terms of the vocabulary in the order of `matrix`'s columns: shape (vocabulary,).
+
+        The array is read-only.
+        """
         terms = self._encoder("document").terms.view()
         terms.flags.writeable = False
         return terms
 
     def weights(self, texts: Iterable[str], side: Side = "document", *,
                 progress: bool = False) -> list[dict[str, float]]:
-        """Term weights of each text, the largest first.
+        """Compute the term weights of each text, the largest first.
 
         Args:
             texts: A list (or any iterable) of texts.
-            side: `document`, or `query`: the same for a variant that expands queries, fewer terms
-                for `splade-v3-lexical`, and 1 for each wordpiece for `splade-v3-doc`.
+            side: `document` or `query`. A query has the weights of a document if the variant
+                expands queries, only its own wordpieces with `splade-v3-lexical`, and weight 1
+                for each wordpiece with `splade-v3-doc`.
             progress: Draw a progress bar.
 
         Returns:
-            One {term: weight} a text, in the order of the texts. A text without any wordpiece has
-            an empty one.
+            One {term: weight} per text, in the order of the texts; weights are above 0. A text
+            without any wordpiece has an empty dict.
 
         Raises:
-            InputError: `texts` is one text, or an item is no text or has weights that are not
+            InputError: `texts` is a single string, an item is not a string, or a weight is not
                 finite.
         """
         return self._rows(self.matrix(texts, side, progress=progress))
 
     def impacts(self, texts: Iterable[str], side: Side = "document", *,
                 progress: bool = False) -> list[dict[str, int]]:
-        """Integer impacts of each text, the largest first; see `weights`.
+        """Integer impacts of each text, the largest first.
 
-        They are what an index holds: rint(scale x weight), zeros dropped.
+        An index holds these: rint(scale x weight), without zeros. The impacts of a
+        `splade-v3-doc` query are 1 at every scale.
+
+        Args:
+            texts: A list (or any iterable) of texts.
+            side: `document` or `query`, as in `weights`.
+            progress: Draw a progress bar.
+
+        Returns:
+            One {term: impact} per text, in the order of the texts; impacts are whole numbers from
+            1. A text without any wordpiece has an empty dict.
+
+        Raises:
+            InputError: As `weights` does.
         """
         return self._rows(self.matrix(texts, side, impacts=True, progress=progress))
 
     @one_family
     def matrix(self, texts: Iterable[str], side: Side = "document", *, impacts: bool = False,
                progress: bool = False) -> sparse.csr_matrix:
-        """The weights (float32) or impacts (int32) as one matrix of shape (texts, vocabulary).
+        """The weights or impacts of all texts as one sparse matrix.
 
-        `terms` are its columns. See `weights` for the arguments and errors.
+        Args:
+            texts: A list (or any iterable) of texts.
+            side: `document` or `query`, as in `weights`.
+            impacts: Return integer impacts instead of weights.
+            progress: Draw a progress bar.
+
+        Returns:
+            A CSR matrix of shape (texts, vocabulary): weights as float32, impacts as int32. Row i
+            is text i, and column j is the term `terms[j]`.
+
+        Raises:
+            InputError: As `weights` does.
         """
         plain = checked_texts(texts)
         encoder = self._encoder(side)
@@ -142,7 +174,7 @@ class Model:
         cuts = Cuts()
         cuts.add(tokens.lost)
         cuts.warn("text", f"`max_length` {encoder.settings.max_length}")
-        with (reports.shown("bars" if flag("progress", progress) else "off"),
+        with (reports.reporting("bars" if flag("progress", progress) else "off"),
               reports.counter("encoding", len(plain), "text") as bar):
             try:
                 if flag("impacts", impacts):
@@ -158,29 +190,33 @@ class Model:
               progress: bool = False) -> Index:
         """Encode documents and build a checked Lucene index of them.
 
-        The impact documents are written to `encoded`. After an interruption the same call goes on
-        at the first missing shard. Where the index of these documents and this model is there
-        already, it is checked and opened.
+        After an interruption, the same call continues at the first missing shard. If `folder`
+        already holds the index of these documents and this model, it is checked and opened.
 
         Args:
             texts: The path of a corpus (JSON lines, TSV, a folder of them, a BEIR folder,
-                `ir_datasets:ID`), or (id, text) pairs, {id: text}, dicts with `id` and `text` (and
-                maybe `title`) or `contents`, or a data frame with such columns.
+                `ir_datasets:ID`), (id, text) pairs, {id: text}, dicts with an id (`id`, `_id`,
+                `docid` or `docno`) and `contents` or `text` (optionally `title`), a data frame
+                with such columns, or records of ir_datasets.
             folder: The index to build.
-            overwrite: Replace an index of something else, and an encoding of something else that
-                was interrupted.
-            optimize: Merge the index into one segment: smaller, slower to build.
-            threads: Indexing threads; None is one a core.
-            shard_size: Documents of a file of impacts, the step in which encoding resumes.
-            skip_errors: Skip documents that cannot be read, and all but the first of an id. Only
-                for a path; `encoded` then has `rejected.jsonl` with the reasons.
-            encoded: A folder that keeps the impact documents. Without it they are in
+            overwrite: Replace an index of something else, and an interrupted encoding of
+                something else.
+            optimize: Merge the index into one segment. It is smaller, but slower to build.
+            threads: Indexing threads; None: one per core.
+            shard_size: Documents per file of impacts. Encoding resumes file by file.
+            skip_errors: Skip documents that cannot be read, and repeated ids after the first.
+                Only for a path; `encoded` then holds `rejected.jsonl` with the reasons.
+            encoded: A folder that keeps the impact documents. If it is None, they are in
                 `FOLDER.encoded` until the index is built.
             progress: Draw progress bars.
 
+        Returns:
+            The index, open. It uses this model for its queries.
+
         Raises:
-            InputError: A document or its id cannot be used, an id is there twice, there is no
+            InputError: A document or its id cannot be used, an id occurs twice, there is no
                 document, or `folder` holds something else.
+            JavaError: Java is missing, or it failed.
         """
         target = IndexTarget(
             output_folder("folder", folder),
@@ -190,7 +226,7 @@ class Model:
             flag("optimize", optimize), flag("overwrite", overwrite),
             flag("skip_errors", skip_errors))
         encoder = self._encoder("document")
-        with reports.shown("bars" if flag("progress", progress) else "off"):
+        with reports.reporting("bars" if flag("progress", progress) else "off"):
             build(texts, self._checkpoint, encoder, target)
         return Index(target.folder, self._checkpoint.name, self.variant, lambda: self._settings,
                      network=encoder.network)
@@ -199,12 +235,13 @@ class Model:
         one_of("side", side, ("document", "query"))
         with LOADING:
             if side not in self._encoders:
-                loaded = self._encoders.get("document")
+                first = self._encoders.get("document")
                 self._encoders[side] = Encoder(self._checkpoint, self._variant, side,
-                                               self._settings, loaded.network if loaded else None)
+                                               self._settings, first.network if first else None)
             return self._encoders[side]
 
     def _rows(self, matrix: sparse.csr_matrix) -> list[dict[str, Any]]:
+        """Returns {term: value} per row, by value descending, ties by term ascending."""
         terms, rows = self.terms, []
         for start, end in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
             pairs = zip(terms[matrix.indices[start:end]].tolist(), matrix.data[start:end].tolist(),

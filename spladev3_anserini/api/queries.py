@@ -1,4 +1,4 @@
-"""Topics and impacts that a search is given -> checked ones."""
+"""Topics or impacts from a caller -> checked topics and queries."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from spladev3_anserini.api.checks import (
 )
 from spladev3_anserini.collection.in_memory import Texts, texts_of
 from spladev3_anserini.collection.records import checked_id, checked_text
-from spladev3_anserini.collection.topics import Topic, distinct, read_topics, topic_of
+from spladev3_anserini.collection.topics import Topic, distinct_topics, read_topics, topic_of
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
 from spladev3_anserini.impacts.query import MAX_HITS, EncodedTopic, ImpactQuery
 from spladev3_anserini.lucene.pruning import QueryPruning
 
-#: What `Index.run` takes: a path, texts, or impacts by topic.
+#: Topics for `Index.run`: a path, texts, or impacts by topic.
 Topics = StrPath | Texts | Mapping[str, Mapping[str, int]]
 
 
 def topics_of(topics: Any) -> list[Topic]:
-    """Topics of a path or of Python's values; raises InputError for an id that is there twice, and
-    for none at all."""
+    """Reads topics from a path or from Python values.
+
+    Raises InputError if an id occurs twice or there is no topic.
+    """
     if isinstance(topics, (str, os.PathLike)):
         return read_topics(path_text("topics", topics))
-    return distinct(texts_of(topics, "topics", topic_of), "`topics`")
+    return distinct_topics(texts_of(topics, "topics", topic_of), "`topics`")
 
 
 def impacts_of(topics: Any) -> list[EncodedTopic]:
-    """Topics that are {id: {term: impact}}; empty for any other kind."""
+    """Returns topics that are {id: {term: impact}}; empty for any other type."""
     if not isinstance(topics, Mapping) or not all(
             isinstance(query, Mapping) for query in topics.values()):
         return []
@@ -45,9 +47,9 @@ def impacts_of(topics: Any) -> list[EncodedTopic]:
     return [EncodedTopic(name, query) for name, query in queries.items()]
 
 
-def faster_of(query_top_k: int | None, first_pass_terms: int | None, candidates: int | None,
-            hits: int) -> QueryPruning:
-    """What a search may leave out; raises InputError for a number that no search has."""
+def query_pruning(query_top_k: int | None, first_pass_terms: int | None, candidates: int | None,
+                  hits: int) -> QueryPruning:
+    """Checks the numbers of a search and returns its pruning; raises InputError if out of range."""
     return QueryPruning.of(
         optional_number("query_top_k", query_top_k, 1),
         optional_number("first_pass_terms", first_pass_terms, 1),
@@ -56,8 +58,10 @@ def faster_of(query_top_k: int | None, first_pass_terms: int | None, candidates:
 
 
 def checked_query(query: Any, where: str) -> ImpactQuery:
-    """A query's impacts; raises InputError for anything but {term: whole number from 0}: a float
-    would have to be rounded, which decides the scores."""
+    """Returns a query's impacts; raises InputError for anything but {term: whole number from 0}.
+
+    Floats are refused, because rounding them would decide the scores.
+    """
     if not isinstance(query, Mapping):
         raise InputError(f"{where}: expected a text or {{term: impact}}, not "
                          f"{type(query).__name__}")

@@ -1,4 +1,4 @@
-"""A run: rankings of queries, saved, evaluated and compared."""
+"""Rankings of queries -> a run, which can be saved, evaluated and compared."""
 
 from __future__ import annotations
 
@@ -19,35 +19,40 @@ from spladev3_anserini.api.checks import (
     finite_number,
     flag,
     is_finite,
-    is_whole,
     one_family,
     one_of,
     path_text,
     refuse_merged,
     whole_number,
 )
+from spladev3_anserini.api.judging import Judgments, Measures, judgments_of, parsed_measures
 from spladev3_anserini.collection.overwriting import refuse_overwriting
-from spladev3_anserini.collection.qrels import MAX_GRADE, Qrels, read_qrels
 from spladev3_anserini.collection.records import checked_id
-from spladev3_anserini.collection.runs import Hit, read_run_file, shown_score
+from spladev3_anserini.collection.runs import Hit, read_run_file, score_text
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.judged import evaluate_scores
-from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation, parse_measures
-from spladev3_anserini.evaluation.query_values import by_measure
+from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation
+from spladev3_anserini.evaluation.query_values import group_by_measure
 from spladev3_anserini.lucene.ranking import write_run
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
-Judgments = StrPath | Mapping[str, Mapping[str, int]]
-Measures = str | Iterable[object]
-#: What messages call a run that has no name.
+#: The name in messages of a run without a name.
 UNNAMED = "the run"
 
 
 class Run(Mapping[str, dict[str, float]]):
-    """{query: {document: score}}, each query's documents in the order of their ranks.
+    """A run: {query: {document: score}}, each query's documents in the order of their ranks.
 
-    Made by `Index.run` and `read_run`, or from a dict of dicts. `name` is what messages call it.
+    `Index.run` and `read_run` return one. It is read-only; other tools take `dict(run)`.
+
+    Args:
+        scores: {query: {document: score}}. Ties keep their order.
+        name: The name of the run in messages.
+
+    Raises:
+        InputError: `scores` is not such a mapping, an id cannot be in a TREC run, or a score is
+            not finite.
     """
 
     def __init__(self, scores: Mapping[str, Mapping[str, float]], name: str = UNNAMED) -> None:
@@ -55,7 +60,7 @@ class Run(Mapping[str, dict[str, float]]):
             raise InputError(f"`scores`: expected {{query: {{document: score}}}}, not "
                              f"{type(scores).__name__}")
         self.name = str(name)
-        #: The files that the run was made from, by what they are; `save` leaves them alone.
+        #: The inputs of the run, {parameter: path}; `save` refuses to overwrite them.
         self.sources: dict[str, str] = {}
         self._scores = {checked_id(query, self.name): _ranked(documents, f"{name}, query {query!r}")
                         for query, documents in scores.items()}
@@ -63,7 +68,10 @@ class Run(Mapping[str, dict[str, float]]):
 
     @classmethod
     def of_rankings(cls, rankings: Iterable[tuple[str, list[Hit]]], name: str = UNNAMED) -> Run:
-        """A run of ranked hits, which need no check."""
+        """Return a run of `rankings`: (query, hits) pairs such as those of `Index.rankings`.
+
+        They are not checked again. `name` is the name of the run in messages.
+        """
         run = cls({}, name)
         run._scores = {query: {hit.docid: hit.score for hit in hits} for query, hits in rankings}
         return run
@@ -83,16 +91,22 @@ class Run(Mapping[str, dict[str, float]]):
 
     @one_family
     def save(self, path: StrPath, tag: str = "spladev3-anserini") -> None:
-        """Write a TREC run, whole or not at all; `.gz` compresses.
+        """Write a TREC run, whole or not at all.
 
-        Whole scores are written as they are, others with six digits after the point; a warning
-        says where that makes different scores equal. Raises InputError where `path` is a file that
-        the run was made from, such as its topics.
+        Whole scores are written as they are, others with six digits after the point. A warning
+        reports different scores that become equal by that.
+
+        Args:
+            path: The file to write. A name that ends in `.gz` is compressed.
+            tag: The last column of the run.
+
+        Raises:
+            InputError: `path` cannot be written, or the run was made from that file.
         """
         path = path_text("path", path)
         refuse_overwriting(Path(path), "`path`", **self.sources)
         tied = [query for query, hits in self._scores.items()
-                if len(set(map(shown_score, hits.values()))) < len(set(hits.values()))]
+                if len(set(map(score_text, hits.values()))) < len(set(hits.values()))]
         if tied:
             warn(f"{path}: different scores of {counted(len(tied), 'query')} are equal with six "
                  f"digits after the point: {', '.join(tied[:5])}; multiply all scores, or the "
@@ -104,29 +118,39 @@ class Run(Mapping[str, dict[str, float]]):
     def evaluate(self, qrels: Judgments, measures: Measures = DEFAULT_MEASURES) -> Evaluation:
         """Evaluate the run as `trec_eval -c` does.
 
+        A judged query without hits counts as 0. Equal scores are ordered by document id,
+        descending, as in trec_eval.
+
         Args:
             qrels: The path of judgments (TREC, BEIR, `ir_datasets:ID`) or {query: {document:
-                grade}}.
+                grade}}; grades are whole numbers.
             measures: Names of ir-measures or trec_eval, such as `"nDCG@10 RR@10"`, or a list of
-                names or of ir_measures' own objects.
+                names or of objects of ir_measures.
 
         Returns:
-            `means`, {measure: mean over all judged queries}; `by_query`, {query: {measure: value}};
-            and the queries that are `missing` or `unjudged`. A judged query without a hit counts
-            as 0; equal scores are ordered by document id descending, trec_eval's rule.
+            The means, the values of each query, and the `missing` and `unjudged` queries.
 
         Raises:
             InputError: A measure is unknown, or run and judgments share no query.
         """
-        judged, source = _judgments(qrels)
-        return evaluate_scores(self._scores, self.name, judged, source, _measures(measures))
+        judged, source = judgments_of(qrels)
+        return evaluate_scores(self._scores, self.name, judged, source, parsed_measures(measures))
 
 
 @one_family
 def read_run(path: StrPath) -> Run:
-    """Read a TREC run file, also gzipped; raises InputError naming file and line.
+    """Read a TREC run.
 
-    Documents are ranked by their scores, whatever the ranks in the file; ties stay in its order.
+    Documents are ranked by their scores. The ranks in the file are ignored; ties keep its order.
+
+    Args:
+        path: The file, also gzipped.
+
+    Returns:
+        The run. `path` is its name in messages.
+
+    Raises:
+        InputError: A line is not one of a TREC run; the message names file and line.
     """
     text = path_text("path", path)
     run = Run({}, text)
@@ -135,35 +159,40 @@ def read_run(path: StrPath) -> Run:
 
 
 class Compared:
-    """What `compare` gives: `means`, {measure: {system: mean}}, and `comparisons`, each with the
-    difference, its interval and p values. Printed, it is the table of the command."""
+    """The result of `compare`. Printed, it is the table of the command `compare`.
+
+    Attributes:
+        means: {measure: {system: mean over the judged queries}}.
+        comparisons: One for each system and measure, with `baseline`, `system`, `difference` (the
+            difference, its interval and wins) and `adjusted` (corrected p values).
+    """
 
     def __init__(self, values: list[QueryScores], comparisons: list[Comparison],
-                 shown: tables.TableSettings,
-                 samples: int) -> None:
+                 settings: tables.TableSettings, samples: int) -> None:
         self.comparisons = comparisons
-        self.means = {own.measure: {system: own.mean(system) for system in own.systems}
-                      for own in values}
-        self._values, self._shown, self._samples = values, shown, samples
+        self.means = {scores.measure: {system: scores.mean(system) for system in scores.systems}
+                      for scores in values}
+        self._values, self._settings, self._samples = values, settings, samples
 
     def __str__(self) -> str:
-        return tables.comparison_text(self._values, self.comparisons, [], self._shown,
+        return tables.comparison_text(self._values, self.comparisons, [], self._settings,
                                       self._samples)
 
     __repr__ = __str__
 
     def markdown(self) -> str:
-        """The table in Markdown."""
-        return tables.comparison_markdown(self._values, self.comparisons, [], self._shown,
+        """Return the table in Markdown."""
+        return tables.comparison_markdown(self._values, self.comparisons, [], self._settings,
                                           self._samples)
 
     def latex(self) -> str:
-        """The table in LaTeX, for the package booktabs."""
-        return tables.as_latex(self._values, self.comparisons, [], self._shown, self._samples)
+        """Return the table in LaTeX, for the package booktabs."""
+        return tables.comparison_latex(self._values, self.comparisons, [], self._settings,
+                                       self._samples)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, unrounded, as the command's JSON."""
-        return tables.comparison_json(self._values, self.comparisons, [], self._shown,
+        """Return all values unrounded, as `compare --format json` prints them."""
+        return tables.comparison_json(self._values, self.comparisons, [], self._settings,
                                       self._samples)
 
 
@@ -175,20 +204,24 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     """Compare systems on the same queries: means, paired tests, intervals.
 
     Args:
-        qrels: As `Run.evaluate` takes them.
+        qrels: Judgments, as in `Run.evaluate`.
         runs: {name: run}; a run is a `Run`, the path of one, or {query: {document: score}}.
-        measures: As `Run.evaluate` takes them.
-        baseline: The system that the others are compared with; None is the first.
+        measures: Measures, as in `Run.evaluate`.
+        baseline: The system that the others are compared with; None: the first.
         pairs: Compare every pair of systems instead.
-        alpha: Significance level of the marks.
+        alpha: Significance level of the marks * and +.
         confidence: Confidence level of the intervals (Student's t).
-        correction: `holm` or `bonferroni`: the p values are corrected over all comparisons here.
+        correction: How p values are corrected for all comparisons of the call: `holm` or
+            `bonferroni`.
         samples: Samples of Fisher's randomisation test.
         seed: Seed of the randomisation test.
 
+    Returns:
+        The means and comparisons; `print` shows them as a table.
+
     Raises:
-        InputError: There are fewer than two runs, the baseline is none of them, a run shares no
-            judged query with the first, or a value is out of range.
+        InputError: There are fewer than two runs, the baseline is not one of them, a run shares
+            no judged query with the first, or a value is out of range.
     """
     if not isinstance(runs, Mapping) or len(runs) < 2:
         raise InputError("`runs`: expected {name: run} with two runs or more")
@@ -203,23 +236,24 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     seed = whole_number("seed", seed, 0)
     if baseline is not None and baseline not in list(runs):
         raise InputError(f"`baseline` {baseline}: is none of the runs")
-    judged, source = _judgments(qrels)
-    parsed = _measures(measures)
+    judged, source = judgments_of(qrels)
+    parsed = parsed_measures(measures)
     opened = {name: _run(run, name) for name, run in runs.items()}
     results = {name: evaluate_scores(dict(run), run.name, judged, source, parsed)
                for name, run in opened.items()}
-    values = [QueryScores("", "", measure, systems) for measure, systems in by_measure(
-        results, {name: run.name for name, run in opened.items()}).items()]
+    names = {name: run.name for name, run in opened.items()}
+    values = [QueryScores("", "", measure, systems)
+              for measure, systems in group_by_measure(results, names).items()]
     compared = compare_systems(values, baseline or next(iter(runs)),
                                pairs=flag("pairs", pairs),
                                confidence=confidence, samples=samples, seed=seed)
-    return Compared(values, compared, tables.TableSettings(
-        alpha=alpha, confidence=confidence, correction=correction, moved=0, texts={}),
-                    samples)
+    shown = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
+                                 moved=0, texts={})
+    return Compared(values, compared, shown, samples)
 
 
 def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:
-    """A run under the name that messages call it by: that of its file, else that of its system."""
+    """Returns a run with a name for messages: that of its file, else that of its system."""
     if isinstance(run, (str, os.PathLike)):
         return read_run(run)
     if not isinstance(run, Mapping):
@@ -232,43 +266,8 @@ def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> R
     return named
 
 
-def _measures(measures: Measures) -> list[Any]:
-    if isinstance(measures, Iterable) and not isinstance(measures, (str, bytes)):
-        return parse_measures(" ".join(map(str, measures)))
-    return parse_measures(str(measures))
-
-
-def _judgments(qrels: Judgments) -> tuple[Qrels, str]:
-    """Judgments and what messages call them."""
-    if isinstance(qrels, (str, os.PathLike)):
-        path = path_text("qrels", qrels)
-        return read_qrels(path), path
-    if not isinstance(qrels, Mapping):
-        raise InputError("`qrels`: expected the path of judgments or {query: {document: grade}}, "
-                         f"not {type(qrels).__name__}")
-    judged: Qrels = {}
-    for query, grades in qrels.items():
-        where = f"`qrels`, query {query!r}"
-        if not isinstance(grades, Mapping):
-            raise InputError(f"{where}: expected {{document: grade}}, not {type(grades).__name__}")
-        judged[checked_id(query, "`qrels`")] = {
-            checked_id(document, where): _grade(grade, f"{where}: the grade of {document!r}")
-            for document, grade in grades.items()}
-        refuse_merged(where, grades, judged[checked_id(query, "`qrels`")])
-    refuse_merged("`qrels`", qrels, judged)
-    if not any(judged.values()):
-        raise InputError("`qrels`: no judgment in it")
-    return {query: grades for query, grades in judged.items() if grades}, "`qrels`"
-
-
-def _grade(grade: Any, what: str) -> int:
-    if not is_whole(grade) or abs(grade) > MAX_GRADE:
-        raise InputError(f"{what} is {grade!r}, expected a whole number of up to 6 digits")
-    return int(grade)
-
-
 def _ranked(documents: Any, where: str) -> dict[str, float]:
-    """Checked scores of one query in the order of their ranks, whole ones as whole numbers."""
+    """Checks the scores of one query and sorts them by rank; whole scores become integers."""
     if not isinstance(documents, Mapping):
         raise InputError(f"{where}: expected {{document: score}}, not {type(documents).__name__}")
     scores: dict[str, float] = {}
@@ -282,5 +281,5 @@ def _ranked(documents: Any, where: str) -> dict[str, float]:
 
 
 def _by_score(scores: dict[str, float]) -> dict[str, float]:
-    """Documents by score descending; ties stay in their order."""
+    """Sorts documents by score descending; ties stay in their order."""
     return dict(sorted(scores.items(), key=lambda item: -item[1]))

@@ -19,7 +19,7 @@ from spladev3_anserini.cli.command_line import options_called
 from spladev3_anserini.cli.verbosity import add_verbosity, logging_to_stderr
 from spladev3_anserini.errors import SpladeError, known_failure
 from spladev3_anserini.files import is_stdout
-from spladev3_anserini.progress import shown
+from spladev3_anserini.progress import reporting
 from spladev3_anserini.text import in_options, one_line, visible
 
 #: Shared by all commands: `-h` works, and an example keeps its line breaks (click's `\b`).
@@ -27,21 +27,24 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_co
 
 
 def run(command: click.Command, arguments: list[str] | None = None) -> None:
-    """Runs a command and exits: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no usable
-    Java (both in one line), 130 or 143 where a signal ended it, 141 where nobody reads on."""
+    """Runs a command and exits the process; errors are one line on stderr.
+
+    Exit codes: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no usable Java, 130 Ctrl-C,
+    143 SIGTERM, 141 the reader of standard output closed it.
+    """
     _open_closed_streams()
     signals.unwind_from_here()
     add_verbosity(command)
-    # torch's threads spin long before they sleep; with a short spin an idle machine is as fast to
-    # 2 %, and three encodes at once on 2 cores took 13 s instead of 28 to 76
+    # torch's threads spin for long before they sleep. With a short spin, one encode is as fast to
+    # 2 %, and three encodes at once on 2 cores took 13 s instead of 28 to 76 s.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     streams = sys.stdout, sys.stderr
     try:
-        with logging_to_stderr(os.environ.get("SPLADEV3_LOG", "info")), shown("auto"):
+        with logging_to_stderr(os.environ.get("SPLADEV3_LOG", "info")), reporting("auto"):
             code = command.main(args=arguments, standalone_mode=False)
     except SpladeError as error:
         if error.__cause__ and os.environ.get("SPLADEV3_TRACEBACK"):
-            raise  # what a library raised, for whoever has to find out why
+            raise  # shows the library's traceback, to find its cause
         fail(error.code, in_options(str(error), options_called))
     except click.ClickException as error:
         text = error.format_message()
@@ -55,7 +58,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     except SystemExit as stop:
         if stop.code == 128 + signal.SIGTERM:
             fail(stop.code, "terminated")
-        if sys.stdout is not streams[0]:  # what click does about a closed pipe, before its exit 1
+        if sys.stdout is not streams[0]:  # click replaces it for a closed pipe, then exits with 1
             sys.stdout, sys.stderr = streams
             _end_without_reader()
         raise
@@ -77,7 +80,7 @@ def _open_closed_streams() -> None:
 
 
 def fail(code: int, message: str) -> NoReturn:
-    """Exits with one line on stderr, and with the same code where nobody reads that."""
+    """Prints one line on stderr and exits with `code`; a closed stderr is ignored."""
     with contextlib.suppress(BrokenPipeError):
         click.echo(f"spladev3-anserini: {one_line(message)}", err=True)
     _forget_unread()
@@ -85,7 +88,10 @@ def fail(code: int, message: str) -> NoReturn:
 
 
 def _end_without_reader() -> NoReturn:
-    """Exits in silence, as `head` wants it, if it is our reader that has gone and no other pipe."""
+    """Exits silently with 141 if the reader of our output has gone, such as `head`.
+
+    If another pipe is broken, it exits with 2 and a message.
+    """
     poll = select.poll()
     for descriptor in (1, 2):
         poll.register(descriptor, 0)
@@ -96,7 +102,7 @@ def _end_without_reader() -> NoReturn:
 
 
 def _forget_unread() -> None:
-    """Drops what cannot be written, or Python would try again at exit and say so."""
+    """Discards output that cannot be written; Python would otherwise report it at exit."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
@@ -105,13 +111,16 @@ def _forget_unread() -> None:
 
 
 def echo(value: object = "", err: bool = False) -> None:
-    """Prints text, or any other value as JSON. It may quote a file, so what a terminal would obey
-    is escaped, in JSON as JSON has it."""
+    """Prints text, or any other value as JSON.
+
+    The text may quote a file, so characters that a terminal would obey are escaped. In JSON they
+    are escaped as JSON does it.
+    """
     text = visible(value) if isinstance(value, str) else visible(
         json.dumps(value, indent=1, ensure_ascii=False), lambda hidden: json.dumps(hidden)[1:-1])
     click.echo(text, err=err)
 
 
 def summary(output: Path, text: str) -> None:
-    """A command's summary on standard output, or on stderr where its output goes there."""
+    """Prints a command's summary on standard output, or on stderr if `output` is stdout."""
     echo(text, err=is_stdout(output))

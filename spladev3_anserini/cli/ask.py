@@ -1,4 +1,4 @@
-"""Command: one's own questions to an index."""
+"""Command: a user's questions and an index -> hits, with the terms that were searched."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SNIPPET = 64
 @click.option("--index", required=True, type=FOLDER, help="An index that `index` built.")
 @corpus_option("The documents, to show the beginning of each hit's text.", required=False)
 @model_option(default="the one the index names")
-@hits_option(5)
+@hits_option(5, "Documents per question.")
 @click.option("--terms", default=10, type=WholeNumber(min=0),
               help="Query terms to show, largest impact first. A + marks terms that are not in "
               "the question.")
@@ -62,22 +62,22 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
     encoder = encoder_for_index(index, record, model, "auto", settings)
     texts = _beginnings(corpus) if corpus else {}
     # words without quotes are one question
-    asked = (" ".join(question),) if not any(" " in text for text in question) else question
-    typed = not question and sys.stdin is not None and sys.stdin.isatty()
-    for text in asked if question else _lines_of_input(typed):
+    questions = (" ".join(question),) if not any(" " in text for text in question) else question
+    interactive = not question and sys.stdin is not None and sys.stdin.isatty()
+    for text in questions if question else _read_questions(interactive):
         try:
             checked_question(text)
         except InputError as error:
-            if not typed:
+            if not interactive:
                 raise
             warn(str(error))
             continue
         query = encode_topics(encoder, [Topic("question", text, "the question")])[0].query
         pieces = set(encoder.tokenizer.pieces(text))
-        if not typed:
+        if not interactive:
             echo(f"\n{text}")
-        shown = sorted(query.items(), key=lambda item: (-item[1], item[0]))[:terms]
-        echo("  " + "  ".join(f"{'' if t in pieces else '+'}{t} {w}" for t, w in shown))
+        largest = sorted(query.items(), key=lambda item: (-item[1], item[0]))[:terms]
+        echo("  " + "  ".join(f"{'' if t in pieces else '+'}{t} {w}" for t, w in largest))
         rows = [(f"  {rank}", hit.docid, f"{hit.score}", texts.get(hit.docid, ""))
                 for rank, hit in enumerate(searcher.search(query, hits), 1)]
         echo(_aligned(rows) if rows else "  no document shares a term with this question")
@@ -85,8 +85,10 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
 
 
 def checked_question(text: str) -> None:
-    """Raises InputError for a question that no one can have meant: an arrow key, for example, is
-    an escape and two letters, which would be searched as text."""
+    """Raises InputError for a question with control characters, or that is not UTF-8.
+
+    An arrow key, for example, types an escape and two letters, which would be searched as text.
+    """
     from spladev3_anserini.collection.records import checked_text
 
     checked_text(text, "the question", "text")
@@ -101,24 +103,25 @@ def _aligned(rows: list[tuple[str, str, str, str]]) -> str:
                      for head, row in zip(heads.splitlines(), rows, strict=True))
 
 
-def _lines_of_input(typed: bool) -> Iterator[str]:
+def _read_questions(interactive: bool) -> Iterator[str]:
+    """Yields the lines of standard input that are not empty, after a prompt on a terminal."""
     if sys.stdin is None:
         return
     if isinstance(sys.stdin, TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # what is not UTF-8 is refused in a line
-    prompt = "question> " if typed and sys.stdout.isatty() else ""
-    if typed:
+        sys.stdin.reconfigure(errors="surrogateescape")  # checked_question refuses non-UTF-8
+    prompt = "question> " if interactive and sys.stdout.isatty() else ""
+    if interactive:
         echo("a question a line; Ctrl-D ends", err=True)
-        # imported, it edits what `input` reads and keeps a history, of this process alone
+        # its import gives `input` line editing, and a history of this process only
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401
     while True:
-        if typed and not prompt:  # `input` would write it into the file that takes the answers
+        if interactive and not prompt:  # `input` would write the prompt into the redirected output
             click.echo("question> ", nl=False, err=True)
         try:
             text = input(prompt)
         except EOFError:
-            if typed:
+            if interactive:
                 echo(err=True)
             return
         if text.strip():
@@ -133,7 +136,7 @@ def _beginnings(corpus: str) -> dict[str, str]:
 
 
 def _beginning(identifier: str, text: str) -> str:
-    """The first words of a text, without a first line that only repeats the id."""
+    """Returns the first words of a text, without a first line that only repeats the id."""
     first, _, rest = text.partition("\n")
     repeats = re.sub(r"[\W_]", "", first) == re.sub(r"[\W_]", "", identifier)
     words = " ".join((rest if repeats else text).split())

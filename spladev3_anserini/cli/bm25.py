@@ -1,4 +1,4 @@
-"""Command: a corpus and topics -> BM25's run."""
+"""Command: a corpus and topics -> a BM25 run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from spladev3_anserini.text import counted
 @topics_option()
 @run_output_option
 @hits_option(1000)
-@click.option("--k1", default=0.9, type=Number(min=0),
-              help="How slowly further occurrences of a term stop counting.")
-@click.option("--b", default=0.4, type=Number(min=0, max=1),
-              help="How much the score is normalised by document length.")
+@click.option("--k1", default=0.9, type=Number(min=0), metavar="K1",
+              help="Saturation of term frequency. With a larger K1, repeated occurrences of a "
+              "term count for more.")
+@click.option("--b", default=0.4, type=Number(min=0, max=1), metavar="B",
+              help="Normalisation by document length, from 0 (none) to 1 (full).")
 @remove_query_option
 @threads_option("Threads of indexing and of searching.")
 @tag_option("bm25")
@@ -44,14 +45,14 @@ def main(corpus: str, topics: str, output: Path, hits: int, k1: float, b: float,
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.lucene.ranking import without_own, write_run
+    from spladev3_anserini.lucene.ranking import without_self_hits, write_run
     from spladev3_anserini.rankers.bm25 import bm25_rankings
 
     pace = Pace()
     refuse_overwriting(output, corpus=corpus, topics=topics)
     queries = read_topics(topics)
-    rankings = without_own(bm25_rankings(corpus, queries, hits, k1, b, threads),
-                           wanted=remove_query)
+    rankings = without_self_hits(bm25_rankings(corpus, queries, hits, k1, b, threads),
+                                 enabled=remove_query)
     answered, lines = write_run(output, rankings, tag)
     summary(output, f"{output}: {counted(len(queries), 'query')}, {answered:,} with hits, "
                     f"{counted(lines, 'line')}{pace.text(len(queries), 'query')}")

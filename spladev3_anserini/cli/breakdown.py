@@ -1,4 +1,4 @@
-"""Command: runs of variants on the same queries -> where the first of them loses."""
+"""Command: runs on the same queries -> the kinds of queries on which the first run loses."""
 
 from __future__ import annotations
 
@@ -42,12 +42,14 @@ if TYPE_CHECKING:
               default="the one the index names")
 @click.option("--expander", type=MODEL, help="The model whose expansion of a query is measured.")
 @click.option("--queries", type=FOLDER,
-              help="Use queries that --expander's model encoded already (`encode --topics`).")
+              help="Instead of --expander: a folder of queries that `encode --topics` wrote with "
+              "that model.")
 @click.option("--edges", multiple=True, metavar="FEATURE=A,B,...", show_default="tertiles",
-              help="Where the groups of a feature (length, rarity, expansion) end.")
+              help="Limits between the groups of a feature, such as length=3,6. Features are "
+              "length, rarity and expansion.")
 @measure_option
 @click.option("--worst", default=10, type=WholeNumber(min=1),
-              help="How many of the queries that lose most to list.")
+              help="List this many of the queries with the largest losses.")
 @html_option("Also write a page with charts.")
 @format_option()
 @trust_option
@@ -76,16 +78,16 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         write_breakdown,
     )
     from spladev3_anserini.analysis.query_features import (
-        bag_of_words,
-        expanding,
+        expanding_encoder,
         parse_edges,
         query_features,
+        wordpiece_encoder,
     )
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.evaluation.query_values import query_values
-    from spladev3_anserini.lucene.check import one_build
+    from spladev3_anserini.lucene.check import refusing_replacement
 
     if html:
         refuse_without("matplotlib", "--html", "analysis")
@@ -99,8 +101,9 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
     if any("=" not in text for text in runs) or len(runs) < 2:
         raise InputError("--run: expected two or more, each as NAME=FILE")
     ends, paths = parse_edges(edges), named_paths("--run", runs)
-    adds = expanding(expander, EncoderSettings(max_length=max_length, batch_tokens=batch_tokens,
-                                        device=device, dtype=dtype)) if expander else None
+    adds = expanding_encoder(expander, EncoderSettings(
+        max_length=max_length, batch_tokens=batch_tokens, device=device,
+        dtype=dtype)) if expander else None
     sets = []
     for name in names or ("all queries",):
         def filled(text: str | Path, set_name: str = name) -> str:
@@ -114,17 +117,18 @@ def main(qrels: str, topics: str, runs: tuple[str, ...], names: tuple[str, ...],
         values = query_values(filled(qrels), {run: Path(filled(path))
                                               for run, path in paths.items()}, measure)
         judged = next(iter(values.values()))
-        asked = [topic for topic in read_topics(filled(topics)) if topic.id in judged]
-        if len(asked) < len(judged):
-            warn(f"{filled(qrels)}: {counted(len(judged) - len(asked), 'judged query')} without a "
-                 f"topic in {filled(topics)}, left out")
+        judged_topics = [topic for topic in read_topics(filled(topics)) if topic.id in judged]
+        if len(judged_topics) < len(judged):
+            missing = counted(len(judged) - len(judged_topics), "judged query")
+            warn(f"{filled(qrels)}: {missing} without a topic in {filled(topics)}, left out")
         folder = Path(filled(index)) if index else None
-        with one_build(folder):
-            pieces = bag_of_words(folder, model, max_length, trust=trust)
-            expansions = _expanded(asked, pieces, adds,
+        with refusing_replacement(folder):
+            pieces = wordpiece_encoder(folder, model, max_length, trust=trust)
+            expansions = _expanded(judged_topics, pieces, adds,
                                    Path(filled(queries)) if queries else None)
-            features = query_features(asked, pieces, folder, expansions)
-        sets.append(breakdown(name, values, features, {t.id: t.text for t in asked}, ends, worst))
+            features = query_features(judged_topics, pieces, folder, expansions)
+        texts = {topic.id: topic.text for topic in judged_topics}
+        sets.append(breakdown(name, values, features, texts, ends, worst))
     echo(breakdown_json(sets, measure) if form == "json" else breakdown_table(sets,
                                                                               measure).rstrip())
     if html:
@@ -144,5 +148,5 @@ def _expanded(topics: list[Topic], pieces: Encoder, adds: Encoder | None,
     if list(adds.terms) != list(pieces.terms) or \
             adds.tokenizer.ids(texts, limit) != pieces.tokenizer.ids(texts, limit):
         raise InputError("--expander: cuts these queries into other wordpieces than the index's "
-                         "model, so what is new cannot be told")
+                         "model, so expansions cannot be recognised")
     return {topic.id: topic.query for topic in encode_topics(adds, topics)}

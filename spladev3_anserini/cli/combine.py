@@ -19,15 +19,15 @@ from spladev3_anserini.errors import InputError
               help="The raw scores of one teacher, as `score` writes them to OUTPUT/TEACHER. "
               "Repeat the option for an ensemble.")
 @click.option("--output", required=True, type=FILE,
-              help="The combined scores to write, such as ensemble.jsonl. A record goes beside "
-              "them, as ensemble.json.")
+              help="The combined scores to write, such as ensemble.jsonl. A record of them is "
+              "written beside them, as ensemble.json.")
 @rescoring_options
 def main(candidates: Path, scores: tuple[Path, ...], output: Path, rescore: str,
          rescore_like: Path | None, rescore_each: str) -> None:
     """Combine the raw scores of several teachers.
 
     The scores are scaled to 0 to 1 within each query, averaged over teachers, and rescored if you
-    ask for it. `score` does this itself, unless it is told --no-ensemble.
+    ask for it. `score` does this itself, unless you pass --no-ensemble.
 
     \b
     Example:

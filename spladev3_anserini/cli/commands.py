@@ -1,4 +1,4 @@
-"""All commands as one: spladev3-anserini encode ..."""
+"""The program spladev3-anserini: its commands, and a way to run one in this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECTIONS = {
     "Convert a model": ("convert", "export"),
     "Reproduce": ("reproduce", "download"),
 }
-#: Where each command is; its module is imported only when it is asked for.
+#: {command: module}. A module is imported only when its command is used.
 COMMANDS = {name: f"spladev3_anserini.cli.{name.replace('-', '_')}"
             for names in _SECTIONS.values() for name in names}
 
@@ -50,7 +50,7 @@ class _Lazy(Group):
 @click.version_option(VERSION, prog_name="spladev3-anserini")
 @click.pass_context
 def commands(context: click.Context) -> None:
-    """Index and search with SPLADE-v3 in Lucene, by Anserini.
+    """Encode, index, search and evaluate with SPLADE-v3 and Lucene (Anserini).
 
     \b
     Example, from a corpus to measures:
@@ -64,8 +64,11 @@ def commands(context: click.Context) -> None:
 
 
 def invoke(argv: list[str]) -> str:
-    """Does what a command line says, in this process; returns what it printed. Raises as the
-    command does; a check that failed (exit 1) has said why, and ends the process with exit 2."""
+    """Runs a command line in this process and returns its standard output.
+
+    Raises what the command raises. If a check fails (exit 1), its message is already printed; the
+    SystemExit then has code 2.
+    """
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), \
@@ -77,5 +80,5 @@ def invoke(argv: list[str]) -> str:
 
 
 def main() -> None:
-    """The console script."""
+    """Entry point of the console script."""
     run(commands)

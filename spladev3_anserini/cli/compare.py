@@ -1,4 +1,4 @@
-"""Command: qrels and runs of several systems -> how they differ, and whether that is chance."""
+"""Command: qrels and runs of several systems -> differences, tests and a meta-analysis."""
 
 from __future__ import annotations
 
@@ -30,18 +30,20 @@ if TYPE_CHECKING:
 @qrels_option("The relevance judgments of the runs given with --run.", required=False)
 @runs_option()
 @click.option("--table", type=FILE,
-              help="Compare several query sets instead: a file of tab-separated columns set, "
-              "group, qrels, and one of runs for each system.")
+              help="Instead of --qrels and --run: a table of several query sets. Its tab-separated "
+              "columns are set, group, qrels, and one of runs for each system.")
 @click.option("--recipe", "recipes", multiple=True, type=RECIPE,
-              help="Compare recipes instead, run as `reproduce run` does. Repeat the option.")
+              help="Instead of --run: a recipe, which is first run as `reproduce run` does. "
+              "Repeat the option for each system.")
 @click.option("--on", "collections", multiple=True, type=COLLECTION,
-              help="A collection for --recipe. Repeat the option for several.")
+              help="The collection that each --recipe runs on. Repeat the option for several.")
 @click.option("--output", type=FOLDER, default=Path("reproduced"),
               help="The folder where --recipe keeps its files.")
 @measures_option("nDCG@10")
 @click.option("--baseline", metavar="NAME", show_default="the first",
               help="The system that the others are compared with.")
-@click.option("--pairs", is_flag=True, help="Compare every pair of systems instead.")
+@click.option("--pairs", is_flag=True, help="Compare every pair of systems, instead of each "
+              "with --baseline.")
 @alpha_option
 @confidence_option
 @click.option("--correction", default="holm", type=click.Choice(["holm", "bonferroni"]),
@@ -72,7 +74,7 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
       spladev3-anserini compare --recipe bm25 --recipe demo --on demo
     """
     from spladev3_anserini.analysis import comparison_tables as tables
-    from spladev3_anserini.analysis.comparison import compare_systems, systems_of, values_of
+    from spladev3_anserini.analysis.comparison import compare_systems, evaluate_sets, systems_of
     from spladev3_anserini.analysis.plots import checked_suffix
     from spladev3_anserini.analysis.summaries import draw_forest, summaries
     from spladev3_anserini.collection.topics import read_topics
@@ -89,22 +91,22 @@ def main(qrels: str | None, runs: tuple[str, ...], table: Path | None, recipes: 
                              "recipes and one measure")
         from spladev3_anserini.cli.commands import invoke
         from spladev3_anserini.recipe.library import Library, default_folder
-        from spladev3_anserini.reproduction.compared import runs_of
+        from spladev3_anserini.reproduction.compared import run_recipes
 
-        sets = runs_of(Library(default_folder()), recipes, collections, output, invoke)
+        sets = run_recipes(Library(default_folder()), recipes, collections, output, invoke)
     else:
         sets = _sets(qrels, runs, table)
-    values = values_of(sets, parsed)
+    values = evaluate_sets(sets, parsed)
     compared = compare_systems(values, baseline or systems_of(sets)[0], pairs=pairs,
                                confidence=confidence, samples=samples, seed=seed)
     metas = summaries(values, compared, clamped=clamped, confidence=confidence)
-    shown = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
-                                 moved=moved, texts=texts)
+    table_settings = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
+                                         moved=moved, texts=texts)
     text = {"text": tables.comparison_text, "markdown": tables.comparison_markdown,
-            "latex": tables.as_latex,
-            "json": tables.comparison_json}[form](values, compared, metas, shown, samples)
+            "latex": tables.comparison_latex,
+            "json": tables.comparison_json}[form](values, compared, metas, table_settings, samples)
     echo(text)
-    if forest:  # last: what is counted is not lost where it cannot be drawn
+    if forest:  # last, so that the table is printed even if the plot fails
         draw_forest(forest, values, compared, clamped=clamped, confidence=confidence)
 
 
@@ -123,14 +125,14 @@ def _sets(qrels: str | None, runs: tuple[str, ...], table: Path | None) -> list[
 
 def _check_recipes(recipes: tuple[str, ...], collections: tuple[str, ...], baseline: str | None,
                    others: bool) -> None:
-    """What can be told before hours of running."""
+    """Raises InputError for contradicting options, before hours of running."""
     if others or not collections or len(recipes) < 2:
         raise InputError("--recipe: needs a second one and --on, and neither --qrels, --run nor "
                          "--table")
     from spladev3_anserini.recipe.library import name_of
 
-    names, places = [*map(name_of, recipes)], [*map(name_of, collections)]
-    for option, values in (("--recipe", names), ("--on", places)):
+    names, collection_names = [*map(name_of, recipes)], [*map(name_of, collections)]
+    for option, values in (("--recipe", names), ("--on", collection_names)):
         if len({*values}) < len(values):
             raise InputError(f"{option}: one is given twice")
     if baseline and baseline not in names:

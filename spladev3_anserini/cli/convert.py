@@ -28,8 +28,8 @@ def main(model: str, output: Path, expected: str | None) -> None:
     """
     from spladev3_anserini.model.convert import convert_checkpoint
 
-    done = convert_checkpoint(model, output, expected)
-    echo(f"read     pytorch_model.bin  sha256 {done.pickle}")
-    echo(f"written  model.safetensors  sha256 {done.safetensors}  "
-         f"({counted(done.tensors, 'tensor')})")
+    conversion = convert_checkpoint(model, output, expected)
+    echo(f"read     pytorch_model.bin  sha256 {conversion.pickle}")
+    echo(f"written  model.safetensors  sha256 {conversion.safetensors}  "
+         f"({counted(conversion.tensors, 'tensor')})")
     echo(f"use it   --model {output}")

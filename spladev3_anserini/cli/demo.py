@@ -1,4 +1,4 @@
-"""Command: the whole main job on an embedded default, by running the other commands."""
+"""Command: encodes, indexes, searches and evaluates an embedded collection with the commands."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ QUESTIONS = (
 @click.command("demo", context_settings=SETTINGS)
 @click.option("--output", default=Path("demo"), type=FOLDER, help="The folder to write.")
 def main(output: Path) -> None:
-    """Do all of it once, on the documentation of Python.
+    """Run every step once, on the documentation of Python.
 
-    The demo encodes, indexes, searches and evaluates. Each step is one of the other commands, shown
-    as you would type it. The collection is the documentation of the Python that runs the demo:
+    The demo encodes, indexes, searches and evaluates. It prints each step as the command that you
+    would type. The collection is the documentation of the Python that runs the demo:
     public modules, classes, functions and methods of the standard library. The model is a real
     SPLADE of 4.4 million parameters.
 
@@ -37,30 +37,34 @@ def main(output: Path) -> None:
     Example:
       spladev3-anserini demo
     """
-    begun = time.monotonic()
-    _begin_again(output)
+    started = time.monotonic()
+    _prepare_folder(output)
     data = files("spladev3_anserini.demo")
     for name in ("topics.tsv", "qrels.txt"):
         (output / name).write_text(data.joinpath(name).read_text("utf-8"), "utf-8")
     corpus, encoded, index = output / "corpus.jsonl", output / "encoded", output / "index"
-    topics, ours, bm25 = output / "topics.tsv", output / "run.splade.txt", output / "run.bm25.txt"
+    topics, splade_run = output / "topics.tsv", output / "run.splade.txt"
+    bm25 = output / "run.bm25.txt"
     echo(f"# the documentation of Python {sys.version.split()[0]} as a collection")
     _run([sys.executable, "-I", "-S", "-E", str(data.joinpath("pydocs.py")), str(corpus)])
     _step("models", "fetch", "demo")
     _step("encode", "--model", "demo", "--corpus", corpus, "--output", encoded,
           "--shard-size", 1000)
     _step("index", "--encoded", encoded, "--index", index, "--optimize")
-    _step("search", "--index", index, "--topics", topics, "--output", ours)
+    _step("search", "--index", index, "--topics", topics, "--output", splade_run)
     _step("bm25", "--corpus", corpus, "--topics", topics, "--output", bm25)
     _step("ask", "--index", index, "--corpus", corpus, "--hits", 3, *QUESTIONS)
-    _step("evaluate", "--qrels", output / "qrels.txt", "--run", ours, "--run", bm25,
+    _step("evaluate", "--qrels", output / "qrels.txt", "--run", splade_run, "--run", bm25,
           "--measures", "RR@10 nDCG@10 R@100")
-    echo(f"\ndone in {time.monotonic() - begun:.0f} s. Ask your own question:\n  "
+    echo(f"\ndone in {time.monotonic() - started:.0f} s. Ask your own question:\n  "
          f"{_program()} ask --index {index} --corpus {corpus} \"how do I ...\"")
 
 
-def _begin_again(output: Path) -> None:
-    """An empty folder, or what an earlier demo left in it (for another Python, perhaps) removed."""
+def _prepare_folder(output: Path) -> None:
+    """Creates the folder, or removes the results of an earlier demo, perhaps of another Python.
+
+    Raises InputError if the folder has files that no demo wrote.
+    """
     marker = output / ".spladev3-demo"
     if output.exists() and not marker.exists() and any(output.iterdir()):
         raise InputError(f"--output {output}: has files in it that no demo wrote; choose another "
@@ -74,7 +78,7 @@ def _begin_again(output: Path) -> None:
 def _step(name: str, *arguments: object) -> None:
     words = [name, *map(str, arguments)]
     echo(f"\n$ spladev3-anserini {shlex.join(words)}")
-    # -P: without it, Python would import whatever lies in the user's folder under a module's name
+    # -P: otherwise Python would import a file of the user's folder that has a module's name
     _run([sys.executable, "-P", "-m", "spladev3_anserini", *words])
 
 
@@ -84,8 +88,10 @@ def _run(command: list[str]) -> None:
 
 
 def _program() -> str:
-    """The console script as it can be typed here: by name, or by path from a virtual environment
-    that is not active."""
+    """Returns the console script as the user can type it: its name or a relative path.
+
+    The path is for a virtual environment in the working folder, which may not be active.
+    """
     script = Path(sys.executable).with_name("spladev3-anserini")
     try:
         return str(script.relative_to(Path.cwd()))

@@ -28,12 +28,12 @@ from spladev3_anserini.text import counted
 @click.option("--pooling", type=click.Choice(["mean", "cls"]), show_default="the model's own",
               help="How the states of a text's tokens become one vector.")
 @click.option("--similarity", type=click.Choice(["dot", "cosine"]), show_default="the model's own",
-              help="How two vectors are compared.")
+              help="The score of a query's and a document's vector.")
 @click.option("--max-length", type=WholeNumber(min=3), show_default="the model's own, or 256",
               help="Tokens per document, special tokens included. Longer documents are cut.")
 @click.option("--query-max-length", type=WholeNumber(min=3),
               show_default="the model's own, or 256",
-              help="Tokens per query, special tokens included.")
+              help="Tokens per query, special tokens included. Longer queries are cut.")
 @corpus_option()
 @topics_option()
 @run_output_option
@@ -42,11 +42,11 @@ from spladev3_anserini.text import counted
               help="exact compares with every document. hnsw walks a graph of neighbours: faster "
               "on millions, but it may miss documents.")
 @click.option("--hnsw-m", default=32, type=WholeNumber(2, 512),
-              help="Links of each node of the graph.")
+              help="Links of each node of the HNSW graph.")
 @click.option("--ef-construction", default=200, type=WholeNumber(1, 1_000_000),
-              help="Candidates per node while the graph is built.")
+              help="Candidates per node while the HNSW graph is built.")
 @click.option("--ef-search", default=256, type=WholeNumber(1, 1_000_000),
-              help="Candidates per query while the graph is searched.")
+              help="Candidates per query while the HNSW graph is searched.")
 @remove_query_option
 @threads_option("Threads of the search. An HNSW graph is built by one thread, so that it is the "
                 "same each time.")
@@ -71,19 +71,19 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.lucene.ranking import without_own, write_run
+    from spladev3_anserini.lucene.ranking import without_self_hits, write_run
     from spladev3_anserini.rankers.dense_index import DenseSearch, dense_ranker, dense_rankings
-    from spladev3_anserini.rankers.dense_models import find_dense
+    from spladev3_anserini.rankers.dense_models import find_dense_model
 
     pace = Pace()
     refuse_overwriting(output, corpus=corpus, topics=topics, model=model)
     queries = read_topics(topics)
-    bi_encoder = find_dense(model, pooling, similarity, query_max_length, max_length)
+    bi_encoder = find_dense_model(model, pooling, similarity, query_max_length, max_length)
     encoder, index = dense_ranker(bi_encoder, corpus, DenseSearch(
         kind=search, m=hnsw_m, ef_construction=ef_construction, ef_search=ef_search),
         threads, device, batch_tokens)
-    rankings = without_own(dense_rankings(index, encoder, queries, hits),
-                           wanted=remove_query)
+    rankings = without_self_hits(dense_rankings(index, encoder, queries, hits),
+                                 enabled=remove_query)
     answered, lines = write_run(output, rankings, tag)
     rules = bi_encoder.rules
     summary(output, f"{output}: {rules.pooling} pooling, {rules.similarity}, {search} search; "

@@ -1,4 +1,4 @@
-"""Command: what a training left -> the signs of known failures."""
+"""Command: the files of a training -> checks for known failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from spladev3_anserini.text import counted, table
 if TYPE_CHECKING:
     from spladev3_anserini.analysis.diagnosis import Sign
 
-#: The runs of each set of judgments: of the model that training started from, and of the result.
+#: The runs of each set of judgments: one of the start model, one of the trained model.
 _RUNS = ("start", "trained")
 
 
@@ -33,10 +33,11 @@ _RUNS = ("start", "trained")
               help="The ensemble.json that `score` wrote, or the folder it is in.")
 @click.option("--encoded", type=FOLDER, help="A corpus encoded with the trained model.")
 @click.option("--in-domain", metavar="[NAME=]QRELS",
-              help="Relevance judgments like those trained on. Needs --run start=... and --run "
-              "trained=...")
+              help="Relevance judgments of the domain that the model was trained for. Needs "
+              "--run start=... and --run trained=...")
 @click.option("--zero-shot", multiple=True, metavar="[NAME=]QRELS",
-              help="Relevance judgments of other data. Repeat the option for several.")
+              help="Relevance judgments of another domain. Needs the same runs. Repeat the "
+              "option for several.")
 @runs_option()
 @measure_option
 @html_option("Also write a page with the curves.")
@@ -47,8 +48,8 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     """Check a training for the known ways in which SPLADE fails.
 
     The checks look for teachers that disagree, a loss that dominates the others, sparsity that
-    collapses, dead and saturated terms, and a gain in the domain of the training that is a loss
-    elsewhere. Each check compares a number with a limit. Every option is optional: the command
+    collapses, dead and saturated terms, and a gain in the domain of the training with a loss in
+    another domain. Each check compares a number with a limit. Every option is optional: the command
     checks what you give.
 
     If there are several sets of judgments, name each (--zero-shot nq=nq.qrels) and its runs
@@ -103,7 +104,10 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
 
 
 def _vocabulary(trained: Path | None, encoded: Path) -> int | None:
-    """How many terms the trained model has; raises InputError where the corpus has another's."""
+    """Returns the number of terms of the trained model; None without one.
+
+    Raises InputError if the corpus was encoded with another tokenizer.
+    """
     if trained is None:
         return None
     from spladev3_anserini.impacts.shards import read_manifest
@@ -118,11 +122,11 @@ def _vocabulary(trained: Path | None, encoded: Path) -> int | None:
 
 def _sets(in_domain: str | None, zero_shot: tuple[str, ...],
           runs: tuple[str, ...]) -> dict[str, tuple[Path, Path, Path, bool]]:
-    """{set: (judgments, run of the start, run of the trained model, whether it is zero-shot)}."""
+    """Returns {set: (judgments, run of the start model, run of the trained model, zero-shot)}."""
     near = named_paths("--in-domain", (in_domain,) if in_domain else ())
     far, files = named_paths("--zero-shot", zero_shot), named_paths("--run", runs)
-    if twice := near.keys() & far.keys():
-        raise InputError(f"--zero-shot {min(twice)}: --in-domain has that name already")
+    if repeated := near.keys() & far.keys():
+        raise InputError(f"--zero-shot {min(repeated)}: --in-domain has that name already")
     qrels = near | far
     prefixes = dict.fromkeys(qrels, "") if len(qrels) == 1 and files.keys() == {*_RUNS} else {
         name: f"{name}/" for name in qrels}

@@ -1,4 +1,4 @@
-"""Command: text -> impact documents."""
+"""Command: a corpus or topics -> an encoded directory."""
 
 from __future__ import annotations
 
@@ -28,21 +28,25 @@ from spladev3_anserini.text import counted
 @click.option("--scale", default=100.0, help="Impact = rint(scale x weight). Pyserini uses 51.2.")
 @special_tokens_option()
 @click.option("--top-k", type=WholeNumber(min=1), show_default="all",
-              help="Keep only each text's K largest weights.")
+              help="Keep only each text's N largest weights.")
 @click.option("--shard-size", default=5000, type=WholeNumber(1, 10_000_000),
               help="Documents per file. Anserini indexes one file per thread.")
 @click.option("--part", default="1/1", metavar="I/N",
-              help="Encode every Nth shard from the Ith. Run N of these, anywhere, into the same "
-              "folder.")
+              help="Encode part I of N: every Nth shard, from the Ith. Run all parts, on any "
+              "machines, into the same folder. The last to finish writes the manifest.")
 @click.option("--gzip", is_flag=True, help="Compress the shards.")
 @click.option("--contents", is_flag=True,
-              help="Keep each document's text in its shard. Queries always keep theirs.")
+              help="Keep each document's text in its shard. A query's text is always kept.")
 @click.option("--on-error", default="stop", type=click.Choice(["stop", "skip"]),
               help="What to do at a line that cannot be read, or whose id occurred before. stop: "
-              "refuse the corpus; skip: log the line in OUTPUT/rejected.jsonl with the reason.")
+              "refuse the corpus; skip: skip the line, and log it with the reason in "
+              "OUTPUT/rejected.jsonl.")
 @click.option("--resume/--restart", default=True,
-              help="Continue an interrupted encode, or start again from nothing.")
-@click.option("--overwrite", is_flag=True, help="Replace another encoding that OUTPUT holds.")
+              help="Continue an interrupted encode, or encode all shards again, whatever OUTPUT "
+              "holds.")
+@click.option("--overwrite", is_flag=True,
+              help="If OUTPUT holds an encoding of another model, corpus or setting, replace it. "
+              "The same encoding continues.")
 @model_run_options
 def main(model: str, variant: str, corpus: str | None, topics: str | None, output: Path,
          scale: float, special_tokens: str, top_k: int | None, shard_size: int, part: str,

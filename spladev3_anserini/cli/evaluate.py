@@ -31,8 +31,8 @@ def main(qrels: str, runs: tuple[str, ...], measures: str, per_query: bool, form
     """Evaluate runs with the rules of trec_eval -c.
 
     A judged query without results counts as 0, and a warning says how many there are. Documents
-    with equal scores are ordered by id, descending, as in trec_eval. The ranks in the file of a
-    run do not count.
+    with equal scores are ordered by id, descending, as in trec_eval. The ranks in a run file are
+    ignored.
 
     \b
     Example:
@@ -52,9 +52,9 @@ def main(qrels: str, runs: tuple[str, ...], measures: str, per_query: bool, form
 
 
 def _as_json(result: Evaluation, per_query: bool) -> dict[str, object]:
-    shown: dict[str, object] = {"measures": result.means, "queries": result.queries,
-                                "missing": result.missing, "unjudged": result.unjudged}
-    return shown | ({"per_query": result.by_query} if per_query else {})
+    values: dict[str, object] = {"measures": result.means, "queries": result.queries,
+                                 "missing": result.missing, "unjudged": result.unjudged}
+    return values | ({"per_query": result.by_query} if per_query else {})
 
 
 def _table(results: dict[str, Evaluation], per_query: bool) -> str:

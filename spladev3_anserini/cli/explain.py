@@ -24,15 +24,15 @@ if TYPE_CHECKING:
               help="Whether --text is encoded as a document or as a query.")
 @variant_option("the variant that the checkpoint's files name. Only with --text")
 @click.option("--scale", default=100.0, help="Impact = rint(scale x weight). Only with --text.")
-@click.option("--index", type=FOLDER, help="Show why a document of this index matches a query "
-              "instead. Needs --docid and --query.")
+@click.option("--index", type=FOLDER, help="Instead of --text: show why a document of this "
+              "index matches a query. Needs --docid and --query.")
 @click.option("--docid", help="The id of the document.")
 @click.option("--query", help="The text of the query.")
 @model_option(default="the one the index names")
-@hits_option(1000)
+@hits_option(1000, "Documents to rank for --query. The rank of --docid among them is shown.")
 @click.option("--terms", default=30, type=WholeNumber(min=1),
-              help="Terms of --text to show. The page and JSON have all of them.")
-@html_option("Also write a page.")
+              help="Terms of --text to show. --html and --format json have all of them.")
+@html_option("Also write the result as an HTML page.")
 @format_option()
 @trust_option
 @model_run_options
@@ -42,7 +42,7 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
          device: str, dtype: str) -> None:
     """Show the terms of a text, or why a document matches a query.
 
-    A term that is no wordpiece of the text (or query) is an expansion, marked +. A score is shown
+    A + marks an expansion: a term that is not a wordpiece of the text (or query). A score is shown
     term by term: the products sum to Lucene's score.
 
     Exit 1: the sum is not Lucene's score.
@@ -74,16 +74,17 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
         if not model or docid is not None or query is not None:
             raise click.UsageError("--text needs --model, and neither --docid nor --query")
         explanation = _of_text(text, model, side, variant, settings)
-        values, shown = text_as_json(explanation), text_table(explanation, terms)
-        page: dict[str, object] = {"title": f"What {model} makes of a {side}", "made": explanation,
-                                   "match": None, "cost": None}
+        values, text_output = text_as_json(explanation), text_table(explanation, terms)
+        page: dict[str, object] = {"title": f"What {model} makes of a {side}",
+                                   "explanation": explanation, "match": None, "cost": None}
     else:
         if index is None or docid is None or query is None:
             raise click.UsageError("--index needs --docid and --query")
         match, cost = _of_match(index, model, docid, query, hits, settings, trust)
-        values, shown = match_as_json(match, cost), match_table(match, cost)
-        page = {"title": f"Why {docid} has its score", "made": None, "match": match, "cost": cost}
-    echo(values if form == "json" else shown)
+        values, text_output = match_as_json(match, cost), match_table(match, cost)
+        page = {"title": f"Why {docid} has its score", "explanation": None, "match": match,
+                "cost": cost}
+    echo(values if form == "json" else text_output)
     if html:
         write_page(html, "analysis", "explanation.html.j2", **page)
 
@@ -103,9 +104,9 @@ def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
               settings: EncoderSettings, trust: bool) -> tuple[Match, DocumentCost]:
     from spladev3_anserini.analysis.explanation import explain_match
     from spladev3_anserini.encoding.queries import encoder_for_index
-    from spladev3_anserini.lucene.check import one_build, read_index_manifest
+    from spladev3_anserini.lucene.check import read_index_manifest, refusing_replacement
 
-    with one_build(index):
+    with refusing_replacement(index):
         record = read_index_manifest(index, trust=trust)
         if record is None:
             raise InputError(f"{index}: was not built by this package, so how to encode a query "

@@ -1,4 +1,4 @@
-"""Command: encoded documents or indexes, with queries -> FLOPS and what they cost."""
+"""Command: encoded documents or indexes, with queries -> FLOPS and bytes."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
               "no bytes to count.")
 @topics_option(f"The queries, encoded now. {TOPICS_HELP}", required=False)
 @click.option("--queries", multiple=True, metavar="[NAME=]FOLDER",
-              help="Use queries that are encoded already instead of --topics, under the name of "
-              "their index.")
+              help="Instead of --topics: a folder of queries that `encode --topics` wrote. NAME is "
+              "that of their index.")
 @model_option(f"The model of the queries. {MODEL_HELP}", default="the one each index names")
 @variant_option("the variant of the index")
 @qrels_option("The relevance judgments of the runs given with --run.", required=False)
@@ -83,7 +83,7 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
         checked_suffix(plot, "--plot")
         if not runs:
             raise click.UsageError("--plot needs --qrels and --run")
-    worth = _worth(qrels, _by_name("--run", runs, folders), measure)
+    means = _run_means(qrels, _by_name("--run", runs, folders), measure)
     settings = EncoderSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                         dtype=dtype)
     costs, groups = {}, []
@@ -92,24 +92,24 @@ def main(indexes: tuple[str, ...], encoded: tuple[str, ...], topics: str | None,
                                    variant, settings, trust)
         groups.append(group)
     show = _as_json if form == "json" else _table
-    echo(show(costs, measure, worth))
+    echo(show(costs, measure, means))
     if plot:
         from spladev3_anserini.analysis.scatter import Point, scatter_plot
 
         scatter_plot([Point(name, cost.flops, value, group) for (name, cost), value, group
-                      in zip(costs.items(), worth, groups, strict=True)], plot, measure=measure)
+                      in zip(costs.items(), means, groups, strict=True)], plot, measure=measure)
 
 
 def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | None,
           model: str | None, variant: str, settings: EncoderSettings,
           trust: bool) -> tuple[SearchCost, str]:
-    """What one collection costs, and the variant that it is of."""
+    """Returns the cost of one collection, and its variant."""
     from spladev3_anserini.analysis.flops import cost_of_encoded, cost_of_index, queries_for
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.impacts.shards import read_manifest
-    from spladev3_anserini.lucene.check import one_build, read_index_manifest
+    from spladev3_anserini.lucene.check import read_index_manifest, refusing_replacement
 
-    with one_build(folder):
+    with refusing_replacement(folder):
         record = IndexManifest(encoded=read_manifest(folder), versions={}) if is_encoded \
             else read_index_manifest(folder, trust=trust)
         encoded_queries = queries_for(folder, record, topics, queries, model, variant, settings)
@@ -119,8 +119,10 @@ def _cost(folder: Path, is_encoded: bool, topics: str | None, queries: Path | No
 
 
 def _by_name(option: str, texts: tuple[str, ...], folders: dict[str, Path]) -> dict[str, Path]:
-    """{collection: path} for an option that is given for each collection, or not at all; with one
-    collection the name may be left out."""
+    """Returns {collection: path} for an option that is given for every collection or for none.
+
+    The name is optional if there is only one collection.
+    """
     paths = named_paths(option, texts)
     if len(paths) == len(folders) == 1:
         return dict(zip(folders, paths.values(), strict=True))
@@ -130,8 +132,8 @@ def _by_name(option: str, texts: tuple[str, ...], folders: dict[str, Path]) -> d
     return {name: paths[name] for name in folders} if paths else {}
 
 
-def _worth(qrels: str | None, runs: dict[str, Path], measure: str) -> list[float]:
-    """The mean of each run, in the order of the collections; none without runs."""
+def _run_means(qrels: str | None, runs: dict[str, Path], measure: str) -> list[float]:
+    """Returns the mean of each run, in the order of the collections; no means without runs."""
     if not runs and not qrels:
         return []
     if not qrels or not runs:
@@ -142,25 +144,25 @@ def _worth(qrels: str | None, runs: dict[str, Path], measure: str) -> list[float
             for values in query_values(qrels, runs, measure).values()]
 
 
-def _as_json(costs: dict[str, SearchCost], measure: str, worth: list[float]) -> list[dict[str,
+def _as_json(costs: dict[str, SearchCost], measure: str, means: list[float]) -> list[dict[str,
                                                                                           object]]:
-    values = [{measure: value} for value in worth] or [{}] * len(costs)
+    values = [{measure: value} for value in means] or [{}] * len(costs)
     return [{"name": name, **cost._asdict(),
              "list_bytes_per_posting": cost.list_bytes_per_posting, **measured}
             for (name, cost), measured in zip(costs.items(), values, strict=True)]
 
 
-def _table(costs: dict[str, SearchCost], measure: str, worth: list[float]) -> str:
+def _table(costs: dict[str, SearchCost], measure: str, means: list[float]) -> str:
     def bytes_of(number: int | None) -> str:
         return "-" if number is None else f"{number:,}"
 
     rows = [["", "FLOPS", "terms/document", "terms/query", "documents", "queries", "postings",
-             "index bytes", "list bytes/posting", *([measure] if worth else [])]]
+             "index bytes", "list bytes/posting", *([measure] if means else [])]]
     for number, (name, cost) in enumerate(costs.items()):
         each = cost.list_bytes_per_posting
         rows.append([name, f"{cost.flops:.4f}", f"{cost.document_nonzeros:.1f}",
                      f"{cost.query_nonzeros:.1f}", f"{cost.documents:,}", f"{cost.queries:,}",
                      f"{cost.postings:,}", bytes_of(cost.index_bytes),
                      "-" if each is None else f"{each:.2f}",
-                     *([f"{worth[number]:.4f}"] if worth else [])])
+                     *([f"{means[number]:.4f}"] if means else [])])
     return table(rows)

@@ -1,4 +1,4 @@
-"""Groups of commands: whole summaries in --help, and a suggestion for a misspelt name."""
+"""Groups of commands: full summaries in --help, and a suggestion for a misspelt name."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 
 
 class Group(click.Group):
-    """A group that shows each command's whole summary and knows what a misspelt name meant."""
+    """A group that shows each command's full summary and suggests a name for a misspelt one."""
 
     def sections(self, names: list[str]) -> Iterable[tuple[str, list[str]]]:
-        """The headings of --help, each with its commands."""
+        """Returns (heading, command names) for each section of --help."""
         return [("Commands", names)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -26,7 +26,10 @@ class Group(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[
             str | None, click.Command | None, list[str]]:
-        """As click does; some of its versions suggest no name, or only loaded commands'."""
+        """Finds the command as click does, and adds a suggestion to the error for an unknown name.
+
+        Some versions of click suggest no name, or only names of loaded commands.
+        """
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:

@@ -20,7 +20,7 @@ from spladev3_anserini.text import counted
 @threads_option("Shards indexed at the same time.")
 @click.option("--optimize", is_flag=True,
               help="Merge the index into one segment. It is smaller, but slower to build.")
-@click.option("--overwrite", is_flag=True, help="Replace an index of something else.")
+@click.option("--overwrite", is_flag=True, help="Replace an index of other documents or settings.")
 def main(encoded: Path, index: Path, threads: int, optimize: bool, overwrite: bool) -> None:
     """Build a checked Lucene index from impact documents.
 

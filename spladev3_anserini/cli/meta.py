@@ -44,16 +44,16 @@ def main(effects: Path, title: str | None, forest: Path | None, clamped: bool, c
 
     if forest:
         checked_suffix(forest, "--forest")
-    known = read_effects(effects)
+    studies = read_effects(effects)
     try:
-        summary = random_effects(known, clamped=clamped, confidence=confidence)
+        summary = random_effects(studies, clamped=clamped, confidence=confidence)
     except InputError as error:
         raise InputError(f"{effects}: {error}") from None
     show = _as_json if form == "json" else _as_text
-    echo(show(known, summary, clamped, confidence))
+    echo(show(studies, summary, clamped, confidence))
     if forest:
-        forest_plot(known, forest, title=effects.stem if title is None else title, clamped=clamped,
-                    confidence=confidence)
+        forest_plot(studies, forest, title=effects.stem if title is None else title,
+                    clamped=clamped, confidence=confidence)
 
 
 def _as_json(effects: Sequence[Effect], summary: Summary, clamped: bool,

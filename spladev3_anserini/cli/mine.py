@@ -27,17 +27,18 @@ from spladev3_anserini.text import counted
 @topics_option(f"The training queries. {TOPICS_HELP}")
 @qrels_option("The relevance judgments with the positives of the queries.")
 @click.option("--output", required=True, type=FILE,
-              help="The candidates to write, as JSON lines, one query a line. .gz compresses "
+              help="The candidates to write, as JSON lines, one query per line. .gz compresses "
               "them; - is standard output.")
 @model_option(f"The model of the queries. {MODEL_HELP}", default="the one the index names")
 @click.option("--top", default=50, type=WholeNumber(min=0),
               help="Negatives per query from the top of the run.")
 @click.option("--random", "drawn", default=50, type=WholeNumber(min=0),
-              help="Negatives per query drawn at random from the rest.")
+              help="Negatives per query drawn at random from the rest of the first --depth.")
 @click.option("--depth", default=1000, type=WholeNumber(1, 99_000),
-              help="Documents per query that negatives come from, positives not counted.")
+              help="Negatives come from this many documents at the top of a query's run, "
+              "positives not counted.")
 @click.option("--sample", type=WholeNumber(min=1), show_default="all",
-              help="Sample this many queries (see --seed).")
+              help="Use only a random sample of this many queries.")
 @click.option("--seed", default=123, type=WholeNumber(min=0),
               help="Seed of the random negatives and of --sample.")
 @trust_option
@@ -67,8 +68,12 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
     from spladev3_anserini.lucene.searcher import open_searcher
-    from spladev3_anserini.training.mining import Draw, sampled, with_positive
-    from spladev3_anserini.training.mining import mine as mined
+    from spladev3_anserini.training.mining import (
+        NegativeSampling,
+        mine_negatives,
+        sample_topics,
+        topics_with_positive,
+    )
     from spladev3_anserini.training.score_files import write_candidates
 
     refuse_overwriting(output, index=index, topics=topics, qrels=qrels, model=model)
@@ -76,14 +81,15 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     if record is None:
         raise InputError(f"{index}: no {INDEX_MANIFEST} in it; mine from an index of ours")
     judged = read_qrels(qrels)
-    queries = sampled(with_positive(read_topics(topics), judged), sample, seed)
+    queries = sample_topics(topics_with_positive(read_topics(topics), judged), sample, seed)
     if not queries:
         raise InputError(f"{qrels}: no query of {topics} has a positive")
     settings = EncoderSettings(max_length=max_length, batch_tokens=batch_tokens,
                                device=device, dtype=dtype)
     encoder = encoder_for_index(index, record, model, "auto", settings)
-    draw = Draw(top=top, random=drawn, depth=depth, seed=seed)
-    written = write_candidates(output, mined(searcher, encoder, queries, judged, draw, threads))
+    sampling = NegativeSampling(top=top, random=drawn, depth=depth, seed=seed)
+    mined = mine_negatives(searcher, encoder, queries, judged, sampling, threads)
+    written = write_candidates(output, mined)
     searcher.close()
     summary(output, f"{output}: {counted(written, 'query')} with candidates, of {len(queries):,} "
                     f"with a positive{'; index files not hashed (--trust)' if trust else ''}"

@@ -1,4 +1,4 @@
-"""Options of commands that run a model: which, its variant, length, batches, device, precision."""
+"""Options of commands that run a model: the model, variant, length, batches, device, precision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BATCH_DEFAULT = "1024 on a CPU, 32768 on a GPU"
 
 def model_option(help_text: str = f"The model. {MODEL_HELP}", *,
                  default: str | None = None) -> Decorator:
-    """`default` says which model is taken without the option; without one, it is required."""
+    """Returns the option --model; it is required unless `default` says which model is used."""
     return click.option("--model", required=default is None, type=MODEL,
                         show_default=default or True, help=help_text)
 
@@ -65,5 +65,6 @@ def variant_option(auto: str = "the variant that the checkpoint's files name") -
 def special_tokens_option(default: str | None = "drop", shown: bool | str = True) -> Decorator:
     return click.option("--special-tokens", default=default, show_default=shown,
                         type=click.Choice(SPECIAL_TOKENS),
-                        help="Dimensions dropped after pooling. drop: all special tokens; keep: "
-                        "none, like Pyserini's encoders; anserini: ids 0, 101 and 102.")
+                        help="Terms that are dropped after pooling. drop: all special tokens; "
+                        "keep: none, like Pyserini's Python encoders; anserini: ids 0, 101 and "
+                        "102, like its Java encoders.")

@@ -1,4 +1,4 @@
-"""Command: which models there are, and fetching one."""
+"""Commands: list the known models, and download one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, each in one wording."""
+"""Options that several commands share, so that each has one name and one help text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOPICS_HELP = "TSV or JSON lines, a BEIR folder, or ir_datasets:ID."
 
 
 def together(*options: Decorator) -> Decorator:
-    """One decorator for several options, shown by --help in this order."""
+    """Returns one decorator for several options; --help shows them in this order."""
     def decorate(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
@@ -52,15 +52,15 @@ def qrels_option(help_text: str = "The relevance judgments: TREC or BEIR qrels, 
 
 def runs_option(required: bool = False) -> Decorator:
     return click.option("--run", "runs", multiple=True, required=required, metavar="[NAME=]FILE",
-                        help="A TREC run, under a name if you give one. Repeat the option for "
-                        "several runs.")
+                        help="A TREC run. NAME is its name in the output; without it, the path is. "
+                        "Repeat the option for several runs.")
 
 
 recipes_option = click.option("--recipes", type=FOLDER, show_default="those of this package",
                               help="The folder of recipes.")
 trust_option = click.option(
-    "--trust", is_flag=True, help="Do not hash index files whose place or time changed since they "
-    "were last hashed, such as those of a copy.")
+    "--trust", is_flag=True, help="Skip the hashing of index files that were moved, copied or "
+    "touched since they were last hashed.")
 
 
 # what a command writes
@@ -93,9 +93,8 @@ def _page_file(context: click.Context, parameter: click.Parameter,
 
 # how a search is done
 
-def hits_option(default: int) -> Decorator:
-    return click.option("--hits", default=default, type=WholeNumber(1, MAX_HITS),
-                        help="Documents per query.")
+def hits_option(default: int, help_text: str = "Documents per query.") -> Decorator:
+    return click.option("--hits", default=default, type=WholeNumber(1, MAX_HITS), help=help_text)
 
 
 def threads_option(help_text: str = "Queries searched at the same time.") -> Decorator:
@@ -104,8 +103,8 @@ def threads_option(help_text: str = "Queries searched at the same time.") -> Dec
 
 
 remove_query_option = click.option(
-    "--remove-query", is_flag=True, help="Remove the document whose id is the query's from its "
-    "hits, as BEIR's ArguAna needs it.")
+    "--remove-query", is_flag=True, help="Remove a document with the query's own id from the "
+    "query's hits. BEIR's ArguAna needs this.")
 
 
 # how runs are judged
@@ -121,13 +120,17 @@ measure_option = click.option("--measures", "measure", default="nDCG@10", metava
 
 
 def _level(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    """Click's FloatRange accepts nan; nearer to 0 or 1 than this no interval means anything."""
+    """Returns a level if it lies between 0 and 1, with a margin of 1e-6; raises BadParameter.
+
+    Intervals are meaningless nearer to 0 or 1. click's FloatRange would accept NaN.
+    """
     if not 1e-6 <= value <= 1 - 1e-6:
         raise click.BadParameter(f"{value} is not between 0 and 1 (by 0.000001 at least)")
     return value
 
 
-alpha_option = click.option("--alpha", default=0.05, callback=_level, help="Significance level.")
+alpha_option = click.option("--alpha", default=0.05, callback=_level,
+                            help="Significance level of the marks * and + in the table.")
 confidence_option = click.option("--confidence", default=0.95, callback=_level,
                                  help="Confidence level of the intervals.")
 forest_options = together(
@@ -138,10 +141,10 @@ forest_options = together(
 
 
 def named_paths(option: str, texts: tuple[str, ...]) -> dict[str, Path]:
-    """The values of a [NAME=]PATH option as {name: path}, in their order.
+    """Returns the values of a [NAME=]PATH option as {name: path}, in their order.
 
-    A path alone is its own name, and so is one that exists although it has a `=`. White space
-    around a name is removed, because no table would show it.
+    A path without a name is also its name. So is an existing path that contains `=`. White space
+    around a name is removed, and runs of it become one space, because tables do not show it.
 
     Raises InputError for an empty name or path, and for a name that occurs twice.
     """

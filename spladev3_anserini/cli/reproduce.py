@@ -56,7 +56,7 @@ def list_(recipes: Path | None) -> None:
     library = _library(recipes)
     known = {name: library.recipe(name) for name in library.recipes()}
     rows = [["recipe", "model", "what it is"], *(
-        [name, one.model or "to be trained", one.title] for name, one in known.items())]
+        [name, recipe.model or "to be trained", recipe.title] for name, recipe in known.items())]
     rows += [[name, "baseline", library.recipe(name).title] for name in library.baselines()]
     echo(table(rows, words=3) + "\n")
     rows = [["collection", "query sets", "what it is", "documents"]]
@@ -79,16 +79,16 @@ def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
       spladev3-anserini reproduce show splade-v3-doc --on msmarco-v1-passage
     """
     from spladev3_anserini.reproduction.experiment import open_experiment
-    from spladev3_anserini.reproduction.show import described
+    from spladev3_anserini.reproduction.show import experiment_text
 
-    echo(described(open_experiment(_library(recipes), recipe, collection, output, prebuilt)))
+    echo(experiment_text(open_experiment(_library(recipes), recipe, collection, output, prebuilt)))
 
 
 @main.command("run")
 @_experiment_options
 @_sets_option
 @click.option("--stages", default=_STAGES, metavar="NAMES",
-              help="The stages to run. Stages left out must be done already.")
+              help="The stages to run, separated by commas. The other stages must have run before.")
 @_model_option
 @device_option
 @batch_tokens_option
@@ -108,24 +108,24 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     Example:
       spladev3-anserini reproduce run demo --on demo
     """
-    from spladev3_anserini.reproduction.commands import commands, typed
+    from spladev3_anserini.reproduction.commands import command_text, commands
     from spladev3_anserini.reproduction.experiment import chosen_sets, open_experiment
     from spladev3_anserini.reproduction.session import Options
 
     experiment = open_experiment(_library(recipes), recipe, collection, output, prebuilt)
     chosen = chosen_sets(experiment, sets)
-    wanted = tuple(stages.replace(",", " ").split())
-    if not wanted or not set(wanted) <= set(_STAGES.split()):
+    parts = tuple(stages.replace(",", " ").split())
+    if not parts or not set(parts) <= set(_STAGES.split()):
         raise InputError(f"--stages {stages}: expected some of {_STAGES}")
     if model and experiment.recipe.model:
         raise InputError(f"--model: {experiment.recipe_name} names its own, "
                          f"{experiment.recipe.model}")
-    if wanted == ("train",) and (experiment.recipe.model or not experiment.recipe.training):
+    if parts == ("train",) and (experiment.recipe.model or not experiment.recipe.training):
         raise InputError(f"--stages train: {experiment.recipe_name} trains no model")
-    options = Options(parts=wanted, threads=threads, device=device, batch_tokens=batch_tokens,
+    options = Options(parts=parts, threads=threads, device=device, batch_tokens=batch_tokens,
                       model=model)
     if dry_run:
-        echo("\n".join(map(typed, commands(experiment, chosen, options))))
+        echo("\n".join(map(command_text, commands(experiment, chosen, options))))
         return
     from spladev3_anserini.cli.commands import invoke
     from spladev3_anserini.reproduction.run import reproduce
@@ -157,17 +157,17 @@ def report(output: Path, recipes: Path | None) -> None:
     """
     from spladev3_anserini.files import appearing
     from spladev3_anserini.reproduction.matrix import entries, means
-    from spladev3_anserini.reproduction.report import as_html, as_markdown, legend, page
+    from spladev3_anserini.reproduction.report import as_html, as_markdown, legend, report_page
 
     library = _library(recipes)
-    known = entries(library, output)
-    matrix = page(known, means(library, known))
+    listed = entries(library, output)
+    page = report_page(listed, means(library, listed))
     output.mkdir(parents=True, exist_ok=True)
-    for name, text in (("report.html", as_html(matrix)), ("report.md", as_markdown(matrix))):
+    for name, text in (("report.html", as_html(page)), ("report.md", as_markdown(page))):
         with appearing(output / name) as stream:
             stream.write(text)
-    echo(f"{output / 'report.html'}, {output / 'report.md'}: {legend(matrix)}")
-    if matrix.counts["FAIL"]:
+    echo(f"{output / 'report.html'}, {output / 'report.md'}: {legend(page)}")
+    if page.counts["FAIL"]:
         raise SystemExit(1)
 
 
@@ -180,8 +180,7 @@ def export(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: 
            folder: Path, sets: str | None, model: str | None) -> None:
     """Export a finished run for Anserini and Pyserini.
 
-    The command writes an Anserini regression and a Pyserini 2CR condition. Anserini's own runner
-    can execute the regression: index, verify, search, [OK].
+    It writes an Anserini regression, for Anserini's own runner, and a Pyserini 2CR condition.
 
     \b
     Example:
@@ -207,9 +206,8 @@ def pages_(folder: Path, recipes: Path | None) -> None:
     Example:
       spladev3-anserini reproduce pages --to docs/regressions
     """
-    from spladev3_anserini.reproduction.regression_pages import pages, write_pages
-
-    echo(write_pages(pages(_library(recipes)), folder))
+    from spladev3_anserini.reproduction.regression_pages import render_pages, write_pages
+    echo(write_pages(render_pages(_library(recipes)), folder))
 
 
 def _library(folder: Path | None) -> Library:

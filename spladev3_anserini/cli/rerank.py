@@ -48,17 +48,17 @@ def main(source: Path, corpus: str, topics: str, cross_encoder: str, output: Pat
     from spladev3_anserini.lucene.ranking import write_run
     from spladev3_anserini.rankers.pair_scorer import PairSettings
     from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer
-    from spladev3_anserini.rankers.rerank import read_rerank, reranked
+    from spladev3_anserini.rankers.rerank import read_rerank_work, rerank_run
 
     pace = Pace()
     refuse_overwriting(output, run=source, corpus=corpus, topics=topics,
                        cross_encoder=cross_encoder)
     find_pair_scorer(cross_encoder)  # a wrong name is refused before a corpus is read
-    work = read_rerank(read_run_file(source), corpus, topics, top)
+    work = read_rerank_work(read_run_file(source), corpus, topics, top)
     opened = open_pair_scorer(cross_encoder,
                               PairSettings(max_length=max_length, batch_tokens=batch_tokens,
                                            device=device, dtype=dtype, t5_token=t5_token))
-    queries, lines = write_run(output, reranked(work, opened), tag)
+    queries, lines = write_run(output, rerank_run(work, opened), tag)
     summary(output, f"{output}: {opened.kind}, {counted(work.pairs, 'pair')}; "
                     f"{counted(queries, 'query')}, {counted(lines, 'line')}"
                     f"{pace.text(work.pairs, 'pair')}")

@@ -1,4 +1,4 @@
-"""The options that rescore an ensemble, and what its makers print: shared by score and combine."""
+"""The options that rescore an ensemble and the summary of one, shared by score and combine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ rescoring_options = together(
     click.option("--rescore", default="none", metavar="none|MEAN,STD",
                  help="Give the ensemble's scores this mean and standard deviation."),
     click.option("--rescore-like", type=FILE,
-                 help="Give them the mean and deviation of this file's scores instead, such as "
-                 "the converted scores of sentence-transformers/msmarco-hard-negatives."),
+                 help="Instead of --rescore: give the ensemble's scores the mean and standard "
+                 "deviation of this file's scores, such as the converted scores of "
+                 "sentence-transformers/msmarco-hard-negatives."),
     click.option("--rescore-each", default="all", type=click.Choice(["all", "query"]),
                  help="Rescore over all pairs together, or within each query."))
 
 
 def ensemble_text(ensemble: Path, record: EnsembleRecord, target: Target | None) -> str:
-    """What an ensemble is, for people: its moments, and how far its teachers disagree."""
+    """Returns an ensemble's summary: mean, deviation, and how far its teachers disagree."""
     from spladev3_anserini.training.disagreement import disagreement_table
 
     lines = [f"{ensemble}: mean {record.mean:.4f}, deviation {record.deviation:.4f}"
@@ -48,19 +49,28 @@ def ensemble_text(ensemble: Path, record: EnsembleRecord, target: Target | None)
 
 def target_of(rescore: str, like: Path | None, each: str,
               names: Mapping[Path, str] | None = None) -> Target | None:
-    """What the options ask for, None for no rescoring. `names` are the teachers whose folders
-    --rescore-like may be, by folder; a record then names the teacher. Raises InputError for
-    options that contradict, and for scores without a deviation."""
-    from spladev3_anserini.training.ensemble import Target, moments_of
-    from spladev3_anserini.training.provenance import refuse_changed
+    """Returns the mean and deviation that the options ask for; None for no rescoring.
+
+    Args:
+        rescore: The value of --rescore.
+        like: The value of --rescore-like.
+        each: The value of --rescore-each.
+        names: {folder of scores: teacher}. If `like` is such a folder, the record names the
+            teacher instead of the path.
+
+    Raises:
+        InputError: The options contradict each other, or all scores of `like` are the same.
+    """
+    from spladev3_anserini.training.ensemble import Target, read_moments
+    from spladev3_anserini.training.provenance import refuse_changed_scores
 
     if like:
         if rescore != "none":
             raise InputError("--rescore and --rescore-like: give one of them")
         if re.search(r"\.(pkl|pickle)(\.gz)?$", like.name):
             raise InputError(f"--rescore-like {like}: is a pickle; convert-scores it once")
-        refuse_changed(like)
-        moments = moments_of(like)
+        refuse_changed_scores(like)
+        moments = read_moments(like)
         if not moments.deviation:
             raise InputError(f"--rescore-like {like}: all its scores are the same")
         return Target(moments.mean, moments.deviation, each,

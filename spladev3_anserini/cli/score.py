@@ -32,13 +32,14 @@ ENSEMBLE = "ensemble.jsonl"
 @click.option("--output", required=True, type=FOLDER, help="The folder of scores to write.")
 @cross_encoder_run_options
 @click.option("--block", default=100, type=WholeNumber(1, 1_000_000),
-              help="Queries per file. An interrupted scoring resumes after its last whole file.")
+              help="Queries per file. An interrupted scoring resumes after the last complete file.")
 @click.option("--part", default="1/1", metavar="I/N",
-              help="Score every Nth block from the Ith. Run N of these, anywhere, into the same "
-              "folder; the last to finish writes the ensemble.")
-@click.option("--overwrite", is_flag=True, help="Replace other scores that OUTPUT/TEACHER holds.")
+              help="Score part I of N: every Nth block, from the Ith. Run all parts, on any "
+              "machines, into the same folder. The last to finish writes the ensemble.")
+@click.option("--overwrite", is_flag=True,
+              help="If OUTPUT/TEACHER holds scores of other candidates or settings, replace them.")
 @click.option("--ensemble/--no-ensemble", default=True,
-              help="Write the ensemble, or leave that to `combine`.")
+              help="Write the combined scores, or only the raw scores for `combine`.")
 @rescoring_options
 def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, ...],
          output: Path, max_length: int, batch_tokens: int | None, device: str, dtype: str,
@@ -46,10 +47,10 @@ def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, .
          rescore_like: Path | None, rescore_each: str) -> None:
     """Score candidates with teachers, and combine the scores.
 
-    OUTPUT/TEACHER/ gets the raw scores of each teacher. An interrupted scoring resumes.
-    OUTPUT/ensemble.jsonl gets the combined scores: scaled to 0 to 1 within each query, averaged
-    over teachers, and rescored if you ask for it. OUTPUT/ensemble.json describes them. The command
-    prints how far the teachers disagree.
+    The raw scores of each teacher are written to OUTPUT/TEACHER/. An interrupted scoring resumes.
+    The combined scores are written to OUTPUT/ensemble.jsonl: scaled to 0 to 1 within each query,
+    averaged over teachers, and rescored if you ask for it. OUTPUT/ensemble.json describes them. The
+    command prints how far the teachers disagree.
 
     \b
     Example:
@@ -63,17 +64,18 @@ def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, .
     from spladev3_anserini.rankers.pair_scorer import PairSettings
     from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer
     from spladev3_anserini.training.ensemble import TeacherRecord, combine
-    from spladev3_anserini.training.scoring import read_work, score_candidates
+    from spladev3_anserini.training.scoring import read_scoring_work, score_candidates
 
     refuse_overwriting(output / ENSEMBLE, candidates=candidates, rescore_like=rescore_like)
-    own_part, folders = Part.parse(part), _folders(cross_encoder, output)
+    this_part, folders = Part.parse(part), _folders(cross_encoder, output)
     target = target_of(rescore, rescore_like, rescore_each)
     for name in cross_encoder:
-        find_pair_scorer(name)  # a wrong name is told before hours of scoring
+        find_pair_scorer(name)  # refuses a wrong name before hours of scoring
     settings = PairSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                             dtype=dtype, t5_token=t5_token)
-    work = loaded("texts", (state_of([candidates]), state_of_corpus(corpus), topics, own_part,
-                            block), lambda: read_work(candidates, corpus, topics, own_part, block))
+    key = state_of([candidates]), state_of_corpus(corpus), topics, this_part, block
+    work = loaded("texts", key,
+                  lambda: read_scoring_work(candidates, corpus, topics, this_part, block))
     records = []
     for name, folder in folders.items():
         pace = Pace()

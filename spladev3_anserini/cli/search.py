@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 @click.command("search", context_settings=SETTINGS)
 @click.option("--index", required=True, type=FOLDER, help="The Lucene index of impacts.")
 @topics_option(f"The queries, encoded now. {TOPICS_HELP}", required=False)
-@click.option("--queries", type=FOLDER, help="Use queries that are encoded already instead of "
-              "--topics. `encode --topics` writes them.")
+@click.option("--queries", type=FOLDER, help="Instead of --topics: a folder of queries that "
+              "`encode --topics` wrote.")
 @model_option(f"The model of the queries. {MODEL_HELP}", default="the one the index names")
 @variant_option("the variant of the index")
 @run_output_option
@@ -137,10 +137,10 @@ def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str 
         encoder_for_prebuilt,
     )
 
-    read = read_topics(topics)
+    queries = read_topics(topics)
     if record is not None:
         encoder = encoder_for_index(index, record, model, variant, settings)
     else:
         warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
         encoder = encoder_for_prebuilt(str(model), variant, settings)
-    return encode_topics(encoder, read)
+    return encode_topics(encoder, queries)

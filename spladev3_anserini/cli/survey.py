@@ -23,8 +23,8 @@ from spladev3_anserini.text import counted
 def main(corpus: str | None, topics: str | None, qrels: str | None, form: str) -> None:
     """Count the documents of a corpus, or topics and their qrels.
 
-    Bad lines and repeated ids are refused. The hashes are of ids, texts and grades. They do not
-    depend on the layout of the files.
+    The command prints how many there are, and a hash of their ids, texts and grades. The hash is
+    the same in every file layout. Bad lines and repeated ids are refused.
 
     \b
     Example:

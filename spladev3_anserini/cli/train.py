@@ -29,20 +29,21 @@ from spladev3_anserini.text import counted
               help="Change a value of the training section, such as loss.kl=0.5. Repeat the "
               "option for several.")
 @click.option("--resume/--no-resume", default=False,
-              help="Continue from the newest checkpoint, or refuse a folder that has one.")
+              help="If OUTPUT holds this training, continue from its newest checkpoint, or "
+              "refuse.")
 @click.option("--overwrite", is_flag=True,
-              help="Replace another training that OUTPUT holds, or continue this one.")
+              help="If OUTPUT holds another training, replace it. The same training continues.")
 @click.option("--max-steps", type=WholeNumber(min=1), show_default="all epochs",
               help="Stop after this many optimiser steps.")
 @click.option("--accumulate", default=1, type=WholeNumber(min=1),
               help="Batches per optimiser step.")
 @click.option("--checkpointing", is_flag=True,
-              help="Recompute activations: slower, with far less memory.")
+              help="Recompute activations in the backward pass. Slower, with far less memory.")
 @click.option("--save-steps", default=0, type=WholeNumber(min=0), show_default="each epoch",
               help="Optimiser steps between checkpoints.")
 @click.option("--log-steps", default=50, type=WholeNumber(min=1),
               help="Optimiser steps between two values of the curves.")
-@click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
+@click.option("--tensorboard", is_flag=True, help="Also log the curves for TensorBoard.")
 @click.option("--device", default="auto", metavar="DEVICE",
               help="The device: cpu or cuda; auto uses a GPU if there is one.")
 @recipes_option
@@ -68,10 +69,10 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     from spladev3_anserini.training.checkpoints import BEGUN
     from spladev3_anserini.training.run import Machine, read_training_queries, train_model
 
-    read = Library(recipes or default_folder()).recipe(recipe)
-    if read.training is None:
+    recipe_data = Library(recipes or default_folder()).recipe(recipe)
+    if recipe_data.training is None:
         raise InputError(f"--recipe {recipe}: has no training section")
-    section = changed_training(read.training, changes)
+    section = changed_training(recipe_data.training, changes)
     corpus, topics = corpus or section.corpus, topics or section.topics
     checkpoint = open_checkpoint(start or section.start, option="--start-from")
     queries = read_training_queries(candidates, scores, topics)
@@ -80,12 +81,12 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
                       tensorboard=tensorboard)
     sources = {"candidates": str(candidates), "scores": str(scores), "corpus": corpus,
                "topics": topics}
-    last = train_model(section, variant_named(read.variant), checkpoint, corpus, queries, output,
-                       sources=sources, machine=machine, replace=overwrite,
+    last = train_model(section, variant_named(recipe_data.variant), checkpoint, corpus, queries,
+                       output, sources=sources, machine=machine, replace=overwrite,
                        resume=resume or (overwrite and (output / BEGUN).exists()))
     if last:
-        shown = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
+        logged = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
                  "nonzero_documents")
-        values = ", ".join(f"{name} {last[name]:.4g}" for name in shown if name in last)
+        values = ", ".join(f"{name} {last[name]:.4g}" for name in logged if name in last)
         echo(f"{output}: trained on {counted(len(queries), 'query')}; step {last['step']}: "
              f"{values}")

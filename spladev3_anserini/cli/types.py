@@ -1,4 +1,4 @@
-"""Types of option values: what --help calls each, and what a shell completes."""
+"""Types of option values: their names in --help and their completion in a shell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class WholeNumber(click.IntRange):
 
 
 class PathType(click.Path):
-    """A path, shown as FILE, FOLDER or RUN; its reader checks what is there."""
+    """A path, shown as FILE, FOLDER or RUN; its reader checks whether it exists."""
 
     def __init__(self, name: str) -> None:
         super().__init__(path_type=Path)
@@ -34,7 +34,7 @@ class PathType(click.Path):
 
 
 class SourceType(click.types.StringParamType):
-    """Text that is a path or a name, such as a corpus or a model; its reader decides which."""
+    """A text that is a path or a name, such as a corpus or a model; its reader decides which."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -21,7 +21,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 
 class OnStderr(logging.Handler):
-    """Prints a record as one line on stderr, clear of any progress bar."""
+    """Prints a record as one line on stderr, without damaging a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         message = in_options(record.getMessage(), options_called)
@@ -31,7 +31,7 @@ class OnStderr(logging.Handler):
 
 @contextmanager
 def logging_to_stderr(level: str) -> Iterator[None]:
-    """Has the package's logger write to stderr, and nowhere else, inside the block.
+    """Sends the package's log only to stderr inside the block, from `level` upwards.
 
     Raises InputError for an unknown level.
     """

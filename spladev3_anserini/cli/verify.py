@@ -1,4 +1,4 @@
-"""Command: whether an encoded directory, an index or a folder of scores is sound."""
+"""Command: an encoded directory, an index or a folder of scores -> whether it is intact."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from spladev3_anserini.cli.options import format_option
 from spladev3_anserini.errors import InputError, JavaError
 from spladev3_anserini.text import counted
 
-#: What is in a folder, by plural nouns, and a remark for people.
+#: The counts of a folder's contents, by plural nouns, and a remark for people.
 Checked = tuple[dict[str, int], str]
 
 _MODEL = ("is a model: search compares it with the sha256 that an index holds, and `models "
           "fetch` prints it")
-#: Folders that another command checks: a file that only they hold, and what to say of them.
+#: Folders that another command checks: a file that only they have, and the message about them.
 _ELSEWHERE = (
     ("stages.json", "is a reproduction: `reproduce run` compares its files with their hashes and "
      "does again what changed"),
@@ -45,8 +45,8 @@ def main(folder: Path, form: str) -> None:
     counted again.
 
     Exit 0: the folder is sound. Exit 1: it is damaged; the message names the file and the damage.
-    Exit 2: it is not finished, another Lucene built it, or another command checks it; the message
-    says which.
+    Exit 2: it is not finished, it has another version of Lucene, or another command checks it; the
+    message says which.
 
     \b
     Example:
@@ -55,14 +55,14 @@ def main(folder: Path, form: str) -> None:
     from spladev3_anserini.lucene.check import OtherLuceneError
     from spladev3_anserini.lucene.jvm import java_path
 
-    check = _check_of(folder)
+    check = _choose_check(folder)
     if check is None:
-        raise InputError(_named(folder))
+        raise InputError(_describe_folder(folder))
     if check is _check_index:
         java_path(folder)  # a name that Java cannot open says nothing of the index
     try:
         counts, remark = check(folder)
-        echo(counts if form == "json" else f"{folder}: sound; {_listed(counts)}{remark}")
+        echo(counts if form == "json" else f"{folder}: sound; {_counts_text(counts)}{remark}")
     except (JavaError, OtherLuceneError):  # says nothing of the folder's bytes
         raise
     except InputError as error:
@@ -71,15 +71,15 @@ def main(folder: Path, form: str) -> None:
         fail(1, f"{error.filename}: {error.strerror}")
 
 
-def _listed(counts: Mapping[str, int]) -> str:
-    """`8 documents, 512 total terms`"""
+def _counts_text(counts: Mapping[str, int]) -> str:
+    """Returns counts as text, such as `8 documents, 512 total terms`."""
     singular = {"queries": "query"}
     return ", ".join(counted(count, singular.get(noun, noun.removesuffix("s")).replace("_", " "))
                      for noun, count in counts.items())
 
 
-def _check_of(folder: Path) -> Callable[[Path], Checked] | None:
-    """What checks a folder, judged by the files it holds; None where this command does not."""
+def _choose_check(folder: Path) -> Callable[[Path], Checked] | None:
+    """Returns the function that checks a folder, chosen by its files; None if there is none."""
     from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
 
@@ -110,7 +110,7 @@ def _check_index(folder: Path) -> Checked:
         statistics,
     )
 
-    counts = statistics(folder)  # first: a Lucene that is not the index's says so here
+    counts = statistics(folder)  # first, because it detects an index of another Lucene
     record = read_index_manifest(folder, every=True)
     check_index(folder)
     if record is not None:
@@ -133,21 +133,21 @@ def _check_scores(folder: Path) -> Checked:
     return {"queries": len(counts), "scores": sum(counts)}, ""
 
 
-def _named(folder: Path) -> str:
-    """What a folder is that this command does not check, and what does."""
+def _describe_folder(folder: Path) -> str:
+    """Returns what a folder is that this command cannot check, and which command can."""
     from spladev3_anserini.encoding.unfinished import JOURNALS, unfinished
 
-    for pattern, what in _ELSEWHERE:
+    for pattern, message in _ELSEWHERE:
         if any(folder.glob(pattern)):
-            return f"{folder}: {what}"
+            return f"{folder}: {message}"
     if any(folder.glob(JOURNALS)) or any(folder.glob(".lock-*-of-*")):
         return unfinished(folder)
     if ".building-" in folder.name:
         return f"{folder}: an index that is being built, or was left by a build that was killed"
-    if folder.name == "impacts" and _check_of(folder.parent):
+    if folder.name == "impacts" and _choose_check(folder.parent):
         return f"{folder}: holds the shards of {folder.parent}; verify that folder"
     below = (path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern))
-    inside = sorted(path for path in islice(below, 10_000) if path.is_dir() and _check_of(path))
+    inside = sorted(path for path in islice(below, 10_000) if path.is_dir() and _choose_check(path))
     if inside:
         return (f"{folder}: holds folders that can be checked, each by itself: "
                 f"{', '.join(map(str, inside[:5]))}{' ...' if inside[5:] else ''}")

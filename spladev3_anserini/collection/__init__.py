@@ -1,1 +1,1 @@
-"""What comes from outside: readers that yield NamedTuples and refuse bad lines by file and line."""
+"""Readers of corpora, topics, qrels and runs; they refuse a bad line by file and line."""

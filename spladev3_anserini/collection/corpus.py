@@ -1,4 +1,4 @@
-"""A corpus on disk or in ir_datasets -> documents in order."""
+"""A corpus on disk or in ir_datasets -> its documents, in order."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds, 
 from spladev3_anserini.collection.records import (
     IdentifiedText,
     IdHashes,
-    checked,
+    checked_item,
     checked_text,
-    decoded,
+    decode_line,
     id_hash,
     is_tsv,
     json_record,
@@ -33,10 +33,10 @@ Document = IdentifiedText
 
 
 class Survey(NamedTuple):
-    """What one pass over a corpus tells: number of documents and a hash of ids and texts.
+    """The result of one pass over a corpus: the number of documents and a hash of ids and texts.
 
-    `rejected` lines were left out, None where none may be; `repeated` are hashes of ids of which
-    the first document alone is kept.
+    `rejected` is the number of skipped lines, None if no line may be skipped. `repeated` holds the
+    hashes of the ids that occur more than once; only the first document of such an id is kept.
     """
 
     documents: int
@@ -46,22 +46,24 @@ class Survey(NamedTuple):
 
 
 class CorpusDigest:
-    """A running hash of documents: ids and texts alone, each with its length."""
+    """A running sha256 of documents; it covers only ids and texts, each with its length."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
     def add(self, document: Document) -> Document:
+        """Hashes one document and returns it."""
         identifier, text = document.id.encode(), document.text.encode()
         self._digest.update(b"%d %d " % (len(identifier), len(text)) + identifier + text)
         return document
 
     def hexdigest(self) -> str:
+        """Returns the hash of all documents so far, in hexadecimal."""
         return self._digest.hexdigest()
 
 
 def hash_of(documents: Iterable[Document]) -> str:
-    """The hash of some documents."""
+    """Returns the `CorpusDigest` of some documents, in hexadecimal."""
     digest = CorpusDigest()
     for document in documents:
         digest.add(document)
@@ -69,19 +71,24 @@ def hash_of(documents: Iterable[Document]) -> str:
 
 
 def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Document]:
-    """Yields the documents of a corpus in its own order.
+    """Yields the documents of a corpus, in the corpus's order.
 
-    `source` is a JSON-lines or TSV file (also `.gz`), a BEIR folder (`corpus.jsonl`), any other
-    folder of such files (in name order), or `ir_datasets:ID`. JSON objects carry `id` (or `_id`)
-    with `contents`, or with `text` and optionally `title`, joined by a space as BEIR does. TSV
-    lines are split at the first tab. Raises InputError naming file and line for a bad line, or
-    puts it among the `rejects`, where they are given, and goes on.
+    A JSON object has `id` (or `_id`) and `contents`, or `text` and optionally `title`. Title and
+    text are joined by a space, as in BEIR. A TSV line is split at its first tab.
+
+    Args:
+        source: A JSON-lines or TSV file (also `.gz`), a BEIR folder (`corpus.jsonl`), any other
+            folder of such files (read in name order), or `ir_datasets:ID`.
+        rejects: Collects the bad lines, which are then skipped. None stops at the first one.
+
+    Raises:
+        InputError: A line is bad and there are no `rejects`; the message names file and line.
     """
     if dataset := irds_id(source):
         for number, document in enumerate(load_irds(dataset, "docs"), 1):
             where = f"{source}, document {number}"
             try:
-                yield checked(document.doc_id, text_of(document, where), where)
+                yield checked_item(document.doc_id, text_of(document, where), where)
             except InputError as error:
                 if rejects is None:
                     raise
@@ -92,20 +99,22 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
         for number, line in raw_lines(path):
             where = f"{path}:{number}"
             try:
-                own = _document(decoded(line, where, number), where, number, tsv)
+                document = _document_of_line(decode_line(line, where, number), where, number, tsv)
             except InputError as error:
                 if rejects is None:
                     raise
-                rejects.add(where, id_in(line, tsv), error)
+                rejects.add(where, _id_of_bad_line(line, tsv), error)
             else:
-                if own is not None:
-                    yield own
+                if document is not None:
+                    yield document
 
 
-def without_repeated(documents: Iterator[Document], repeated: Set[int],
-                     rejects: Rejects) -> Iterator[Document]:
-    """The documents without those whose id, one of `repeated` hashes, was there before; they are
-    put among the `rejects`."""
+def skip_repeated_ids(documents: Iterator[Document], repeated: Set[int],
+                      rejects: Rejects) -> Iterator[Document]:
+    """Yields documents; of several with the same id only the first, the others are rejected.
+
+    `repeated` holds the hashes of the ids that occur more than once.
+    """
     first: dict[str, str] = {}
     for document in documents:
         if repeated and id_hash(document.id) in repeated:
@@ -118,21 +127,28 @@ def without_repeated(documents: Iterator[Document], repeated: Set[int],
 
 
 def survey(source: str, documents: Iterator[Document]) -> Survey:
-    """Reads a whole corpus once: counts it, hashes it, and refuses duplicate ids or none at all.
+    """Reads a whole corpus once, counts its documents and hashes them.
 
-    The hash covers ids and texts alone, so the same corpus in another layout (gzip, TSV, BEIR)
-    has the same hash. Keeps eight bytes per document.
+    The hash covers only ids and texts. The same corpus in another layout (gzip, TSV, BEIR) has the
+    same hash. Memory holds eight bytes per document.
+
+    Args:
+        source: The corpus, as `read_corpus` takes it; it is read again to name a duplicate.
+        documents: The documents of `source`.
+
+    Raises:
+        InputError: The corpus has no document, or two with the same id; and as `documents` does.
     """
-    found, repeated = tally(documents)
-    if not found.documents:
+    surveyed, repeated = count_and_hash(documents)
+    if not surveyed.documents:
         raise InputError(f"{source}: no document in it")
     if repeated:
         _refuse_duplicates(read_corpus(source), repeated)
-    return found
+    return surveyed
 
 
-def tally(documents: Iterator[Document]) -> tuple[Survey, set[int]]:
-    """What a pass over documents tells, and the hashes of ids that are there more than once."""
+def count_and_hash(documents: Iterator[Document]) -> tuple[Survey, set[int]]:
+    """Returns the survey of some documents, and the hashes of ids that occur more than once."""
     hashes, digest, count = IdHashes(), CorpusDigest(), 0
     for document in documents:
         hashes.add(document.id)
@@ -142,7 +158,10 @@ def tally(documents: Iterator[Document]) -> tuple[Survey, set[int]]:
 
 
 def corpus_files(path: Path) -> list[Path]:
-    """The files of a corpus in reading order."""
+    """Returns the files of a corpus in the order in which they are read.
+
+    Raises InputError for a folder without such files, or with several files `corpus.*`.
+    """
     if not path.is_dir():
         return [path]
     files = sorted(file for file in path.iterdir()
@@ -166,21 +185,23 @@ def _refuse_duplicates(documents: Iterator[Document], repeated: set[int]) -> Non
             first[document.id] = document.where
 
 
-def _document(line: str, where: str, number: int, tsv: bool) -> Document | None:
-    """The document of a line, None for a blank one."""
+def _document_of_line(line: str, where: str, number: int, tsv: bool) -> Document | None:
+    """Returns the document of a line, or None for a blank line."""
     if tsv:
         pair = tsv_pair(line, "text", where, number)
-        return checked(*pair, where) if pair else None
+        return checked_item(*pair, where) if pair else None
     record = json_record(line, where)
     return None if record is None else document_of(record, where)
 
 
 def document_of(record: dict[str, Any], where: str) -> Document:
-    """The document of a record with `id` (or `_id`) and `contents`, or `text` and maybe `title`.
+    """Returns the document of a record with `id` (or `_id`) and `contents` or `text`.
+
+    `text` may have a `title`; both are joined by a space.
 
     Raises InputError for a missing field, and for an id or a text that cannot be used.
     """
-    return checked(_id_field(record, where), _text(record, where), where)
+    return checked_item(_id_field(record, where), _text(record, where), where)
 
 
 def _id_field(record: dict[str, Any], where: str) -> Any:
@@ -200,20 +221,23 @@ def _text(record: dict[str, Any], where: str) -> str:
     return text if title is None else f"{checked_text(title, where, 'title')} {text}".strip()
 
 
-#: In an encoded directory, with `--on-error skip`.
+#: The log of skipped lines in an encoded directory.
 REJECTED = "rejected.jsonl"
 
 
 class Rejects:
-    """Counts what a reader leaves out and writes it, where there is a stream, as JSON lines
-    `{"where": "corpus.jsonl:7", "id": "d6", "reason": "..."}`, in the corpus's order."""
+    """Counts the lines that a reader skips, and logs them if there is a stream.
+
+    The log has JSON lines `{"where": "corpus.jsonl:7", "id": "d6", "reason": "..."}`, in the
+    corpus's order.
+    """
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self.count = 0
         self._stream = stream
 
     def add(self, where: str, identifier: str | None, error: InputError | str) -> None:
-        """`identifier` is None where the line does not tell it."""
+        """Counts and logs one line; `identifier` is None if it could not be read."""
         self.count += 1
         if self._stream is not None:
             record = {"where": where, "id": identifier,
@@ -221,8 +245,8 @@ class Rejects:
             self._stream.write(json.dumps(record) + "\n")
 
 
-def id_in(line: bytes, tsv: bool) -> str | None:
-    """The id of a line that could not be read, where it still tells one."""
+def _id_of_bad_line(line: bytes, tsv: bool) -> str | None:
+    """Returns the id of a line that is not a valid document, or None if it cannot be read."""
     text = line.decode("utf-8", "replace").strip("\ufeff")
     if tsv:
         return text.partition("\t")[0] if "\t" in text else None

@@ -1,4 +1,4 @@
-"""`ir_datasets:ID` -> the records of that data set (the extra `datasets`)."""
+"""`ir_datasets:ID` -> the records of that data set (needs the extra `datasets`)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ PREFIX = "ir_datasets:"
 
 
 def irds_id(source: str) -> str | None:
-    """The data set's id if `source` names one, such as `ir_datasets:beir/scifact/test`."""
+    """Returns the id in `ir_datasets:ID`, such as `beir/scifact/test`; None for other sources."""
     return source.removeprefix(PREFIX) if source.startswith(PREFIX) else None
 
 
 def import_irds(dataset: str) -> Any:
-    """The package ir_datasets; raises InputError where it is not installed."""
+    """Imports the package ir_datasets; raises InputError if it is not installed."""
     block_tar_path_traversal()
     return needed("ir_datasets", f"{PREFIX}{dataset}", "datasets")
 
 
 def load_irds(dataset: str, kind: str) -> Iterator[Any]:
-    """Yields the `docs`, `queries` or `qrels` of a data set, downloading it on first use."""
+    """Yields the records of a data set, which is downloaded on first use.
+
+    `kind` is `docs`, `queries` or `qrels`. Raises InputError for an unknown data set, for one
+    without such records, and for a download or file that cannot be read.
+    """
     ir_datasets = import_irds(dataset)
     try:
         loaded = ir_datasets.load(dataset)
@@ -32,22 +36,24 @@ def load_irds(dataset: str, kind: str) -> Iterator[Any]:
         raise InputError(f"{PREFIX}{dataset}: ir_datasets has no data set of that id") from None
     if not getattr(loaded, f"has_{kind}")():
         raise InputError(f"{PREFIX}{dataset}: this data set has no {kind}")
-    logged = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it logs every try of every mirror
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # ir_datasets logs every try of every mirror
     try:
         yield from getattr(loaded, f"{kind}_iter")()
     except MemoryError:
         raise
-    except Exception as error:  # whatever its downloads, archives and parsers raise
-        raise InputError(f"{PREFIX}{dataset}: cannot be read: {first_line(error)}; where a "
-                         "download broke off, the same command begins it anew") from None
+    except Exception as error:  # its downloads, archives and parsers raise many kinds
+        raise InputError(f"{PREFIX}{dataset}: cannot be read: {first_line(error)}; if a "
+                         "download was interrupted, run the same command again") from None
     finally:
-        logging.disable(logged)
+        logging.disable(level)
 
 
 def text_of(record: Any, where: str) -> Any:
-    """The text of a document or a query: what its kind calls its default text, else its field
-    `text`. Raises InputError where it has neither, naming its fields."""
+    """Returns the text of a document or a query: its default text, else its field `text`.
+
+    Raises InputError for a record that has neither, and names its fields.
+    """
     try:
         if hasattr(record, "default_text"):
             return record.default_text()

@@ -15,10 +15,10 @@ from spladev3_anserini.text import counted
 
 Qrels = dict[str, dict[str, int]]
 
-#: trec_eval makes a table of the largest grade's size, and may go on without it.
+#: trec_eval allocates a table as long as the largest grade, and may go on if that fails.
 MAX_GRADE = 999_999
 
-#: What the columns of a query, a document and a grade are called, letters alone.
+#: Names of the columns of a query, a document and a grade; only their letters are compared.
 _HEADER = ({"query", "queryid", "qid", "q", "topic", "topicid"},
            {"corpus", "corpusid", "doc", "docid", "docno", "document", "documentid", "did", "pid",
             "passageid"},
@@ -33,10 +33,17 @@ class _Judgment(NamedTuple):
 
 
 def read_qrels(source: str) -> Qrels:
-    """Reads TREC qrels (`qid 0 docid grade`), BEIR qrels (three columns, tab-separated or below a
-    header), a BEIR folder (`qrels/test.tsv`) or `ir_datasets:ID`.
+    """Reads relevance judgments.
 
-    Raises InputError for a bad line, a pair with two grades, or no judgment at all.
+    Args:
+        source: TREC qrels (`qid 0 docid grade`), BEIR qrels (three columns, separated by tabs or
+            below a header), a BEIR folder (`qrels/test.tsv`), or `ir_datasets:ID`.
+
+    Returns:
+        {query: {document: grade}}, in the order of the file.
+
+    Raises:
+        InputError: A line is bad, a pair has two grades, or there is no judgment.
     """
     qrels: Qrels = {}
     for judgment in _read(source):
@@ -51,13 +58,13 @@ def read_qrels(source: str) -> Qrels:
 
 
 def qrels_file(source: str) -> Path:
-    """The file that holds a source's judgments: in a BEIR folder `qrels/test.tsv`."""
+    """Returns the file with a source's judgments: in a BEIR folder, `qrels/test.tsv`."""
     path = Path(source)
     return path / "qrels" / "test.tsv" if path.is_dir() else path
 
 
 def hash_of_qrels(qrels: Qrels) -> str:
-    """A hash of judgments, whatever the order and layout of their file."""
+    """Returns a sha256 of judgments that does not depend on the order or layout of their file."""
     lines = sorted(f"{query} {document} {grade}\n" for query, judged in qrels.items()
                    for document, grade in judged.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -69,7 +76,7 @@ def _read(source: str) -> Iterator[_Judgment]:
             where = f"{source}, judgment {number}"
             yield _judgment(judged.query_id, judged.doc_id, str(judged.relevance), where)
         return
-    path, first, three = qrels_file(source), True, False
+    path, first, three_columns = qrels_file(source), True, False
     for number, line in numbered_lines(path):
         where = f"{path}:{number}"
         refuse_inner_cr(line, where)
@@ -77,12 +84,12 @@ def _read(source: str) -> Iterator[_Judgment]:
         if not any(columns):
             continue
         if first and _is_header(columns):
-            first, three = False, len(columns) == 3
+            first, three_columns = False, len(columns) == 3
             continue
         first = False
         if len(columns) == 4:
             yield _judgment(columns[0], columns[2], columns[3], where)
-        elif len(columns) == 3 and (three or "\t" in line):
+        elif len(columns) == 3 and (three_columns or "\t" in line):
             yield _judgment(columns[0], columns[1], columns[2], where)
         else:
             raise InputError(f"{where}: {counted(len(columns), 'column')}, expected 4 (TREC), or 3 "
@@ -96,7 +103,7 @@ def _judgment(query: str, document: str, grade: str, where: str) -> _Judgment:
 
 
 def _is_header(columns: list[str]) -> bool:
-    """Whether the first line names its columns: `query-id corpus-id score`, or TREC's four."""
+    """Whether a line is a header: `query-id corpus-id score`, or names of TREC's four columns."""
     names = [re.sub(r"[^a-z]", "", column.lower()) for column in columns]
     return len(columns) in {3, 4} and names[0] in _HEADER[0] and names[-2] in _HEADER[1] \
         and names[-1] in _HEADER[2]

@@ -1,4 +1,4 @@
-"""Rules for identifiers and text, and duplicates found in eight bytes per id."""
+"""A file -> lines, JSON objects or TSV pairs, and the rules for ids and texts."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ import numpy as np
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file, naming, refuse_pointer
 
-#: Lucene's limit of a term, which an id is to it, in bytes of UTF-8.
+#: Bytes of UTF-8. Lucene indexes an id as a term, and this is its limit for a term.
 LONGEST_ID = 32_766
 
 
 def checked_id(value: Any, where: str) -> str:
-    """An id as a string; raises InputError where a TREC run or Lucene could not carry it.
+    """Returns an id as a string; raises InputError if a TREC run or Lucene could not hold it.
 
-    A run is split on white space, so an id holds none, and no control characters. Lucene takes
-    LONGEST_ID bytes. JSON integers are taken as their decimal text (MS MARCO numbers its
+    A run is split at white space. An id therefore has no white space and no control character.
+    Lucene accepts LONGEST_ID bytes. A JSON integer becomes its decimal text (MS MARCO numbers its
     passages).
     """
     if not isinstance(value, (str, bool)) and hasattr(value, "__index__"):  # numpy's integers too
         with suppress(TypeError):
             value = str(operator.index(value))
     if not isinstance(value, str):
-        raise InputError(f"{where}: the id is {_kind(value)}, expected a string")
+        raise InputError(f"{where}: the id is {_json_kind(value)}, expected a string")
     if not value:
         raise InputError(f"{where}: the id is empty")
     if "\ufeff" in value:
         raise InputError(f"{where}: the id {value!r} has a byte order mark; were files joined?")
-    if value.isascii():  # as nearly all are: the same in one step, for millions of them
-        sound = value.isprintable() and " " not in value
+    if value.isascii():  # true of nearly all ids: the same test in one step
+        allowed = value.isprintable() and " " not in value
     else:
-        sound = not any(c.isspace() or unicodedata.category(c) == "Cc" for c in value)
-    if not sound:
+        allowed = not any(c.isspace() or unicodedata.category(c) == "Cc" for c in value)
+    if not allowed:
         raise InputError(f"{where}: the id {value!r} has white space or a control character")
     checked_text(value, where, "id")
     if len(value) > LONGEST_ID // 4 and (size := len(value.encode())) > LONGEST_ID:
@@ -55,9 +55,9 @@ def checked_id(value: Any, where: str) -> str:
 
 
 def checked_text(value: Any, where: str, field: str) -> str:
-    """Text that can be written as UTF-8; raises InputError for anything else."""
+    """Returns a text; raises InputError for anything that cannot be written as UTF-8."""
     if not isinstance(value, str):
-        raise InputError(f"{where}: the field {field!r} is {_kind(value)}, expected a string")
+        raise InputError(f"{where}: the field {field!r} is {_json_kind(value)}, expected a string")
     if not value.isascii():
         try:
             value.encode("utf-8")
@@ -67,69 +67,73 @@ def checked_text(value: Any, where: str, field: str) -> str:
 
 
 class IdentifiedText(NamedTuple):
-    """A document or a topic: its id, its text, and the file and line it stands at."""
+    """A document or a topic: its id, its text, and its place (file and line) for messages."""
 
     id: str
     text: str
     where: str
 
 
-def checked(identifier: Any, text: Any, where: str, field: str = "text") -> IdentifiedText:
-    """An id and a text that both pass; raises InputError as `checked_id` and `checked_text`."""
+def checked_item(identifier: Any, text: Any, where: str, field: str = "text") -> IdentifiedText:
+    """Checks an id and a text; raises InputError as `checked_id` and `checked_text` do."""
     return IdentifiedText(checked_id(identifier, where), checked_text(text, where, field), where)
 
 
 class IdHashes:
-    """64-bit hashes of all ids of a collection: eight bytes each, duplicates told at the end."""
+    """Detects duplicate ids of a collection from 64-bit hashes, in eight bytes per id."""
 
     def __init__(self) -> None:
         self._hashes = array("Q")
 
     def add(self, identifier: str) -> None:
+        """Adds an id, in eight bytes."""
         self._hashes.append(id_hash(identifier))
 
     def repeated(self) -> set[int]:
-        """Hashes seen more than once: duplicates, or (about never) two ids that collide."""
+        """Returns the hashes that occur more than once.
+
+        They are duplicates, or (very rarely) two ids with the same hash.
+        """
         hashes = np.sort(np.frombuffer(self._hashes, dtype=np.uint64))
         return set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
 
 
 def id_hash(identifier: str) -> int:
-    """A 64-bit hash of an id."""
+    """Returns a 64-bit hash of an id (BLAKE2b)."""
     return int.from_bytes(hashlib.blake2b(identifier.encode(), digest_size=8).digest(), "little")
 
 
-def _kind(value: Any) -> str:
+def _json_kind(value: Any) -> str:
     names = {type(None): "null", bool: "true or false", int: "a number", float: "a number",
              list: "an array", dict: "an object"}
     return names.get(type(value), type(value).__name__)
 
 
-#: Of one line, in bytes: a gzipped file of zeros must not fill the memory.
-_LONGEST = 1 << 28
+#: Bytes of one line. Without a limit a gzipped file of zeros would fill the memory.
+_LONGEST_LINE = 1 << 28
 _HEADER_IDS = {"id", "_id", "qid", "docid", "doc_id", "pid", "docno", "query_id",
                "query-id"}
 _HEADER_TEXTS = {"text", "title", "contents", "query", "question", "passage", "body"}
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _GZIPPED = b"\x1f\x8b"
-#: Another line end than LF and CRLF, where an id and a tab follow it: the begin of another line.
-_ANOTHER_LINE = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]\\S+\t")
+#: A line end other than LF and CRLF, followed by an id and a tab: another line begins there.
+_INNER_LINE = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]\\S+\t")
 
 
 def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yields (line number from 1, bytes) of a file, gzipped or not.
 
-    Raises InputError naming file and line for a truncated or corrupt gzip file, for a line of more
-    than 256 MiB and for a Git LFS pointer; and as `existing_file` with a stream.
+    Raises InputError with file and line for a truncated or corrupt gzip file, for a line of 256 MiB
+    or more and for a Git LFS pointer. Also raises as `existing_file` does for a stream.
     """
     number = 0
     with naming(path), ExitStack() as stack:
         raw = stack.enter_context(existing_file(path, stream=True).open("rb"))
         stream = _unpacked(path, raw, stack)
         try:
-            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1):
-                if len(line) == _LONGEST:
-                    raise InputError(f"{path}:{number}: a line of {_LONGEST:,} bytes or more")
+            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LINE), b""), 1):
+                if len(line) == _LONGEST_LINE:
+                    raise InputError(f"{path}:{number}: a line of {_LONGEST_LINE:,} bytes or more")
                 yield number, line
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{path}:{number + 1}: corrupt or truncated gzip ({error})") from None
@@ -138,17 +142,17 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields (line number from 1, text without its line end) of a UTF-8 file, gzipped or not.
 
-    A byte order mark on the first line and the CR of CRLF are dropped. Raises InputError naming
-    file and line as `raw_lines` does, and as `decoded`.
+    The byte order mark of the first line and the CR of CRLF are dropped. Raises InputError with
+    file and line, as `raw_lines` and `decode_line` do.
     """
     for number, line in raw_lines(path):
-        yield number, decoded(line, f"{path}:{number}", number)
+        yield number, decode_line(line, f"{path}:{number}", number)
 
 
 def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields (line number, object) of a JSON-lines file; blank lines are passed over.
+    """Yields (line number, object) of a JSON-lines file; blank lines are skipped.
 
-    Raises InputError naming file and line for a line that is not one JSON object.
+    Raises InputError with file and line for a line that is not one JSON object.
     """
     for number, line in numbered_lines(path):
         if (record := json_record(line, f"{path}:{number}")) is not None:
@@ -156,7 +160,10 @@ def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def json_record(line: str, where: str) -> dict[str, Any] | None:
-    """The object of a line, None for a blank one; raises InputError for anything else."""
+    """Returns the JSON object of a line, None for a blank line.
+
+    Raises InputError for anything else, and for an object with the same field twice.
+    """
     if not line.strip():
         return None
     try:
@@ -172,30 +179,39 @@ def json_record(line: str, where: str) -> dict[str, Any] | None:
 
 
 def tsv_pairs(path: Path, second: str) -> Iterator[tuple[int, str, str]]:
-    """Yields (line number, id, rest of the line) of a TSV file, split at each line's first tab;
-    blank lines are passed over. Raises InputError for a line without a tab and for a header."""
+    """Yields (line number, id, rest of the line) of a TSV file, split at each line's first tab.
+
+    Blank lines are skipped. `second` is the name of the second column in messages. Raises
+    InputError for a line without a tab and for a header.
+    """
     for number, line in numbered_lines(path):
         if pair := tsv_pair(line, second, f"{path}:{number}", number):
             yield number, *pair
 
 
 def tsv_pair(line: str, second: str, where: str, number: int) -> tuple[str, str] | None:
-    """The id and the rest of a line, None for a blank one; raises InputError as `tsv_pairs`, and
-    for a line that holds others, between line ends that are not LF."""
+    """Returns the id and the rest of a TSV line, None for a blank line.
+
+    Raises InputError as `tsv_pairs` does. Also raises for a line that contains other lines, with
+    line ends other than LF.
+    """
     identifier, tab, rest = line.partition("\t")
-    if "\t" in rest and (found := _ANOTHER_LINE.search(rest)):
-        raise InputError(f"{where}: the lines of this file end in {found[0][0]!r}, not in LF; "
+    if "\t" in rest and (inner := _INNER_LINE.search(rest)):
+        raise InputError(f"{where}: the lines of this file end in {inner[0][0]!r}, not in LF; "
                          "convert them first (an old Mac's: tr '\\r' '\\n')")
     if line and not tab:
         raise InputError(f"{where}: no tab between id and {second}")
     text = rest.partition("\t")[0]
     if number == 1 and identifier.lower() in _HEADER_IDS and text.lower() in _HEADER_TEXTS:
-        raise InputError(f"{where}: is a header, not an id and a {second}; take it out")
+        raise InputError(f"{where}: is a header, not an id and a {second}; remove it")
     return (identifier, rest) if line else None
 
 
-def decoded(line: bytes, where: str, number: int) -> str:
-    """A line's text; raises InputError for bytes that are not UTF-8, UTF-16 by its name."""
+def decode_line(line: bytes, where: str, number: int) -> str:
+    """Decodes a line of UTF-8 without its line end; raises InputError for other bytes.
+
+    The message names UTF-16 if line 1 (its `number`) looks like it.
+    """
     try:
         text = line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
@@ -209,22 +225,24 @@ def decoded(line: bytes, where: str, number: int) -> str:
 
 
 def refuse_inner_cr(line: str, where: str) -> None:
-    """Raises InputError for a CR inside a line of columns or of JSON, where none can be."""
+    """Raises InputError for a CR inside a line of columns or of JSON, where it is not valid."""
     if "\r" in line:
-        raise InputError(f"{where}: has a CR inside, as where lines end in CR alone (an old "
+        raise InputError(f"{where}: has a CR inside, as if lines ended only in CR (an old "
                          "Mac's); convert the file first (tr '\\r' '\\n')")
 
 
 def kind_of(path: Path) -> str | None:
-    """`json` (`.jsonl`, `.json`) or `tsv` (`.tsv`, `.txt`), each also with `.gz`; None for
-    another kind of file."""
+    """Returns a file's format by its name: `json` (`.jsonl`, `.json`) or `tsv` (`.tsv`, `.txt`).
+
+    Each may end in `.gz`. Other names give None.
+    """
     name = path.name.lower().removesuffix(".gz")
     kinds = {".jsonl": "json", ".json": "json", ".tsv": "tsv", ".txt": "tsv"}
     return kinds.get(Path(name).suffix)
 
 
 def is_tsv(path: Path) -> bool:
-    """Whether a file is tab-separated and not JSON lines; raises InputError for neither."""
+    """Whether a file's name means TSV (else JSON lines); raises InputError for other names."""
     if kind := kind_of(path):
         return kind == "tsv"
     raise InputError(f"{path}: unknown kind of file; expected .jsonl, .json, .tsv or .txt, "
@@ -241,7 +259,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _unpacked(path: Path, raw: IO[bytes], stack: ExitStack) -> IO[bytes]:
-    """The bytes of a file, whose beginning and name must both say whether it is gzipped."""
+    """Returns a file's bytes without gzip; its name and first bytes must agree about gzip."""
     head = cast(BufferedReader, raw).peek(64)
     refuse_pointer(path, head)
     if path.suffix.lower() != ".gz":
@@ -255,5 +273,5 @@ def _unpacked(path: Path, raw: IO[bytes], stack: ExitStack) -> IO[bytes]:
     return cast(IO[bytes], stack.enter_context(gzip.GzipFile(fileobj=raw, mode="rb")))
 
 
-#: Made once: json.loads with a hook would make one for every line.
+#: Created once: json.loads with a hook would create a decoder for every line.
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates)

@@ -1,4 +1,4 @@
-"""TREC run files, read and written."""
+"""TREC run files <-> hits and scores."""
 
 from __future__ import annotations
 
@@ -19,38 +19,50 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Hit(NamedTuple):
-    """One line of a ranking; impact scores are whole numbers, BM25's are not."""
+    """One document of a ranking.
+
+    Attributes:
+        docid: The id of the document.
+        score: Its score: a whole number for impacts, any number for other rankers.
+    """
 
     docid: str
     score: float
 
 
-def warn_of_own_documents(path: Path | str, topics: Sequence[str], of: int) -> None:
-    """Warns where a fifth of all topics or more, `topics` of `of`, find the document of their own
-    id first: in ArguAna topics are documents of the corpus, and none of them is its own answer."""
-    if topics and 5 * len(topics) >= of:
-        warn(f"{path}: {len(topics)} of {counted(of, 'topic')} find the document of their own id "
-             f"first ({', '.join(topics[:5])}); where topics are documents of the corpus, as in "
+def warn_of_self_retrieval(path: Path | str, topics: Sequence[str], total: int) -> None:
+    """Warns if a fifth of all topics or more rank the document with the topic's id first.
+
+    In ArguAna, topics are documents of the corpus, and such a document is no answer to itself.
+
+    Args:
+        path: The run, for the message.
+        topics: The topics that rank the document with their id first.
+        total: The number of all topics.
+    """
+    if topics and 5 * len(topics) >= total:
+        warn(f"{path}: {len(topics)} of {counted(total, 'topic')} find the document of their own "
+             f"id first ({', '.join(topics[:5])}); where topics are documents of the corpus, as in "
              "ArguAna, search with `remove_query`")
 
 
 def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> None:
     """Writes the ranking of one topic: `qid Q0 docid rank score tag`, ranks from 1."""
     for rank, (docid, score) in enumerate(hits, 1):
-        stream.write(f"{topic} Q0 {docid} {rank} {shown_score(score)} {tag}\n")
+        stream.write(f"{topic} Q0 {docid} {rank} {score_text(score)} {tag}\n")
 
 
-def shown_score(score: float) -> str:
-    """A score as a run has it: whole ones as they are, others with six digits."""
+def score_text(score: float) -> str:
+    """Formats a score for a run: whole ones as they are, others with six digits."""
     return f"{score:.6f}" if isinstance(score, float) else str(score)
 
 
 def read_run_file(path: Path) -> RunScores:
-    """{query: {document: score}} of a TREC run file, also gzipped.
+    """Reads {query: {document: score}} from a TREC run file, which may be gzipped.
 
-    Raises InputError naming file and line for a line without six columns, an id that no corpus can
-    hold, a score that is no finite number, a document twice under one query, and for a run without
-    any line.
+    Raises InputError with file and line for a line without six columns, an invalid id, a score that
+    is no finite number, and a document that a query has twice. Also raises for a run without a
+    line.
     """
     run: RunScores = {}
     for number, line in numbered_lines(path):
@@ -74,7 +86,7 @@ def read_run_file(path: Path) -> RunScores:
 
 
 def _finite(text: str, where: str) -> float:
-    # Python alone reads 1_0 and digits of other scripts
+    # float() also accepts 1_0 and digits of other scripts
     score = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(score):
         raise InputError(f"{where}: the score {text!r} is no finite number")

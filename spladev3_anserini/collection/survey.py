@@ -1,4 +1,4 @@
-"""The texts of a corpus or of topics, read once to check them and once to encode them."""
+"""A corpus, topics or qrels -> texts to encode, and counts and hashes of what was read."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from spladev3_anserini.collection.corpus import (
     Document,
     Rejects,
     Survey,
+    count_and_hash,
     hash_of,
     read_corpus,
+    skip_repeated_ids,
     survey,
-    tally,
-    without_repeated,
 )
 from spladev3_anserini.collection.ir_datasets_source import irds_id
 from spladev3_anserini.collection.qrels import hash_of_qrels, read_qrels
@@ -26,38 +26,51 @@ from spladev3_anserini.progress import progress
 
 def read_texts(source: str, side: str, rejects: Rejects | None = None,
                repeated: frozenset[int] = frozenset()) -> Iterator[Document]:
-    """The documents of a corpus (`side` document) or the topics of a topic file (query).
+    """Yields the documents of a corpus (`side` is document) or of a topic file (query).
 
-    With `rejects`, bad lines of a corpus and all but the first document of an id whose hash is
-    among `repeated` are left out.
+    Args:
+        source: The corpus or the topics, as `read_corpus` or `read_topics` takes it.
+        side: `document` or `query`.
+        rejects: Collects the bad lines of a corpus, which are then skipped.
+        repeated: Hashes of ids that occur more than once. With `rejects`, only the first document
+            of such an id is kept.
+
+    Raises:
+        InputError: As the readers do.
     """
     if side != "document":
         return iter(read_topics(source))
     documents = read_corpus(source, rejects)
-    return documents if rejects is None else without_repeated(documents, repeated, rejects)
+    return documents if rejects is None else skip_repeated_ids(documents, repeated, rejects)
 
 
 def survey_texts(source: str, side: str, *, skip: bool = False) -> Survey:
-    """Reads all texts once, with a progress bar; refuses what the readers and `survey` refuse,
-    or, with `skip`, counts it and goes on (and reads once more where an id is there twice)."""
+    """Reads all texts once, with a progress bar, to check, count and hash them.
+
+    With `skip`, bad lines of a corpus are counted and skipped. The corpus is then read a second
+    time if an id occurs twice. Raises InputError as the readers and `survey` do, and for topics
+    with `skip`.
+    """
     if side != "document" and not irds_id(source):
-        existing_file(topics_file(source))  # no stream: it is read twice
+        existing_file(topics_file(source))  # a stream could not be read twice
     if not skip:
         with progress(read_texts(source, side), "checking") as bar:
             return survey(source, iter(bar))
     if side != "document":
         raise InputError("`on_error` skip: is for documents; topics are all read or refused")
-    found, repeated = _survey_what_can_be_read(source, frozenset())
+    surveyed, repeated = _survey_valid_lines(source, frozenset())
     if repeated:
-        found, _ = _survey_what_can_be_read(source, frozenset(repeated))
-    if not found.documents:
+        surveyed, _ = _survey_valid_lines(source, frozenset(repeated))
+    if not surveyed.documents:
         raise InputError(f"{source}: no document in it that could be read")
-    return found
+    return surveyed
 
 
 class SetSurvey(NamedTuple):
-    """What is known of a query set: how many queries and judgments, how many of the queries are
-    judged, and hashes of both that do not depend on the files' layout."""
+    """Counts and hashes of a query set: its queries, its judged queries and its judgments.
+
+    The hashes do not depend on the layout of the files.
+    """
 
     queries: int
     judged: int
@@ -67,8 +80,10 @@ class SetSurvey(NamedTuple):
 
 
 def survey_query_set(topics_source: str, qrels_source: str) -> SetSurvey:
-    """Reads topics and qrels; raises InputError as their readers do, and where no query of the
-    one is judged by the other."""
+    """Reads topics and qrels, and counts and hashes them.
+
+    Raises InputError as the readers do, and if the qrels judge none of the topics.
+    """
     topics, qrels = read_topics(topics_source), read_qrels(qrels_source)
     judged = sum(topic.id in qrels for topic in topics)
     if not judged:
@@ -80,16 +95,19 @@ def survey_query_set(topics_source: str, qrels_source: str) -> SetSurvey:
 
 def texts_of_ids(corpus: str, queries: Mapping[str, str], source: str,
                  digest: CorpusDigest | None = None) -> dict[str, str]:
-    """The texts of some documents of a corpus, by id, in one pass.
+    """Reads the texts of some documents of a corpus, by id, in one pass.
 
     Args:
         corpus: The corpus, as `read_corpus` takes it.
         queries: The ids that are needed, each with a query that needs it, for messages.
-        source: What names these ids: a file, or "the run".
-        digest: Takes up every document of the corpus, so that its hash is known afterwards.
+        source: Where these ids come from, for messages: a file, or "the run".
+        digest: Hashes every document of the corpus on the way.
+
+    Returns:
+        {id: text}, in the order of the corpus.
 
     Raises:
-        InputError: As the reader does; a needed document is not there, or is there twice.
+        InputError: A needed document is missing or occurs twice; and as the reader does.
     """
     texts: dict[str, str] = {}
     with progress(read_corpus(corpus), "reading") as documents:
@@ -100,15 +118,15 @@ def texts_of_ids(corpus: str, queries: Mapping[str, str], source: str,
                 raise InputError(f"{document.where}: the id {document.id!r} is there twice")
             if document.id in queries:
                 texts[document.id] = document.text
-    for name, query in queries.items():
-        if name not in texts:
-            raise InputError(f"{corpus}: no document {name!r}, which {source} has for query "
+    for identifier, query in queries.items():
+        if identifier not in texts:
+            raise InputError(f"{corpus}: no document {identifier!r}, which {source} has for query "
                              f"{query!r}")
     return texts
 
 
-def _survey_what_can_be_read(source: str, repeated: frozenset[int]) -> tuple[Survey, set[int]]:
+def _survey_valid_lines(source: str, repeated: frozenset[int]) -> tuple[Survey, set[int]]:
     rejects = Rejects()
     with progress(read_texts(source, "document", rejects, repeated), "checking") as bar:
-        found, more = tally(iter(bar))
-    return found._replace(rejected=rejects.count, repeated=repeated), more
+        surveyed, repeated_now = count_and_hash(iter(bar))
+    return surveyed._replace(rejected=rejects.count, repeated=repeated), repeated_now

@@ -1,4 +1,4 @@
-"""Topic files -> queries in order."""
+"""A topic file or ir_datasets -> its queries, in order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds, text_of
 from spladev3_anserini.collection.records import (
     IdentifiedText,
-    checked,
+    checked_item,
     is_tsv,
     json_records,
     tsv_pairs,
@@ -21,17 +21,21 @@ Topic = IdentifiedText
 
 
 def read_topics(source: str) -> list[Topic]:
-    """All topics of a file, in order.
+    """Reads all topics of a file, in order.
 
-    `source` is TSV (`id<tab>text`), JSON lines (`id`, `_id`, `qid` or `query_id` with `text`,
-    `title`, `contents` or `query`), either gzipped, a BEIR folder (`queries.jsonl`) or
-    `ir_datasets:ID`. Raises InputError for a bad line, a repeated id, or no topic at all.
+    Args:
+        source: TSV (`id<tab>text`), or JSON lines with an id (`id`, `_id`, `qid` or `query_id`) and
+            a text (`text`, `title`, `contents` or `query`). Both may be gzipped. Or a BEIR folder
+            (`queries.jsonl`), or `ir_datasets:ID`.
+
+    Raises:
+        InputError: A line is bad, an id occurs twice, or there is no topic.
     """
-    return distinct(_read(source), source)
+    return distinct_topics(_read(source), source)
 
 
-def distinct(topics: Iterable[Topic], source: str) -> list[Topic]:
-    """The topics as a list; raises InputError for a repeated id, or for no topic at all."""
+def distinct_topics(topics: Iterable[Topic], source: str) -> list[Topic]:
+    """Returns topics as a list; raises InputError for a repeated id and for no topic at all."""
     by_id: dict[str, Topic] = {}
     for topic in topics:
         if topic.id in by_id:
@@ -44,36 +48,37 @@ def distinct(topics: Iterable[Topic], source: str) -> list[Topic]:
 
 
 def topics_file(source: str) -> Path:
-    """The file that holds a source's topics: in a BEIR folder `queries.jsonl`, also `.gz`."""
+    """Returns the file with a source's topics: in a BEIR folder `queries.jsonl` or its `.gz`."""
     path = Path(source)
     if not path.is_dir():
         return path
-    zipped = path / "queries.jsonl.gz"
-    return zipped if zipped.exists() else path / "queries.jsonl"
+    gzipped = path / "queries.jsonl.gz"
+    return gzipped if gzipped.exists() else path / "queries.jsonl"
 
 
 def _read(source: str) -> Iterator[Topic]:
     if dataset := irds_id(source):
         for number, query in enumerate(load_irds(dataset, "queries"), 1):
             where = f"{source}, query {number}"
-            yield checked(query.query_id, text_of(query, where), where)
+            yield checked_item(query.query_id, text_of(query, where), where)
         return
     path = topics_file(source)
     if is_tsv(path):
         for number, identifier, text in tsv_pairs(path, "query"):
-            yield checked(identifier, text, f"{path}:{number}")
+            yield checked_item(identifier, text, f"{path}:{number}")
     else:
         for number, record in json_records(path):
             yield topic_of(record, f"{path}:{number}")
 
 
 def topic_of(record: dict[str, Any], where: str) -> Topic:
-    """The topic of a record with an id and a text under one of the usual names.
+    """Returns the topic of a record with an id and a text under one of the usual names.
 
     Raises InputError for a missing field, and for an id or a text that cannot be used.
     """
     identifier = _field(record, ("id", "_id", "qid", "query_id"), where)
-    return checked(identifier, _field(record, ("text", "title", "contents", "query"), where), where)
+    text = _field(record, ("text", "title", "contents", "query"), where)
+    return checked_item(identifier, text, where)
 
 
 def _field(record: dict[str, Any], names: tuple[str, ...], where: str) -> Any:

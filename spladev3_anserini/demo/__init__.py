@@ -1,1 +1,1 @@
-"""A demonstration collection every user already has: the documentation of their own Python."""
+"""Collections for demonstrations: the documentation of the running Python, and InsuranceQA."""

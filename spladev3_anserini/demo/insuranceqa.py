@@ -1,4 +1,4 @@
-"""InsuranceQA as its package ships it -> a corpus, topics and qrels in this toolkit's layouts."""
+"""The files of the InsuranceQA package -> a corpus, topics and qrels that the readers take."""
 
 from __future__ import annotations
 
@@ -14,21 +14,28 @@ SPLITS = ("train", "valid", "test")
 
 
 def write_insuranceqa(folder: Path) -> None:
-    """Writes `corpus.jsonl` (27,413 answers), `topics.SPLIT.tsv` and `qrels.SPLIT.txt` of the
-    English side; white space is made single, nothing else is changed."""
+    """Downloads InsuranceQA and writes its English part as a collection.
+
+    The files are `corpus.jsonl` (27,413 answers), and `topics.SPLIT.tsv` and `qrels.SPLIT.txt` for
+    each of SPLITS. Runs of white space become one space; nothing else is changed.
+
+    Raises:
+        InputError: The package cannot be fetched.
+    """
     source = fetch_assets("insuranceqa")
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         questions = _load(source / f"{split}.json.gz")
         with appearing(folder / f"topics.{split}.tsv") as stream:
-            stream.writelines(f"{split}-{name}\t{_words(own['en'])}\n"
-                              for name, own in questions.items())
+            stream.writelines(f"{split}-{name}\t{_single_spaced(question['en'])}\n"
+                              for name, question in questions.items())
         with appearing(folder / f"qrels.{split}.txt") as stream:
-            stream.writelines(f"{split}-{name} 0 {answer} 1\n" for name, own in questions.items()
-                              for answer in dict.fromkeys(own["answers"]))
-    with appearing(folder / "corpus.jsonl") as stream:  # last: where it is, all is
+            stream.writelines(f"{split}-{name} 0 {answer} 1\n"
+                              for name, question in questions.items()
+                              for answer in dict.fromkeys(question["answers"]))
+    with appearing(folder / "corpus.jsonl") as stream:  # last: if it exists, all files do
         for name, answer in _load(source / "answers.json.gz").items():
-            stream.write(json.dumps({"id": name, "contents": _words(answer["en"])},
+            stream.write(json.dumps({"id": name, "contents": _single_spaced(answer["en"])},
                                     ensure_ascii=False) + "\n")
 
 
@@ -38,5 +45,5 @@ def _load(path: Path) -> dict[str, Any]:
     return record
 
 
-def _words(text: str) -> str:
+def _single_spaced(text: str) -> str:
     return " ".join(text.split())

@@ -1,7 +1,7 @@
-"""Write the documentation of the running interpreter's standard library as JSON Lines.
+"""Writes the docstrings of the running Python's standard library as a corpus of JSON lines.
 
-Run as ``python -I -S -E pydocs.py OUTPUT.jsonl``: nothing outside the standard library is used, so
-a clean interpreter gives a collection free of third-party packages and site hooks.
+Run it as ``python -I -S -E pydocs.py OUTPUT.jsonl``. It uses only the standard library, so these
+flags keep third-party packages and site hooks out of the corpus.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _SKIPPED_MODULES = (
 )
 _ONE_MODULE_PER_CODEC = "encodings"
 
-# Nothing but a signature is what namedtuples, dataclasses and AST nodes generate.
+#: Generated docstrings that say nothing. The last alternative is a bare signature, as namedtuples,
+#: dataclasses and AST nodes have.
 _BOILERPLATE = re.compile(
     r"Alias for field number \d+|An enumeration\.|Internal function\.|"
     r"list of weak references to the object.*|"
@@ -44,7 +45,7 @@ _BOILERPLATE = re.compile(
 
 
 class _Name(NamedTuple):
-    """A dotted name, ordered so that the least is the one people would write."""
+    """A dotted name; the smallest of an object's names is the one that people would write."""
 
     dots: int
     mismatches: int
@@ -53,7 +54,7 @@ class _Name(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """A public object; keeping it alive keeps its ``id()`` its own."""
+    """A public object with a name and a docstring; keeping it alive keeps its ``id()`` unique."""
 
     name: _Name
     target: object
@@ -61,7 +62,7 @@ class _Entry(NamedTuple):
 
 
 class _Registry:
-    """Public objects by identity, each under the best of its names."""
+    """Collects public objects by identity, each under the smallest of its names."""
 
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
@@ -77,7 +78,7 @@ class _Registry:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Discard warnings and whatever importing prints, even from C (readline, for one)."""
+    """Discards warnings and everything that imports print, even from C (such as readline)."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
@@ -106,7 +107,7 @@ def _import(name: str) -> types.ModuleType | None:
 
 
 def _walk(name: str) -> Iterator[tuple[str, types.ModuleType]]:
-    """Yield the module of that name and its public submodules, as far as they import."""
+    """Yields the module of that name and its public submodules, as far as they can be imported."""
     module = _import(name)
     if module is None:
         return
@@ -119,7 +120,7 @@ def _walk(name: str) -> Iterator[tuple[str, types.ModuleType]]:
 
 
 def _modules() -> Iterator[tuple[str, types.ModuleType]]:
-    """Yield the public modules under the names people import them by."""
+    """Yields the public modules under the names by which people import them."""
     yield "builtins", importlib.import_module("builtins")
     for name in sorted(sys.stdlib_module_names - _SKIPPED_MODULES):
         if not name.startswith("_") and name != "builtins":
@@ -134,13 +135,13 @@ def _attribute(owner: object, name: str) -> object:
         return None
 
 
-def _own_doc(target: object, name: str) -> str | None:
-    """Return the cleaned docstring if the object has one itself and it says something."""
+def _docstring(target: object, name: str) -> str | None:
+    """Returns the cleaned docstring, or None if it is inherited, missing or says nothing."""
     if isinstance(target, type):
         doc = vars(target).get("__doc__")
         constructor = vars(target).get("__init__")
         if doc is None and isinstance(constructor, types.FunctionType):
-            doc = constructor.__doc__  # where ThreadPoolExecutor, for one, documents its class
+            doc = constructor.__doc__  # ThreadPoolExecutor, for example, documents its class there
     else:
         doc = _attribute(target, "__doc__")
         if doc == type(target).__doc__:
@@ -157,7 +158,7 @@ def _is_private(cls: type) -> bool:
 
 
 def _members(module_name: str, module: types.ModuleType) -> Iterator[tuple[str, object]]:
-    """Yield the module's public classes and callables, not those it only imports."""
+    """Yields the module's public classes and callables, without those that it only imports."""
     exported = getattr(module, "__all__", None)
     names = [name for name in (vars(module) if exported is None else exported) if name[:1] != "_"]
     for name in names:
@@ -166,14 +167,14 @@ def _members(module_name: str, module: types.ModuleType) -> Iterator[tuple[str, 
             continue
         if exported is None and module_name != "builtins":
             home = str(_attribute(target, "__module__"))
-            # C accelerators and frozen modules are private; their public face is this module.
+            # objects of private modules (C accelerators, frozen modules) are public here
             if home != module_name and not home.startswith("_"):
                 continue
         yield name, target
 
 
 def _register_member(registry: _Registry, module_name: str, name: str, target: object) -> None:
-    doc = _own_doc(target, name)
+    doc = _docstring(target, name)
     if doc is None and not isinstance(target, type):  # a class may still have documented methods
         return
     prefix = "" if module_name == "builtins" else f"{module_name}."
@@ -188,29 +189,36 @@ def _register_member(registry: _Registry, module_name: str, name: str, target: o
 
 
 def _register_methods(registry: _Registry, dotted: str, cls: type) -> None:
-    """Add the methods and properties of a class and of its private, so unnamed, bases."""
+    """Adds the methods and properties of a class and of its private bases.
+
+    A private base has no public name of its own, so its methods are documented under the class.
+    """
     public_name = dotted.rpartition(".")[2]
     seen: set[str] = set()
     for base in cls.__mro__:
-        owned = base is cls or _is_private(base)
+        included = base is cls or _is_private(base)
         for name, raw in vars(base).items():
             if name.startswith("_") or name in seen:
                 continue
             seen.add(name)
             method = inspect.isroutine(raw) or inspect.isdatadescriptor(raw)
-            doc = _own_doc(raw, name) if owned and method and not isinstance(raw, type) else None
+            documented = included and method and not isinstance(raw, type)
+            doc = _docstring(raw, name) if documented else None
             if doc is None:
                 continue
             path = f"{dotted}.{name}"
             mismatches = (getattr(raw, "__name__", name) != name) + (
                 base.__name__.lstrip("_") != public_name
             )
-            best = _Name(path.count("."), mismatches, len(cls.__mro__), path)
-            registry.add(getattr(raw, "__func__", raw), _Entry(best, raw, doc))
+            full_name = _Name(path.count("."), mismatches, len(cls.__mro__), path)
+            registry.add(getattr(raw, "__func__", raw), _Entry(full_name, raw, doc))
 
 
 def _contents(dotted: str, doc: str) -> str:
-    """Return the name as words, which BM25's tokenizer would not split, and the docstring."""
+    """Returns the document's text: the name as separate words, a newline, and the docstring.
+
+    The name is split here because BM25's tokenizer would not split it.
+    """
     return f"{re.sub('[._]+', ' ', dotted)}\n{doc}"
 
 
@@ -220,7 +228,7 @@ def _collect() -> dict[str, str]:
     for module_name, module in modules.items():
         for name, target in _members(module_name, module):
             _register_member(registry, module_name, name, target)
-    # Methods follow the one name chosen for their class, so every class needs its name first.
+    # a method's name begins with the name chosen for its class, so classes are registered first
     for entry in registry.entries():
         if isinstance(entry.target, type):
             _register_methods(registry, entry.name.dotted, entry.target)
@@ -230,22 +238,22 @@ def _collect() -> dict[str, str]:
         if entry.doc is not None
     }
     for module_name, module in modules.items():
-        doc = _own_doc(module, module_name)
+        doc = _docstring(module, module_name)
         if doc is not None:
-            # `unittest.main` is a function to its users though a module has that name too.
+            # `unittest.main`, for example, is a module and a function; users mean the function
             contents.setdefault(module_name, _contents(module_name, doc))
     return contents
 
 
 def documents() -> Iterator[tuple[str, str]]:
-    """Yield ``(id, contents)`` of every documented public object, sorted by id."""
+    """Yields (id, contents) of every documented public object, sorted by id."""
     with _silence():
         collected = _collect()
     yield from sorted(collected.items())
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the collection to the one path in ``argv``, replacing it only when complete."""
+    """Writes the corpus to the only path in `argv`; an existing file is replaced when complete."""
     if len(argv) != 1:
         sys.stderr.write("usage: pydocs.py OUTPUT.jsonl\n")
         return 2

@@ -1,4 +1,4 @@
-"""The running Python's documentation -> a corpus, topics and qrels in this toolkit's layouts."""
+"""The documentation of the running Python -> a corpus, topics and qrels that the readers take."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from pathlib import Path
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 
-#: Files of this package: questions and their judgments.
+#: {file name: path} of the questions and judgments in this package.
 DEMO_FILES = {name: Path(str(files("spladev3_anserini.demo").joinpath(name)))
             for name in ("topics.tsv", "qrels.txt")}
 
 
 def write_python_docs(folder: Path) -> None:
-    """Writes `corpus.jsonl`, `topics.tsv` and `qrels.txt`. The script that reads the modules runs
-    in a Python of its own, which has imported nothing else. Raises InputError where it fails."""
+    """Writes `corpus.jsonl`, `topics.tsv` and `qrels.txt` into a folder.
+
+    The script that reads the docstrings runs in a separate Python, which has imported nothing
+    else.
+
+    Raises:
+        InputError: The script fails.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, packaged in DEMO_FILES.items():
         with appearing(folder / name) as stream:
             stream.write(packaged.read_text("utf-8"))
-    corpus = folder / "corpus.jsonl"  # last: where it is, all is
+    corpus = folder / "corpus.jsonl"  # last: if it exists, all files do
     script = str(files("spladev3_anserini.demo").joinpath("pydocs.py"))
-    done = subprocess.run([sys.executable, "-I", "-S", "-E", script, str(corpus)],
-                          capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"its command ended with {done.returncode}"]
-        raise InputError(f"{corpus}: cannot be made: {said[-1]}")
+    process = subprocess.run([sys.executable, "-I", "-S", "-E", script, str(corpus)],
+                             capture_output=True, text=True, errors="replace", check=False)
+    if process.returncode:
+        errors = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
+        raise InputError(f"{corpus}: cannot be written: {errors[-1]}")

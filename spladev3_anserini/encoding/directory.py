@@ -1,4 +1,4 @@
-"""An encoded directory while it is being written: one writer, shard by shard, resumable."""
+"""Shards of one encoding -> an encoded directory, written by one process and resumable."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from spladev3_anserini.impacts.manifest import (
     Fingerprint,
     Manifest,
     Shard,
+    differences_text,
     from_json,
     read_record,
-    shown_differences,
     to_json,
     write_record,
 )
@@ -35,9 +35,10 @@ _SHARD = re.compile(r"\.?part-(\d+)\.jsonl(\.gz)?(\.tmp)?")
 
 
 class Part(NamedTuple):
-    """Part `number` of `of`: the shards whose index leaves number - 1 when divided by `of`.
+    """Part `number` of `of`: the shards whose number modulo `of` is `number` - 1.
 
-    Shards are numbered over the whole corpus, so the parts together are the unparted encoding.
+    Shards are numbered over the whole corpus, so all parts together give the shards of a single
+    encode.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Part(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Part:
+        """Reads `I/N`; raises InputError unless 1 <= I <= N."""
         number, _, count = text.partition("/")
         digits = re.fullmatch(r"\d{1,6}/\d{1,6}", text, re.ASCII)
         if not digits or not 1 <= int(number) <= int(count):
@@ -55,6 +57,7 @@ class Part(NamedTuple):
         return cls(int(number), int(count))
 
     def has(self, shard: int) -> bool:
+        """Whether a shard, numbered from 0, belongs to this part."""
         return shard % self.of == self.number - 1
 
 
@@ -62,17 +65,27 @@ WHOLE = Part(1, 1)
 
 
 class EncodedDirectory:
-    """The output of one part of one encoding; use it as a context manager, which holds a lock.
+    """The output of one part of an encoding, as a context manager that holds a lock.
 
-    A journal (`progress-1-of-1.jsonl`) starts with the fingerprint and gets a line for each shard
-    after that shard has its final name; what it names and the disk confirms is not encoded again.
+    A journal (`progress-1-of-1.jsonl`) starts with the fingerprint. It gets a line for each shard
+    once the shard has its final name. A shard is not encoded again if the journal names it and
+    the file on disk has the recorded sha256.
     """
 
     def __init__(self, folder: Path, fingerprint: Fingerprint, part: Part, *, restart: bool,
                  overwrite: bool = False) -> None:
-        """Opens or creates the folder; with `overwrite`, one that holds another encoding is begun
-        again, as all are with `restart`. Raises InputError if it holds another encoding (both
-        fingerprints shown), or anything that is no encoding, or is being written by someone."""
+        """Describes an output; entering the context opens or creates the folder.
+
+        Args:
+            folder: The encoded directory.
+            fingerprint: Everything that decides the bytes of the encoding.
+            part: Which shards this process writes.
+            restart: Begin from nothing, whatever the folder holds.
+            overwrite: Begin from nothing if the folder holds another encoding.
+
+        Entering raises InputError if the folder holds another encoding (the message has both
+        fingerprints) or other files, or if another process is writing there.
+        """
         self.folder, self.fingerprint, self.part = folder, fingerprint, part
         self._restart, self._overwrite = restart, overwrite
         self._journal = folder / f"progress-{part.number}-of-{part.of}.jsonl"
@@ -88,15 +101,15 @@ class EncodedDirectory:
         with ExitStack() as stack:
             stack.enter_context(locked(self._lock, "encode", f"part {self.part}"))
             self._open()
-            self._held = stack.pop_all()
+            self._lock_stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self._held.close()
+        self._lock_stack.close()
 
     def finished(self, name: str, texts: str) -> bool:
-        """Whether a shard of these texts (their hash) is on disk already."""
+        """Whether a shard is already on disk, written from texts with the hash `texts`."""
         return name in self._done and self._done[name].texts == texts
 
     @property
@@ -106,15 +119,25 @@ class EncodedDirectory:
 
     def write(self, name: str, lines: Iterable[ImpactLine], texts: str,
               lost: Sequence[int]) -> None:
-        """Writes a shard and then its line in the journal; see `write_lines`."""
+        """Writes a shard and then its line in the journal; the arguments are `write_lines`'s."""
         shard = write_lines(self.folder, name, lines, texts, lost)
         append_line(self._journal, to_json(shard))
         self._done[name] = shard
 
     def publish(self, names: list[str], model_name: str, source: str,
                 environment: dict[str, str], rejected: int = 0) -> Manifest | None:
-        """Writes the manifest once every named shard is on disk, by whichever part; returns None
-        while other parts still have work to do."""
+        """Writes the manifest if every named shard is on disk, by whichever part.
+
+        Args:
+            names: All shards of the encoding, of all parts, in order.
+            model_name: Where a search looks for the model.
+            source: The corpus or topics, for people.
+            environment: Versions and device, for people.
+            rejected: How many lines of the source were skipped.
+
+        Returns:
+            The manifest, or None if other parts are not finished.
+        """
         shards = dict(self._done)
         for journal in self.folder.glob(f"progress-*-of-{self.part.of}.jsonl"):
             fingerprint, others = read_shard_journal(journal)
@@ -129,16 +152,17 @@ class EncodedDirectory:
         return manifest
 
     def _open(self) -> None:
+        """Removes what must go, reads the journal, and writes it with the shards on disk."""
         if self._overwrite and not self._restart:
             try:
                 self._refuse_others()
             except InputError:
                 self._restart = True
         if self._restart:
-            self._remove_own()
+            self._remove_part()
         self._refuse_others()
         for path in self.folder.glob(".*.tmp"):  # left by an encode that was killed
-            if self._is_own(path) or path.name.startswith(self._temporary):
+            if self._is_in_part(path) or path.name.startswith(self._temporary):
                 path.unlink()
         if self._journal.exists():
             _, shards = read_shard_journal(self._journal)
@@ -148,7 +172,7 @@ class EncodedDirectory:
                 stream.write(to_json(record) + "\n")
 
     def _refuse_others(self) -> None:
-        """Raises InputError for journals and a manifest that are not of this encoding."""
+        """Raises InputError if a journal or the manifest is of another encoding."""
         journals = sorted(self.folder.glob("progress-*-of-*.jsonl"))
         for journal in journals:
             if journal == self._journal or not self._restart:
@@ -158,12 +182,14 @@ class EncodedDirectory:
             try:
                 self._refuse_difference(read_record(Manifest, manifest).fingerprint)
             except InputError:
-                if not journals:  # which say the same, and from which it is written again
+                if not journals:  # the journals were compared, and the manifest is written anew
                     raise
 
-    def _remove_own(self) -> None:
-        """Begins again: removes this part's shards and journal, or, for an encode in one part,
-        those of all parts, which must not be running."""
+    def _remove_part(self) -> None:
+        """Removes the manifest, and the journal and shards of this part.
+
+        An encode in one part removes those of all parts; raises InputError if one is running.
+        """
         journals = [self._journal]
         if self.part == WHOLE:
             for lock in set(self.folder.glob(".lock-*")) - {self._lock}:
@@ -171,10 +197,10 @@ class EncodedDirectory:
                     pass
             journals = list(self.folder.glob("progress-*-of-*.jsonl"))
         for path in [self.folder / MANIFEST, *journals, *self.folder.glob(f"{IMPACTS}/part-*")]:
-            if path.parent == self.folder or self._is_own(path):
+            if path.parent == self.folder or self._is_in_part(path):
                 path.unlink(missing_ok=True)
 
-    def _is_own(self, path: Path) -> bool:
+    def _is_in_part(self, path: Path) -> bool:
         match = _SHARD.fullmatch(path.name)
         return match is not None and self.part.has(int(match[1]))
 
@@ -183,26 +209,29 @@ class EncodedDirectory:
         return path.exists() and sha256_of(path) == shard.sha256
 
     def _refuse_other(self, journal: Path) -> None:
-        found, _ = read_shard_journal(journal)
-        if found is None:
-            raise InputError(f"{journal}: its first line is damaged, so what this folder holds is "
-                             "not known; `restart` to encode it again")
-        self._refuse_difference(found)
+        recorded, _ = read_shard_journal(journal)
+        if recorded is None:
+            raise InputError(f"{journal}: its first line is damaged, so it is unknown which "
+                             "encoding this folder holds; `restart` to encode it again")
+        self._refuse_difference(recorded)
         parts = journal.stem.rpartition("-")[2]
         if parts != str(self.part.of):
             noun = "part" if parts == "1" else "parts"
             raise InputError(f"{self.folder}: was begun in {parts} {noun}, not {self.part.of}; use "
                              "the same `part`, or `restart`")
 
-    def _refuse_difference(self, found: Fingerprint) -> None:
-        if shown := shown_differences(found, self.fingerprint):
-            raise InputError(f"{self.folder}: holds another encoding ({shown}); choose another "
-                             "`output`, or `restart` to replace it")
+    def _refuse_difference(self, recorded: Fingerprint) -> None:
+        if differing := differences_text(recorded, self.fingerprint):
+            raise InputError(f"{self.folder}: holds another encoding ({differing}); choose "
+                             "another `output`, or `restart` to replace it")
 
 
 def read_shard_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
-    """The fingerprint and shards of a journal; a line cut short by a crash, or changed since,
-    ends it."""
+    """Returns the fingerprint and the shards, by name, of a journal.
+
+    Reading stops at a line that a crash cut short or that changed since. The fingerprint is None
+    if the first line is such a line.
+    """
     shards: dict[str, Shard] = {}
     fingerprint = None
     try:
@@ -218,14 +247,15 @@ def read_shard_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]
 
 
 def _refuse_foreign(folder: Path) -> None:
+    """Raises InputError for a file, and for a folder with files that no encode wrote."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"`output` {folder}: is a file, expected a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
+    if folder.is_dir() and any(folder.iterdir()) and not _is_encoding(folder):
         raise InputError(f"`output` {folder}: has files in it that no encode wrote; choose an "
                          "empty or new folder")
 
 
-def _is_ours(folder: Path) -> bool:
+def _is_encoding(folder: Path) -> bool:
     if any(folder.glob("progress-*-of-*.jsonl")) or any(folder.glob(".lock-*-of-*")):
         return True
     return (folder / MANIFEST).exists() and bool(read_record(Manifest, folder / MANIFEST))

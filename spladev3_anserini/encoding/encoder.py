@@ -1,4 +1,4 @@
-"""Texts -> impact vectors of documents, or of queries of any variant."""
+"""Texts -> impact vectors, of documents or of any variant's queries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOW_BATCH_TOKENS = 16_384
 
 
 class TextError(ValueError):
-    """A text whose weights cannot be used; `position` is its place in the call."""
+    """A text whose weights cannot be used; `position` is its position in the call, from 0."""
 
     def __init__(self, position: int, reason: str) -> None:
         super().__init__(reason)
@@ -32,19 +32,29 @@ class TextError(ValueError):
 
 
 class Encoder:
-    """Term weights and impacts of texts, for one checkpoint, variant and side.
+    """Computes term weights and impacts of texts, for one checkpoint, variant and side.
 
-    `network` is the loaded model; mode `bow` has none. `terms` are the vocabulary by id.
-    `batch_tokens` are the padded tokens of a batch, 0 where no model weighs.
+    Attributes:
+        mode: How texts get weights; `bow` needs no model.
+        terms: The vocabulary by id, shape (V).
+        batch_tokens: Padded tokens of a batch; 0 without a model.
     """
 
     def __init__(self, checkpoint: Checkpoint, variant: Variant, side: str,
                  settings: EncoderSettings, network: Network | None = None) -> None:
-        """`side` is `document`, which every variant expands, or `query`. `network` is the model
-        where it is loaded already, from this checkpoint, for this device and precision.
+        """Loads the tokenizer, and the model unless `mode` is `bow`.
 
-        Raises InputError for a checkpoint that cannot be used (see `Tokenizer` and `load_splade`),
-        and for a vocabulary of another size than the model's output."""
+        Args:
+            checkpoint: The model.
+            variant: The variant, which decides the weights of queries.
+            side: `document`, which every variant expands, or `query`.
+            settings: What the user chose about encoding.
+            network: The loaded model, if there is one of this checkpoint, device and precision.
+
+        Raises:
+            InputError: The checkpoint cannot be used (see `Tokenizer` and `load_splade`), its
+                vocabulary has another size than the model's output, or a setting is out of range.
+        """
         self.variant, self.side, self.settings = variant, side, settings
         self.mode: QueryMode = variant.query if side == "query" else "expand"
         self.tokenizer = Tokenizer(checkpoint.tokenizer)
@@ -57,17 +67,17 @@ class Encoder:
             checkpoint, self.mode, settings, self.tokenizer.padding_id, network)
         if self._weigher is not None:
             refuse_other_vocabulary(checkpoint.folder, self._weigher.network.vocabulary, self.terms)
-            if most := self._weigher.top_k:
-                self.settings = replace(settings, top_k=min(most, settings.top_k or most))
+            if limit := self._weigher.top_k:
+                self.settings = replace(settings, top_k=min(limit, settings.top_k or limit))
         self.batch_tokens = self._weigher.batch_tokens if self._weigher else 0
         if side == "query" and self.device == "cpu":
             self.batch_tokens = 1  # a query's impacts depend on no other query
         self._refuse_length()
-        if self.mode != "bow" and (said := checkpoint.other_length(settings.max_length)):
-            warn(said)
+        if self.mode != "bow" and (message := checkpoint.length_warning(settings.max_length)):
+            warn(message)
 
     def _refuse_length(self) -> None:
-        """Refuses a length that leaves no room for a text, or that the model does not take."""
+        """Raises InputError for a length without room for a text, or beyond the model's limit."""
         length, fewest = self.settings.max_length, max(3, self.tokenizer.added + 1)
         limit = self._weigher.network.max_positions if self._weigher else None
         if length < fewest or (limit and length > limit):
@@ -76,52 +86,63 @@ class Encoder:
 
     @property
     def network(self) -> Network | None:
-        """The loaded model; None where no model weighs."""
+        """The loaded model; None in mode `bow`."""
         return self._weigher.network if self._weigher else None
 
     @property
     def model_hash(self) -> str:
-        """The sha256 of the model's files; empty where no model weighs, as are the next two."""
+        """The sha256 of the model's files; empty in mode `bow`."""
         return self._weigher.sha256 if self._weigher else ""
 
     @property
     def device(self) -> str:
-        """The device that the model runs on."""
+        """The device that the model runs on; empty in mode `bow`."""
         return self._weigher.device if self._weigher else ""
 
     @property
     def dtype(self) -> str:
-        """The precision of the model."""
+        """The precision of the model; empty in mode `bow`."""
         return self._weigher.dtype if self._weigher else ""
 
     @property
     def quantizer_name(self) -> str:
+        """The quantizer as a fingerprint names it."""
         return BINARY if self.mode == "bow" else str(self.settings.quantizer)
 
     def weights(self, texts: Sequence[str],
                 done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
-        """Float32 term weights, one row a text in the order given, shape (texts, vocabulary).
+        """Computes float32 term weights, one row per text in their order.
 
-        Explicit zeros never occur; a text without any wordpiece has an empty row (the model would
-        make terms of [CLS] and [SEP] alone). Calls `done(n)` after every n texts. Raises TextError
-        for NaN or infinite weights, InputError where a batch does not fit into memory.
+        A text without any wordpiece has an empty row; the model would make terms of [CLS] and
+        [SEP].
+
+        Args:
+            texts: The texts.
+            done: Called as `done(n)` after every n texts.
+
+        Returns:
+            A sparse matrix (texts, vocabulary) without explicit zeros.
+
+        Raises:
+            TextError: A weight is NaN or infinite.
+            InputError: A batch does not fit into memory.
         """
         return self.weights_of(self.tokenized(texts).ids, done)
 
     def tokenized(self, texts: Sequence[str]) -> Tokenized:
-        """Wordpiece ids of each text, cut to the length of the settings, and what that cuts off."""
+        """Tokenises texts and cuts them to the settings' length; counts the lost wordpieces."""
         return self.tokenizer.tokenized(texts, self.settings.max_length)
 
     def weights_of(self, ids: list[list[int]],
                    done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
-        """`weights` of texts that are wordpiece ids already."""
-        full = [place for place, own in enumerate(ids) if len(own) > self.tokenizer.added]
+        """Computes `weights` from the wordpiece ids of texts."""
+        full = [position for position, row in enumerate(ids) if len(row) > self.tokenizer.added]
         done(len(ids) - len(full))
         budget = self.batch_tokens or BOW_BATCH_TOKENS
         rows: list[sparse.csr_matrix] = []
         order: list[int] = []
         for batch in length_batches([len(ids[p]) for p in full], budget):
-            positions = [full[place] for place in batch]
+            positions = [full[index] for index in batch]
             with refusing_large_batch(budget, self.device, ", or a smaller `max_length`"):
                 rows.append(self._batch([ids[p] for p in positions], positions))
             order.extend(positions)
@@ -133,32 +154,36 @@ class Encoder:
 
     def impacts(self, texts: Sequence[str],
                 done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
-        """Int32 impacts, zeros dropped; shape and order as `weights`. In mode `bow` they are 1,
-        whatever the scale. Raises TextError, also for an impact beyond MAX_IMPACT."""
+        """Computes int32 impacts, without zeros; arguments, shape and order as `weights`.
+
+        In mode `bow` they are 1 at every scale. Raises TextError also for an impact beyond
+        MAX_IMPACT and a text whose impacts sum to more than MAX_TOTAL.
+        """
         return self.impacts_of(self.tokenized(texts).ids, done)
 
     def impacts_of(self, ids: list[list[int]],
                    done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
-        """`impacts` of texts that are wordpiece ids already."""
+        """Computes `impacts` from the wordpiece ids of texts."""
         matrix = self.weights_of(ids, done)
         if self.mode == "bow":
             return matrix.astype(np.int32)
         try:
             data = self.settings.quantizer(matrix.data)
         except ValueError as error:
-            place = int(np.searchsorted(matrix.indptr, int(np.argmax(matrix.data)), "right")) - 1
-            raise TextError(place, str(error)) from None
+            row = int(np.searchsorted(matrix.indptr, int(np.argmax(matrix.data)), "right")) - 1
+            raise TextError(row, str(error)) from None
         quantized = sparse.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)
         quantized.eliminate_zeros()
-        if int(quantized.data.max(initial=0)) * len(self.terms) > MAX_TOTAL:  # it could be
+        # the sums are computed only if one could be too large
+        if int(quantized.data.max(initial=0)) * len(self.terms) > MAX_TOTAL:
             totals = quantized.sum(axis=1, dtype=np.int64)
             if (largest := int(totals.max())) > MAX_TOTAL:
                 raise TextError(int(totals.argmax()), f"its impacts sum to {largest:,}, and Lucene "
-                                f"is given a word for each; expected {MAX_TOTAL:,} at most")
+                                f"indexes a word for each; expected {MAX_TOTAL:,} at most")
         return quantized
 
     def vector(self, matrix: sparse.csr_matrix, row: int) -> dict[str, int]:
-        """One row of an impact matrix as {term: impact}, in order of term id."""
+        """Returns one row of an impact matrix as {term: impact}, in order of term id."""
         span = slice(matrix.indptr[row], matrix.indptr[row + 1])
         terms = self.terms[matrix.indices[span]].tolist()
         return dict(zip(terms, matrix.data[span].tolist(), strict=True))
@@ -180,21 +205,24 @@ class Encoder:
 
 
 def keep_top(matrix: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
-    """Each row's k largest values, ties by smaller column, columns in order."""
+    """Keeps each row's k largest values; of equal ones, those of smaller columns.
+
+    The columns of a row stay in order.
+    """
     kept = []
     for row in range(matrix.shape[0]):
         span = slice(matrix.indptr[row], matrix.indptr[row + 1])
         largest = np.lexsort((matrix.indices[span], -matrix.data[span]))[:k]
         kept.append(np.sort(largest) + matrix.indptr[row])
-    places = np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
+    positions = np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
     indptr = np.cumsum([0, *map(len, kept)])
-    return sparse.csr_matrix((matrix.data[places], matrix.indices[places], indptr),
+    return sparse.csr_matrix((matrix.data[positions], matrix.indices[positions], indptr),
                              shape=matrix.shape)
 
 
 def _in_order(matrix: sparse.csr_matrix, order: list[int],
               size: tuple[int, int]) -> sparse.csr_matrix:
-    """Row i of `matrix` becomes row order[i]; rows not named are empty."""
+    """Returns a matrix whose row order[i] is row i of `matrix`; all other rows are empty."""
     counts = np.zeros(size[0], dtype=np.int64)
     counts[order] = np.diff(matrix.indptr)
     indptr = np.concatenate([[0], np.cumsum(counts)])

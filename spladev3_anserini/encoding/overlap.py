@@ -1,6 +1,7 @@
-"""Work in a thread beside the model's: items made ahead, and calls made behind.
+"""Items and calls -> the same, computed in a thread while the model works.
 
-Both keep the order and raise what the work raises.
+`ahead` computes items before they are needed; `Behind` runs calls afterwards. Both keep the order
+and pass exceptions on.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ _T = TypeVar("_T")
 
 @contextmanager
 def ahead(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
-    """The same items in the same order; while one is used, a thread makes the next.
+    """Yields the same items in the same order; a thread computes the next one meanwhile.
 
-    What making an item raises is raised where that item is asked for.
+    An exception of an item is raised when that item is requested.
     """
     with ThreadPoolExecutor(1) as thread:
-        def each() -> Iterator[_T]:
+        def prefetched() -> Iterator[_T]:
             following = thread.submit(next, items, _END)
             while (item := following.result()) is not _END:
                 following = thread.submit(next, items, _END)
                 yield item  # type: ignore[misc]
 
-        yield each()
+        yield prefetched()
 
 
 class Behind:
-    """Calls made in a thread, in the order given, at most one of them waiting or running.
+    """Runs calls in a thread, in their order; at most one of them is waiting or running.
 
-    What a call raises is raised by the next one, or where the block ends.
+    An exception of a call is raised by the next `submit`, or at the end of the block.
     """
 
     def __enter__(self) -> Behind:
@@ -42,7 +43,7 @@ class Behind:
         return self
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> None:
-        """Waits for the call before, then starts this one."""
+        """Waits for the previous call, then starts this one."""
         if self._last is not None:
             self._last.result()
         self._last = self._thread.submit(call, *arguments)

@@ -1,4 +1,4 @@
-"""A corpus or topics -> an encoded directory: the pass that `encode` makes."""
+"""A corpus or topics -> an encoded directory: the second pass of `encode`."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ _T = TypeVar("_T")
 
 #: The longest string that Anserini's JSON reader (Jackson) takes.
 _LONGEST_CONTENTS = 20_000_000
-#: Mean terms of a text above which a model is no SPLADE, as far as known: published ones give 50 to
-#: 1,300. Of a small vocabulary (those of tests are tiny) a text may well use most terms.
+#: Mean terms per text above which a model is probably no SPLADE: published ones give 50 to 1,300.
+#: The share of the vocabulary counts only if it is not small: a text may use most of 1,000 terms.
 _MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 2_000, 0.25, 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingOutput:
-    """Where an encoding goes and in which pieces.
+    """The output folder of an encoding and the form of its shards.
 
     Attributes:
         folder: The encoded directory.
-        shard_size: Texts of a shard, the step in which an encoding resumes.
+        shard_size: Texts per shard; an interrupted encode resumes at a shard.
         part: Which shards this process encodes.
         gzip: Compress the shards.
         contents: Write each document's text into its line.
-        restart: Begin anew, whatever the folder holds.
-        source_name: What the manifest calls the source, if not by its path.
+        restart: Begin from nothing, whatever the folder holds.
+        source_name: The name of the source in the manifest; empty is its path.
         overwrite: Replace another encoding that the folder holds.
     """
 
@@ -75,8 +75,11 @@ class EncodingOutput:
 
 
 class _Block(NamedTuple):
-    """The texts of one shard; `tokens` are their wordpieces, None where there is nothing to do.
-    `in_part` says whether the shard is of the part that is encoded."""
+    """The texts of one shard.
+
+    `tokens` are their wordpieces, None for a shard that is not encoded. `in_part` is whether the
+    shard belongs to the part that this process encodes.
+    """
 
     name: str
     texts: list[Document]
@@ -86,8 +89,10 @@ class _Block(NamedTuple):
 
 
 class _ShardSource:
-    """The texts of an encoding by shard: read once, in order, and tokenised where need be.
-    `digest` hashes all texts that were read."""
+    """Reads the texts of an encoding by shard, once and in order, and tokenises them if needed.
+
+    `digest` hashes all texts that were read.
+    """
 
     def __init__(self, source: str, surveyed: Survey, encoder: Encoder, output: EncodingOutput,
                  names: Sequence[str]) -> None:
@@ -96,7 +101,7 @@ class _ShardSource:
         self.digest = CorpusDigest()
 
     def read(self, rejects: Rejects | None) -> Iterator[_Block]:
-        """Yields all shards; lines that are skipped go to `rejects`."""
+        """Yields all shards without wordpieces; skipped lines go to `rejects`."""
         every = map(self.digest.add, read_texts(self._source, self._encoder.side, rejects,
                                                 self._surveyed.repeated))
         texts = islice(every, self._surveyed.documents)
@@ -105,10 +110,10 @@ class _ShardSource:
                 _refuse_long_contents(block)
             yield _Block(self._names[number], block, self._output.part.has(number),
                          hash_of(block), None)
-        next(every, None)  # a text more changes the hash; lines after the last are rejected
+        next(every, None)  # an extra text changes the hash; bad lines after the last are rejected
 
     def tokenized(self, blocks: Iterable[_Block], directory: EncodedDirectory) -> Iterator[_Block]:
-        """The same shards, with wordpieces where a shard is not finished in `directory`."""
+        """Yields the same shards; those of the part that are not finished get wordpieces."""
         for block in blocks:
             if block.in_part and not directory.finished(block.name, block.texts_hash):
                 texts = [text.text for text in block.texts]
@@ -117,9 +122,14 @@ class _ShardSource:
 
 
 class EncodingOutcome(NamedTuple):
-    """What an encode did: how many shards it wrote, how many it kept because they were finished,
-    the manifest, which is None while other parts still have work to do, and how many texts it
-    encoded."""
+    """The outcome of an encode.
+
+    Attributes:
+        written: How many shards it wrote.
+        kept: How many shards of its part were already finished.
+        manifest: The manifest; None if other parts are not finished.
+        texts: How many texts it encoded.
+    """
 
     written: int
     kept: int
@@ -129,12 +139,21 @@ class EncodingOutcome(NamedTuple):
 
 def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, encoder: Encoder,
                         output: EncodingOutput) -> EncodingOutcome:
-    """Encodes every text of `source` into impact shards of `output`, resuming what is there.
+    """Encodes every text of a source into impact shards; finished shards are kept.
 
-    `surveyed` is what a first pass over the source told, before any model was loaded: bad lines
-    and duplicates were refused or counted, and its hash is known. Holds four shards of texts at a
-    time, one each being read, tokenised, encoded and written. Raises InputError as the readers,
-    `EncodedDirectory` and `Encoder` do, and where the source is no longer what was surveyed.
+    Four shards of texts are in memory: one each is read, tokenised, encoded and written.
+
+    Args:
+        source: The corpus or the topics.
+        surveyed: The result of the first pass, which ran before any model was loaded. It refused
+            or counted bad lines and duplicates, and hashed the source.
+        checkpoint: The encoder's model, for messages and the manifest.
+        encoder: Computes the impacts; its side decides how the source is read.
+        output: Where and how the shards are written.
+
+    Raises:
+        InputError: The source changed since the first pass; or as the readers,
+            `EncodedDirectory` and `Encoder`.
     """
     if output.shard_size < 1:
         raise InputError(f"`shard_size` {output.shard_size}: expected a number above 0")
@@ -182,7 +201,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
 
 
 def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> Fingerprint:
-    """What decides the impacts of an encoding."""
+    """Returns everything that decides the bytes of an encoding."""
     settings = encoder.settings
     return Fingerprint(
         model=encoder.model_hash, tokenizer=encoder.tokenizer.sha256,
@@ -195,7 +214,7 @@ def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> F
 
 
 def environment(device: str) -> dict[str, str]:
-    """The versions and the device that encoded, for people."""
+    """Returns the versions and the device of an encoding, for people."""
     return {"python": platform.python_version(), "torch": str(torch.__version__),
             "transformers": transformers.__version__, "numpy": np.__version__,
             "device": device}
@@ -203,7 +222,7 @@ def environment(device: str) -> dict[str, str]:
 
 @contextmanager
 def _rejects(folder: Path, surveyed: Survey) -> Iterator[Rejects | None]:
-    """What writes the lines that are left out, None where none may be."""
+    """Opens the file of skipped lines; yields None if no line may be skipped."""
     if surveyed.rejected is None:
         (folder / REJECTED).unlink(missing_ok=True)
         yield None
@@ -213,12 +232,13 @@ def _rejects(folder: Path, surveyed: Survey) -> Iterator[Rejects | None]:
 
 
 def _printable(source: str) -> str:
-    """A path as text that any file can hold, whatever its bytes."""
+    """Returns a path as text that UTF-8 can write; bytes that are not UTF-8 are escaped."""
     return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
 def _impacts(block: _Block, ids: list[list[int]], encoder: Encoder,
              bar: tqdm[NoReturn]) -> sparse.csr_matrix:
+    """Returns the impacts of a shard's texts; an error names the file and line of the text."""
     try:
         return encoder.impacts_of(ids, done=bar.update)
     except TextError as error:
@@ -228,42 +248,43 @@ def _impacts(block: _Block, ids: list[list[int]], encoder: Encoder,
 
 def _refuse_long_contents(texts: list[Document]) -> None:
     for text in texts:
-        # in UTF-16 units, of which a character has two at most
+        # Jackson counts UTF-16 units; a character has two at most
         if 2 * len(text.text) > _LONGEST_CONTENTS and \
                 (units := len(text.text.encode("utf-16-le")) // 2) > _LONGEST_CONTENTS:
             raise InputError(f"{text.where}: {text.id!r}: a text of {units:,} characters; Anserini "
-                             f"reads {_LONGEST_CONTENTS:,} at most, so leave out `contents`")
+                             f"reads {_LONGEST_CONTENTS:,} at most, so omit `contents`")
 
 
 def _warn_of_cut(shards: Sequence[Shard], encoder: Encoder) -> None:
-    if cut := sum(own.cut_texts for own in shards):
-        warn(cut_line(cut, sum(own.documents for own in shards),
+    if cut := sum(shard.cut_texts for shard in shards):
+        warn(cut_line(cut, sum(shard.documents for shard in shards),
                       "query" if encoder.side == "query" else "document",
                       f"`max_length` {encoder.settings.max_length}",
-                      sum(own.lost_wordpieces for own in shards)))
+                      sum(shard.lost_wordpieces for shard in shards)))
 
 
 def _refuse_collapsed(ids: list[list[int]], matrix: sparse.csr_matrix, encoder: Encoder,
                       checkpoint: Checkpoint) -> None:
-    """Refuses a model that gives none of the first texts a term, before anything is written."""
-    filled = sum(len(own) > encoder.tokenizer.added for own in ids)
+    """Raises InputError if no text of the first shard has a term, before anything is written."""
+    filled = sum(len(row) > encoder.tokenizer.added for row in ids)
     if filled and not matrix.nnz:
-        raise InputError(f"{checkpoint.shown}: gives no term to any of the first "
+        raise InputError(f"{checkpoint.label}: gives no term to any of the first "
                          f"{counted(filled, 'text')}; is it a SPLADE, and "
                          f"{encoder.quantizer_name} its scale?")
 
 
 def _warn_of_density(matrix: sparse.csr_matrix, encoder: Encoder, checkpoint: Checkpoint) -> None:
-    """Warns of a model that gives a text far more terms than a SPLADE does."""
+    """Warns if the model gives a text far more terms than a SPLADE."""
     filled = np.count_nonzero(np.diff(matrix.indptr))
-    each, size = matrix.nnz / max(1, filled), len(encoder.terms)
-    if each > _MOST_TERMS or (size > _SMALL_VOCABULARY and each > size * _LARGEST_SHARE):
-        warn(f"`model` {checkpoint.name}: gives a text {each:,.0f} of its vocabulary's {size:,} "
+    mean, size = matrix.nnz / max(1, filled), len(encoder.terms)
+    if mean > _MOST_TERMS or (size > _SMALL_VOCABULARY and mean > size * _LARGEST_SHARE):
+        warn(f"`model` {checkpoint.name}: gives a text {mean:,.0f} of its vocabulary's {size:,} "
              "terms on average, and a SPLADE gives some hundreds; was this model trained as a "
              "SPLADE?")
 
 
 def _blocks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Yields the items in lists of `size`; the last one may be shorter."""
     iterator = iter(items)
     while block := list(islice(iterator, size)):
         yield block

@@ -1,4 +1,4 @@
-"""Topics -> the integer queries that fit an index."""
+"""Topics -> integer queries for an index."""
 
 from __future__ import annotations
 
@@ -22,11 +22,18 @@ from spladev3_anserini.progress import counter
 
 def encoder_for_index(index: Path, record: IndexManifest, model: str | None, variant: str,
                       settings: EncoderSettings, network: Network | None = None) -> Encoder:
-    """The query encoder that fits an index, with the index's variant, scale and policy.
+    """Opens the query encoder of an index, with the index's scale and special-token policy.
 
-    `model` None is the model that the index names; `network` is that model where it is loaded
-    already. Of `settings`, only length, batches, device and precision count. Raises InputError
-    where model, tokenizer or variant are not the index's.
+    Args:
+        index: The index's folder, for messages.
+        record: The index's manifest.
+        model: The model; None is the one that the index names.
+        variant: The variant; `auto` is the index's.
+        settings: Only length, batches, device and precision are used.
+        network: The loaded model, if there is one of this device and precision.
+
+    Raises:
+        InputError: Model, tokenizer or variant are not the index's, or as `Encoder`.
     """
     documents = record.encoded.fingerprint
     settings = replace(settings, quantizer=Quantizer.parse(documents.quantizer),
@@ -36,7 +43,7 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
     except InputError as error:
         if model:
             raise
-        raise InputError(f"{index} names its model, but {error}; say where it is with "
+        raise InputError(f"{index} names its model, but {error}; pass its folder or hub id as "
                          "`model`") from None
     chosen = variant_named(documents.variant if variant == "auto" else variant)
     encoder = Encoder(checkpoint, chosen, "query", settings, network)
@@ -45,16 +52,18 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
 
 
 def encoder_for_prebuilt(model: str, variant: str, settings: EncoderSettings) -> Encoder:
-    """The query encoder for an index that says nothing of itself: all as the user says."""
+    """Opens the query encoder for an index without a manifest: the user decides everything."""
     checkpoint = open_checkpoint(model)
     return Encoder(checkpoint, chosen_variant(variant, checkpoint), "query", settings)
 
 
 def encode_topics(encoder: Encoder, topics: Sequence[Topic]) -> list[EncodedTopic]:
-    """Impacts of all topics, in order; warns of topics that the length cuts.
+    """Returns the impacts of all topics, in their order; warns of topics that the length cuts.
 
-    On a CPU a query's impacts depend on no other query. On a GPU queries share batches, and in
-    half precision that moves impacts more than in float32.
+    On a CPU a query's impacts depend on no other query. On a GPU queries share batches. This may
+    change impacts slightly, in half precision more than in float32.
+
+    Raises InputError, naming file and line of the topic, if its weights cannot be used.
     """
     tokens = encoder.tokenized([topic.text for topic in topics])
     cuts = Cuts()

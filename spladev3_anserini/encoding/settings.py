@@ -1,4 +1,4 @@
-"""What a user chooses about encoding."""
+"""The settings of an encoder, as the user chooses them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from spladev3_anserini.impacts.quantize import Quantizer
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
-    """What a user chooses about encoding.
+    """The settings of an encoder.
 
     Attributes:
-        max_length: Wordpieces of a text, [CLS] and [SEP] included.
+        max_length: The most wordpieces of a text, [CLS] and [SEP] included.
         quantizer: How weights become impacts.
         special_tokens: `drop`, `keep` or `anserini`; see `dropped_ids`.
         top_k: Keep only each text's largest weights; None keeps all.
-        batch_tokens: Padded tokens of a batch; None chooses by device.
+        batch_tokens: Padded tokens of a batch; None is the device's default.
         device: `auto`, `cpu`, `cuda`, ...
-        dtype: `auto` (float32, or what an ONNX graph was exported in) or a key of `DTYPES`.
+        dtype: `auto` (float32, or the precision of an ONNX graph) or a key of `DTYPES`.
     """
 
     max_length: int = 256

@@ -21,23 +21,23 @@ from spladev3_anserini.model.variants import QueryMode
 from spladev3_anserini.progress import log
 from spladev3_anserini.text import counted
 
-#: What weighs padded ids.
+#: A loaded model: padded ids and mask -> term weights.
 Network = Splade | OnnxSplade
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weigher:
-    """Weighs wordpiece ids, and says what decides the weights in their last bit.
+    """Computes term weights of wordpiece ids, and states everything that decides their bits.
 
     Attributes:
         network: The loaded model.
-        folder: Where it lies, for messages.
+        folder: The model's folder, for messages.
         padding: The id that fills short rows.
-        device: Where the model runs.
-        dtype: Its precision.
+        device: The device that the model runs on.
+        dtype: The model's precision.
         batch_tokens: Padded tokens of a batch.
-        sha256: The hash of its files.
-        top_k: How many weights of a text an exported graph keeps; None is all.
+        sha256: The hash of the model's files.
+        top_k: How many weights per text an exported graph keeps; None is all.
     """
 
     network: Network
@@ -51,7 +51,7 @@ class Weigher:
 
     @torch.inference_mode()
     def __call__(self, ids: Sequence[Sequence[int]]) -> sparse.csr_matrix:
-        """Float32 weights of one batch of texts, shape (texts, vocabulary)."""
+        """Computes the float32 weights of one batch of texts, shape (texts, vocabulary)."""
         padded, mask = padded_ids(ids, self.padding)
         with refusing(f"{self.folder}: the model fails on {counted(len(ids), 'text')} of up to "
                       f"{padded.shape[1]} tokens"):
@@ -61,17 +61,17 @@ class Weigher:
 
 def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, padding: int,
                   network: Network | None = None) -> Weigher:
-    """The weigher of a checkpoint.
+    """Loads the model of a checkpoint as a weigher.
 
     Args:
-        checkpoint: In safetensors or as an ONNX graph.
-        mode: `expand` or `lexical`; a graph may be fit for one of them only.
-        settings: Which device, precision and batch are asked for.
+        checkpoint: A model in safetensors or an ONNX graph.
+        mode: `expand` or `lexical`; a graph with top-k supports only `expand`.
+        settings: The requested device, precision and batch.
         padding: The id that fills short rows.
-        network: The model where it is loaded already, for this device and precision.
+        network: The loaded model, if there is one of this device and precision.
 
     Raises:
-        InputError: The model cannot be loaded, or is an ONNX graph that the settings do not fit.
+        InputError: The model cannot be loaded, or it is an ONNX graph that contradicts a setting.
     """
     exported = is_onnx(checkpoint)
     device = "cpu" if exported and settings.device == "auto" else resolved_device(settings.device)
@@ -90,16 +90,16 @@ def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSett
 
 
 def _key(checkpoint: Checkpoint, *settings: str) -> tuple[object, ...]:
-    """What decides a loaded model."""
+    """Returns everything that decides a loaded model, as a key for `loaded`."""
     return ("network", state_of(checkpoint.folder.iterdir()), *settings)
 
 
 def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, device: str,
            network: Network | None) -> OnnxSplade:
-    """An ONNX graph, whose precision and top-k are fixed in it."""
+    """Loads an ONNX graph; raises InputError for a setting that its precision or top-k excludes."""
     if device != "cpu" or settings.dtype != "auto":
-        raise InputError(f"{checkpoint.shown}: an ONNX graph runs on the CPU in the "
-                         "precision it was exported in; leave out `device` and `dtype`")
+        raise InputError(f"{checkpoint.label}: an ONNX graph runs on the CPU in the "
+                         "precision it was exported in; omit `device` and `dtype`")
     graph = network if isinstance(network, OnnxSplade) else loaded(
         "model", _key(checkpoint), lambda: OnnxSplade(checkpoint))
     top_k = graph.properties.top_k
@@ -107,14 +107,14 @@ def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, d
         raise InputError(f"`special_tokens` {settings.special_tokens}: this graph keeps the "
                          f"{top_k} largest weights, special tokens dropped")
     if top_k and mode == "lexical":
-        raise InputError(f"{checkpoint.shown}: this graph keeps the {top_k} largest "
-                         "weights of a query's expansion, which may leave out its own "
+        raise InputError(f"{checkpoint.label}: this graph keeps the {top_k} largest "
+                         "weights of a query's expansion, which may lack its own "
                          "wordpieces; for lexical queries export without `top_k`")
     return graph
 
 
 def bags_of_words(ids: Sequence[Sequence[int]], vocabulary: int) -> sparse.csr_matrix:
-    """Weight 1 for each wordpiece of each text, shape (texts, vocabulary)."""
+    """Returns weight 1 for each distinct wordpiece of each text, shape (texts, vocabulary)."""
     bags = [np.unique(text) for text in ids]
     indices = np.concatenate(bags)
     return sparse.csr_matrix((np.ones(len(indices), np.float32), indices,

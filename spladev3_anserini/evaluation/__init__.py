@@ -1,1 +1,1 @@
-"""A run and judgments -> values."""
+"""Runs and relevance judgments -> values of measures."""

@@ -1,4 +1,4 @@
-"""Qrels and a run -> measures, by ir-measures."""
+"""Qrels and a run -> values of measures, calculated by ir-measures."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ DEFAULT_MEASURES = "RR@10 nDCG@10 R@1000"
 
 _GDEVAL_GRADES = 4
 _LARGEST_CUTOFF = 10**9
-#: How trec_eval names measures; ir-measures' own names are asked for where this fits none.
+#: The form of trec_eval's names. Any other name is parsed as a name of ir-measures.
 _TREC_NAME = re.compile(r"[A-Za-z]+(_[A-Za-z]+)*([_.][0-9.]+)?")
 _STARRED = re.compile(r"nDCG\*@(\d+)")
 
 
 class StarredNdcg(NamedTuple):
-    """nDCG*@k of the paper (section 3): nDCG@k of the judged documents alone where the qrels hold
-    negative judgments too (a grade of 0 or less), plain nDCG@k where they do not.
+    """nDCG*@k of the paper (section 3), which depends on the qrels.
 
-    As in trec_eval's -J, a document with a grade below 0 counts as not judged."""
+    If they have negative judgments (a grade of 0 or less), it is nDCG@k of only the judged
+    documents; otherwise it is plain nDCG@k. As with trec_eval's -J, a document with a grade below 0
+    counts as not judged.
+    """
 
     cutoff: int
 
@@ -34,7 +36,7 @@ class StarredNdcg(NamedTuple):
         return f"nDCG*@{self.cutoff}"
 
     def on(self, qrels: Qrels) -> Any:
-        """The ir-measures measure that these qrels make of it."""
+        """Returns the measure of ir-measures for these qrels."""
         import ir_measures
 
         negative = any(grade <= 0 for judged in qrels.values() for grade in judged.values())
@@ -43,10 +45,14 @@ class StarredNdcg(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Means over all judged queries, values of each query, and what the means rest on.
+    """Values of measures: `means` over all judged queries and values `by_query`.
 
-    `missing` judged queries have no line in the run and count as 0; `unjudged` queries of the run
-    have no judgment and count nowhere.
+    Attributes:
+        means: {measure: mean over all judged queries}.
+        by_query: {query: {measure: value}}, for every judged query.
+        queries: The number of judged queries.
+        missing: Judged queries without a line in the run. They count as 0.
+        unjudged: Queries of the run without a judgment. They are ignored.
     """
 
     means: dict[str, float]
@@ -56,15 +62,25 @@ class Evaluation(NamedTuple):
     unjudged: list[str]
 
     def __repr__(self) -> str:
-        """The means, not the thousands of values."""
+        """Returns the means without the values of each query."""
         means = ", ".join(f"{name}: {value:.4f}" for name, value in self.means.items())
         return f"<Evaluation of {counted(self.queries, 'query')}: {means}>"
 
 
 def parse_measures(text: str) -> list[Any]:
-    """Measures, separated by white space or commas: ir-measures' names (`nDCG@10 R(rel=2)@100`),
-    trec_eval's (`ndcg_cut_10`, `recip_rank`), and the paper's `nDCG*@10`. Raises InputError for an
-    unknown one."""
+    """Parses the names of measures.
+
+    Args:
+        text: Names, separated by white space or commas: those of ir-measures
+            (`nDCG@10 R(rel=2)@100`), those of trec_eval (`ndcg_cut_10`, `recip_rank`), and the
+            paper's `nDCG*@10`.
+
+    Returns:
+        Measures of ir-measures or `StarredNdcg`, in the order of `text`.
+
+    Raises:
+        InputError: A name is unknown, its parameters are invalid, or it has no mean over queries.
+    """
     import ir_measures
     from ir_measures.measures.base import MeanAgg
 
@@ -82,24 +98,25 @@ def parse_measures(text: str) -> list[Any]:
             raise InputError(f"`measures` {name}: no measure of that name ({reason}); for "
                              "example nDCG@10, RR@10, R@1000, AP") from None
         cutoff = measure.params.get("cutoff", 1)
-        if not _whole(cutoff) or not 0 < cutoff <= _LARGEST_CUTOFF:
+        if not _is_whole(cutoff) or not 0 < cutoff <= _LARGEST_CUTOFF:
             raise InputError(f"`measures` {name}: a cutoff is a whole number above 0 (and up to "
                              f"{_LARGEST_CUTOFF:,})")
         gains = measure.params.get("gains") or {}
-        if not all(map(_whole, (*gains.keys(), *gains.values()))):  # others would count for nothing
+        if not all(map(_is_whole, (*gains.keys(), *gains.values()))):  # others are ignored
             raise InputError(f"`measures` {name}: gains are whole numbers for grades, such as "
                              "nDCG(gains={1:1,2:5})@10")
         if not isinstance(measure.aggregator(), MeanAgg):
-            raise InputError(f"`measures` {name}: counts something, and is no measure that has a "
-                             "mean over queries")
+            raise InputError(f"`measures` {name}: is a count, not a measure with a mean over "
+                             "queries")
         measures.append(measure)
     return measures
 
 
 def _from_trec(name: str) -> Any:
-    """The measure that trec_eval calls so, such as `ndcg_cut_10`; None for any other name.
+    """Returns the measure of a trec_eval name, such as `ndcg_cut_10`; None for any other name.
 
-    Names that stand for several cutoffs (`ndcg_cut`) are none of a single measure."""
+    A name that stands for several cutoffs (`ndcg_cut`) also gives None.
+    """
     import ir_measures
 
     if not _TREC_NAME.fullmatch(name):
@@ -114,74 +131,90 @@ def _from_trec(name: str) -> Any:
     return measure
 
 
-def _whole(value: Any) -> bool:
+def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def evaluate(qrels: Qrels, run: RunScores, measures: list[Any]) -> Evaluation:
-    """Evaluates a run as trec_eval -c does: the mean is over every judged query, ties in score
-    are ordered by document id descending (whatever rank the run's lines give).
+    """Evaluates a run as trec_eval -c does.
 
-    Raises InputError for a measure that no provider can calculate.
+    The mean is over every judged query. Ties in score are ordered by document id, descending;
+    ranks in the run's lines are ignored.
+
+    Args:
+        qrels: {query: {document: grade}}.
+        run: {query: {document: score}}.
+        measures: Measures from `parse_measures`.
+
+    Raises:
+        InputError: No provider can calculate one of the measures.
     """
     import ir_measures
 
-    on_these = {str(measure): measure.on(qrels) if isinstance(measure, StarredNdcg) else measure
+    resolved = {str(measure): measure.on(qrels) if isinstance(measure, StarredNdcg) else measure
                 for measure in measures}
-    meant = {name: str(measure) for name, measure in on_these.items()}
-    asked_of = list({str(measure): measure for measure in on_these.values()}.values())
-    _refuse_grades(asked_of, qrels)
-    # numbers for names: gdeval, which some measures come from, cuts the query 1-2 to 1, and a
-    # provider written in C cuts an id at a NUL
-    names = {str(number): query for number, query in enumerate(qrels, 1)}
+    provider_names = {name: str(measure) for name, measure in resolved.items()}
+    calculated = list({str(measure): measure for measure in resolved.values()}.values())
+    _refuse_grades(calculated, qrels)
+    # The providers get numbers instead of ids: gdeval cuts the query 1-2 to 1, and providers
+    # written in C cut an id at a NUL.
+    queries = {str(number): query for number, query in enumerate(qrels, 1)}
     judged: dict[str, dict[str, int]] = {}
     ranked: dict[str, dict[str, float]] = {}
-    for name, query in names.items():
+    for number, query in queries.items():
         grades, scores = _with_a_level(qrels[query]), _in_trec_order(run.get(query, {}))
-        numbers = {docid: str(number) for number, docid in enumerate(grades | scores)}
-        judged[name] = {numbers[docid]: grade for docid, grade in grades.items()}
+        documents = {docid: str(place) for place, docid in enumerate(grades | scores)}
+        judged[number] = {documents[docid]: grade for docid, grade in grades.items()}
         if query in run:
-            ranked[name] = {numbers[docid]: score for docid, score in scores.items()}
-    found: dict[str, dict[str, float]] = {number: {} for number in names}
+            ranked[number] = {documents[docid]: score for docid, score in scores.items()}
+    values: dict[str, dict[str, float]] = {number: {} for number in queries}
     try:
-        for value in ir_measures.iter_calc(asked_of, judged, ranked):
-            found[value.query_id][str(value.measure)] = float(value.value)
-    except Exception as error:  # each provider raises its own, one runs perl
-        asked = " ".join(map(str, measures))
-        raise InputError(f"`measures` {asked}: cannot be calculated: {first_line(error)}") from None
+        for value in ir_measures.iter_calc(calculated, judged, ranked):
+            values[value.query_id][str(value.measure)] = float(value.value)
+    except Exception as error:  # each provider raises other kinds, one runs perl
+        names = " ".join(map(str, measures))
+        raise InputError(f"`measures` {names}: cannot be calculated: {first_line(error)}") from None
     for number in ranked:
-        for name, own_name in meant.items():
-            if not np.isfinite(found[number].get(own_name, np.nan)):
-                raise InputError(f"`measures` {name}: no value of it came back for the query "
-                                 f"{names[number]!r}")
-    by_query = {query: {name: found[number].get(own_name, 0.0) for name, own_name in meant.items()}
-                for number, query in names.items()}
-    means = {name: sum(q[name] for q in by_query.values()) / len(qrels) for name in meant}
+        for name, provider_name in provider_names.items():
+            if not np.isfinite(values[number].get(provider_name, np.nan)):
+                raise InputError(f"`measures` {name}: its provider gave no value for the query "
+                                 f"{queries[number]!r}")
+    by_query = {query: {name: values[number].get(provider_name, 0.0)
+                        for name, provider_name in provider_names.items()}
+                for number, query in queries.items()}
+    means = {name: sum(q[name] for q in by_query.values()) / len(qrels) for name in provider_names}
     return Evaluation(means, by_query, len(qrels), sorted(qrels.keys() - run.keys()),
                       sorted(run.keys() - qrels.keys()))
 
 
 def _refuse_grades(measures: list[Any], qrels: Qrels) -> None:
-    """gdeval would say so itself, on two lines and of a file that nobody knows."""
+    """Raises InputError for grades that gdeval rejects.
+
+    gdeval's own message has two lines and names a temporary file.
+    """
     for measure in measures:
         if measure.NAME != "ERR" and measure.params.get("dcg") != "exp-log2":
             continue
         largest = max(grade for judged in qrels.values() for grade in judged.values())
         if largest > _GDEVAL_GRADES:
-            raise InputError(f"`measures` {measure}: gdeval, which calculates it, knows grades up "
-                             f"to {_GDEVAL_GRADES}, and the judgments have {largest}")
+            raise InputError(f"`measures` {measure}: gdeval, which calculates it, accepts grades "
+                             f"up to {_GDEVAL_GRADES}, and the judgments have {largest}")
 
 
 def _with_a_level(judged: dict[str, int]) -> dict[str, int]:
-    """The judgments of a query, zeros where every grade is below 0: trec_eval's nDCG then reads
-    memory that nothing was written to, and may not end. Either way nothing is relevant."""
+    """Returns a query's judgments; if every grade is below 0, all grades become 0.
+
+    trec_eval's nDCG would read uninitialised memory for grades below 0 and may not end. No document
+    is relevant in either case.
+    """
     return judged if any(grade >= 0 for grade in judged.values()) else dict.fromkeys(judged, 0)
 
 
 def _in_trec_order(scores: dict[str, float]) -> dict[str, float]:
-    """Scores without ties, in trec_eval's order: by score as a C float, then by id, descending.
+    """Returns scores without ties, in trec_eval's order: by score as a C float, then by id.
 
-    ir-measures' providers order ties differently (RR@10 is not trec_eval's), so none is left.
+    Both are descending. Ties must be removed because ir-measures' providers order them differently
+    (RR@10 is not trec_eval's).
     """
     with np.errstate(over="ignore"):
         order = sorted(scores, reverse=True,

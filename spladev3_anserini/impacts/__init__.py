@@ -1,1 +1,1 @@
-"""Integer impacts: how weights become them, how they are stored, how they are scored exactly."""
+"""Integer impacts: quantised from weights, stored in shards, and scored exactly."""

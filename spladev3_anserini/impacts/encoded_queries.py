@@ -1,4 +1,4 @@
-"""Queries that are encoded already -> integer queries that fit an index; no model is imported."""
+"""Encoded queries on disk -> integer queries for an index; no model is imported."""
 
 from __future__ import annotations
 
@@ -19,8 +19,20 @@ from spladev3_anserini.progress import warn
 
 def read_encoded_queries(source: Path, index: Path,
                          documents: Fingerprint | None) -> list[EncodedTopic]:
-    """Pre-encoded queries: an encoded directory of topics, checked against the index, or
-    a file of impact documents from elsewhere, of which nothing can be checked (a warning says so).
+    """Reads encoded queries and checks that they belong to an index.
+
+    Args:
+        source: An encoded directory of topics, or a file of impact documents from elsewhere. A
+            file states no model, so nothing can be checked and a warning says so.
+        index: The index's folder, for messages.
+        documents: The fingerprint of the index's documents; None skips the comparison.
+
+    Returns:
+        The queries in the order of the source.
+
+    Raises:
+        InputError: The source has no query or a query twice, holds documents, was changed, or
+            does not belong to the index.
     """
     if source.is_dir():
         manifest = read_manifest(source)
@@ -34,7 +46,7 @@ def read_encoded_queries(source: Path, index: Path,
         lines = read_encoded(source, manifest)
     else:
         existing_file(source, stream=True)
-        warn(f"{source}: a file says nothing of its model, variant and scale; not checked against "
+        warn(f"{source}: a file does not state its model, variant and scale; not checked against "
              "the index")
         lines = read_shard(source)
     queries: dict[str, EncodedTopic] = {}

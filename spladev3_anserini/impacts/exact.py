@@ -17,12 +17,13 @@ Posting = tuple[NDArray[np.int64], NDArray[np.int64]]
 class ExactSearcher:
     """Scores every document that shares a term with the query, one posting list at a time.
 
-    score = sum over terms of query impact * document impact, in 64-bit integers. Ranking: score
-    descending, ties by document id ascending as a string (code points, which is UTF-8 order).
+    The score is the sum over terms of query impact * document impact, in 64-bit integers.
+    Documents are ranked by score descending. Ties are ordered by document id ascending, compared
+    by code points (which is UTF-8 order).
     """
 
     def __init__(self, documents: Iterable[tuple[str, Mapping[str, int]]]) -> None:
-        """`documents` are (id, {term: impact > 0}); ids must differ."""
+        """Inverts documents, given as (id, {term: impact > 0}); ids must differ."""
         ids: list[str] = []
         rows: defaultdict[str, list[int]] = defaultdict(list)
         impacts: defaultdict[str, list[int]] = defaultdict(list)
@@ -39,7 +40,7 @@ class ExactSearcher:
         self._id_rank[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
 
     def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
-        """The best `hits` documents that share at least one term with the query."""
+        """Returns the best `hits` documents that share at least one term with the query."""
         scores = np.zeros(len(self._ids), dtype=np.int64)
         matched = np.zeros(len(self._ids), dtype=bool)
         for term, weight in cut_to_clause_limit(query).items():

@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy import sparse
 
-#: Numbers below this are looked up instead of printed; a SPLADE's impacts at x100 stay below 400.
+#: Numbers below this are formatted once and looked up; a SPLADE's impacts at x100 are below 400.
 _PRINTED = 1024
-#: Rows that are taken apart at once.
+#: Rows that are formatted at once.
 _ROWS = 256
 
 
 class ImpactLine(NamedTuple):
-    """A finished line of a shard with its line end, and what a manifest counts of it."""
+    """A line of a shard with its line end, and its counts for the manifest.
+
+    `impacts` is the sum of its impacts and `largest` the largest one.
+    """
 
     id: str
     line: str
@@ -29,15 +32,17 @@ class ImpactLine(NamedTuple):
 
 
 def impact_line(identifier: str, contents: str, vector: Mapping[str, int]) -> ImpactLine:
-    """The line of one document: JSON without spaces, in UTF-8, terms in the vector's order."""
+    """Formats one document as JSON without spaces, terms in the vector's order."""
     line = _compact({"id": identifier, "contents": contents, "vector": vector}) + "\n"
     return ImpactLine(identifier, line, len(vector), sum(vector.values()),
                       max(vector.values(), default=0))
 
 
 class RowLines:
-    """The lines of a matrix's rows, equal to `impact_line`'s and several times faster: terms and
-    small numbers are escaped and printed once for a vocabulary."""
+    """Formats the rows of a matrix: the lines of `impact_line`, several times faster.
+
+    Terms and small numbers are escaped and formatted once per vocabulary.
+    """
 
     def __init__(self, terms: Sequence[str] | NDArray[Any]) -> None:
         self._keys = np.array([f",{_compact(term)}:" for term in terms], dtype=object)
@@ -59,17 +64,19 @@ class RowLines:
         pieces[1::2] = self._numbers[data] if small else data.astype(str).astype(object)
         counts = np.diff(matrix.indptr)
         sums = np.diff(np.concatenate([[0], np.cumsum(data, dtype=np.int64)])[matrix.indptr])
-        # of an empty row, reduceat gives what stands at its start
+        # for an empty row, reduceat returns the value at its start, so it is multiplied by 0
         largest = np.maximum.reduceat(np.append(data, 0), matrix.indptr[:-1]) * (counts > 0)
-        counted = zip(counts.tolist(), sums.tolist(), largest.tolist(), strict=True)
+        statistics = zip(counts.tolist(), sums.tolist(), largest.tolist(), strict=True)
         words, ends = pieces.tolist(), (2 * matrix.indptr).tolist()
-        for row, (identifier, text, own) in enumerate(zip(ids, contents, counted, strict=True)):
+        for row, (identifier, text, counted) in enumerate(
+                zip(ids, contents, statistics, strict=True)):
             pairs = "".join(words[ends[row] : ends[row + 1]])[1:]
             yield ImpactLine(identifier, f'{{"id":{_compact(identifier)},"contents":'
-                             f'{_compact(text)},"vector":{{{pairs}}}}}\n', *own)
+                             f'{_compact(text)},"vector":{{{pairs}}}}}\n', *counted)
 
 
 def _compact(value: object) -> str:
+    """Returns a value as JSON without spaces."""
     return _ENCODER.encode(value)
 
 

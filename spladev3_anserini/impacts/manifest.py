@@ -1,4 +1,4 @@
-"""What an encoded directory and an index say of themselves."""
+"""The manifests of encoded directories and indexes, as records with a hash of their content."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ from spladev3_anserini.impacts.quantize import Quantizer
 #: The quantizer of a bag-of-words query: every weight is 1, whatever the index's scale.
 BINARY = "binary"
 
-#: A file beside the record that names it, never one elsewhere.
+#: The name of a file in the same folder as the record, never a path.
 FileName = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]{0,99}$")]
 
 _HASH = "record_sha256"
 
 
 class Record(BaseModel):
-    """What a file of ours says of others, or one line of it."""
+    """A JSON object that this package wrote: a whole file, or one line of a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-#: A number of texts, scores or the like; beyond the limit it is none.
+#: A number of texts, scores or the like; a larger number is a mistake.
 NonNegative = Annotated[int, Field(ge=0, le=10**15)]
 
 
 class Fingerprint(Record):
-    """Everything that decides the impacts: on one machine, two encodings in fp32 on its CPU with
-    the same fingerprint hold the same bytes.
+    """Everything that decides the impacts of an encoding.
 
-    `model` and `tokenizer` are sha256 of weights with config and of the tokenizer's content.
-    Where no model runs (bag-of-words queries), `model`, `device` and `dtype` are empty and
-    `batch_tokens` is 0. Batches count because padding may move a weight's last bit.
+    Two encodings with the same fingerprint, in fp32 on one machine's CPU, hold the same bytes.
+
+    `model` is the sha256 of weights and config, `tokenizer` that of the tokenizer's content.
+    Bag-of-words queries use no model: `model`, `device` and `dtype` are empty and `batch_tokens`
+    is 0. Batches count because padding may change a weight's last bit.
     """
 
     model: str
@@ -62,10 +63,11 @@ class Fingerprint(Record):
 
 
 class Shard(Record):
-    """One file of impact documents, what is in it, and a hash of the ids and texts it is of.
+    """One file of impact documents, and its counts.
 
-    `cut_texts` were longer than the length of the fingerprint; `lost_wordpieces` is how many of
-    their wordpieces the model never saw.
+    `texts` is a hash of the ids and texts that were encoded. `impacts` is the sum of all impacts.
+    `cut_texts` counts texts that were longer than the length of the fingerprint, and
+    `lost_wordpieces` the wordpieces that were cut off.
     """
 
     name: FileName
@@ -82,11 +84,11 @@ class Shard(Record):
 
 
 class Manifest(Record):
-    """A finished encoded directory: its fingerprint, its shards, and where they came from.
+    """The manifest of a finished encoded directory: its fingerprint, its shards, their source.
 
-    `model_name` is where a search looks for the model, whose hash is then compared; `input` and
-    `environment` are for people, nothing is decided by them. `rejected` lines of the input were
-    left out on demand: documents and they are all that were there.
+    A search looks for the model at `model_name` and compares its hash. `input` and `environment`
+    are for people and decide nothing. `rejected` counts the lines of the input that the user had
+    skipped: documents and rejected lines add up to all lines.
     """
 
     fingerprint: Fingerprint
@@ -130,7 +132,7 @@ class Manifest(Record):
 
 
 class IndexFile(Record):
-    """One of Lucene's files of an index, as it was built."""
+    """One of Lucene's files in an index, with its size in bytes, as it was built."""
 
     name: FileName
     size: int
@@ -138,10 +140,10 @@ class IndexFile(Record):
 
 
 class IndexManifest(Record):
-    """Beside a Lucene index: what it was built from, its files, and by which versions.
+    """The manifest of a Lucene index: its impact documents, its files, and the versions.
 
-    Index formats differ between Lucene versions: `versions` names those that built it. `files` is
-    empty only in an index that an older version of this package built.
+    Index formats differ between Lucene versions, so `versions` names those that built the index.
+    `files` is empty only in an index that an older version of this package built.
     """
 
     encoded: Manifest
@@ -153,8 +155,11 @@ _R = TypeVar("_R", bound=Record)
 
 
 def read_record(kind: type[_R], path: Path) -> _R:
-    """Reads a record from its JSON file; raises InputError naming the file and the field, also
-    where a byte of it changed since it was written, and for a pipe, which would be waited for."""
+    """Reads a record from its JSON file.
+
+    Raises InputError, naming the file and the field, if a field is invalid or a byte changed since
+    the file was written. It also refuses a pipe, because reading one could block.
+    """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no plain file'}")
     try:
@@ -165,7 +170,7 @@ def read_record(kind: type[_R], path: Path) -> _R:
 
 
 def _words(name: str) -> str:
-    """A class's name as words: `score manifest`."""
+    """Returns a class's name as words: `score manifest` for ScoreManifest."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
@@ -176,13 +181,13 @@ def write_record(record: Record, path: Path, temporary: Path | None = None) -> N
 
 
 def to_json(record: Record, indent: int | None = None) -> str:
-    """A record as JSON that ends with the hash of its content."""
+    """Returns a record as JSON that ends with the hash of its content."""
     content = record.model_dump(mode="json")
     return json.dumps(content | {_HASH: _hash_of(content)}, indent=indent, ensure_ascii=False)
 
 
 def from_json(kind: type[_R], text: str | bytes) -> _R:
-    """The record of `to_json`; raises ValueError for any other text."""
+    """Reads the text of `to_json`; raises ValueError for any other text."""
     content = json.loads(text)
     if isinstance(content, dict) and content.pop(_HASH, None) != _hash_of(content):
         raise ValueError(f"changed since it was written ({_HASH})")
@@ -194,21 +199,21 @@ def _hash_of(content: dict[str, Any]) -> str:
 
 
 def differences(one: _R, other: _R) -> list[tuple[str, Any, Any]]:
-    """(field, value, other value) wherever two records of a kind, such as fingerprints, differ."""
+    """Returns (field, value, other value) for each field in which two records differ."""
     pairs = ((name, getattr(one, name), getattr(other, name)) for name in type(one).model_fields)
     return [(name, a, b) for name, a, b in pairs if a != b]
 
 
-def shown_differences(there: _R, now: _R) -> str:
-    """The differences as text for a message, empty where there are none."""
+def differences_text(recorded: _R, current: _R) -> str:
+    """Returns the differences of two records as text for a message; empty if they are equal."""
     return "; ".join(f"{name}: {short(old)} there, {short(new)} now"
-                     for name, old, new in differences(there, now))
+                     for name, old, new in differences(recorded, current))
 
 
 class QueryIdentity(NamedTuple):
-    """What of an encoding its queries must share with its documents; lengths may differ.
+    """The fields of a fingerprint in which queries must match documents; lengths may differ.
 
-    Fields are those of `Fingerprint`; `model` is empty for queries that no model weighed.
+    `model` is empty for queries that were encoded without a model.
     """
 
     model: str
@@ -225,7 +230,13 @@ class QueryIdentity(NamedTuple):
 def refuse_mismatch(queries: QueryIdentity, what: str, documents: Fingerprint, index: Path) -> None:
     """Raises InputError naming every field in which queries and the index differ.
 
-    A bag-of-words query has no model and no scale of its own, so neither is compared.
+    Bag-of-words queries have no model and no scale, so neither is compared for them.
+
+    Args:
+        queries: The identity of the queries.
+        what: The queries in the message, such as `the queries DIR`.
+        documents: The fingerprint of the index's documents.
+        index: The index's folder, for the message.
     """
     not_compared = {"model"} if not queries.model else set()
     if queries.quantizer == BINARY:
@@ -242,12 +253,12 @@ def refuse_mismatch(queries: QueryIdentity, what: str, documents: Fingerprint, i
 
 
 def refuse_other_values(scale: float | None, special_tokens: str | None,
-                        built: IndexManifest) -> None:
-    """Raises InputError for a scale or special tokens that are not those of the index."""
-    there = built.encoded.fingerprint
-    expected = Quantizer.parse(there.quantizer).scale
+                        manifest: IndexManifest) -> None:
+    """Raises InputError for a scale or special tokens that differ from the index's; None passes."""
+    indexed = manifest.encoded.fingerprint
+    expected = Quantizer.parse(indexed.quantizer).scale
     if scale is not None and scale != expected:
         raise InputError(f"`scale` {scale:g}: the index was built with `scale` {expected:g}")
-    if special_tokens and special_tokens != there.special_tokens:
+    if special_tokens and special_tokens != indexed.special_tokens:
         raise InputError(f"`special_tokens` {special_tokens}: the index was built with "
-                         f"`special_tokens` {there.special_tokens}")
+                         f"`special_tokens` {indexed.special_tokens}")

@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 
 from spladev3_anserini.errors import InputError
 
-#: Lucene would take more, but a SPLADE weight is below 10: a larger impact is a mistake.
+#: Lucene allows more, but a SPLADE weight is below 10: a larger impact is a mistake.
 MAX_IMPACT = 32_767
-#: Of one document: Anserini writes a term as often as its impact says before Lucene counts it.
+#: The largest sum of one document's impacts. Anserini writes a term as many times as its impact
+#: says, and Lucene counts them.
 MAX_TOTAL = 100_000_000
 
 _NAME = re.compile(r"x\d+(\.\d+)?(e[+-]?\d+)?-rint", re.ASCII)
 
 
 class Quantizer(NamedTuple):
-    """Impact = rint(scale * weight), ties to even, in float32; zeros are dropped by the caller.
+    """Turns weights into impacts: rint(scale * weight) in float32, ties to even.
 
-    Scale 100 is naver/splade's, 51.2 (= 256 / 5) that of Pyserini and Anserini. A quantizer is
-    printed and parsed as `x100-rint`.
+    The caller drops zeros. Scale 100 is naver/splade's, 51.2 (= 256 / 5) that of Pyserini and
+    Anserini. A quantizer is printed and parsed as `x100-rint`.
     """
 
     scale: float = 100.0
@@ -33,7 +34,7 @@ class Quantizer(NamedTuple):
 
     @classmethod
     def parse(cls, name: str) -> Quantizer:
-        """The quantizer of a printed name; raises InputError for any other text."""
+        """Returns the quantizer of a printed name; raises InputError for any other text."""
         try:
             if not _NAME.fullmatch(name):
                 raise ValueError
@@ -44,16 +45,18 @@ class Quantizer(NamedTuple):
 
     @classmethod
     def of(cls, scale: float) -> Quantizer:
-        """The quantizer of a scale, which counts with the ten digits that its name shows; raises
-        InputError unless 0 < scale <= MAX_IMPACT."""
+        """Returns the quantizer of a scale, rounded to the ten digits that its name shows.
+
+        Raises InputError unless 0 < scale <= MAX_IMPACT.
+        """
         if not (math.isfinite(scale) and 0 < scale <= MAX_IMPACT):
             raise InputError(f"`scale` {scale:g}: expected a number above 0, up to {MAX_IMPACT}")
         return cls(float(f"{scale:.10g}"))
 
     def __call__(self, weights: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Impacts of non-negative float32 weights, any shape.
+        """Returns the int32 impacts of non-negative float32 weights, in the same shape.
 
-        Raises ValueError for NaN or an impact above MAX_IMPACT.
+        Raises ValueError for NaN, a negative weight, or an impact above MAX_IMPACT.
         """
         scaled = np.rint(weights.astype(np.float32, copy=False) * np.float32(self.scale))
         if scaled.size and not (scaled.min() >= 0 and scaled.max() <= MAX_IMPACT):

@@ -1,4 +1,4 @@
-"""Impact vectors -> shard files that appear whole, and back."""
+"""Impact vectors -> shard files, which appear only when they are complete, and back."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from spladev3_anserini.files import appearing, sha256_of
 from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import Manifest, Shard, read_record
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
-from spladev3_anserini.impacts.terms import fault
+from spladev3_anserini.impacts.terms import term_fault
 from spladev3_anserini.text import counted
 
-#: Holds nothing but finished shards: Anserini reads every file it finds there.
+#: The folder of finished shards and nothing else, because Anserini reads every file in it.
 IMPACTS = "impacts"
 MANIFEST = "manifest.json"
 
 
 class ImpactDocument(NamedTuple):
-    """One line of a shard; `contents` is empty unless it was asked for."""
+    """One line of a shard; `contents` is empty unless the encode wrote texts."""
 
     id: str
     contents: str
@@ -30,17 +30,26 @@ class ImpactDocument(NamedTuple):
 
 
 def shard_name(number: int, *, gzipped: bool) -> str:
-    """`part-00000.jsonl`, counted from 0 over the whole corpus."""
+    """Returns a shard's name, such as `part-00000.jsonl`; shards are numbered over the corpus."""
     return f"part-{number:05d}.jsonl{'.gz' if gzipped else ''}"
 
 
 def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str,
                 lost: Sequence[int] = ()) -> Shard:
-    """Writes one shard of an encoded directory and returns what is in it; `texts` is the hash of
-    the texts it is of, `lost` the number of wordpieces that each text lost to the length.
+    """Writes one shard of an encoded directory.
 
-    The file is written outside `impacts/`, synced, then renamed into it, so that a shard under
-    its final name is complete. The same lines give the same bytes.
+    The file is written outside `impacts/`, synced, then renamed into it, so a shard under its
+    final name is complete. The same lines give the same bytes.
+
+    Args:
+        folder: The encoded directory.
+        name: The shard's name; `.gz` compresses it.
+        lines: The lines of its documents.
+        texts: The hash of the ids and texts of these documents.
+        lost: How many wordpieces each text lost to the length.
+
+    Returns:
+        The shard's counts and its sha256.
     """
     count = nonempty = postings = total = largest = 0
     empty_ids: list[str] = []
@@ -49,16 +58,16 @@ def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str
     with appearing(final, "wb", folder / f".{name}.tmp") as raw:
         # without a name and a time in its header the same lines give the same gzip bytes
         packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if name.endswith(".gz") else raw
-        for own in lines:
-            packed.write(own.line.encode())
+        for line in lines:
+            packed.write(line.line.encode())
             count += 1
-            postings += own.postings
-            total += own.impacts
-            largest = max(largest, own.largest)
-            if own.postings:
+            postings += line.postings
+            total += line.impacts
+            largest = max(largest, line.largest)
+            if line.postings:
                 nonempty += 1
             else:
-                empty_ids.append(own.id)
+                empty_ids.append(line.id)
         if packed is not raw:
             packed.close()
     return Shard(name=name, sha256=sha256_of(final), texts=texts, documents=count,
@@ -68,11 +77,11 @@ def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str
 
 
 def read_shard(path: Path) -> Iterator[ImpactDocument]:
-    """The lines of a shard, or of any file of impact documents, each checked.
+    """Yields the documents of a shard, or of any file of impact documents, and checks each.
 
-    Raises InputError naming file and line where Anserini would drop or change something: a
-    missing or wrong field, an id with white space, a term that it would split or cut, an impact
-    that is no whole number from 1 to MAX_IMPACT.
+    Raises InputError, naming file and line, if Anserini would drop or change something: a missing
+    or wrong field, an id with white space, a term that it would split or cut, or an impact that is
+    no whole number from 1 to MAX_IMPACT.
     """
     for number, record in json_records(path):
         where = f"{path}:{number}"
@@ -83,14 +92,17 @@ def read_shard(path: Path) -> Iterator[ImpactDocument]:
             if type(impact) is not int or not 0 < impact <= MAX_IMPACT:
                 raise InputError(f"{where}: the impact of {term!r} is {impact!r}, expected a "
                                  f"whole number from 1 to {MAX_IMPACT}")
-            if reason := fault(term):
+            if reason := term_fault(term):
                 raise InputError(f"{where}: the term {term[:40]!r} {reason}")
         contents = checked_text(record.get("contents", ""), where, "contents")
         yield ImpactDocument(checked_id(record["id"], where), contents, vector)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a finished encoded directory; says what to do where there is none."""
+    """Reads the manifest of a finished encoded directory.
+
+    Raises InputError if there is none; the message says what to do.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     if folder.name == IMPACTS and (folder.parent / MANIFEST).exists():
@@ -116,21 +128,23 @@ def verify_shards(folder: Path, manifest: Manifest) -> None:
                              "restore it")
     if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
         raise InputError(f"{folder / MANIFEST}: names a shard twice")
-    strangers = {path.name for path in impacts.iterdir()} - {s.name for s in manifest.shards}
-    if strangers:
-        raise InputError(f"{impacts / min(strangers)}: not in the manifest; Anserini would index "
+    unexpected = {path.name for path in impacts.iterdir()} - {s.name for s in manifest.shards}
+    if unexpected:
+        raise InputError(f"{impacts / min(unexpected)}: not in the manifest; Anserini would index "
                          "it, move it away")
 
 
 def read_encoded(folder: Path, manifest: Manifest) -> Iterator[ImpactDocument]:
-    """All impact documents of an encoded directory, in the corpus's order."""
+    """Yields all impact documents of an encoded directory, in the corpus's order."""
     for shard in manifest.shards:
         yield from read_shard(folder / IMPACTS / shard.name)
 
 
 def recount(folder: Path, manifest: Manifest) -> None:
-    """Reads every line of every shard and counts again; raises InputError where a count in the
-    manifest is another, or an id is there twice."""
+    """Reads every line of every shard and compares its counts with the manifest's.
+
+    Raises InputError if a count differs or an id occurs twice.
+    """
     hashes = IdHashes()
     for shard in manifest.shards:
         documents = nonempty = postings = impacts = 0

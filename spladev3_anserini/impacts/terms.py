@@ -1,4 +1,4 @@
-"""Which terms Lucene keeps whole."""
+"""Terms -> whether Lucene indexes each of them unchanged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-#: Lucene's WhitespaceAnalyzer cuts longer tokens into pieces of this many UTF-16 units.
+#: UTF-16 units; Lucene's WhitespaceAnalyzer cuts longer tokens into pieces of this length.
 MAX_TERM_LENGTH = 255
 
 _NO_BREAK = "\u00a0\u2007\u202f"
@@ -20,8 +20,8 @@ def splits(character: str) -> bool:
 
 
 @lru_cache(maxsize=1 << 17)
-def fault(term: str) -> str | None:
-    """Why a term cannot be indexed as one whole term, or None if it can."""
+def term_fault(term: str) -> str | None:
+    """Returns the reason why Lucene would not index a term unchanged; None if it would."""
     if not term:
         return "is empty"
     if any(map(splits, term)):
@@ -35,9 +35,9 @@ def fault(term: str) -> str | None:
     return None
 
 
-def first_fault(terms: Iterable[str]) -> str | None:
-    """The first term that Lucene would change, with the reason, or None."""
+def first_term_fault(terms: Iterable[str]) -> str | None:
+    """Returns the first term that Lucene would change, with the reason, or None."""
     for term in terms:
-        if reason := fault(term):
+        if reason := term_fault(term):
             return f"the term {term[:40]!r} {reason}"
     return None

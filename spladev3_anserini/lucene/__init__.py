@@ -1,5 +1,5 @@
-"""The only room that knows Java: Anserini's classes, reached through pyjnius and a JVM.
+"""The only room that knows Java: it calls Anserini's classes through pyjnius and a JVM.
 
-Nothing here imports the Python package pyserini: it is where the Anserini jar comes from, and its
-classes are called directly, which answers in about a second instead of eight.
+The Python package pyserini supplies the Anserini jar, but only `prebuilt` imports it. Direct calls
+of the classes answer in about one second instead of eight.
 """

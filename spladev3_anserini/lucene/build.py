@@ -1,4 +1,4 @@
-"""Impact shards -> a checked Lucene index that appears whole."""
+"""Impact shards -> a checked Lucene index, which appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spladev3_anserini.errors import InputError, JavaError
 from spladev3_anserini.impacts.manifest import (
     IndexManifest,
     Manifest,
-    shown_differences,
+    differences_text,
     write_record,
 )
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
@@ -34,13 +34,13 @@ from spladev3_anserini.lucene.start import (
     STARVED,
     advice,
     environment_of_java,
-    what_java_says,
+    error_line,
 )
 from spladev3_anserini.lucene.unchanged import hashed_files
 from spladev3_anserini.progress import counter
 
-#: How a line begins that says what failed, in Anserini's log or printed by Java. The rest of a line
-#: may quote anything: a path, an id, a user's options.
+#: The beginning of a line that reports a failure, in Anserini's log or printed by Java. The rest of
+#: a line may quote anything: a path, an id, a user's options.
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\d \S+ ")
 _ERROR = re.compile(r"""\d{4}-\d\d-\d\d\ \S+\ ((ERROR|FATAL)\ |WARN\ .*Unexpected\ difference)|
                         (Exception|Caused\ by|Terminating\ due\ to|Unrecognized|Error:)|
@@ -50,14 +50,27 @@ _INDEXER = "io.anserini.index.IndexCollection"
 
 def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = False,
                 overwrite: bool = False) -> tuple[IndexManifest, bool]:
-    """Indexes an encoded directory with Anserini and returns (what was built, built now?).
+    """Indexes an encoded directory with Anserini, unless a sound index of it is already there.
 
-    Anserini's exit code says nothing, so the shards are checked before (every byte), the index
-    after (CheckIndex, and documents, postings and total terms against the manifest's sums). It is
-    built in a temporary folder beside `index`, which then changes places with what is there: a
-    search finds the old index or the new one. An index of the same shards that is already there is
-    checked and left as it is. Raises InputError for any difference, and
-    for another index under that name unless `overwrite`.
+    Anserini's exit code is 0 even if it failed. The shards are therefore checked before (every
+    byte), and the index afterwards: CheckIndex, and documents, postings and total terms against
+    the manifest's sums. The index is built in a temporary folder beside `index`, and then
+    exchanged with it: a search finds the old index or the new one.
+
+    Args:
+        encoded: The encoded directory.
+        index: The new index's folder.
+        threads: Anserini's indexing threads.
+        optimize: Merge the index into one segment.
+        overwrite: Replace an index of other shards.
+
+    Returns:
+        The index's manifest, and whether the index was built by this call.
+
+    Raises:
+        InputError: A shard or the index is damaged, or another index has that name and
+            `overwrite` is not set.
+        JavaError: Java cannot start or failed.
     """
     java_path(encoded)
     java_path(index)
@@ -69,9 +82,9 @@ def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = Fa
     if not manifest.nonempty:
         raise InputError(f"{encoded}: no document in it has any term; nothing to index")
     if encoded.resolve() in index.resolve().parents:
-        raise InputError(f"`index` {index}: is inside `encoded`, which holds nothing but what was "
-                         "encoded; choose another name")
-    if is_occupied(index) and (record := _existing(index, manifest, overwrite)):
+        raise InputError(f"`index` {index}: is inside `encoded`, which must hold only the "
+                         "encoding; choose another name")
+    if is_occupied(index) and (record := _existing_record(index, manifest, overwrite)):
         return record, False
     verify_shards(encoded, manifest)
     start_jvm()
@@ -81,8 +94,7 @@ def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = Fa
         options = ["-impact", "-pretokenized", *(["-optimize"] if optimize else [])]
         run_indexer("JsonVectorCollection", encoded / IMPACTS, fresh, threads, options,
                     manifest.nonempty)
-        found = statistics(fresh)
-        compare_with_manifest(found, manifest, index)
+        compare_with_manifest(statistics(fresh), manifest, index)
         check_index(fresh)
         (fresh / "write.lock").unlink(missing_ok=True)
         record = _write_manifest(fresh, IndexManifest(
@@ -94,34 +106,39 @@ def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = Fa
 
 
 def is_occupied(index: Path) -> bool:
-    """Whether an index, maybe a damaged one, stands under a name. Raises InputError for anything
-    else that does, but an empty folder: only an index is ever replaced."""
+    """Whether a path is an index, maybe a damaged one; False for no file or an empty folder.
+
+    Raises InputError for any other file or folder, because only an index is ever replaced.
+    """
     if not index.exists() or (index.is_dir() and not any(index.iterdir())):
         return False
-    ours = (index / INDEX_MANIFEST).exists()  # even where a file of it is missing
-    if not index.is_dir() or not (ours or any(index.glob("segments_*"))):
+    has_manifest = (index / INDEX_MANIFEST).exists()  # also if another file is missing
+    if not index.is_dir() or not (has_manifest or any(index.glob("segments_*"))):
         raise InputError(f"`index` {index}: exists and is no index; choose another name")
     return True
 
 
-def _existing(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest | None:
-    """What to keep of an index that is there already: None for one that may be replaced. Only an
-    index is ever replaced, never a folder of other files."""
+def _existing_record(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest | None:
+    """Checks an existing index of the same shards and returns its manifest; None to replace it.
+
+    Raises InputError for an index of other shards, or a damaged one, unless `overwrite` is set.
+    """
     if overwrite:
         return None
     record = read_index_manifest(index, every=True)
     if record is None or record.encoded.shards != manifest.shards:
-        built = record.encoded.fingerprint if record else manifest.fingerprint
-        shown = shown_differences(built, manifest.fingerprint)
+        indexed = record.encoded.fingerprint if record else manifest.fingerprint
+        differing = differences_text(indexed, manifest.fingerprint)
         raise InputError(f"`index` {index}: holds an index of something else"
-                         f"{f' ({shown})' if shown else ''}; choose another name, or `overwrite`")
+                         f"{f' ({differing})' if differing else ''}; choose another name, or "
+                         "`overwrite`")
     compare_with_manifest(statistics(index), manifest, index)
     check_index(index)
     return record if record.files else _write_manifest(index, record)
 
 
 def _write_manifest(index: Path, record: IndexManifest) -> IndexManifest:
-    """Writes what a checked index is, with the hashes of its files."""
+    """Writes the manifest of a checked index, with the hashes of its files, and returns it."""
     record = record.model_copy(update={"files": hashed_files(index)})
     write_record(record, index / INDEX_MANIFEST)
     return record
@@ -129,12 +146,21 @@ def _write_manifest(index: Path, record: IndexManifest) -> IndexManifest:
 
 def run_indexer(collection: str, source: Path, index: Path, threads: int, options: list[str],
                 documents: int) -> None:
-    """Runs Anserini's IndexCollection in a JVM of its own.
+    """Runs Anserini's IndexCollection in a separate JVM.
 
-    Raises JavaError with its first error line where Java fails, InputError where Anserini logs an
-    error (its exit code is 0 even then) or leaves no index. `documents` is for the progress bar.
+    Args:
+        collection: The class that reads the source, such as `JsonVectorCollection`.
+        source: The folder of documents.
+        index: The index's folder, which exists.
+        threads: Anserini's indexing threads.
+        options: More options of IndexCollection.
+        documents: How many documents there are, for the progress bar.
+
+    Raises:
+        JavaError: Java failed; the message has its first error line.
+        InputError: Anserini logged an error (its exit code is 0 even then) or wrote no index.
     """
-    # with /. before it: Anserini reads the folder `collections` for what begins with /path/to
+    # the input starts with /. because Anserini replaces /path/to by the folder `collections`
     command = java_command(
         _INDEXER, "-collection", collection, "-input", f"/.{java_path(source)}",
         "-generator", "DefaultLuceneDocumentGenerator", "-index", java_path(index),
@@ -142,7 +168,7 @@ def run_indexer(collection: str, source: Path, index: Path, threads: int, option
     errors: list[str] = []
     printed = ""
     with (
-        # beside the index, where a Java that crashes may leave its reports
+        # in the folder of the index, because a Java that crashes writes its reports there
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                          encoding="utf-8", errors="replace", env=environment_of_java(),
                          cwd=index.parent, preexec_fn=die_with_parent) as process,
@@ -154,7 +180,7 @@ def run_indexer(collection: str, source: Path, index: Path, threads: int, option
                 if _ERROR.match(line) and len(errors) < 1000:
                     errors.append(" ".join(line.split())[:300])
                 elif not _LOGGED.match(line):
-                    printed = printed or what_java_says([line])
+                    printed = printed or error_line([line])
                 elif match := re.search(r"completed, ([\d,]+) documents indexed", line):
                     bar.update(int(match[1].replace(",", "")) - bar.n)
         except BaseException:

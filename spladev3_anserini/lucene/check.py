@@ -1,4 +1,4 @@
-"""An index -> what is in it, and whether every byte of it is sound."""
+"""An index -> its counts and its manifest, and whether every byte of it is sound."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from spladev3_anserini.lucene.segments import newest_segments, written_by
 from spladev3_anserini.lucene.unchanged import require_unchanged
 from spladev3_anserini.progress import warn
 
-#: Inside the index's folder; Lucene leaves files it does not know alone.
+#: A file inside the index's folder; Lucene ignores files that it does not know.
 INDEX_MANIFEST = "spladev3_anserini.json"
 _FIELD = "contents"
 
 
 class OtherLuceneError(InputError):
-    """An index of a Lucene that the one in use does not read, so nothing is known of its bytes."""
+    """The index's format is one that this Lucene does not read, so its bytes cannot be checked."""
 
 
 class Statistics(NamedTuple):
-    """What Lucene counts; `impacts` is the sum of all of them, its total term frequency."""
+    """Lucene's counts of an index; `impacts` is their sum, Lucene's total term frequency."""
 
     documents: int
     postings: int
@@ -34,9 +34,9 @@ class Statistics(NamedTuple):
 
 
 def statistics(index: Path) -> Statistics:
-    """Counts of an index: documents, postings, and the sum of its impacts (total terms).
+    """Returns Lucene's counts of an index: documents, postings, sum of impacts, segments.
 
-    Raises InputError where there is no index or Lucene cannot open it.
+    Raises InputError if there is no index or Lucene cannot open it.
     """
     reader = open_reader(index)
     try:
@@ -66,20 +66,31 @@ def check_index(index: Path) -> None:
         raise InputError(f"{index}: damaged (Lucene's CheckIndex found errors); build it again")
 
 
-def compare_with_manifest(found: Statistics, manifest: Manifest, index: Path) -> None:
-    """Raises InputError where an index does not hold what its impact documents add up to."""
-    expected = {"documents": (found.documents, manifest.nonempty),
-                "postings": (found.postings, manifest.postings),
-                "total terms": (found.impacts, manifest.impacts)}
-    wrong = [f"{name} {a:,} instead of {b:,}" for name, (a, b) in expected.items() if a != b]
+def compare_with_manifest(counts: Statistics, manifest: Manifest, index: Path) -> None:
+    """Raises InputError if an index's counts differ from the sums of its impact documents."""
+    pairs = {"documents": (counts.documents, manifest.nonempty),
+             "postings": (counts.postings, manifest.postings),
+             "total terms": (counts.impacts, manifest.impacts)}
+    wrong = [f"{name} {a:,} instead of {b:,}" for name, (a, b) in pairs.items() if a != b]
     if wrong:
         raise InputError(f"{index}: does not hold what was encoded: {', '.join(wrong)}")
 
 
 def read_index_manifest(index: Path, *, trust: bool = False,
                         every: bool = False) -> IndexManifest | None:
-    """What an index says of itself, once its files are those that were built; None for an index
-    that this package did not build. Raises InputError as `require_unchanged` does."""
+    """Reads an index's manifest, after it checked that the index's files are those that were built.
+
+    Args:
+        index: The index's folder.
+        trust: Do not compare the sha256 of files.
+        every: Compare the sha256 of every file, not only of files that changed since.
+
+    Returns:
+        The manifest; None for an index that this package did not build.
+
+    Raises:
+        InputError: There is no index, or as `require_unchanged`.
+    """
     path = index / INDEX_MANIFEST
     record = read_record(IndexManifest, path) if path.exists() else None
     if record and record.files:
@@ -102,7 +113,7 @@ def require_index(index: Path) -> None:
 
 
 def open_reader(index: Path) -> Any:
-    """Lucene's reader of an index; raises InputError where there is none or it cannot be opened."""
+    """Opens Lucene's reader of an index; raises InputError if there is none or Lucene cannot."""
     require_index(index)
     with lucene_opens(index):
         return java_class("io.anserini.index.IndexReaderUtils").getReader(java_path(index))
@@ -110,15 +121,18 @@ def open_reader(index: Path) -> Any:
 
 @contextmanager
 def lucene_opens(index: Path, otherwise: str = "Lucene cannot open it") -> Iterator[None]:
-    """Turns a Java exception inside the block into an OtherLuceneError where this Lucene does not
-    read the index's format, else into an InputError that says `otherwise`."""
+    """Turns a Java exception in the block into an InputError.
+
+    It is an OtherLuceneError if this Lucene does not read the index's format. Any other message
+    names the index and `otherwise`.
+    """
     try:
         with java_errors(f"{index}: {otherwise}"):
             yield
     except InputError:
         written = written_by(newest_segments(index) or index)
         running = tuple(map(int, lucene_version().split(".")))
-        # Lucene reads the indexes of its major version and of the one before
+        # Lucene reads indexes of its major version and of the previous one
         if written is None or (running[0] - 1, 0, 0) <= written <= running:
             raise
         raise OtherLuceneError(
@@ -128,25 +142,27 @@ def lucene_opens(index: Path, otherwise: str = "Lucene cannot open it") -> Itera
 
 
 def _open_folder(index: Path) -> Any:
-    """The folder as Lucene sees it. It is only read, so nothing is written to lock it."""
+    """Opens the folder as a Lucene directory without a lock, because it is only read."""
     path = java_class("java.io.File")(java_path(index)).toPath()
     return java_class("org.apache.lucene.store.FSDirectory").open(
         path, java_class("org.apache.lucene.store.NoLockFactory").INSTANCE)
 
 
-def build_of(index: Path) -> tuple[int, int] | None:
-    """What tells the folder of one build from that of another under its name."""
+def folder_identity(index: Path) -> tuple[int, int] | None:
+    """Returns (device, inode) of an index's folder, which differ for a later build of that name."""
     if not index.exists():
         return None
-    found = index.stat()
-    return found.st_dev, found.st_ino
+    state = index.stat()
+    return state.st_dev, state.st_ino
 
 
 @contextmanager
-def one_build(index: Path | None) -> Iterator[None]:
-    """For a block that reads an index in several steps: raises InputError at its end where the
-    index was replaced meanwhile."""
-    before = index and build_of(index)
+def refusing_replacement(index: Path | None) -> Iterator[None]:
+    """Raises InputError at the end of the block if the index was replaced during it.
+
+    For commands that read an index in several steps; None skips the check.
+    """
+    before = index and folder_identity(index)
     yield
-    if index and build_of(index) != before:
+    if index and folder_identity(index) != before:
         raise InputError(f"{index}: was replaced while it was read; run the same command again")

@@ -1,9 +1,9 @@
-"""Methods of Java -> one callable that runs whole inside the JVM.
+"""Methods of Java -> one callable that runs entirely inside the JVM.
 
-A call from Python costs microseconds and an attribute of a hit as much again, so a ranking of
-1,000 hits fetched piece by piece costs more than finding it. Java's own method handles are put
-together here instead (`java.lang.invoke`): a text goes in, a text comes out. The calls run on
-Java's threads: pyjnius keeps a call's object in the method and is not safe on several of Python's.
+A call from Python costs microseconds, and so does each attribute of a hit. Fetching a ranking of
+1,000 hits piece by piece therefore costs more than computing it. This module instead joins Java's
+method handles (`java.lang.invoke`): a text goes in, a text comes out. The calls run on Java's
+threads, because pyjnius stores a call's object in the method, which Python threads would share.
 """
 
 from __future__ import annotations
@@ -21,18 +21,28 @@ _HANDLE, _CALLABLE = "java.lang.invoke.MethodHandle", "java.util.concurrent.Call
 
 
 def method_descriptor(*names: str) -> str:
-    """A method's descriptor, `(arguments)result`: classes by full name, primitives by letter."""
+    """Returns a method's descriptor, `(arguments)result`.
+
+    `names` are the arguments and the result: classes by full name, primitives by letter.
+    """
     *arguments, result = (n if len(n) == 1 else f"L{n.replace('.', '/')};" for n in names)
     return f"({''.join(arguments)}){result}"
 
 
 def class_named(name: str) -> Any:
-    """The `java.lang.Class` of a name; an array's is `[Lfull.name;`."""
+    """Returns the `java.lang.Class` of a name; an array's name is `[Lfull.name;`."""
     return java_class("java.lang.Class").forName(name)
 
 
 def method_handle(owner: Any, name: str, descriptor: str, of: str) -> Any:
-    """The handle of an object's method as class `of` declares it; a static one's for None."""
+    """Returns the handle of a method.
+
+    Args:
+        owner: The object that it is bound to; None for a static method.
+        name: The method's name.
+        descriptor: Its arguments and result; see `method_descriptor`.
+        of: The full name of the class that declares it.
+    """
     kind = _method_type(descriptor)
     lookup = java_class("java.lang.invoke.MethodHandles").publicLookup()
     if owner is None:
@@ -46,13 +56,13 @@ def _method_type(descriptor: str) -> Any:
 
 
 def field_getter(of: str, name: str, kind: str) -> Any:
-    """The handle that reads a field of an object of class `of`."""
+    """Returns the handle that reads a field, of type `kind`, of an object of class `of`."""
     lookup = java_class("java.lang.invoke.MethodHandles").publicLookup()
     return lookup.findGetter(class_named(of), name, class_named(kind))
 
 
 def bind_arguments(handle: Any, position: int, *values: Any) -> Any:
-    """The handle with arguments from `position` on filled in."""
+    """Returns the handle with the arguments from `position` on fixed to `values`."""
     boxes = {bool: "Boolean", int: "Integer", float: "Double"}
     for value in values:
         if box := boxes.get(type(value)):
@@ -63,25 +73,29 @@ def bind_arguments(handle: Any, position: int, *values: Any) -> Any:
 
 
 def compose(first: Any, second: Any) -> Any:
-    """second(first(...)); what passes between them is cast where need be."""
-    whole = class_named("java.lang.Object")
+    """Returns the handle of second(first(...)); the value between them is cast if needed."""
+    anything = class_named("java.lang.Object")
     return java_class("java.lang.invoke.MethodHandles").filterReturnValue(
-        first.asType(first.type().changeReturnType(whole)),
-        second.asType(second.type().changeParameterType(0, whole)))
+        first.asType(first.type().changeReturnType(anything)),
+        second.asType(second.type().changeParameterType(0, anything)))
 
 
 def feed_argument(handle: Any, position: int, source: Any) -> Any:
-    """The handle with the argument at `position` made by `source`, whose arguments take its
-    place."""
-    whole = class_named("java.lang.Object")
+    """Returns the handle whose argument at `position` is the result of the handle `source`.
+
+    The arguments of `source` replace that argument.
+    """
+    anything = class_named("java.lang.Object")
     return java_class("java.lang.invoke.MethodHandles").collectArguments(
-        handle.asType(handle.type().changeParameterType(position, whole)), position,
-        source.asType(source.type().changeReturnType(whole)))
+        handle.asType(handle.type().changeParameterType(position, anything)), position,
+        source.asType(source.type().changeReturnType(anything)))
 
 
 def invoke(handle: Any, *texts: str) -> tuple[str, float]:
-    """What a handle returns, and this thread's processor seconds inside the JVM. Raises
-    InputError where it throws."""
+    """Calls a handle; returns its result and this thread's processor seconds inside the JVM.
+
+    Raises InputError if it throws.
+    """
     with java_errors("search"):
         task = _task(handle, texts)
         begin = thread_time()
@@ -91,8 +105,15 @@ def invoke(handle: Any, *texts: str) -> tuple[str, float]:
 
 
 def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Generator[str, None, None]:
-    """Yields what each (handle, text, ...) returns, in their order, while `threads` threads of Java
-    work ahead by a bounded number of calls; raises InputError where one throws."""
+    """Runs calls on Java's threads and yields their results in order.
+
+    Args:
+        calls: (handle, text, ...) for each call.
+        threads: Java's threads. They work ahead by at most 16 calls per thread.
+
+    Raises:
+        InputError: A call throws.
+    """
     executor = java_class("java.util.concurrent.Executors").newFixedThreadPool(threads)
     running: deque[Any] = deque()
     try:
@@ -111,7 +132,7 @@ def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Generator[str,
 
 
 def _task(handle: Any, texts: Iterable[str]) -> Any:
-    """The FutureTask that calls a handle."""
+    """Returns the FutureTask that calls a handle with texts."""
     arguments = java_class("java.util.ArrayList")()
     arguments.add(bind_arguments(handle, 0, *texts))
     return _task_maker().invokeWithArguments(arguments)
@@ -124,10 +145,10 @@ def _result(task: Any) -> str:
 
 @cache
 def _task_maker() -> Any:
-    """The handle (handle) -> FutureTask.
+    """Returns the handle (handle) -> FutureTask.
 
-    The object between the two, a Callable, stays inside Java: its class is hidden from Java 22 on,
-    and pyjnius cannot look that up.
+    The Callable between the two stays inside Java: its class is hidden from Java 22 on, so pyjnius
+    cannot look it up.
     """
     lookup = _full_lookup()
     proxy = lookup.findStatic(
@@ -139,20 +160,21 @@ def _task_maker() -> Any:
 
 
 def _full_lookup() -> Any:
-    """A lookup that finds `asInterfaceInstance`, which the public one does from Java 24 on only.
+    """Returns a lookup that finds `asInterfaceInstance`; the public one does only from Java 24 on.
 
-    A lookup has the rights of the Java class that asks for it. Python is none, so Java calls
-    Python here, which asks within that call: the class is pyjnius's own.
+    A lookup has the rights of the Java class that requests it. Python is no such class. Java
+    therefore calls Python here, which requests the lookup within that call: the class is then one
+    of pyjnius.
     """
     from jnius import PythonJavaClass, java_method
 
-    class Asks(PythonJavaClass):  # type: ignore[misc]
+    class Requester(PythonJavaClass):  # type: ignore[misc]
         __javainterfaces__: ClassVar = ["java/lang/Runnable"]
 
         @java_method("()V")  # type: ignore[untyped-decorator]
         def run(self) -> None:
             self.lookup = java_class("java.lang.invoke.MethodHandles").lookup()
 
-    asks = Asks()
-    java_class("java.util.concurrent.FutureTask")(asks, None).run()
-    return asks.lookup
+    requester = Requester()
+    java_class("java.util.concurrent.FutureTask")(requester, None).run()
+    return requester.lookup

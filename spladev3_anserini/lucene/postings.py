@@ -1,4 +1,4 @@
-"""An index -> document frequencies of terms, impacts of a document, its score by Lucene."""
+"""An index -> document frequencies of terms, a document's impacts, and its score by Lucene."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from spladev3_anserini.lucene.jvm import java_class, java_errors
 _FIELD = "contents"
 _LUCENE = "org.apache.lucene"
 
-#: Lucene's files of document numbers and impacts; a term of one document is in the dictionary.
+#: Lucene's files of document numbers and impacts. A term of only one document is in the dictionary.
 POSTING_FILES = (".doc", ".pos", ".pay")
 
 
 class Postings:
-    """An open index; `documents` have a term, `total` is the number of their postings."""
+    """The postings of an open index.
+
+    `documents` counts the documents, which all have a term; `total` counts their postings.
+    """
 
     def __init__(self, reader: Any, index: Path) -> None:
         self._reader, self._index = reader, index
@@ -29,38 +32,45 @@ class Postings:
         self.total = int(self._all.getSumDocFreq()) if self._all is not None else 0
 
     def frequencies(self, terms: Iterable[str]) -> dict[str, int]:
-        """In how many documents each term is, 0 for one that the index does not hold."""
+        """Returns the document frequency of each term; 0 for a term that is not in the index."""
         term_of = java_class(f"{_LUCENE}.index.Term")
         return {term: int(self._reader.docFreq(term_of(_FIELD, term))) for term in terms}
 
     def vector(self, docid: str) -> ImpactQuery:
-        """{term: impact} of one document, terms ascending: asks the postings of every term of the
-        index. Raises InputError for an id that is not in the index."""
+        """Returns {term: impact} of one document, terms ascending.
+
+        It looks the document up in the postings of every term. Raises InputError for an id that
+        is not in the index.
+        """
         number, vector = self._number(docid), {}
-        each = self._all.iterator()
-        while (term := each.next()) is not None:
-            postings = each.postings(None, java_class(f"{_LUCENE}.index.PostingsEnum").FREQS)
+        terms = self._all.iterator()
+        while (term := terms.next()) is not None:
+            postings = terms.postings(None, java_class(f"{_LUCENE}.index.PostingsEnum").FREQS)
             if postings.advance(number) == number:
                 vector[str(term.utf8ToString())] = int(postings.freq())
         return vector
 
     def score(self, query: Mapping[str, int], docid: str) -> float:
-        """Lucene's own score of one document, whatever its rank; 0 where no term is shared."""
+        """Returns Lucene's score of one document, whatever its rank; 0 if it shares no term.
+
+        Raises InputError for an id that is not in the index.
+        """
         from jnius import cast
 
         clauses = java_class(f"{_LUCENE}.search.BooleanQuery$Builder")()
         should = java_class(f"{_LUCENE}.search.BooleanClause$Occur").SHOULD
         for term, weight in cut_to_clause_limit(query).items():
-            one = java_class(f"{_LUCENE}.search.TermQuery")(
+            clause = java_class(f"{_LUCENE}.search.TermQuery")(
                 java_class(f"{_LUCENE}.index.Term")(_FIELD, term))
-            clauses.add(java_class(f"{_LUCENE}.search.BoostQuery")(one, float(weight)), should)
+            clauses.add(java_class(f"{_LUCENE}.search.BoostQuery")(clause, float(weight)), should)
         searcher = java_class(f"{_LUCENE}.search.IndexSearcher")(self._reader)
         searcher.setSimilarity(java_class("io.anserini.search.similarity.ImpactSimilarity")())
-        # pyjnius would take the other method of that name, which wants a Weight
-        asked = cast(f"{_LUCENE}.search.Query", clauses.build())
-        return float(searcher.explain(asked, self._number(docid)).getValue().floatValue())
+        # without the cast, pyjnius would choose the overload whose argument is a Weight
+        boolean = cast(f"{_LUCENE}.search.Query", clauses.build())
+        return float(searcher.explain(boolean, self._number(docid)).getValue().floatValue())
 
     def _number(self, docid: str) -> int:
+        """Returns Lucene's number of a document; raises InputError for an unknown id."""
         utils = java_class("io.anserini.index.IndexReaderUtils")
         number = int(utils.convertDocidToLuceneDocid(self._reader, docid))
         if number < 0:
@@ -71,8 +81,11 @@ class Postings:
 
 @contextmanager
 def open_postings(index: Path) -> Iterator[Postings]:
-    """Opens an index for the block; raises InputError where there is none, where Lucene cannot
-    open it, and where documents were deleted (its counts would hold them still)."""
+    """Opens an index for the block.
+
+    Raises InputError if there is none, if Lucene cannot open it, or if documents were deleted,
+    because Lucene's counts would still include them.
+    """
     reader = open_reader(index)
     try:
         if reader.hasDeletions():
@@ -85,8 +98,10 @@ def open_postings(index: Path) -> Iterator[Postings]:
 
 
 def index_bytes(index: Path) -> tuple[int, int | None]:
-    """(bytes of all of Lucene's files, bytes of POSTING_FILES); None for the latter where they
-    are inside compound files."""
+    """Returns (bytes of all of Lucene's files, bytes of POSTING_FILES).
+
+    The latter is None if these files are inside compound files.
+    """
     files = [path for path in index.iterdir() if path.name.startswith(("_", "segments"))]
     sizes = {path.name: path.stat().st_size for path in files}
     postings = sum(size for name, size in sizes.items() if name.endswith(POSTING_FILES))

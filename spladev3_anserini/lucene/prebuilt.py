@@ -1,4 +1,4 @@
-"""A prebuilt index of Pyserini's by name -> its folder, downloaded on first use."""
+"""The name of Pyserini's prebuilt index -> its folder, downloaded on first use."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from spladev3_anserini.lucene.jvm import start_jvm
 
 
 def prebuilt_index(name: str) -> Path:
-    """The folder of an impact index in Pyserini's cache (`$PYSERINI_CACHE`, else
-    `~/.cache/pyserini`), downloaded and compared with its md5 by Pyserini where it is not there.
+    """Returns the folder of a prebuilt impact index in Pyserini's cache.
 
-    Raises InputError for a name Pyserini does not know, and where it cannot be downloaded.
+    The cache is `$PYSERINI_CACHE`, else `~/.cache/pyserini`. If the index is not there, Pyserini
+    downloads it and compares its md5.
+
+    Raises InputError for a name that Pyserini does not know, and for a failed download.
     """
     start_jvm()
     block_tar_path_traversal()
-    os.environ.setdefault("OPENAI_API_KEY", "unused")  # Pyserini 1.6 asks for it when imported
+    os.environ.setdefault("OPENAI_API_KEY", "unused")  # Pyserini 1.6 reads it at its import
     from pyserini.prebuilt_index_info import IMPACT_INDEX_INFO
     from pyserini.util import download_prebuilt_index
 
     if name not in IMPACT_INDEX_INFO:
         raise InputError(f"`prebuilt`: Pyserini has no impact index called {name!r}")
-    said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(io.StringIO()):
             return Path(download_prebuilt_index(name, verbose=False))
-    except Exception as error:  # whatever its downloader, tar or checksum raises
+    except Exception as error:  # downloader, tar and checksum raise many kinds
         raise InputError(f"`prebuilt`: {name} cannot be downloaded: {first_line(error)}") from None

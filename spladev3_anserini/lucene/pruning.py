@@ -1,4 +1,4 @@
-"""What a search may leave out to be faster than an exact one."""
+"""Options of a search -> faster searches that ignore some terms of a query."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from spladev3_anserini.text import counted
 
 @dataclass(frozen=True, kw_only=True)
 class QueryPruning:
-    """`query_top_k` keeps each query's largest impacts alone, ties by term ascending; `two_step`
-    ranks the candidates of a pruned first pass exactly. Neither: the search is exact."""
+    """How a search prunes queries; without either attribute it is exact.
+
+    Attributes:
+        query_top_k: Keep only each query's largest impacts, ties by term ascending.
+        two_step: Rank the candidates of a pruned first pass by the whole query.
+    """
 
     query_top_k: int | None = None
     two_step: TwoStep | None = None
@@ -22,7 +26,11 @@ class QueryPruning:
     @classmethod
     def of(cls, query_top_k: int | None, first_pass_terms: int | None, candidates: int | None,
            hits: int) -> QueryPruning:
-        """From a command's options; raises InputError for fewer candidates than hits."""
+        """Returns the pruning for a command's options.
+
+        Raises InputError for fewer candidates than hits, and for `candidates` without
+        `first_pass_terms`.
+        """
         if first_pass_terms is None:
             if candidates is not None:
                 raise InputError("`candidates` needs `first_pass_terms`")
@@ -33,14 +41,14 @@ class QueryPruning:
                    two_step=TwoStep(first_pass_terms, candidates or hits))
 
     def pruned(self, topics: Sequence[EncodedTopic]) -> list[EncodedTopic]:
-        """The topics with what of their queries is searched with."""
+        """Returns the topics with their queries cut to `query_top_k` terms."""
         if self.query_top_k is None:
             return list(topics)
         return [EncodedTopic(topic.id, cut_to_clause_limit(topic.query, self.query_top_k))
                 for topic in topics]
 
     def __str__(self) -> str:
-        """For a summary line: empty where the search is exact."""
+        """The end of a summary line; empty for an exact search."""
         parts = [f"query top-k {self.query_top_k:,}"] if self.query_top_k else []
         if self.two_step:
             parts.append(f"two steps ({counted(self.two_step.terms, 'term')}, "

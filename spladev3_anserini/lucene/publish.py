@@ -1,4 +1,4 @@
-"""A folder built out of sight -> under its name in one step, where another may stand."""
+"""A folder in a temporary place -> the same under its final name, in one step."""
 
 from __future__ import annotations
 
@@ -21,30 +21,33 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 @contextmanager
 def scratch_beside(final: Path) -> Iterator[Path]:
-    """A new folder beside `final`, removed at the end of the block.
+    """Makes a new folder beside `final` and removes it at the end of the block.
 
-    It is locked for as long as this process lives: those that nobody holds were left by builds
-    that were killed, and are removed first.
+    The folder is locked while this process lives. Unlocked folders were left by killed builds, so
+    they are removed first.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{final.name}.building-"
-    for left in final.parent.glob(f"{glob.escape(prefix)}*"):
-        if (descriptor := _locked(left)) is not None:
-            shutil.rmtree(left, ignore_errors=True)
+    for stale in final.parent.glob(f"{glob.escape(prefix)}*"):
+        if (descriptor := _locked(stale)) is not None:
+            shutil.rmtree(stale, ignore_errors=True)
             os.close(descriptor)
     scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=prefix))
-    held = _locked(scratch)
+    lock = _locked(scratch)
     try:
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        if held is not None:
-            os.close(held)
+        if lock is not None:
+            os.close(lock)
 
 
 def publish(fresh: Path, final: Path) -> None:
-    """Gives a folder its final name. What is there already changes places with it, so that at
-    every moment one of the two is there, whole."""
+    """Gives a folder its final name, and exchanges it with a folder that has this name.
+
+    On Linux the exchange is one step, so one complete folder always has the name. The replaced
+    folder stays in the place of `fresh`.
+    """
     if not final.exists():
         fresh.rename(final)
     elif not _exchanged(fresh, final):
@@ -55,20 +58,23 @@ def publish(fresh: Path, final: Path) -> None:
 
 
 def die_with_parent() -> None:
-    """Called in a child: Linux kills it when its parent dies, however that dies."""
+    """Makes Linux kill the calling child process when its parent dies, for whatever reason."""
     if hasattr(_LIBC, "prctl"):
         _LIBC.prctl(_KILL_WITH_PARENT, _SIGKILL)
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Whether two names could be exchanged in one step: Linux, and most of its file systems."""
+    """Exchanges two names in one step and returns True; False if the system cannot.
+
+    Linux can, on most of its file systems.
+    """
     if not hasattr(_LIBC, "renameat2"):
         return False
     return not _LIBC.renameat2(_CWD, os.fsencode(one), _CWD, os.fsencode(other), _EXCHANGE)
 
 
 def _locked(folder: Path) -> int | None:
-    """A descriptor that holds a folder's lock, None where another process holds it."""
+    """Locks a folder and returns the descriptor of the lock; None if another process has it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Integer queries -> a run, with warnings for what a number alone would not tell."""
+"""Integer queries -> a run, and warnings about queries that Lucene does not score exactly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from spladev3_anserini.collection.records import checked_text
-from spladev3_anserini.collection.runs import Hit, warn_of_own_documents, write_hits
+from spladev3_anserini.collection.runs import Hit, warn_of_self_retrieval, write_hits
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout, output_file
 from spladev3_anserini.impacts.manifest import IndexManifest
@@ -27,19 +27,28 @@ def rank(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int,
          two_step: TwoStep | None = None) -> Iterator[tuple[str, list[Hit]]]:
     """Yields each topic's id and its best hits, in the topics' order.
 
-    `remove_query` takes the document whose id is the topic's out of them, as Anserini does: in
-    ArguAna topics are documents themselves, and each would find itself first.
+    Args:
+        searcher: The open index.
+        topics: The topics with their impacts.
+        hits: The most hits per topic.
+        threads: Java's threads.
+        remove_query: Remove the document whose id is the topic's from its hits, as Anserini does.
+            In ArguAna topics are documents, and each would be its own first hit.
+        two_step: Search in two steps; None is exact.
     """
-    found = searcher.rankings((topic.query for topic in topics), hits, threads, two_step)
+    rankings = searcher.rankings((topic.query for topic in topics), hits, threads, two_step)
     with counter("searching", len(topics), unit="query") as bar:
-        for topic, ranked in zip(topics, found, strict=True):
-            own = topic.id if remove_query else None
-            yield topic.id, [hit for hit in ranked if hit.docid != own]
+        for topic, ranked in zip(topics, rankings, strict=True):
+            removed = topic.id if remove_query else None
+            yield topic.id, [hit for hit in ranked if hit.docid != removed]
             bar.update()
 
 
 def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None) -> None:
-    """One warning, with a count, for each kind of query that Lucene does not score as it is."""
+    """Warns, with counts, of queries that Lucene cuts, cannot match, or may score inexactly.
+
+    `record` is the index's manifest; without it, exactness is not checked.
+    """
     long = [len(topic.query) for topic in topics if len(topic.query) > MAX_CLAUSES]
     if long:
         warn(f"{counted(len(long), 'query')} of more than {MAX_CLAUSES} terms (up to {max(long)}); "
@@ -58,34 +67,45 @@ def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None)
 
 
 def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -> tuple[int, int]:
-    """Writes a TREC run, whole or not at all; returns (topics with a hit, lines).
+    """Writes a TREC run, completely or not at all.
 
-    The path may be any that `output_file` takes; its folder is made. Warns where many topics find
-    the document of their own id first. Raises InputError for a folder, and for a tag that is not
-    one word.
+    Warns if the first hit of many topics is the document of the same id.
+
+    Args:
+        path: Any path that `output_file` takes; its folder is created.
+        rankings: (topic id, hits) in the order of the run.
+        tag: The run's name in its last column, one word.
+
+    Returns:
+        (topics with a hit, lines).
+
+    Raises:
+        InputError: `path` is a folder, or `tag` is not one word.
     """
     if not isinstance(tag, str) or not tag or any(map(str.isspace, tag)):
         raise InputError(f"`tag` {tag!r}: expected a word without white space")
     checked_text(tag, "`tag`", "tag")
     if not path.exists() and not is_stdout(path):
         path.resolve().parent.mkdir(parents=True, exist_ok=True)
-    topics = found = lines = 0
-    themselves: list[str] = []
+    topics = answered = lines = 0
+    self_hits: list[str] = []
     with output_file(path) as stream:
         for topic, hits in rankings:
             write_hits(stream, topic, hits, tag)
             topics += 1
-            found += bool(hits)
+            answered += bool(hits)
             lines += len(hits)
             if hits and hits[0].docid == topic:
-                themselves.append(topic)
-    warn_of_own_documents(path, themselves, topics)
-    return found, lines
+                self_hits.append(topic)
+    warn_of_self_retrieval(path, self_hits, topics)
+    return answered, lines
 
 
-def without_own(rankings: Iterable[tuple[str, list[Hit]]],
-                *, wanted: bool = True) -> Iterator[tuple[str, list[Hit]]]:
-    """Takes the document whose id is the topic's out of each ranking, where `wanted`: in ArguAna
-    topics are documents themselves, and each would find itself first."""
+def without_self_hits(rankings: Iterable[tuple[str, list[Hit]]],
+                      *, enabled: bool = True) -> Iterator[tuple[str, list[Hit]]]:
+    """Removes the document whose id is the topic's from each ranking, if `enabled`.
+
+    In ArguAna topics are documents, and each would be its own first hit.
+    """
     for topic, hits in rankings:
-        yield topic, [hit for hit in hits if hit.docid != topic] if wanted else hits
+        yield topic, [hit for hit in hits if hit.docid != topic] if enabled else hits

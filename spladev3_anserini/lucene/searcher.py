@@ -15,7 +15,7 @@ from spladev3_anserini.errors import SpladeError
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, cut_to_clause_limit
 from spladev3_anserini.lucene.check import (
-    build_of,
+    folder_identity,
     open_reader,
     read_index_manifest,
     require_index,
@@ -37,31 +37,38 @@ _FIELD, _ID = "contents", "id"
 _SEARCH = "org.apache.lucene.search"
 _SEARCHER, _QUERY, _TOP = f"{_SEARCH}.IndexSearcher", f"{_SEARCH}.Query", f"{_SEARCH}.TopDocs"
 
-#: A hit as Lucene's FieldDoc prints it: score, and the bytes of its id in hexadecimal.
+#: A hit as Lucene's FieldDoc prints it: the score, and the bytes of the id in hexadecimal.
 _HIT = re.compile(r"fields=\[([0-9.E]+), \[([0-9a-f ]*)\]\]")
 
 
 class TwoStep(NamedTuple):
-    """A pruned first pass: the best `candidates` documents by the query's `terms` largest impacts
-    (ties by term ascending) alone; then those are scored by the whole query, exactly."""
+    """A search in two steps.
+
+    The first pass retrieves the best `candidates` documents by only the query's `terms` largest
+    impacts, ties by term ascending. The second scores them exactly, by the whole query.
+    """
 
     terms: int
     candidates: int
 
 
 class ImpactSearcher:
-    """Exact top-k search of an impact index: the query and the order that Anserini's
-    SimpleImpactSearcher, which Pyserini wraps, gives to Lucene.
+    """Searches an impact index for the exact top k.
 
-    The score is the integer dot product of query and document impacts (exact below 2^24), ties
-    are ordered by document id ascending. Every term counts, also one that is in all documents. Many
-    Python threads may share one: `search` and `search_all` take turns, and work side by side in
-    Java.
+    Query and order are those of Anserini's SimpleImpactSearcher, which Pyserini wraps. The score
+    is the integer dot product of query and document impacts, exact below 2^24. Ties are ordered
+    by document id ascending. Every term counts, also one that is in all documents.
+
+    Python threads may share a searcher: calls of `search` and `search_all` take turns, and
+    `search_all` uses several threads of Java.
     """
 
     def __init__(self, index: Path, *, trust: bool = False) -> None:
-        """Opens an index; raises InputError where there is none, where Lucene cannot open it, and,
-        unless `trust`, where its files are not those that were built."""
+        """Opens an index.
+
+        Raises InputError if there is none or Lucene cannot open it. Unless `trust` is set, it also
+        does if the index's files are not those that were built.
+        """
         require_index(index) if trust else read_index_manifest(index)
         with JNIUS_LOCK, java_errors(f"{index}: Lucene cannot open it"):
             self._reader = open_reader(index)
@@ -72,13 +79,16 @@ class ImpactSearcher:
 
     def search(self, query: Mapping[str, int], hits: int,
                two_step: TwoStep | None = None) -> list[Hit]:
-        """The best `hits` documents of one query; a query without terms has none."""
+        """Returns the best `hits` documents of one query; none for a query without terms."""
         return self.timed(query, hits, two_step)[0]
 
     def timed(self, query: Mapping[str, int], hits: int,
               two_step: TwoStep | None = None) -> tuple[list[Hit], float]:
-        """`search`, and its processor seconds inside the JVM: from a query's JSON to printed
-        hits, without what Java's compiler and collector do on threads of their own."""
+        """Searches, and returns the hits and the processor seconds inside the JVM.
+
+        The seconds cover the work from a query's JSON to printed hits. They exclude Java's
+        compiler and garbage collector, which run on other threads.
+        """
         if hits < 1:
             return [], 0.0
         with JNIUS_LOCK:
@@ -87,7 +97,10 @@ class ImpactSearcher:
 
     def search_all(self, queries: Sequence[Mapping[str, int]], hits: int, threads: int,
                    two_step: TwoStep | None = None) -> list[list[Hit]]:
-        """The best `hits` documents of each query, in the order given; none for hits below 1."""
+        """Returns the best `hits` documents of each query, in their order; none for hits below 1.
+
+        `threads` are Java's; the other arguments are those of `search`.
+        """
         if hits < 1:
             return [[] for _ in queries]
         with JNIUS_LOCK:
@@ -95,12 +108,18 @@ class ImpactSearcher:
 
     def rankings(self, queries: Iterable[Mapping[str, int]], hits: int, threads: int,
                  two_step: TwoStep | None = None) -> Iterator[list[Hit]]:
-        """Yields the best `hits` documents of each query while `threads` threads work ahead.
+        """Yields the best `hits` documents of each query while Java's threads work ahead.
 
-        Queries over Lucene's clause limit are cut to their largest terms, as the exact oracle
-        cuts them; terms of weight 0 would match with score 0 and are left out. With `two_step`
-        the hits are the best of its candidates, with their exact scores: at most that many. The
-        lock is held for a step, never while the caller has a ranking.
+        Queries over Lucene's clause limit are cut to their largest terms, as `ExactSearcher` cuts
+        them. Terms of weight 0 are dropped, because they would match with score 0. The lock is
+        held for each step, never while the caller has a ranking.
+
+        Args:
+            queries: {term: impact} of each query.
+            hits: The most hits per query.
+            threads: Java's threads.
+            two_step: Rank only the candidates of a pruned first pass, with exact scores. There
+                are at most as many hits as candidates.
         """
         answers = invoke_all((self._call(query, hits, two_step) for query in queries), threads)
         try:
@@ -116,12 +135,13 @@ class ImpactSearcher:
                     answers.close()
 
     def close(self) -> None:
+        """Closes the index; it cannot be searched afterwards."""
         with JNIUS_LOCK, java_errors("search"):
             self._reader.close()
 
     def _call(self, query: Mapping[str, int], hits: int,
               two_step: TwoStep | None) -> tuple[Any, ...]:
-        """A handle and its texts."""
+        """Returns the handle of a search and its texts: the query's terms as JSON."""
         terms = cut_to_clause_limit({t: w for t, w in query.items() if w > 0})
         if two_step is None or len(terms) <= two_step.terms:
             return self._handle(hits), json.dumps(terms)
@@ -140,28 +160,36 @@ class ImpactSearcher:
 
 def open_searcher(index: Path, *,
                   trust: bool = False) -> tuple[ImpactSearcher, IndexManifest | None]:
-    """An open index and what it says of itself (None for one that this package did not build),
-    both of one build: an index that is replaced meanwhile is opened again. With `trust` the hashes
-    of its files are not compared.
+    """Opens an index and reads its manifest, both of the same build.
 
-    Raises InputError as `read_index_manifest` and `ImpactSearcher` do.
+    If the index is replaced meanwhile, both are read again.
+
+    Args:
+        index: The index's folder.
+        trust: Do not compare the sha256 of files.
+
+    Returns:
+        The open index, and its manifest: None if this package did not build it.
+
+    Raises:
+        InputError: As `read_index_manifest` and `ImpactSearcher`.
     """
     while True:
-        before, since = build_of(index), _renamed(index)
+        before, changed_at = folder_identity(index), _change_time(index)
         try:
             record = read_index_manifest(index, trust=trust)
             searcher = ImpactSearcher(index, trust=True)
         except SpladeError:
-            if (before, since) == (build_of(index), _renamed(index)):
+            if (before, changed_at) == (folder_identity(index), _change_time(index)):
                 raise
             continue
-        if before == build_of(index):
+        if before == folder_identity(index):
             return searcher, record
         searcher.close()
 
 
-def _renamed(index: Path) -> int:
-    """When a folder last got its name or a file: tells two replacements that cancel out."""
+def _change_time(index: Path) -> int:
+    """Returns the ctime of a folder, in ns; it detects two replacements that cancel out."""
     return index.stat().st_ctime_ns if index.exists() else 0
 
 
@@ -171,15 +199,15 @@ def _read_hits(printed: str) -> list[Hit]:
 
 
 def _whole(printed: str) -> int:
-    """The whole number nearest to the float32 that Java printed, as 12.0 or 1.2345678E7."""
+    """Returns the whole number nearest to a float32 as Java prints it: 12.0 or 1.2345678E7."""
     score = float(printed)
-    if score > MAX_EXACT_SCORE:  # fewer digits than the number has are enough to tell a float32
+    if score > MAX_EXACT_SCORE:  # Java prints only as many digits as identify the float32
         score = c_float(score).value
     return round(score)
 
 
 def one_pass(searcher: Any, hits: int) -> Any:
-    """The handle (JSON of a query) -> its best hits, as Java prints them."""
+    """Returns the handle (JSON of a query) -> its best hits, as Java prints them."""
     search = method_handle(searcher, "search", method_descriptor(_QUERY, "I", f"{_SEARCH}.Sort",
                                                                  f"{_SEARCH}.TopFieldDocs"),
                            _SEARCHER)
@@ -187,11 +215,11 @@ def one_pass(searcher: Any, hits: int) -> Any:
 
 
 def two_passes(searcher: Any, hits: int, candidates: int) -> Any:
-    """The handle (JSON of the first terms, JSON of the others) -> the best hits as `one_pass`
-    prints them, among the best `candidates` documents of the first terms.
+    """Returns the handle (JSON of the first terms, JSON of the others) -> the best hits.
 
-    The score of the others is added to that of the first: whole numbers, so the sum is exact.
-    Of candidates that tie for the last place, those of smaller Lucene number are taken.
+    The hits are printed as by `one_pass`. They are among the best `candidates` documents of the
+    first terms. Candidates that tie for the last place are taken by ascending Lucene number. The
+    score of the other terms is added to that of the first: both are whole, so the sum is exact.
     """
     search = method_handle(searcher, "search", method_descriptor(_QUERY, "I", _TOP), _SEARCHER)
     rescore = method_handle(None, "rescore", method_descriptor(_SEARCHER, _TOP, _QUERY, "D", "I",
@@ -207,12 +235,14 @@ def two_passes(searcher: Any, hits: int, candidates: int) -> Any:
 
 
 def _order() -> Any:
+    """Returns Lucene's sort: score descending, then id ascending."""
     field_of = java_class(f"{_SEARCH}.SortField")
     by_id = field_of(_ID, java_class(f"{_SEARCH}.SortField$Type").STRING_VAL)
     return java_class(f"{_SEARCH}.Sort")(field_of.FIELD_SCORE, by_id)
 
 
 def _read_query() -> Any:
+    """Returns the handle (JSON of {term: impact}) -> Lucene's query."""
     reader = java_class("com.fasterxml.jackson.databind.ObjectMapper")().readerForMapOf(
         class_named("java.lang.Float"))
     read = method_handle(reader, "readValue", method_descriptor("java.lang.String",
@@ -225,6 +255,7 @@ def _read_query() -> Any:
 
 
 def _print() -> Any:
+    """Returns the handle (Lucene's hits) -> their text."""
     documents = field_getter(_TOP, "scoreDocs", f"[L{_SEARCH}.ScoreDoc;")
     text = method_handle(None, "toString", "([Ljava/lang/Object;)Ljava/lang/String;",
                          "java.util.Arrays")

@@ -1,4 +1,4 @@
-"""A segments file of Lucene's -> the version that wrote it, read without Java."""
+"""Lucene's segments file -> the Lucene version that wrote it, read without Java."""
 
 from __future__ import annotations
 
@@ -8,35 +8,39 @@ from pathlib import Path
 
 _NAME = re.compile(r"segments(?:_([0-9a-z]{1,12}))?", re.ASCII)
 _HEADER = b"\x3f\xd7\x6c\x17\x08segments"
+#: Bytes that are read of a segments file.
 _LONGEST = 1 << 24
 
 
 def newest_segments(index: Path) -> Path | None:
-    """The segments file that Lucene opens, that of the highest number (base 36); None where there
-    is none."""
-    found = {path: int(match[1] or "0", 36) for path in index.glob("segments*")
-             if (match := _NAME.fullmatch(path.name))}
-    return max(found, key=lambda path: found[path], default=None)
+    """Returns the segments file that Lucene opens; None if there is none.
+
+    It is the one with the highest number, written in base 36.
+    """
+    numbers = {path: int(match[1] or "0", 36) for path in index.glob("segments*")
+               if (match := _NAME.fullmatch(path.name))}
+    return max(numbers, key=lambda path: numbers[path], default=None)
 
 
 def written_by(segments: Path) -> tuple[int, int, int] | None:
-    """The Lucene version in a segments file, such as (9, 9, 1); None where its checksum is wrong
-    or it is no segments file.
+    """Returns the Lucene version in a segments file, such as (9, 9, 1).
 
-    Layout: magic number and name of the file's kind, its format's version (4 bytes), the commit's
-    id (16 bytes), a suffix (its length, then so many bytes), the version's three numbers, and much
-    else; the last 8 bytes are the CRC-32 of all before them.
+    It is None if the checksum is wrong or the file is no segments file.
+
+    The layout: magic number and the kind of file, version of the format (4 bytes), id of the
+    commit (16 bytes), a suffix (its length, then its bytes), the three numbers of the version, and
+    more. The last 8 bytes are the CRC-32 of all bytes before them.
     """
     if not segments.is_file():
         return None
     with segments.open("rb") as stream:
         data = stream.read(_LONGEST)
-    place = len(_HEADER) + 20
-    if not data.startswith(_HEADER) or len(data) < place + 12 \
+    offset = len(_HEADER) + 20
+    if not data.startswith(_HEADER) or len(data) < offset + 12 \
             or zlib.crc32(data[:-8]) != int.from_bytes(data[-8:], "big"):
         return None
-    place += 1 + data[place]
-    numbers = data[place : place + 3]  # of variable length, but single bytes below 128
+    offset += 1 + data[offset]
+    numbers = data[offset : offset + 3]  # integers of variable length: one byte each below 128
     if len(numbers) < 3 or max(numbers) > 127:
         return None
     return numbers[0], numbers[1], numbers[2]

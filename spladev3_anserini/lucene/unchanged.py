@@ -1,4 +1,8 @@
-"""An index's files -> the bytes that were built, or a refusal that names the first other file."""
+"""An index's files -> a comparison with those that were built, by size, time and sha256.
+
+A note beside the index records the files whose sha256 was right, so that the next command need not
+read them all.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +20,19 @@ from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import IndexFile, Record, from_json, write_record
 from spladev3_anserini.progress import counter, warn
 
-#: Inside the index's folder. Losing or damaging it costs one reading of the index, no more.
+#: A file inside the index's folder. If it is lost or damaged, the index is only read once more.
 SOUND_NOTE = "spladev3_anserini.sound.json"
 
-#: What Lucene reads; it leaves every other name alone.
+#: The names of files that Lucene reads; it ignores all others.
 _LUCENES = re.compile(r"_|segments|pending_segments")
-#: A file that changed this recently may change again within one tick of the file system's clock,
-#: of 2 s at worst, and would look the same; it is never noted as sound.
+#: A file that changed this recently is not noted as sound. It may change once more within one tick
+#: of the file system's clock (2 s at worst) and keep its times.
 _TICK_NS = 2 * 10**9
 _THREADS = min(4, os.cpu_count() or 1)
 
 
 class Sound(Record):
-    """A file whose sha256 was right, and what the file system said of it just before."""
+    """A file whose sha256 was right, and its size, times and inode just before it was read."""
 
     sha256: str
     size: int
@@ -38,13 +42,13 @@ class Sound(Record):
 
 
 class Note(Record):
-    """The files of an index that were sound when they were last read, by name."""
+    """The files of an index, by name, that were sound when they were last read."""
 
     files: dict[str, Sound]
 
 
 def hashed_files(index: Path) -> tuple[IndexFile, ...]:
-    """Size and sha256 of each of Lucene's files, by name; notes them as sound."""
+    """Returns size and sha256 of each of Lucene's files, in order of names; notes them as sound."""
     began = time.time_ns()
     before = {name: _mark(index / name) for name in sorted(_names(index))}
     digests = _digests(index, {name: mark[0] for name, mark in before.items()})
@@ -58,22 +62,28 @@ def require_unchanged(index: Path, files: Sequence[IndexFile], *, trust: bool = 
                       every: bool = False) -> None:
     """Raises InputError unless the index's files are those that were built, byte for byte.
 
-    Names and sizes are always compared. The sha256 is compared where a file's size, times or inode
-    are not those of its last comparison: for no file with `trust`, for each with `every`.
+    Names and sizes are always compared. The sha256 is compared if a file's size, times or inode
+    changed since it was last compared.
+
+    Args:
+        index: The index's folder.
+        files: Lucene's files as they were built.
+        trust: Compare the sha256 of no file, and warn of that.
+        every: Compare the sha256 of every file.
     """
     began = time.time_ns()
     marks = _compared_marks(index, files)
     noted = {} if every else _read_note(index)
-    changed = [own for own in files if noted.get(own.name) != _sound(own, marks[own.name])]
+    unknown = [file for file in files if noted.get(file.name) != _sound(file, marks[file.name])]
     if trust:
         warn(f"{index}: the hashes of its files were not compared (`trust`)")
         return
-    if not changed:
+    if not unknown:
         return
-    digests = _digests(index, {own.name: own.size for own in changed})
-    for own in changed:
-        if digests[own.name] != own.sha256:
-            raise InputError(f"{index / own.name}: changed since the index was built (sha256); "
+    digests = _digests(index, {file.name: file.size for file in unknown})
+    for file in unknown:
+        if digests[file.name] != file.sha256:
+            raise InputError(f"{index / file.name}: changed since the index was built (sha256); "
                              "build it again: spladev3-anserini index --overwrite")
     if marks != _compared_marks(index, files):
         raise InputError(f"{index}: changed while it was read; run the same command again")
@@ -81,62 +91,67 @@ def require_unchanged(index: Path, files: Sequence[IndexFile], *, trust: bool = 
 
 
 def _compared_marks(index: Path, files: Sequence[IndexFile]) -> dict[str, tuple[int, ...]]:
-    """(size, mtime, ctime, inode) of each file; raises InputError for other names or sizes."""
-    marks = {own.name: _mark(index / own.name) for own in files}
-    for own in files:
-        if marks[own.name][0] != own.size:
-            raise InputError(f"{index / own.name}: changed since the index was built "
-                             f"({marks[own.name][0]:,} bytes instead of {own.size:,}); build it "
+    """Returns the mark of each file by name; raises InputError if names or sizes differ."""
+    marks = {file.name: _mark(index / file.name) for file in files}
+    for file in files:
+        if (size := marks[file.name][0]) != file.size:
+            raise InputError(f"{index / file.name}: changed since the index was built "
+                             f"({size:,} bytes instead of {file.size:,}); build it "
                              "again: spladev3-anserini index --overwrite")
-    if strangers := _names(index) - marks.keys():
-        raise InputError(f"{index / min(strangers)}: was added since the index was built; move it "
+    if added := _names(index) - marks.keys():
+        raise InputError(f"{index / min(added)}: was added since the index was built; move it "
                          "away, or build the index again: spladev3-anserini index --overwrite")
     return marks
 
 
 def _names(index: Path) -> set[str]:
+    """Returns the names of Lucene's files in an index."""
     return {path.name for path in index.iterdir() if _LUCENES.match(path.name)}
 
 
 def _mark(path: Path) -> tuple[int, ...]:
+    """Returns (bytes, mtime in ns, ctime in ns, inode); raises InputError if not a plain file."""
     try:
-        found = path.stat()
+        state = path.stat()
     except FileNotFoundError:
         raise InputError(f"{path}: missing; build the index again: spladev3-anserini index "
                          "--overwrite") from None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(state.st_mode):
         raise InputError(f"{path}: is no plain file; build the index again: spladev3-anserini "
                          "index --overwrite")
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
 
 
 def _digests(index: Path, sizes: Mapping[str, int]) -> dict[str, str]:
-    """{name: sha256}, several files at a time, in memory that does not grow with them."""
+    """Returns {name: sha256} of files; `sizes` are their bytes.
+
+    Several files are read at a time, in memory that does not grow with their sizes.
+    """
     def digest(name: str) -> str:
         try:
-            found = sha256_of(index / name)
+            sha256 = sha256_of(index / name)
         except FileNotFoundError:
             raise InputError(f"{index / name}: vanished while it was read") from None
         bar.update(sizes[name] // 10**6)
-        return found
+        return sha256
 
     with counter("hashing the index", sum(sizes.values()) // 10**6, "megabyte") as bar:
         pool = ThreadPoolExecutor(_THREADS)
         try:
-            # the largest first, so that none is left to one thread at the end
+            # the largest first, so that no thread is still busy with one at the end
             names = sorted(sizes, key=lambda name: -sizes[name])
             return dict(zip(names, pool.map(digest, names), strict=True))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _sound(own: IndexFile, mark: tuple[int, ...]) -> Sound:
+def _sound(file: IndexFile, mark: tuple[int, ...]) -> Sound:
     size, mtime_ns, ctime_ns, inode = mark
-    return Sound(sha256=own.sha256, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
+    return Sound(sha256=file.sha256, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
 
 
 def _read_note(index: Path) -> dict[str, Sound]:
-    """What was noted, nothing where the note is missing, damaged or no plain file."""
+    """Reads the note; returns {} if it is missing, damaged or not a plain file."""
     path = index / SOUND_NOTE
     try:
         return from_json(Note, path.read_bytes()).files if path.is_file() else {}
@@ -146,10 +161,12 @@ def _read_note(index: Path) -> dict[str, Sound]:
 
 def _write_note(index: Path, files: Sequence[IndexFile], marks: Mapping[str, tuple[int, ...]],
                 began: int) -> None:
-    """Notes the files that did not change shortly before `began`. Where the folder cannot be
-    written, nothing is noted and the next command reads the files again."""
-    sound = {own.name: _sound(own, marks[own.name]) for own in files
-             if max(marks[own.name][1:3]) < began - _TICK_NS}
+    """Notes the files that did not change shortly before `began` (ns) as sound.
+
+    If the folder cannot be written, nothing is noted and the next command reads the files again.
+    """
+    sound = {file.name: _sound(file, marks[file.name]) for file in files
+             if max(marks[file.name][1:3]) < began - _TICK_NS}
     with contextlib.suppress(OSError, InputError):
         if sound:
             write_record(Note(files=sound), index / SOUND_NOTE)

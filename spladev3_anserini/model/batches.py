@@ -1,4 +1,4 @@
-"""Texts of many lengths -> padded batches that fit a device."""
+"""Texts of different lengths -> padded batches that fit a device."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Float32s = NDArray[np.float32]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 #: Padded tokens per batch, by device. On a CPU small batches stay in cache (measured: 1024 is the
-#: fastest of 512 to 4096 with the demo model); a GPU wants large ones.
+#: fastest of 512 to 4096 with the demo model); a GPU is faster with large ones.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
 
 
 def resolved_device(name: str) -> str:
-    """The device that a name means: `auto` is a GPU if there is one, else the CPU.
+    """Returns the device for a name: `auto` is a GPU if there is one, else the CPU.
 
     Raises InputError for a name of another form.
     """
@@ -34,15 +34,15 @@ def resolved_device(name: str) -> str:
 
 
 def batch_budget(batch_tokens: int | None, device: str) -> int:
-    """Padded tokens of a batch: those chosen, or else what suits the device."""
+    """Returns the padded tokens of a batch: `batch_tokens`, or the device's default for None."""
     return batch_tokens or _BATCH_TOKENS.get(device.partition(":")[0], _BATCH_TOKENS["cpu"])
 
 
 def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yields positions, longest texts first, in batches of at most `budget` padded tokens.
+    """Yields the positions of texts, longest first, in batches of at most `budget` padded tokens.
 
-    Ties keep their order, so batches are a function of the lengths alone. A text longer than the
-    budget is a batch of its own.
+    Ties keep their order, so only the lengths decide the batches. A text longer than the budget
+    is in a batch by itself.
     """
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     start = 0
@@ -55,8 +55,15 @@ def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 def padded_rows(rows: Sequence[Sequence[int] | NDArray[np.int32]],
                 padding: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of numbers (B rows, the longest of L) as one array (B, L), short rows filled up at
-    their end with `padding`, and the mask (B, L): 1 for what was in a row, 0 for padding."""
+    """Pads rows of numbers to one array.
+
+    Args:
+        rows: B rows; L is the length of the longest.
+        padding: The number that fills short rows up, at their end.
+
+    Returns:
+        The array (B, L), and its mask (B, L): 1 for a number of a row, 0 for padding.
+    """
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     mask = np.arange(lengths.max()) < lengths[:, None]
     padded = np.full(mask.shape, padding, np.int64)
@@ -66,19 +73,19 @@ def padded_rows(rows: Sequence[Sequence[int] | NDArray[np.int32]],
 
 
 def padded_ids(rows: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """`padded_rows` as tensors of int64."""
+    """Pads rows of ids as `padded_rows` does; returns tensors of int64."""
     padded, mask = padded_rows(rows, padding)
     return torch.from_numpy(padded), torch.from_numpy(mask)
 
 
 @contextmanager
-def refusing_large_batch(budget: int, device: str, also: str = "") -> Iterator[None]:
-    """Raises InputError, with what to choose instead, where the block runs out of memory.
+def refusing_large_batch(budget: int, device: str, alternative: str = "") -> Iterator[None]:
+    """Raises InputError, with advice, if the block runs out of memory.
 
     Args:
-        budget: The padded tokens of a batch that were chosen.
-        device: The device whose memory is short.
-        also: What else would help, after "choose fewer".
+        budget: The padded tokens of a batch.
+        device: The device whose memory is short, for the message.
+        alternative: More advice for the message, after "choose fewer".
     """
     try:
         yield
@@ -86,4 +93,4 @@ def refusing_large_batch(budget: int, device: str, also: str = "") -> Iterator[N
         if not out_of_memory(error.__cause__ or error):
             raise
         raise InputError(f"`batch_tokens` {budget}: a batch does not fit into the memory of "
-                         f"{device}; choose fewer{also}") from error
+                         f"{device}; choose fewer{alternative}") from error

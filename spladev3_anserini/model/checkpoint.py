@@ -1,4 +1,4 @@
-"""A model folder -> which files hold what, and which variant it is."""
+"""A model's folder -> its files and its variant."""
 
 from __future__ import annotations
 
@@ -19,19 +19,24 @@ from spladev3_anserini.model.weights import (
     weight_files_in,
 )
 
-#: Written by `convert` beside the weights, because files of -lexical and v3 do not differ.
+#: `convert` writes this beside the weights, because the files of -lexical and v3 do not differ.
 VARIANT_NOTE = "spladev3.json"
-#: What `export` writes in place of safetensors.
+#: The file that `export` writes in place of safetensors.
 ONNX_WEIGHTS = "model.onnx"
-#: naver's record of a training, which tells what the weights were trained for.
+#: naver's record of a training, which states what the weights were trained for.
 ARGUMENTS = "model_args.json"
 
 
 class Checkpoint(NamedTuple):
-    """A model on disk: `folder` holds the MLM's config and weights, `tokenizer` its vocabulary.
+    """A model on disk.
 
-    `variant` is what the checkpoint's own files say it is, `routed` where a Router of
-    sentence-transformers says it. `shown` is how errors call the model, with its option.
+    Attributes:
+        name: The name that the user gave: a folder, a hub id or `demo`.
+        folder: The folder with the MLM's config and weights.
+        tokenizer: The folder with the vocabulary.
+        variant: The variant that the checkpoint's files state.
+        routed: Whether a Router of sentence-transformers states the variant.
+        label: The model in error messages: the option and the name.
     """
 
     name: str
@@ -39,21 +44,21 @@ class Checkpoint(NamedTuple):
     tokenizer: Path
     variant: Variant
     routed: bool
-    shown: str
+    label: str
 
     @property
     def absolute_name(self) -> str:
-        """The name as it is known from any working directory."""
+        """The name, as an absolute path if it is a folder; it holds in any working directory."""
         path = Path(self.name)
         inside = path.is_dir() and self.folder.resolve().is_relative_to(path.resolve())
         return str(path.resolve()) if inside else self.name
 
-    def other_length(self, used: int) -> str | None:
-        """A warning where the model's own files state another length than the one in use."""
-        if (own := stated_length(self.folder, self.tokenizer, used)) is None:
+    def length_warning(self, used: int) -> str | None:
+        """Returns a warning if the model's files state another length than `used` tokens."""
+        if (stated := stated_length(self.folder, self.tokenizer, used)) is None:
             return None
-        return (f"{own.path}: {own.key}: the model's own length is {own.tokens} tokens; texts are "
-                f"cut at {used} here, so longer ones get other weights (`max_length`)")
+        return (f"{stated.path}: {stated.key}: the model's own length is {stated.tokens} tokens; "
+                f"texts are cut at {used} here, so longer ones get other weights (`max_length`)")
 
 
 class _Config(BaseModel):
@@ -75,8 +80,13 @@ class _Note(BaseModel):
 def open_checkpoint(name: str, *, pickles: bool = False, option: str = "`model`") -> Checkpoint:
     """Finds a model and reads its layout (see `read_layout`).
 
-    Raises InputError where files are missing or say something else than they should, or state
-    what is not applied here. `option` is what errors call the name.
+    Args:
+        name: A folder, a hub id or `demo`, as `model_folder` takes it.
+        pickles: Also download pickled weights.
+        option: The parameter that error messages name.
+
+    Raises:
+        InputError: A file is missing or invalid, or states a setting that is not applied here.
     """
     root = model_folder(name, pickles=pickles, option=option)
     layout = read_layout(root)
@@ -86,7 +96,7 @@ def open_checkpoint(name: str, *, pickles: bool = False, option: str = "`model`"
 
 
 def note_variant(checkpoint: Checkpoint, folder: Path) -> None:
-    """Writes what a checkpoint's variant is beside a copy of it."""
+    """Writes a checkpoint's variant into `folder`, which holds a copy of the checkpoint."""
     note = f'{{"variant": "{checkpoint.variant.name}"}}\n'
     (folder / VARIANT_NOTE).write_text(note, "utf-8")
 
@@ -98,11 +108,13 @@ def is_onnx(checkpoint: Checkpoint) -> bool:
 
 
 def weight_files(checkpoint: Checkpoint) -> list[Path]:
-    """The safetensors files of a checkpoint, which are all that its weights are loaded from, or
-    its ONNX graph.
+    """Returns the safetensors files of a checkpoint, or its ONNX graph.
 
-    Raises InputError where there are none, and says how to convert a pickle; for a graph with
-    weights in other files, which no export writes; and as `weight_files_in`.
+    Weights are loaded from these files only.
+
+    Raises:
+        InputError: There are none (the message says how to convert a pickle), the graph takes
+            weights from other files (no export writes such a graph), or as `weight_files_in`.
     """
     if is_onnx(checkpoint):
         graph = checkpoint.folder / ONNX_WEIGHTS
@@ -113,49 +125,54 @@ def weight_files(checkpoint: Checkpoint) -> list[Path]:
     if files := weight_files_in(checkpoint.folder, "model*.safetensors"):
         return files
     raise InputError(
-        f"{checkpoint.shown}: no model.safetensors in {checkpoint.folder}; if its "
+        f"{checkpoint.label}: no model.safetensors in {checkpoint.folder}; if its "
         "weights are a pickle (pytorch_model.bin), which is never loaded silently, convert it "
         f"once: spladev3-anserini convert {checkpoint.name} --output "
         f"models/{Path(checkpoint.name.partition('@')[0]).name}")
 
 
 def model_hash(checkpoint: Checkpoint) -> str:
-    """sha256 over all files that decide weights, in hex: the config, the weights, and the index
-    of weights in several files."""
+    """Returns one sha256 (hex) over all files that decide weights.
+
+    These are the config, the weights, and the index of weights that are split over files.
+    """
     files = [checkpoint.folder / "config.json", *weight_files(checkpoint)]
     index = checkpoint.folder / INDEX
     return files_hash([*files, index] if index.exists() else files)
 
 
 def chosen_variant(option: str, checkpoint: Checkpoint) -> Variant:
-    """The variant an option names; `auto` is what the checkpoint's own files say.
+    """Returns the variant that an option names; `auto` is the one that the checkpoint states.
 
-    Raises InputError where a Router says otherwise than the option.
+    Raises InputError if a Router contradicts the option.
     """
     if option == "auto":
         return checkpoint.variant
     chosen = variant_named(option)
     if checkpoint.routed and chosen.query != checkpoint.variant.query:
         raise InputError(f"`variant` {option}: the {ROUTER} of {checkpoint.name} states the query "
-                         f"side of {checkpoint.variant.name}; leave out `variant`")
+                         f"side of {checkpoint.variant.name}; omit `variant`")
     return chosen
 
 
 def _stated_variant(name: str, root: Path, folder: Path, routed: QueryMode | None) -> Variant:
-    """In this order: our own note, naver's training arguments, the name of naver's model (its
-    -lexical and v3 hold alike files), the query side of a Router, the architecture."""
+    """Returns the variant from the first of these sources that states one.
+
+    The order: the note of this package, naver's training arguments, the name of naver's model
+    (the files of its -lexical and v3 do not differ), the query side of a Router, the architecture.
+    """
     distilled = read_as(_Config, folder / "config.json").model_type == "distilbert"
     expand = "splade-v3-distilbert" if distilled else "splade-v3"
     by_router = {"bow": "splade-v3-doc", "lexical": "splade-v3-lexical"}.get(routed or "")
-    where, stated = _named_variant(name, root)
+    source, stated = _named_variant(name, root)
     if by_router and stated and VARIANTS[stated].query != VARIANTS[by_router].query:
-        raise InputError(f"{root / ROUTER}: states the query side of {by_router}, but {where} "
+        raise InputError(f"{root / ROUTER}: states the query side of {by_router}, but {source} "
                          f"says {stated}")
     return VARIANTS[stated or by_router or expand]
 
 
 def _named_variant(name: str, root: Path) -> tuple[str, str | None]:
-    """The variant that a note, training arguments or a name say, and which of them."""
+    """Returns (source, variant) by a note, training arguments or the name; None: none states it."""
     note, arguments = root / VARIANT_NOTE, root / ARGUMENTS
     if note.exists():
         stated = read_as(_Note, note).variant
@@ -169,14 +186,14 @@ def _named_variant(name: str, root: Path) -> tuple[str, str | None]:
         return str(arguments if trained.splade_doc else name), "splade-v3-doc"
     if trained.model_q or not trained.shared_weights:
         raise InputError(f"{arguments}: {'model_q' if trained.model_q else 'shared_weights'}: "
-                         "queries have a model of their own, which is not applied here")
+                         "queries have a separate model, which is not applied here")
     if trained.lexical_type == "query" or known == "splade-v3-lexical":
         return str(arguments if trained.lexical_type else name), "splade-v3-lexical"
     return "", None
 
 
 def _known_name(name: str, root: Path) -> str:
-    """The last part of a hub id or path, or the model of a snapshot in the hub's cache."""
+    """Returns the last part of a hub id or path, or the model of a snapshot in the hub's cache."""
     for part in root.parts:
         if part.startswith("models--naver--"):
             return part.removeprefix("models--naver--")

@@ -15,27 +15,32 @@ from spladev3_anserini.progress import are_bars_drawn
 
 _CODE_FREE = ["*.json", "*.txt", "*.safetensors", "*.model"]
 PICKLE = "pytorch_model.bin"
-#: A graph and its external data, at the top or where the hub's models usually have it; not the
-#: variants beside it (model_O3.onnx, model_quint8.onnx, ...).
+#: A graph and its external data, at the top or in the usual folder of the hub's models; not other
+#: exports of the same model (model_O3.onnx, model_quint8.onnx, ...).
 _GRAPHS = ["model.onnx*", "onnx/model.onnx*"]
 
 
 def model_folder(name: str, *, pickles: bool = False, graphs: bool = False,
                  option: str = "`model`") -> Path:
-    """The folder of a model given as `demo` or another that a package ships (a folder of that
-    name is `./demo`), as a folder, or as a hub id (`owner/name`, also `owner/name@revision`),
-    which is downloaded into the usual cache on first use.
+    """Returns the folder of a model; the first use of a hub id downloads it.
 
-    Pickled weights are downloaded only with `pickles`, which `convert` alone sets, and ONNX only
-    with `graphs`: models have both, and want one. `option` is what errors call the name. Raises
-    InputError where there is no such model, or no access to it, with what to do next; and for a
-    folder with links that lead out of it, or with a pipe in it.
+    Args:
+        name: `demo` or another model that a package ships (a folder of that name is `./demo`), a
+            folder, or a hub id: `owner/name` or `owner/name@revision`. Downloads go to the hub's
+            usual cache.
+        pickles: Also download pickled weights; only `convert` needs them.
+        graphs: Also download ONNX graphs. Many models have both kinds of weights.
+        option: The parameter that error messages name.
+
+    Raises:
+        InputError: There is no such model or no access to it (the message says what to do next),
+            or a folder has a pipe or links that lead out of it.
     """
     if name in MODELS:
         return fetch_assets(name)
     path = Path(name)
     if path.is_dir():
-        for folder in (path, *(own for own in path.iterdir() if own.is_dir())):
+        for folder in (path, *(entry for entry in path.iterdir() if entry.is_dir())):
             refuse_links(path, folder)
         refuse_special(path)
         return path
@@ -47,9 +52,11 @@ def model_folder(name: str, *, pickles: bool = False, graphs: bool = False,
 
 
 def refuse_links(root: Path, folder: Path) -> None:
-    """Raises InputError where a folder of a model, or what lies in it, is a link out of the model:
-    a model from elsewhere may bring links to files it has no business with. Those of the hub's
-    cache lead from a snapshot to the blobs beside it."""
+    """Raises InputError if `folder`, or a file in it, is a link out of the model's folder `root`.
+
+    A model from elsewhere could link to private files. The links of the hub's cache are allowed:
+    they lead from a snapshot to the blobs beside it.
+    """
     home = root.resolve()
     if home.parent.name == "snapshots":
         home = home.parents[1]
@@ -57,7 +64,8 @@ def refuse_links(root: Path, folder: Path) -> None:
                      "the model's folder")
 
 
-def _hub_folder(name: str, patterns: list[str], shown: str) -> Path:
+def _hub_folder(name: str, patterns: list[str], label: str) -> Path:
+    """Downloads the files of a hub id that fit `patterns`, and returns their folder."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -73,20 +81,20 @@ def _hub_folder(name: str, patterns: list[str], shown: str) -> Path:
                                           allow_patterns=patterns))
     except GatedRepoError:
         raise InputError(
-            f"{shown}: this model is gated: accept its conditions on the model's page on "
+            f"{label}: this model is gated: accept its conditions on the model's page on "
             "the hub, then run 'hf auth login' or set HF_TOKEN, and try again") from None
     except RevisionNotFoundError:
-        raise InputError(f"{shown}: the hub has no revision {revision!r} of it") from None
+        raise InputError(f"{label}: the hub has no revision {revision!r} of it") from None
     except RepositoryNotFoundError:
-        raise InputError(f"{shown}: no such folder here, and the hub knows no such model (a "
+        raise InputError(f"{label}: no such folder here, and the hub knows no such model (a "
                          "private one needs 'hf auth login' or HF_TOKEN)") from None
     except LocalEntryNotFoundError:
-        raise InputError(f"{shown}: no such folder here; as a hub id, not in the local "
+        raise InputError(f"{label}: no such folder here; as a hub id, not in the local "
                          "cache, and the hub cannot be reached") from None
     except MemoryError:
         raise
-    except Exception as error:  # what the connection raises is of several libraries
-        raise InputError(f"{shown}: cannot be downloaded: {first_line(error)}; the same "
+    except Exception as error:  # the errors of a connection come from several libraries
+        raise InputError(f"{label}: cannot be downloaded: {first_line(error)}; the same "
                          "command continues a download that broke off") from None
 
 

@@ -1,4 +1,4 @@
-"""A thing that takes long to open -> the same one for the next command of this process."""
+"""A model or index that takes long to open -> the same object for the next command here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Slot = Literal["model", "texts"]
 
 
 class _Kept:
-    """The last thing that was opened, until another one is asked for."""
+    """Holds the last opened object until another one is requested."""
 
     def __init__(self) -> None:
         self._key: Hashable = None
@@ -23,6 +23,7 @@ class _Kept:
         self._open = ExitStack()
 
     def get(self, key: Hashable, open_it: Callable[[], AbstractContextManager[Opened]]) -> Opened:
+        """Returns the object of `key`, opening it if the last one had another key."""
         if key != self._key:
             self.close()
             self._value, self._key = self._open.enter_context(open_it()), key
@@ -39,8 +40,10 @@ _slots: dict[Slot, _Kept] | None = None
 
 @contextmanager
 def keeping() -> Iterator[None]:
-    """Inside the block, what was opened by `kept` stays open until another thing is asked for in
-    the same slot: a model or an index is large, so there is one at a time."""
+    """Keeps objects that `kept` and `loaded` open alive, for the block.
+
+    A slot holds one object: a model or an index is large. The next one of the slot replaces it.
+    """
     global _slots
     outer, _slots = _slots, {"model": _Kept(), "texts": _Kept()}
     try:
@@ -53,23 +56,29 @@ def keeping() -> Iterator[None]:
 
 def kept(slot: Slot, key: Hashable, open_it: Callable[[], AbstractContextManager[Opened]]
          ) -> AbstractContextManager[Opened]:
-    """What `open_it` opens, closed at the end of the caller's block; inside `keeping`, the thing
-    that was opened under the same key before, which stays open."""
+    """Returns the context manager of an object that must be closed, reused inside `keeping`.
+
+    Args:
+        slot: The slot of the object.
+        key: Everything that decides the object; the same key returns the open object.
+        open_it: Opens the object. Outside `keeping` the caller's block closes it; inside it
+            stays open.
+    """
     return open_it() if _slots is None else nullcontext(_slots[slot].get(key, open_it))
 
 
 def loaded(slot: Slot, key: Hashable, load: Callable[[], Opened]) -> Opened:
-    """`kept` for a thing that needs no closing."""
+    """Returns an object that needs no closing, reused inside `keeping` as by `kept`."""
     return load() if _slots is None else _slots[slot].get(key, lambda: nullcontext(load()))
 
 
 def state_of(paths: Iterable[Path]) -> tuple[tuple[str, int, int, int], ...]:
-    """Path, size, time and inode of files: part of a key that changes when their content does."""
+    """Returns (path, bytes, mtime in ns, inode) per file: a key that changes with their content."""
     states = ((path, path.stat()) for path in sorted(paths) if path.is_file())
     return tuple((str(path), state.st_size, state.st_mtime_ns, state.st_ino)
                  for path, state in states)
 
 
 def state_of_corpus(source: str) -> tuple[object, ...]:
-    """`state_of` the files of a corpus; ir_datasets is known by its id."""
+    """Returns `state_of` the files of a corpus; for ir_datasets, only its id."""
     return (source,) if irds_id(source) else state_of(corpus_files(Path(source)))

@@ -1,7 +1,7 @@
-"""A model's folder -> its document encoder and its query side, as its own files state them.
+"""A model's folder -> its document encoder and its query side, as its files state them.
 
-sentence-transformers keeps in small JSON files what it does beside the masked language model. What
-is not done here would give other weights in silence, so it is refused by file and key.
+The JSON files of sentence-transformers state steps besides the masked language model. A step that
+this package does not apply would silently change weights, so it is refused by file and key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from spladev3_anserini.model.weights import read_as, refuse_elsewhere
 MODULES = "modules.json"
 ROUTER = "router_config.json"
 SENTENCE_SETTINGS = "config_sentence_transformers.json"
-#: A transformer's own settings; an older name for each architecture.
+#: Settings of a transformer module; older versions have one file name per architecture.
 TRANSFORMER = "sentence_*_config.json"
 #: Tables of query weights beside a model, from before sentence-transformers had a place for them.
 _TABLES = ("idf.json", "query_token_weights.txt")
@@ -33,8 +33,8 @@ _ENCODERS = ("Transformer", "MLMTransformer")
 _POOLING, _STATIC = "SpladePooling", "SparseStaticEmbedding"
 
 ANY = object()
-#: Values that a key may have; ANY where it changes no weight, or is read elsewhere. A key that is
-#: not here may only be empty.
+#: The value that a key may have; ANY if it changes no weight or is read elsewhere. A key that is
+#: not listed may only be empty.
 Allowed = Mapping[str, Any]
 _SETTINGS_KEYS: Allowed = {
     "__version__": ANY, "requirements": ANY, "model_type": "SparseEncoder", "prompts": ANY,
@@ -50,7 +50,7 @@ _ROUTE_KEYS: Allowed = {"default_route": ANY, "allow_empty_key": ANY}
 
 
 class Length(NamedTuple):
-    """A model's own length in tokens, and the file and key that state it."""
+    """The length in tokens that a model's files state, and the file and key that state it."""
 
     tokens: int
     path: Path
@@ -58,8 +58,11 @@ class Length(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """`folder` holds the masked language model, `tokenizer` its vocabulary; `query` is how a Router
-    weighs queries, None without one."""
+    """The parts of a model's folder.
+
+    `folder` holds the masked language model and `tokenizer` its vocabulary. `query` is how a
+    Router weights queries; None if there is no Router.
+    """
 
     folder: Path
     tokenizer: Path
@@ -73,7 +76,7 @@ class _Module(BaseModel):
 
     @property
     def kind(self) -> str:
-        """sentence-transformers' name of the module, empty for code from elsewhere."""
+        """The module's class in sentence-transformers; empty for code from elsewhere."""
         first, _, last = self.type.rpartition(".")
         return last if first.partition(".")[0] == "sentence_transformers" else ""
 
@@ -86,11 +89,12 @@ class _Router(BaseModel):
 
 
 def read_layout(root: Path) -> Layout:
-    """Reads a model in the layout of transformers, or of sentence-transformers with `modules.json`,
-    where a Router holds the document side apart from the query side.
+    """Reads a model's layout: that of transformers, or of sentence-transformers (`modules.json`).
 
-    Raises InputError where files are missing or say something else than they should, and for
-    whatever they state that is not applied here.
+    In the latter a Router may separate the document side from the query side.
+
+    Raises:
+        InputError: A file is missing or invalid, or states a setting that is not applied here.
     """
     refuse_elsewhere(root)
     _refuse_tables(root)
@@ -116,7 +120,7 @@ def refuse_unapplied(path: Path, record: Mapping[str, Any], allowed: Allowed) ->
             continue
         if key not in allowed or type(value) is not type(allowed[key]) or value != allowed[key]:
             raise InputError(f"{path}: {key}: {json.dumps(value)[:60]} is not applied here; "
-                             "weights would be others than the model's own")
+                             "weights would differ from the model's own")
 
 
 def refuse_prompts(path: Path, prompts: Any) -> None:
@@ -127,16 +131,18 @@ def refuse_prompts(path: Path, prompts: Any) -> None:
 
 
 def stated_length(folder: Path, tokenizer: Path, used: int) -> Length | None:
-    """The model's own length where it is not the one that is used. A tokenizer states the most
-    that fits, so it counts only where it is shorter."""
+    """Returns the length that a model's files state if it differs from `used` tokens, else None.
+
+    A tokenizer states the most tokens that fit, so it counts only if it is below `used`.
+    """
     for path in sorted(folder.glob(TRANSFORMER)):
         tokens = read_json(path, dict).get("max_seq_length")
         if tokens is not None:
             return Length(tokens, path, "max_seq_length") if tokens != used else None
     path = tokenizer / "tokenizer_config.json"
-    most = read_json(path, dict).get("model_max_length") if path.exists() else None
-    if isinstance(most, int | float) and 0 < most < used:
-        return Length(int(most), path, "model_max_length")
+    limit = read_json(path, dict).get("model_max_length") if path.exists() else None
+    if isinstance(limit, int | float) and 0 < limit < used:
+        return Length(int(limit), path, "model_max_length")
     return None
 
 
@@ -158,12 +164,15 @@ def _refuse_tables(folder: Path) -> None:
 
 
 def _document_folder(root: Path, modules: Sequence[_Module]) -> Path:
-    """The masked language model's folder, the modules being it and SpladePooling."""
+    """Returns the masked language model's folder; the modules must be this model and SpladePooling.
+
+    Raises InputError for any other modules.
+    """
     for module in modules:
         _refuse_path_out(root, module.path)
         if module.kind not in (*_ENCODERS, _POOLING, _STATIC):
             raise InputError(f"{root}: has a module {(module.kind or module.type)[:80]!r} that "
-                             "SPLADE-v3 does not have; without it the weights would be others")
+                             "SPLADE-v3 does not have; without it the weights would differ")
     kinds = [module.kind for module in modules]
     if len(kinds) != 2 or kinds[0] not in _ENCODERS or kinds[1] != _POOLING:
         raise InputError(f"{root}: encodes documents by {', '.join(kinds) or 'no module'}; "
@@ -171,7 +180,7 @@ def _document_folder(root: Path, modules: Sequence[_Module]) -> Path:
     folder, pooling = root / modules[0].path, root / modules[1].path / "config.json"
     if pooling.exists():
         record = read_json(pooling, dict)
-        if pooling.parent == folder:  # config.json is the transformer's as well
+        if pooling.parent == folder:  # config.json is that of the transformer too
             record = {key: record[key] for key in record.keys() & _POOLING_KEYS.keys()}
         refuse_unapplied(pooling, record, _POOLING_KEYS)
     if modules[0].kind == "Transformer" and not any(
@@ -182,7 +191,7 @@ def _document_folder(root: Path, modules: Sequence[_Module]) -> Path:
 
 
 def _checked_folder(root: Path, folder: Path) -> Path:
-    """The masked language model's folder, its small files read."""
+    """Checks the small files of the masked language model's folder, and returns the folder."""
     refuse_elsewhere(folder)
     _refuse_tables(folder)
     for path in sorted(folder.glob(TRANSFORMER)):
@@ -201,15 +210,19 @@ def _checked_folder(root: Path, folder: Path) -> Path:
 
 
 def _tokenizer_of(root: Path, folder: Path) -> Path:
-    for place in (folder, root):
-        if any((place / name).exists() for name in VOCABULARIES):
-            return place
+    """Returns the folder with the tokenizer: the masked language model's, else the root."""
+    for candidate in (folder, root):
+        if any((candidate / name).exists() for name in VOCABULARIES):
+            return candidate
     raise InputError(f"{root}: no tokenizer ({', '.join(VOCABULARIES)})")
 
 
 def _routed(root: Path, router: _Router) -> Layout:
-    """A model with a document side and a query side: the same, or the query's own wordpieces with
-    a weight of 1, alone or as a mask of the document side's weights."""
+    """Reads the layout of a model with a document side and a query side.
+
+    The query side may be the document side (`expand`), weight 1 per wordpiece of the query
+    (`bow`), or the document side masked by these wordpieces (`lexical`).
+    """
     path = root / ROUTER
     refuse_unapplied(path, router.model_extra or {}, {})
     refuse_unapplied(path, router.parameters, _ROUTE_KEYS)
@@ -238,8 +251,10 @@ def _routed(root: Path, router: _Router) -> Layout:
 
 
 def _refuse_weighted(static: Path) -> None:
-    """Raises InputError for a table of query weights that gives a wordpiece another weight than 1,
-    special tokens apart, which have no weight here."""
+    """Raises InputError for a table of query weights with another weight than 1.
+
+    Special tokens may have weight 0, because they have no weight here.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

@@ -1,4 +1,4 @@
-"""A folder -> its tokenizer and its model, by transformers, from safetensors and without code."""
+"""A folder -> its tokenizer and model, loaded by transformers from safetensors, never from code."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spladev3_anserini.errors import InputError, refusing, without_panic_report
+from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.files import refuse_pointer
+from spladev3_anserini.model.panics import without_panic_report
 from spladev3_anserini.model.weights import refuse_misread
 
-#: Each of these can be a whole tokenizer.
+#: Each of these files can be a complete tokenizer.
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
            "spiece.model", "sentencepiece.bpe.model")
@@ -20,14 +21,17 @@ _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.jso
 if TYPE_CHECKING:
     import torch
 
-#: How many characters a tokenizer may make of one. Known ones make 3 (Unicode's own forms, which
-#: cannot be multiplied, are not counted); 10 rules in a row that each make 1,000 end the process.
+#: The most characters that a tokenizer's rules may make of one. Known tokenizers make 3, not
+#: counting Unicode normalisation, which does not multiply. Ten rules in a row that each make 1,000
+#: end the process.
 _MOST_GROWTH = 100
 
 
 def load_tokenizer(folder: Path, **options: Any) -> Any:
-    """A folder's tokenizer; raises InputError where it cannot be loaded, and as
-    `refuse_content`."""
+    """Loads a folder's tokenizer by transformers.
+
+    Raises InputError if it cannot be loaded, and as `refuse_content`.
+    """
     from transformers import AutoTokenizer
 
     for name in (*VOCABULARIES, *_BESIDE):
@@ -45,10 +49,18 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
 
 def load_model(loader: str, folder: Path, dtype: torch.dtype, without: str,
                unused: str = "", **options: Any) -> Any:
-    """A folder's model by the class `loader` of transformers, with the weights of its files.
+    """Loads a folder's model by a class of transformers, from its safetensors.
 
-    Raises InputError where it cannot be loaded, and as `refuse_misread`; `without` says what would
-    come of a missing weight, `unused` is the prefix of weights that the caller does not use.
+    Args:
+        loader: The name of the class, such as `AutoModelForMaskedLM`.
+        folder: The folder with config.json and weights.
+        dtype: The precision of the loaded weights.
+        without: The end of the message about a missing weight.
+        unused: The prefix of weights that the caller does not use, so they may be missing.
+        options: More arguments of `from_pretrained`.
+
+    Raises:
+        InputError: The model cannot be loaded, or as `refuse_misread`.
     """
     import transformers
 
@@ -88,8 +100,10 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def refuse_content(tokenizer: str, folder: Path) -> None:
-    """Refuses a tokenizer.json that makes far more of a text than there was, or that cuts the same
-    text into other wordpieces each time."""
+    """Raises InputError for a tokenizer.json that multiplies text, or that is random.
+
+    A random tokenizer (dropout) splits the same text into other wordpieces each time.
+    """
     content = json.loads(tokenizer)
     growth = _growth(content.get("normalizer")) * _growth(content.get("pre_tokenizer"))
     if growth > _MOST_GROWTH:
@@ -101,7 +115,10 @@ def refuse_content(tokenizer: str, folder: Path) -> None:
 
 
 def _growth(rule: Any) -> int:
-    """How many characters a normalizer or pre-tokenizer can make of one, its steps multiplied."""
+    """Returns how many characters a normalizer or pre-tokenizer can make of one.
+
+    The factors of its steps are multiplied.
+    """
     if not isinstance(rule, dict):
         return 1
     factor = 2 if rule.get("type") == "ByteLevel" else 1

@@ -11,17 +11,16 @@ from torch import Tensor
 
 from spladev3_anserini.errors import InputError, first_line, needed, refusing
 from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint
-from spladev3_anserini.model.splade import TRIAL
+from spladev3_anserini.model.splade import TRIAL_LENGTHS
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-#: Named and ordered as Anserini's encoder expects the first two of them.
+#: Anserini's encoder expects the first two, by these names and in this order.
 OUTPUTS = ("output_idx", "output_weights", "rows")
 _PREFIX = "spladev3_anserini."
 
 
 class Properties(NamedTuple):
-    """What an exported graph says of itself, in its metadata; `source` is the hash of the
-    checkpoint it was made from."""
+    """The metadata of an exported graph; `source` is the hash of the exported checkpoint."""
 
     precision: str
     top_k: int | None
@@ -30,27 +29,31 @@ class Properties(NamedTuple):
     source: str
 
     def as_strings(self) -> dict[str, str]:
+        """Returns the properties as the keys and values of ONNX metadata; None is empty."""
         return {_PREFIX + name: "" if value is None else str(value)
                 for name, value in self._asdict().items()}
 
     @classmethod
     def parse(cls, strings: dict[str, str]) -> Properties:
-        """Raises ValueError or KeyError for metadata that no export wrote."""
-        own = {name: strings[_PREFIX + name] for name in cls._fields}
-        return cls(own["precision"], int(own["top_k"]) if own["top_k"] else None,
-                   int(own["vocabulary"]), int(own["max_positions"]), own["source"])
+        """Reads the metadata of a graph; raises ValueError or KeyError if no export wrote it."""
+        values = {name: strings[_PREFIX + name] for name in cls._fields}
+        return cls(values["precision"], int(values["top_k"]) if values["top_k"] else None,
+                   int(values["vocabulary"]), int(values["max_positions"]), values["source"])
 
 
 class OnnxSplade:
-    """Ids and mask (B, L) -> term weights (B, V) in fp32 as sparse rows, on the CPU.
+    """An exported graph: ids and mask (B, L) -> term weights (B, V), fp32, sparse, on the CPU.
 
-    No dense row is made of them: torch's threads and onnxruntime's take the cores from each other.
+    The rows stay sparse, because torch on dense rows would compete with onnxruntime's threads.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        """Raises InputError where onnxruntime is not installed, the file is damaged, or it is a
-        graph that `export` did not write or that fails on a short text."""
-        runtime = needed("onnxruntime", f"{checkpoint.shown}: is an ONNX graph", "onnx")
+        """Loads the graph of a checkpoint and tries it on two short texts.
+
+        Raises InputError if onnxruntime is not installed, the file is damaged, `export` did not
+        write the graph, or the graph fails on a short text.
+        """
+        runtime = needed("onnxruntime", f"{checkpoint.label}: is an ONNX graph", "onnx")
         path = checkpoint.folder / ONNX_WEIGHTS
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -58,37 +61,41 @@ class OnnxSplade:
         try:
             self._session = runtime.InferenceSession(path, options,
                                                      providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own errors share no class
+        except Exception as error:  # the errors of onnxruntime share no class
             raise InputError(f"{path}: cannot be loaded: {first_line(error)}") from None
         try:
             metadata = self._session.get_modelmeta().custom_metadata_map
             self.properties = Properties.parse(metadata)
         except (KeyError, ValueError):
-            raise InputError(f"{path}: was not written by spladev3-anserini export, so how it "
-                             "pools is not known") from None
-        self._inputs = {own.name for own in self._session.get_inputs()}
+            raise InputError(f"{path}: was not written by spladev3-anserini export, so its "
+                             "pooling is unknown") from None
+        self._inputs = {node.name for node in self._session.get_inputs()}
         with refusing(f"{path}: the graph fails on a short text"):
-            for length in TRIAL:
+            for length in TRIAL_LENGTHS:
                 ids = torch.arange(5, 5 + length)[None] % self.vocabulary
                 self(ids, torch.ones_like(ids))
 
     @property
     def vocabulary(self) -> int:
+        """The number of output terms, V."""
         return self.properties.vocabulary
 
     @property
     def max_positions(self) -> int:
+        """The most tokens that a text may have."""
         return self.properties.max_positions
 
     def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> sparse.csr_matrix:
-        """Raises ValueError for outputs that `export` describes otherwise."""
-        fed = zip(INPUTS, (input_ids, attention_mask, torch.zeros_like(input_ids)), strict=True)
+        """Returns the weights; raises ValueError for outputs outside the shape of `export`."""
+        tensors = zip(INPUTS, (input_ids, attention_mask, torch.zeros_like(input_ids)),
+                      strict=True)
         terms, values, rows = self._session.run(
-            list(OUTPUTS), {name: own.numpy() for name, own in fed if name in self._inputs})
+            list(OUTPUTS),
+            {name: tensor.numpy() for name, tensor in tensors if name in self._inputs})
         size = (len(input_ids), self.vocabulary)
         if len(terms) and (terms.min() < 0 or terms.max() >= size[1] or rows[0] < 0
                            or rows[-1] >= size[0] or (np.diff(rows) < 0).any()
                            or values.min() < 0):
-            raise ValueError("it gives terms, rows or weights that cannot be")
+            raise ValueError("it returns terms, rows or weights that are impossible")
         ends = np.searchsorted(rows, np.arange(size[0] + 1))
         return sparse.csr_matrix((values, terms, ends), shape=size)

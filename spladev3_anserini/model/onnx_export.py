@@ -25,7 +25,7 @@ from spladev3_anserini.model.checkpoint import (
 from spladev3_anserini.model.layout import TRANSFORMER
 from spladev3_anserini.model.onnx import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
-from spladev3_anserini.model.splade import TRIAL, Splade, load_splade
+from spladev3_anserini.model.splade import TRIAL_LENGTHS, Splade, load_splade
 from spladev3_anserini.model.tokenizer import Tokenizer
 
 Precision = Literal["float32", "int8"]
@@ -33,15 +33,15 @@ Precision = Literal["float32", "int8"]
 #: Columns of the vocabulary per product, so that no tensor of tokens x vocabulary exists. Measured
 #: on 2 CPU cores in int8: 256 is the fastest of 256 to 4096 (a fifth of the demo model's time).
 _TILE = 256
-#: The names under which Anserini's SpladeV3Encoder looks for its files.
+#: The names of the files that Anserini's SpladeV3Encoder reads.
 ANSERINI_FILES = ("splade-v3-optimized.onnx", "splade-v3-vocab.txt")
 _OPSET = 17
-#: What protobuf holds in one file, in bytes, less some room for all that is not a weight.
+#: The most bytes of weights: protobuf's limit for one file, less room for the rest of the graph.
 LARGEST_GRAPH = (1 << 31) - (16 << 20)
 
 
 class Exported(NamedTuple):
-    """The file that was written, its sha256, and its size in bytes."""
+    """An exported file, its sha256, and its size in bytes."""
 
     path: Path
     sha256: str
@@ -50,14 +50,25 @@ class Exported(NamedTuple):
 
 def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "float32",
                 top_k: int | None = None, *, anserini: bool = False) -> Exported:
-    """Writes a model folder (`model.onnx`, config, tokenizer) that `encode` takes as any other, or,
-    with `anserini`, the two files that Anserini's own encoder reads.
+    """Exports a checkpoint to ONNX, as a model folder or as the files of Anserini's encoder.
 
-    int8 is ONNX Runtime's dynamic quantisation: weights by output channel, activations by tensor
-    as they come, so that a weight depends a little on the texts beside it in a batch. With `top_k`
-    the special tokens' dimensions are left out and each text keeps its largest weights. Raises
-    InputError where `output` exists, a package is missing, the graph would not fit into a file or
-    gives other weights than the model, or (for Anserini) the tokenizer is not BERT's.
+    Args:
+        checkpoint: A model with safetensors.
+        output: The new folder. It holds `model.onnx`, config and tokenizer, and `encode` takes it
+            like any other model.
+        precision: int8 is ONNX Runtime's dynamic quantisation: weights per output channel,
+            activations per tensor at run time. A weight therefore depends slightly on the other
+            texts of its batch.
+        top_k: Keep only each text's largest weights, inside the graph. It also drops the
+            dimensions of special tokens.
+        anserini: Write the two files that Anserini's encoder reads instead of a model folder.
+
+    Returns:
+        The graph's file, its sha256 and its size in bytes.
+
+    Raises:
+        InputError: `output` exists, a package is missing, the graph does not fit into a file or
+            returns other weights than the model, or (for Anserini) the tokenizer is not BERT's.
     """
     if output.exists():
         raise InputError(f"`output` {output}: exists already")
@@ -68,7 +79,8 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")
     top_k = top_k and min(top_k, splade.vocabulary)
     graph = _Graph(splade, sorted(tokenizer.special_ids) if top_k else [], top_k).eval()
-    size = sum(own.numel() * own.element_size() for own in (*graph.parameters(), *graph.buffers()))
+    size = sum(tensor.numel() * tensor.element_size()
+               for tensor in (*graph.parameters(), *graph.buffers()))
     if size > LARGEST_GRAPH:
         raise InputError(f"`model` {checkpoint.name}: its graph has {size / 2**30:.1f} GiB of "
                          "weights, and an ONNX file holds 2; encode with the model itself")
@@ -81,21 +93,23 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
                                 model_hash(checkpoint))
         with naming(output / path.name), refusing(
                 f"`model` {checkpoint.name}: cannot be exported", OSError):
-            _write(graph, Path(scratch) / "plain.onnx", path, precision, properties)
-            _compare(graph, path, precision)
+            _write_graph(graph, Path(scratch) / "plain.onnx", path, precision, properties)
+            _compare_weights(graph, path, precision)
         with naming(output):
             if anserini:
                 (fresh / ANSERINI_FILES[1]).write_text(vocabulary, "utf-8")
             else:
-                _describe(checkpoint, fresh)
-        made = Exported(output / path.name, sha256_of(path), path.stat().st_size)
+                _copy_config(checkpoint, fresh)
+        exported = Exported(output / path.name, sha256_of(path), path.stat().st_size)
         fresh.replace(output)
-    return made
+    return exported
 
 
 class _Graph(nn.Module):
-    """input_ids, attention_mask, token_type_ids (B, L) -> the non-zero weights of all rows, row by
-    row with terms ascending: term ids, weights and rows, each (N)."""
+    """The graph to export: input_ids, attention_mask, token_type_ids (B, L) -> non-zero weights.
+
+    The outputs are term ids, weights and rows, each (N), row by row with terms ascending.
+    """
 
     def __init__(self, splade: Splade, dropped: list[int], top_k: int | None) -> None:
         super().__init__()
@@ -105,9 +119,9 @@ class _Graph(nn.Module):
         bias[dropped] = -1e4  # never above 0, so never a weight
         self.tiles = nn.ModuleList()
         for start in range(0, len(weight), _TILE):
-            own = weight[start : start + _TILE]
-            tile = nn.Linear(own.shape[1], own.shape[0])
-            tile.weight.data, tile.bias.data = own.clone(), bias[start : start + _TILE].clone()
+            columns = weight[start : start + _TILE]
+            tile = nn.Linear(columns.shape[1], columns.shape[0])
+            tile.weight.data, tile.bias.data = columns.clone(), bias[start : start + _TILE].clone()
             self.tiles.append(tile)
         self.vocabulary = splade.vocabulary
         self.types = hasattr(splade.mlm.config, "type_vocab_size")
@@ -127,8 +141,8 @@ class _Graph(nn.Module):
         return places[:, 1], weights[places[:, 0], places[:, 1]], places[:, 0]
 
 
-def _write(graph: _Graph, plain: Path, path: Path, precision: Precision,
-           properties: Properties) -> None:
+def _write_graph(graph: _Graph, plain: Path, path: Path, precision: Precision,
+                 properties: Properties) -> None:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -153,49 +167,59 @@ def _write(graph: _Graph, plain: Path, path: Path, precision: Precision,
 
 
 @torch.inference_mode()
-def _compare(graph: _Graph, path: Path, precision: Precision) -> None:
-    """Runs the file on texts of other lengths than the one it was traced with, and compares the
-    weights: what a trace takes for a constant may be another number there. int8 has only to run."""
+def _compare_weights(graph: _Graph, path: Path, precision: Precision) -> None:
+    """Runs the file on texts of other lengths than the traced one; raises ValueError if weights
+    differ from the model's.
+
+    A number that the trace took for a constant may differ at these lengths. int8 must only run.
+    """
     from onnxruntime import InferenceSession
 
     session = InferenceSession(path, providers=["CPUExecutionProvider"])
-    taken = {own.name for own in session.get_inputs()}
-    for length in TRIAL:
+    inputs = {node.name for node in session.get_inputs()}
+    for length in TRIAL_LENGTHS:
         ids = torch.arange(1, 1 + length)[None] % graph.vocabulary
-        fed = dict(zip(INPUTS, (ids, torch.ones_like(ids), torch.zeros_like(ids)), strict=True))
+        tensors = dict(zip(INPUTS, (ids, torch.ones_like(ids), torch.zeros_like(ids)),
+                           strict=True))
         terms, weights, _ = session.run(
-            list(OUTPUTS), {name: own.numpy() for name, own in fed.items() if name in taken})
-        pairs = ((terms, weights), (own.numpy() for own in graph(*fed.values())[:2]))
-        found, expected = (np.bincount(at, of, graph.vocabulary) for at, of in pairs)
-        if precision == "float32" and not np.allclose(found, expected, rtol=1e-3, atol=1e-3):
+            list(OUTPUTS), {name: tensor.numpy() for name, tensor in tensors.items()
+                            if name in inputs})
+        expected_terms, expected_weights = (
+            tensor.numpy() for tensor in graph(*tensors.values())[:2])
+        exported = np.bincount(terms, weights, graph.vocabulary)
+        expected = np.bincount(expected_terms, expected_weights, graph.vocabulary)
+        if precision == "float32" and not np.allclose(exported, expected, rtol=1e-3, atol=1e-3):
             raise ValueError("the graph of this architecture gives other weights than the model")
 
 
-def _describe(checkpoint: Checkpoint, folder: Path) -> None:
-    """What encoding reads beside the graph: config, length, tokenizer, variant."""
-    for place in (checkpoint.tokenizer, checkpoint.folder):
-        for name in (*(path.name for path in place.glob(TRANSFORMER)),
+def _copy_config(checkpoint: Checkpoint, folder: Path) -> None:
+    """Copies what encoding reads besides the graph: config, length, tokenizer, variant."""
+    for source in (checkpoint.tokenizer, checkpoint.folder):
+        for name in (*(path.name for path in source.glob(TRANSFORMER)),
                      "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
                      "special_tokens_map.json", "added_tokens.json"):
-            if (place / name).exists():
-                # shutil's copies blame the file that is read for a disk that is full
-                (folder / name).write_bytes((place / name).read_bytes())
+            if (source / name).exists():
+                # if the disk is full, shutil's copies name the source file in the error
+                (folder / name).write_bytes((source / name).read_bytes())
     note_variant(checkpoint, folder)
 
 
 def _bert_vocabulary(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
-    """vocab.txt of BERT's uncased tokenizer, which Anserini's encoder has built in."""
+    """Returns vocab.txt of BERT's uncased tokenizer; raises InputError for another vocabulary.
+
+    Anserini's encoder has this tokenizer built in.
+    """
     terms = tokenizer.terms.tolist()
-    places = {"[PAD]": 0, "[CLS]": 101, "[SEP]": 102}
-    if any(len(terms) <= place or terms[place] != term for term, place in places.items()):
-        raise InputError(f"{checkpoint.folder}: Anserini's encoder takes BERT's vocabulary alone, "
+    expected_ids = {"[PAD]": 0, "[CLS]": 101, "[SEP]": 102}
+    if any(len(terms) <= i or terms[i] != term for term, i in expected_ids.items()):
+        raise InputError(f"{checkpoint.folder}: Anserini's encoder takes only BERT's vocabulary, "
                          "with [PAD], [CLS] and [SEP] at 0, 101 and 102")
     return "".join(f"{term}\n" for term in terms)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """onnxruntime's quantizer warns through the root logger that shapes were not inferred."""
+    """Silences warnings: onnxruntime's quantizer warns that shapes were not inferred."""
     logging.disable(logging.WARNING)
     try:
         yield

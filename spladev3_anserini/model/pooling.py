@@ -1,4 +1,4 @@
-"""Token logits -> one weight per vocabulary term, without ever holding all logits."""
+"""Token logits -> one weight per vocabulary term; all logits are never in memory at once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ TILE = 512
 
 def max_logits(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
                tile: int = TILE) -> Tensor:
-    """max_i logit_ij over the unmasked positions i, one vocabulary tile at a time.
+    """Computes max_i logit_ij over the unmasked positions i, one vocabulary tile at a time.
 
-    Shapes: hidden (B, L, H) after the MLM head's transform, mask (B, L) boolean, weight (V, H),
-    bias (V) or None; returns (B, V) in fp32. Memory is B*L*tile instead of B*L*V. A row without any
-    unmasked position is -inf throughout.
+    Memory is B*L*tile instead of B*L*V.
+
+    Args:
+        hidden: States (B, L, H) after the MLM head's transform.
+        mask: Boolean (B, L).
+        weight: The output layer's weight (V, H).
+        bias: The output layer's bias (V), or None.
+        tile: Columns of the vocabulary per matrix product.
+
+    Returns:
+        The maxima (B, V) in fp32. A row without any unmasked position is -inf throughout.
     """
     batch, length, width = hidden.shape
     flat = _without_padding(hidden, mask).reshape(batch * length, width)
@@ -31,14 +39,20 @@ def max_logits(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None
 
 
 def _without_padding(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The states, where a masked position repeats its row's first unmasked one. That changes no
-    maximum, and is done once; masking each tile's logits took a fifth of the time."""
+    """Replaces the state of each masked position by the first unmasked state of its row.
+
+    This changes no maximum and is done once. Masking each tile's logits instead took a fifth of
+    the time.
+    """
     first = mask.int().argmax(dim=1)
     repeated = hidden[torch.arange(len(hidden), device=hidden.device), first]
     return torch.where(mask.unsqueeze(-1), hidden, repeated.unsqueeze(1))
 
 
 def activation(logits: Tensor) -> Tensor:
-    """log(1 + relu(x)), elementwise. It is monotone, so it may follow the maximum:
-    max_i log(1 + relu(x_i)) = log(1 + relu(max_i x_i))."""
+    """Computes log(1 + relu(x)) elementwise.
+
+    It is monotone, so it may follow the maximum:
+    max_i log(1 + relu(x_i)) = log(1 + relu(max_i x_i)).
+    """
     return torch.log1p(torch.relu(logits))

@@ -1,4 +1,4 @@
-"""A loaded model -> how many tokens it takes at once."""
+"""A loaded model -> the most tokens of a text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def position_limit(model: Any) -> int | None:
-    """How many tokens a transformers model takes; None where it has no limit of its own.
+    """Returns the most tokens that a transformers model takes; None if the model has no limit.
 
     RoBERTa and its kin (XLM-R, CamemBERT, MPNet, ...) count positions from the padding id + 1 on,
     so a table of 514 rows has room for 512 tokens. Such a table knows its padding row.

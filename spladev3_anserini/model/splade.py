@@ -13,16 +13,16 @@ from spladev3_anserini.model.loading import load_model
 from spladev3_anserini.model.pooling import activation, max_logits
 from spladev3_anserini.model.positions import position_limit
 
-#: Lengths of the texts that a model is tried on. No number divides both: a model that computes in
-#: chunks (`chunk_size_feed_forward`) fails at lengths that its chunks do not divide.
-TRIAL = (5, 7)
+#: Lengths of the texts on which a new model is tested. No number divides both: a model that
+#: computes in chunks (`chunk_size_feed_forward`) fails at lengths that its chunks do not divide.
+TRIAL_LENGTHS = (5, 7)
 
 
 class Splade(nn.Module):
-    """A masked language model whose output layer is applied tile by tile with the maximum.
+    """A masked language model that pools its logits tile by tile.
 
-    The output layer is taken out of the transformers model (a pass-through stands in its place), so
-    the model's `logits` are the states before it, for any architecture with one.
+    The output layer of the transformers model is replaced by a pass-through. The `logits` that the
+    model then returns are the states before the layer, for any architecture with one.
     """
 
     def __init__(self, mlm: Any) -> None:
@@ -33,22 +33,26 @@ class Splade(nn.Module):
 
     @property
     def vocabulary(self) -> int:
+        """The number of output terms, V."""
         return int(self.output.weight.shape[0])
 
     @property
     def max_positions(self) -> int:
+        """The most tokens that a text may have; 512 if the model has no limit."""
         return position_limit(self.mlm) or 512
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Term weights (B, V) in fp32 of ids and mask (B, L); padding takes no part in the
-        maximum, the positions of [CLS] and [SEP] do."""
+        """Computes term weights (B, V) in fp32 from ids and mask, each (B, L).
+
+        The maximum includes the positions of [CLS] and [SEP], but no padding.
+        """
         hidden = self.mlm(input_ids=input_ids, attention_mask=attention_mask).logits
         best = max_logits(hidden, attention_mask.bool(), self.output.weight, self.output.bias)
         return activation(best)
 
 
 class _PassThrough(nn.Module):
-    """Stands where the output layer was; BERT's setter takes over its bias."""
+    """Replaces the output layer and returns its input; BERT's setter needs the bias."""
 
     def __init__(self, bias: Tensor | None) -> None:
         super().__init__()
@@ -60,16 +64,23 @@ class _PassThrough(nn.Module):
 
 def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
                 attention: str = "sdpa") -> Splade:
-    """Loads safetensors weights for inference.
+    """Loads a SPLADE model for inference from safetensors.
 
-    Raises InputError for a truncated file, a missing layer (a model without an MLM head would
-    get a random one), weights that the model does not read (config.json asks for fewer layers),
-    weights that are not finite, an unknown architecture, and a model that fails on a text or whose
-    last layer is not what its logits are made by.
+    Args:
+        checkpoint: The model's files; an ONNX graph is refused.
+        dtype: The precision of the weights.
+        device: A name of torch, such as `cpu` or `cuda:0`.
+        attention: The implementation of attention in transformers.
+
+    Raises:
+        InputError: A file is truncated, a layer is missing (a model without an MLM head would
+            get a random one), the model does not read a weight (config.json has fewer layers),
+            a weight is not finite, the architecture is unknown, the model fails on a text, or
+            its logits are not those of its last layer.
     """
     if is_onnx(checkpoint):
-        raise InputError(f"{checkpoint.shown}: an ONNX graph encodes and searches; for this "
-                         "give the model it was exported from")
+        raise InputError(f"{checkpoint.label}: an ONNX graph only encodes and searches; use the "
+                         "model it was exported from")
     weight_files(checkpoint)
     mlm = load_model("AutoModelForMaskedLM", checkpoint.folder, dtype,
                      "is this a masked language model with its head?",
@@ -81,16 +92,20 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
         mlm = mlm.eval().to(device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"`device` {device}: {first_line(error)}") from None
-    return _tried(mlm, checkpoint, 1e-3 if dtype == torch.float32 else 0.1)
+    return _tested_splade(mlm, checkpoint, 1e-3 if dtype == torch.float32 else 0.1)
 
 
 @torch.inference_mode()
-def _tried(mlm: Any, checkpoint: Checkpoint, tolerance: float) -> Splade:
-    """The model as a Splade, whose weights of two short texts are compared with the formula over
-    the model's own logits. Raises InputError where it fails, gives NaN, or differs."""
+def _tested_splade(mlm: Any, checkpoint: Checkpoint, tolerance: float) -> Splade:
+    """Returns the model as a Splade, after a test on two short texts.
+
+    Its weights are compared with the formula over the model's logits. Raises InputError if the
+    model fails, returns NaN, or its weights differ by more than `tolerance`.
+    """
     with refusing(f"{checkpoint.folder}: the model fails on a short text"):
         size = mlm.get_output_embeddings().weight.shape[0]
-        texts = [(torch.arange(5, 5 + length, device=mlm.device) % size)[None] for length in TRIAL]
+        texts = [(torch.arange(5, 5 + length, device=mlm.device) % size)[None]
+                 for length in TRIAL_LENGTHS]
         masks = [torch.ones_like(text) for text in texts]
         expected = [activation(mlm(input_ids=text, attention_mask=mask).logits.float().amax(dim=1))
                     for text, mask in zip(texts, masks, strict=True)]
@@ -102,5 +117,5 @@ def _tried(mlm: Any, checkpoint: Checkpoint, tolerance: float) -> Splade:
         if plain.shape != pooled.shape or not torch.allclose(pooled, plain, rtol=tolerance,
                                                              atol=tolerance):
             raise InputError(f"{checkpoint.folder}: this architecture's logits are not what its "
-                             "output layer gives, so its weights would be others")
+                             "output layer gives, so its weights would be wrong")
     return splade

@@ -11,10 +11,10 @@ QueryMode = Literal["expand", "lexical", "bow"]
 
 
 class Variant(NamedTuple):
-    """A document encoder (always an MLM) plus a way to weigh a query (paper, section 3).
+    """A document encoder (always an MLM) plus a way to weight a query (paper, section 3).
 
-    expand: the MLM with expansion and learned weights. lexical: the same weights, kept only on
-    the query's own wordpieces. bow: no model run; the set of the query's wordpieces, weight 1.
+    expand: the MLM with expansion and learned weights. lexical: the same weights, only on the
+    query's own wordpieces. bow: no model; the set of the query's wordpieces, each with weight 1.
     """
 
     name: str
@@ -39,15 +39,17 @@ ANSERINI_IDS = (0, 101, 102)
 
 
 def variant_named(name: str) -> Variant:
-    """The variant of that name; raises InputError with the names there are."""
+    """Returns the variant of a name; raises InputError, listing all names, for another name."""
     if name not in VARIANTS:
         raise InputError(f"`variant` {name}: expected auto or one of {', '.join(VARIANTS)}")
     return VARIANTS[name]
 
 
 def dropped_ids(policy: str, special_ids: Iterable[int], vocabulary: int) -> list[int]:
-    """Vocabulary ids a special-token policy drops, ascending; raises InputError for a policy that
-    does not fit the vocabulary's size."""
+    """Returns the vocabulary ids that a special-token policy drops, ascending.
+
+    Raises InputError for an unknown policy, and for `anserini` with a vocabulary without its ids.
+    """
     if policy == "drop":
         return sorted(set(special_ids))
     if policy == "keep":

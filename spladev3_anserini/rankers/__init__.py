@@ -1,1 +1,1 @@
-"""Rankers to compare with and to teach: BM25, dense, pair scorers, reranking."""
+"""Rankers to compare with, and teachers: BM25, bi-encoders, pair scorers, re-ranking."""

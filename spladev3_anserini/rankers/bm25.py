@@ -1,4 +1,4 @@
-"""BM25 over a corpus's own words, by Anserini (Porter stems, its English stop words)."""
+"""A corpus and topics -> BM25's ranking, by Anserini (Porter stems, English stop words)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,28 @@ from spladev3_anserini.model.kept import kept, state_of_corpus
 from spladev3_anserini.progress import progress
 from spladev3_anserini.text import counted
 
-#: What Java's String.trim takes off; Anserini leaves a text out that has nothing else.
+#: The characters that Java's String.trim removes; Anserini skips a text of only these.
 _JAVA_BLANK = "".join(map(chr, range(0x21)))
 
 
 def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b: float,
                   threads: int) -> Iterator[tuple[str, list[Hit]]]:
-    """Yields each topic's id and its best hits. The index lives as long as the iteration, or as
-    `keeping` keeps it for the next topics.
+    """Indexes a corpus and yields each topic's id and its best hits, best first.
 
-    The defaults of Anserini's regressions are k1 0.9 and b 0.4. Raises InputError as the corpus
-    reader does, and if Lucene holds another number of documents than the corpus has.
+    The index is temporary. It is removed after the iteration, or kept for the next topics inside
+    `keeping`.
+
+    Args:
+        corpus: The corpus to index.
+        topics: The topics to search for.
+        hits: Hits per topic.
+        k1: BM25's term saturation; 0.9 in Anserini's regressions.
+        b: BM25's length normalisation; 0.4 in Anserini's regressions.
+        threads: Threads that index and search.
+
+    Raises:
+        InputError: The corpus cannot be read, or Lucene holds another number of documents than the
+            corpus has.
     """
     key = ("bm25", state_of_corpus(corpus), threads)
     with kept("model", key, lambda: _index(corpus, threads)) as index:
@@ -39,7 +50,7 @@ def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b:
 
 @contextmanager
 def _index(corpus: str, threads: int) -> Iterator[Path]:
-    """An index of the corpus's own words, in a temporary folder."""
+    """Builds an index of the corpus's words in a temporary folder; removes it after the block."""
     with tempfile.TemporaryDirectory() as scratch:
         java_path(Path(scratch))
         start_jvm()
@@ -47,15 +58,15 @@ def _index(corpus: str, threads: int) -> Iterator[Path]:
         texts, index = Path(scratch) / "texts", Path(scratch) / "index"
         filled = _write_texts(corpus, texts, threads, expected)
         run_indexer("JsonCollection", texts, index, threads, [], filled)
-        found = statistics(index).documents
-        if found != filled:
-            raise InputError(f"{corpus}: BM25's index holds {found:,} of "
+        indexed = statistics(index).documents
+        if indexed != filled:
+            raise InputError(f"{corpus}: BM25's index holds {indexed:,} of "
                              f"{counted(filled, 'document')}")
         yield index
 
 
 def _write_texts(corpus: str, folder: Path, files: int, expected: int) -> int:
-    """Spreads the corpus over files, one for each thread; returns how many have text."""
+    """Writes the corpus to `files` files and returns the number of documents that have text."""
     folder.mkdir()
     writers = [jsonlines.open(folder / f"{number}.jsonl", "w") for number in range(files)]
     filled = 0
@@ -71,21 +82,21 @@ def _write_texts(corpus: str, folder: Path, files: int, expected: int) -> int:
 
 def _search(index: Path, topics: Sequence[Topic], hits: int, k1: float, b: float,
             threads: int) -> Iterator[tuple[str, list[Hit]]]:
-    queries, names = java_class("java.util.ArrayList")(), java_class("java.util.ArrayList")()
+    queries, ids = java_class("java.util.ArrayList")(), java_class("java.util.ArrayList")()
     for topic in topics:
         queries.add(topic.text)
-        names.add(topic.id)
+        ids.add(topic.id)
     limit = java_class("org.apache.lucene.search.IndexSearcher")
-    usual = limit.getMaxClauseCount()
+    default = limit.getMaxClauseCount()
     with java_errors("BM25"):
         searcher = java_class("io.anserini.search.SimpleSearcher")(java_path(index))
         searcher.set_bm25(k1, b)
-        limit.setMaxClauseCount(max([usual, *(len(topic.text) for topic in topics)]))
-        try:  # Anserini takes 1,024 words a topic, and fails them all for one that has more
-            found = searcher.batch_search(queries, names, hits, threads)
+        limit.setMaxClauseCount(max([default, *(len(topic.text) for topic in topics)]))
+        try:  # the default limit is 1,024 words; one longer topic would fail all topics
+            rankings = searcher.batch_search(queries, ids, hits, threads)
         finally:
-            limit.setMaxClauseCount(usual)
+            limit.setMaxClauseCount(default)
     for topic in topics:
-        yield topic.id, [Hit(hit.docid, hit.score) for hit in found.get(topic.id) or ()]
+        yield topic.id, [Hit(hit.docid, hit.score) for hit in rankings.get(topic.id) or ()]
     searcher.close()
 

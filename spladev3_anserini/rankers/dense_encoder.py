@@ -1,4 +1,4 @@
-"""Texts -> vectors of a bi-encoder."""
+"""Texts -> the vectors of a bi-encoder, in float32."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from spladev3_anserini.errors import (
     InputError,
     first_line,
     refusing,
-    without_panic_report,
 )
 from spladev3_anserini.model.batches import (
     Float32s,
@@ -27,28 +26,40 @@ from spladev3_anserini.model.batches import (
     resolved_device,
 )
 from spladev3_anserini.model.loading import load_model, load_tokenizer
+from spladev3_anserini.model.panics import without_panic_report
 from spladev3_anserini.model.positions import position_limit
 from spladev3_anserini.rankers.dense_models import HEAD, DenseModel
 
 TextKind = Literal["query", "passage"]
-#: What every model is tried on before anything is embedded.
+#: Two texts that every model must be able to embed before any work.
 _TRIAL = ("a cat", "a dog that sat on a mat")
 
 
 class DenseEncoder:
-    """A transformers encoder with the pooling, projection and normalisation of its rules, in
-    float32. `dimension` is a vector's length, `cuts` counts each side's texts that were cut."""
+    """A transformers encoder in float32, with the pooling and normalisation that its rules name.
+
+    Attributes:
+        name: The model's name.
+        rules: How states become a vector, and the lengths.
+        device: The device it runs on.
+        batch_tokens: Padded tokens per batch.
+        dimension: Numbers per vector.
+        cuts: Counts the texts that were cut, by side.
+    """
 
     def __init__(self, model: DenseModel, device: str = "auto",
                  batch_tokens: int | None = None) -> None:
-        """Raises InputError where a file is damaged or missing, a weight is missing, a length is
-        more than the model takes, there is no such device, or the model fails on a short text."""
+        """Loads the model and tests it on two short texts.
+
+        Raises InputError if a file is damaged or missing, a weight is missing, a length exceeds the
+        model's limit, the device does not exist, or the model fails on the short texts.
+        """
         self.name, self.rules = model.name, model.rules
         self.device = resolved_device(device)
         self.batch_tokens = batch_budget(batch_tokens, self.device)
-        self._tokenizer, self._model = _loaded(model.folder)
+        self._tokenizer, self._model = _load(model.folder)
         self._head = _head(model)
-        self._limit()
+        self._check_lengths()
         self.cuts: dict[TextKind, Cuts] = {"query": Cuts(), "passage": Cuts()}
         try:
             self._model = self._model.eval().to(self.device)
@@ -68,33 +79,44 @@ class DenseEncoder:
     @torch.inference_mode()
     def vectors(self, texts: Sequence[str], side: TextKind,
                 done: Callable[[int], object] = lambda count: None) -> tuple[list[int], Float32s]:
-        """The places of the texts that have a wordpiece, and their float32 vectors, shape
-        (places, dimension), in the order given; of length 1 where the similarity is cosine.
+        """Embeds texts, which are cut to the rules' length.
 
-        Texts are cut to the rules' length. Calls `done(n)` after every n texts. Raises TextError
-        for a vector that is not finite, InputError where a batch does not fit into memory.
+        Args:
+            texts: The texts.
+            side: Whether they are queries or passages, which decides prefix and length.
+            done: Called with n after every n texts.
+
+        Returns:
+            The places (indices) of the texts that have a wordpiece, in their order, and their
+            float32 vectors, shape (places, dimension). Vectors have length 1 if the similarity is
+            cosine.
+
+        Raises:
+            TextError: A vector is not finite.
+            InputError: A batch does not fit into memory.
         """
-        ids, bare = self._ids(texts, side)
+        ids, empty_length = self._ids(texts, side)
         prefix, length = self._prefix_and_length(side)
         self.cuts[side].add(lost_wordpieces(list(map(len, ids)), length, lambda places: [
-            len(own) for own in self._cut([prefix + texts[place] for place in places], None)]))
-        full = [place for place, own in enumerate(ids) if len(own) > bare]
-        done(len(texts) - len(full))
-        vectors = np.empty((len(full), self.dimension), dtype=np.float32)
-        for rows in length_batches([len(ids[place]) for place in full], self.batch_tokens):
-            vectors[rows] = self._batch([ids[full[row]] for row in rows])
+            len(uncut) for uncut in self._cut([prefix + texts[place] for place in places], None)]))
+        places = [place for place, text_ids in enumerate(ids) if len(text_ids) > empty_length]
+        done(len(texts) - len(places))
+        vectors = np.empty((len(places), self.dimension), dtype=np.float32)
+        for rows in length_batches([len(ids[place]) for place in places], self.batch_tokens):
+            vectors[rows] = self._batch([ids[places[row]] for row in rows])
             done(len(rows))
         if not (finite := np.isfinite(vectors).all(axis=1)).all():
-            raise TextError(full[int(np.argmin(finite))], "the model gives NaN or infinite numbers")
-        return full, vectors
+            raise TextError(places[int(np.argmin(finite))],
+                            "the model gives NaN or infinite numbers")
+        return places, vectors
 
     def with_wordpieces(self, texts: Sequence[str], side: TextKind) -> list[int]:
-        """The places of the texts that have a wordpiece."""
-        ids, bare = self._ids(texts, side)
-        return [place for place, own in enumerate(ids) if len(own) > bare]
+        """Returns the places (indices) of the texts that have a wordpiece."""
+        ids, empty_length = self._ids(texts, side)
+        return [place for place, text_ids in enumerate(ids) if len(text_ids) > empty_length]
 
     def _ids(self, texts: Sequence[str], side: TextKind) -> tuple[list[list[int]], int]:
-        """Ids of each text after its side's prefix, and how many there are without a text."""
+        """The ids of each text with its side's prefix, and the number of ids of an empty text."""
         prefix, length = self._prefix_and_length(side)
         ids = self._cut([prefix, *(prefix + text for text in texts)], length)
         return ids[1:], len(ids[0])
@@ -105,7 +127,7 @@ class DenseEncoder:
             rules.passage_prefix, rules.passage_length)
 
     def _cut(self, texts: list[str], length: int | None) -> list[list[int]]:
-        """Ids of each text, cut to a length where one is given."""
+        """The ids of each text, cut to a length; None cuts nothing."""
         with refusing(f"`model` {self.name}: its tokenizer fails"), without_panic_report():
             ids: list[list[int]] = self._tokenizer(
                 texts, truncation=length is not None, max_length=length, padding=False,
@@ -113,6 +135,7 @@ class DenseEncoder:
         return ids
 
     def _batch(self, ids: list[list[int]]) -> Float32s:
+        """The vectors of a batch, shape (texts, dimension)."""
         padded, mask = padded_ids(ids, int(self._tokenizer.pad_token_id or 0))
         padded, mask = padded.to(self.device), mask.to(self.device)
         with (refusing_large_batch(self.batch_tokens, self.device),
@@ -127,8 +150,8 @@ class DenseEncoder:
         vectors: Float32s = pooled.float().cpu().numpy()
         return vectors
 
-    def _limit(self) -> None:
-        """Refuses a length beyond the model's positions."""
+    def _check_lengths(self) -> None:
+        """Raises InputError for a length below 3 or beyond the model's positions."""
         positions = position_limit(self._model)
         for option, length in (("`query_max_length`", self.rules.query_length),
                                ("`max_length`", self.rules.passage_length)):
@@ -137,31 +160,31 @@ class DenseEncoder:
                                  f"{positions or 'any number of'} tokens")
 
 
-def _loaded(folder: Path) -> tuple[Any, Any]:
+def _load(folder: Path) -> tuple[Any, Any]:
     tokenizer = load_tokenizer(folder)
-    # transformers' own pooler is never used here, and Contriever has none
+    # the weights of the pooler may be missing, as in Contriever: its output is not used
     model = load_model("AutoModel", folder, torch.float32, "vectors would be random", "pooler.")
     return tokenizer, model
 
 
 def _head(model: DenseModel) -> torch.nn.Sequential | None:
-    """ANCE's projection where the checkpoint has one: x -> LayerNorm(W x + b)."""
-    found: dict[str, torch.Tensor] = {}
+    """ANCE's projection x -> LayerNorm(W x + b); None if neither rules nor checkpoint have one."""
+    head: dict[str, torch.Tensor] = {}
     for path in sorted(model.folder.glob("*.safetensors")):
         try:
             with safe_open(path, "pt") as tensors:
-                own = set(tensors.keys())
-                found |= {name: tensors.get_tensor(name) for name in HEAD if name in own}
+                names = set(tensors.keys())
+                head |= {name: tensors.get_tensor(name) for name in HEAD if name in names}
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path}: {first_line(error)}") from None
-    if not found and not model.rules.head:
+    if not head and not model.rules.head:
         return None
-    if missing := [name for name in HEAD if name not in found]:
+    if missing := [name for name in HEAD if name not in head]:
         raise InputError(f"{model.folder}: no {missing[0]}, which is part of ANCE's projection")
-    weight = found[HEAD[0]].float()
+    weight = head[HEAD[0]].float()
     linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
     norm = torch.nn.LayerNorm(weight.shape[0])
-    for target, name in zip((linear.weight, linear.bias, norm.weight, norm.bias), HEAD,
-                            strict=True):
-        target.data = found[name].float()
+    for parameter, name in zip((linear.weight, linear.bias, norm.weight, norm.bias), HEAD,
+                               strict=True):
+        parameter.data = head[name].float()
     return torch.nn.Sequential(linear, norm)

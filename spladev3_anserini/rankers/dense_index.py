@@ -1,4 +1,4 @@
-"""A corpus and topics -> a dense bi-encoder's ranking, by faiss."""
+"""A corpus and topics -> the ranking of a bi-encoder, searched by faiss."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ from spladev3_anserini.errors import InputError, needed
 from spladev3_anserini.model.batches import Float32s
 from spladev3_anserini.model.kept import loaded, state_of, state_of_corpus
 from spladev3_anserini.progress import counter, warn
-from spladev3_anserini.rankers.dense_encoder import DenseEncoder
+from spladev3_anserini.rankers.dense_encoder import DenseEncoder, TextKind
 from spladev3_anserini.rankers.dense_models import DenseModel
 from spladev3_anserini.text import counted
 
 #: Documents that are embedded at once, and queries that are searched at once.
-_BLOCK, _QUERIES = 4096, 256
+_DOCUMENTS, _QUERIES = 4096, 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenseSearch:
-    """Exact search, or an HNSW graph (Malkov and Yashunin 2016, arXiv 1603.09320) of `m` links a
-    node, built with `ef_construction` and searched with `ef_search` candidates."""
+    """How vectors are searched: exactly, or approximately by an HNSW graph.
+
+    The graph (Malkov and Yashunin 2016, arXiv 1603.09320) has `m` links per node. It is built with
+    `ef_construction` candidates and searched with `ef_search`.
+    """
 
     kind: Literal["exact", "hnsw"] = "exact"
     m: int = 32
@@ -39,8 +42,11 @@ class DenseSearch:
 
 
 class DenseIndex(NamedTuple):
-    """faiss's index, the ids of its rows, and the documents that have no wordpiece: as in the
-    other rankers here those are in no index, for a vector of [CLS] and [SEP] says nothing."""
+    """A faiss index of document vectors.
+
+    `ids` are the document ids of its rows. `empty` are the ids of documents without a wordpiece.
+    Those are not indexed, as in the other rankers: a vector of [CLS] and [SEP] has no meaning.
+    """
 
     vectors: Any
     ids: list[str]
@@ -49,11 +55,20 @@ class DenseIndex(NamedTuple):
 
 def dense_index(encoder: DenseEncoder, corpus: str, search: DenseSearch,
                 threads: int) -> DenseIndex:
-    """Embeds a corpus into memory, 4 bytes a dimension and document (HNSW: and 8 m more).
+    """Embeds a corpus and indexes its vectors in memory.
 
-    An HNSW graph is built by one thread whatever `threads`, since faiss's comes out another each
-    time with more. Raises InputError as the corpus reader does, for vectors that are not finite,
-    where no document has a wordpiece, and where faiss is not installed.
+    It needs 4 bytes per dimension and document; HNSW needs 8 m more per document. One thread builds
+    an HNSW graph, whatever `threads` is, because with several faiss builds another graph each time.
+
+    Args:
+        encoder: The bi-encoder.
+        corpus: The corpus to embed.
+        search: Exact search, or an HNSW graph.
+        threads: Threads of faiss.
+
+    Raises:
+        InputError: The corpus cannot be read, a vector is not finite, no document has a wordpiece,
+            or faiss is not installed.
     """
     faiss = _faiss()
     faiss.omp_set_num_threads(threads if search.kind == "exact" else 1)
@@ -63,12 +78,12 @@ def dense_index(encoder: DenseEncoder, corpus: str, search: DenseSearch,
     total = survey(corpus, read_corpus(corpus)).documents
     documents = read_corpus(corpus)
     with counter("embedding", total) as bar:
-        while block := list(islice(documents, _BLOCK)):
-            places, rows = _embedded(encoder, block, "passage", bar.update)
+        while block := list(islice(documents, _DOCUMENTS)):
+            places, rows = _embed(encoder, block, "passage", bar.update)
             vectors.add(rows)
-            full = set(places)
+            indexed = set(places)
             ids += [block[place].id for place in places]
-            empty += [own.id for place, own in enumerate(block) if place not in full]
+            empty += [document.id for place, document in enumerate(block) if place not in indexed]
     encoder.cuts["passage"].warn("document", f"`max_length` {encoder.rules.passage_length}")
     if not ids:
         raise InputError(f"{corpus}: no document has a wordpiece")
@@ -78,8 +93,10 @@ def dense_index(encoder: DenseEncoder, corpus: str, search: DenseSearch,
 
 def dense_ranker(model: DenseModel, corpus: str, search: DenseSearch, threads: int, device: str,
                  batch_tokens: int | None) -> tuple[DenseEncoder, DenseIndex]:
-    """The loaded model and the embedded corpus, perhaps still there from the command before;
-    raises InputError as `DenseEncoder` and `dense_index` do."""
+    """Returns the loaded model and the embedded corpus, kept from an earlier call if possible.
+
+    Raises InputError as `DenseEncoder` and `dense_index` do.
+    """
     def load() -> tuple[DenseEncoder, DenseIndex]:
         encoder = DenseEncoder(model, device, batch_tokens)
         return encoder, dense_index(encoder, corpus, search, threads)
@@ -93,58 +110,62 @@ def dense_rankings(index: DenseIndex, encoder: DenseEncoder, topics: Sequence[To
                    hits: int) -> Iterator[tuple[str, list[Hit]]]:
     """Yields each topic's id and its best hits, best first; a topic without a wordpiece has none.
 
-    Scores are dot products (of vectors of length 1 where the similarity is cosine) rounded to the
-    6 decimals of a run's file; ties are ordered by document id ascending, and exact search keeps
-    the smallest ids of a tie that `hits` cuts.
+    Scores are dot products, rounded to the 6 decimals of a run's file. Vectors have length 1 if the
+    similarity is cosine. Ties are ordered by document id, ascending. If `hits` cuts a tie, exact
+    search keeps its smallest ids.
     """
-    if empty := _without(encoder, topics):
+    if empty := _without_wordpiece(encoder, topics):
         warn(f"{counted(len(empty), 'query')} without a wordpiece, which will find nothing: "
              f"{', '.join(empty[:5])}")
     with counter("searching", len(topics), unit="query") as bar:
         for start in range(0, len(topics), _QUERIES):
             block = topics[start : start + _QUERIES]
-            places, queries = _embedded(encoder, block, "query")
-            found = dict(zip(places, best(index, queries, hits), strict=True))
+            places, queries = _embed(encoder, block, "query")
+            retrieved = dict(zip(places, best_hits(index, queries, hits), strict=True))
             for place, topic in enumerate(block):
-                yield topic.id, found.get(place, [])
+                yield topic.id, retrieved.get(place, [])
             bar.update(len(block))
     encoder.cuts["query"].warn("query", f"`query_max_length` {encoder.rules.query_length}")
 
 
-def best(index: DenseIndex, queries: Float32s, hits: int) -> list[list[Hit]]:
-    """The best hits of each query vector, shape (queries, dimension); see `dense_rankings`."""
+def best_hits(index: DenseIndex, queries: Float32s, hits: int) -> list[list[Hit]]:
+    """Returns the best hits of each query vector, ordered as `dense_rankings` says.
+
+    `queries` has the shape (queries, dimension).
+    """
     total = index.vectors.ntotal
     exact = not hasattr(index.vectors, "hnsw")
-    asked = min(hits + exact, total)
+    count = min(hits + exact, total)
     while True:
-        scores, rows = index.vectors.search(queries, asked)
+        scores, rows = index.vectors.search(queries, count)
         scores = np.round(scores.astype(np.float64), 6)
-        # a tie that goes on where the answer ends: its smallest ids may be still to come
-        if asked in {total, hits} or (scores[:, hits - 1] > scores[:, -1]).all():
+        # if a tie reaches the last row, its smallest ids may follow: search again for more
+        if count in {total, hits} or (scores[:, hits - 1] > scores[:, -1]).all():
             break
-        asked = min(2 * asked, total)
-    return [_ordered(index.ids, *own)[:hits] for own in zip(scores, rows, strict=True)]
+        count = min(2 * count, total)
+    return [_ordered(index.ids, *ranking)[:hits] for ranking in zip(scores, rows, strict=True)]
 
 
 def _ordered(ids: list[str], scores: NDArray[np.float64], rows: NDArray[np.int64]) -> list[Hit]:
-    found = [Hit(ids[row], score) for score, row in zip(scores.tolist(), rows.tolist(), strict=True)
-             if row >= 0]  # HNSW fills up with -1
-    return sorted(found, key=lambda hit: (-hit.score, hit.docid))
+    hits = [Hit(ids[row], score) for score, row in zip(scores.tolist(), rows.tolist(), strict=True)
+            if row >= 0]  # HNSW returns -1 for missing rows
+    return sorted(hits, key=lambda hit: (-hit.score, hit.docid))
 
 
-def _embedded(encoder: DenseEncoder, texts: Sequence[IdentifiedText], side: Literal["query",
-                                                                                    "passage"],
-              done: Callable[[int], object] = lambda count: None) -> tuple[list[int], Float32s]:
+def _embed(encoder: DenseEncoder, texts: Sequence[IdentifiedText], side: TextKind,
+           done: Callable[[int], object] = lambda count: None) -> tuple[list[int], Float32s]:
+    """`DenseEncoder.vectors`, with the place and id of a text whose vector is not finite."""
     try:
-        return encoder.vectors([own.text for own in texts], side, done)
+        return encoder.vectors([text.text for text in texts], side, done)
     except TextError as error:
-        own = texts[error.position]
-        raise InputError(f"{own.where}: {own.id!r}: {error}") from None
+        text = texts[error.position]
+        raise InputError(f"{text.where}: {text.id!r}: {error}") from None
 
 
-def _without(encoder: DenseEncoder, topics: Sequence[Topic]) -> list[str]:
-    full = set(encoder.with_wordpieces([topic.text for topic in topics], "query"))
-    return [topic.id for place, topic in enumerate(topics) if place not in full]
+def _without_wordpiece(encoder: DenseEncoder, topics: Sequence[Topic]) -> list[str]:
+    """The ids of the topics that have no wordpiece."""
+    places = set(encoder.with_wordpieces([topic.text for topic in topics], "query"))
+    return [topic.id for place, topic in enumerate(topics) if place not in places]
 
 
 def _empty_index(faiss: Any, dimension: int, search: DenseSearch) -> Any:

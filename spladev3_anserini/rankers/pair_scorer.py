@@ -1,4 +1,4 @@
-"""Pairs of a query and a document -> scores, by whichever kind of model."""
+"""Pairs of a query and a document -> scores; the base class of all kinds of pair scorers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.errors import refusing, without_panic_report
+from spladev3_anserini.errors import refusing
 from spladev3_anserini.model.batches import (
     Float32s,
     batch_budget,
@@ -21,6 +21,7 @@ from spladev3_anserini.model.batches import (
     refusing_large_batch,
     resolved_device,
 )
+from spladev3_anserini.model.panics import without_panic_report
 from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
 
 _T = TypeVar("_T")
@@ -28,9 +29,9 @@ _R = TypeVar("_R")
 Pair = tuple[str, str]
 Ids = NDArray[np.int64]
 
-#: The token whose logit a RankT5 is trained on (arXiv 2210.10634, section 4.1).
+#: The token whose logit is a RankT5's score (arXiv 2210.10634, section 4.1).
 T5_TOKEN = "<extra_id_10>"
-#: How many texts are tokenized at once: a tokenizer's own results are large.
+#: Texts that are tokenized at once; the results of a tokenizer are large.
 _CHUNK = 1024
 
 
@@ -39,11 +40,12 @@ class PairSettings:
     """What a user chooses about scoring pairs.
 
     Attributes:
-        max_length: All tokens of a pair; documents longer than passages want 512.
-        batch_tokens: Padded tokens of a batch; None chooses by device.
+        max_length: Tokens of a pair, special tokens included; use 512 for documents longer than
+            passages.
+        batch_tokens: Padded tokens per batch; None chooses by device.
         device: `auto`, `cpu`, `cuda`, ...
         dtype: `auto` (float32) or a key of `DTYPES`.
-        t5_token: The token whose logit a T5 scores with.
+        t5_token: The token whose logit is a T5's score.
     """
 
     max_length: int = 256
@@ -54,7 +56,7 @@ class PairSettings:
 
 
 class PairError(ValueError):
-    """A pair that cannot be scored; `position` is its place in the call."""
+    """A pair that cannot be scored; `position` is its index among the pairs of the call."""
 
     def __init__(self, position: int, reason: str) -> None:
         super().__init__(reason)
@@ -62,8 +64,11 @@ class PairError(ValueError):
 
 
 class Tokens(NamedTuple):
-    """A pair (or a text) as a model takes it: ids, the text each is of where it asks, and how many
-    wordpieces were cut off."""
+    """A tokenized pair, or a tokenized text.
+
+    `ids` are token ids. `types` are 0 for the first text's tokens and 1 for the second's, or None
+    if the model has no token types. `lost` is the number of wordpieces that were cut off.
+    """
 
     ids: NDArray[np.int32]
     types: NDArray[np.int32] | None
@@ -71,8 +76,16 @@ class Tokens(NamedTuple):
 
 
 class PairScorer(ABC):
-    """Scores pairs. `kind` says how, `sha256` hashes all files that decide the scores; `device`,
-    `dtype` and `batch_tokens` are those it runs with; `cuts` counts the pairs that were cut."""
+    """Scores pairs of a query and a document.
+
+    Attributes:
+        kind: The kind of model.
+        sha256: Hash of all files that decide the scores.
+        device: The device it runs on.
+        dtype: The type of its numbers.
+        batch_tokens: Padded tokens per batch.
+        cuts: Counts the pairs that were cut.
+    """
 
     kind: ClassVar[str]
     padding_id = 0
@@ -81,7 +94,7 @@ class PairScorer(ABC):
     files: ClassVar[tuple[str, ...]] = MODEL_FILES
 
     def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
-        """Raises InputError for a device there is not."""
+        """Raises InputError if the device does not exist."""
         self.name, self.folder, self.settings = name, folder, settings
         self.cuts = Cuts()
         self.sha256 = folder_hash(folder, self.files)
@@ -91,59 +104,70 @@ class PairScorer(ABC):
 
     def score(self, pairs: Sequence[Pair],
               done: Callable[[int], object] = lambda count: None) -> Float32s:
-        """Float32 scores in the order of the pairs (query, document), shape (pairs,).
+        """Scores pairs, the longest first, in batches of at most `batch_tokens` padded tokens.
 
-        Only documents are cut to fit. Runs the longest pairs first, in batches of at most
-        `batch_tokens` padded tokens, and calls `done(n)` after every n pairs. Raises PairError for
-        a query that leaves no room for a document and for a score that is not finite, InputError
-        where a batch does not fit into memory.
+        Only documents are cut to fit; queries never are.
+
+        Args:
+            pairs: Pairs (query, document).
+            done: Called with n after every n pairs.
+
+        Returns:
+            Float32 scores in the order of the pairs, shape (pairs,).
+
+        Raises:
+            PairError: A query leaves no room for a document, or a score is not finite.
+            InputError: A batch does not fit into memory.
         """
         queries = list(dict.fromkeys(query for query, _ in pairs))
-        full = {q for q, room in zip(queries, self.room(queries), strict=True) if room < 1}
-        if full:
-            place = next(i for i, (query, _) in enumerate(pairs) if query in full)
-            raise PairError(place, self.too_long)
-        tokens = [own for chunk in chunks(pairs) for own in self._tokenized(self._tokens, chunk)]
-        self.cuts.add([own.lost for own in tokens])
+        left_by_query = zip(queries, self.tokens_left(queries), strict=True)
+        too_long = {query for query, left in left_by_query if left < 1}
+        if too_long:
+            position = next(i for i, (query, _) in enumerate(pairs) if query in too_long)
+            raise PairError(position, self.too_long_reason)
+        tokens = [pair for chunk in chunks(pairs) for pair in self._tokenized(self._tokens, chunk)]
+        self.cuts.add([pair.lost for pair in tokens])
         scores = np.empty(len(pairs), dtype=np.float32)
-        for places in length_batches([len(own.ids) for own in tokens], self.batch_tokens):
-            scores[places] = self._run([tokens[place] for place in places])
-            done(len(places))
-        return all_finite(scores)
+        for rows in length_batches([len(pair.ids) for pair in tokens], self.batch_tokens):
+            scores[rows] = self._run([tokens[row] for row in rows])
+            done(len(rows))
+        return require_finite(scores)
 
     @property
-    def too_long(self) -> str:
-        """Why a query without room is refused."""
+    def too_long_reason(self) -> str:
+        """The reason why a query that leaves no room for a document is refused."""
         return f"the query leaves no room for a document in {self.settings.max_length} tokens"
 
-    def room(self, queries: Sequence[str]) -> list[int]:
-        """How many tokens each query leaves for a document; less than 1 cannot be scored."""
+    def tokens_left(self, queries: Sequence[str]) -> list[int]:
+        """Returns the tokens that each query leaves for a document; with less than 1 none fits."""
         return [self.settings.max_length - length
                 for chunk in chunks(queries)
                 for length in self._tokenized(self._query_lengths, chunk)]
 
-    def _tokenized(self, work: Callable[[Sequence[_T]], list[_R]], items: Sequence[_T]) -> list[_R]:
+    def _tokenized(self, tokenize: Callable[[Sequence[_T]], list[_R]],
+                   items: Sequence[_T]) -> list[_R]:
+        """Calls a function that tokenizes, and turns its failure into an InputError."""
         with refusing(f"`cross_encoder` {self.name}: its tokenizer fails"), without_panic_report():
-            return work(items)
+            return tokenize(items)
 
     def warn_of_cuts(self) -> None:
-        """Warns of documents that did not fit into the pairs' length since it was loaded."""
+        """Warns of the pairs whose documents were cut since the scorer was opened."""
         self.cuts.warn("pair", f"`max_length` {self.settings.max_length}")
 
     @abstractmethod
     def _query_lengths(self, queries: Sequence[str]) -> list[int]:
-        """Tokens of each query with an empty document."""
+        """The number of tokens of each query together with an empty document."""
 
     @abstractmethod
     def _tokens(self, pairs: Sequence[Pair]) -> list[Tokens]:
-        """The pairs as the model takes them, cut to `max_length`."""
+        """Tokenizes pairs and cuts their documents, so that no pair exceeds `max_length`."""
 
     @abstractmethod
     def _outputs(self, ids: Ids, mask: Ids, types: Ids | None) -> Float32s:
         """The model's scores (B,) of a padded batch (B, L)."""
 
     def _run(self, batch: Sequence[Tokens]) -> Float32s:
-        """The outputs for a batch that is not padded yet."""
+        """Pads a batch and returns the model's scores (B,)."""
         ids, mask = padded_rows([pair.ids for pair in batch], self.padding_id)
         types = [pair.types for pair in batch if pair.types is not None]
         with (refusing_large_batch(self.batch_tokens, self.device),
@@ -153,14 +177,14 @@ class PairScorer(ABC):
 
 
 def chunks(items: Sequence[_T], size: int = _CHUNK) -> Iterator[Sequence[_T]]:
-    """Slices of at most `size` items."""
+    """Yields slices of at most `size` items."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def all_finite(scores: Float32s) -> Float32s:
-    """The scores as they are; raises PairError for one that is not finite."""
+def require_finite(scores: Float32s) -> Float32s:
+    """Returns the scores unchanged; raises PairError for the first that is not finite."""
     if not np.isfinite(scores).all():
-        place = int(np.flatnonzero(~np.isfinite(scores))[0])
-        raise PairError(place, "the score is not a finite number (half precision may overflow)")
+        position = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise PairError(position, "the score is not a finite number (half precision may overflow)")
     return scores

@@ -1,4 +1,4 @@
-"""A name -> which kind of pair scorer it is, and the scorer, loaded and tried."""
+"""A model's name -> its kind of pair scorer, and the scorer, loaded and tested on two pairs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,24 @@ from spladev3_anserini.model.weights import (
 from spladev3_anserini.rankers import cross_encoders as kinds
 from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, PairSettings
 
-#: What every pair scorer is tried on before anything is scored.
+#: Two pairs that every pair scorer must be able to score before any work.
 _TRIAL = (("a cat", "sat"), ("a dog", "sat on a mat and ran"))
 
 
 def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
-    """Which kind of pair scorer a name is, and its folder, without loading it.
+    """Returns the kind of pair scorer that a name stands for, and its folder, without loading it.
 
-    A name is a folder, a hub id or a packaged model's. Its files say the kind: a transformers
-    sequence classification (1 label: its logit; 2: the second's minus the first's), a T5 ranker,
-    ONNX (`model.onnx`, there or in `onnx/`, and `tokenizer.json`), or a bi-encoder with mean
-    pooling (the cosine). Raises InputError where it is none of these, or its weights are only a
-    pickle.
+    Args:
+        name: A folder, a hub id or the name of a packaged model.
+
+    Returns:
+        The class and the folder. The files decide the class: sequence classification in
+        transformers (1 label: its logit; 2 labels: the second's logit minus the first's), a T5
+        ranker, ONNX (`model.onnx`, at the top or in `onnx/`, and `tokenizer.json`), or a
+        bi-encoder with mean pooling (the cosine).
+
+    Raises:
+        InputError: It is none of these, or its weights are only a pickle.
     """
     folder = model_folder(name, option="`cross_encoder`")
     if not list(folder.glob("*.safetensors")):
@@ -47,7 +53,7 @@ def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
             return kinds.BiEncoder, folder
         raise InputError(f"`cross_encoder` {name}: is a {architecture}; expected a model for "
                          "sequence classification, a T5ForConditionalGeneration or an ONNX model")
-    if (graph := kinds.graph_of(folder)).exists() and (folder / "tokenizer.json").exists():
+    if (graph := kinds.onnx_graph_path(folder)).exists() and (folder / "tokenizer.json").exists():
         for data in external_data(graph):
             if not (data.startswith(graph.name) and "/" not in data):
                 raise InputError(f"{graph}: takes weights from {data[:80]!r}; expected a file "
@@ -60,23 +66,23 @@ def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
 
 
 def open_pair_scorer(name: str, settings: PairSettings) -> PairScorer:
-    """Loads a pair scorer and tries it on two short pairs.
+    """Loads a pair scorer and tests it on two short pairs.
 
-    Raises InputError as `find_pair_scorer`, and where it cannot be loaded or fails.
+    Raises InputError as `find_pair_scorer` does, and if it cannot be loaded or fails on a pair.
     """
     kind, folder = find_pair_scorer(name)
     if settings.max_length < 4:
         raise InputError(f"`max_length` {settings.max_length}: expected 4 tokens or more")
     key = ("pair scorer", name, settings, state_of(folder.rglob("*")))
-    scorer = loaded("model", key, lambda: _tried(kind(name, folder, settings)))
+    scorer = loaded("model", key, lambda: _tested(kind(name, folder, settings)))
     scorer.cuts = Cuts()
     return scorer
 
 
-def _tried(scorer: PairScorer) -> PairScorer:
+def _tested(scorer: PairScorer) -> PairScorer:
     try:
         for pair in _TRIAL:
-            if min(scorer.room([pair[0]])) > 0:
+            if min(scorer.tokens_left([pair[0]])) > 0:
                 scorer.score([pair])
     except PairError as error:
         raise InputError(f"`cross_encoder` {scorer.name}: {error}") from None
@@ -92,6 +98,7 @@ def _architecture(folder: Path) -> str:
 
 
 def _mean_pooled(name: str, folder: Path) -> bool:
+    """Whether a bi-encoder's files say that it pools by the mean."""
     pooling = folder / "1_Pooling" / "config.json"
     if not pooling.exists():
         return name == "demo-bi-encoder"
@@ -101,7 +108,9 @@ def _mean_pooled(name: str, folder: Path) -> bool:
 
 
 def pair_scorer_hash(name: str) -> str:
-    """What `PairScorer.sha256` of a name is, without loading it; raises InputError as
-    `find_pair_scorer`."""
+    """Returns the `PairScorer.sha256` of a name without loading the model.
+
+    Raises InputError as `find_pair_scorer` does.
+    """
     kind, folder = find_pair_scorer(name)
     return folder_hash(folder, kind.files)

@@ -1,4 +1,4 @@
-"""A run and a cross-encoder -> the run with each query's best documents in another order."""
+"""A run and a cross-encoder -> the run with the first documents of each query re-ordered."""
 
 from __future__ import annotations
 
@@ -17,8 +17,14 @@ _QUERIES = 16
 
 
 class RerankWork(NamedTuple):
-    """Each query's documents from best to worst, how many of them are re-ordered, and the texts of
-    queries and of those documents."""
+    """The input of a re-ranking.
+
+    Attributes:
+        rankings: Document ids from best to worst, by query id.
+        top: How many documents of each query are re-ordered.
+        queries: Texts by query id.
+        documents: Texts by document id, of the documents that are re-ordered.
+    """
 
     rankings: dict[str, list[str]]
     top: int
@@ -27,48 +33,58 @@ class RerankWork(NamedTuple):
 
     @property
     def pairs(self) -> int:
-        return sum(min(self.top, len(own)) for own in self.rankings.values())
+        """How many pairs are scored."""
+        return sum(min(self.top, len(ranking)) for ranking in self.rankings.values())
 
 
-def read_rerank(run: RunScores, corpus: str, topics: str, top: int) -> RerankWork:
-    """Reads the texts that re-ranking the first `top` of each query needs; those alone stay in
-    memory. Documents of one score stay in the order of the run's lines.
+def read_rerank_work(run: RunScores, corpus: str, topics: str, top: int) -> RerankWork:
+    """Reads the texts that re-ranking the first `top` documents of each query needs.
 
-    Raises InputError as the readers do, and for a query or a document that has no text, by its id.
+    Only these texts stay in memory. Documents with equal scores stay in the order of the run's
+    lines.
+
+    Raises:
+        InputError: Corpus or topics cannot be read, or a query or document has no text; the message
+            names its id.
     """
     rankings = {query: sorted(scores, key=scores.__getitem__, reverse=True)
                 for query, scores in run.items()}
-    known = {topic.id: topic.text for topic in read_topics(topics)}
+    texts = {topic.id: topic.text for topic in read_topics(topics)}
     for query in rankings:
-        if query not in known:
+        if query not in texts:
             raise InputError(f"{topics}: no query {query!r}, which the run has")
-    needed = {name: query for query, ranked in rankings.items() for name in ranked[:top]}
-    return RerankWork(rankings, top, {query: known[query] for query in rankings},
+    needed = {docid: query for query, ranking in rankings.items() for docid in ranking[:top]}
+    return RerankWork(rankings, top, {query: texts[query] for query in rankings},
                       texts_of_ids(corpus, needed, "the run"))
 
 
-def reranked(work: RerankWork, scorer: PairScorer) -> Iterator[tuple[str, list[Hit]]]:
-    """Yields each query and its documents: the first `top` by the cross-encoder's scores, to 6
-    decimals, ties in the run's order; then the others in the run's order.
+def rerank_run(work: RerankWork, scorer: PairScorer) -> Iterator[tuple[str, list[Hit]]]:
+    """Yields each query's id and its documents, the first `top` of them re-ordered.
 
-    The i-th of those others has the lowest score of the first less i, so that by score, too, all
-    of them follow, no two alike. Raises InputError for a query that leaves no room for a document,
-    before any work, and for a score that is not finite.
+    These are ordered by the cross-encoder's scores, rounded to 6 decimals; ties stay in the run's
+    order. The other documents follow in the run's order. The i-th of them gets the lowest score of
+    the first part minus i, so the scores put them in the same order, without ties.
+
+    Raises:
+        InputError: A query leaves no room for a document (raised before any work), or a score is
+            not finite.
     """
-    names = list(work.queries)
-    for name, room in zip(names, scorer.room([work.queries[n] for n in names]), strict=True):
-        if room < 1:
-            raise InputError(f"{scorer.name}: query {name!r}: {scorer.too_long}; give "
-                             "`max_length` more")
-    return _reranked(work, scorer, names)
+    queries = list(work.queries)
+    limits = scorer.tokens_left([work.queries[query] for query in queries])
+    for query, left in zip(queries, limits, strict=True):
+        if left < 1:
+            raise InputError(f"{scorer.name}: query {query!r}: {scorer.too_long_reason}; "
+                             "give `max_length` more")
+    return _rerank_batches(work, scorer, queries)
 
 
-def _reranked(work: RerankWork, scorer: PairScorer,
-              names: Sequence[str]) -> Iterator[tuple[str, list[Hit]]]:
+def _rerank_batches(work: RerankWork, scorer: PairScorer,
+                    queries: Sequence[str]) -> Iterator[tuple[str, list[Hit]]]:
     with counter("re-ranking", work.pairs, unit="pair") as bar:
-        for start in range(0, len(names), _QUERIES):
-            pairs = [(name, document) for name in names[start : start + _QUERIES]
-                     for document in work.rankings[name][: work.top]]
+        for start in range(0, len(queries), _QUERIES):
+            batch = queries[start : start + _QUERIES]
+            pairs = [(query, document) for query in batch
+                     for document in work.rankings[query][: work.top]]
             try:
                 scores = scorer.score([(work.queries[q], work.documents[d]) for q, d in pairs],
                                       bar.update)
@@ -76,15 +92,16 @@ def _reranked(work: RerankWork, scorer: PairScorer,
                 query, document = pairs[error.position]
                 raise InputError(f"{scorer.name}: query {query!r}, document {document!r}: "
                                  f"{error}") from None
-            scored = dict(zip(pairs, scores.tolist(), strict=True))
-            for name in names[start : start + _QUERIES]:
-                ranked = work.rankings[name]
-                first = {own: round(scored[name, own], 6) for own in ranked[: work.top]}
-                yield name, _joined(first, ranked[work.top :])
+            score_of = dict(zip(pairs, scores.tolist(), strict=True))
+            for query in batch:
+                ranking = work.rankings[query]
+                first = {docid: round(score_of[query, docid], 6) for docid in ranking[: work.top]}
+                yield query, _ordered_hits(first, ranking[work.top :])
     scorer.warn_of_cuts()
 
 
-def _joined(first: Mapping[str, float], rest: Sequence[str]) -> list[Hit]:
-    ordered = sorted((Hit(*own) for own in first.items()), key=lambda hit: -hit.score)
+def _ordered_hits(first: Mapping[str, float], others: Sequence[str]) -> list[Hit]:
+    """The first documents by their scores, then the others with scores below all of them."""
+    ordered = sorted((Hit(*item) for item in first.items()), key=lambda hit: -hit.score)
     lowest = ordered[-1].score
-    return ordered + [Hit(own, lowest - place) for place, own in enumerate(rest, 1)]
+    return ordered + [Hit(docid, lowest - place) for place, docid in enumerate(others, 1)]

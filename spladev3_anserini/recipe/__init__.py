@@ -1,1 +1,1 @@
-"""A recipe is data with a schema: models, collections, and the values that must come out."""
+"""Recipes and collections as data with a schema: models, corpora and the expected values."""

@@ -1,4 +1,4 @@
-"""How a ranker that is compared with runs, as data: what `baseline:` of a recipe may have."""
+"""The section `baseline:` of a recipe: which ranker to compare with, and its settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spladev3_anserini.recipe.fields import Section, Text
 
 
 class Bm25(Section):
-    """BM25 by Anserini, with the k1 and b of its regressions unless given."""
+    """BM25 by Anserini; the defaults are the k1 and b of Anserini's regressions."""
 
     kind: Literal["bm25"]
     k1: Annotated[float, Field(ge=0)] = 0.9
@@ -18,7 +18,10 @@ class Bm25(Section):
 
 
 class Dense(Section):
-    """A bi-encoder, as `dense` takes it; what is None is the model's own."""
+    """A dense bi-encoder with the settings of the command `dense`.
+
+    For a setting that is None, the model's files decide.
+    """
 
     kind: Literal["dense"]
     model: Text
@@ -33,8 +36,11 @@ class Dense(Section):
 
 
 class Rerank(Section):
-    """The first `top` documents of another recipe's run on the same collection, by a
-    cross-encoder; the paper takes 50 (figures 3 and 4)."""
+    """A cross-encoder that re-ranks the first `top` documents of another recipe's run.
+
+    `of` names that recipe; its run is on the same collection. `teacher` is the cross-encoder.
+    The paper re-ranks 50 documents (figures 3 and 4).
+    """
 
     kind: Literal["rerank"]
     of: Text

@@ -8,17 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True,
                                         pattern=r"^[^\x00-\x1f\x7f]*$")]
-#: Documents, bytes, parameters: beyond this it is a mistake.
+#: A number of documents, bytes or parameters; a larger one is surely a mistake.
 Count = Annotated[int, Field(gt=0, le=10**15)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
 
 
 class Section(BaseModel):
-    """A part of a file. It takes no key that it does not know, and no value of another type."""
+    """A part of a recipe or collection file; unknown keys and values of other types are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    def stated(self) -> dict[str, Any]:
-        """The values that are not left out, as a result records them."""
+    def stated_values(self) -> dict[str, Any]:
+        """Returns the values that the file states (not None), in the form a result records."""
         return self.model_dump(exclude_none=True)

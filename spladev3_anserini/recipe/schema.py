@@ -1,4 +1,4 @@
-"""What a recipe and a collection may hold."""
+"""The schema of recipe and collection files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from spladev3_anserini.recipe.training import Training
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 #: A commit on the hub: branches and tags move, commits do not.
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-#: On the hub, or the demo's; a folder is given to a run with --model instead.
+#: A model on the hub, or `demo`. A recipe names no local folder: a run takes one as `model`.
 ModelName = Annotated[str, StringConstraints(pattern=r"^(demo|\w[\w.-]*/\w[\w.-]*)$")]
 #: Values of one recipe on one collection: {query set: {measure: value}}.
 Values = dict[Name, dict[Text, Fraction]]
@@ -34,8 +34,11 @@ Parsed = TypeVar("Parsed")
 
 
 class Settings(Section):
-    """How texts become impacts. In a recipe all of them count; in an expected value those that
-    are given are the ones its source states, and only a run that has them is compared."""
+    """How texts become impacts; lengths are in wordpieces.
+
+    A recipe states all settings. An expected value states those that its source publishes. It is
+    compared only with runs that have these settings.
+    """
 
     max_length: Count | None = None
     query_max_length: Count | None = None
@@ -45,12 +48,12 @@ class Settings(Section):
 
     @field_validator("quantizer")
     @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        return name if name is None else str(_parsed(Quantizer.parse, name))
+    def _canonical_quantizer(cls, name: str | None) -> str | None:
+        return name if name is None else str(_parse(Quantizer.parse, name))
 
 
 class IndexStatistics(Section):
-    """What an index must hold; total terms are the sum of all impacts."""
+    """The expected counts of an index; `total_terms` is the sum of all impacts."""
 
     documents: Count | None = None
     postings: Count | None = None
@@ -58,7 +61,7 @@ class IndexStatistics(Section):
 
 
 class Tolerance(Section):
-    """How far a run may be off, up or down, and why it may be."""
+    """The largest difference, up or down, at which a run still agrees, and the reason for it."""
 
     measures: Fraction
     documents: Annotated[int, Field(ge=0, le=10**15)] = 0
@@ -67,16 +70,17 @@ class Tolerance(Section):
     because: Text
 
 
-def _complete_settings(settings: Settings) -> Settings:
-    if missing := Settings.model_fields.keys() - settings.stated().keys():
+def _require_all_settings(settings: Settings) -> Settings:
+    if missing := Settings.model_fields.keys() - settings.stated_values().keys():
         raise ValueError(f"a recipe states all its settings; missing: {', '.join(missing)}")
     return settings
 
 
 class Expected(Section):
-    """Values of one source, with the settings and the data they belong to.
+    """The values that one source declares, with the settings and data they belong to.
 
-    `values` and `index` are keyed by collection in a recipe's file, by recipe in a collection's.
+    In a recipe's file, `values` and `index` are keyed by collection. In a collection's file they
+    are keyed by recipe.
     """
 
     source: Literal["paper", "anserini", "measured"]
@@ -103,21 +107,21 @@ class Expected(Section):
                 if not measures:
                     raise ValueError("declares a query set without a value")
                 for name in measures:
-                    _one_measure(name)
+                    _require_canonical_measure(name)
         return self
 
 
 class Prebuilt(Section):
-    """Indexes of this model that Pyserini offers, by collection, and how they were made."""
+    """The indexes of this model that Pyserini offers, by collection, and their settings."""
 
     settings: Settings
     indexes: dict[Name, Text]
 
-    _all_given = field_validator("settings")(_complete_settings)
+    _all_settings = field_validator("settings")(_require_all_settings)
 
 
 class _Recipe(Section):
-    """What every recipe has: where its model is from, and what must come out."""
+    """The keys of every recipe: facts about its model, and the expected values."""
 
     title: Text
     note: Text | None = None
@@ -130,7 +134,7 @@ class _Recipe(Section):
 
 
 class SpladeRecipe(_Recipe):
-    """A SPLADE, how it is run and trained, and what must come out."""
+    """A SPLADE model: its settings, its training and the expected values."""
 
     base: Name | None = None
     model: ModelName | None = None
@@ -140,29 +144,29 @@ class SpladeRecipe(_Recipe):
     prebuilt: Prebuilt | None = None
     training: Training | None = None
 
-    _all_given = field_validator("settings")(_complete_settings)
+    _all_settings = field_validator("settings")(_require_all_settings)
 
     @property
     def kind(self) -> str:
-        """What a result calls this ranker: the variant."""
+        """The kind of ranker that a result records: the variant."""
         return self.variant
 
-    def decisive(self) -> dict[str, Any]:
-        """All values that decide how texts are ranked, as a result records them."""
-        return self.settings.stated()
+    def ranking_settings(self) -> dict[str, Any]:
+        """Returns all values that decide how texts are ranked, in the form a result records."""
+        return self.settings.stated_values()
 
     @property
     def model_name(self) -> str | None:
-        """The model as commands take it, with its revision."""
+        """The model as commands take it: `NAME@REVISION`, or `NAME` without a revision."""
         return f"{self.model}@{self.revision}" if self.model and self.revision else self.model
 
 
 class BaselineRecipe(_Recipe):
-    """A ranker to compare with, how it is run, and what must come out."""
+    """A ranker to compare with: its settings and the expected values."""
 
     baseline: Baseline
 
-    #: What only a SPLADE has, so that both kinds of recipe can be asked for it.
+    #: Keys of a SPLADE recipe, so that callers can read them from both kinds of recipe.
     base: ClassVar[None] = None
     model: ClassVar[None] = None
     model_name: ClassVar[None] = None
@@ -171,27 +175,27 @@ class BaselineRecipe(_Recipe):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_nothing_of_a_splade(cls, data: Any) -> Any:
-        only = SpladeRecipe.model_fields.keys() - cls.model_fields.keys()
-        if both := sorted(data.keys() & only):
-            raise ValueError(f"a recipe with a baseline has no {', '.join(both)}")
+    def _refuse_splade_keys(cls, data: Any) -> Any:
+        splade_only = SpladeRecipe.model_fields.keys() - cls.model_fields.keys()
+        if stated := sorted(data.keys() & splade_only):
+            raise ValueError(f"a recipe with a baseline has no {', '.join(stated)}")
         return data
 
     @property
     def kind(self) -> str:
-        """What a result calls this ranker, in the place of a variant."""
+        """The kind of ranker that a result records in place of a variant."""
         return self.baseline.kind
 
-    def decisive(self) -> dict[str, Any]:
-        """All values that decide how texts are ranked, as a result records them."""
-        return self.baseline.stated()
+    def ranking_settings(self) -> dict[str, Any]:
+        """Returns all values that decide how texts are ranked, in the form a result records."""
+        return self.baseline.stated_values()
 
 
 Recipe = SpladeRecipe | BaselineRecipe
 
 
 class QuerySet(Section):
-    """Topics and judgments over a collection, and the measures it is known by."""
+    """Topics and judgments over a collection, and the measures reported for them."""
 
     topics: Text
     qrels: Text
@@ -208,12 +212,12 @@ class QuerySet(Section):
     @classmethod
     def _measures(cls, names: list[str]) -> list[str]:
         for name in names:
-            _one_measure(name)
+            _require_canonical_measure(name)
         return names
 
 
 class Collection(Section):
-    """A corpus, the query sets over it, and values measured on it."""
+    """A corpus, its query sets, and the values measured on it."""
 
     title: Text
     note: Text | None = None
@@ -235,21 +239,26 @@ class Collection(Section):
         return self
 
 
-def _parsed(parse: Callable[[str], Parsed], name: str) -> Parsed:
+def _parse(parse: Callable[[str], Parsed], name: str) -> Parsed:
     try:
         return parse(name)
     except InputError as error:
         raise ValueError(str(error)) from None
 
 
-def _one_measure(name: str) -> None:
-    """A measure as it prints itself, so that one name is one value everywhere."""
-    printed = [str(measure) for measure in _parsed(parse_measures, name)]
+def _require_canonical_measure(name: str) -> None:
+    """Raises ValueError unless a measure is written as ir-measures prints it.
+
+    One measure therefore has one name everywhere.
+    """
+    printed = [str(measure) for measure in _parse(parse_measures, name)]
     if printed != [name]:
         raise ValueError(f"{name!r} is written {' and '.join(printed)}")
 
 
 def is_path(source: str) -> bool:
-    """Whether a corpus, topics or qrels are files, not `ir_datasets:ID`, `demo:NAME` or
-    `insuranceqa:NAME`."""
+    """Whether a source is a path, not `ir_datasets:ID`, `demo:NAME` or `insuranceqa:NAME`.
+
+    A source is the corpus, the topics or the qrels of a collection.
+    """
     return not re.match(r"(ir_datasets|demo|insuranceqa):", source)

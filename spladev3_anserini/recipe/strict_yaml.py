@@ -1,4 +1,4 @@
-"""YAML text -> plain data that knows its lines: maps, lists and scalars, nothing else."""
+"""YAML text -> maps, lists and scalars, with the line of each; anything else is refused."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import existing_file, read_bytes
 
-#: Ten times the largest there is; this parser takes seconds for it.
+#: Bytes: ten times the largest recipe. PyYAML takes seconds for a file of this size.
 _LARGEST = 1 << 17
 _DEEPEST = 20
 _CORE = "tag:yaml.org,2002:"
 _SCALARS = {f"{_CORE}{kind}" for kind in ("null", "bool", "int", "float", "str", "timestamp")}
 
-#: YAML 1.1 has 1_000.5 and 1:30.5 (ninety and a half) as well.
+#: Plain decimal numbers. YAML 1.1 also reads 1_000.5 and 1:30.5 (ninety and a half) as floats.
 _FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 Place = tuple[str | int, ...]
 
 
 class Source(NamedTuple):
-    """What a file holds, and the line each of its keys and entries stands at."""
+    """The data of a YAML file, and the line of each key and list entry in it."""
 
     path: Path
     data: Any
     lines: dict[Place, int]
 
     def where(self, place: Place) -> str:
-        """`file:line` of a key, or of the nearest one around it."""
+        """Returns `file:line` of a key; for a missing key, that of the nearest enclosing one."""
         while place and place not in self.lines:
             place = place[:-1]
         return f"{self.path}:{self.lines.get(place, 1)}"
@@ -42,7 +42,7 @@ class Source(NamedTuple):
 def read_yaml(path: Path) -> Source:
     """Reads one YAML document of maps, lists and scalars.
 
-    Raises InputError naming file and line for anything more: duplicate keys, keys that are not
+    Raises InputError, with file and line, for anything else: duplicate keys, keys that are not
     text, aliases, tags, NaN and infinity, several documents, more than 128 KiB.
     """
     if (size := existing_file(path).stat().st_size) > _LARGEST:
@@ -51,7 +51,7 @@ def read_yaml(path: Path) -> Source:
     try:
         loader = _Loader(read_bytes(path), path)
         node = loader.get_single_node()
-        data = loader.plain(node, (), lines) if node is not None else None
+        data = loader.to_data(node, (), lines) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
@@ -66,8 +66,11 @@ def read_yaml(path: Path) -> Source:
     return Source(path, data, lines)
 
 
-def scalar(text: str, what: str) -> Any:
-    """One value as YAML reads it; raises InputError that begins with `what` for anything else."""
+def parse_scalar(text: str, what: str) -> Any:
+    """Reads one value as YAML reads it.
+
+    Raises InputError, whose message begins with `what`, if the text is no YAML value.
+    """
     try:
         loader = _Loader(text.encode(), Path(what))
         node = loader.get_single_node()
@@ -75,7 +78,7 @@ def scalar(text: str, what: str) -> Any:
         node = None
     if node is None:
         raise InputError(f"{what}: {text!r} is no value")
-    return loader.plain(node, (), {})
+    return loader.to_data(node, (), {})
 
 
 class _Loader(yaml.SafeLoader):
@@ -87,7 +90,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            self._refuse(event, "aliases and anchors are not taken; write it out")
+            self._refuse(event, "aliases and anchors are not allowed; write the value out")
         self._depth += 1
         if self._depth > _DEEPEST:
             self._refuse(event, "nested too deeply")
@@ -95,15 +98,16 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
-    def plain(self, node: yaml.Node, place: Place, lines: dict[Place, int]) -> Any:
+    def to_data(self, node: yaml.Node, place: Place, lines: dict[Place, int]) -> Any:
+        """Returns the data of a node at `place`, and adds the lines of its parts to `lines`."""
         lines.setdefault(place, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_CORE}map":
             return self._mapping(node, place, lines)
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{_CORE}seq":
-            return [self.plain(item, (*place, number), lines)
+            return [self.to_data(item, (*place, number), lines)
                     for number, item in enumerate(node.value)]
         if not isinstance(node, yaml.ScalarNode) or node.tag not in _SCALARS:
-            self._refuse(node, f"the tag {node.tag.replace(_CORE, '!!')} is not taken")
+            self._refuse(node, f"the tag {node.tag.replace(_CORE, '!!')} is not allowed")
         if not node.value.isascii():
             checked_text(node.value, f"{self._path}:{node.start_mark.line + 1}", "value")
         if node.tag == f"{_CORE}float" and not _FLOAT.fullmatch(node.value):
@@ -130,13 +134,13 @@ class _Loader(yaml.SafeLoader):
             if key in record:
                 self._refuse(key_node, f"the key {key!r} is there twice")
             lines[(*place, key)] = key_node.start_mark.line + 1
-            record[key] = self.plain(value_node, (*place, key), lines)
+            record[key] = self.to_data(value_node, (*place, key), lines)
         return record
 
-    def _refuse(self, at: Any, message: str) -> Any:
-        raise InputError(f"{self._path}:{at.start_mark.line + 1}: {message}")
+    def _refuse(self, node_or_event: Any, message: str) -> Any:
+        raise InputError(f"{self._path}:{node_or_event.start_mark.line + 1}: {message}")
 
 
-# YAML 1.1 reads 2e-5 as text, everyone else as a number
+# YAML 1.1 reads 2e-5 as text; people and YAML 1.2 read it as a number
 _Loader.add_implicit_resolver(
     f"{_CORE}float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))

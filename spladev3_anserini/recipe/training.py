@@ -1,4 +1,4 @@
-"""How a model is trained, as data: the sections that `training:` of a recipe may have."""
+"""The section `training:` of a recipe: how a model is trained."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Candidates(Section):
-    """Negatives per query: the first `top` of a first-stage run, and `random` drawn from the rest
-    of its first `depth`; positives are never among them (paper, section 2.1). `seed` draws them,
-    and a sample of the queries, so that trainings with other seeds share what was scored."""
+    """How negatives are mined for each query (paper, section 2.1).
+
+    The negatives are the first `top` documents of a first-stage run, and `random` documents drawn
+    from the rest of its first `depth`. Positives are never among them. `seed` draws the documents
+    and the sample of queries. The training has another seed, so trainings that differ only in
+    that one share the scored candidates.
+    """
 
     first_stage: Text
     top: Annotated[int, Field(ge=0)]
@@ -32,8 +36,11 @@ class Candidates(Section):
 
 
 class Loss(Section):
-    """Weights of the loss parts (paper, section 2.3); `pairs` are the margins of MarginMSE: `all`
-    of a query's documents, or each negative with the `positive` alone."""
+    """The weights of the loss terms (paper, section 2.3).
+
+    `pairs` selects the margins of MarginMSE: between `all` pairs of a query's documents, or only
+    between the `positive` and each negative.
+    """
 
     kl: Weight
     margin_mse: Weight
@@ -48,7 +55,10 @@ class Loss(Section):
 
 
 class Regularizer(Section):
-    """Sparsity: `weight` is reached quadratically after `steps` optimiser steps."""
+    """A sparsity regulariser, whose weight grows quadratically to `weight` over `steps`.
+
+    Steps are optimiser steps.
+    """
 
     kind: Literal["flops", "l1", "none"]
     weight: Weight
@@ -56,11 +66,14 @@ class Regularizer(Section):
 
 
 class Training(Section):
-    """A training run; `sources` says of each value where it is from.
+    """The data, teachers, loss and optimiser of a training run.
 
-    `sample` takes so many of the queries that have a positive. `rescore` gives the ensemble's
-    scores a mean and a deviation: those of the list, or with true those of the first teacher's raw
-    ones on these candidates (the paper took MiniLM-L-6-v2's on other ones, and prints no numbers).
+    `sources` gives the source of each value. `sample` draws this many of the queries that have a
+    positive. Lengths are in wordpieces, `batch_size` in queries per device.
+
+    `rescore` gives the ensemble's scores a mean and a standard deviation. A list states both. True
+    takes those of the first teacher's raw scores on these candidates. (The paper took those of
+    MiniLM-L-6-v2 on other candidates, and prints no numbers.)
     """
 
     start: Text
@@ -89,24 +102,24 @@ class Training(Section):
     sources: dict[Text, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _negatives_are_there(self) -> Training:
+    def _consistent(self) -> Training:
         if isinstance(self.rescore, list) and self.rescore[1] <= 0:
             raise ValueError(f"rescore to a deviation of {self.rescore[1]:g}; expected one above 0")
         pool = self.candidates.top + self.candidates.random
         if self.negatives > pool:
             raise ValueError(f"{self.negatives} negatives of {pool} candidates")
-        known = set(flat(self.model_dump(exclude={"sources"})))
+        known = set(flatten(self.model_dump(exclude={"sources"})))
         if unknown := self.sources.keys() - known:
             raise ValueError(f"sources names {sorted(unknown)[0]!r}, which is no value of it")
         return self
 
 
-def flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted names: `loss.kl`, `candidates.top`."""
+def flatten(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested values under dotted names, such as `loss.kl` and `candidates.top`."""
     values: dict[str, Any] = {}
     for key, value in section.items():
         if isinstance(value, dict):
-            values |= flat(value, f"{prefix}{key}.")
+            values |= flatten(value, f"{prefix}{key}.")
         else:
             values[f"{prefix}{key}"] = value
     return values

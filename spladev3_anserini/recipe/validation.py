@@ -1,4 +1,4 @@
-"""A file's data -> a recipe or a collection, or one line that says what is wrong and where."""
+"""The data of a YAML file -> a recipe or a collection, or one line that names the mistake."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ from pydantic import ValidationError
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.recipe.fields import Section
 from spladev3_anserini.recipe.schema import BaselineRecipe, Recipe, SpladeRecipe
-from spladev3_anserini.recipe.strict_yaml import Source, scalar
-from spladev3_anserini.recipe.training import Training, flat
+from spladev3_anserini.recipe.strict_yaml import Source, parse_scalar
+from spladev3_anserini.recipe.training import Training, flatten
 
 M = TypeVar("M", bound=Section)
 
 
-def recipe_in(source: Source) -> Recipe:
-    """A file's data as a recipe: a baseline's where it has that key; raises InputError as
-    `validated`."""
+def parse_recipe(source: Source) -> Recipe:
+    """Returns the recipe in a file's data: a baseline if the data has that key, else a SPLADE.
+
+    Raises InputError as `validate_source` does.
+    """
     if isinstance(source.data, dict) and "baseline" in source.data:
-        return validated(BaselineRecipe, source, "recipe")
-    return validated(SpladeRecipe, source, "recipe")
+        return validate_source(BaselineRecipe, source, "recipe")
+    return validate_source(SpladeRecipe, source, "recipe")
 
 
-def validated(kind: type[M], source: Source, noun: str) -> M:
-    """A file's data as a record; raises InputError naming file and line of the first problem."""
+def validate_source(kind: type[M], source: Source, noun: str) -> M:
+    """Returns a file's data as a record of type `kind`.
+
+    Raises InputError, with file and line, for the first problem. `noun` names the record in it.
+    """
     if not isinstance(source.data, dict):
         raise InputError(f"{source.path}:1: holds no keys; expected a {noun}")
     try:
@@ -55,21 +60,25 @@ def _reason(problem: Any) -> str:
 
 
 def changed_training(section: Training, changes: Sequence[str]) -> Training:
-    """A training section with values changed by `KEY=VALUE`; raises InputError for a key it does
-    not have and for a value it does not take."""
+    """Returns a training section in which each `KEY=VALUE` of `changes` replaces a value.
+
+    Keys are dotted, such as `loss.kl`. The section's `sources` are dropped. Raises InputError
+    for an unknown key and for a value that the key does not accept.
+    """
     data = section.model_dump(exclude={"sources"})
     for change in changes:
         key, equals, text = change.partition("=")
-        if not equals or key not in flat(data):
-            known = ", ".join(flat(data))
+        if not equals or key not in flatten(data):
+            known = ", ".join(flatten(data))
             raise InputError(f"`set` {change}: expected KEY=VALUE with one of {known}")
         inner, (*path, last) = data, key.split(".")
         for part in path:
             inner = inner[part]
-        inner[last] = scalar(text, f"`set` {change}")
+        inner[last] = parse_scalar(text, f"`set` {change}")
     try:
         return Training.model_validate(data)
     except ValidationError as error:
         problem = error.errors()[0]
-        said = ": ".join(filter(None, [".".join(map(str, problem["loc"])), _reason(problem)]))
-        raise InputError(f"`set` {' '.join(changes)}: {said}") from None
+        key = ".".join(map(str, problem["loc"]))
+        reason = f"{key}: {_reason(problem)}" if key else _reason(problem)
+        raise InputError(f"`set` {' '.join(changes)}: {reason}") from None

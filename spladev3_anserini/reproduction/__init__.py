@@ -1,1 +1,1 @@
-"""A recipe on a collection: run it stage by stage, judge it, report it, hand it on."""
+"""A recipe on a collection: runs its stages, compares its values, reports and exports them."""

@@ -1,4 +1,4 @@
-"""A ranker to compare with -> the stage that ranks by it."""
+"""A ranker to compare with -> the stage that ranks with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.jvm import versions
 from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
-from spladev3_anserini.rankers.dense_models import find_dense
+from spladev3_anserini.rankers.dense_models import find_dense_model
 from spladev3_anserini.rankers.registry import find_pair_scorer
 from spladev3_anserini.recipe.baseline import Baseline, Bm25, Dense, Rerank
 from spladev3_anserini.reproduction.models import converted_folder, usable_checkpoint
@@ -18,16 +18,19 @@ from spladev3_anserini.reproduction.stage import Inputs, Stage, option
 from spladev3_anserini.text import VERSION
 
 _PROGRAM = "spladev3-anserini"
-#: Keys of recipes that the command calls by another name.
+#: {key of a recipe: option of the command}, where the names differ.
 _OPTIONS = {"teacher": "cross-encoder"}
 
 
-def search_with(baseline: Baseline, session: Session) -> Stage:
-    """One stage for all query sets, since what is searched is kept no longer than that."""
+def baseline_search_stage(baseline: Baseline, session: Session) -> Stage:
+    """Returns the stage that ranks with a baseline.
+
+    It is one stage for all query sets, because its index is not kept after the stage.
+    """
     experiment, first = session.experiment, session.experiment.first
 
     def inputs() -> Inputs:
-        values = {name: str(value) for name, value in baseline.stated().items()} | {
+        values = {name: str(value) for name, value in baseline.stated_values().items()} | {
             "corpus": session.note("corpus")["sha256"],
             "weights": model_of(baseline, session)[1], "package": VERSION}
         values |= versions() if isinstance(baseline, Bm25) else {"device": session.device}
@@ -39,73 +42,83 @@ def search_with(baseline: Baseline, session: Session) -> Stage:
                 values[f"run {name}"] = sha256_of(first.run_file(name))
         return values
 
-    def words() -> dict[str, str]:
-        name = model_name(baseline)
-        return session.words() | ({_word(name, session): _usable(name, session)} if name else {})
+    def replacements() -> dict[str, str]:
+        words = session.replacements()
+        if name := model_name(baseline):
+            words[_model_argument(name, session)] = _readable_model(name, session)
+        return words
 
     return Stage(
         name="search", part="search", folder=experiment.folder,
-        commands=[_command(baseline, session, name) for name in session.sets], words=words,
-        inputs=inputs, outputs=lambda: [experiment.run_file(name) for name in session.sets])
+        commands=[_command(baseline, session, name) for name in session.sets],
+        replacements=replacements, inputs=inputs,
+        outputs=lambda: [experiment.run_file(name) for name in session.sets])
 
 
 def model_name(baseline: Baseline) -> str | None:
-    """A baseline's model as its recipe names it; BM25 has none."""
+    """Returns a baseline's model as its recipe names it; None for BM25."""
     if isinstance(baseline, Bm25):
         return None
     return baseline.model if isinstance(baseline, Dense) else baseline.teacher
 
 
 def model_of(baseline: Baseline, session: Session) -> tuple[str, str]:
-    """A baseline's model and a hash of the files that decide its scores, a re-ranker's with that
-    of the run it begins with. Raises InputError where a model is not there."""
+    """Returns a baseline's model and a hash of everything that decides its scores.
+
+    A re-ranker's hash includes the model of the run that it re-ranks. Raises InputError if a
+    model is not available.
+    """
     first = session.experiment.first
     if session.options.model and first is None:
-        raise InputError(f"`model`: {session.experiment.recipe_name} is a baseline, and has its "
-                         "own")
+        raise InputError(f"`model`: {session.experiment.recipe_name} is a baseline, whose recipe "
+                         "names its model")
     if isinstance(baseline, Dense):
-        folder = find_dense(_usable(baseline.model, session), baseline.pooling,
-                            baseline.similarity, baseline.query_max_length,
-                            baseline.max_length).folder
+        folder = find_dense_model(_readable_model(baseline.model, session), baseline.pooling,
+                                  baseline.similarity, baseline.query_max_length,
+                                  baseline.max_length).folder
         return baseline.model, folder_hash(folder, (*MODEL_FILES, "*/config.json"))
     if isinstance(baseline, Rerank):
-        kind, folder = find_pair_scorer(_usable(baseline.teacher, session))
-        begun = read_result(first.folder) if first else None
-        both = f"{folder_hash(folder, kind.files)} {begun.model_sha256 if begun else ''}"
-        return baseline.teacher, hashlib.sha256(both.encode()).hexdigest()
+        kind, folder = find_pair_scorer(_readable_model(baseline.teacher, session))
+        result = read_result(first.folder) if first else None
+        hashes = f"{folder_hash(folder, kind.files)} {result.model_sha256 if result else ''}"
+        return baseline.teacher, hashlib.sha256(hashes.encode()).hexdigest()
     return "BM25", hashlib.sha256(b"BM25").hexdigest()
 
 
 def _command(baseline: Baseline, session: Session, name: str) -> list[str]:
-    """The command that ranks for one query set."""
+    """Returns the command line that ranks for one query set."""
     experiment, query_set = session.experiment, session.sets[name]
     words = [_PROGRAM, baseline.kind]
     if experiment.first:
         words += option("run", experiment.first.run_file(name))
-    words += option("corpus", session.sources.shown(experiment.collection.corpus))
+    words += option("corpus", session.sources.argument(experiment.collection.corpus))
     if not experiment.first:
         words += [*option("hits", query_set.hits), *option("remove-query", query_set.remove_query)]
-    words += [*option("topics", session.sources.shown(query_set.topics)),
+    words += [*option("topics", session.sources.argument(query_set.topics)),
               *option("output", experiment.run_file(name)),
               *option("tag", experiment.recipe_name)]
-    for key, value in baseline.stated().items():
+    for key, value in baseline.stated_values().items():
         if key not in {"kind", "of"}:
-            shown = _word(str(value), session) if value == model_name(baseline) else value
-            words += option(_OPTIONS.get(key, key.replace("_", "-")), shown)
-    machine = {"bm25": ["threads"], "dense": ["threads", "device", "batch-tokens"],
-               "rerank": ["device", "batch-tokens"]}
-    return words + session.options.words(*machine[baseline.kind])
+            if value == model_name(baseline):
+                value = _model_argument(str(value), session)
+            words += option(_OPTIONS.get(key, key.replace("_", "-")), value)
+    machine_options = {"bm25": ["threads"], "dense": ["threads", "device", "batch-tokens"],
+                       "rerank": ["device", "batch-tokens"]}
+    return words + session.options.arguments(*machine_options[baseline.kind])
 
 
-def _word(name: str, session: Session) -> str:
-    """A model as a command names it."""
+def _model_argument(name: str, session: Session) -> str:
+    """Returns a model as an argument of a command: its name, or its converted copy's folder."""
     if not session.experiment.recipe.pickled:
         return name
     return str(converted_folder(name, session.experiment.output))
 
 
-def _usable(name: str, session: Session) -> str:
-    """A model's name, or the folder of its copy where its weights are a pickle."""
+def _readable_model(name: str, session: Session) -> str:
+    """Returns a model that can be read: its name or, for a pickle, the folder of a converted copy.
+
+    A pickle without a copy is converted.
+    """
     if not session.experiment.recipe.pickled:
         return name
     return str(usable_checkpoint(name, session.experiment.output).folder)

@@ -1,4 +1,4 @@
-"""An experiment -> the ordinary commands that do what its run does."""
+"""An experiment -> the command lines that do the same as its run."""
 
 from __future__ import annotations
 
@@ -21,31 +21,34 @@ _PROGRAM = "spladev3-anserini"
 
 def commands(experiment: Experiment, sets: Mapping[str, QuerySet] | None = None,
              options: Options | None = None) -> list[list[str]]:
-    """The commands that a run of these query sets (all, for None) invokes, after those that fetch
-    what it needs."""
+    """Returns the command lines that do the same as a run, each as a list of words.
+
+    First come the commands of a re-ranker's first recipe. Then data and model are fetched. The
+    commands of the stages come last. `sets` are the query sets of the run; None means all.
+    """
     sets = sets or experiment.collection.query_sets
     session = Session(experiment, sets, options or Options())
-    before = commands(experiment.first, sets, options) if experiment.first else []
-    needed = [download.argv for download in downloads(session)] + _model_commands(session)
+    first = commands(experiment.first, sets, options) if experiment.first else []
+    fetches = [download.argv for download in downloads(session)] + _model_commands(session)
     staged = [command for stage in stages_of(session) for command in stage.commands]
-    return before + [command for command in needed if command not in before] + staged
+    return first + [command for command in fetches if command not in first] + staged
 
 
 def downloads(session: Session) -> list[Download]:
-    """What writes the collections that are downloaded or generated."""
+    """Returns the commands that download or generate an experiment's data, each one once."""
     experiment = session.experiment
-    collection = [] if experiment.prebuilt else [experiment.collection.corpus]
+    sources = [] if experiment.prebuilt else [experiment.collection.corpus]
     for query_set in session.sets.values():
-        collection += [query_set.topics, query_set.qrels]
-    every = [session.sources.download(source) for source in collection]
+        sources += [query_set.topics, query_set.qrels]
+    candidates = [session.sources.download(source) for source in sources]
     if session.trains and (section := experiment.recipe.training):
-        sources = training_sources(experiment)
-        every += map(sources.download, (section.corpus, section.topics, section.qrels))
-    return list({one.file: one for one in every if one}.values())
+        candidates += map(training_sources(experiment).download,
+                     (section.corpus, section.topics, section.qrels))
+    return list({download.file: download for download in candidates if download}.values())
 
 
 def _model_commands(session: Session) -> list[list[str]]:
-    """What makes a model ready. A run opens it instead, which does the same."""
+    """Returns the commands that fetch or convert the model; a run does this when it opens it."""
     recipe = session.experiment.recipe
     if isinstance(recipe, BaselineRecipe):
         name = model_name(recipe.baseline) if recipe.pickled else None
@@ -62,8 +65,10 @@ def _model_commands(session: Session) -> list[list[str]]:
 
 
 def run_command(experiment: Experiment) -> list[str]:
-    """The one command that runs an experiment; files outside the default folder are given by
-    path."""
+    """Returns the command line that runs an experiment, as a list of words.
+
+    Recipes and collections outside the default folder are given by path.
+    """
     shipped = default_folder()
     recipe = experiment.recipe_name if experiment.recipe_file.is_relative_to(shipped) \
         else str(experiment.recipe_file)
@@ -73,12 +78,15 @@ def run_command(experiment: Experiment) -> list[str]:
             *(["--prebuilt"] if experiment.prebuilt else [])]
 
 
-def typed(command: list[str]) -> str:
-    """A command as one would type it; a path that begins with a variable still has it."""
-    return " ".join(map(_quoted, command))
+def command_text(command: list[str]) -> str:
+    """Returns a command line as text for a shell.
+
+    Words are quoted, but a variable at the beginning of a path stays a variable.
+    """
+    return " ".join(map(_quote, command))
 
 
-def _quoted(word: str) -> str:
+def _quote(word: str) -> str:
     variable, slash, rest = word.partition("/")
     if slash and re.fullmatch(r"\$[A-Z][A-Z0-9_]*", variable):
         return f'"{variable}"/{shlex.quote(rest)}'

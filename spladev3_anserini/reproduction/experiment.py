@@ -1,4 +1,4 @@
-"""One recipe on one collection -> an experiment: what it is made of, and where its files go."""
+"""One recipe on one collection -> an experiment: its settings, data and the paths of its files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.recipe.baseline import Rerank
-from spladev3_anserini.recipe.library import Declared, Library, declared, name_of
+from spladev3_anserini.recipe.library import Declared, Library, declared_values, name_of
 from spladev3_anserini.recipe.schema import (
     BaselineRecipe,
     Collection,
@@ -19,16 +19,18 @@ from spladev3_anserini.recipe.schema import (
 )
 from spladev3_anserini.reproduction.sources import Sources
 
-#: In the order data flows; the verdict follows whatever ran.
-STAGES = ("train", "download", "encode", "index", "check", "search", "evaluate")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A recipe on a collection, with the settings its run has; one cell of the report.
+    """A recipe on a collection: one cell of the report.
 
-    `library` is where both were read from. Paths in the recipe's training section start from
-    `training_file`. `first` is the experiment whose run a re-ranker begins with.
+    Attributes:
+        library: Where the recipe and the collection were read from.
+        training_file: The file whose folder the paths in the recipe's training section start
+            from. For an ablation it is its base's file.
+        prebuilt: The name of Pyserini's index, or None if the run builds an index.
+        output: The folder of all experiments.
+        first: For a re-ranker, the experiment whose run it re-ranks.
     """
 
     library: Library
@@ -45,21 +47,21 @@ class Experiment:
 
     @property
     def splade(self) -> SpladeRecipe:
-        """The recipe, where it is known to be a SPLADE's."""
+        """The recipe, which the caller knows to be a SPLADE recipe."""
         assert isinstance(self.recipe, SpladeRecipe)
         return self.recipe
 
     @property
     def settings(self) -> Settings:
-        """How a SPLADE's texts become impacts: the recipe's settings, or those of the prebuilt
-        index."""
+        """The settings that turn texts into impacts: those of the prebuilt index, if one is used,
+        or the recipe's."""
         if self.prebuilt and self.recipe.prebuilt:
             return self.recipe.prebuilt.settings
         return self.splade.settings
 
-    def decisive(self) -> dict[str, Any]:
-        """All values that decide how texts are ranked, as a result records them."""
-        return self.settings.stated() if self.prebuilt else self.recipe.decisive()
+    def ranking_settings(self) -> dict[str, Any]:
+        """Returns all values that decide how texts are ranked, in the form a result records."""
+        return self.settings.stated_values() if self.prebuilt else self.recipe.ranking_settings()
 
     @property
     def folder(self) -> Path:
@@ -74,11 +76,13 @@ class Experiment:
     def index_folder(self) -> Path:
         return self.folder / "index"
 
-    def declared(self) -> list[Declared]:
-        """The values that any source gives for this recipe on this collection."""
-        return list(declared(self.recipe_name, self.recipe, self.collection_name, self.collection))
+    def declared_values(self) -> list[Declared]:
+        """Returns the values that any source declares for this recipe on this collection."""
+        return list(declared_values(self.recipe_name, self.recipe, self.collection_name,
+                                    self.collection))
 
     def sources(self) -> Sources:
+        """Returns the resolver of the sources that the collection names."""
         return Sources(self.collection_file, self.collection.root, self.output / "collections")
 
     def run_file(self, query_set: str) -> Path:
@@ -87,9 +91,19 @@ class Experiment:
 
 def open_experiment(library: Library, recipe_name: str, collection_name: str, output: Path,
                     prebuilt: bool = False, first_of: Path | None = None) -> Experiment:
-    """Reads both files; raises InputError for a bad one, and where there is no prebuilt index.
+    """Reads a recipe and a collection.
 
-    `first_of` is the file of the re-ranker that begins with this experiment's run.
+    Args:
+        library: The folder of recipes and collections.
+        recipe_name: A recipe, by name or by the path of its file.
+        collection_name: A collection, by name or by the path of its file.
+        output: The folder of all experiments.
+        prebuilt: Whether to use Pyserini's index of the model on the collection.
+        first_of: The file of the re-ranker that re-ranks this experiment's run, if any.
+
+    Raises:
+        InputError: A file is bad, values are declared for an unknown query set, a re-ranker
+            re-ranks another re-ranker, or Pyserini offers no such index.
     """
     collection, on = library.collection(collection_name), name_of(collection_name)
     collection_file = library.collection_file(collection_name)
@@ -101,8 +115,8 @@ def open_experiment(library: Library, recipe_name: str, collection_name: str, ou
     if prebuilt:
         index = recipe.prebuilt.indexes.get(on) if recipe.prebuilt else None
         if index is None:
-            raise InputError(f"`prebuilt`: Pyserini offers no index of {name} on {on}; leave it "
-                             "out to encode and index yourself")
+            raise InputError(f"`prebuilt`: Pyserini offers no index of {name} on {on}; remove it "
+                             "to encode and index yourself")
     first = None
     if isinstance(recipe, BaselineRecipe) and isinstance(recipe.baseline, Rerank):
         if first_of:
@@ -115,31 +129,33 @@ def open_experiment(library: Library, recipe_name: str, collection_name: str, ou
         training_file=training_file, collection_name=on, collection=collection,
         collection_file=collection_file, prebuilt=index, output=output, first=first)
     sets = collection.query_sets.keys()
-    for block in experiment.declared():
-        for unknown in {*block.values, *block.by.qrels_sha256} - sets:
-            if unknown in block.values:
-                raise InputError(f"{recipe_file} or {collection_file}: expected values for "
-                                 f"{unknown!r}, which is no query set of {on}")
+    for block in experiment.declared_values():
+        for unknown in block.values.keys() - sets:
+            raise InputError(f"{recipe_file} or {collection_file}: expected values for "
+                             f"{unknown!r}, which is no query set of {on}")
     return experiment
 
 
 def chosen_sets(experiment: Experiment, names: str | None) -> dict[str, QuerySet]:
-    """The query sets asked for (all, where none is); raises InputError for an unknown one."""
+    """Returns the query sets in `names`, which are separated by commas or spaces; all for None.
+
+    Raises InputError for an unknown query set, and if `names` is empty.
+    """
     sets = experiment.collection.query_sets
     if names is None:
         return dict(sets)
-    asked = [name for name in names.replace(",", " ").split() if name]
-    for name in asked:
+    chosen = names.replace(",", " ").split()
+    for name in chosen:
         if name not in sets:
             raise InputError(f"`sets` {name}: {experiment.collection_name} has {', '.join(sets)}")
-    if not asked:
+    if not chosen:
         raise InputError("`sets`: names none")
-    return {name: sets[name] for name in asked}
+    return {name: sets[name] for name in chosen}
 
 
 def measures_of(experiment: Experiment, query_set: str) -> list[str]:
-    """The measures of a query set: the collection's own, then any an expected value needs."""
+    """Returns the measures of a query set: the collection's, then others with expected values."""
     names = list(experiment.collection.query_sets[query_set].measures)
-    for block in experiment.declared():
+    for block in experiment.declared_values():
         names += block.values.get(query_set, {})
     return list(dict.fromkeys(names))

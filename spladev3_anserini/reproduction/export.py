@@ -1,4 +1,4 @@
-"""A finished run -> an Anserini regression and a Pyserini 2CR condition that give the same."""
+"""A finished run -> an Anserini regression and a Pyserini 2CR condition with the same values."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from spladev3_anserini.files import appearing, sha256_of
 from spladev3_anserini.impacts.query import EncodedTopic, cut_to_clause_limit
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
 from spladev3_anserini.recipe.schema import QuerySet, SpladeRecipe
-from spladev3_anserini.reproduction.commands import run_command, typed
+from spladev3_anserini.reproduction.commands import command_text, run_command
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.result import Result, read_result
 from spladev3_anserini.reproduction.session import Options, Session
 from spladev3_anserini.reproduction.verdict import same_recipe, verdicts
 
-#: Where Anserini's runner looks on its class path (its jar's own are there too).
+#: Where Anserini's runner looks on its class path; its jar has the same folder.
 CONFIGS = Path("src/main/resources/reproduce/from-document-collection/configs")
 #: Where it looks for topics and judgments (Anserini up to 2.2.0).
 TOPICS = Path("tools/topics-and-qrels")
@@ -36,15 +36,26 @@ _PYSERINI_NAMES = {"RR@10": "MRR@10", "R@1000": "R@1K", "AP": "MAP"}
 
 
 def regression_name(experiment: Experiment) -> str:
-    """The name Anserini knows an experiment by: collection.recipe."""
+    """Returns the name of an experiment in Anserini: `COLLECTION.RECIPE`."""
     return f"{experiment.collection_name}.{experiment.recipe_name}"
 
 
 def export_run(experiment: Experiment, sets: Mapping[str, QuerySet], folder: Path,
                model: str | None) -> str:
-    """Exports a finished run of these query sets; returns what to do with it, for people.
+    """Exports a finished run for Anserini and Pyserini.
 
-    Raises InputError where there is no such run, or it fails what is declared for it.
+    Args:
+        experiment: The recipe on the collection.
+        sets: The query sets to export.
+        folder: The folder to write.
+        model: The model, if the recipe names none.
+
+    Returns:
+        A line for people: what was written, and what was not exported.
+
+    Raises:
+        InputError: The recipe is a baseline, the run is not finished, it fails a declared value,
+            or its files have changed since.
     """
     if not isinstance(experiment.recipe, SpladeRecipe):
         raise InputError(f"{experiment.recipe_name}: is a baseline; only runs of impacts are "
@@ -52,7 +63,7 @@ def export_run(experiment: Experiment, sets: Mapping[str, QuerySet], folder: Pat
     result = read_result(experiment.folder)
     if result is None or not sets.keys() <= result.query_sets.keys():
         raise InputError(f"{experiment.folder}: no finished run of {', '.join(sets)} there; first: "
-                         f"{typed(run_command(experiment))}")
+                         f"{command_text(run_command(experiment))}")
     result = result.model_copy(update={"query_sets": {s: result.query_sets[s] for s in sets}})
     if any(verdict.status == "FAIL" for verdict in verdicts(experiment, result, list(sets))):
         raise InputError(f"{experiment.folder}: this run fails its declared values; nothing is "
@@ -61,39 +72,51 @@ def export_run(experiment: Experiment, sets: Mapping[str, QuerySet], folder: Pat
     topics = {name: read_topics(session.topics[name]) for name in sets}
     qrels = {name: read_qrels(session.qrels[name]) for name in sets}
     _refuse_stale(experiment, result, session, topics, qrels)
-    queries = {name: encode_topics(session.query_encoder(), own) for name, own in topics.items()}
-    left = export(experiment, result, queries, qrels, folder)
+    queries = {name: encode_topics(session.query_encoder(), set_topics)
+               for name, set_topics in topics.items()}
+    skipped = export(experiment, result, queries, qrels, folder)
     return (f"{folder}: {regression_name(experiment)}; how to run it is in {folder / 'README.md'}"
-            + (f"; trec_eval has no {', '.join(left)}, left out" if left else ""))
+            + (f"; not exported, because trec_eval has no such measure: {', '.join(skipped)}"
+               if skipped else ""))
 
 
 def _refuse_stale(experiment: Experiment, result: Result, session: Session,
                   topics: dict[str, list[Topic]], qrels: dict[str, Qrels]) -> None:
-    """Whatever is exported must be what the result was made of."""
+    """Raises InputError if a file to export is not the one that the result was computed from."""
     record = session.index_record().encoded
     verify_shards(experiment.encoded, read_manifest(experiment.encoded))
     if not same_recipe(experiment, result) or session.model_sha256 != result.model_sha256 \
             or read_manifest(experiment.encoded).shards != record.shards \
             or record.fingerprint.corpus != result.corpus_sha256:
         raise InputError(f"{experiment.folder}: its recipe, model or index has changed since it "
-                         f"ran; run it again first: {typed(run_command(experiment))}")
-    for name, own in result.query_sets.items():
+                         f"ran; run it again first: {command_text(run_command(experiment))}")
+    for name, recorded in result.query_sets.items():
         file = experiment.run_file(name)
-        if (hash_of(topics[name]) != own.topics_sha256
-                or hash_of_qrels(qrels[name]) != own.qrels_sha256
-                or not file.is_file() or sha256_of(file) != own.run_sha256):
+        if (hash_of(topics[name]) != recorded.topics_sha256
+                or hash_of_qrels(qrels[name]) != recorded.qrels_sha256
+                or not file.is_file() or sha256_of(file) != recorded.run_sha256):
             raise InputError(f"{experiment.folder}: the topics, judgments or run of {name} have "
                              "changed since it ran; run it again first: "
-                             f"{typed(run_command(experiment))}")
+                             f"{command_text(run_command(experiment))}")
 
 
 def export(experiment: Experiment, result: Result, queries: dict[str, list[EncodedTopic]],
            qrels: dict[str, Qrels], folder: Path) -> list[str]:
-    """Writes impacts (hard links where the disk allows), encoded queries, judgments, Anserini's
-    YAML and Pyserini's; returns the measures left out because trec_eval has none of that name.
+    """Writes impacts, encoded queries, judgments, and the YAML files of Anserini and Pyserini.
 
-    Expected values are those of `result`, to four digits. Queries are written as terms repeated
-    by their weight, the one form both toolkits read.
+    Impacts are hard links if the disk allows, or copies. A query's terms are repeated as often as
+    their impact says, which is the only form that both toolkits read. Expected values are those
+    of `result`, rounded to four digits.
+
+    Args:
+        experiment: The recipe on the collection, with its encoded documents.
+        result: The result of the run.
+        queries: The encoded queries of each query set.
+        qrels: The judgments of each query set.
+        folder: The folder to write.
+
+    Returns:
+        The measures that are not exported because trec_eval has none of that name.
     """
     name = regression_name(experiment)
     impacts = folder / "collections" / name
@@ -102,21 +125,24 @@ def export(experiment: Experiment, result: Result, queries: dict[str, list[Encod
     for part in (impacts, folder / TOPICS, folder / CONFIGS, folder / PYSERINI):
         part.mkdir(parents=True, exist_ok=True)
     for shard in sorted((experiment.encoded / IMPACTS).iterdir()):
-        _link(shard, impacts / shard.name)
+        _link_or_copy(shard, impacts / shard.name)
     for set_name in result.query_sets:
-        _write_queries(folder / TOPICS / _topics(name, set_name), queries[set_name])
-        _write_qrels(folder / TOPICS / _qrels(name, set_name), qrels[set_name])
-    _write_yaml(folder / CONFIGS / f"{name}.yaml", _regression(experiment, result, qrels))
-    _write_yaml(folder / PYSERINI / f"{name}.yaml", _conditions(experiment, result, qrels))
+        _write_queries(folder / TOPICS / _topics_name(name, set_name), queries[set_name])
+        _write_qrels(folder / TOPICS / _qrels_name(name, set_name), qrels[set_name])
+    _write_yaml(folder / CONFIGS / f"{name}.yaml", _anserini_regression(experiment, result, qrels))
+    _write_yaml(folder / PYSERINI / f"{name}.yaml", _pyserini_conditions(experiment, result, qrels))
     with appearing(folder / "README.md") as stream:
         stream.write(_readme(name))
-    return sorted({measure for set_name, own in result.query_sets.items()
-                   for measure in own.measures
+    return sorted({measure for set_name, recorded in result.query_sets.items()
+                   for measure in recorded.measures
                    if trec_eval_flags(measure, qrels[set_name]) is None})
 
 
 def trec_eval_flags(measure: str, qrels: Qrels) -> str | None:
-    """trec_eval's flags for a measure as ir-measures names it; None where it has none."""
+    """Returns trec_eval's flags for a measure named as in ir-measures; None if it has no such one.
+
+    `-J` is added for nDCG* if a grade is 0 or below.
+    """
     starred = re.fullmatch(r"nDCG\*@(\d+)", measure)
     if starred:
         negative = any(grade <= 0 for judged in qrels.values() for grade in judged.values())
@@ -132,24 +158,25 @@ def trec_eval_flags(measure: str, qrels: Qrels) -> str | None:
     return None
 
 
-def _regression(experiment: Experiment, result: Result, qrels: dict[str, Qrels]) -> dict[str, Any]:
+def _anserini_regression(experiment: Experiment, result: Result,
+                         qrels: dict[str, Qrels]) -> dict[str, Any]:
     name = regression_name(experiment)
     sets = list(result.query_sets)
     first = qrels[sets[0]]
-    # a metric is for all topics of a file, so only those that every set has
+    # Anserini computes a metric for all query sets of a file, so only common ones are written
     metrics = {measure: flags for measure in result.query_sets[sets[0]].measures
                if (flags := trec_eval_flags(measure, first)) is not None
-               and all(measure in own.measures and trec_eval_flags(measure, qrels[s]) == flags
-                       for s, own in result.query_sets.items())}
+               and all(measure in recorded.measures and trec_eval_flags(measure, qrels[s]) == flags
+                       for s, recorded in result.query_sets.items())}
     collection = experiment.collection
-    hits = {own.hits for s, own in experiment.collection.query_sets.items() if s in sets}
-    remove = {own.remove_query for s, own in experiment.collection.query_sets.items() if s in sets}
+    hits = {collection.query_sets[s].hits for s in sets}
+    remove = {collection.query_sets[s].remove_query for s in sets}
     if len(hits) > 1 or len(remove) > 1:
         raise InputError(f"{experiment.collection_name}: its query sets differ in hits or "
-                         "remove_query, which one regression cannot hold; export them one by one "
-                         "with `sets`")
+                         "remove_query, but a regression has one value for all; export them one "
+                         "by one with `sets`")
     search = f"-impact -pretokenized -hits {hits.pop()}" + (" -removeQuery" if remove.pop() else "")
-    assert result.index is not None  # a baseline's is not exported
+    assert result.index is not None  # only a baseline's result has none, and it is not exported
     return {
         "corpus": name, "corpus_path": f"collections/{name}",
         "index_path": f"indexes/lucene-inverted.{name}/",
@@ -164,14 +191,15 @@ def _regression(experiment: Experiment, result: Result, qrels: dict[str, Qrels])
                      "can_combine": False} for measure, flags in metrics.items()],
         "topic_reader": "TsvString",
         "topics": [{"name": f"{collection.title}: {collection.query_sets[s].title or s}", "id": s,
-                    "path": _topics(name, s), "qrel": _qrels(name, s)} for s in sets],
+                    "path": _topics_name(name, s), "qrel": _qrels_name(name, s)} for s in sets],
         "models": [{"name": experiment.recipe_name, "display": experiment.recipe.title,
                     "params": search,
-                    "results": {measure: [_four(result.query_sets[s].measures[measure])
+                    "results": {measure: [_rounded(result.query_sets[s].measures[measure])
                                           for s in sets] for measure in metrics}}]}
 
 
-def _conditions(experiment: Experiment, result: Result, qrels: dict[str, Qrels]) -> dict[str, Any]:
+def _pyserini_conditions(experiment: Experiment, result: Result,
+                         qrels: dict[str, Qrels]) -> dict[str, Any]:
     name = regression_name(experiment)
     first = next(iter(result.query_sets))
     query_set = experiment.collection.query_sets[first]
@@ -183,45 +211,45 @@ def _conditions(experiment: Experiment, result: Result, qrels: dict[str, Qrels])
         "command": "python -m pyserini.search.lucene --threads ${sparse_threads} --batch-size "
         f"${{sparse_batch_size}} --index indexes/lucene-inverted.{name} --topics $topics "
         f"--output $output --hits {query_set.hits} --impact --min-idf -1{remove}",
-        "topics": [{"topic_key": f"{TOPICS}/{_topics(name, s)}",
-                    "eval_key": f"{TOPICS}/{_qrels(name, s)}",
-                    "scores": [{_PYSERINI_NAMES.get(measure, measure): _four(value)
-                                for measure, value in own.measures.items()
+        "topics": [{"topic_key": f"{TOPICS}/{_topics_name(name, s)}",
+                    "eval_key": f"{TOPICS}/{_qrels_name(name, s)}",
+                    "scores": [{_PYSERINI_NAMES.get(measure, measure): _rounded(value)
+                                for measure, value in recorded.measures.items()
                                 if trec_eval_flags(measure, qrels[s]) is not None}]}
-                   for s, own in result.query_sets.items()]}]}
+                   for s, recorded in result.query_sets.items()]}]}
 
 
 def _readme(name: str) -> str:
     return f"""# {name}
 
 Written by `spladev3-anserini reproduce export`: impact documents, encoded queries and judgments
-with the values that a run of them gave. From this folder, with Java 21 and the jar of Anserini
-1.7.1 to 2.2.0 (Pyserini 1.6 to 2.3 carries one in `pyserini/resources/jars/`):
+with the values that a run of them measured. Run it from this folder with Java 21 and the jar of
+Anserini 1.7.1 to 2.2.0 (Pyserini 1.6 to 2.3 has one in `pyserini/resources/jars/`):
 
     java -cp ANSERINI.jar:src/main/resources \\
       io.anserini.reproduce.ReproduceFromDocumentCollection \\
       --index --verify --search --config {name}
 
-It exits with 0 even where a value differs: look for `[FAIL]`. Or lay the folders over a checkout
-of Anserini. `pyserini/2cr/{name}.yaml` is the same as a condition of Pyserini's two-click
-reproductions; its topics are files, and `--min-idf -1` keeps terms that are in every document.
-Pyserini takes topic ids that are digits for numbers: `007` becomes 7.
+It exits with 0 even if a value differs, so look for `[FAIL]`. You can also copy the folders into a
+checkout of Anserini. `pyserini/2cr/{name}.yaml` is the same run as a condition of Pyserini's
+two-click reproductions. Its topics are files. `--min-idf -1` keeps terms that occur in every
+document. Pyserini reads topic ids of digits as numbers: `007` becomes 7.
 """
 
 
-def _topics(name: str, set_name: str) -> str:
+def _topics_name(name: str, set_name: str) -> str:
     return f"topics.{name}.{set_name}.tsv"
 
 
-def _qrels(name: str, set_name: str) -> str:
+def _qrels_name(name: str, set_name: str) -> str:
     return f"qrels.{name}.{set_name}.txt"
 
 
-def _four(value: float) -> float:
+def _rounded(value: float) -> float:
     return round(value, 4)
 
 
-def _link(source: Path, target: Path) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
@@ -233,7 +261,7 @@ def _write_queries(path: Path, topics: Iterable[EncodedTopic]) -> None:
         for topic in topics:
             words = " ".join(" ".join([term] * weight) for term, weight
                              in cut_to_clause_limit(topic.query).items())
-            if words:  # neither toolkit reads a topic without words
+            if words:  # neither toolkit can read a topic without words
                 stream.write(f"{topic.id}\t{words}\n")
 
 

@@ -1,4 +1,4 @@
-"""Which stages are done, with which inputs, and what they left."""
+"""The journal of an experiment: which stages are done, with which inputs and output files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spladev3_anserini.reproduction.stage import Inputs, Stage
 _NAME = "stages.json"
 
 
-class _Done(BaseModel):
+class _StageRecord(BaseModel):
     model_config = ConfigDict(extra="forbid")
     inputs: dict[str, str]
     outputs: dict[str, str] | None = None
@@ -27,14 +27,14 @@ class _Done(BaseModel):
 
 class _Stages(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    stages: dict[str, _Done] = {}
+    stages: dict[str, _StageRecord] = {}
 
 
 class Journal:
-    """The stages of one cell; use it as a context manager, which holds a lock.
+    """Records the finished stages of one folder; a context manager that holds the folder's lock.
 
-    A stage whose inputs are those of last time, and whose outputs are byte for byte as it left
-    them, is skipped and says so.
+    A stage is skipped, with a message, if neither its inputs nor the bytes of its output files
+    have changed since it ran.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,8 +43,10 @@ class Journal:
         self._lock = FileLock(folder / ".lock")
 
     def __enter__(self) -> Journal:
-        """Makes the folder and reads its journal; one that is damaged begins again. Raises
-        InputError where another run is at work there."""
+        """Creates and locks the folder, and reads its journal; a damaged journal is ignored.
+
+        Raises InputError if another run holds the lock.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
@@ -60,39 +62,42 @@ class Journal:
         self._lock.release()
 
     def run(self, stage: Stage, work: Callable[[], str]) -> None:
-        """Runs a stage unless it is done. `work` returns a line for people."""
+        """Runs a stage unless it is done, and reports either.
+
+        `work` does the stage's work and returns a line for people.
+        """
         name, inputs = stage.name, stage.inputs()
-        if not (changed := self._changed(name, inputs)):
-            say_of_stage(name, "skipped: unchanged")
+        if not (reason := self._reason_to_run(name, inputs)):
+            report_stage(name, "skipped: unchanged")
             return
-        before = self._record.stages.get(name)
-        self._record.stages[name] = _Done(inputs=dict(inputs))
+        earlier = self._record.stages.get(name)
+        self._record.stages[name] = _StageRecord(inputs=dict(inputs))
         self._write()
-        begun = time.monotonic()
+        started = time.monotonic()
         summary = work()
         self._record.stages[name].outputs = {
             str(path.relative_to(self._folder)): sha256_of(path) for path in stage.outputs()}
         self._write()
-        again = "" if before is None or before.outputs is None else f"again ({changed}): "
-        say_of_stage(name, f"{again}{summary}  ({time.monotonic() - begun:.0f} s)")
+        again = "" if earlier is None or earlier.outputs is None else f"again ({reason}): "
+        report_stage(name, f"{again}{summary}  ({time.monotonic() - started:.0f} s)")
 
     def require(self, stage: Stage) -> None:
-        """Raises InputError unless a stage that was not asked for is done."""
-        if changed := self._changed(stage.name, stage.inputs()):
-            raise InputError(f"`stages`: the stage {stage.name} is to be done first ({changed})")
+        """Raises InputError unless a stage is done that this run does not include."""
+        if reason := self._reason_to_run(stage.name, stage.inputs()):
+            raise InputError(f"`stages`: the stage {stage.name} must be done first ({reason})")
 
-    def _changed(self, name: str, inputs: Inputs) -> str:
-        """What is new about a stage, empty if nothing is."""
-        stage = self._record.stages.get(name)
-        if stage is None:
+    def _reason_to_run(self, name: str, inputs: Inputs) -> str:
+        """Returns why a stage must run; an empty string if it is done and unchanged."""
+        record = self._record.stages.get(name)
+        if record is None:
             return "not done"
-        for key in inputs.keys() | stage.inputs.keys():
-            old, new = stage.inputs.get(key), inputs.get(key)
+        for key in inputs.keys() | record.inputs.keys():
+            old, new = record.inputs.get(key), inputs.get(key)
             if old != new:
                 return f"{key} was {short(old)}, is {short(new)}"
-        if stage.outputs is None:
+        if record.outputs is None:
             return "was interrupted"
-        for path, digest in stage.outputs.items():
+        for path, digest in record.outputs.items():
             file = self._folder / path
             if not file.is_file():
                 return f"{path} is gone"
@@ -105,6 +110,6 @@ class Journal:
             stream.write(self._record.model_dump_json(indent=1) + "\n")
 
 
-def say_of_stage(stage: str, what: str) -> None:
-    """One line about a stage on standard output."""
+def report_stage(stage: str, what: str) -> None:
+    """Prints one line about a stage on standard output."""
     progress.say(f"{stage:<20}  {what}")

@@ -1,4 +1,4 @@
-"""Recipes, collections and results -> the experiments of a report."""
+"""Recipes, collections and results -> the experiments of a report, with their verdicts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from spladev3_anserini.reproduction.experiment import Experiment, open_experimen
 from spladev3_anserini.reproduction.result import RESULT, Result, read_result
 from spladev3_anserini.reproduction.verdict import (
     Verdict,
-    is_the_collection,
+    collection_differences,
+    same_query_set,
     same_recipe,
-    same_set,
     verdicts,
 )
 
@@ -24,8 +24,14 @@ State = Literal["OK", "FAIL", "no reference", "not yet measured"]
 
 
 class Entry(NamedTuple):
-    """An experiment with what is known of it. `result` is None where nothing ran; `why_not` says
-    why a run that is there does not count."""
+    """An experiment of the report.
+
+    Attributes:
+        experiment: The recipe on the collection.
+        result: The result of its run; None if it has not run.
+        verdicts: The comparison of the result with the declared values.
+        why_not: Why an existing run does not count; empty if it counts.
+    """
 
     experiment: Experiment
     result: Result | None
@@ -40,27 +46,33 @@ class Entry(NamedTuple):
         if "FAIL" in states:
             return "FAIL"
         if self.result.query_sets.keys() != self.experiment.collection.query_sets.keys():
-            return "not yet measured"  # a part of it is; its experiments show which
+            return "not yet measured"  # some query sets are; the matrix shows which
         return "OK" if "OK" in states else "no reference"
 
-    def found(self, query_set: str, measure: str) -> float | None:
-        """What a run here gave, None where none counts."""
+    def measured(self, query_set: str, measure: str) -> float | None:
+        """Returns the value that a run measured here; None if no run counts."""
         if self.result is None or self.why_not or query_set not in self.result.query_sets:
             return None
         return self.result.query_sets[query_set].measures.get(measure)
 
-    def declared(self, query_set: str, measure: str) -> list[tuple[str, float]]:
-        """(source, value) of everything declared, in the sources' order."""
+    def declared_values(self, query_set: str, measure: str) -> list[tuple[str, float]]:
+        """Returns (source, value) for each declared value, in the order of the sources."""
         return [(block.by.source, block.values[query_set][measure])
-                for block in self.experiment.declared()
+                for block in self.experiment.declared_values()
                 if measure in block.values.get(query_set, {})]
 
 
 def entries(library: Library, output: Path) -> list[Entry]:
-    """All released recipes on all collections for which there is a declared value or a run,
-    ablations and baselines for which there is a run, and runs of files that are not in the
-    library."""
-    found = []
+    """Returns the experiments of the report.
+
+    They are released recipes on collections with a declared value or a run, ablations and
+    baselines with a run, and runs of files outside the library.
+
+    Args:
+        library: The folder of recipes and collections.
+        output: The folder of all experiments, which is searched for results.
+    """
+    listed = []
     collections, recipes = library.collections(), library.recipes() | library.baselines()
     for recipe, path in recipes.items():
         for collection in collections:
@@ -70,25 +82,28 @@ def entries(library: Library, output: Path) -> list[Entry]:
                 if (prebuilt or path.parent != library.folder) and not ran:
                     continue
                 experiment = open_experiment(library, recipe, collection, output, prebuilt)
-                result = _result_in(experiment.folder)
+                result = _readable_result(experiment.folder)
                 if result is not None and Path(result.collection_file).resolve() != \
                         experiment.collection_file.resolve():
-                    result = None  # of another file of that name
-                if result is not None or experiment.declared():
-                    found.append(entry(experiment, result))
+                    result = None  # it is of another collection with the same name
+                if result is not None or experiment.declared_values():
+                    listed.append(judged_entry(experiment, result))
     for file in sorted(output.glob(f"*/*/{RESULT}")):
-        result = _result_in(file.parent)
+        result = _readable_result(file.parent)
         if result is None or (result.recipe in recipes and result.collection in collections):
             continue
         if Path(result.recipe_file).exists() and Path(result.collection_file).exists():
             experiment = open_experiment(library, result.recipe_file, result.collection_file,
                                          output, result.prebuilt is not None)
-            found.append(entry(experiment, result))
-    return found
+            listed.append(judged_entry(experiment, result))
+    return listed
 
 
-def _result_in(folder: Path) -> Result | None:
-    """One bad file must not keep all others from being seen."""
+def _readable_result(folder: Path) -> Result | None:
+    """Reads the result in a folder; returns None if there is none, and warns of a damaged one.
+
+    The report still shows all other results.
+    """
     try:
         return read_result(folder)
     except InputError as error:
@@ -96,63 +111,72 @@ def _result_in(folder: Path) -> Result | None:
         return None
 
 
-def entry(experiment: Experiment, result: Result | None) -> Entry:
-    """An experiment and its result, judged. A run on other data than the collection's, such as a
-    small copy for a test, does not count."""
+def judged_entry(experiment: Experiment, result: Result | None) -> Entry:
+    """Returns an experiment with its result and verdicts.
+
+    A run on data other than the collection's, such as a small copy for a test, does not count.
+    """
     if result is None:
         return Entry(experiment, None, [], "")
     names = [name for name in experiment.collection.query_sets if name in result.query_sets]
-    wrong = is_the_collection(experiment.collection, result)
+    reasons = collection_differences(experiment.collection, result)
     for name in names:
         described, here = experiment.collection.query_sets[name], result.query_sets[name]
-        wrong += [f"{name}: {got:,} {what}, {asked:,} described" for what, got, asked in (
-            ("queries", here.queries, described.queries),
-            ("judgments", here.judgments, described.judgments)) if asked not in (None, got)]
-        if not same_set(described, here):
-            wrong.append(f"{name}: hits or remove_query have changed since")
+        reasons += [f"{name}: {measured:,} {what}, the file says {expected:,}"
+                    for what, measured, expected in (
+                        ("queries", here.queries, described.queries),
+                        ("judgments", here.judgments, described.judgments))
+                    if expected not in (None, measured)]
+        if not same_query_set(described, here):
+            reasons.append(f"{name}: hits or remove_query have changed since")
         run = experiment.run_file(name)
         if not run.is_file() or sha256_of(run) != here.run_sha256:
-            wrong.append(f"{name}: its run is gone or was changed")
+            reasons.append(f"{name}: its run is gone or was changed")
     if not same_recipe(experiment, result):
-        wrong.append("the recipe has changed since")
-    return Entry(experiment, result, verdicts(experiment, result, names), "; ".join(wrong))
+        reasons.append("the recipe has changed since")
+    return Entry(experiment, result, verdicts(experiment, result, names), "; ".join(reasons))
 
 
 class Mean(NamedTuple):
-    """A mean over the query sets of a group, as the paper prints it and as runs here give it.
+    """A mean over the query sets of a group: the declared value and the measured one.
 
-    `found` is None until every set of the group is measured.
+    Attributes:
+        declared: The value that the recipe states, from the paper.
+        here: The value of the runs here; None until every query set of the group is measured.
+        measured: The number of query sets that are measured.
+        sets: The number of query sets in the group.
     """
 
     recipe: str
     group: str
     measure: str
     declared: float
-    found: float | None
+    here: float | None
     measured: int
     sets: int
 
 
-def means(library: Library, found: Sequence[Entry]) -> list[Mean]:
-    """The means that recipes declare under `summary` as `GROUP MEASURE`."""
+def means(library: Library, listed: Sequence[Entry]) -> list[Mean]:
+    """Returns the means that recipes declare under `summary`, where keys are `GROUP MEASURE`."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for name in library.collections():
-        for query_set, own in library.collection(name).query_sets.items():
-            groups.setdefault(own.group or "", []).append((name, query_set))
-    by_experiment = {(e.experiment.recipe_name, e.experiment.collection_name): e for e in found
-               if not e.experiment.prebuilt}
-    made = []
+        for set_name, query_set in library.collection(name).query_sets.items():
+            groups.setdefault(query_set.group or "", []).append((name, set_name))
+    by_name = {(entry.experiment.recipe_name, entry.experiment.collection_name): entry
+               for entry in listed if not entry.experiment.prebuilt}
+    declared_means = []
     for recipe in library.recipes():
         for block in library.recipe(recipe).expected:
             for key, declared in block.summary.items():
                 group, _, measure = key.partition(" ")
                 if group not in groups or not measure:
                     continue
-                values = [experiment.found(query_set, measure) for name, query_set in groups[group]
-                          if (experiment := by_experiment.get((recipe, name)))]
+                values = [entry.measured(set_name, measure) for name, set_name in groups[group]
+                          if (entry := by_name.get((recipe, name)))]
                 known = [value for value in values if value is not None]
-                whole = len(known) == len(groups[group])
-                made.append(Mean(recipe, group, measure, declared,
-                                 sum(known) / len(known) if whole else None,
-                                 len(known), len(groups[group])))
-    return made
+                complete = len(known) == len(groups[group])
+                declared_means.append(Mean(
+                    recipe, group, measure, declared,
+                    sum(known) / len(known) if complete else None,
+                    len(known), len(groups[group])))
+    return declared_means

@@ -1,4 +1,4 @@
-"""A model's name -> a checkpoint whose weights can be read, its pickle converted once."""
+"""A model's name -> a checkpoint with readable weights; a pickle is converted once."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from spladev3_anserini.model.checkpoint import Checkpoint, open_checkpoint
 from spladev3_anserini.model.convert import convert_checkpoint
-from spladev3_anserini.reproduction.journal import say_of_stage
+from spladev3_anserini.reproduction.journal import report_stage
 
 
 def usable_checkpoint(name: str, output: Path, pickled: bool = True) -> Checkpoint:
-    """Opens a model, whose pickle is converted first where it has no safetensors.
+    """Opens a model, after converting its pickle if it has no safetensors.
 
-    Where `pickled` says that a pickle is expected, the copy is written to `output/models`, and
-    taken from there the next time. The pickle's sha256 is reported.
+    A pickle is converted only if `pickled` says that one is expected. The copy is written to
+    `output/models` and reused by later runs. The pickle's sha256 is reported.
     """
     if not pickled:
         return open_checkpoint(name)
@@ -23,11 +23,11 @@ def usable_checkpoint(name: str, output: Path, pickled: bool = True) -> Checkpoi
     checkpoint = open_checkpoint(name)
     if any(checkpoint.folder.glob("model*.safetensors")):
         return checkpoint
-    done = convert_checkpoint(name, converted, None)
-    say_of_stage("download", f"{name}: converted its pickle once (sha256 {done.pickle})")
+    conversion = convert_checkpoint(name, converted, None)
+    report_stage("download", f"{name}: converted its pickle once (sha256 {conversion.pickle})")
     return open_checkpoint(str(converted))
 
 
 def converted_folder(name: str, output: Path) -> Path:
-    """Where a model's converted copy is kept; a revision has its own."""
+    """Returns the folder of a model's converted copy; each revision has a different one."""
     return output / "models" / name.replace("/", "--").replace("@", "-")

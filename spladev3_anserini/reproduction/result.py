@@ -1,4 +1,4 @@
-"""What a run of a recipe on a collection gave, kept beside its files."""
+"""The recorded result of an experiment: `result.json` beside the files of its stages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ RESULT = "result.json"
 
 
 class SetResult(Record):
-    """One query set: what was asked and judged, and the means over the judged queries."""
+    """The result on one query set: its data, and the mean of each measure over judged queries.
+
+    `missing` counts judged queries without a result; they count as 0 in the means.
+    """
 
     hits: int
     remove_query: bool
@@ -26,7 +29,7 @@ class SetResult(Record):
 
 
 class IndexCounts(Record):
-    """What an index holds."""
+    """The counts of an index; `total_terms` is the sum of all impacts."""
 
     documents: int
     postings: int
@@ -34,8 +37,11 @@ class IndexCounts(Record):
 
 
 class Result(Record):
-    """Everything a verdict and a report need; `settings` are those the run really had. A baseline
-    has its kind for a variant, and no index that is kept."""
+    """Everything that a verdict and a report need of a run.
+
+    `settings` are those that the run used, whatever the recipe states later. For a baseline,
+    `variant` is its kind, and `index` is None because its index is not kept.
+    """
 
     recipe: str
     recipe_file: str
@@ -54,13 +60,16 @@ class Result(Record):
     finished: str
 
     def same_run(self, other: Result) -> bool:
-        """Whether two results are of the same model, settings, corpus and index."""
+        """Whether two results have the same model, settings, corpus and index."""
         fields = ("variant", "settings", "model_sha256", "corpus_sha256", "index", "prebuilt")
         return all(getattr(self, field) == getattr(other, field) for field in fields)
 
 
 def read_result(folder: Path) -> Result | None:
-    """The result in a folder, None where there is none; raises InputError for a damaged one."""
+    """Reads the result in a folder; returns None if it has none.
+
+    Raises InputError for a damaged result.
+    """
     path = folder / RESULT
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""An experiment -> its result: every stage that is not done yet, as a command."""
+"""An experiment -> its result: runs the commands of every stage that is not done yet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spladev3_anserini.recipe.schema import BaselineRecipe, QuerySet
 from spladev3_anserini.reproduction.baseline_stages import model_of
 from spladev3_anserini.reproduction.commands import downloads
 from spladev3_anserini.reproduction.experiment import Experiment
-from spladev3_anserini.reproduction.journal import Journal, say_of_stage
+from spladev3_anserini.reproduction.journal import Journal, report_stage
 from spladev3_anserini.reproduction.result import (
     IndexCounts,
     Result,
@@ -30,23 +30,35 @@ from spladev3_anserini.reproduction.session import Options, Session
 from spladev3_anserini.reproduction.stage import PARTS, Stage
 from spladev3_anserini.reproduction.stages import stages_of
 from spladev3_anserini.reproduction.training_stages import refuse_untrainable
-from spladev3_anserini.reproduction.verdict import same_set
+from spladev3_anserini.reproduction.verdict import same_query_set
 from spladev3_anserini.text import VERSION, counted
 
-#: Does what a command line says, in this process, and returns what it printed. Raises InputError
-#: as the command does.
+#: Runs a command line in this process and returns its standard output. Raises InputError as the
+#: command does.
 Invoke = Callable[[list[str]], str]
 
 
 def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Options,
               invoke: Invoke) -> Result | None:
-    """Runs the parts asked for and returns the result, None where evaluate was not asked for.
+    """Runs an experiment and returns its result.
 
-    A re-ranker's first recipe runs before it. Raises InputError as the commands do, and for a
-    part left out that is not done.
+    A re-ranker's first recipe runs before the re-ranker.
+
+    Args:
+        experiment: The recipe on the collection.
+        sets: The query sets to run, by name.
+        options: The parts to run, and how this machine does the work.
+        invoke: Runs a command line in this process.
+
+    Returns:
+        The result, or None if `options.parts` has no evaluate.
+
+    Raises:
+        InputError: A command fails, or a part that is not in `options.parts` but needed is not
+            done.
     """
     if experiment.first:
-        say_of_stage("first",
+        report_stage("first",
                      f"{experiment.recipe_name} begins with {experiment.first.recipe_name}")
         reproduce(experiment.first, sets, options, invoke)
     session = Session(experiment, sets, options)
@@ -56,24 +68,26 @@ def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Opt
         if not download.file.exists():
             invoke(download.argv)
     _fail_early(session)
-    # each lock is held no longer than its stages take, so that recipes with alike training data
-    # can run side by side
-    for folder, some in groupby(stages, key=lambda stage: stage.folder):
+    # each folder is locked only while its stages run, so that recipes which share training data
+    # can run at the same time
+    for folder, folder_stages in groupby(stages, key=lambda stage: stage.folder):
         with Journal(folder) as journal, keeping():
-            for stage in some:
+            for stage in folder_stages:
                 if stage.part in options.parts:
-                    journal.run(stage, partial(_work, stage, invoke))
+                    journal.run(stage, partial(_run_commands, stage, invoke))
                 else:
                     journal.require(stage)
     if "evaluate" not in options.parts:
         return None
     with Journal(experiment.folder):
-        return _result(session)
+        return _gather_result(session)
 
 
 def _fail_early(session: Session) -> None:
-    """Raises InputError for a model, an index or a file that cannot be had: before a long download
-    or hours of work."""
+    """Raises InputError if a model, an index or a file is not available.
+
+    It is called before a long download or hours of work.
+    """
     experiment, recipe = session.experiment, session.experiment.recipe
     _ = experiment.prebuilt or session.corpus, session.topics, session.qrels
     if isinstance(recipe, BaselineRecipe):
@@ -84,32 +98,35 @@ def _fail_early(session: Session) -> None:
         refuse_untrainable(experiment)
 
 
-def _work(stage: Stage, invoke: Invoke) -> str:
+def _run_commands(stage: Stage, invoke: Invoke) -> str:
     """Invokes a stage's commands; returns a line for people."""
-    words = stage.words()
-    commands = [[words.get(word, word) for word in command] for command in stage.commands]
-    if stage.keep:
+    replacements = stage.replacements()
+    commands = [[replacements.get(word, word) for word in command] for command in stage.commands]
+    if stage.record_values:
         command, = commands
-        return stage.keep(json.loads(invoke([*command, "--format", "json"])))
+        return stage.record_values(json.loads(invoke([*command, "--format", "json"])))
     lines = [_summary(command, invoke(command)) for command in commands]
-    several = f"{counted(len(lines), 'query set')}: " if len(lines) > 1 else ""
-    return several + "; ".join(lines)
+    prefix = f"{counted(len(lines), 'query set')}: " if len(lines) > 1 else ""
+    return prefix + "; ".join(lines)
 
 
 def _summary(command: list[str], printed: str) -> str:
-    """What a command printed about its output, without the output's name."""
-    places = [command[place + 1] for place, word in enumerate(command)
-              if word in ("--output", "--index")]
+    """Returns the line that a command printed about its output, without the output's path."""
+    paths = [command[place + 1] for place, word in enumerate(command)
+             if word in ("--output", "--index")]
     lines = printed.splitlines() or ["done"]
     for line in lines:
-        for place in places:
-            if line.startswith(place):
-                return line.removeprefix(place).partition(": ")[2]
+        for path in paths:
+            if line.startswith(path):
+                return line.removeprefix(path).partition(": ")[2]
     return lines[0]
 
 
-def _result(session: Session) -> Result:
-    """Gathers what the stages left; query sets of an earlier run stay if all else is the same."""
+def _gather_result(session: Session) -> Result:
+    """Builds and writes the result from the values that the stages recorded.
+
+    Query sets of an earlier run stay in it if model, settings, corpus and index are the same.
+    """
     experiment, recipe = session.experiment, session.experiment.recipe
     index = corpus = None
     if not experiment.prebuilt:
@@ -130,7 +147,7 @@ def _result(session: Session) -> Result:
         recipe=experiment.recipe_name, recipe_file=str(experiment.recipe_file.resolve()),
         collection=experiment.collection_name,
         collection_file=str(experiment.collection_file.resolve()),
-        prebuilt=experiment.prebuilt, variant=recipe.kind, settings=experiment.decisive(),
+        prebuilt=experiment.prebuilt, variant=recipe.kind, settings=experiment.ranking_settings(),
         model=model, model_sha256=digest, documents=(corpus or index or {})["documents"],
         corpus_sha256=corpus["sha256"] if corpus else None,
         index=IndexCounts(**index) if index else None, query_sets=sets,
@@ -139,15 +156,15 @@ def _result(session: Session) -> Result:
             "machine": platform.machine(), "system": platform.system()},
         finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
     try:
-        before = read_result(experiment.folder)
-    except InputError:  # damaged: this one takes its place
-        before = None
-    if before is not None and before.same_run(result):
-        described = experiment.collection.query_sets
-        known = {name: known for name, known in before.query_sets.items()
-                 if name in described and same_set(described[name], known)}
-        if before.query_sets == known | sets:
-            return before
-        result = result.model_copy(update={"query_sets": known | sets})
+        earlier = read_result(experiment.folder)
+    except InputError:  # damaged: the new result replaces it
+        earlier = None
+    if earlier is not None and earlier.same_run(result):
+        query_sets = experiment.collection.query_sets
+        unchanged = {name: recorded for name, recorded in earlier.query_sets.items()
+                     if name in query_sets and same_query_set(query_sets[name], recorded)}
+        if earlier.query_sets == unchanged | sets:
+            return earlier
+        result = result.model_copy(update={"query_sets": unchanged | sets})
     write_result(result, experiment.folder)
     return result

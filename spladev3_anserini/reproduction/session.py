@@ -34,7 +34,15 @@ _CORES = os.cpu_count() or 1
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How this machine does the work. `parts` are those to run; the others must be done."""
+    """How this machine does the work, and which parts of the pipeline it runs.
+
+    Attributes:
+        parts: The parts to run, of PARTS. The parts before them must be done.
+        threads: Threads of searching and indexing.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        batch_tokens: Wordpieces per batch, padding included; None lets the encoder choose.
+        model: The model, if the recipe names none.
+    """
 
     parts: tuple[str, ...] = PARTS
     threads: int = _CORES
@@ -42,8 +50,8 @@ class Options:
     batch_tokens: int | None = None
     model: str | None = None
 
-    def words(self, *names: str) -> list[str]:
-        """The options among `names` that differ from the commands' defaults, as words."""
+    def arguments(self, *names: str) -> list[str]:
+        """Returns the options among `names` that differ from the commands' defaults, as words."""
         chosen = {"threads": None if self.threads == _CORES else self.threads,
                   "device": None if self.device == "auto" else self.device,
                   "batch-tokens": self.batch_tokens}
@@ -51,8 +59,11 @@ class Options:
 
 
 class Session:
-    """What the stages of one experiment share. Nothing is looked up until it is asked for, so that
-    the stages can be listed without a model or data."""
+    """State that the stages of one experiment share.
+
+    Everything is looked up on first use. The stages can therefore be listed without a model or
+    data.
+    """
 
     def __init__(self, experiment: Experiment, sets: Mapping[str, QuerySet],
                  options: Options) -> None:
@@ -84,7 +95,7 @@ class Session:
 
     @property
     def model(self) -> str:
-        """A SPLADE's model as a command names it, `MODEL` where the recipe leaves it open."""
+        """The SPLADE model as an argument of a command; `MODEL` if the recipe names none."""
         recipe = self.experiment.splade
         if self.trains:
             return str(training_files(self.experiment).model)
@@ -93,12 +104,12 @@ class Session:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """The opened SPLADE checkpoint; raises InputError where it cannot be had."""
+        """The opened SPLADE checkpoint; raises InputError if it is not available."""
         recipe = self.experiment.splade
         name = self.model if self.trains else self.options.model or recipe.model_name
         if name is None:
-            raise InputError(f"{self.experiment.recipe_name}: names no model; give the folder it "
-                             "is in with `model`")
+            raise InputError(f"{self.experiment.recipe_name}: names no model; give its folder "
+                             "with `model`")
         return usable_checkpoint(name, self.experiment.output, recipe.pickled)
 
     @cached_property
@@ -114,34 +125,36 @@ class Session:
 
     @cached_property
     def index(self) -> Path:
-        """The folder of the index; a prebuilt one is downloaded."""
+        """The folder of the index; a prebuilt index is downloaded."""
         prebuilt = self.experiment.prebuilt
         return prebuilt_index(prebuilt) if prebuilt else self.experiment.index_folder
 
     @property
-    def index_word(self) -> str:
-        """The index as a command names it."""
+    def index_argument(self) -> str:
+        """The index as an argument of a command; `PREBUILT/NAME` stands for a prebuilt one."""
         prebuilt = self.experiment.prebuilt
         return f"PREBUILT/{prebuilt}" if prebuilt else str(self.experiment.index_folder)
 
-    def words(self) -> dict[str, str]:
-        """What stands for a word of a command on this machine, where the two may differ."""
+    def replacements(self) -> dict[str, str]:
+        """Returns {word: replacement} for the words of commands that differ on this machine."""
         words = {}
         for name, query_set in self.sets.items():
-            words[self.sources.shown(query_set.topics)] = self.topics[name]
-            words[self.sources.shown(query_set.qrels)] = self.qrels[name]
+            words[self.sources.argument(query_set.topics)] = self.topics[name]
+            words[self.sources.argument(query_set.qrels)] = self.qrels[name]
         if self.experiment.prebuilt:
-            words[self.index_word] = str(self.index)
+            words[self.index_argument] = str(self.index)
         else:
-            words[self.sources.shown(self.experiment.collection.corpus)] = self.corpus
+            words[self.sources.argument(self.experiment.collection.corpus)] = self.corpus
         if isinstance(self.experiment.recipe, SpladeRecipe):
             words[self.model] = self.checkpoint.name
         return words
 
     @property
     def index_identity(self) -> str:
-        """The hash of an index's own manifest, or of the sizes of files that were built
-        elsewhere."""
+        """A hash of the index: of its manifest or, for a prebuilt index, of its files' sizes.
+
+        It is `none` for an index without a manifest.
+        """
         prebuilt = self.experiment.prebuilt
         if not prebuilt:
             manifest = self.index / INDEX_MANIFEST
@@ -155,12 +168,13 @@ class Session:
         return resolved_device(self.options.device).partition(":")[0]
 
     def note(self, name: str) -> dict[str, Any]:
-        """What a stage wrote down: `corpus`, `data.SET`, `check`, `measures.SET`."""
+        """Reads the values that a stage recorded as `corpus`, `data.SET`, `check` or
+        `measures.SET`."""
         record: dict[str, Any] = read_json(self.note_file(name))
         return record
 
     def note_file(self, name: str) -> Path:
-        """The JSON file of a note."""
+        """Returns the JSON file of a note."""
         return self.experiment.folder / f"{name}.json"
 
     def write_note(self, name: str, record: Mapping[str, Any]) -> None:
@@ -169,19 +183,20 @@ class Session:
             stream.write(json.dumps(record, indent=1) + "\n")
 
     def index_record(self) -> IndexManifest:
-        """The index's own manifest; raises InputError where it has none."""
+        """Reads the manifest of the index; raises InputError if there is none."""
         record = read_index_manifest(self.index)
         if record is None:
             raise InputError(f"{self.index}: no {INDEX_MANIFEST} in it")
         return record
 
     def query_encoder(self) -> Encoder:
-        """What encodes the queries of an index that was built here."""
-        chosen, options = self.experiment.settings, self.options
+        """Returns the encoder of queries for an index that this experiment built."""
+        recipe_settings, options = self.experiment.settings, self.options
         settings = EncoderSettings(
-            max_length=chosen.query_max_length or 0,
-            quantizer=Quantizer.parse(str(chosen.quantizer)),
-            special_tokens=str(chosen.special_tokens), batch_tokens=options.batch_tokens,
-            device=options.device, dtype=str(chosen.dtype))
+            max_length=recipe_settings.query_max_length or 0,
+            quantizer=Quantizer.parse(str(recipe_settings.quantizer)),
+            special_tokens=str(recipe_settings.special_tokens),
+            batch_tokens=options.batch_tokens, device=options.device,
+            dtype=str(recipe_settings.dtype))
         return encoder_for_index(self.index, self.index_record(), self.checkpoint.name,
                                  self.experiment.splade.variant, settings)

@@ -1,10 +1,10 @@
-"""A experiment -> everything about it that a person asks before running it."""
+"""An experiment -> what a person wants to know before running it, as text."""
 
 from __future__ import annotations
 
 from spladev3_anserini.recipe.schema import BaselineRecipe, Collection, Recipe
-from spladev3_anserini.recipe.training import Training, flat
-from spladev3_anserini.reproduction.commands import commands, typed
+from spladev3_anserini.recipe.training import Training, flatten
+from spladev3_anserini.reproduction.commands import command_text, commands
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.text import table
 
@@ -15,29 +15,29 @@ _INDEX_BYTES, _ENCODED_BYTES = 350, 2200
 _FLOP_PER_PARAMETER = 2 * 77
 
 
-def described(experiment: Experiment) -> str:
-    """Model, settings, data, costs, commands and declared values of an experiment, as text."""
+def experiment_text(experiment: Experiment) -> str:
+    """Returns model, settings, data, costs, commands and declared values of an experiment."""
     recipe, collection = experiment.recipe, experiment.collection
     facts = [
         ("recipe", recipe.title), ("model", _model(recipe)), ("licence", recipe.licence),
-        ("settings", ", ".join(f"{k} {v}" for k, v in experiment.decisive().items())),
+        ("settings", ", ".join(f"{k} {v}" for k, v in experiment.ranking_settings().items())),
         ("collection", collection.title),
         ("documents", f"{collection.documents:,}" if collection.documents else "counted by a run"),
-        ("its licence", collection.licence or "not stated: see the collection's own page"),
+        ("its licence", collection.licence or "not stated: see the collection's page"),
         ("downloads", _downloads(experiment)), ("disk", _disk(experiment)),
         ("time", _time(experiment))]
     facts += [("note", note) for note in (recipe.note, collection.note) if note]
-    parts = ["\n".join(f"{name:<12}{value}" for name, value in facts), _sets(collection),
-             "\n".join(map(typed, commands(experiment)))]
-    if declared := _declared(experiment):
-        parts.append(declared)
+    parts = ["\n".join(f"{name:<12}{value}" for name, value in facts), _query_set_table(collection),
+             "\n".join(map(command_text, commands(experiment)))]
+    if declared_table := _declared_table(experiment):
+        parts.append(declared_table)
     if recipe.training:
         parts.append(training_table(recipe.training))
     return "\n\n".join(parts)
 
 
-def size(count: float) -> str:
-    """Bytes for people: `1.1 GB`."""
+def human_size(count: float) -> str:
+    """Returns a number of bytes as text for people, such as `1.1 GB`; units are decimal."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
@@ -46,50 +46,52 @@ def size(count: float) -> str:
 
 
 def training_table(training: Training) -> str:
-    """Every value of a training section beside where it is from."""
-    values = flat(training.model_dump(exclude={"sources"}))
+    """Returns a table of every value of a training section and its source."""
+    values = flatten(training.model_dump(exclude={"sources"}))
     rows = [["training", "value", "source"]]
     for name, value in values.items():
-        shown = value if isinstance(value, list) else [value]
-        rows += [[name, str(one), training.sources.get(name, "")] for one in shown]
+        items = value if isinstance(value, list) else [value]
+        rows += [[name, str(item), training.sources.get(name, "")] for item in items]
     return table(rows, words=3)
 
 
 def _model(recipe: Recipe) -> str:
     if isinstance(recipe, BaselineRecipe):
-        return "a baseline, with what is said under settings"
+        return "a baseline: see its settings"
     if recipe.model is None:
         return "trained as below, or the folder given with --model" if recipe.training else \
             "the folder given with --model"
     pinned = f"revision {recipe.revision}" if recipe.revision else \
         "files pinned by sha256" if recipe.model == "demo" else \
-        "revision not pinned: the newest is taken, and its hash recorded"
+        "revision not pinned: the newest is used, and its hash is recorded"
     gated = ", gated: accept its conditions on the hub and log in first" if recipe.gated else ""
     return f"{recipe.model} ({pinned}{gated})"
 
 
 def _downloads(experiment: Experiment) -> str:
     model = experiment.recipe.download_bytes
-    parts = [f"model {size(model)}" if model else
+    parts = [f"model {human_size(model)}" if model else
              "model of unknown size" if experiment.recipe.model else "no model"]
     if experiment.prebuilt:
         parts.append(f"index {experiment.prebuilt}")
     elif experiment.collection.corpus.startswith("ir_datasets:"):
-        own = experiment.collection.download_bytes
-        parts.append(f"collection {size(own)}" if own else "collection of unknown size")
+        download = experiment.collection.download_bytes
+        parts.append(f"collection {human_size(download)}" if download else
+                     "collection of unknown size")
     else:
-        parts.append("collection none")
+        parts.append("no collection")
     return ", ".join(parts)
 
 
 def _disk(experiment: Experiment) -> str:
     if isinstance(experiment.recipe, BaselineRecipe):
-        return "its runs; what is searched is kept only while it runs"
-    if not experiment.collection.documents:
+        return "only its runs; its index is removed after the search"
+    documents = experiment.collection.documents
+    if not documents:
         return "depends on the collection"
-    many = experiment.collection.documents
-    encoded = "" if experiment.prebuilt else f"encoded {size(many * _ENCODED_BYTES)}, "
-    return f"about {encoded}index {size(many * _INDEX_BYTES)}, at MS MARCO's terms per document"
+    encoded = "" if experiment.prebuilt else f"encoded {human_size(documents * _ENCODED_BYTES)}, "
+    return (f"about {encoded}index {human_size(documents * _INDEX_BYTES)}, at MS MARCO's terms "
+            "per document")
 
 
 def _time(experiment: Experiment) -> str:
@@ -111,19 +113,20 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 1 else "a second"
 
 
-def _sets(collection: Collection) -> str:
+def _query_set_table(collection: Collection) -> str:
     rows = [["query set", "queries", "judgments", "hits", "measures", "in Pyserini"]]
-    for name, own in collection.query_sets.items():
-        rows.append([name, f"{own.queries or '':,}" if own.queries else "",
-                     f"{own.judgments:,}" if own.judgments else "", f"{own.hits:,}",
-                     " ".join(own.measures), own.pyserini or ""])
+    for name, query_set in collection.query_sets.items():
+        rows.append([name, f"{query_set.queries:,}" if query_set.queries else "",
+                     f"{query_set.judgments:,}" if query_set.judgments else "",
+                     f"{query_set.hits:,}", " ".join(query_set.measures),
+                     query_set.pyserini or ""])
     return table(rows, words=6)
 
 
-def _declared(experiment: Experiment) -> str:
+def _declared_table(experiment: Experiment) -> str:
     rows = [["declared by", "set", "measure", "value", "tolerance", "for"]]
-    for block in experiment.declared():
-        settings = ", ".join(f"{k} {v}" for k, v in block.by.settings.stated().items())
+    for block in experiment.declared_values():
+        settings = ", ".join(f"{k} {v}" for k, v in block.by.settings.stated_values().items())
         for name, measures in block.values.items():
             rows += [[block.by.source, name, measure, f"{value:.4f}",
                       f"{block.by.tolerance.measures:g}", settings]

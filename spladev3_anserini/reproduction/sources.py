@@ -1,4 +1,4 @@
-"""The sources a collection names -> what the readers take, and a fingerprint of what is there."""
+"""The sources that a collection names -> paths or ids for the readers, and fingerprints."""
 
 from __future__ import annotations
 
@@ -22,21 +22,30 @@ _DEMO, _INSURANCEQA = "demo:", "insuranceqa:"
 
 
 class Download(NamedTuple):
-    """The command that writes a collection's files, and the file that it writes last."""
+    """A command that writes a collection's files, and the file that it writes last."""
 
     argv: list[str]
     file: Path
 
 
 class Sources:
-    """Finds what one file names, from its own folder or from `root`, a variable. Collections that
-    are downloaded or generated go into `downloads`."""
+    """Resolves the corpora, topics and qrels that a collection's or recipe's file names.
+
+    Args:
+        file: The file that names the sources.
+        root: The environment variable, with its `$`, of the folder where paths start. None means
+            the file's folder.
+        downloads: The folder of collections that are downloaded or generated.
+    """
 
     def __init__(self, file: Path, root: str | None, downloads: Path) -> None:
         self._file, self._root, self._downloads = file, root, downloads
 
     def download(self, source: str) -> Download | None:
-        """What makes the files of a source, None where they are there already or elsewhere."""
+        """Returns the command that writes a source's files.
+
+        None means that no command writes them: the source is a path or a data set of ir_datasets.
+        """
         if source == f"{_DEMO}corpus":
             name, file = "demo", self._demo_file("corpus")
         elif source.startswith(_INSURANCEQA):
@@ -46,8 +55,8 @@ class Sources:
         return Download(["spladev3-anserini", "download", name, "--output", str(file.parent)],
                         file)
 
-    def shown(self, source: str) -> str:
-        """A source as a command would name it; nothing is looked up or made."""
+    def argument(self, source: str) -> str:
+        """Returns a source as an argument of a command; looks nothing up and creates nothing."""
         if source.startswith(_DEMO):
             return str(self._demo_file(source.removeprefix(_DEMO)))
         if source.startswith(_INSURANCEQA):
@@ -57,30 +66,30 @@ class Sources:
         return f"{self._root or self._file.parent}/{source}"
 
     def resolve(self, source: str) -> str:
-        """A source as the readers take it.
+        """Returns a source as the readers take it: an existing path, or `ir_datasets:ID`.
 
-        Raises InputError where the root is a variable that is not set, and for a path that leads
-        out of it or to nothing.
+        Raises InputError if the root variable is not set, and for a path that leads out of the
+        root or does not exist.
         """
         if source.startswith((_DEMO, _INSURANCEQA)):
-            return self.shown(source)
+            return self.argument(source)
         if not is_path(source):
             return source
         root = self._file.parent
         if variable := self._root:
-            named = os.environ.get(variable[1:])
-            if not named:
+            value = os.environ.get(variable[1:])
+            if not value:
                 raise InputError(f"{self._file}: needs {variable}, the folder its data is in; "
                                  "set it and try again")
-            root = Path(named)
+            root = Path(value)
         path = root / source
         if not path.resolve().is_relative_to(root.resolve()):
             raise InputError(f"{self._file}: the path {source!r} leads out of {root}")
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
         if path.is_dir():
-            read = [qrels_file(str(path)), *(file for file in path.iterdir() if kind_of(file))]
-            refuse_links_out(root, read, str(root))
+            files = [qrels_file(str(path)), *(file for file in path.iterdir() if kind_of(file))]
+            refuse_links_out(root, files, str(root))
         return str(path)
 
     def _demo_file(self, name: str) -> Path:
@@ -102,9 +111,11 @@ class Sources:
 
 
 def source_fingerprint(source: str, part: str) -> str:
-    """A string that changes whenever the content of a resolved source may have changed: the hashes
-    of local files. The files of ir_datasets, whose md5 is checked when they come, are known by id,
-    version and place. `part` is docs, queries or qrels."""
+    """Returns a string that changes whenever the content of a resolved source may have changed.
+
+    For local files it holds their sha256. For ir_datasets, which checks the md5 of its downloads,
+    it holds id, version and download folder. `part` is docs, queries or qrels.
+    """
     if dataset := irds_id(source):
         ir_datasets = import_irds(dataset)
         return f"{source} {ir_datasets.__version__} {ir_datasets.util.home_path()}"

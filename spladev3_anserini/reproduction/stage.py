@@ -1,4 +1,4 @@
-"""A stage of a pipeline: one command, what decides its files, and the files."""
+"""A stage of a pipeline: its commands, the inputs that decide its files, and these files."""
 
 from __future__ import annotations
 
@@ -7,42 +7,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: What decides a stage's files: hashes and values by name.
+#: The inputs that decide a stage's files: hashes and values, by name.
 Inputs = Mapping[str, str]
 
-#: The parts of a pipeline, as --stages names them, in the order data flows.
+#: The parts of a pipeline, in the order data flows. `reproduce run` calls them stages.
 PARTS = ("train", "download", "encode", "index", "check", "search", "evaluate")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What `show` prints, `run` invokes, and a journal has a record of.
+    """One step of an experiment. `show` prints its commands, and `run` invokes them.
 
     Attributes:
-        name: How the journal and its reader know it, such as `search dl19`.
-        part: The one of PARTS that it belongs to.
-        folder: The folder of its journal.
-        commands: Words of the command line. Several where each query set has its own.
-        words: What stands for a word of a command on this machine: the value of a variable in a
-            path, a model whose pickle was converted, the folder of a prebuilt index.
-        inputs: What decides its files. Asked for when the stages before it are done.
-        outputs: The files it leaves. Asked for when it is done.
-        keep: For a command whose numbers are kept: it is invoked with `--format json`, and this
-            writes its answer down and returns a line for people.
+        name: The name in the journal and in messages, such as `search dl19`.
+        part: The one of PARTS that the stage belongs to.
+        folder: The folder of the journal that records the stage.
+        commands: Command lines, each as a list of words. There are several if each query set
+            needs a command.
+        replacements: Returns {word: replacement} for words that differ on this machine: a
+            variable in a path, a model whose pickle was converted, a prebuilt index.
+        inputs: Returns the values that decide the stage's files. Called when the earlier stages
+            are done.
+        outputs: Returns the files that the stage wrote. Called when it is done.
+        record_values: Set if the numbers of the command are recorded. The command then runs with
+            `--format json`. The function gets the parsed answer, writes it down, and returns a
+            line for people.
     """
 
     name: str
     part: str
     folder: Path
     commands: list[list[str]]
-    words: Callable[[], Mapping[str, str]]
+    replacements: Callable[[], Mapping[str, str]]
     inputs: Callable[[], Inputs]
     outputs: Callable[[], Iterable[Path]]
-    keep: Callable[[Any], str] | None = None
+    record_values: Callable[[Any], str] | None = None
 
 
 def option(name: str, value: object) -> list[str]:
-    """An option and its value as words; none for None and False, the name alone for True."""
+    """Returns an option as words of a command line: `--name value`.
+
+    None and False give no words. True gives only `--name`.
+    """
     if value is None or value is False:
         return []
     return [f"--{name}"] if value is True else [f"--{name}", str(value)]

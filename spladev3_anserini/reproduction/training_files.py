@@ -1,4 +1,4 @@
-"""A recipe's training section -> where the files of its stages go."""
+"""A recipe's training section -> the paths of the files that its stages write."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from spladev3_anserini.training.score_files import teacher_folder
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFiles:
-    """Where a training's files go. The names of `first_stage` and `data` come from what decides
-    the files inside, so that recipes share them; `recipe` is the recipe's own folder."""
+    """The paths of a training's files.
+
+    Recipes share `first_stage` and `data`: the names of these folders are hashes of everything
+    that decides the files inside. Only one recipe uses the folder `recipe`. `teacher_length` is
+    the teachers' maximum length in wordpieces.
+    """
 
     first_stage: Path
     data: Path
@@ -48,43 +52,44 @@ class TrainingFiles:
         return self.recipe / "model"
 
     def scores_of(self, teacher: str) -> Path:
-        """The folder of one teacher's scores."""
+        """Returns the folder of one teacher's scores."""
         return teacher_folder(self.scores, teacher)
 
 
 def training_files(experiment: Experiment) -> TrainingFiles:
-    """Where the stages of an experiment's training leave their files."""
+    """Returns the paths of the files that an experiment's training stages write."""
     section = experiment.recipe.training
     assert section is not None
     shared = experiment.output / "training-data"
-    first, mined = section.candidates.first_stage, _mined_from(experiment, section)
+    first_stage, mining = section.candidates.first_stage, _candidate_inputs(experiment, section)
     return TrainingFiles(
-        first_stage=shared / f"first-{_key(experiment, section, first)}",
-        data=shared / f"scores-{_key(experiment, section, mined)}",
+        first_stage=shared / f"first-{_folder_key(experiment, section, first_stage)}",
+        data=shared / f"scores-{_folder_key(experiment, section, mining)}",
         recipe=experiment.output / experiment.recipe_name / "training",
         teacher_length=section.teacher_max_length)
 
 
 def first_stage_length(experiment: Experiment) -> int:
-    """Wordpieces per document of the first stage's index."""
+    """Returns the maximum number of wordpieces per document in the first stage's index."""
     return experiment.splade.settings.max_length or 256
 
 
-def _mined_from(experiment: Experiment, section: Training) -> str:
-    """What decides the candidates, as text."""
+def _candidate_inputs(experiment: Experiment, section: Training) -> str:
+    """Returns everything that decides which candidates are mined, as text."""
     values = section.model_dump(include={"sample", "candidates", "max_length"})
-    values |= {name: _absolute(experiment, getattr(section, name)) for name in ("topics", "qrels")}
+    values |= {name: _absolute_source(experiment, getattr(section, name))
+               for name in ("topics", "qrels")}
     return json.dumps(values, sort_keys=True)
 
 
-def _key(experiment: Experiment, section: Training, decided_by: str) -> str:
-    """A short name for what a corpus, the first stage's length and `decided_by` make."""
-    parts = (_absolute(experiment, section.corpus), str(first_stage_length(experiment)),
+def _folder_key(experiment: Experiment, section: Training, decided_by: str) -> str:
+    """Returns a short hash of the corpus, the first stage's length and `decided_by`."""
+    parts = (_absolute_source(experiment, section.corpus), str(first_stage_length(experiment)),
              decided_by)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-def _absolute(experiment: Experiment, source: str) -> str:
-    """A source by a name that does not depend on the file that names it."""
+def _absolute_source(experiment: Experiment, source: str) -> str:
+    """Returns a source in a form that does not depend on the recipe's folder."""
     folder = experiment.training_file.parent.resolve()
     return str(folder / source) if is_path(source) else source

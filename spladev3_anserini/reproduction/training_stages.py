@@ -1,4 +1,4 @@
-"""A recipe's training section -> the stages that make its model."""
+"""A recipe's training section -> the stages that train its model."""
 
 from __future__ import annotations
 
@@ -15,34 +15,36 @@ from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.rankers.registry import find_pair_scorer, pair_scorer_hash
 from spladev3_anserini.recipe.library import default_folder
-from spladev3_anserini.recipe.training import flat
+from spladev3_anserini.recipe.training import flatten
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import usable_checkpoint
 from spladev3_anserini.reproduction.session import Session
 from spladev3_anserini.reproduction.sources import Sources, source_fingerprint
 from spladev3_anserini.reproduction.stage import Inputs, Stage, option
 from spladev3_anserini.reproduction.training_files import first_stage_length, training_files
-from spladev3_anserini.training.mining import Draw
+from spladev3_anserini.training.mining import NegativeSampling
 from spladev3_anserini.training.score_files import SCORE_MANIFEST
 
 _PROGRAM = "spladev3-anserini"
 
 
 def training_stages(session: Session) -> list[Stage]:
-    """From the first stage's index to the trained model."""
+    """Returns the stages of a training: first-stage index, mining, scoring, combining, training."""
     training = _Training(session)
     return [training.first_encode(), training.first_index(), training.mine(),
             *map(training.score, training.section.teachers), training.combine(), training.train()]
 
 
 def training_sources(experiment: Experiment) -> Sources:
-    """What finds the sources a training section names."""
+    """Returns the resolver of the sources that a training section names."""
     return Sources(experiment.training_file, None, experiment.output / "collections")
 
 
 def refuse_untrainable(experiment: Experiment) -> None:
-    """Raises InputError where a model or a teacher cannot be had, or a package is missing that
-    only the last stage needs: before hours of work, not after."""
+    """Raises InputError if the start model, a teacher or a needed package is not available.
+
+    It is called before hours of work that would otherwise fail at the end.
+    """
     refuse_without("accelerate", "training", "train")
     section = experiment.recipe.training
     assert section is not None
@@ -52,14 +54,14 @@ def refuse_untrainable(experiment: Experiment) -> None:
 
 
 def encoded_files(folder: Path) -> Iterator[Path]:
-    """The files of an encoded directory that count."""
+    """Yields the files of an encoded directory that a stage records: the manifest and shards."""
     yield folder / MANIFEST
     for shard in read_manifest(folder).shards:
         yield folder / IMPACTS / shard.name
 
 
 class _Training:
-    """The stages of one training; they share its sources and models."""
+    """Builds the stages of one training, which share its sources and models."""
 
     def __init__(self, session: Session) -> None:
         self.experiment, self.options = session.experiment, session.options
@@ -81,37 +83,40 @@ class _Training:
         return usable_checkpoint(self.section.start, self.experiment.output)
 
     @property
-    def draw(self) -> Draw:
+    def draw(self) -> NegativeSampling:
         candidates = self.section.candidates
-        return Draw(top=candidates.top, random=candidates.random, depth=candidates.depth,
-                    seed=candidates.seed)
+        return NegativeSampling(top=candidates.top, random=candidates.random,
+                                depth=candidates.depth, seed=candidates.seed)
 
     @property
     def corpus(self) -> str:
-        return self.sources.shown(self.section.corpus)
+        return self.sources.argument(self.section.corpus)
 
     @property
     def topics(self) -> str:
-        return self.sources.shown(self.section.topics)
+        return self.sources.argument(self.section.topics)
 
-    def words(self) -> dict[str, str]:
-        """What stands for a word of a command on this machine, where the two may differ."""
+    def replacements(self) -> dict[str, str]:
+        """Returns {word: replacement} for the words of commands that differ on this machine."""
         section = self.section
-        words = {self.sources.shown(source): self.sources.resolve(source)
+        words = {self.sources.argument(source): self.sources.resolve(source)
                  for source in (section.corpus, section.topics, section.qrels)}
         return words | {section.candidates.first_stage: self.first_model.name,
                         section.start: self.start.name}
 
     def first_encode(self) -> Stage:
-        """The index that candidates come from is of a model that expands both sides."""
+        """Returns the stage that encodes the corpus for mining.
+
+        The first stage's model is of the variant `splade-v3`: it expands queries and documents.
+        """
         length = first_stage_length(self.experiment)
         return self._stage(
             "first encode", self.files.first_stage, [
                 _PROGRAM, "encode", *option("model", self.section.candidates.first_stage),
                 *option("variant", "splade-v3"), *option("corpus", self.corpus),
                 *option("output", self.files.encoded), *option("max-length", length),
-                *option("overwrite", True), *self.options.words("device")],
-            lambda: {"weights": model_hash(self.first_model), **self._texts("corpus"),
+                *option("overwrite", True), *self.options.arguments("device")],
+            lambda: {"weights": model_hash(self.first_model), **self._source_fingerprints("corpus"),
                      "max_length": str(length)},
             lambda: encoded_files(self.files.encoded))
 
@@ -120,7 +125,7 @@ class _Training:
             "first index", self.files.first_stage, [
                 _PROGRAM, "index", *option("encoded", self.files.encoded),
                 *option("index", self.files.index), *option("overwrite", True),
-                *self.options.words("threads")],
+                *self.options.arguments("threads")],
             lambda: {"encoded": sha256_of(self.files.encoded / MANIFEST)},
             lambda: [self.files.index / INDEX_MANIFEST])
 
@@ -130,13 +135,13 @@ class _Training:
             "mine", self.files.data, [
                 _PROGRAM, "mine", *option("index", self.files.index),
                 *option("topics", self.topics),
-                *option("qrels", self.sources.shown(section.qrels)),
+                *option("qrels", self.sources.argument(section.qrels)),
                 *option("output", self.files.candidates), *option("top", draw.top),
                 *option("random", draw.random), *option("depth", draw.depth),
                 *option("seed", draw.seed), *option("max-length", section.max_length),
-                *option("sample", section.sample), *self.options.words("threads", "device")],
+                *option("sample", section.sample), *self.options.arguments("threads", "device")],
             lambda: {"index": sha256_of(self.files.index / INDEX_MANIFEST),
-                     **self._texts("topics", "qrels"), "draw": repr(draw),
+                     **self._source_fingerprints("topics", "qrels"), "draw": repr(draw),
                      "sample": str(section.sample)},
             lambda: [self.files.candidates])
 
@@ -144,13 +149,13 @@ class _Training:
         length = self.section.teacher_max_length
         return self._stage(
             f"score {teacher}", self.files.data, [
-                _PROGRAM, "score", *self._data(), *option("cross-encoder", teacher),
+                _PROGRAM, "score", *self._input_arguments(), *option("cross-encoder", teacher),
                 *option("output", self.files.scores), *option("max-length", length),
                 *option("no-ensemble", True), *option("overwrite", True),
-                *self.options.words("device")],
+                *self.options.arguments("device")],
             lambda: {"candidates": sha256_of(self.files.candidates),
-                     "teacher": pair_scorer_hash(teacher), **self._texts("corpus", "topics"),
-                     "max_length": str(length)},
+                     "teacher": pair_scorer_hash(teacher), "max_length": str(length),
+                     **self._source_fingerprints("corpus", "topics")},
             lambda: [self.files.scores_of(teacher) / SCORE_MANIFEST])
 
     def combine(self) -> Stage:
@@ -158,7 +163,7 @@ class _Training:
         rescore: list[str] = []
         if isinstance(self.section.rescore, list):
             rescore = [f"--rescore={','.join(map(str, self.section.rescore))}"]
-        elif self.section.rescore:  # to the first teacher's raw scores
+        elif self.section.rescore:  # True: like the first teacher's raw scores
             rescore = option("rescore-like", folders[0])
         return self._stage(
             "combine", self.files.recipe, [
@@ -175,12 +180,12 @@ class _Training:
         file, variant = self.experiment.recipe_file, self.experiment.splade.variant
 
         def inputs() -> Inputs:
-            values = flat(section.model_dump(exclude={"sources", "corpus", "start"}))
+            values = flatten(section.model_dump(exclude={"sources", "corpus", "start"}))
             return {"start": model_hash(self.start),
                     "tokenizer": Tokenizer(self.start.tokenizer).sha256, "variant": variant,
                     "candidates": sha256_of(self.files.candidates),
                     "ensemble": sha256_of(self.files.ensemble),
-                    **self._texts("corpus", "topics"),
+                    **self._source_fingerprints("corpus", "topics"),
                     **{key: json.dumps(value) for key, value in values.items()}}
 
         return self._stage(
@@ -189,23 +194,23 @@ class _Training:
                 *option("recipe", self.experiment.recipe_name if file.is_relative_to(library)
                         else file),
                 *([] if library == default_folder() else option("recipes", library)),
-                *self._data(), *option("scores", self.files.ensemble),
+                *self._input_arguments(), *option("scores", self.files.ensemble),
                 *option("start-from", section.start), *option("output", self.files.model),
-                *option("overwrite", True), *self.options.words("device")],
+                *option("overwrite", True), *self.options.arguments("device")],
             inputs,
             lambda: [self.files.model / name for name in ("model.safetensors", "config.json")])
 
     def _stage(self, name: str, folder: Path, command: list[str],
                inputs: Callable[[], Inputs], outputs: Callable[[], Iterable[Path]]) -> Stage:
-        return Stage(name=name, part="train", folder=folder, commands=[command], words=self.words,
-                     inputs=inputs, outputs=outputs)
+        return Stage(name=name, part="train", folder=folder, commands=[command],
+                     replacements=self.replacements, inputs=inputs, outputs=outputs)
 
-    def _data(self) -> list[str]:
+    def _input_arguments(self) -> list[str]:
         return [*option("candidates", self.files.candidates), *option("corpus", self.corpus),
                 *option("topics", self.topics)]
 
-    def _texts(self, *names: str) -> dict[str, str]:
-        """The fingerprints of sources, by the names that the section has for them."""
+    def _source_fingerprints(self, *names: str) -> dict[str, str]:
+        """Returns the fingerprints of the section's sources `names`, by name."""
         parts = {"corpus": "docs", "topics": "queries", "qrels": "qrels"}
         return {name: source_fingerprint(self.sources.resolve(getattr(self.section, name)),
                                          parts[name]) for name in names}

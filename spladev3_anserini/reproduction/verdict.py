@@ -1,4 +1,4 @@
-"""A result and the declared values -> one line for each, and whether anything is off."""
+"""A result and the declared values -> a verdict for each value: OK, FAIL or no reference."""
 
 from __future__ import annotations
 
@@ -15,151 +15,173 @@ from spladev3_anserini.text import counted, table
 
 Status = Literal["OK", "FAIL", "no reference"]
 
-#: Printed values have four digits; a value that ends exactly on the tolerance is within it.
+#: A difference equal to the tolerance is accepted; this absorbs the rounding of floats.
 _SLACK = 1e-9
 
 
 class Verdict(NamedTuple):
-    """One value against one source; `why` says what decided."""
+    """The comparison of one measured value with one source.
+
+    Attributes:
+        status: The verdict.
+        query_set: The query set, or `index` for a count of the index.
+        what: The measure or the count.
+        measured: The value of this run; None if it was not measured.
+        expected: The declared value; None without a reference.
+        source: The source that declares it.
+        why: What decided the verdict.
+    """
 
     status: Status
     query_set: str
     what: str
-    found: float | None
+    measured: float | None
     expected: float | None
     source: str
     why: str
 
 
 def verdicts(experiment: Experiment, result: Result, sets: list[str]) -> list[Verdict]:
-    """A verdict for each value declared for these query sets and the index, and for each measure
-    without any.
+    """Compares a result with the values declared for its query sets and its index.
 
-    A declared value is compared only where its settings and data are the run's, as far as its
-    source states them; off by more than its tolerance, in either direction, fails, and so does
-    one that was not measured. Every other source is told in `why` and decides nothing.
+    A declared value is compared only if its settings and data are those of the run, as far as its
+    source states them. It fails if the run differs by more than the tolerance, up or down, or did
+    not measure it. The values of other sources are shown in `why` and decide nothing.
+
+    Args:
+        experiment: The recipe on the collection, with its declared values.
+        result: The result of a run.
+        sets: The query sets to compare.
+
+    Returns:
+        A verdict for each compared value, and `no reference` for each measure without one.
     """
-    found: list[Verdict] = []
-    blocks = [(block, _obstacles(block, experiment.collection, result))
-              for block in experiment.declared()]
-    for block, obstacles in blocks:
-        if not obstacles:
-            found += _index(block, result)
+    compared: list[Verdict] = []
+    blocks = [(block, _mismatches(block, experiment.collection, result))
+              for block in experiment.declared_values()]
+    for block, mismatches in blocks:
+        if not mismatches:
+            compared += _index_verdicts(block, result)
     for name in sets:
         measured = result.query_sets[name].measures
-        compared: set[str] = set()
-        beside: dict[str, list[str]] = {}
-        for block, obstacles in blocks:
-            own = obstacles or _set_obstacles(block, experiment.collection, result, name)
+        with_reference: set[str] = set()
+        other_sources: dict[str, list[str]] = {}
+        for block, mismatches in blocks:
+            reasons = mismatches or _query_set_mismatches(block, experiment.collection, result,
+                                                          name)
             for measure, expected in block.values.get(name, {}).items():
-                if own:
-                    beside.setdefault(measure, []).append(
-                        f"{block.by.source} {expected:.4f} ({'; '.join(own)})")
+                if reasons:
+                    other_sources.setdefault(measure, []).append(
+                        f"{block.by.source} {expected:.4f} ({'; '.join(reasons)})")
                 else:
-                    compared.add(measure)
-                    found.append(_compared(block, name, measure, measured.get(measure), expected,
-                                           block.by.tolerance.measures))
-        found += [Verdict("no reference", name, measure, value, None, "",
-                          "; ".join(beside.get(measure, [])))
-                  for measure, value in measured.items() if measure not in compared]
-    return found
+                    with_reference.add(measure)
+                    compared.append(_compare(block, name, measure, measured.get(measure),
+                                             expected, block.by.tolerance.measures))
+        compared += [Verdict("no reference", name, measure, value, None, "",
+                             "; ".join(other_sources.get(measure, [])))
+                     for measure, value in measured.items() if measure not in with_reference]
+    return compared
 
 
-def format_verdicts(experiment: Experiment, result: Result, found: list[Verdict]) -> str:
-    """The verdict as text, a line for each value."""
+def format_verdicts(experiment: Experiment, result: Result, judged: list[Verdict]) -> str:
+    """Returns verdicts as text, one line per value."""
     lines = [f"verdict: {experiment.recipe_name} on {experiment.collection_name}"]
-    if wrong := is_the_collection(experiment.collection, result):
-        lines.append(f"this is not the collection its file describes ({'; '.join(wrong)}), so "
-                     "nothing declared for that is compared")
-    rows = [["", "set", "value", "found", "declared", "by", ""]]
-    rows += [[f"[{v.status}]", v.query_set, v.what, number(v.found), number(v.expected), v.source,
-              v.why] for v in found]
+    if differences := collection_differences(experiment.collection, result):
+        lines.append(f"the data are not those of the collection's file ({'; '.join(differences)}); "
+                     "values declared for this collection are not compared")
+    rows = [["", "set", "value", "here", "declared", "by", ""]]
+    rows += [[f"[{v.status}]", v.query_set, v.what, format_value(v.measured),
+              format_value(v.expected), v.source, v.why] for v in judged]
     lines += ["", table(rows, words=7), ""]
-    lines += [f"{block.by.source}: {said_by(block)}" for block in experiment.declared()
-              if not _obstacles(block, experiment.collection, result)]
+    lines += [f"{block.by.source}: {citation(block)}" for block in experiment.declared_values()
+              if not _mismatches(block, experiment.collection, result)]
     return "\n".join(lines).rstrip()
 
 
-def said_by(block: Declared) -> str:
-    """Where a source says it, and when it was measured."""
+def citation(block: Declared) -> str:
+    """Returns where a source publishes its values, and the date if they were measured."""
     return block.by.where + (f", {block.by.date}" if block.by.date else "")
 
 
-def number(value: float | None) -> str:
-    """A measure with four digits, a count with commas, `-` for none."""
+def format_value(value: float | None) -> str:
+    """Returns a measure with four digits, a count with commas, or `-` for None."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def same_recipe(experiment: Experiment, result: Result) -> bool:
-    """Whether a result is of what the recipe says now."""
+    """Whether a result has the model and settings that the recipe states now."""
     recipe, name = experiment.recipe, experiment.recipe.model_name
-    return (result.settings == experiment.decisive() and result.variant == recipe.kind
+    return (result.settings == experiment.ranking_settings() and result.variant == recipe.kind
             and (name is None
                  or result.model in (name, str(converted_folder(name, experiment.output)))))
 
 
-def same_set(described: QuerySet, result: SetResult) -> bool:
-    """Whether a query set's result is of what the collection says now."""
+def same_query_set(described: QuerySet, result: SetResult) -> bool:
+    """Whether a query set's result has the search settings that the collection states now."""
     return (result.hits, result.remove_query) == (described.hits, described.remove_query)
 
 
-def is_the_collection(collection: Collection, result: Result) -> list[str]:
-    """What of the collection a run used differs from what its file describes; empty for none."""
-    wrong = []
+def collection_differences(collection: Collection, result: Result) -> list[str]:
+    """Returns how the corpus of a run differs from its collection's file; empty if it agrees."""
+    differences = []
     if collection.documents is not None and result.documents != collection.documents:
-        wrong.append(f"{counted(result.documents, 'document')}, {collection.documents:,} described")
+        differences.append(f"{counted(result.documents, 'document')}, the file says "
+                           f"{collection.documents:,}")
     if collection.corpus_sha256 and result.corpus_sha256 not in (None, collection.corpus_sha256):
-        wrong.append(f"corpus {short(result.corpus_sha256)}, "
-                     f"{short(collection.corpus_sha256)} described")
-    return wrong
+        differences.append(f"corpus {short(result.corpus_sha256)}, the file says "
+                           f"{short(collection.corpus_sha256)}")
+    return differences
 
 
-def _obstacles(block: Declared, collection: Collection, result: Result) -> list[str]:
-    """Why a source's values are not this run's, empty if they are."""
+def _mismatches(block: Declared, collection: Collection, result: Result) -> list[str]:
+    """Returns why a source's values do not apply to a run; empty if they apply."""
     by = block.by
-    wrong = [f"{name} {value}, here {result.settings.get(name)}"
-             for name, value in by.settings.stated().items() if result.settings.get(name) != value]
+    mismatches = [f"{name} {value}, here {result.settings.get(name)}"
+                  for name, value in by.settings.stated_values().items()
+                  if result.settings.get(name) != value]
     if by.model_sha256 and by.model_sha256 != result.model_sha256:
-        wrong.append(f"model {short(by.model_sha256)}, here {short(result.model_sha256)}")
+        mismatches.append(f"model {short(by.model_sha256)}, here {short(result.model_sha256)}")
     if by.corpus_sha256:
         if by.corpus_sha256 != result.corpus_sha256:
-            wrong.append(f"corpus {short(by.corpus_sha256)}, here "
-                         f"{short(result.corpus_sha256 or 'unknown')}")
+            mismatches.append(f"corpus {short(by.corpus_sha256)}, here "
+                              f"{short(result.corpus_sha256 or 'unknown')}")
     else:
-        wrong += is_the_collection(collection, result)
-    return wrong
+        mismatches += collection_differences(collection, result)
+    return mismatches
 
 
-def _set_obstacles(block: Declared, collection: Collection, result: Result,
+def _query_set_mismatches(block: Declared, collection: Collection, result: Result,
                    name: str) -> list[str]:
+    """Returns why a source's values of one query set do not apply to a run; empty if they do."""
     described, here = collection.query_sets[name], result.query_sets[name]
-    wrong = []
+    mismatches = []
     if (stated := block.by.qrels_sha256.get(name)) and stated != here.qrels_sha256:
-        wrong.append(f"qrels {short(stated)}, here {short(here.qrels_sha256)}")
-    for noun, wanted, found in (("query", described.queries, here.queries),
-                                ("judgment", described.judgments, here.judgments)):
-        if wanted is not None and wanted != found:
-            wrong.append(f"{counted(found, noun)}, {wanted:,} described")
-    return wrong
+        mismatches.append(f"qrels {short(stated)}, here {short(here.qrels_sha256)}")
+    for noun, expected, measured in (("query", described.queries, here.queries),
+                                     ("judgment", described.judgments, here.judgments)):
+        if expected is not None and expected != measured:
+            mismatches.append(f"{counted(measured, noun)}, the file says {expected:,}")
+    return mismatches
 
 
-def _index(block: Declared, result: Result) -> Iterator[Verdict]:
-    for name, expected in block.statistics.stated().items():
+def _index_verdicts(block: Declared, result: Result) -> Iterator[Verdict]:
+    for name, expected in block.statistics.stated_values().items():
         tolerance = getattr(block.by.tolerance, name)
-        found = getattr(result.index, name, None)  # a baseline has no index
-        yield _compared(block, "index", name, found, expected, tolerance)
+        measured = getattr(result.index, name, None)  # a baseline has no index
+        yield _compare(block, "index", name, measured, expected, tolerance)
 
 
-def _compared(block: Declared, name: str, what: str, found: float | None, expected: float,
-              tolerance: float) -> Verdict:
-    within = found is not None and abs(found - expected) <= tolerance + _SLACK
+def _compare(block: Declared, name: str, what: str, measured: float | None, expected: float,
+             tolerance: float) -> Verdict:
+    within = measured is not None and abs(measured - expected) <= tolerance + _SLACK
     why = f"within {tolerance:g}"
-    if found is None:
+    if measured is None:
         why = "declared, but not measured here"
     elif not within:
-        off = f"{found - expected:+,.4f}" if isinstance(expected, float) else \
-            f"{found - expected:+,}"
+        off = f"{measured - expected:+,.4f}" if isinstance(expected, float) else \
+            f"{measured - expected:+,}"
         why = f"{off}, beyond {tolerance:g}"
-    return Verdict("OK" if within else "FAIL", name, what, found, expected, block.by.source, why)
+    return Verdict("OK" if within else "FAIL", name, what, measured, expected, block.by.source,
+                   why)

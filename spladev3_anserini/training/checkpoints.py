@@ -1,4 +1,4 @@
-"""A training -> its folder: what it is of, and checkpoints known to be whole."""
+"""A training -> its folder: the record of what is trained, and checkpoints with file hashes."""
 
 from __future__ import annotations
 
@@ -27,15 +27,27 @@ from spladev3_anserini.training.dataset import TrainingQuery
 
 RECORD = "training.json"
 BEGUN = "begun.json"
-_WHOLE = "whole.json"
+_HASHES = "whole.json"
 _LOCK = ".lock"
-#: What must be alike for a training to be continued.
-_DECISIVE = ("variant", "start", "tokenizer", "training", "data", "accumulate", "ranks")
+#: The fields of a record that must be equal to continue a training.
+_MUST_MATCH = ("variant", "start", "tokenizer", "training", "data", "accumulate", "ranks")
 
 
-def record_of(section: Training, variant: Variant, start: Checkpoint, tokenizer: str, data: str,
-              sources: Mapping[str, str], accumulate: int, precision: str) -> dict[str, Any]:
-    """What decides a training's weights (`tokenizer` and `data` are hashes), and where it ran."""
+def training_record(section: Training, variant: Variant, start: Checkpoint, tokenizer: str,
+                    data: str, sources: Mapping[str, str], accumulate: int,
+                    precision: str) -> dict[str, Any]:
+    """Returns, as JSON values, everything that decides a training's weights, and its environment.
+
+    Args:
+        section: The training section of the recipe.
+        variant: The variant that is trained.
+        start: The checkpoint that the training starts from.
+        tokenizer: Hash of the tokenizer.
+        data: Hash of the training data; see `training_data_hash`.
+        sources: Names of the inputs, such as the candidates' file, for people.
+        accumulate: Batches per optimiser step.
+        precision: `fp32`, `fp16` or `bf16`.
+    """
     return {"variant": variant.name, "start": model_hash(start), "start_name": start.name,
             "tokenizer": tokenizer, "package": VERSION,
             "training": section.model_dump(exclude={"sources"}),
@@ -45,11 +57,11 @@ def record_of(section: Training, variant: Variant, start: Checkpoint, tokenizer:
                             "transformers": transformers.__version__, "precision": precision}}
 
 
-def data_hash(queries: Sequence[TrainingQuery], texts: Mapping[str, str]) -> str:
-    """sha256 of everything a training reads: queries, documents, scores and texts."""
+def training_data_hash(queries: Sequence[TrainingQuery], texts: Mapping[str, str]) -> str:
+    """Returns the sha256 of all training data: queries, documents, scores and texts."""
     digest = hashlib.sha256()
-    for own in queries:
-        digest.update((json.dumps(own) + "\n").encode())
+    for query in queries:
+        digest.update((json.dumps(query) + "\n").encode())
     for name in sorted(texts):
         digest.update((json.dumps([name, texts[name]]) + "\n").encode())
     return digest.hexdigest()
@@ -62,26 +74,23 @@ def exclusive_output(output: Path, record: Mapping[str, Any], *, resume: bool,
 
     Args:
         output: The folder.
-        record: What the training is of; see `record_of`.
-        resume: Continue this same training if the folder holds it.
-        replace: Remove whatever else the folder holds.
+        record: What is trained; see `training_record`.
+        resume: Continue the training if the folder holds this same training.
+        replace: Remove another training that the folder holds.
 
     Raises:
-        InputError: The folder holds something else, or another training writes to it.
+        InputError: The folder holds other files or, without `replace`, another training, or,
+            without `resume`, this training; or another process trains into it.
     """
-    _refuse_other(output, record, resume, replace)  # before anything is written there
+    _holds_other_training(output, record, resume, replace)  # before anything is written there
     with locked(output / _LOCK, "training"):
         _prepare(output, record, resume, replace)
         yield
 
 
 def _prepare(output: Path, record: Mapping[str, Any], resume: bool, replace: bool) -> None:
-    """Makes the folder and notes what it is of.
-
-    One that holds another training is refused (emptied, with `replace`); this training itself is,
-    unless it is to `resume`; and so is one with anything else in it.
-    """
-    if _refuse_other(output, record, resume, replace):
+    """Creates the folder, empties it if it holds another training, and writes the record."""
+    if _holds_other_training(output, record, resume, replace):
         for path in set(output.iterdir()) - {output / _LOCK}:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     output.mkdir(parents=True, exist_ok=True)
@@ -89,12 +98,17 @@ def _prepare(output: Path, record: Mapping[str, Any], resume: bool, replace: boo
         stream.write(json.dumps(record, indent=1) + "\n")
 
 
-def _refuse_other(output: Path, record: Mapping[str, Any], resume: bool, replace: bool) -> bool:
-    """Whether there is something in the folder to be taken out."""
+def _holds_other_training(output: Path, record: Mapping[str, Any], resume: bool,
+                          replace: bool) -> bool:
+    """Whether the folder holds another training, which `replace` allows to remove.
+
+    Raises InputError for another training without `replace`, for this training without `resume`,
+    and for files that no training wrote.
+    """
     begun = output / BEGUN
     if begun.exists():
-        there = _record(begun)
-        differing = [name for name in _DECISIVE if there.get(name) != record[name]]
+        recorded = _read_or_empty(begun)
+        differing = [name for name in _MUST_MATCH if recorded.get(name) != record[name]]
         if differing and not replace:
             raise InputError(f"{output}: holds another training (other {', '.join(differing)}); "
                              "choose another `output`")
@@ -107,56 +121,59 @@ def _refuse_other(output: Path, record: Mapping[str, Any], resume: bool, replace
     return False
 
 
-def mark_whole(checkpoint: Path) -> None:
-    """Notes the hashes of a checkpoint's files once all of them are written."""
+def write_checkpoint_hashes(checkpoint: Path) -> None:
+    """Writes the sha256 of each file of a checkpoint into it; call it after all are written."""
     hashes = {str(path.relative_to(checkpoint)): sha256_of(path)
               for path in sorted(checkpoint.rglob("*"))
-              if path.is_file() and path != checkpoint / _WHOLE}
-    with appearing(checkpoint / _WHOLE) as stream:
+              if path.is_file() and path != checkpoint / _HASHES}
+    with appearing(checkpoint / _HASHES) as stream:
         stream.write(json.dumps(hashes, indent=1) + "\n")
 
 
-def keep_only(checkpoints: Sequence[Path]) -> None:
-    """Removes the other checkpoints of their folder, older or damaged."""
-    for path in _checkpoints(checkpoints[0].parent):
-        if path not in checkpoints:
+def remove_other_checkpoints(kept: Sequence[Path]) -> None:
+    """Removes all checkpoints of a folder, older or damaged, except the ones to be kept."""
+    for path in _checkpoints(kept[0].parent):
+        if path not in kept:
             shutil.rmtree(path)
 
 
-def newest_whole(folder: Path) -> Path | None:
-    """The checkpoint with the most steps whose files are all as they were written.
+def newest_intact_checkpoint(folder: Path) -> Path | None:
+    """Returns the checkpoint with the most steps whose files all have the hashes they should have.
 
-    Warns of each one that is skipped because it is damaged, and where there is none to continue
+    Warns of each damaged checkpoint that is skipped, and if there is no checkpoint to continue
     from.
     """
     for path in _checkpoints(folder):
-        if _is_whole(path):
+        if _is_intact(path):
             return path
         warn(f"{path}: is damaged or was being written, and is skipped")
     warn(f"`resume`: {folder} holds no whole checkpoint; the training begins at its first step")
     return None
 
 
-def steps_of(checkpoint: Path) -> tuple[int, int]:
-    """How many optimiser steps a checkpoint has, and how many all epochs make; raises InputError
-    where its state does not say it."""
+def read_step_counts(checkpoint: Path) -> tuple[int, int]:
+    """Returns the number of optimiser steps that a checkpoint has done, and that of all epochs.
+
+    Raises InputError if the checkpoint's state does not contain both.
+    """
     path = checkpoint / "trainer_state.json"
-    state = _record(path)
-    made, planned = state.get("global_step"), state.get("max_steps")
-    if not isinstance(made, int) or not isinstance(planned, int) or not 0 <= made <= planned:
+    state = _read_or_empty(path)
+    done, planned = state.get("global_step"), state.get("max_steps")
+    if not isinstance(done, int) or not isinstance(planned, int) or not 0 <= done <= planned:
         raise InputError(f"{path}: does not say how many steps there were")
-    return made, planned
+    return done, planned
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """The newest first."""
-    found = [path for path in folder.glob("checkpoint-*")
-             if re.fullmatch(r"checkpoint-\d{1,15}", path.name, re.ASCII)]
-    return sorted(found, key=lambda path: -int(path.name.partition("-")[2]))
+    """The checkpoints of a folder, the one with the most steps first."""
+    checkpoints = [path for path in folder.glob("checkpoint-*")
+                   if re.fullmatch(r"checkpoint-\d{1,15}", path.name, re.ASCII)]
+    return sorted(checkpoints, key=lambda path: -int(path.name.partition("-")[2]))
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    hashes = _record(checkpoint / _WHOLE)
+def _is_intact(checkpoint: Path) -> bool:
+    """Whether all files of a checkpoint have the hashes that were written when it was saved."""
+    hashes = _read_or_empty(checkpoint / _HASHES)
     try:
         return bool(hashes) and all((checkpoint / name).is_file()
                                     and sha256_of(checkpoint / name) == digest
@@ -165,8 +182,8 @@ def _is_whole(checkpoint: Path) -> bool:
         return False
 
 
-def _record(path: Path) -> dict[str, Any]:
-    """What a file of ours notes, nothing where it is damaged."""
+def _read_or_empty(path: Path) -> dict[str, Any]:
+    """Reads a JSON object that this package wrote; a damaged or missing file counts as empty."""
     try:
         record: dict[str, Any] = read_json(path, dict)
     except (InputError, OSError):

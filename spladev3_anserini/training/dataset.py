@@ -1,4 +1,4 @@
-"""Candidates, teachers' scores and texts -> training examples, in an order a seed decides."""
+"""Candidates, teachers' scores and texts -> training examples, in an order that a seed fixes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spladev3_anserini.model.tokenizer import Tokenizer
 
 
 class TrainingQuery(NamedTuple):
-    """A training query: its text, and the scores that the teachers gave its documents."""
+    """A training query: its text, its documents' ids, and the teachers' scores by document id."""
 
     id: str
     text: str
@@ -27,7 +27,7 @@ class TrainingQuery(NamedTuple):
 
 
 class Example(NamedTuple):
-    """One query with one positive and its negatives of this epoch, the positive first."""
+    """One query with texts and scores of its documents in an epoch, the positive first."""
 
     query_id: str
     query: str
@@ -36,13 +36,16 @@ class Example(NamedTuple):
 
 
 class Examples(Dataset[Example]):
-    """Item e x len + i is query i in epoch e, drawn from (seed, e, i) alone: one of its positives
-    and `negatives` of its candidates, without repetition where there are enough (paper, section
-    3). The epoch is in the number because workers and ranks have copies of this."""
+    """The training examples of all epochs; item e x len + i is query i in epoch e.
+
+    An example has one of the query's positives and `negatives` of its candidates, none twice if
+    there are enough (paper, section 3). They depend only on (seed, e, i). The epoch is part of the
+    item's number because workers and ranks have copies of this data set.
+    """
 
     def __init__(self, queries: Sequence[TrainingQuery], texts: Mapping[str, str], negatives: int,
                  seed: int) -> None:
-        """Raises InputError where there is no query."""
+        """Raises InputError if there is no query. `texts` are the documents' texts by id."""
         if not queries:
             raise InputError("no training query has a positive, candidates and scores")
         self._queries, self._texts = queries, texts
@@ -52,20 +55,22 @@ class Examples(Dataset[Example]):
         return len(self._queries)
 
     def __getitem__(self, number: int) -> Example:
-        epoch, place = divmod(number, len(self))
-        query = self._queries[place]
-        generator = np.random.default_rng([self._seed, epoch, place])
+        epoch, index = divmod(number, len(self))
+        query = self._queries[index]
+        generator = np.random.default_rng([self._seed, epoch, index])
         positive = query.positives[int(generator.integers(len(query.positives)))]
-        few = len(query.negatives) < self._negatives
-        taken = generator.choice(len(query.negatives), self._negatives, replace=few)
-        chosen = [positive, *(query.negatives[number] for number in taken.tolist())]
+        too_few = len(query.negatives) < self._negatives
+        places = generator.choice(len(query.negatives), self._negatives, replace=too_few)
+        chosen = [positive, *(query.negatives[place] for place in places.tolist())]
         return Example(query.id, query.text, [self._texts[d] for d in chosen],
                        [query.scores[d] for d in chosen])
 
 
 class Order(Sampler[int]):
-    """Every query once an epoch, in an order drawn from (seed, epoch); `epoch` is set before the
-    epoch begins. Ranks draw the same order and take turns in it."""
+    """Yields every query once per epoch, in a random order that depends only on (seed, epoch).
+
+    `epoch` must be set before an epoch begins. All ranks have the same order and take turns in it.
+    """
 
     def __init__(self, size: int, seed: int) -> None:
         self._size, self._seed = size, seed
@@ -80,9 +85,9 @@ class Order(Sampler[int]):
 
 
 class Collator:
-    """Examples -> padded tensors: queries (B, Lq), documents (B x K, Ld), scores (B, K).
+    """Tokenises examples: queries (B, Lq), documents (B x K, Ld), masks alike, scores (B, K).
 
-    `cuts` counts the texts that were cut, each as often as it was drawn.
+    `cuts` counts the texts that were cut to the length, each as often as it was drawn.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:

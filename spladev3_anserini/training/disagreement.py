@@ -16,8 +16,11 @@ from spladev3_anserini.text import table
 
 
 class PairOfTeachers(Record):
-    """Spearman's rank correlation of two teachers, its mean over `queries` (those of which both
-    tell documents apart; None where there is none); in `negative` of them it is below 0."""
+    """Spearman's rank correlation of two teachers, a mean over queries.
+
+    `queries` counts those for which neither teacher scores all documents alike; only they have a
+    correlation. Without such a query `spearman` is None. `negative` counts correlations below 0.
+    """
 
     one: str
     other: str
@@ -27,8 +30,11 @@ class PairOfTeachers(Record):
 
 
 class Spread(Record):
-    """The standard deviation over teachers of a document's normalised score, mean over a query's
-    documents: its mean over queries, and the query with the most."""
+    """How far the teachers' normalised scores of a document spread.
+
+    The spread of a query is the standard deviation over teachers, averaged over its documents.
+    `mean` is the mean over queries, `most` the largest value, and `most_query` its query.
+    """
 
     mean: float
     most: float
@@ -36,7 +42,7 @@ class Spread(Record):
 
 
 class Disagreement:
-    """A running account, one query after the other."""
+    """Collects correlations and spreads of teachers' scores, query by query."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
@@ -47,7 +53,7 @@ class Disagreement:
         self._queries, self._spread, self._most, self._most_query = 0, 0.0, -1.0, ""
 
     def add(self, query: str, normalised: NDArray[np.float64]) -> None:
-        """Takes the teachers' scores in [0, 1] of a query's documents, shape (teachers, K)."""
+        """Adds a query: the teachers' scores in [0, 1] of its documents, shape (teachers, K)."""
         spread = float(normalised.std(axis=0).mean())
         self._queries += 1
         self._spread += spread
@@ -55,19 +61,19 @@ class Disagreement:
             self._most, self._most_query = spread, query
         if len(self._names) < 2:
             return
-        # the correlation of ranks, ties sharing theirs; nothing is known where all are tied
+        # correlation of average ranks; undefined if a teacher scores all documents alike
         ranks = rankdata(normalised, axis=1)
         ranks -= ranks.mean(axis=1, keepdims=True)
         squares = np.square(ranks).sum(axis=1)
         size = np.sqrt(np.outer(squares, squares))
-        known = size > 0
-        rho = np.divide(ranks @ ranks.T, size, out=np.zeros_like(size), where=known)
+        defined = size > 0
+        rho = np.divide(ranks @ ranks.T, size, out=np.zeros_like(size), where=defined)
         self._sum += rho
-        self._count += known
-        self._negative += known & (rho < 0)
+        self._count += defined
+        self._negative += defined & (rho < 0)
 
     def pairs(self) -> tuple[PairOfTeachers, ...]:
-        """Each pair of teachers, in their order."""
+        """Returns the correlation of each pair of teachers, in the order of the teachers."""
         return tuple(
             PairOfTeachers(one=self._names[i], other=self._names[j],
                            spearman=self._sum[i, j] / self._count[i, j] if self._count[i, j]
@@ -76,14 +82,15 @@ class Disagreement:
             for i, j in combinations(range(len(self._names)), 2))
 
     def spread(self) -> Spread:
+        """Returns the spread over all queries so far; 0 without a query."""
         return Spread(mean=self._spread / max(1, self._queries), most=max(0.0, self._most),
                       most_query=self._most_query)
 
 
 def disagreement_table(pairs: Sequence[PairOfTeachers], spread: Spread) -> str:
-    """Both as text for a terminal."""
+    """Formats correlations and spread as text for a terminal."""
     rows = [["teacher", "teacher", "Spearman", "below 0", "queries"]]
-    rows += [[own.one, own.other, "-" if own.spearman is None else f"{own.spearman:.3f}",
-              f"{own.negative:,}", f"{own.queries:,}"] for own in pairs]
+    rows += [[pair.one, pair.other, "-" if pair.spearman is None else f"{pair.spearman:.3f}",
+              f"{pair.negative:,}", f"{pair.queries:,}"] for pair in pairs]
     return (f"{table(rows, words=2)}\nspread of normalised scores over teachers: {spread.mean:.3f} "
             f"a query, {spread.most:.3f} at most (query {spread.most_query!r})")

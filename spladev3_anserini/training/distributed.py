@@ -1,8 +1,8 @@
-"""Representations of all ranks together, so that a loss is that of the global batch.
+"""Tensors of each rank -> one result over all ranks, so that a loss is that of the global batch.
 
-DDP averages gradients over ranks. Backward passes here sum over the ranks what each one's loss asks
-of the others' rows, so that the average is the gradient of one process on the whole batch. Every
-rank must make the same calls. Without torch.distributed all of this does nothing.
+DDP averages gradients over ranks. Each backward pass here sums, over the ranks, the gradients that
+their losses give to a rank's rows. DDP's average is then the gradient of one process on the whole
+batch. Every rank must make the same calls. Without torch.distributed the functions change nothing.
 """
 
 from __future__ import annotations
@@ -13,44 +13,47 @@ import torch
 from torch import Tensor, distributed
 
 
-def shared() -> bool:
-    """Whether there are other ranks to share with."""
+def is_distributed() -> bool:
+    """Whether this process is one of several ranks."""
     return bool(distributed.is_available() and distributed.is_initialized())
 
 
-def summed(own: Tensor) -> Tensor:
-    """The sum over ranks of a tensor of any shape, alike on all of them."""
-    return _Summed.apply(own) if shared() else own  # type: ignore[no-untyped-call]
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Returns the sum over all ranks of a tensor of any shape; every rank gets the same sum."""
+    return _Sum.apply(tensor) if is_distributed() else tensor  # type: ignore[no-untyped-call]
 
 
-def gathered(own: Tensor) -> Tensor:
-    """The rows (N, V) of all ranks, which have equally many, in the order of ranks."""
-    return _Gathered.apply(own) if shared() else own  # type: ignore[no-untyped-call]
+def gather_over_ranks(rows: Tensor) -> Tensor:
+    """Returns the rows (N, V) of all ranks, in the order of the ranks: (ranks x N, V).
+
+    Every rank must have the same number of rows.
+    """
+    return _Gather.apply(rows) if is_distributed() else rows  # type: ignore[no-untyped-call]
 
 
-class _Summed(torch.autograd.Function):
+class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
-        whole = own.detach().clone()
-        distributed.all_reduce(whole)
-        return whole
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        asked = gradients[0].clone()
-        distributed.all_reduce(asked)
-        return asked
-
-
-class _Gathered(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
-        rows = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(rows, own.detach().contiguous())
-        return torch.cat(rows)
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.detach().clone()
+        distributed.all_reduce(total)
+        return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        asked = gradients[0].contiguous().clone()
-        distributed.all_reduce(asked)
-        return asked.chunk(distributed.get_world_size())[distributed.get_rank()]
+        gradient = gradients[0].clone()
+        distributed.all_reduce(gradient)
+        return gradient
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        by_rank = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(by_rank, rows.detach().contiguous())
+        return torch.cat(by_rank)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].contiguous().clone()
+        distributed.all_reduce(gradient)
+        return gradient.chunk(distributed.get_world_size())[distributed.get_rank()]

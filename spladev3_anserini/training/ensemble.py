@@ -1,4 +1,4 @@
-"""Scores of several teachers -> one score a document: min-max, mean, rescoring."""
+"""Scores of several teachers -> one score per document: min-max, mean, rescoring."""
 
 from __future__ import annotations
 
@@ -32,8 +32,11 @@ _ROUNDING = 1e-12
 
 
 class Moments(NamedTuple):
-    """How many numbers, their mean and the sum of squared deviations from it; two of them add up
-    (Chan, Golub and LeVeque 1979) without the cancellation of plain sums of squares."""
+    """The count of some numbers, their mean, and the sum of squared deviations from the mean.
+
+    Two of them can be added (Chan, Golub and LeVeque 1979) without the cancellation that plain
+    sums of squares have.
+    """
 
     number: int = 0
     mean: float = 0.0
@@ -45,26 +48,31 @@ class Moments(NamedTuple):
         return math.sqrt(self.squares / self.number) if self.number else 0.0
 
     def plus(self, other: Moments) -> Moments:
-        """The moments of both together."""
+        """Returns the moments of both sets of numbers together."""
         number = self.number + other.number
         if not number:
             return self
-        apart, share = other.mean - self.mean, other.number / number
-        return Moments(number, self.mean + apart * share,
-                       self.squares + other.squares + apart * apart * self.number * share)
+        distance, share = other.mean - self.mean, other.number / number
+        return Moments(number, self.mean + distance * share,
+                       self.squares + other.squares + distance * distance * self.number * share)
 
     @classmethod
     def of(cls, values: Float64s) -> Moments:
-        """Not finite where sums are too large, which whoever uses them has to look for."""
+        """Returns the moments of an array; they are not finite if a sum overflows.
+
+        The caller must check this.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             mean = float(values.mean())
             return cls(len(values), mean, float(np.square(values - mean).sum()))
 
 
 class Target(NamedTuple):
-    """The mean and population standard deviation that rescored scores have: over all pairs, or in
-    each query where `each` is `query`. The paper names neither the numbers nor which (section 2.2,
-    footnote)."""
+    """The mean and population standard deviation that scores get by rescoring.
+
+    They hold over all pairs (`each` is `all`) or within each query (`query`). The paper states
+    neither the numbers nor which of the two it uses (section 2.2, footnote).
+    """
 
     mean: float
     deviation: float
@@ -73,7 +81,10 @@ class Target(NamedTuple):
 
 
 class TeacherRecord(Record):
-    """A teacher of an ensemble; `flat_queries` counts those of which it scores all alike."""
+    """A teacher of an ensemble.
+
+    `flat_queries` counts the queries for which it scores all documents alike.
+    """
 
     name: str
     sha256: str
@@ -83,9 +94,12 @@ class TeacherRecord(Record):
 
 
 class EnsembleRecord(Record):
-    """How an ensemble was made. `mean` and `deviation` are those before rescoring, which is
-    `scale` x + `shift` (None where it is another for each query); `sha256` is that of the file
-    (empty where an older version wrote it)."""
+    """How the scores of an ensemble were computed.
+
+    `mean` and `deviation` are those before rescoring. Rescoring maps a score x to
+    `scale` x + `shift`; both are None if each query has its own map. `sha256` is that of the file,
+    and empty if an older version wrote the record.
+    """
 
     teachers: Annotated[tuple[TeacherRecord, ...], Field(min_length=1)]
     candidates: str
@@ -110,17 +124,21 @@ class EnsembleRecord(Record):
 
     @model_validator(mode="after")
     def _counts_fit(self) -> EnsembleRecord:
-        counts = [own.flat_queries for own in self.teachers]
-        for own in self.disagreement:
-            counts += [own.queries, own.negative]
+        counts = [teacher.flat_queries for teacher in self.teachers]
+        for pair in self.disagreement:
+            counts += [pair.queries, pair.negative]
         if max(counts) > self.queries:
             raise ValueError(f"counts {max(counts):,} of {counted(self.queries, 'query')}")
         return self
 
 
-class _Fused(NamedTuple):
-    """A query's scores in [0, 1] of its documents (K,), each teacher's normalised scores of those
-    that all teachers scored (T, K or less), and how many positives were filled in."""
+class _FusedQuery(NamedTuple):
+    """The fused scores of a query's documents, before rescoring.
+
+    `scores` (K,) are in [0, 1], one per document. `normalised` (T, K or less) are each teacher's
+    scores of the documents that all T teachers scored. `filled` counts the positives without a
+    score, which got the query's maximum.
+    """
 
     query: str
     documents: list[str]
@@ -130,7 +148,10 @@ class _Fused(NamedTuple):
 
 
 def minmax(scores: Float64s) -> Float64s:
-    """(x - min) / (max - min) along the last axis, as ranx does; where all are equal, 0."""
+    """Scales scores to [0, 1]: (x - min) / (max - min) along the last axis, as in ranx.
+
+    Scores that are all equal become 0.
+    """
     low = scores.min(axis=-1, keepdims=True)
     with np.errstate(over="ignore", invalid="ignore"):
         span = scores.max(axis=-1, keepdims=True) - low
@@ -138,12 +159,15 @@ def minmax(scores: Float64s) -> Float64s:
     return scaled
 
 
-def moments_of(path: Path) -> Moments:
-    """The moments of all scores of a file or folder, in one pass."""
+def read_moments(path: Path) -> Moments:
+    """Reads all scores of a file or folder once and returns their moments.
+
+    Raises InputError as `read_scores` does, and if the mean or deviation overflows.
+    """
     total = Moments()
     with progress(read_scores(path), "measuring", unit="query") as items:
-        for own in items:
-            total = total.plus(Moments.of(np.array(list(own.scores.values()))))
+        for query_scores in items:
+            total = total.plus(Moments.of(np.array(list(query_scores.scores.values()))))
     if not math.isfinite(total.mean) or not math.isfinite(total.deviation):
         raise InputError(f"{path}: its scores are too large for a mean and a deviation")
     return total
@@ -151,39 +175,49 @@ def moments_of(path: Path) -> Moments:
 
 def combine(candidates: Path, teachers: Sequence[TeacherRecord], sources: Sequence[Path],
             output: Path, target: Target | None) -> EnsembleRecord:
-    """Writes `output` (JSON lines, in the candidates' order) and, beside it, `.json`: what was
-    done. `sources` are the teachers' files or folders.
+    """Writes an ensemble: each document's mean score over several teachers, rescored.
 
-    Per query: each teacher's scores to [0, 1] by min-max, their mean, then scale x + shift so that
-    the mean and deviation of all pairs (or of each query) are the target's. A positive that a
-    teacher did not score gets its query's maximum and is counted; so are queries of which a
-    teacher scores all documents alike, whose normalised scores are 0. Reads everything twice, and
-    holds one query. Raises InputError where a source has not the candidates' queries in their
-    order or lacks a candidate, where there is no deviation to rescale, and where a number would not
-    be finite.
+    Per query, each teacher's scores are scaled to [0, 1] by min-max and averaged. The means become
+    `scale` x + `shift`, so that the mean and deviation of all pairs (or of each query) are the
+    target's. A positive that a teacher did not score gets its query's maximum, and is counted. So
+    are the queries for which a teacher scores all documents alike; its normalised scores are 0
+    there. Everything is read twice, and memory holds one query.
+
+    Args:
+        candidates: The mined candidates, JSON lines.
+        teachers: One record per teacher.
+        sources: The score files or folders of the teachers, in the same order.
+        output: The scores to write, JSON lines in the candidates' order; the returned record is
+            written beside it with the suffix `.json`.
+        target: The mean and deviation to rescore to; None leaves the means in [0, 1].
+
+    Raises:
+        InputError: A source has other queries or another order than the candidates, or lacks a
+            candidate; all scores are equal, so that no rescoring gives them a deviation; or a
+            number would not be finite.
     """
     total, queries, filled, constant = Moments(), 0, 0, 0
     flat = np.zeros(len(sources), dtype=np.int64)
     disagreement = Disagreement([teacher.name for teacher in teachers])
     with progress(_fused(candidates, sources), "combining", unit="query") as items:
-        for own in items:
-            moments = Moments.of(own.scores)
+        for fused in items:
+            moments = Moments.of(fused.scores)
             total = total.plus(moments)
             queries += 1
-            filled += own.filled
-            flat += own.normalised.max(axis=1) == 0
+            filled += fused.filled
+            flat += fused.normalised.max(axis=1) == 0
             constant += moments.deviation <= _ROUNDING
-            disagreement.add(own.query, own.normalised)
+            disagreement.add(fused.query, fused.normalised)
     scale, shift = _affine(total, target) if target else (1.0, 0.0)
     if scale == 0 and target and target.each == "all":
         raise InputError(f"{candidates}: every document has the same score, so no rescoring gives "
                          f"them a deviation of {target.deviation:g}")
-    record = output.with_suffix(".json")
+    record_path = output.with_suffix(".json")
     with progress(_fused(candidates, sources), "writing", queries, unit="query") as items:
-        write_scores(output, _replacing(record, (_rescored(own, target, scale, shift)
-                                                 for own in items)))
+        rescored = (_rescored(fused, target, scale, shift) for fused in items)
+        write_scores(output, _then_remove(record_path, rescored))
     per_query = target is not None and target.each == "query"
-    done = EnsembleRecord(
+    record = EnsembleRecord(
         teachers=tuple(teacher.model_copy(update={"flat_queries": int(count)})
                        for teacher, count in zip(teachers, flat, strict=True)),
         candidates=sha256_of(candidates), queries=queries, pairs=total.number,
@@ -195,63 +229,69 @@ def combine(candidates: Path, teachers: Sequence[TeacherRecord], sources: Sequen
         target_source=target.source if target else "", scale=None if per_query else scale,
         shift=None if per_query else shift, disagreement=disagreement.pairs(),
         spread=disagreement.spread(), package=VERSION, sha256=sha256_of(output))
-    write_record(done, record)
-    return done
+    write_record(record, record_path)
+    return record
 
 
 def _affine(moments: Moments, target: Target) -> tuple[float, float]:
-    """(scale, shift); without deviation all become the target's mean."""
+    """(scale, shift); without a deviation the scale is 0 and all become the target's mean."""
     scale = target.deviation / moments.deviation if moments.deviation > _ROUNDING else 0.0
     return scale, target.mean - scale * moments.mean
 
 
-def _rescored(own: _Fused, target: Target | None, scale: float, shift: float) -> Scores:
+def _rescored(fused: _FusedQuery, target: Target | None, scale: float, shift: float) -> Scores:
     if target and target.each == "query":
-        scale, shift = _affine(Moments.of(own.scores), target)
+        scale, shift = _affine(Moments.of(fused.scores), target)
     with np.errstate(over="ignore", invalid="ignore"):
-        values = own.scores * scale + shift
+        values = fused.scores * scale + shift
     if target and not np.isfinite(values).all():
-        raise InputError(f"query {own.query!r}: its scores are no finite numbers when they are "
+        raise InputError(f"query {fused.query!r}: its scores are no finite numbers when they are "
                          f"rescored to mean {target.mean:g}, deviation {target.deviation:g}")
-    return Scores(own.query, dict(zip(own.documents, values.tolist(), strict=True)))
+    return Scores(fused.query, dict(zip(fused.documents, values.tolist(), strict=True)))
 
 
-def _replacing(record: Path, items: Iterator[Scores]) -> Iterator[Scores]:
-    """The items, and then takes away what is said of the file that they replace, so that nothing
-    is changed where one of them cannot be had: the record is written last, where it is, all is."""
+def _then_remove(record_path: Path, items: Iterator[Scores]) -> Iterator[Scores]:
+    """Yields all items and then removes the record of the scores that they replace.
+
+    If an item fails, the old scores and their record stay. The new record is written last, so a
+    record always belongs to complete scores.
+    """
     yield from items
-    record.unlink(missing_ok=True)
+    record_path.unlink(missing_ok=True)
 
 
-def _fused(candidates: Path, sources: Sequence[Path]) -> Iterator[_Fused]:
+def _fused(candidates: Path, sources: Sequence[Path]) -> Iterator[_FusedQuery]:
+    """Yields the fused scores of each query, reading all sources in step."""
     readers = [(source, read_scores(source)) for source in sources]
-    for own in read_candidates(candidates):
-        given = [_next(source, reader, own) for source, reader in readers]
-        scored = [d for d in own.documents if all(d in scores for scores in given)]
+    for entry in read_candidates(candidates):
+        by_teacher = [_next_scores(source, reader, entry) for source, reader in readers]
+        scored = [d for d in entry.documents if all(d in scores for scores in by_teacher)]
         if not scored:
-            raise InputError(f"{candidates}: no document of query {own.query!r} has a score")
-        normalised = minmax(np.array([[scores[d] for d in scored] for scores in given]))
+            raise InputError(f"{candidates}: no document of query {entry.query!r} has a score")
+        normalised = minmax(np.array([[scores[d] for d in scored] for scores in by_teacher]))
         if not np.isfinite(normalised).all():
-            raise InputError(f"{candidates}: the scores of query {own.query!r} are too far apart "
+            raise InputError(f"{candidates}: the scores of query {entry.query!r} are too far apart "
                              "to be scaled to [0, 1]")
-        known = dict(zip(scored, normalised.mean(axis=0).tolist(), strict=True))
-        best = max(known.values())
-        yield _Fused(own.query, own.documents, np.array([known.get(d, best)
-                                                         for d in own.documents]),
-                     normalised, len(own.documents) - len(scored))
+        means = dict(zip(scored, normalised.mean(axis=0).tolist(), strict=True))
+        best = max(means.values())
+        yield _FusedQuery(entry.query, entry.documents,
+                     np.array([means.get(d, best) for d in entry.documents]),
+                     normalised, len(entry.documents) - len(scored))
     for source, reader in readers:
         if extra := next(reader, None):
             raise InputError(f"{source}: has query {extra.query!r}, which {candidates} has not")
 
 
-def _next(source: Path, reader: Iterator[Scores], own: QueryCandidates) -> dict[str, float]:
-    found = next(reader, None)
-    if found is None or found.query != own.query:
-        there = "ends" if found is None else f"has query {found.query!r}"
-        raise InputError(f"{source}: {there} where the candidates have query {own.query!r}; "
+def _next_scores(source: Path, reader: Iterator[Scores],
+                 entry: QueryCandidates) -> dict[str, float]:
+    """The next scores of a source, which must be of the same query and of all its candidates."""
+    following = next(reader, None)
+    if following is None or following.query != entry.query:
+        actual = "ends" if following is None else f"has query {following.query!r}"
+        raise InputError(f"{source}: {actual} where the candidates have query {entry.query!r}; "
                          "expected their queries in their order")
-    for document in own.candidates:
-        if document not in found.scores:
+    for document in entry.candidates:
+        if document not in following.scores:
             raise InputError(f"{source}: no score of document {document!r} for query "
-                             f"{own.query!r}")
-    return found.scores
+                             f"{entry.query!r}")
+    return following.scores

@@ -1,4 +1,4 @@
-"""Hidden states -> term weights, with a backward pass through the winning tokens alone."""
+"""Hidden states -> term weights, with a backward pass only through the tokens that win."""
 
 from __future__ import annotations
 
@@ -14,18 +14,27 @@ from spladev3_anserini.model.pooling import TILE, activation
 
 def splade_head(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
                 tile: int = TILE) -> Tensor:
-    """w_bv = log(1 + relu(max_i logit_biv)) over unmasked i; neither pass holds B x L x V numbers.
+    """Computes term weights; neither pass ever holds all B x L x V logits.
 
-    Shapes: hidden (B, L, H) after the MLM head's transform, mask (B, L) boolean, weight (V, H),
-    bias (V) or None; returns (B, V). Memory is B*L*tile forward; B*V for the graph (values and
-    positions); backward, some integers per active term and the gradients themselves.
-    Formula: SPLADE with max pooling (arXiv 2109.10086, equation 2); the maximum before the
-    activation is the same, as that is monotone.
+    w_bv = log(1 + relu(max_i logit_biv)) over unmasked positions i: SPLADE with max pooling (arXiv
+    2109.10086, equation 2). The maximum may come before the activation, which is monotone.
 
-    Products are in hidden's dtype, under autocast in autocast's; bias, maximum, activation and the
-    sums of the backward pass are fp32 (fp64 throughout for fp64). The gradient goes to the first
-    position that has the maximum, as in `torch.max(dim)` on a CPU; `amax` would spread it over
-    ties. A row of padding alone is 0 and has no gradient. First derivatives only.
+    Args:
+        hidden: States (B, L, H) after the MLM head's transform.
+        mask: Boolean (B, L), false for padding. A text of only padding has weights 0 and no
+            gradient.
+        weight: The output layer's weight (V, H).
+        bias: Its bias (V), or None.
+        tile: Terms whose logits are computed at once.
+
+    Returns:
+        Term weights (B, V), with first derivatives only.
+
+    Memory: B*L*tile in the forward pass, and B*V for the graph (values and positions). The backward
+    pass needs some integers per active term, and the gradients. Products have hidden's dtype, or
+    that of autocast. Bias, maximum, activation and the sums of the backward pass are fp32 (all is
+    fp64 for fp64). The gradient goes to the first position with the maximum, as in `torch.max(dim)`
+    on a CPU; `amax` would spread it over ties.
     """
     device = hidden.device.type
     if torch.is_autocast_enabled(device) and hidden.dtype != torch.float64:
@@ -35,7 +44,7 @@ def splade_head(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | Non
 
 
 class _Head(torch.autograd.Function):
-    """Keeps, per text and term, the value and the position of the maximum."""
+    """Saves, per text and term, only the value and the position of the maximum."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
@@ -56,7 +65,7 @@ class _Head(torch.autograd.Function):
                 if padded:
                     logits.masked_fill_(padding, -torch.inf)
                 best[:, columns], positions[:, columns] = logits.max(dim=1)
-        if bias is not None:  # the same for all positions, so it may follow the maximum
+        if bias is not None:  # equal for all positions, so it may be added after the maximum
             best += bias
         values = activation(best)
         ctx.save_for_backward(hidden, weight, values, positions)
@@ -68,7 +77,7 @@ class _Head(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, values, positions = ctx.saved_tensors
         batch, length, width = hidden.shape
-        # d log(1 + x) / dx = 1 / (1 + x) = e^-value; a NaN is active and passes its NaN on
+        # d log(1 + x) / dx = 1 / (1 + x) = e^-value; a NaN counts as active, so it is not hidden
         slopes = torch.where(values == 0, 0, gradient * torch.exp(-values))
         texts, terms = slopes.nonzero(as_tuple=True)
         tokens = texts * length + positions[texts, terms]
@@ -86,12 +95,12 @@ class _Head(torch.autograd.Function):
 
 
 def _summed(factors: Tensor, table: Tensor, rows: Tensor, groups: Tensor, count: int) -> Tensor:
-    """(count, H): for each group g the sum of factor_n * table[row_n] over the n of that group.
+    """Sums weighted rows per group: (count, H), row g = sum of factor_n * table[row_n] in group g.
 
-    A product of a sparse and a dense matrix, as `embedding_bag`. Measured on 2 CPU cores with 101
-    texts of 128 tokens and BERT-base's shapes, 0.7 % / 50 % of the terms active, both gradients:
-    0.04 / 0.39 s and 5 / 87 MB above the result; sparse CSR products 0.08 / 0.62 s and 96 / 272
-    MB; index_add in chunks 0.16 / 6.4 s. And it sums in one order, on a GPU too.
+    This is a product of a sparse and a dense matrix, computed by `embedding_bag`, which sums in a
+    fixed order, also on a GPU. Measured on 2 CPU cores with 101 texts of 128 tokens and BERT-base's
+    shapes, 0.7 % / 50 % of the terms active, both gradients: 0.04 / 0.39 s and 5 / 87 MB above the
+    result; sparse CSR products 0.08 / 0.62 s and 96 / 272 MB; index_add in chunks 0.16 / 6.4 s.
     """
     if not len(groups):
         return table.new_zeros(count, table.shape[1], dtype=factors.dtype)

@@ -1,4 +1,4 @@
-"""An index's first-stage run of training queries -> candidates: negatives to be scored."""
+"""Training queries and an index -> each query's candidates: negatives for teachers to score."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ _BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
-    """The pool of negatives of a query: the first `top` of its run and `random` drawn from the
-    rest of the first `depth` (paper, section 2.1: 50, 50 and 1,000)."""
+class NegativeSampling:
+    """How many negatives a query gets, and from where in its run.
+
+    They are the first `top` documents of the run, and `random` documents drawn from the rest of the
+    first `depth` (paper, section 2.1: 50, 50 and 1,000).
+    """
 
     top: int = 50
     random: int = 50
@@ -33,59 +36,78 @@ class Draw:
 
 
 def draw_negatives(query: str, ranked: Sequence[str], positives: Iterable[str],
-                   draw: Draw) -> list[str]:
-    """Negatives of one query in the run's order, positives taken out before anything is counted.
+                   sampling: NegativeSampling) -> list[str]:
+    """Returns the negatives of one query, in the run's order.
 
-    The draw depends on the seed and the query's id alone, so neither the order of queries nor a
-    resumed run changes it. A run that is too short gives all it has.
+    The random documents depend only on the seed and the query's id. Neither the order of queries
+    nor a resumed run changes them. A run that is too short gives all its documents.
+
+    Args:
+        query: The query's id.
+        ranked: The document ids of its run, the best first.
+        positives: Document ids that are never negatives; they count neither for `top` nor for
+            `random`.
+        sampling: How many negatives to draw.
     """
-    known = set(positives)
-    negatives = [docid for docid in ranked[: draw.depth] if docid not in known]
-    rest = negatives[draw.top :]
-    generator = np.random.default_rng([draw.seed, _number_of(query)])
-    taken = generator.choice(len(rest), min(draw.random, len(rest)), replace=False)
-    return negatives[: draw.top] + [rest[place] for place in sorted(taken.tolist())]
+    excluded = set(positives)
+    negatives = [docid for docid in ranked[: sampling.depth] if docid not in excluded]
+    rest = negatives[sampling.top :]
+    generator = np.random.default_rng([sampling.seed, _seed_of(query)])
+    places = generator.choice(len(rest), min(sampling.random, len(rest)), replace=False)
+    return negatives[: sampling.top] + [rest[place] for place in sorted(places.tolist())]
 
 
-def sampled(topics: Sequence[Topic], count: int | None, seed: int) -> list[Topic]:
-    """A seeded sample of the topics, in their own order; all of them for None."""
+def sample_topics(topics: Sequence[Topic], count: int | None, seed: int) -> list[Topic]:
+    """Returns `count` random topics in the order of the input; all topics for None."""
     if count is None or count >= len(topics):
         return list(topics)
     places = np.random.default_rng(seed).choice(len(topics), count, replace=False)
     return [topics[place] for place in sorted(places.tolist())]
 
 
-def with_positive(topics: Sequence[Topic], qrels: Qrels) -> list[Topic]:
-    """The topics that have a positive, a grade above 0."""
+def topics_with_positive(topics: Sequence[Topic], qrels: Qrels) -> list[Topic]:
+    """Returns the topics that have a positive: a document with a grade above 0."""
     return [topic for topic in topics
             if any(grade > 0 for grade in qrels.get(topic.id, {}).values())]
 
 
-def mine(searcher: ImpactSearcher, encoder: Encoder, topics: Sequence[Topic], qrels: Qrels,
-         draw: Draw, threads: int) -> Iterator[QueryCandidates]:
-    """Yields the candidates of each topic, all of which have a positive, in order; memory holds one
-    batch of queries. A query that finds nothing else has no candidates and is left out.
+def mine_negatives(searcher: ImpactSearcher, encoder: Encoder, topics: Sequence[Topic],
+                   qrels: Qrels, sampling: NegativeSampling,
+                   threads: int) -> Iterator[QueryCandidates]:
+    """Searches an index and yields the candidates of each topic, in order.
+
+    Memory holds one batch of queries. A query whose run has no document other than its positives
+    is skipped. A warning counts the queries with fewer candidates than asked for.
+
+    Args:
+        searcher: The opened index.
+        encoder: Encodes the queries.
+        topics: Training queries; each must have a positive.
+        qrels: Judgments; a grade above 0 makes a positive.
+        sampling: How many negatives to draw.
+        threads: Threads that search.
     """
-    source, wanted, short = iter(topics), draw.top + draw.random, 0
+    source, expected, short = iter(topics), sampling.top + sampling.random, 0
     with counter("mining", len(topics), unit="query") as bar:
         while batch := list(islice(source, _BATCH)):
-            # a positive found on the way would shorten the pool, so as many more are asked for
             positives = [[d for d, grade in qrels[t.id].items() if grade > 0] for t in batch]
             queries = encode_topics(encoder, batch)
-            found = searcher.search_all([q.query for q in queries],
-                                        draw.depth + max(map(len, positives)), threads)
-            for topic, own, ranked in zip(batch, positives, found, strict=True):
-                known = set(own)
-                others = [hit.docid for hit in ranked if hit.docid not in known]
-                negatives = draw_negatives(topic.id, others, own, draw)
-                short += len(negatives) < wanted
+            # more hits than `depth`, since positives among them are not candidates
+            hits = sampling.depth + max(map(len, positives))
+            rankings = searcher.search_all([q.query for q in queries], hits, threads)
+            for topic, relevant, ranking in zip(batch, positives, rankings, strict=True):
+                excluded = set(relevant)
+                others = [hit.docid for hit in ranking if hit.docid not in excluded]
+                negatives = draw_negatives(topic.id, others, relevant, sampling)
+                short += len(negatives) < expected
                 if negatives:
-                    yield QueryCandidates(topic.id, own, negatives)
+                    yield QueryCandidates(topic.id, relevant, negatives)
             bar.update(len(batch))
     if short:
-        warn(f"{counted(short, 'query')} with fewer than {wanted} candidates: the index finds no "
+        warn(f"{counted(short, 'query')} with fewer than {expected} candidates: the index finds no "
              "more documents for them")
 
 
-def _number_of(query: str) -> int:
+def _seed_of(query: str) -> int:
+    """A number of 64 bits that depends only on the query's id."""
     return int.from_bytes(hashlib.blake2b(query.encode(), digest_size=8).digest(), "little")

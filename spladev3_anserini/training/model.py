@@ -1,4 +1,4 @@
-"""A checkpoint -> the module that is trained: queries and documents in, representations out."""
+"""A checkpoint -> the module that is trained, which maps token ids to term weights."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.training.head import splade_head
 
-#: A logit that no state lifts above 0; half precision holds it.
+#: A bias that keeps a term's logit below 0 for every state; half precision can hold it.
 _NEVER = -1e4
 
 
 class TrainedSplade(nn.Module):
-    """A SPLADE whose output layer is the fused head, and how its variant weighs a query.
+    """A SPLADE model with the fused head, which weights queries as its variant does.
 
-    The dimensions of special tokens are 0 on both sides, in training as in search, so a binary
-    query never matches on [PAD].
+    The dimensions of special tokens are 0 for queries and documents, in training as in search. A
+    binary query therefore never matches on [PAD].
     """
 
     keep: Tensor
@@ -32,14 +32,17 @@ class TrainedSplade(nn.Module):
         keep[special_ids] = 0
         self.register_buffer("keep", keep, persistent=False)
         if self.splade.output.bias is not None:
-            # what other libraries compute from the saved weights has none of them either
+            # other libraries, which load the saved weights, must not activate these terms either
             with torch.no_grad():
                 self.splade.output.bias[special_ids] = _NEVER
         self.train()
 
     def forward(self, query_ids: Tensor, query_mask: Tensor, document_ids: Tensor,
                 document_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Representations of queries (B, V) and documents (B x K, V), fp32."""
+        """Returns the term weights of queries (B, V) and documents (B x K, V), in fp32.
+
+        Ids and masks are (B, Lq) and (B x K, Ld); a mask is 0 for padding, else 1.
+        """
         documents = self._expanded(document_ids, document_mask)
         if self.query_mode == "bow":
             return self._bag_of_words(query_ids, query_mask), documents
@@ -49,7 +52,7 @@ class TrainedSplade(nn.Module):
         return queries, documents
 
     def checkpoint_activations(self) -> None:
-        """Recomputes the encoder's layers in the backward pass: more time, far less memory."""
+        """Recomputes the encoder's layers in the backward pass: slower, with far less memory."""
         self.splade.mlm.gradient_checkpointing_enable(
             gradient_checkpointing_kwargs={"use_reentrant": False})
 

@@ -1,4 +1,4 @@
-"""A file of scores -> what its own record says of how it was made, and where a recipe says else."""
+"""A file of scores and the record beside it -> how the scores were computed, and what differs."""
 
 from __future__ import annotations
 
@@ -17,104 +17,123 @@ from spladev3_anserini.training.score_files import SCORE_MANIFEST, ScoreManifest
 _R = TypeVar("_R", bound=Record)
 
 
-def provenance(scores: Path) -> dict[str, Any]:
-    """What is known of a file or folder of scores, for a training's record.
+def read_provenance(scores: Path) -> dict[str, Any]:
+    """Returns how a file or folder of scores was computed, for the record of a training.
 
-    `kind` is `ensemble` (as `score` combines them, min-max per query), `raw` (one teacher's, as
-    `score` keeps them) or `unknown`: no record lies with them.
+    Returns:
+        JSON values. `kind` is `ensemble` (combined by `score` or `combine`, min-max per query),
+        `raw` (the scores of one teacher) or `unknown` (no record lies beside the scores). The first
+        two also name teachers, their lengths in tokens, the candidates' sha256 and the rescoring.
+
+    Raises:
+        InputError: A record is damaged.
     """
-    if isinstance(made := _record(scores), EnsembleRecord):
-        return {"kind": "ensemble", "teachers": [own.name for own in made.teachers],
-                "teacher_max_length": [own.max_length for own in made.teachers],
-                "candidates": made.candidates, "rescoring": made.rescoring,
-                "target": [made.target_mean, made.target_deviation],
-                "target_source": made.target_source}
-    if made:
-        return {"kind": "raw", "teachers": [made.name],
-                "teacher_max_length": [made.fingerprint.max_length],
-                "candidates": made.fingerprint.candidates, "rescoring": "none"}
+    record = _read_score_record(scores)
+    if isinstance(record, EnsembleRecord):
+        return {"kind": "ensemble", "teachers": [teacher.name for teacher in record.teachers],
+                "teacher_max_length": [teacher.max_length for teacher in record.teachers],
+                "candidates": record.candidates, "rescoring": record.rescoring,
+                "target": [record.target_mean, record.target_deviation],
+                "target_source": record.target_source}
+    if record:
+        return {"kind": "raw", "teachers": [record.name],
+                "teacher_max_length": [record.fingerprint.max_length],
+                "candidates": record.fingerprint.candidates, "rescoring": "none"}
     return {"kind": "unknown"}
 
 
-def refuse_changed(scores: Path) -> None:
-    """Raises InputError for a file of scores that is not as the record beside it says. One without
-    a record, such as converted scores, is taken as it is; a folder's files are compared with its
-    manifest as they are read."""
+def refuse_changed_scores(scores: Path) -> None:
+    """Raises InputError if a file of scores has another sha256 than the record beside it says.
+
+    A file without a record, such as converted scores, is accepted. A folder is not checked here:
+    its files are compared with its manifest when they are read.
+    """
     if scores.is_dir() or not scores.is_file():
         return
-    made, digest = _record(scores), None
-    if isinstance(made, EnsembleRecord):
-        digest = made.sha256
-    elif made:
-        digest = next(own.sha256 for own in made.parts if own.name == scores.name)
-    if digest and sha256_of(scores) != digest:
-        raise InputError(f"{scores}: changed since the record beside it was written (sha256); the "
-                         "same score again restores it")
+    record, expected_hash = _read_score_record(scores), None
+    if isinstance(record, EnsembleRecord):
+        expected_hash = record.sha256
+    elif record:
+        expected_hash = next(part.sha256 for part in record.parts if part.name == scores.name)
+    if expected_hash and sha256_of(scores) != expected_hash:
+        raise InputError(f"{scores}: changed since the record beside it was written (sha256); "
+                         "run the same `score` again to restore it")
 
 
-def warn_of_other_scores(scores: Path, candidates: Path, section: Training) -> None:
-    """Warns, once for each, where scores were made otherwise than a recipe says: what is trained
-    on is what they are."""
-    made = provenance(scores)
-    if made["kind"] == "unknown":
-        warn(f"{scores}: no record beside it of how it was made; the recipe's teachers and "
-             "rescoring are not those of this training unless you know so")
+def warn_of_differing_scores(scores: Path, candidates: Path, section: Training) -> None:
+    """Warns of each difference between the scores' record and the recipe's training section.
+
+    The training uses the scores as they are. A warning also says that there is no record, or that
+    the scores are of other candidates.
+    """
+    recorded = read_provenance(scores)
+    if recorded["kind"] == "unknown":
+        warn(f"{scores}: no record beside it says how the scores were computed, so they are not "
+             "compared with the recipe's teachers and rescoring")
         return
-    if made["kind"] == "raw":
-        warn(f"{scores}: is one teacher's raw scores, neither min-max scaled nor rescored; score "
-             "makes an ensemble.jsonl beside them")
-    if made["candidates"] != sha256_of(candidates):
-        warn(f"{scores}: was made of other candidates than {candidates}")
-    _compare(scores, "teachers", ", ".join(made["teachers"]), ", ".join(section.teachers))
-    lengths = sorted(set(made["teacher_max_length"]))
-    _compare(scores, "tokens of a pair", ", ".join(map(str, lengths)),
-             str(section.teacher_max_length))
-    if made["kind"] == "ensemble":
-        _compare(scores, "rescoring", *_rescorings(made, section))
+    if recorded["kind"] == "raw":
+        warn(f"{scores}: holds one teacher's raw scores, neither min-max scaled nor rescored; "
+             "`score` writes an ensemble.jsonl beside them")
+    if recorded["candidates"] != sha256_of(candidates):
+        warn(f"{scores}: was computed for other candidates than {candidates}")
+    _warn_if_different(scores, "teachers", ", ".join(recorded["teachers"]),
+                       ", ".join(section.teachers))
+    lengths = sorted(set(recorded["teacher_max_length"]))
+    _warn_if_different(scores, "tokens of a pair", ", ".join(map(str, lengths)),
+                       str(section.teacher_max_length))
+    if recorded["kind"] == "ensemble":
+        _warn_if_different(scores, "rescoring", *_rescoring_texts(recorded, section))
 
 
-def _rescorings(made: dict[str, Any], section: Training) -> tuple[str, str]:
-    """Those of the scores and of the recipe; the same text where they do not contradict."""
-    there = made["rescoring"] if made["rescoring"] == "none" else "to {:g}, {:g}".format(
-        *made["target"])
+def _rescoring_texts(recorded: dict[str, Any], section: Training) -> tuple[str, str]:
+    """The rescoring in words, of the scores and of the recipe; equal texts if they agree."""
+    actual = recorded["rescoring"] if recorded["rescoring"] == "none" else "to {:g}, {:g}".format(
+        *recorded["target"])
     if isinstance(section.rescore, list):
-        wanted = "to {:g}, {:g}".format(*section.rescore)
-        alike = made["rescoring"] == "all" and all(
-            math.isclose(*pair, rel_tol=1e-9) for pair in zip(made["target"], section.rescore,
-                                                             strict=True))
-        return (wanted if alike else there), wanted
+        expected = "to {:g}, {:g}".format(*section.rescore)
+        alike = recorded["rescoring"] == "all" and all(
+            math.isclose(*pair, rel_tol=1e-9)
+            for pair in zip(recorded["target"], section.rescore, strict=True))
+        return (expected if alike else actual), expected
     if not section.rescore:
-        return there, "none"
-    wanted = "as another's scores, over all pairs"
-    return (wanted if made["rescoring"] == "all" else
-            f"{there}, in each query" if made["rescoring"] == "query" else there), wanted
+        return actual, "none"
+    expected = "as another's scores, over all pairs"
+    if recorded["rescoring"] == "all":
+        return expected, expected
+    return (f"{actual}, in each query" if recorded["rescoring"] == "query" else actual), expected
 
 
-def _compare(scores: Path, what: str, there: str, recipe: str) -> None:
-    if there != recipe:
-        warn(f"{scores}: {what}: {there}; the recipe says {recipe}")
+def _warn_if_different(scores: Path, what: str, actual: str, expected: str) -> None:
+    if actual != expected:
+        warn(f"{scores}: {what}: {actual}; the recipe says {expected}")
 
 
-def _record(scores: Path) -> EnsembleRecord | ScoreManifest | None:
+def _read_score_record(scores: Path) -> EnsembleRecord | ScoreManifest | None:
+    """The record of a file or folder of scores; None if there is none."""
     if scores.is_dir():
-        return _read(ScoreManifest, scores / SCORE_MANIFEST)
+        return _read_if_of_kind(ScoreManifest, scores / SCORE_MANIFEST)
     beside = scores.with_suffix(".json")
-    if beside != scores and (made := _read(EnsembleRecord, beside)):
-        return made
-    manifest = _read(ScoreManifest, scores.parent / SCORE_MANIFEST)
-    return manifest if manifest and scores.name in {own.name for own in manifest.parts} else None
+    if beside != scores and (record := _read_if_of_kind(EnsembleRecord, beside)):
+        return record
+    manifest = _read_if_of_kind(ScoreManifest, scores.parent / SCORE_MANIFEST)
+    if manifest and scores.name in {part.name for part in manifest.parts}:
+        return manifest
+    return None
 
 
-def _read(kind: type[_R], path: Path) -> _R | None:
-    """The record; None where there is none, or some other file by that name. Raises InputError for
-    one that is damaged, which is no reason to take scores as they are."""
+def _read_if_of_kind(kind: type[_R], path: Path) -> _R | None:
+    """Reads a record; returns None if the file is missing or is another kind of JSON.
+
+    A file with more than half of the record's fields is a damaged record. It raises InputError,
+    since scores must not be accepted because their record is damaged.
+    """
     if not path.is_file():
         return None
     try:
         return read_record(kind, path)
     except InputError:
         content = read_json(path)
-        own = kind.model_fields.keys()
-        if isinstance(content, dict) and 2 * len(own & content.keys()) > len(own):
+        fields = kind.model_fields.keys()
+        if isinstance(content, dict) and 2 * len(fields & content.keys()) > len(fields):
             raise
         return None

@@ -1,4 +1,4 @@
-"""A training section, candidates and scores -> a trained model's folder."""
+"""A training section, candidates and scores -> the folder of a trained model."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.text import counted
 from spladev3_anserini.training.checkpoints import (
     RECORD,
-    data_hash,
     exclusive_output,
-    newest_whole,
-    record_of,
+    newest_intact_checkpoint,
+    training_data_hash,
+    training_record,
 )
 from spladev3_anserini.training.dataset import Collator, Examples, TrainingQuery
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.provenance import (
-    provenance,
-    refuse_changed,
-    warn_of_other_scores,
+    read_provenance,
+    refuse_changed_scores,
+    warn_of_differing_scores,
 )
 from spladev3_anserini.training.regularizers import ramp
 from spladev3_anserini.training.saving import WRITING, save_model
 from spladev3_anserini.training.score_files import read_candidates, read_scores
 
 _CHECKPOINTS = "checkpoints"
-#: A regulariser whose weight gets to less of itself than this is told.
+#: A warning names a regulariser that reaches less than this share of its full weight.
 _NEARLY = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """How this machine trains, none of which is part of the recipe.
+    """How this machine trains: settings that are not part of the recipe.
 
     Attributes:
-        device: `auto`, `cpu`, `cuda`, ...
-        accumulate: Batches whose gradients are added up for one step.
+        device: `auto`, `cpu` or `cuda`.
+        accumulate: Batches whose gradients are added up for one optimiser step.
         checkpointing: Recompute activations instead of keeping them: less memory, slower.
-        save_steps: Steps between checkpoints; 0 saves none.
+        save_steps: Steps between checkpoints; 0 saves one per epoch.
         log_steps: Steps between values in the log.
-        max_steps: Where to stop early; -1 trains to the end of the recipe.
-        tensorboard: Write the values for TensorBoard too.
+        max_steps: Stop after this many steps; -1 trains all epochs of the recipe.
+        tensorboard: Also write the values for TensorBoard.
     """
 
     device: str = "auto"
@@ -72,44 +72,51 @@ class Machine:
 
 
 def read_training_queries(candidates: Path, scores: Path, topics: str) -> list[TrainingQuery]:
-    """Training queries with positives and negatives that have a score.
+    """Reads the training queries that have a positive and a candidate with a score.
 
-    A candidate without a score is left out; a positive without one takes its query's maximum, as
-    in an ensemble; warnings count both, and queries of one file that the other lacks. Raises
-    InputError where no query's scores tell its documents apart, from which nothing is learned, and
-    for scores that changed since the record beside them was written.
+    A candidate without a score is skipped. A positive without one gets its query's maximum, as in
+    an ensemble. Warnings count both, and the queries that only one of the files has.
+
+    Args:
+        candidates: The mined candidates, JSON lines.
+        scores: A file or folder of scores.
+        topics: The topics with the queries' texts.
+
+    Raises:
+        InputError: A file cannot be read, every query's scores are all equal, so that nothing can
+            be learned, or the scores changed since the record beside them was written.
     """
-    refuse_changed(scores)
+    refuse_changed_scores(scores)
     texts = {topic.id: topic.text for topic in read_topics(topics)}
-    known = {record.query: record for record in read_candidates(candidates)}
+    entries = {entry.query: entry for entry in read_candidates(candidates)}
     queries, unscored, unknown, filled = [], 0, 0, 0
-    for own in read_scores(scores):
-        record = known.get(own.query)
-        if record is None:
+    for query, query_scores in read_scores(scores):
+        entry = entries.get(query)
+        if entry is None:
             unknown += 1
             continue
-        if own.query not in texts:
-            raise InputError(f"{topics}: no query {own.query!r}, which {candidates} has")
-        negatives = [d for d in record.candidates if d in own.scores]
-        unscored += len(record.candidates) - len(negatives)
-        if record.positives and negatives:
-            best = max(own.scores.values())
-            missing = {d: best for d in record.positives if d not in own.scores}
+        if query not in texts:
+            raise InputError(f"{topics}: no query {query!r}, which {candidates} has")
+        negatives = [d for d in entry.candidates if d in query_scores]
+        unscored += len(entry.candidates) - len(negatives)
+        if entry.positives and negatives:
+            best = max(query_scores.values())
+            missing = {d: best for d in entry.positives if d not in query_scores}
             filled += len(missing)
-            queries.append(TrainingQuery(own.query, texts[own.query], record.positives, negatives,
-                                         own.scores | missing))
-    if queries and all(len(set(own.scores.values())) == 1 for own in queries):
+            queries.append(TrainingQuery(query, texts[query], entry.positives, negatives,
+                                         query_scores | missing))
+    if queries and all(len(set(query.scores.values())) == 1 for query in queries):
         raise InputError(f"{scores}: the scores of every query are all equal, which teaches "
                          "nothing")
     if unknown:
-        warn(f"{scores}: {counted(unknown, 'query')} not in {candidates}, left out")
+        warn(f"{scores}: {counted(unknown, 'query')} not in {candidates}, skipped")
     if filled:
-        warn(f"{scores}: {counted(filled, 'positive')} without a score: the query's best is taken")
+        warn(f"{scores}: {counted(filled, 'positive')} without a score: the query's best is used")
     if unscored:
-        warn(f"{scores}: {counted(unscored, 'candidate')} without a score, left out")
-    if left := len(known) - len(queries):
-        warn(f"{scores}: {left:,} of {counted(len(known), 'query')} without a positive, or without "
-             "a candidate that has a score, left out")
+        warn(f"{scores}: {counted(unscored, 'candidate')} without a score, skipped")
+    if skipped := len(entries) - len(queries):
+        warn(f"{scores}: {skipped:,} of {counted(len(entries), 'query')} without a positive, or "
+             "without a candidate that has a score, skipped")
     return queries
 
 
@@ -117,14 +124,28 @@ def read_training_queries(candidates: Path, scores: Path, topics: str) -> list[T
 def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: str,
                 queries: list[TrainingQuery], output: Path, *, sources: Mapping[str, str],
                 machine: Machine, resume: bool, replace: bool = False) -> dict[str, float]:
-    """Trains and writes the model to `output`; returns the values logged at the last step.
+    """Trains a model, writes it to a folder, and returns the values logged at the last step.
 
-    `output/checkpoints` holds the Trainer's checkpoints, which `resume` continues from the newest
-    whole one of: on a CPU the weights are those of a run never interrupted, bit for bit. `sources`
-    (`candidates` and `scores` at least) are told in `training.json`, with what the scores' own
-    record says of them; a warning says where the section differs. Raises InputError where the
-    output is of another training (with `replace` that one is removed) or is being trained into, and
-    as `SpladeTrainer` does.
+    `output/checkpoints` holds the Trainer's checkpoints. On a CPU, a resumed training gives the
+    weights of an uninterrupted one, bit for bit. A warning says where the scores differ from the
+    section.
+
+    Args:
+        section: The training section of the recipe.
+        variant: The variant to train.
+        start: The checkpoint to start from.
+        corpus: The corpus with the documents' texts.
+        queries: The training queries; see `read_training_queries`.
+        output: The folder of the trained model.
+        sources: Names of the inputs, `candidates` and `scores` at least, for `training.json`.
+        machine: How this machine trains.
+        resume: Continue from the newest intact checkpoint of this training.
+        replace: Remove another training that the output holds.
+
+    Raises:
+        InputError: The output holds something else or is in use (see `exclusive_output`), the model
+            does not fit the section, a step does not fit into memory, or the training fails as
+            `SpladeTrainer` describes.
     """
     refuse_without("accelerate", "training", "train")
     if machine.tensorboard:
@@ -148,12 +169,13 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
         model.checkpoint_activations()
     from spladev3_anserini.training.trainer import SpladeTrainer
 
-    record = record_of(section, variant, start, tokenizer.sha256, data_hash(queries, texts),
-                       sources, machine.accumulate, precision)
-    record["scores"] = provenance(scores := Path(sources["scores"]))
-    leads = os.environ.get("RANK", "0") == "0"  # one process looks after the folder
+    record = training_record(section, variant, start, tokenizer.sha256,
+                             training_data_hash(queries, texts), sources, machine.accumulate,
+                             precision)
+    record["scores"] = read_provenance(scores := Path(sources["scores"]))
+    leads = os.environ.get("RANK", "0") == "0"  # one process prepares and locks the folder
     if leads:
-        warn_of_other_scores(scores, Path(sources["candidates"]), section)
+        warn_of_differing_scores(scores, Path(sources["candidates"]), section)
         _warn_of_few(queries, section, variant, machine)
     dataset = Examples(queries, texts, section.negatives, section.seed)
     collator = Collator(tokenizer, section.max_length)
@@ -161,11 +183,11 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
           if leads else nullcontext()):
         arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda,
                                precision)
-        arguments._n_gpu = min(1, arguments.n_gpu)  # more would be DataParallel: torchrun it is
+        arguments._n_gpu = min(1, arguments.n_gpu)  # with more the Trainer would use DataParallel
         trainer = SpladeTrainer(model, section, variant, tokenizer.transformers, arguments,
                                 train_dataset=dataset, last_step=machine.max_steps,
                                 data_collator=collator)
-        newest = newest_whole(output / _CHECKPOINTS) if resume else None
+        newest = newest_intact_checkpoint(output / _CHECKPOINTS) if resume else None
         try:
             trainer.continue_from(newest)
         except (RuntimeError, MemoryError) as error:
@@ -175,18 +197,19 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
                              "(a smaller batch, `accumulate` and `checkpointing` help): "
                              f"{first_line(error)}") from error
         collator.cuts.warn("drawn text", f"max_length {section.max_length}")
-        if first := trainer.is_world_process_zero():
+        if is_first := trainer.is_world_process_zero():
             _write(output, trainer, record, variant, tokenizer)
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
-    logged: list[dict[str, float]] = trainer.state.log_history if first else []
-    return next((own for own in reversed(logged) if "loss" in own), {})
+    logged: list[dict[str, float]] = trainer.state.log_history if is_first else []
+    return next((values for values in reversed(logged) if "loss" in values), {})
 
 
 def _write(output: Path, trainer: Any, record: dict[str, Any], variant: Variant,
            tokenizer: Tokenizer) -> None:
-    (output / RECORD).unlink(missing_ok=True)  # it is of the weights that are replaced
+    """Writes the model, then its curves, and its record last."""
+    (output / RECORD).unlink(missing_ok=True)  # an older record is not of the new weights
     with naming(output, *WRITING):
         save_model(trainer.accelerator.unwrap_model(trainer.model), tokenizer.transformers, variant,
                    output)
@@ -196,18 +219,23 @@ def _write(output: Path, trainer: Any, record: dict[str, Any], variant: Variant,
 
 
 def _write_curves(path: Path, logged: list[dict[str, float]]) -> None:
-    """One line for each record. What is there is kept where it only has one more, the summary of a
-    finished training, which is not in its last checkpoint."""
+    """Writes one line per logged record.
+
+    A file that only has one line more is kept. That line is the summary of a finished training,
+    which its last checkpoint does not contain.
+    """
     lines = [json.dumps(record, sort_keys=True) + "\n" for record in logged]
-    there = path.read_text("utf-8", errors="replace") if path.is_file() else ""
-    if there.splitlines(keepends=True)[:-1] != lines:
+    existing = path.read_text("utf-8", errors="replace") if path.is_file() else ""
+    if existing.splitlines(keepends=True)[:-1] != lines:
         with appearing(path) as stream:
             stream.writelines(lines)
 
 
 def _device(name: str, precision: str) -> tuple[bool, str]:
-    """Whether a GPU trains, and the precision that then is possible; raises InputError for a
-    device that is not there or that the Trainer does not choose itself."""
+    """Returns whether a GPU trains, and the precision that the device allows.
+
+    Raises InputError if the device is missing or is not `auto`, `cpu` or `cuda`.
+    """
     device = resolved_device(name)
     if device not in ("cpu", "cuda"):
         raise InputError(f"`device` {name}: expected auto, cpu or cuda; CUDA_VISIBLE_DEVICES says "
@@ -222,7 +250,7 @@ def _device(name: str, precision: str) -> tuple[bool, str]:
 
 def _warn_of_few(queries: list[TrainingQuery], section: Training, variant: Variant,
                  machine: Machine) -> None:
-    """Warns where there are fewer documents, or fewer steps, than the section counts on."""
+    """Warns if there are fewer negatives, or fewer steps, than the section expects."""
     if few := sum(len(query.negatives) < section.negatives for query in queries):
         warn(f"{counted(few, 'query')} with fewer than {section.negatives} negatives: some are "
              "drawn more than once")
@@ -230,16 +258,17 @@ def _warn_of_few(queries: list[TrainingQuery], section: Training, variant: Varia
     sides = {"documents": section.documents}
     if variant.query != "bow":
         sides["queries"] = section.queries
-    for side, own in sides.items():
-        reached = ramp(1.0, steps, own.steps)
-        if own.kind != "none" and own.weight and reached < _NEARLY:
-            warn(f"{side}.steps {own.steps:,}: this training makes {counted(steps, 'step')}, so "
-                 f"{side}.weight gets to {reached:.2%} of {own.weight:g} only; `set` "
-                 f"{side}.steps={max(1, steps // 3)} reaches it after a third of them")
+    for side, regularizer in sides.items():
+        reached = ramp(1.0, steps, regularizer.steps)
+        if regularizer.kind != "none" and regularizer.weight and reached < _NEARLY:
+            warn(f"{side}.steps {regularizer.steps:,}: this training has "
+                 f"{counted(steps, 'step')}, so {side}.weight only reaches {reached:.2%} of "
+                 f"{regularizer.weight:g}; `set` {side}.steps={max(1, steps // 3)} reaches it "
+                 "after a third of them")
 
 
 def _steps(section: Training, machine: Machine, size: int) -> int:
-    """Optimiser steps of all epochs."""
+    """The number of optimiser steps of all epochs."""
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     per_epoch = max(1, size // (section.batch_size * ranks * machine.accumulate))
     return max(1, round(per_epoch * section.epochs))

@@ -1,4 +1,4 @@
-"""A trained model -> a folder that our encoder and those of other libraries read alike."""
+"""A trained model -> a folder that this package and other libraries load with equal results."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from spladev3_anserini.model.layout import MODULES, ROUTER, SENTENCE_SETTINGS
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.training.model import TrainedSplade
 
-#: What safetensors and torch raise on a full disk, which is no OSError.
+#: The errors that safetensors and torch raise on a full disk instead of OSError.
 WRITING = SafetensorError, RuntimeError
 
 _KINDS = "sentence_transformers.sparse_encoder.models."
-_POOLING, _OWN_TERMS = "1_SpladePooling", "2_SparseStaticEmbedding"
+_POOLING, _QUERY_TERMS = "1_SpladePooling", "2_SparseStaticEmbedding"
 
 
 def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: Path) -> None:
-    """Writes a folder that transformers, sentence-transformers' SparseEncoder, Pyserini's encoder
-    and `encode --variant auto` read: safetensors, tokenizer, modules and the variant's note.
+    """Writes a model folder: safetensors, tokenizer, modules and the name of the variant.
 
-    Doc's binary and Lexical's masked queries are a Router to sentence-transformers, with a weight
-    of 1 for each term a query has (0 for special tokens). Pyserini knows expanded queries alone.
-    Raises InputError where a weight is not finite.
+    transformers, sentence-transformers' SparseEncoder, Pyserini's encoder and this package's
+    `encode` read it. For sentence-transformers, the binary queries of Doc and the masked queries
+    of Lexical are a Router, with a weight of 1 for each term of a query (0 for special tokens).
+    Pyserini only encodes expanded queries. Raises InputError if a weight is not finite.
     """
-    for name, own in model.named_parameters():
-        if not bool(torch.isfinite(own).all()):
-            raise InputError(f"the weight {name} is no longer finite, nothing is saved of this "
-                             "step; a lower learning rate may help")
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise InputError(f"the weight {name} is no longer finite, so this step is not saved; "
+                             "a lower learning rate may help")
     mlm, output = model.splade.mlm, model.splade.output
-    standing_in = mlm.get_output_embeddings()
+    placeholder = mlm.get_output_embeddings()
     mlm.set_output_embeddings(output)
     try:
         mlm.save_pretrained(folder, state_dict=_state(mlm))
     finally:
-        mlm.set_output_embeddings(standing_in)
+        mlm.set_output_embeddings(placeholder)
     _save_tokenizer(tokenizer, folder)
     records = {
         VARIANT_NOTE: {"variant": variant.name},
@@ -57,10 +57,10 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
     else:
         records[MODULES] = [_module(0, "", "Router")]
         records[ROUTER] = _router(variant)
-        records[f"{_OWN_TERMS}/config.json"] = {"frozen": True}
-        _save_tokenizer(tokenizer, folder / _OWN_TERMS)
+        records[f"{_QUERY_TERMS}/config.json"] = {"frozen": True}
+        _save_tokenizer(tokenizer, folder / _QUERY_TERMS)
         weight: Tensor = model.keep.detach().cpu().contiguous()
-        save_file({"weight": weight}, folder / _OWN_TERMS / "model.safetensors")
+        save_file({"weight": weight}, folder / _QUERY_TERMS / "model.safetensors")
     for path in (*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")):
         set_usual_mode(path)
     for name, record in records.items():
@@ -70,8 +70,11 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
 
 
 def _state(mlm: Any) -> dict[str, Tensor] | None:
-    """Copies of the weights where the config ties none: `Splade` has BERT's two biases share one
-    tensor, of which saving would drop a name that loading then misses."""
+    """Copies of all weights if the config ties none; else None.
+
+    In `Splade` BERT's two biases share one tensor. Saving would drop one of the two names, which
+    loading then misses.
+    """
     if getattr(mlm.config, "tie_word_embeddings", True):
         return None
     return {name: weight.clone() for name, weight in mlm.state_dict().items()}
@@ -87,10 +90,10 @@ def _module(number: int, path: str, kind: str) -> dict[str, Any]:
 
 
 def _router(variant: Variant) -> dict[str, Any]:
-    """The first part is the folder itself, so that transformers and Pyserini find the model."""
+    """A Router's settings; its first module is the folder itself, for other libraries."""
     document = ["", _POOLING]
     return {"types": {"": f"{_KINDS}MLMTransformer", _POOLING: f"{_KINDS}SpladePooling",
-                      _OWN_TERMS: f"{_KINDS}SparseStaticEmbedding"},
-            "structure": {"query": [*(document if variant.query == "lexical" else ()), _OWN_TERMS],
-                          "document": document},
+                      _QUERY_TERMS: f"{_KINDS}SparseStaticEmbedding"},
+            "structure": {"query": [*document, _QUERY_TERMS] if variant.query == "lexical"
+                          else [_QUERY_TERMS], "document": document},
             "parameters": {"default_route": "document", "allow_empty_key": True}}

@@ -1,4 +1,4 @@
-"""Candidates and teachers' scores <-> JSON lines, one query a line, and folders of such files."""
+"""Candidates and teachers' scores <-> JSON lines, one query per line, or folders of them."""
 
 from __future__ import annotations
 
@@ -26,22 +26,25 @@ class QueryCandidates(NamedTuple):
 
     @property
     def documents(self) -> list[str]:
-        """What teachers score: the positives first."""
+        """The documents that teachers score, the positives first."""
         return [*self.positives, *self.candidates]
 
 
 class Scores(NamedTuple):
-    """What a teacher (or an ensemble) says of one query's documents, in the file's order."""
+    """The scores of one query's documents by a teacher or an ensemble, in the file's order."""
 
     query: str
     scores: dict[str, float]
 
 
 class ScoreFingerprint(Record):
-    """Everything that decides a teacher's scores: on one machine's CPU in float32, the same
-    fingerprint means the same bytes. `teacher` hashes weights, config and tokenizer, `corpus` and
-    `topics` ids and texts, `candidates` its file. Batches count because padding may move a score's
-    last bit."""
+    """Everything that decides a teacher's scores.
+
+    On one machine's CPU in float32, the same fingerprint means the same bytes. `teacher` is a hash
+    of weights, config and tokenizer. `corpus` and `topics` are hashes of ids and texts, and
+    `candidates` is the hash of its file. `batch_tokens` belongs to it because padding may change
+    the last bit of a score.
+    """
 
     teacher: str
     kind: str
@@ -78,42 +81,51 @@ class ScoreManifest(Record):
 
 
 def read_candidates(path: Path) -> Iterator[QueryCandidates]:
-    """Yields the candidates of each query of a JSON-lines file (`.gz` too), in order.
+    """Yields the candidates of each query of a JSON-lines file (also `.gz`), in the file's order.
 
-    Raises InputError naming file and line for a bad line, a query that is there twice, a document
-    twice under one query (a positive among the candidates is one), a query without any document,
-    and for a file without any query.
+    Raises:
+        InputError: A line is bad, a query occurs twice, a query has a document twice (also if a
+            positive is among its candidates) or none, or the file has no query. The message names
+            file and line.
     """
     seen: set[str] = set()
     for number, record in json_records(path):
         where = f"{path}:{number}"
         query = _new_query(record, where, seen)
-        own = QueryCandidates(query, _ids(record, "positives", where), _ids(record, "candidates",
-                                                                            where))
-        if not own.documents:
+        entry = QueryCandidates(query, _ids(record, "positives", where),
+                                _ids(record, "candidates", where))
+        documents = entry.documents
+        if not documents:
             raise InputError(f"{where}: the query {query!r} has no document")
-        if len(set(own.documents)) < len(own.documents):
-            twice = next(d for d in own.documents if own.documents.count(d) > 1)
+        if len(set(documents)) < len(documents):
+            twice = next(d for d in documents if documents.count(d) > 1)
             raise InputError(f"{where}: the document {twice!r} is there twice for {query!r}")
-        yield own
+        yield entry
     if not seen:
         raise InputError(f"{path}: no query in it")
 
 
 def write_candidates(path: Path, items: Iterable[QueryCandidates]) -> int:
-    """Writes candidates as they come, whole or not at all; returns how many queries. The file's
-    folder is made. Raises InputError where there is none, and leaves what is at `path`."""
+    """Writes candidates to a JSON-lines file and returns the number of queries.
+
+    The file appears only when it is complete; its folder is created if needed. Raises InputError if
+    there is no query, and then leaves an older file as it is.
+    """
     if not path.exists() and not is_stdout(path):
         path.resolve().parent.mkdir(parents=True, exist_ok=True)
-    return _write(path, (own._asdict() for own in items), none="no query has candidates")
+    return _write(path, (entry._asdict() for entry in items), none="no query has candidates")
 
 
 def read_scores(path: Path) -> Iterator[Scores]:
-    """Yields the scores of each query of a JSON-lines file (`.gz` too), or of a folder that
-    `score` wrote, in order.
+    """Yields the scores of each query, in order.
 
-    Raises InputError naming file and line for a bad line, a query that is there twice, a score
-    that is no finite number, and where there is no query at all.
+    Args:
+        path: A JSON-lines file (also `.gz`), or a folder that `score` wrote.
+
+    Raises:
+        InputError: A line is bad, a query occurs twice, a score is not a finite number, or there is
+            no query. The message names file and line. In a folder, a file is missing or has
+            another sha256 than its manifest says.
     """
     seen: set[str] = set()
     for file in _files(path):
@@ -125,11 +137,15 @@ def read_scores(path: Path) -> Iterator[Scores]:
 
 
 def write_scores(path: Path, items: Iterable[Scores], temporary: Path | None = None) -> int:
-    """Writes scores as they come, whole or not at all; returns how many queries."""
-    return _write(path, (own._asdict() for own in items), temporary)
+    """Writes scores to a JSON-lines file, which appears only when it is complete.
+
+    Returns the number of queries. `temporary` is the file to write before the final name.
+    """
+    return _write(path, (entry._asdict() for entry in items), temporary)
 
 
 def _files(path: Path) -> Iterator[Path]:
+    """Yields the files of a folder of scores after comparing their hashes; a file is itself."""
     if not path.is_dir():
         yield path
         return
@@ -138,8 +154,8 @@ def _files(path: Path) -> Iterator[Path]:
                          "finished")
     for part in read_record(ScoreManifest, path / SCORE_MANIFEST).parts:
         if not (path / part.name).exists() or sha256_of(path / part.name) != part.sha256:
-            raise InputError(f"{path / part.name}: missing, or changed since it was written; the "
-                             "same score again restores it")
+            raise InputError(f"{path / part.name}: missing, or changed since it was written; "
+                             "run the same `score` again to restore it")
         yield path / part.name
 
 
@@ -163,12 +179,12 @@ def _scores(record: Mapping[str, Any], where: str) -> dict[str, float]:
     scores = record.get("scores")
     if not isinstance(scores, dict) or not scores:
         raise InputError(f"{where}: the field 'scores' is not an object with a score in it")
-    return {checked_id(name, where): finite(value, f"{where}: the score of {name!r}")
+    return {checked_id(name, where): finite_score(value, f"{where}: the score of {name!r}")
             for name, value in scores.items()}
 
 
-def finite(value: Any, what: str) -> float:
-    """A number as a float; raises InputError, saying what it is, for anything not finite."""
+def finite_score(value: Any, what: str) -> float:
+    """Returns a number as a float; raises InputError, which names `what`, unless it is finite."""
     try:
         number = math.nan if isinstance(value, bool | str) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -180,6 +196,7 @@ def finite(value: Any, what: str) -> float:
 
 def _write(path: Path, records: Iterable[Mapping[str, Any]], temporary: Path | None = None,
            none: str = "") -> int:
+    """Writes records and returns their number; raises InputError(`none`) if there is none."""
     count = 0
     with output_file(path, temporary=temporary) as stream:
         for record in records:
@@ -191,6 +208,6 @@ def _write(path: Path, records: Iterable[Mapping[str, Any]], temporary: Path | N
 
 
 def teacher_folder(scores: Path, teacher: str) -> Path:
-    """Where a teacher's raw scores lie in a folder of scores: under its own name."""
+    """Returns the folder of a teacher's raw scores, which bears the teacher's name."""
     plain = Path(teacher).resolve().name if Path(teacher).is_dir() else teacher
     return scores / (re.sub(r"[^\w.-]+", "-", plain).strip(".-") or "teacher")

@@ -1,4 +1,4 @@
-"""Candidates, their texts and a teacher -> a folder of raw scores, resumable."""
+"""Candidates, their texts and a teacher -> a folder of raw scores; resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import WHOLE, Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import locked, sha256_of
-from spladev3_anserini.impacts.manifest import read_record, shown_differences, write_record
+from spladev3_anserini.impacts.manifest import differences_text, read_record, write_record
 from spladev3_anserini.progress import counter
 from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, chunks
 from spladev3_anserini.text import VERSION
@@ -39,31 +39,42 @@ from spladev3_anserini.training.score_files import (
 from spladev3_anserini.training.score_journal import ScoreJournal
 
 FINGERPRINT = "fingerprint.json"
-_ROOM_CHECKED = 10_000
+#: Queries whose lengths are checked at once.
+_QUERIES_CHECKED = 10_000
 
 
-class Block(NamedTuple):
-    """How many queries and documents a block of candidates has, and their hash."""
+class CandidateBlock(NamedTuple):
+    """The size of a block of candidates, in queries and in pairs with a document, and its hash."""
 
     queries: int
     pairs: int
     sha256: str
 
     @classmethod
-    def of(cls, records: list[QueryCandidates]) -> Block:
-        return cls(len(records), sum(len(own.documents) for own in records),
+    def of(cls, records: list[QueryCandidates]) -> CandidateBlock:
+        return cls(len(records), sum(len(entry.documents) for entry in records),
                    hashlib.sha256(json.dumps(records).encode()).hexdigest())
 
 
-class Work(NamedTuple):
-    """What one part of a scoring needs: the candidates' file, its texts by id, and what each
-    block of `block` queries has. `corpus` and `topics` are hashes."""
+class ScoringWork(NamedTuple):
+    """What one part of a scoring needs.
+
+    Attributes:
+        candidates: The file of mined candidates, with its `sha256`.
+        block: Queries per block; each block gets one score file.
+        part: The part that is scored here; it has every N-th block.
+        blocks: All blocks of the file, also those of other parts.
+        queries: Texts by id, of this part only.
+        documents: Texts by id, of this part only.
+        corpus: Hash of the corpus.
+        topics: Hash of the topics.
+    """
 
     candidates: Path
     sha256: str
     block: int
     part: Part
-    blocks: list[Block]
+    blocks: list[CandidateBlock]
     queries: dict[str, str]
     documents: dict[str, str]
     corpus: str
@@ -71,12 +82,20 @@ class Work(NamedTuple):
 
     @property
     def pairs(self) -> int:
-        return sum(own.pairs for number, own in enumerate(self.blocks) if self.part.has(number))
+        """How many pairs this part scores."""
+        return sum(block.pairs for number, block in enumerate(self.blocks)
+                   if self.part.has(number))
 
 
 class ScoringOutcome(NamedTuple):
-    """What a scoring did: how many files it wrote, how many it kept because they were finished, the
-    manifest, which is None while other parts still have work to do, and the pairs scored now."""
+    """What a scoring did.
+
+    Attributes:
+        written: Score files that were written.
+        kept: Score files that an earlier run had finished.
+        manifest: The folder's manifest; None while other parts are not finished.
+        scored: Pairs that were scored in this run.
+    """
 
     written: int
     kept: int
@@ -84,62 +103,66 @@ class ScoringOutcome(NamedTuple):
     scored: int
 
 
-def read_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
-              block: int = 100) -> Work:
-    """Reads the candidates once, and then the texts of the part's own queries and documents, which
-    alone stay in memory.
+def read_scoring_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
+                      block: int = 100) -> ScoringWork:
+    """Reads the candidates, and the texts of this part's queries and documents into memory.
 
-    Raises InputError as the readers do, for a query or document that has no text, by its id, and
-    for a needed document that the corpus has twice.
+    `block` is the number of queries per score file.
+
+    Raises:
+        InputError: A file cannot be read, a query or document has no text (the message names its
+            id), or the corpus has a needed document twice.
     """
     sha256, blocks = sha256_of(candidates), []
     queries: dict[str, str] = {}
     needed: dict[str, str] = {}
     for number, records in enumerate(_blocks(candidates, block)):
-        blocks.append(Block.of(records))
+        blocks.append(CandidateBlock.of(records))
         if part.has(number):
-            for own in records:
-                queries[own.query] = ""
-                for document in own.documents:
-                    needed.setdefault(document, own.query)
-    asked = read_topics(topics)
-    known = {topic.id: topic.text for topic in asked}
+            for entry in records:
+                queries[entry.query] = ""
+                for document in entry.documents:
+                    needed.setdefault(document, entry.query)
+    all_topics = read_topics(topics)
+    texts = {topic.id: topic.text for topic in all_topics}
     for query in queries:
-        if query not in known:
+        if query not in texts:
             raise InputError(f"{topics}: no query {query!r}, which {candidates} has")
-        queries[query] = known[query]
+        queries[query] = texts[query]
     digest = CorpusDigest()
     documents = texts_of_ids(corpus, needed, str(candidates), digest)
-    return Work(candidates, sha256, block, part, blocks, queries, documents, digest.hexdigest(),
-                hash_of(asked))
+    return ScoringWork(candidates, sha256, block, part, blocks, queries, documents,
+                       digest.hexdigest(), hash_of(all_topics))
 
 
-def score_candidates(work: Work, teacher: PairScorer, output: Path,
+def score_candidates(work: ScoringWork, teacher: PairScorer, output: Path,
                      overwrite: bool = False) -> ScoringOutcome:
-    """Scores the positives and candidates of every query of this part with one teacher, into
-    `output/part-00000.jsonl` ... and, once all parts are there, `output/manifest.json`.
+    """Scores the positives and candidates of every query of this part with one teacher.
 
-    What is there already and is whole is kept. Raises InputError for a folder that holds the
-    scores of another fingerprint (the differences shown; with `overwrite` they are replaced) or
-    anything else, for a query too long for the teacher, and as `PairScorer.score` does, naming the
-    query.
+    The scores go to `output/part-00000.jsonl` and so on. When all parts are finished,
+    `output/manifest.json` is written. Score files that are finished and intact are kept.
+
+    Raises:
+        InputError: The folder holds scores of another fingerprint (the message names the
+            differences; `overwrite` replaces them) or other files, a query leaves no room for a
+            document, a score is not finite, or the candidates changed meanwhile.
     """
-    fingerprint = fingerprint_of(work, teacher)
-    replaced = overwrite and _holds_other_scores(output, fingerprint)
-    if not replaced:
+    fingerprint = score_fingerprint(work, teacher)
+    replaces = overwrite and _holds_other_scores(output, fingerprint)
+    if not replaces:
         _refuse_other(output, fingerprint)
     _refuse_long_queries(work, teacher)
     with locked(output / f".lock-{work.part.number}-of-{work.part.of}", "score",
                 f"part {work.part}"):
-        if replaced:
+        if replaces:
             for path in output.iterdir():
                 if not path.name.startswith(".lock-"):
                     path.unlink()
         return _score(work, teacher, output, fingerprint)
 
 
-def fingerprint_of(work: Work, teacher: PairScorer) -> ScoreFingerprint:
-    """What decides a teacher's scores of this work."""
+def score_fingerprint(work: ScoringWork, teacher: PairScorer) -> ScoreFingerprint:
+    """Returns everything that decides the bytes of a teacher's scores of this work."""
     return ScoreFingerprint(
         teacher=teacher.sha256, kind=teacher.kind, max_length=teacher.settings.max_length,
         batch_tokens=teacher.batch_tokens, device=teacher.device.partition(":")[0],
@@ -149,7 +172,7 @@ def fingerprint_of(work: Work, teacher: PairScorer) -> ScoreFingerprint:
 
 
 def _holds_other_scores(output: Path, fingerprint: ScoreFingerprint) -> bool:
-    """Whether a folder holds scores, and not those of this fingerprint."""
+    """Whether a folder holds scores of another fingerprint."""
     if not (output / FINGERPRINT).exists():
         return False
     try:
@@ -159,61 +182,63 @@ def _holds_other_scores(output: Path, fingerprint: ScoreFingerprint) -> bool:
     return False
 
 
-def _score(work: Work, teacher: PairScorer, output: Path,
+def _score(work: ScoringWork, teacher: PairScorer, output: Path,
            fingerprint: ScoreFingerprint) -> ScoringOutcome:
     temporary = _temporary(output, work.part)
     if not (output / FINGERPRINT).exists():
         write_record(fingerprint, output / FINGERPRINT, temporary)
-    finished = ScoreJournal(output, work.part, temporary)
+    journal = ScoreJournal(output, work.part, temporary)
     written = kept = scored = 0
     with counter(f"scoring with {teacher.name}", work.pairs, unit="pair") as bar:
         for number, records in enumerate(_blocks(work.candidates, work.block)):
             if not work.part.has(number):
                 continue
-            # before the journal says that they are the scores of the candidates there were
-            if Block.of(records) not in work.blocks[number : number + 1]:
+            # the journal must never name scores of candidates that changed since they were read
+            if CandidateBlock.of(records) not in work.blocks[number : number + 1]:
                 raise _changed(work)
-            name, own = part_name(number), work.blocks[number]
-            if finished.holds(name):
+            name, block = part_name(number), work.blocks[number]
+            if journal.finished_hash(name):
                 kept += 1
-                bar.update(own.pairs)
+                bar.update(block.pairs)
                 continue
             write_scores(output / name, _block_scores(records, work, teacher, bar), temporary)
-            finished.note(name, own.queries, own.pairs)
+            journal.add(name, block.queries, block.pairs)
             written += 1
-            scored += own.pairs
+            scored += block.pairs
     teacher.warn_of_cuts()
     if sha256_of(work.candidates) != work.sha256:
         raise _changed(work)
-    manifest = _publish(work, teacher, output, fingerprint, finished)
+    manifest = _publish(work, teacher, output, fingerprint, journal)
     return ScoringOutcome(written, kept, manifest, scored)
 
 
-def _changed(work: Work) -> InputError:
+def _changed(work: ScoringWork) -> InputError:
     return InputError(f"{work.candidates}: changed while it was being scored")
 
 
 def _temporary(output: Path, part: Part) -> Path:
-    """Where a part writes, so that what a kill leaves is written over."""
+    """The part's temporary file; its name is fixed, so what a killed run left is overwritten."""
     return output / f".{part.number}-of-{part.of}.tmp"
 
 
 def part_name(number: int) -> str:
+    """The name of a block's score file."""
     return f"part-{number:05d}.jsonl"
 
 
-def _block_scores(records: list[QueryCandidates], work: Work, teacher: PairScorer,
+def _block_scores(records: list[QueryCandidates], work: ScoringWork, teacher: PairScorer,
                   bar: tqdm[NoReturn]) -> Iterator[Scores]:
-    pairs = [(own.query, document) for own in records for document in own.documents]
+    """Yields the scores of each query of a block; the teacher scores all its pairs in one call."""
+    pairs = [(entry.query, document) for entry in records for document in entry.documents]
     try:
         scores = teacher.score([(work.queries[q], work.documents[d]) for q, d in pairs], bar.update)
     except PairError as error:
         query, document = pairs[error.position]
         raise InputError(f"{teacher.name}: query {query!r}, document {document!r}: "
                          f"{error}") from None
-    shown = iter(map(_shortest, scores))
-    for own in records:
-        yield Scores(own.query, {document: next(shown) for document in own.documents})
+    values = iter(map(_shortest, scores))
+    for entry in records:
+        yield Scores(entry.query, {document: next(values) for document in entry.documents})
 
 
 def _shortest(score: np.float32) -> float:
@@ -221,19 +246,20 @@ def _shortest(score: np.float32) -> float:
     return float(str(score))
 
 
-def _publish(work: Work, teacher: PairScorer, output: Path, fingerprint: ScoreFingerprint,
-             finished: ScoreJournal) -> ScoreManifest | None:
-    finished.read_all()
+def _publish(work: ScoringWork, teacher: PairScorer, output: Path, fingerprint: ScoreFingerprint,
+             journal: ScoreJournal) -> ScoreManifest | None:
+    """Writes the manifest if the files of all parts are finished; else returns None."""
+    journal.reload()
     parts = []
-    for number, own in enumerate(work.blocks):
+    for number, block in enumerate(work.blocks):
         name = part_name(number)
-        if not (digest := finished.holds(name)):
+        if not (digest := journal.finished_hash(name)):
             if work.part.has(number):
-                raise InputError(f"{output / name}: changed while others were being scored; the "
-                                 "same score again restores it")
+                raise InputError(f"{output / name}: changed while others were being scored; "
+                                 "run the same `score` again to restore it")
             return None
-        parts.append(ScorePart(name=name, sha256=digest, queries=own.queries,
-                               pairs=own.pairs))
+        parts.append(ScorePart(name=name, sha256=digest, queries=block.queries,
+                               pairs=block.pairs))
     manifest = ScoreManifest(
         name=teacher.name, fingerprint=fingerprint, parts=tuple(parts),
         queries=sum(part.queries for part in parts), pairs=sum(part.pairs for part in parts),
@@ -247,22 +273,23 @@ def _refuse_other(output: Path, fingerprint: ScoreFingerprint) -> None:
     if output.exists() and not output.is_dir():
         raise InputError(f"`output`: {output} is a file, expected a folder")
     if (output / FINGERPRINT).exists():
-        found = read_record(ScoreFingerprint, output / FINGERPRINT)
-        if shown := shown_differences(found, fingerprint):
-            raise InputError(f"{output}: holds other scores ({shown}); choose another `output`")
+        recorded = read_record(ScoreFingerprint, output / FINGERPRINT)
+        if differing := differences_text(recorded, fingerprint):
+            raise InputError(f"{output}: holds other scores ({differing}); choose another "
+                             "`output`")
     elif output.is_dir() and any(not re.fullmatch(r"\.lock-.*|\..*\.tmp", path.name)
                                  for path in output.iterdir()):
         raise InputError(f"{output}: has files in it that no score wrote; choose another `output`")
 
 
-def _refuse_long_queries(work: Work, teacher: PairScorer) -> None:
+def _refuse_long_queries(work: ScoringWork, teacher: PairScorer) -> None:
     names = list(work.queries)
-    for some in chunks(names, _ROOM_CHECKED):
-        rooms = teacher.room([work.queries[name] for name in some])
-        for name, room in zip(some, rooms, strict=True):
-            if room < 1:
-                raise InputError(f"{teacher.name}: query {name!r}: {teacher.too_long}; give "
-                                 "`max_length` more")
+    for chunk in chunks(names, _QUERIES_CHECKED):
+        limits = teacher.tokens_left([work.queries[name] for name in chunk])
+        for name, left in zip(chunk, limits, strict=True):
+            if left < 1:
+                raise InputError(f"{teacher.name}: query {name!r}: {teacher.too_long_reason}; "
+                                 "give `max_length` more")
 
 
 def _blocks(candidates: Path, size: int) -> Iterator[list[QueryCandidates]]:

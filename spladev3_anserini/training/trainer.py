@@ -1,4 +1,4 @@
-"""Examples and a start -> a trained checkpoint, by transformers' Trainer."""
+"""Examples and a start checkpoint -> a trained model, by transformers' Trainer."""
 
 from __future__ import annotations
 
@@ -19,34 +19,41 @@ from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import counter, log
 from spladev3_anserini.recipe.training import Regularizer, Training
-from spladev3_anserini.training.checkpoints import keep_only, mark_whole, steps_of
+from spladev3_anserini.training.checkpoints import (
+    read_step_counts,
+    remove_other_checkpoints,
+    write_checkpoint_hashes,
+)
 from spladev3_anserini.training.dataset import Order
-from spladev3_anserini.training.losses import total
+from spladev3_anserini.training.losses import distillation_loss
 from spladev3_anserini.training.model import TrainedSplade
-from spladev3_anserini.training.regularizers import anti_zero, flops_loss, l1, ramp, sparsity
+from spladev3_anserini.training.regularizers import anti_zero, flops_loss, l1, mean_nonzeros, ramp
 from spladev3_anserini.training.saving import WRITING, save_model
 
 
 class SpladeTrainer(Trainer):  # type: ignore[misc]
-    """transformers' Trainer with SPLADE-v3's loss, its regularisers and its checkpoints.
+    """transformers' Trainer with the loss and regularisers of SPLADE-v3, and checked checkpoints.
 
     Mixed precision, accumulation, DDP (torchrun), checkpoints and logging are the Trainer's.
     """
 
     def __init__(self, model: TrainedSplade, section: Training, variant: Variant, tokenizer: Any,
                  arguments: TrainingArguments, last_step: int = -1, **others: Any) -> None:
-        """`last_step`: stop there, with a checkpoint, the schedule being that of all epochs."""
+        """`last_step`: stop after this step and save a checkpoint; -1 trains all epochs.
+
+        The learning rate always follows the schedule of all epochs.
+        """
         super().__init__(model, arguments, **others)
         self._last_step = last_step
         self._saved: list[Path] = []
-        self.add_callback(_StopAndMarkCheckpoints(last_step))
+        self.add_callback(_StopAtLastStep(last_step))
         self._order = Order(len(self.train_dataset), section.seed)
         self.add_callback(_SetEpoch(self._order))
         self.remove_callback(PrinterCallback)
         self.add_callback(ProgressCallback())
         self.section, self.variant, self.tokenizer = section, variant, tokenizer
         self.model_accepts_loss_kwargs = False
-        self._seen: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}
         self._steps = 0
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Order:
@@ -54,14 +61,15 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> Any:
-        """Distillation loss and regularisers of one batch; collects what `log` shows.
+        """Returns the loss of one batch with its regularisers, and collects the values for `log`.
 
-        Raises InputError with the batch's query ids for NaN, and where all documents are empty.
+        Raises InputError with the batch's query ids if the loss is not finite, or if all
+        documents, or all learned queries, are empty.
         """
         names, scores = inputs.pop("names"), inputs.pop("scores")
         queries, documents = model(**inputs)
         grouped = documents.view(scores.shape[0], scores.shape[1], -1)
-        distilled, parts = total(queries, grouped, scores, self.section.loss)
+        distilled, parts = distillation_loss(queries, grouped, scores, self.section.loss)
         step = self.state.global_step + 1
         penalty_d, weight_d = _penalty(self.section.documents, documents, step)
         loss = distilled + weight_d * penalty_d
@@ -72,10 +80,10 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             parts |= {"penalty_queries": penalty_q.detach(), "lambda_queries": weight_q}
         if self.section.anti_zero:
             learned = [documents] if self.variant.query == "bow" else [queries, documents]
-            against = torch.stack([anti_zero(own) for own in learned]).sum()
-            loss = loss + self.section.anti_zero * against
-            parts["anti_zero"] = against.detach()
-        counts = {"document": sparsity(documents), "query": sparsity(queries)}
+            penalty = torch.stack([anti_zero(weights) for weights in learned]).sum()
+            loss = loss + self.section.anti_zero * penalty
+            parts["anti_zero"] = penalty.detach()
+        counts = {"document": mean_nonzeros(documents), "query": mean_nonzeros(queries)}
         parts |= {"nonzero_documents": counts["document"], "nonzero_queries": counts["query"]}
         for side, count in counts.items():
             if count == 0 and (side == "document" or self.variant.query != "bow"):
@@ -84,83 +92,89 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
                                  f"help); the batch's queries are {', '.join(names)}")
         if not bool(torch.isfinite(loss)):
             raise InputError(f"step {step}: the loss is {float(loss.detach())}; the batch's "
-                             "queries are "
-                             f"{', '.join(names)}")
+                             f"queries are {', '.join(names)}")
         for name, value in parts.items():
-            own = torch.as_tensor(value, dtype=torch.float64, device=loss.device).detach()
-            self._seen[name] = self._seen.get(name, torch.zeros_like(own)) + own
+            term = torch.as_tensor(value, dtype=torch.float64, device=loss.device).detach()
+            self._sums[name] = self._sums.get(name, torch.zeros_like(term)) + term
         self._steps += 1
         return (loss, {}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the means of loss parts, penalties, their weights and sparsity since the last
-        time, over all ranks."""
+        """Logs also the loss parts, penalties, their weights and non-zeros.
+
+        The values are means over all ranks and over the batches since the last log.
+        """
         if self._steps:
-            for name, value in self._seen.items():
+            for name, value in self._sums.items():
                 mean = self.accelerator.reduce(value / self._steps, "mean")
                 logs[name] = float(mean)
-            self._seen, self._steps = {}, 0
+            self._sums, self._steps = {}, 0
         super().log(logs, start_time)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """A checkpoint is a model folder that any of the readers takes."""
+        """Saves a checkpoint as a model folder that all readers of models can load."""
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.accelerator.unwrap_model(self.model), self.tokenizer, self.variant, folder)
 
     def continue_from(self, checkpoint: Path | None) -> None:
-        """Trains, from a whole checkpoint where there is one, whose model is the result if it has
-        all the steps asked for.
+        """Trains from an intact checkpoint, or from the start for None.
 
-        Raises InputError for a checkpoint of more steps than the last one asked for.
+        A checkpoint that has all the steps is loaded as the result. Raises InputError if it has
+        more steps than the last step to be trained.
         """
         if checkpoint is None:
             self.train()
             return
-        made, planned = steps_of(checkpoint)
-        if 0 < self._last_step < made:
-            raise InputError(f"`max_steps` {self._last_step}: {checkpoint} has {made:,} steps "
+        steps, planned = read_step_counts(checkpoint)
+        if 0 < self._last_step < steps:
+            raise InputError(f"`max_steps` {self._last_step}: {checkpoint} has {steps:,} steps "
                              "already; ask for that many or more, or choose another `output`")
         self._saved = [checkpoint]
-        done = made >= (self._last_step if 0 < self._last_step < planned else planned)
+        done = steps >= (self._last_step if 0 < self._last_step < planned else planned)
         if self.is_world_process_zero():
-            log.info("step %s of %s: %s, from %s", made, planned,
+            log.info("step %s of %s: %s, from %s", steps, planned,
                      "all steps are done" if done else "continues", checkpoint)
         if not done:
             self.train(resume_from_checkpoint=str(checkpoint))
             return
-        # the Trainer itself would make another step of an epoch that ends early
+        # the Trainer would train one more step if an epoch ends early
         self._load_from_checkpoint(str(checkpoint))
-        with _refusing(str(checkpoint), "state"):
+        with _refusing_damage(str(checkpoint), "state"):
             self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
     def _init_training_state(self, max_steps: int, update_steps_per_epoch: int, epochs: int,
                              resume_from_checkpoint: str | None, trial: Any) -> Any:
-        with _refusing(resume_from_checkpoint, "state"):
+        with _refusing_damage(resume_from_checkpoint, "state"):
             return super()._init_training_state(max_steps, update_steps_per_epoch, epochs,
                                                 resume_from_checkpoint, trial)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Saves a step once, though the Trainer asks twice where a step ends its epoch, and marks
-        the checkpoint as whole when all ranks have written their part of it."""
+        """Saves each step once, and writes the file hashes when all ranks have written their part.
+
+        The Trainer asks twice for a step that ends an epoch.
+        """
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         if folder in self._saved:
             return
         leads = self.is_world_process_zero()
         with naming(folder, *WRITING):
             if leads and folder.exists():
-                shutil.rmtree(folder)  # an interrupted or damaged one of the same step
+                shutil.rmtree(folder)  # an interrupted or damaged checkpoint of the same step
             self.accelerator.wait_for_everyone()
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
         self._saved = [*self._saved[-1:], folder]
         if leads:
-            mark_whole(folder)
-            keep_only(self._saved)
+            write_checkpoint_hashes(folder)
+            remove_other_checkpoints(self._saved)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Takes the weights as the start's are loaded: a saved file has the start's own names,
-        which transformers translates (`LayerNorm.gamma`, a prefix)."""
+        """Loads weights in the way that the start checkpoint was loaded.
+
+        A saved file has the tensor names of the start checkpoint, which transformers translates
+        (`LayerNorm.gamma`, a prefix).
+        """
         folder = Path(resume_from_checkpoint)
         checkpoint = Checkpoint(folder.name, folder, folder, self.variant, False, str(folder))
         saved = load_splade(checkpoint, torch.float32, "cpu")
@@ -171,31 +185,34 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             raise InputError(f"{folder}: holds another model than the one to be trained") from None
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        with _refusing(checkpoint, "optimizer"):
+        with _refusing_damage(checkpoint, "optimizer"):
             super()._load_optimizer_and_scheduler(checkpoint)
 
     def _load_scaler(self, checkpoint: str | None) -> None:
-        with _refusing(checkpoint, "gradient scaler"):
+        with _refusing_damage(checkpoint, "gradient scaler"):
             super()._load_scaler(checkpoint)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        with _refusing(checkpoint, "random state"):
+        with _refusing_damage(checkpoint, "random state"):
             super()._load_rng_state(checkpoint)
 
 
 @contextmanager
-def _refusing(checkpoint: str | None, what: str) -> Iterator[None]:
-    """torch loads an optimiser's and a random state as tensors and numbers alone (`weights_only`)
-    and refuses anything else."""
+def _refusing_damage(checkpoint: str | None, what: str) -> Iterator[None]:
+    """Raises InputError for any failure to load a file of a checkpoint.
+
+    torch loads the states of optimiser and random numbers only as tensors and numbers
+    (`weights_only`), and refuses anything else.
+    """
     try:
         yield
-    except Exception:  # a file that is no checkpoint raises whatever unpickling met
+    except Exception:  # unpickling a damaged file may raise anything
         raise InputError(f"{checkpoint}: its {what} cannot be loaded: it is damaged, or holds "
                          "objects that could run code; nothing of it was run") from None
 
 
-class _StopAndMarkCheckpoints(TrainerCallback):  # type: ignore[misc]
-    """Ends a run early, and has the curves end where the training does."""
+class _StopAtLastStep(TrainerCallback):  # type: ignore[misc]
+    """Stops a training after its last step, and logs that step, so that the curves end there."""
 
     def __init__(self, last_step: int) -> None:
         self._last_step = last_step
@@ -208,7 +225,7 @@ class _StopAndMarkCheckpoints(TrainerCallback):  # type: ignore[misc]
 
 
 class _SetEpoch(TrainerCallback):  # type: ignore[misc]
-    """A data set's own `set_epoch` is not called where there are several ranks."""
+    """Sets the epoch of the sampler; with several ranks the Trainer does not call `set_epoch`."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -218,19 +235,20 @@ class _SetEpoch(TrainerCallback):  # type: ignore[misc]
 
 
 def _penalty(section: Regularizer, representations: Tensor, step: int) -> tuple[Tensor, float]:
+    """The penalty of term weights (N, V) before its weight, and its weight at this step."""
     if section.kind == "none":
         return representations.new_zeros(()), 0.0
     penalty = flops_loss if section.kind == "flops" else l1
     return penalty(representations), ramp(section.weight, step, section.steps)
 
 
-#: What a line shows of the curves, where they have it, and how it is called there.
-_SHOWN = {"loss": "loss", "kl": "KL", "margin_mse": "MarginMSE", "contrastive": "contrastive",
+#: The values that a log line shows if they are logged, and their labels.
+_LABELS = {"loss": "loss", "kl": "KL", "margin_mse": "MarginMSE", "contrastive": "contrastive",
           "nonzero_documents": "non-zeros: documents", "nonzero_queries": "queries"}
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """In place of the Trainer's own bar, which writes its records as Python's dicts on stdout."""
+    """Shows a progress bar and log lines instead of the Trainer's, which prints dicts to stdout."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._bar = counter("training", state.max_steps, "step")
@@ -241,10 +259,11 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None,
                **_: Any) -> None:
-        own = {name: (logs or {})[key] for key, name in _SHOWN.items() if key in (logs or {})}
-        if state.is_world_process_zero and own:
+        logs = logs or {}
+        labelled = {label: logs[key] for key, label in _LABELS.items() if key in logs}
+        if state.is_world_process_zero and labelled:
             width = len(str(state.max_steps))
-            values = "  ".join(f"{name} {value:>{7}.4g}" for name, value in own.items())
+            values = "  ".join(f"{label} {value:>{7}.4g}" for label, value in labelled.items())
             log.info("step %*d of %d  %s", width, state.global_step, state.max_steps, values)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

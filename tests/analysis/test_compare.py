@@ -279,7 +279,7 @@ def test_table_and_plot_show_one_interval_and_say_which(table: Path, cli: Cli,
 def test_a_group_called_as_the_mean_of_all_is_refused(table: Path, refused: Callable[..., str]) -> None:
     table.write_text(table.read_text().replace("\tsmall\t", "\t All  Sets \t"))
     line = refused("compare", "--table", table, "--measures", "RR@10")
-    assert f"{table}:4: the group 'All Sets' is called as the mean over all sets" in line
+    assert f"{table}:4: the group 'All Sets' has the name of the mean over all sets" in line
 
 
 @pytest.mark.parametrize("runs_given", [["a=bm25.txt", " a =doc.txt"], ["a  b=bm25.txt", "a b=doc.txt"]])

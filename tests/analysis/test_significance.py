@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from spladev3_anserini.analysis.significance import corrected, difference, randomisation
+from spladev3_anserini.analysis.significance import adjusted_p_values, difference, randomisation
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -74,9 +74,9 @@ def test_without_a_difference_p_is_one_and_one_query_is_not_tested() -> None:
 def test_corrections_by_hand() -> None:
     p = [0.01, None, 0.04, 0.03, 0.005]
     # Holm: sorted .005 .01 .03 .04 times 4 3 2 1, never falling
-    assert corrected(p, "holm") == pytest.approx([0.03, None, 0.06, 0.06, 0.02])
-    assert corrected(p, "bonferroni") == pytest.approx([0.04, None, 0.16, 0.12, 0.02])
-    assert corrected([None], "holm") == [None]
+    assert adjusted_p_values(p, "holm") == pytest.approx([0.03, None, 0.06, 0.06, 0.02])
+    assert adjusted_p_values(p, "bonferroni") == pytest.approx([0.04, None, 0.16, 0.12, 0.02])
+    assert adjusted_p_values([None], "holm") == [None]
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1), st.sampled_from([0.01, 0.02])), max_size=30),
@@ -84,6 +84,6 @@ def test_corrections_by_hand() -> None:
 def test_corrections_are_statsmodels(p: list[float | None], method: str) -> None:
     known = [value for value in p if value is not None]
     expected = multipletests(known, method=method)[1].tolist() if known else []
-    ours = corrected(p, method)
+    ours = adjusted_p_values(p, method)
     assert [value for value in ours if value is not None] == expected
     assert [value is None for value in ours] == [value is None for value in p]

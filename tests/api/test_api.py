@@ -234,7 +234,7 @@ def test_an_index_built_elsewhere_wants_to_be_told(index: splade.Index, tmp_path
         splade.open_index(bare)
     with splade.open_index(bare, prebuilt=True) as opened:
         assert opened.search(index.impacts("the cat")) == index.search("the cat")
-        with pytest.raises(splade.InputError, match="say its `model`"):
+        with pytest.raises(splade.InputError, match="pass its `model`"):
             opened.search("the cat")
     with splade.open_index(bare, prebuilt=True, model=tiny, variant="splade-v3",
                            max_length=32) as opened:
@@ -437,7 +437,7 @@ def test_values_by_hand_and_comparison(tmp_path: Path) -> None:
     compared = splade.compare(qrels, {"ours": run, "best": tmp_path / "b.txt"}, "RR@10")
     assert compared.means == {"RR@10": {"ours": pytest.approx(0.5), "best": pytest.approx(1.0)}}
     (one,) = compared.comparisons
-    assert one.found.mean == pytest.approx(0.5)
+    assert one.difference.mean == pytest.approx(0.5)
     assert "best" in str(compared)
     assert "| best" in compared.markdown()
 

@@ -222,3 +222,9 @@ def test_scores_that_a_file_makes_equal_are_told(tmp_path: Path, caplog: pytest.
     caplog.clear()
     splade.Run({"q": {"a": 2, "b": 2, "c": 0.25}}).save(tmp_path / "usual")
     assert caplog.text == ""
+
+
+def test_a_program_without_a_console_may_ask_for_bars(model: splade.Model,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert model.weights(["the cat"], progress=True)

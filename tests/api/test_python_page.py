@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import TEXTS, write_corpus
+from conftest import TEXTS, Result, write_corpus
+from ir_datasets.formats import GenericDoc, GenericQuery
 
 import spladev3_anserini as splade
 
@@ -14,20 +16,36 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "python.md"
 
 
+class SmallDataSet:
+    """What `ir_datasets.load` returns, with one document and one query."""
+
+    def docs_iter(self) -> Iterator[GenericDoc]:
+        yield GenericDoc("d1", "a wing lifts the aircraft")
+
+    def queries_iter(self) -> Iterator[GenericQuery]:
+        yield GenericQuery("1", "what lifts a wing")
+
+    def qrels_dict(self) -> dict[str, dict[str, int]]:
+        return {"1": {"d1": 1}}
+
+
 def test_the_page_runs_as_written(tmp_path: Path, demo_model: Path, monkeypatch: pytest.MonkeyPatch,
-                                  capsys: pytest.CaptureFixture[str]) -> None:
+                                  capfd: pytest.CaptureFixture[str], cli: Callable[..., Result]) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ir_datasets.load", lambda name: SmallDataSet())
     write_corpus(tmp_path / "corpus.jsonl", TEXTS)
     (tmp_path / "topics.tsv").write_text("q1\tthe cat on the mat\nq2\theat and air flow\n")
     (tmp_path / "qrels.txt").write_text("q1 0 d1 1\nq2 0 d10 1\n")
     (tmp_path / "bm25.txt").write_text("q1 Q0 d1 1 2 t\nq2 Q0 d2 1 2 t\n")
+    assert cli("encode", "--model", "demo", "--topics", "topics.tsv", "--output", "queries").code == 0
     text = PAGE.read_text("utf-8")
     for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
         exec(compile(block, str(PAGE), "exec"), {})
-    printed = capsys.readouterr().out
+    printed = capfd.readouterr().out
     assert "d1 257687" in printed
     assert (tmp_path / "run.txt.gz").exists()
     assert "wins/ties/losses" in printed
+    assert "{'nDCG@10': 1.0}" in printed
     model = splade.load("demo")
     shown = re.search(r"weights\(\[\"what lifts a wing\"\]\) +# \[\{(.*?), \.\.\.", text)
     (weights,) = model.weights(["what lifts a wing"])

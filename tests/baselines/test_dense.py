@@ -18,8 +18,8 @@ from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
-from spladev3_anserini.rankers.dense_index import DenseIndex, DenseSearch, best, dense_index
-from spladev3_anserini.rankers.dense_models import DenseModel, Rules, find_dense
+from spladev3_anserini.rankers.dense_index import DenseIndex, DenseSearch, best_hits, dense_index
+from spladev3_anserini.rankers.dense_models import DenseModel, DenseRules, find_dense_model
 
 KINDS = "sentence_transformers.models."
 FULL = {name: text for name, text in TEXTS.items() if text.strip()}
@@ -73,25 +73,25 @@ def as_sentence_transformer(source: Path, folder: Path, pooling: str, normalize:
 
 
 def encoder(*asked: Any, batch_tokens: int | None = None) -> DenseEncoder:
-    return DenseEncoder(find_dense(*asked), "cpu", batch_tokens)
+    return DenseEncoder(find_dense_model(*asked), "cpu", batch_tokens)
 
 
 def test_texts_that_are_cut_are_counted_on_both_sides(tiny_bert: Path) -> None:
-    rules = Rules("mean", "cosine", 8, 16, query_prefix="one two ")
+    rules = DenseRules("mean", "cosine", 8, 16, query_prefix="one two ")
     encoder = DenseEncoder(DenseModel("m", tiny_bert, rules), "cpu")
     texts = [*TEXTS.values(), "shock wave xyzzy the catss , " * 9]
     encoder.vectors(texts, "passage")
     encoder.vectors(texts, "query")
     passages, queries = (lost_of(tiny_bert, [prefix + text for text in texts], length)
                          for prefix, length in (("", 16), ("one two ", 8)))
-    for lost, found in ((passages, encoder.cuts["passage"]), (queries, encoder.cuts["query"])):
-        assert (found.cut, found.lost) == (sum(n > 0 for n in lost), sum(lost))
+    for lost, cuts in ((passages, encoder.cuts["passage"]), (queries, encoder.cuts["query"])):
+        assert (cuts.cut, cuts.lost) == (sum(n > 0 for n in lost), sum(lost))
     assert passages != queries
 
 
 def test_minilm_is_sentence_transformers(minilm: Path, cranfield: Path, tmp_path: Path) -> None:
     peer = as_sentence_transformer(minilm, tmp_path / "st", "mean", True, 256)
-    texts = [own.text for _, own in zip(range(3), read_corpus(str(cranfield)), strict=False)]
+    texts = [document.text for _, document in zip(range(3), read_corpus(str(cranfield)), strict=False)]
     texts += [" ".join(texts), "wing"]  # one far beyond 256 tokens
     expected = peer.encode(texts)
     for name in ("minilm", str(minilm), str(tmp_path / "st")):
@@ -110,10 +110,10 @@ def test_what_sentence_transformers_files_say_is_done(
     peer = as_sentence_transformer(
         tiny_bert, tmp_path / "st", pooling, normalize, 12, similarity_fn_name="dot",
         prompts={"query": "the cat ", "document": "heat of the "})
-    own, texts = encoder(str(tmp_path / "st")), list(FULL.values())
-    assert own.rules.similarity == ("cosine" if normalize else "dot")
-    np.testing.assert_allclose(own.vectors(texts, "query")[1], peer.encode_query(texts), atol=1e-5)
-    np.testing.assert_allclose(own.vectors(texts, "passage")[1], peer.encode_document(texts),
+    bi_encoder, texts = encoder(str(tmp_path / "st")), list(FULL.values())
+    assert bi_encoder.rules.similarity == ("cosine" if normalize else "dot")
+    np.testing.assert_allclose(bi_encoder.vectors(texts, "query")[1], peer.encode_query(texts), atol=1e-5)
+    np.testing.assert_allclose(bi_encoder.vectors(texts, "passage")[1], peer.encode_document(texts),
                                atol=1e-5)
 
 
@@ -131,7 +131,7 @@ def test_a_models_own_length(stated: int | None, tokens: int, positions: int, le
                          ("tokenizer_config.json", {"model_max_length": tokens})):
         old = json.loads((folder / file).read_text())
         (folder / file).write_text(json.dumps(old | change))
-    rules = find_dense(str(folder)).rules
+    rules = find_dense_model(str(folder)).rules
     assert (rules.query_length, rules.passage_length) == (length, length)
 
 
@@ -141,7 +141,7 @@ def test_contriever_is_transformers_alone(tiny_bert: Path, tmp_path: Path) -> No
 
     folder = tmp_path / "contriever-msmarco"  # the name that convert suggests says which it is
     folder.symlink_to(tiny_bert)
-    assert find_dense(str(folder)).rules == Rules("mean", "dot", 512, 512)
+    assert find_dense_model(str(folder)).rules == DenseRules("mean", "dot", 512, 512)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
     texts = list(FULL.values())
     expected = []
@@ -149,8 +149,8 @@ def test_contriever_is_transformers_alone(tiny_bert: Path, tmp_path: Path) -> No
         inputs = tokenizer(text, truncation=True, max_length=12, return_tensors="pt")
         with torch.inference_mode():
             expected.append(model(**inputs).last_hidden_state[0].mean(0).numpy())
-    own = encoder(str(tiny_bert), "mean", "dot", 12, 12)
-    np.testing.assert_allclose(own.vectors(texts, "passage")[1], expected, atol=1e-5)
+    bi_encoder = encoder(str(tiny_bert), "mean", "dot", 12, 12)
+    np.testing.assert_allclose(bi_encoder.vectors(texts, "passage")[1], expected, atol=1e-5)
 
 
 def make_ance(folder: Path) -> Any:
@@ -198,13 +198,13 @@ def test_ance_is_pyserinis_own(pyserini_encode: None, tmp_path: Path) -> None:
         peer.tokenizer = RobertaTokenizer.from_pretrained(folder)
         peers.append(peer)
     texts = [*FULL.values(), "wing " * 50]  # 250 tokens: over a query's 64, below a passage's 512
-    own = encoder(str(folder))
-    assert own.dimension == 768
-    assert own.rules[:5] == ("cls", "dot", 64, 512, True)
+    bi_encoder = encoder(str(folder))
+    assert bi_encoder.dimension == 768
+    assert bi_encoder.rules[:5] == ("cls", "dot", 64, 512, True)
     queries = np.stack([peers[0].encode(text) for text in texts])
-    np.testing.assert_allclose(own.vectors(texts, "query")[1], queries, atol=1e-5)
+    np.testing.assert_allclose(bi_encoder.vectors(texts, "query")[1], queries, atol=1e-5)
     passages = peers[1].encode(texts, max_length=512)
-    np.testing.assert_allclose(own.vectors(texts, "passage")[1], passages, atol=1e-5)
+    np.testing.assert_allclose(bi_encoder.vectors(texts, "passage")[1], passages, atol=1e-5)
     assert np.abs(queries[-1] - passages[-1]).max() > 0.01
 
 
@@ -222,7 +222,7 @@ def by_numpy(ids: list[str], vectors: np.ndarray, query: np.ndarray,
              hits: int) -> list[tuple[str, float]]:
     """All products, sorted: score descending, then id ascending."""
     scored = [(name, float(score)) for name, score in zip(ids, vectors @ query, strict=True)]
-    return sorted(scored, key=lambda own: (-own[1], own[0]))[:hits]
+    return sorted(scored, key=lambda hit: (-hit[1], hit[0]))[:hits]
 
 
 @pytest.mark.parametrize("hits", [1, 7, 40, 300, 1000])
@@ -236,8 +236,8 @@ def test_exact_search_is_numpys_also_where_ties_are_cut(hits: int) -> None:
     ids = [f"d{number}" for number in random.permutation(300)]
     index = faiss.IndexFlatIP(6)
     index.add(vectors)
-    found = best(DenseIndex(index, ids, []), queries, hits)
-    assert found == [by_numpy(ids, vectors, query, hits) for query in queries]
+    retrieved = best_hits(DenseIndex(index, ids, []), queries, hits)
+    assert retrieved == [by_numpy(ids, vectors, query, hits) for query in queries]
 
 
 def many_texts() -> dict[str, str]:
@@ -262,15 +262,15 @@ def test_a_run_is_numpys_argsort(tiny_bert: Path, tmp_path: Path,
     assert "2 documents without a wordpiece, which will not be found: empty, blank" in result.out
     assert "1 query without a wordpiece, which will find nothing: none" in result.err
 
-    own, full = encoder(str(tiny_bert), "mean", "cosine", 64, 64), many_texts()
-    vectors = own.vectors(list(full.values()), "passage")[1]
-    found = read_run_file(tmp_path / "run")
+    bi_encoder, full = encoder(str(tiny_bert), "mean", "cosine", 64, 64), many_texts()
+    vectors = bi_encoder.vectors(list(full.values()), "passage")[1]
+    retrieved = read_run_file(tmp_path / "run")
     for name in ("q1", "q2"):
-        query = own.vectors([topics[name]], "query")[1][0]
+        query = bi_encoder.vectors([topics[name]], "query")[1][0]
         expected = dict(by_numpy(list(full), vectors, query, 101))
-        assert found[name] == pytest.approx({n: expected[n] for n in found[name]}, abs=2e-6)
-        assert min(found[name].values()) >= min(expected.values()) - 2e-6
-        scores = list(found[name].values())
+        assert retrieved[name] == pytest.approx({n: expected[n] for n in retrieved[name]}, abs=2e-6)
+        assert min(retrieved[name].values()) >= min(expected.values()) - 2e-6
+        scores = list(retrieved[name].values())
         assert scores == sorted(scores, reverse=True)
 
     # the graph finds nearly all of it, and the same each time
@@ -281,7 +281,7 @@ def test_a_run_is_numpys_argsort(tiny_bert: Path, tmp_path: Path,
     assert runs[0] == runs[1]
     graph = read_run_file(tmp_path / "hnsw0")
     for name in ("q1", "q2"):
-        assert len(graph[name].keys() & found[name].keys()) > 95
+        assert len(graph[name].keys() & retrieved[name].keys()) > 95
 
 
 @pytest.mark.long
@@ -291,13 +291,13 @@ def test_hnsw_on_the_demo_set(minilm: Path, tmp_path: Path) -> None:
 
     corpus = write_corpus(tmp_path / "corpus.jsonl", dict(pydocs.documents()))
     topics = read_topics(str(Path(pydocs.__file__).with_name("topics.tsv")))
-    own = encoder("minilm")
-    queries = own.vectors([topic.text for topic in topics], "query")[1]
-    found = {kind: best(dense_index(own, str(corpus), DenseSearch(kind=kind), 2), queries, 100)
+    bi_encoder = encoder("minilm")
+    queries = bi_encoder.vectors([topic.text for topic in topics], "query")[1]
+    retrieved = {kind: best_hits(dense_index(bi_encoder, str(corpus), DenseSearch(kind=kind), 2), queries, 100)
              for kind in ("exact", "hnsw")}
     same = sum(len({h.docid for h in a} & {h.docid for h in b})
-               for a, b in zip(found["exact"], found["hnsw"], strict=True))
-    assert same > 0.95 * sum(map(len, found["exact"]))
+               for a, b in zip(retrieved["exact"], retrieved["hnsw"], strict=True))
+    assert same > 0.95 * sum(map(len, retrieved["exact"]))
 
 
 def test_refused(tiny_bert: Path, tmp_path: Path, refused: Callable[..., str],
@@ -355,4 +355,4 @@ def test_a_layout_that_is_not_done_here_is_refused(file: str, content: object, m
     for name, record in (files | {file: content}).items():
         (folder / name).write_text(json.dumps(record))
     with pytest.raises(InputError, match=message):
-        find_dense(str(folder))
+        find_dense_model(str(folder))

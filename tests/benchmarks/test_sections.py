@@ -70,7 +70,7 @@ def test_synthetic_documents_keep_the_terms_frequencies(section: Section) -> Non
     gives, and never an impact that the term has nowhere."""
     real = sparse.csr_matrix(np.array([[100 * (term + 1) + row if row <= term else 0
                                         for term in range(10)] for row in range(10)], np.int32))
-    made = section("synthetic").crossed(real, 20_000, np.random.default_rng(1)).toarray()
+    made = section("synthetic").cross_rows(real, 20_000, np.random.default_rng(1)).toarray()
     share = np.arange(1, 11) / 10
     assert (made > 0).mean(axis=0) == pytest.approx(share, abs=0.02)
     for term in range(10):

@@ -12,7 +12,7 @@ from conftest import Result, write_corpus
 
 from spladev3_anserini import progress
 from spladev3_anserini.cli.pace import Pace
-from spladev3_anserini.progress import counter, shown
+from spladev3_anserini.progress import counter, reporting
 from spladev3_anserini.progress import progress as reported
 
 Cli = Callable[..., Result]
@@ -51,7 +51,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 def test_a_line_at_the_start_each_tenth_and_the_end(clock: Clock,
                                                     lines: Callable[[], list[str]]) -> None:
-    with shown("auto"), counter("encoding", 1000) as bar:
+    with reporting("auto"), counter("encoding", 1000) as bar:
         for _ in range(10):
             clock.now += 20
             bar.update(100)
@@ -64,14 +64,14 @@ def test_a_line_at_the_start_each_tenth_and_the_end(clock: Clock,
 
 def test_quick_tenths_are_rarer_and_slow_ones_come_each_minute(
         clock: Clock, lines: Callable[[], list[str]]) -> None:
-    with shown("auto"), counter("quick", 100, "query") as bar:
+    with reporting("auto"), counter("quick", 100, "query") as bar:
         for _ in range(100):
             clock.now += 0.35
             bar.update(1)
     quick = lines()
     # at most one in ten seconds of the 35, the first and the last
     assert len(quick) == 1 + 3 + 1
-    with shown("auto"), counter("slow", 10_000_000, "query") as bar:
+    with reporting("auto"), counter("slow", 10_000_000, "query") as bar:
         for _ in range(300):
             clock.now += 1
             bar.update(1)
@@ -85,7 +85,7 @@ def test_what_is_read_without_a_known_number_is_counted(clock: Clock,
             clock.now += 61
             yield number
 
-    with shown("auto"):
+    with reporting("auto"):
         assert list(reported(texts(), "checking")) == [0, 1, 2]
     assert lines()[0] == "checking ..."
     assert lines()[1] == "checking: 1 document, 0.0 a second"
@@ -98,7 +98,7 @@ def test_short_work_has_one_line_and_a_library_none(clock: Clock, lines: Callabl
         clock.now += 500
         bar.update(10)
     assert lines() == []
-    with shown("auto"), counter("encoding", 10) as bar:
+    with reporting("auto"), counter("encoding", 10) as bar:
         bar.update(10)
     assert lines() == ["encoding: 10 documents"]
     assert capfd.readouterr() == ("", "")
@@ -107,7 +107,7 @@ def test_short_work_has_one_line_and_a_library_none(clock: Clock, lines: Callabl
 def test_bars_only_for_a_terminal_or_when_asked_for(
         monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
         lines: Callable[[], list[str]]) -> None:
-    with shown("bars"), counter("encoding", 10) as bar:
+    with reporting("bars"), counter("encoding", 10) as bar:
         bar.update(10)
     assert "encoding" in capfd.readouterr().err
     assert lines() == []

@@ -22,7 +22,7 @@ from reliability import draws, tried
 from signed import signed
 
 from spladev3_anserini.impacts.exact import ExactSearcher
-from spladev3_anserini.impacts.terms import fault
+from spladev3_anserini.impacts.terms import term_fault
 from spladev3_anserini.lucene.check import read_index_manifest
 from spladev3_anserini.lucene.postings import open_postings
 from spladev3_anserini.lucene.publish import publish
@@ -164,7 +164,7 @@ CONTROLS = [f"x{chr(c)}y" for c in (*range(0x20), 0x7F, 0x85, 0xA0, 0x200B, 0x20
                    detected="Lucene's own rule for white space")
 def test_terms_through_lucene(tmp_path: Path) -> None:
     terms = [*CONTROLS, '"', "\\", "'", "\\u0041", "<b>", "##x", "😀", "é"]
-    whole = [term for term in terms if fault(term) is None]
+    whole = [term for term in terms if term_fault(term) is None]
     vector = {term: number for number, term in enumerate(whole, 1)}
     index = index_of([("d", vector)], tmp_path, shards=1)
     with open_postings(index) as postings:
@@ -172,7 +172,7 @@ def test_terms_through_lucene(tmp_path: Path) -> None:
     searcher = ImpactSearcher(index)
     assert [searcher.search({term: 1}, 1)[0].score for term in whole] == list(vector.values())
     searcher.close()
-    assert {t for t in terms if fault(t)} >= {"x\ty", "x\ny", "x\u2028y", "x\u3000y"}
+    assert {t for t in terms if term_fault(t)} >= {"x\ty", "x\ny", "x\u2028y", "x\u3000y"}
     tried(len(terms))
 
 

@@ -32,13 +32,17 @@ from spladev3_anserini.lucene.unchanged import SOUND_NOTE, _read_note
 from spladev3_anserini.model.checkpoint import open_checkpoint, weight_files
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.weights import external_data
-from spladev3_anserini.rankers.dense_models import find_dense
+from spladev3_anserini.rankers.dense_models import find_dense_model
 from spladev3_anserini.rankers.registry import find_pair_scorer
 from spladev3_anserini.recipe.library import Library, default_folder
-from spladev3_anserini.recipe.strict_yaml import read_yaml, scalar
+from spladev3_anserini.recipe.strict_yaml import parse_scalar, read_yaml
 from spladev3_anserini.reproduction.journal import Journal
 from spladev3_anserini.reproduction.result import Result, read_result
-from spladev3_anserini.training.checkpoints import exclusive_output, newest_whole, steps_of
+from spladev3_anserini.training.checkpoints import (
+    exclusive_output,
+    newest_intact_checkpoint,
+    read_step_counts,
+)
 from spladev3_anserini.training.ensemble import EnsembleRecord
 from spladev3_anserini.training.pickled_scores import read_pickle
 from spladev3_anserini.training.score_files import (
@@ -145,7 +149,7 @@ def _summed(path: Path) -> Path:
 
 def _stages(path: Path) -> None:
     with Journal(path.parent) as journal:
-        journal._changed("corpus", {"a": "b"})
+        journal._reason_to_run("corpus", {"a": "b"})
 
 
 def _text(read: Callable[[str], Any]) -> Callable[[Path], Any]:
@@ -236,7 +240,7 @@ def _model(path: Path) -> object:
 
 
 def _length(path: Path) -> object:
-    return open_checkpoint(str(path.parent)).other_length(256)
+    return open_checkpoint(str(path.parent)).length_warning(256)
 
 
 def _pooling(path: Path) -> object:
@@ -294,10 +298,10 @@ READERS: dict[str, Reader] = {
     "curves": Reader("curves.jsonl", read_curves, _CURVES, None, lines=True),
     "training": Reader("training.json", lambda path: read_loss(path.parent), (_TRAINING,)),
     "begun": Reader("begun.json", _prepare, (_json(_BEGUN),)),
-    "whole": Reader("checkpoint-5/whole.json", lambda path: newest_whole(path.parents[1]),
+    "whole": Reader("checkpoint-5/whole.json", lambda path: newest_intact_checkpoint(path.parents[1]),
                     (_json({"a": hashlib.sha256(b"").hexdigest()}),), around={"checkpoint-5/a": b"",
                                                                               "checkpoint-x/b": b""}),
-    "state": Reader("trainer_state.json", lambda path: steps_of(path.parent),
+    "state": Reader("trainer_state.json", lambda path: read_step_counts(path.parent),
                     (_json({"global_step": 2, "max_steps": 8}),)),
     "manifest": Reader("manifest.json", lambda path: read_record(Manifest, sign(path)),
                        (_json(_MANIFEST),), lambda own: own.model_dump_json().encode()),
@@ -336,7 +340,7 @@ READERS: dict[str, Reader] = {
         b"title: b\nlicence: x\nbaseline: {kind: dense, model: minilm, hnsw_m: 32}\n"), None,
                      lines=True),
     "collection": Reader("c.yaml", _collection, _yaml("collections/demo.yaml"), None, lines=True),
-    "value": Reader("value", _text(lambda text: scalar(text, "--set x")), (b"2e-5", b"[1, no]"),
+    "value": Reader("value", _text(lambda text: parse_scalar(text, "--set x")), (b"2e-5", b"[1, no]"),
                     named=False),
     "quantizer": Reader("name", _text(Quantizer.parse), (b"x100-rint", b"x51.2-rint",
                                                          b"x1e-05-rint"),
@@ -367,14 +371,14 @@ READERS: dict[str, Reader] = {
     "model-index": Reader("model.safetensors.index.json",
                           lambda path: weight_files(open_checkpoint(str(path.parent))),
                           (_json({"weight_map": {"a": "model.safetensors"}}),), around=_MODEL),
-    "dense-modules": Reader("modules.json", lambda path: find_dense(str(path.parent)),
+    "dense-modules": Reader("modules.json", lambda path: find_dense_model(str(path.parent)),
                             (_DENSE["modules.json"],), around=_DENSE),
-    "dense-pooling": Reader("1_Pooling/config.json", lambda path: find_dense(str(path.parents[1])),
+    "dense-pooling": Reader("1_Pooling/config.json", lambda path: find_dense_model(str(path.parents[1])),
                             (_DENSE["1_Pooling/config.json"],), around=_DENSE),
     "dense-settings": Reader("config_sentence_transformers.json",
-                             lambda path: find_dense(str(path.parent)),
+                             lambda path: find_dense_model(str(path.parent)),
                              (_DENSE["config_sentence_transformers.json"],), around=_DENSE),
-    "dense-length": Reader("sentence_bert_config.json", lambda path: find_dense(str(path.parent)),
+    "dense-length": Reader("sentence_bert_config.json", lambda path: find_dense_model(str(path.parent)),
                            (b'{"max_seq_length": 256, "do_lower_case": false}',), around=_DENSE),
     "teacher-config": Reader("config.json", lambda path: find_pair_scorer(str(path.parent)),
                              (_TEACHER,),

@@ -19,7 +19,7 @@ from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.quantize import MAX_IMPACT, Quantizer
 from spladev3_anserini.impacts.shards import ImpactDocument, read_shard
-from spladev3_anserini.impacts.terms import fault
+from spladev3_anserini.impacts.terms import term_fault
 
 
 def _allowed(text: str) -> bool:
@@ -30,7 +30,7 @@ def _allowed(text: str) -> bool:
 
 
 ids = st.text(min_size=1, max_size=6).filter(_allowed)
-terms = st.text(min_size=1, max_size=6).filter(lambda term: fault(term) is None)
+terms = st.text(min_size=1, max_size=6).filter(lambda term: term_fault(term) is None)
 vectors = st.dictionaries(terms, st.integers(1, MAX_IMPACT), max_size=6)
 
 

@@ -26,7 +26,7 @@ from spladev3_anserini.impacts.shards import (
     read_shard,
     verify_shards,
 )
-from spladev3_anserini.impacts.terms import fault
+from spladev3_anserini.impacts.terms import term_fault
 
 DOCUMENTS = [ImpactDocument("d1", "", {"cat": 120, "##s": 4}),
              ImpactDocument("é", "Text \"x\"\n\u2028", {'"': 1, "\\": 2, "中": 3}),
@@ -67,7 +67,7 @@ def test_a_gzipped_shard_holds_the_same_and_is_the_same_twice(tmp_path: Path) ->
 
 
 terms = st.text(st.characters(codec="utf-8"), min_size=1, max_size=5).filter(
-    lambda term: fault(term) is None)
+    lambda term: term_fault(term) is None)
 vectors = st.dictionaries(terms,
                           st.integers(1, 32767), max_size=5)
 

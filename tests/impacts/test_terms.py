@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from spladev3_anserini.impacts.terms import fault, first_fault, splits
+from spladev3_anserini.impacts.terms import first_term_fault, splits, term_fault
 
 
 def test_white_space_is_that_of_java_for_every_character() -> None:
@@ -25,15 +25,15 @@ def test_white_space_is_that_of_java_for_every_character() -> None:
     ("\x1f", "white space"), ("\ud800", "surrogate"), ("x" * 256, "255"), ("😀" * 128, "255"),
 ])
 def test_a_term_lucene_would_change_is_told(term: str, reason: str) -> None:
-    assert reason in str(fault(term))
+    assert reason in str(term_fault(term))
 
 
 @pytest.mark.parametrize("term", ["cat", "##ing", '"', "\\", "é", "中", "\u00a0", "\u200b",
                                   "x" * 255, "😀" * 127, "▁word", "Ġword"])
 def test_a_whole_term_is_kept(term: str) -> None:
-    assert fault(term) is None
+    assert term_fault(term) is None
 
 
 def test_the_first_fault_names_its_term() -> None:
-    assert first_fault(["a", "b c", ""]) == "the term 'b c' has white space, Lucene would split it"
-    assert first_fault(["a"]) is None
+    assert first_term_fault(["a", "b c", ""]) == "the term 'b c' has white space, Lucene would split it"
+    assert first_term_fault(["a"]) is None

@@ -19,8 +19,8 @@ from spladev3_anserini.lucene.build import _ERROR, run_indexer
 from spladev3_anserini.lucene.check import (
     INDEX_MANIFEST,
     compare_with_manifest,
-    one_build,
     read_index_manifest,
+    refusing_replacement,
     statistics,
 )
 from spladev3_anserini.lucene.postings import open_postings
@@ -223,7 +223,7 @@ def test_an_index_that_changes_places_while_it_is_read_is_refused(tmp_path: Path
     index.mkdir()
 
     def read(meanwhile: Callable[[], object]) -> None:
-        with one_build(index), one_build(None):
+        with refusing_replacement(index), refusing_replacement(None):
             meanwhile()
 
     read((index / "segments_1").touch)

@@ -22,7 +22,7 @@ from spladev3_anserini.lucene.jvm import (
     java_version,
     versions,
 )
-from spladev3_anserini.lucene.start import environment_of_java, options_of, start, what_java_says
+from spladev3_anserini.lucene.start import environment_of_java, error_line, options_of, start
 
 
 def java(folder: Path, version: str) -> Path:
@@ -124,7 +124,7 @@ def test_users_options_never_override_ours(monkeypatch: pytest.MonkeyPatch) -> N
      "There is insufficient memory for the Java Runtime Environment to continue."),
     (["OpenJDK 64-Bit Server VM warning: x", "[0.1s][warning][os] y", "NOTE: Picked up z"], "")])
 def test_the_line_that_says_what_is_wrong(lines: list[str], said: str) -> None:
-    assert what_java_says(lines) == said
+    assert error_line(lines) == said
 
 
 def test_lack_of_memory_is_javas_failure() -> None:

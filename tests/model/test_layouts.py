@@ -307,7 +307,7 @@ def test_a_stated_length_is_said_and_an_option_works(saved: dict[str, Path], tmp
     edit(older / LENGTHS, max_seq_length=300)  # more than is used: said too
     assert "own length is 300 tokens" in cli(*command, tmp_path / "longer").err
     # a tokenizer that takes more than is used states no length
-    assert open_checkpoint(str(long)).other_length(256) is None
+    assert open_checkpoint(str(long)).length_warning(256) is None
 
 
 def test_convert_leaves_nothing_behind_that_decides_weights(saved: dict[str, Path], tiny: Path,
@@ -324,7 +324,7 @@ def test_convert_leaves_nothing_behind_that_decides_weights(saved: dict[str, Pat
     with_length = pickled(tiny, tmp_path / "length")
     (with_length / LENGTHS).write_text('{"max_seq_length": 32}')
     convert_checkpoint(str(with_length), tmp_path / "converted", None)
-    assert "32 tokens" in str(open_checkpoint(str(tmp_path / "converted")).other_length(64))
+    assert "32 tokens" in str(open_checkpoint(str(tmp_path / "converted")).length_warning(64))
 
 
 @pytest.mark.fault(8, "a checkpoint to convert with prompts or a pickled table of query weights",

@@ -183,7 +183,7 @@ def test_an_export_on_a_full_disk(precision: str, tiny: Path, tmp_path: Path,
 
 def test_refused(tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     assert "exists already" in refused("export", "--model", tiny, "--output", tmp_path)
-    assert "BERT's vocabulary alone" in refused(
+    assert "only BERT's vocabulary" in refused(
         "export", "--model", tiny, "--anserini", "--output", tmp_path / "x")
     assert not (tmp_path / "x").exists()
     onnx = tmp_path / "onnx"
@@ -191,9 +191,9 @@ def test_refused(tiny: Path, tmp_path: Path, refused: Callable[..., str]) -> Non
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
     encode = ("encode", "--model", onnx, "--corpus", corpus, "--max-length", 64, "--output",
               tmp_path / "encoded")
-    assert "leave out --device" in refused(*encode, "--dtype", "bfloat16")
+    assert "omit --device" in refused(*encode, "--dtype", "bfloat16")
     assert "--special-tokens keep: this graph keeps" in refused(*encode, "--special-tokens", "keep")
-    assert "give the model it was exported from" in refused(
+    assert "use the model it was exported from" in refused(
         "export", "--model", onnx, "--output", tmp_path / "again")
     whole = (onnx / "model.onnx").read_bytes()
     (onnx / "model.onnx").write_bytes(whole[: len(whole) // 2])

@@ -23,7 +23,7 @@ from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.weights import external_data, folder_hash
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder
-from spladev3_anserini.rankers.dense_models import find_dense
+from spladev3_anserini.rankers.dense_models import find_dense_model
 from spladev3_anserini.rankers.pair_scorer import PairSettings
 from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer, pair_scorer_hash
 
@@ -192,7 +192,7 @@ def test_weights_from_elsewhere_are_refused(what: str, tiny: Path, tmp_path: Pat
     folder = copy(tiny, tmp_path / "model")
     how(folder)
     for find in (lambda name: open_checkpoint(name), lambda name: find_pair_scorer(name),
-                 lambda name: find_dense(name, "mean", "dot"),
+                 lambda name: find_dense_model(name, "mean", "dot"),
                  lambda name: convert_checkpoint(name, tmp_path / "out", None)):
         with pytest.raises(InputError) as raised:
             find(str(folder))
@@ -366,12 +366,12 @@ def _dense(tiny: Path, folder: Path, **settings: object) -> Path:
                    "layers than its weights", detected="every key; names of weights")
 def test_bi_encoders_and_teachers_are_read_as_strictly(tiny: Path, tmp_path: Path) -> None:
     plain = _dense(tiny, tmp_path / "plain")
-    DenseEncoder(find_dense(str(plain)), "cpu")
+    DenseEncoder(find_dense_model(str(plain)), "cpu")
     for number, settings in enumerate(({"truncate_dim": 8}, {"default_prompt_name": "x"},
                                        {"model_type": "SparseEncoder"})):
         folder = _dense(tiny, tmp_path / str(number), **settings)
         with pytest.raises(InputError, match=f"config_sentence_transformers.json: {min(settings)}"):
-            find_dense(str(folder))
+            find_dense_model(str(folder))
     for file, key, value in (("sentence_bert_config.json", "tokenizer_args", {"a": 1}),
                              ("sentence_bert_config.json", "do_lower_case", True),
                              ("1_Pooling/config.json", "include_prompt", False)):
@@ -379,28 +379,28 @@ def test_bi_encoders_and_teachers_are_read_as_strictly(tiny: Path, tmp_path: Pat
         path = folder / file
         path.write_text(json.dumps((read_json(path) if path.exists() else {}) | {key: value}))
         with pytest.raises(InputError, match=f"{file}: {key}: "):
-            find_dense(str(folder))
+            find_dense_model(str(folder))
     custom = copy(plain, tmp_path / "custom")
     (custom / "modules.json").write_text(
         (custom / "modules.json").read_text().replace("sentence_transformers.models.T", "mine.T"))
     with pytest.raises(InputError, match=r"is made of mine\.Transformer"):
-        find_dense(str(custom))
+        find_dense_model(str(custom))
     fewer = copy(plain, tmp_path / "fewer")
     edit(fewer / "config.json", num_hidden_layers=1)
     with pytest.raises(InputError, match="does not read 16 of its weights"):
-        DenseEncoder(find_dense(str(fewer)), "cpu")
+        DenseEncoder(find_dense_model(str(fewer)), "cpu")
     with pytest.raises(InputError, match="does not read 16 of its weights"):
         open_pair_scorer(str(fewer), PairSettings(max_length=64))
     prompts = _dense(tiny, tmp_path / "prompts", prompts={"query": "q: "})
-    assert find_dense(str(prompts)).rules.query_prefix == "q: "  # applied by the baseline alone
+    assert find_dense_model(str(prompts)).rules.query_prefix == "q: "  # applied by the baseline alone
     with pytest.raises(InputError, match=r"prompts\.query"):
         find_pair_scorer(str(prompts))
     both = copy(plain, tmp_path / "both")
     edit(both / "1_Pooling" / "config.json", pooling_mode="cls")  # the new key counts, not the old
-    assert find_dense(str(both)).rules.pooling == "cls"
+    assert find_dense_model(str(both)).rules.pooling == "cls"
     left = copy(plain, tmp_path / "left")
     edit(left / "tokenizer_config.json", truncation_side="left")
-    sat = [DenseEncoder(find_dense(str(own), passage_length=6), "cpu").vectors(
+    sat = [DenseEncoder(find_dense_model(str(own), passage_length=6), "cpu").vectors(
         ["the cat sat on the mat", "sat on the mat"], "passage")[1] for own in (left, plain)]
     assert np.allclose(sat[0][0], sat[0][1], atol=1e-6)  # its beginning is cut
     assert not np.allclose(sat[1][0], sat[1][1], atol=1e-2)

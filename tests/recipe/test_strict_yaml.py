@@ -157,7 +157,7 @@ def test_an_ablation_changes_training_alone_and_needs_its_base(tmp_path: Path,
     for text, says in (("base: nothing\ntitle: x\ntraining: {seed: 1}\n", "no recipe 'nothing'"),
                        ("base: splade-v3\ntitle: x\n", "say what differs"),
                        ("base: splade-v3\ntitle: x\nlicence: mine\ntraining: {seed: 1}\n",
-                        "changes its variant and its training alone"),
+                        "changes only its variant and its training"),
                        ("base: splade-v3\ntitle: x\ntraining: {negatives: 101}\n",
                         "101 negatives of 100")):
         (tmp_path / "x.yaml").write_text(text)

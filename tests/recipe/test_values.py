@@ -15,9 +15,9 @@ import pytest
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.evaluation.measures import parse_measures
-from spladev3_anserini.recipe.library import Library, declared
+from spladev3_anserini.recipe.library import Library, declared_values
 from spladev3_anserini.recipe.schema import Collection, Expected, QuerySet, Recipe
-from spladev3_anserini.recipe.training import flat
+from spladev3_anserini.recipe.training import flatten
 
 RECIPES = Library(Path(__file__).parents[2] / "recipes")
 RELEASED = ["splade-v3", "splade-v3-distilbert", "splade-v3-lexical", "splade-v3-doc"]
@@ -259,7 +259,7 @@ def test_anserinis_settings() -> None:
     assert prebuilt is not None
     (block,) = blocks_of("splade-v3", "castorini/anserini")
     for settings in (prebuilt.settings, block.settings):
-        assert settings.stated() == {"max_length": 512, "query_max_length": 510 + 1, "dtype": "float32",
+        assert settings.stated_values() == {"max_length": 512, "query_max_length": 510 + 1, "dtype": "float32",
                             "quantizer": f"x{256 / 5:g}-rint", "special_tokens": "anserini"}
     for name, query_set in ((name, own) for name, _, own in query_sets()
                             if name in anserini()[1]):
@@ -395,7 +395,7 @@ def test_every_training_value_says_where_it_is_from(name: str) -> None:
     training = recipe(name).training
     assert (training is None) == (name in DEMOS)
     if training is not None:
-        values = flat(training.model_dump(exclude={"sources"}, exclude_none=True))
+        values = flatten(training.model_dump(exclude={"sources"}, exclude_none=True))
         assert training.sources.keys() == values.keys()
 
 
@@ -405,7 +405,7 @@ def test_an_ablation_changes_what_its_sources_name(name: str) -> None:
     ablation, base = recipe(name), recipe(str(recipe(name).base))
     assert ablation.training is not None
     assert base.training is not None
-    own, its = (flat(t.model_dump(exclude={"sources"})) for t in (ablation.training, base.training))
+    own, its = (flatten(t.model_dump(exclude={"sources"})) for t in (ablation.training, base.training))
     changed = {key for key in own if own[key] != its[key]}
     assert changed or ablation.variant != base.variant
     assert name in SMALL or changed == {key for key, source in ablation.training.sources.items()
@@ -425,7 +425,7 @@ def test_hyper_parameters(name: str, start: str, documents: float, queries: tupl
     assert (training.documents.kind, training.documents.weight) == ("flops", documents)
     assert (training.queries.kind, training.queries.weight) == queries
     assert training.documents.steps == training.queries.steps == 30_000
-    assert flat(training.loss.model_dump()) == {
+    assert flatten(training.loss.model_dump()) == {
         "kl": 1, "margin_mse": 0.05, "contrastive": 0, "pairs": "all"}
     pool = training.candidates
     assert (pool.top, pool.random, pool.depth, training.negatives) == (50, 50, 1000, 8)
@@ -443,7 +443,7 @@ def test_the_readme_says_what_was_measured_here() -> None:
     assert run["models"] | run["ablations"] | run["baselines"] <= RECIPES.recipes().keys() | RECIPES.baselines()
     measured = {(recipe, collection) for collection in RECIPES.collections()
                 for recipe in RECIPES.recipes() | RECIPES.baselines()
-                for values in declared(recipe, RECIPES.recipe(recipe), collection, RECIPES.collection(collection))
+                for values in declared_values(recipe, RECIPES.recipe(recipe), collection, RECIPES.collection(collection))
                 if values.by.source == "measured"}
     assert {collection for _, collection in measured} == run["collections"]
     assert {recipe for recipe, _ in measured} <= run["models"] | run["ablations"]

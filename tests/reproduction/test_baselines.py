@@ -170,7 +170,7 @@ def test_refused(bench: Bench, refused: Callable[..., str]) -> None:
     bench.recipe("bad", kind="dense", model="nowhere")
     assert "--model nowhere: no such folder" in call()
     bench.recipe("bad", kind="bm25")
-    assert "is a baseline, and has its own" in call("--model", "demo")
+    assert "is a baseline, whose recipe names its model" in call("--model", "demo")
     bad = bench.folder / "baselines" / "bad.yaml"
     bad.write_text(bad.read_text() + "variant: splade-v3\n")
     assert "a recipe with a baseline has no variant" in call()

@@ -74,7 +74,7 @@ def test_all_four_variants_from_download_to_verdict(recipe: str, run: Run,
     recipes = _pinned(tmp_path)
     done = run("run", recipe, "--on", "beir-scifact", "--recipes", recipes)
     assert done.returncode == 0, done.stderr
-    assert "6 documents, 5,183 described" in done.stdout
+    assert "6 documents, the file says 5,183" in done.stdout
     assert "[no reference]" in done.stdout
     assert "[OK]" not in done.stdout
     again = run("run", recipe, "--on", "beir-scifact", "--recipes", recipes)
@@ -91,7 +91,7 @@ def test_msmarcos_own_archive(run: Run) -> None:
     done = run("run", "splade-v3-doc", "--on", "msmarco-v1-passage", "--sets",
                "dev")
     assert done.returncode == 0, done.stderr
-    assert "6 documents, 8,841,823 described" in done.stdout
+    assert "6 documents, the file says 8,841,823" in done.stdout
     assert "[OK]" not in done.stdout
 
 
@@ -125,7 +125,7 @@ def test_pyserinis_prebuilt_index(run: Run, tmp_path: Path, demo_model: Path) ->
                "--recipes", recipes)
     assert done.returncode == 0, done.stderr
     assert "encode" not in done.stdout
-    assert "6 documents, 5,183 described" in done.stdout
+    assert "6 documents, the file says 5,183" in done.stdout
     settings = json.loads((tmp_path / "reproduced/splade-v3/beir-scifact-prebuilt/result.json")
                           .read_text())["settings"]
     assert (settings["max_length"], settings["quantizer"]) == (512, "x51.2-rint")

@@ -8,13 +8,13 @@ from pathlib import Path
 from conftest import Result
 
 from spladev3_anserini.recipe.library import Library, default_folder
-from spladev3_anserini.reproduction.regression_pages import pages
+from spladev3_anserini.reproduction.regression_pages import render_pages
 
 FOLDER = Path(__file__).parents[2] / "docs" / "regressions"
 
 
 def test_the_pages_are_current() -> None:
-    made = pages(Library(default_folder()))
+    made = render_pages(Library(default_folder()))
     assert {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.md")} == made, \
         "spladev3-anserini reproduce pages writes them"
 

@@ -193,7 +193,7 @@ def test_a_collection_that_is_not_the_one_described_is_never_ok(bench: Bench) ->
     del bench.collection["expected"][0]["corpus_sha256"]
     judged = bench.run()
     assert judged.code == 0
-    assert "not the collection its file describes (8 documents, 8,841,823 described" in judged.out
+    assert "not those of the collection's file (8 documents, the file says 8,841,823" in judged.out
     assert "[OK]" not in judged.out
     report = bench.cli("reproduce", "report", "--recipes", bench.folder, "--output", bench.output)
     assert "✓ 0 OK," in report.out
@@ -229,7 +229,7 @@ def test_what_is_declared_and_not_measured_fails(bench: Bench) -> None:
     result = read_result(experiment.folder)
     assert result is not None
     missing = next(v for v in verdicts(experiment, result, ["second"]) if v.what == "P@1")
-    assert (missing.status, missing.found) == ("FAIL", None)
+    assert (missing.status, missing.measured) == ("FAIL", None)
     assert bench.run().out.count("P@1") >= 2  # a run measures whatever is declared
 
 
@@ -285,7 +285,7 @@ def test_a_killed_encode_is_continued(bench: Bench, monkeypatch: pytest.MonkeyPa
 def test_stages_one_by_one_and_query_sets_one_by_one(bench: Bench, refused: Cli) -> None:
     early = refused("reproduce", "run", "small", "--on", "texts", "--recipes", bench.folder,
                     "--output", bench.output, "--model", bench.model, "--stages", "search")
-    assert "the stage download is to be done first" in early
+    assert "the stage download must be done first" in early
     for stage in ("download", "encode", "index", "check", "search"):
         done = bench.run("--stages", stage)
         assert done.code == 0, done
@@ -477,9 +477,9 @@ def test_values_for_a_set_that_is_not_there_are_refused(bench: Bench) -> None:
                    then="one word of one argument",
                    detected="no shell is ever used")
 def test_a_path_with_a_shells_words_is_quoted(bench: Bench) -> None:
-    from spladev3_anserini.reproduction.commands import typed
+    from spladev3_anserini.reproduction.commands import command_text
 
-    assert typed(["a", "$DATA/x $(touch y)", "$(z)", "$Ab"]) == (
+    assert command_text(["a", "$DATA/x $(touch y)", "$(z)", "$Ab"]) == (
         "a \"$DATA\"/'x $(touch y)' '$(z)' '$Ab'")
 
 

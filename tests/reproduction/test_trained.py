@@ -112,14 +112,14 @@ def test_an_interrupted_recipe_goes_on_where_it_was(recipes: Path, cli: Cli, tin
     recipe = yaml.safe_load(path.read_text())
     recipe["training"] |= {"start": str(start), "epochs": 2.0}
     path.write_text(yaml.safe_dump(recipe))
-    mark_whole = trainer.mark_whole
+    write_checkpoint_hashes = trainer.write_checkpoint_hashes
 
     def interrupted(checkpoint: Path) -> None:
-        mark_whole(checkpoint)
+        write_checkpoint_hashes(checkpoint)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "mark_whole", interrupted)
+        patch.setattr(trainer, "write_checkpoint_hashes", interrupted)
         assert run(cli, recipes, "small", "--stages", "train").code == 130
     resumed = run(cli, recipes, "small", "--stages", "train")
     assert resumed.code == 0, resumed
@@ -137,7 +137,7 @@ def test_an_interrupted_recipe_goes_on_where_it_was(recipes: Path, cli: Cli, tin
 def test_without_the_stage_train_the_model_must_be_there(recipes: Path, cli: Cli) -> None:
     early = run(cli, recipes, "small", "--stages", "download encode index check search evaluate")
     assert early.code == 2
-    assert "the stage first encode is to be done first" in early.err
+    assert "the stage first encode must be done first" in early.err
     trained = run(cli, recipes, "small", "--stages", "train")
     assert trained.code == 0, trained
     assert "verdict" not in trained.out

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from spladev3_anserini.collection.corpus import read_corpus
-from spladev3_anserini.demo.assets import Packaged, _checked, _fetch
+from spladev3_anserini.demo.assets import Packaged, _fetch, _verified_files
 from spladev3_anserini.errors import InputError
 
 GOOD = b"the pinned bytes"
@@ -76,7 +76,7 @@ def test_only_named_members_are_read(name: str, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     archive = tar(tmp_path / "evil-1.0.tar.gz", *TARS[name](tmp_path / "out"), (member(NAME), GOOD))
     before = sorted(tmp_path.rglob("*"))
-    assert _checked(archive, packaged(archive)) == {"good.txt": GOOD}
+    assert _verified_files(archive, packaged(archive)) == {"good.txt": GOOD}
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -89,7 +89,7 @@ def test_a_member_that_is_no_file_is_refused(kind: bytes, tmp_path: Path) -> Non
     secret.write_bytes(GOOD)
     archive = tar(tmp_path / "evil-1.0.tar.gz", (member(NAME, kind, str(secret)), b""))
     with pytest.raises(InputError, match="is no plain file"):
-        _checked(archive, packaged(archive))
+        _verified_files(archive, packaged(archive))
 
 
 @pytest.mark.fault(20, "a member of zeros that is larger than any file can be",
@@ -101,7 +101,7 @@ def test_a_bomb_is_refused(ending: str, tmp_path: Path) -> None:
     archive = wheel(path, {NAME: zeros}) if ending.endswith("whl") else tar(path, (member(NAME), zeros))
     assert archive.stat().st_size < 2 << 20
     with pytest.raises(InputError, match="larger than it can be"):
-        _checked(archive, packaged(archive))
+        _verified_files(archive, packaged(archive))
 
 
 def _lies_about_its_size(path: Path) -> Path:
@@ -124,14 +124,14 @@ def _lies_about_its_size(path: Path) -> Path:
 def test_a_damaged_archive_is_refused(make: Callable[[Path], Path], says: str, tmp_path: Path) -> None:
     archive = make(tmp_path / "evil-1.0-py3-none-any.whl")
     with pytest.raises(InputError, match=says):
-        _checked(archive, packaged(archive))
+        _verified_files(archive, packaged(archive))
 
 
 def test_a_tar_cut_short_is_refused(tmp_path: Path) -> None:
     archive = tar(tmp_path / "evil-1.0.tar.gz", (member(NAME), os.urandom(9999)))
     archive.write_bytes(archive.read_bytes()[:5000])
     with pytest.raises(InputError, match="damaged"):
-        _checked(archive, packaged(archive))
+        _verified_files(archive, packaged(archive))
 
 
 @pytest.mark.fault(20, "an archive other than the pinned one",
@@ -149,7 +149,7 @@ def test_another_archive_is_not_opened(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(InputError, match="evil cannot be fetched: pip download evil==1.0.*MATCH"):
         _fetch("evil", pinned, tmp_path / "cache/again")
     with pytest.raises(InputError, match="it was not opened"):
-        _checked(archive, pinned)
+        _verified_files(archive, pinned)
     assert {p.name for p in tmp_path.rglob("*")} == {archive.name, "cache", "evil", "good.txt"}
 
 

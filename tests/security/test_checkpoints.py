@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import open_checkpoint
-from spladev3_anserini.rankers.dense_models import find_dense
+from spladev3_anserini.rankers.dense_models import find_dense_model
 from spladev3_anserini.rankers.registry import find_pair_scorer
 
 Cli = Callable[..., Result]
@@ -63,7 +63,7 @@ def test_a_pickle_beside_the_config_is_not_opened(name: str, model: Path, tmp_pa
     (model / "model.safetensors").unlink()
     torch.save({"weight": Payload(tmp_path / "MARKER")}, model / name)
     assert "no model.safetensors" in encode(model)
-    for find in (find_pair_scorer, find_dense):
+    for find in (find_pair_scorer, find_dense_model):
         with pytest.raises(InputError, match="safetensors"):
             find(str(model))
     assert not (tmp_path / "MARKER").exists()
@@ -75,7 +75,7 @@ def test_a_pickle_that_is_converted_runs_nothing(tiny: Path, tmp_path: Path,
                                                  refused: Callable[..., str]) -> None:
     source = pickled(tiny, tmp_path / "m")
     torch.save({"weight": Payload(tmp_path / "MARKER")}, source / "pytorch_model.bin")
-    assert "not a pickle of tensors alone" in refused("convert", source, "--output",
+    assert "not a pickle of only tensors" in refused("convert", source, "--output",
                                                       tmp_path / "out")
     assert not (tmp_path / "MARKER").exists()
     assert not (tmp_path / "out").exists()

@@ -14,8 +14,9 @@ import pytest
 import torch
 from conftest import SPECIALS, WORDS, Result, make_tiny, save_tokenizer, write_corpus
 
-from spladev3_anserini.errors import InputError, refusing, without_panic_report
+from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.model.checkpoint import open_checkpoint
+from spladev3_anserini.model.panics import without_panic_report
 from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.tokenizer import Tokenizer
 

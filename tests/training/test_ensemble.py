@@ -23,7 +23,7 @@ from spladev3_anserini.training.ensemble import (
     TeacherRecord,
     combine,
     minmax,
-    moments_of,
+    read_moments,
 )
 from spladev3_anserini.training.score_files import (
     QueryCandidates,
@@ -52,7 +52,7 @@ def written(folder: Path, raw: np.ndarray, missing: Sequence[tuple[int, int]] = 
     `missing` are (teacher, query) whose positive has no score."""
     names = [[f"d{q * SIZE + k}" for k in range(SIZE)] for q in range(raw.shape[1])]
     write_candidates(folder / "candidates.jsonl", [
-        QueryCandidates(f"q{q}", own[:1], own[1:]) for q, own in enumerate(names)])
+        QueryCandidates(f"q{q}", documents[:1], documents[1:]) for q, documents in enumerate(names)])
     sources = []
     for t, scores in enumerate(raw):
         sources.append(folder / f"teacher{t}.jsonl")
@@ -65,7 +65,7 @@ def written(folder: Path, raw: np.ndarray, missing: Sequence[tuple[int, int]] = 
 
 
 def matrix(path: Path) -> np.ndarray:
-    return np.array([list(own.scores.values()) for own in read_scores(path)])
+    return np.array([list(entry.scores.values()) for entry in read_scores(path)])
 
 
 def expected_mean(raw: np.ndarray) -> np.ndarray:
@@ -74,86 +74,86 @@ def expected_mean(raw: np.ndarray) -> np.ndarray:
 
 
 def test_the_mean_of_minmax(raw: np.ndarray, tmp_path: Path) -> None:
-    given = written(tmp_path, raw)
-    record = combine(*given, None)
-    np.testing.assert_allclose(matrix(given[-1]), expected_mean(raw), atol=1e-12)
+    arguments = written(tmp_path, raw)
+    record = combine(*arguments, None)
+    np.testing.assert_allclose(matrix(arguments[-1]), expected_mean(raw), atol=1e-12)
     assert (record.queries, record.pairs, record.rescoring) == (QUERIES, QUERIES * SIZE, "none")
     assert record.mean == pytest.approx(expected_mean(raw).mean(), abs=1e-12)
     assert record.deviation == pytest.approx(expected_mean(raw).std(), abs=1e-12)
     assert read_record(EnsembleRecord, tmp_path / "ensemble.json") == record
-    assert record.sha256 == sha256_of(given[-1])
+    assert record.sha256 == sha256_of(arguments[-1])
 
 
 @pytest.mark.parametrize("target", [Target(-1.5, 6.25), Target(0.0, 1e-3), Target(1e4, 3.0)])
 def test_rescoring_all_pairs(target: Target, raw: np.ndarray, tmp_path: Path) -> None:
-    given = written(tmp_path, raw)
-    record = combine(*given, target)
-    found, before = matrix(given[-1]), expected_mean(raw)
-    assert found.mean() == pytest.approx(target.mean, abs=1e-9)
-    assert found.std() == pytest.approx(target.deviation, abs=1e-9)
-    assert found.sum() == pytest.approx(target.mean * found.size, abs=1e-6)
+    arguments = written(tmp_path, raw)
+    record = combine(*arguments, target)
+    combined, before = matrix(arguments[-1]), expected_mean(raw)
+    assert combined.mean() == pytest.approx(target.mean, abs=1e-9)
+    assert combined.std() == pytest.approx(target.deviation, abs=1e-9)
+    assert combined.sum() == pytest.approx(target.mean * combined.size, abs=1e-6)
     scale = target.deviation / before.std()
-    np.testing.assert_allclose(found, (before - before.mean()) * scale + target.mean, rtol=1e-12,
+    np.testing.assert_allclose(combined, (before - before.mean()) * scale + target.mean, rtol=1e-12,
                                atol=1e-9)
     assert record.scale == pytest.approx(scale, rel=1e-12)
-    np.testing.assert_allclose(found, before * record.scale + record.shift, rtol=1e-12, atol=1e-9)
+    np.testing.assert_allclose(combined, before * record.scale + record.shift, rtol=1e-12, atol=1e-9)
 
 
 def test_rescoring_each_query(raw: np.ndarray, tmp_path: Path) -> None:
-    given = written(tmp_path, raw)
-    record = combine(*given, Target(2.0, 3.0, "query"))
-    found = matrix(given[-1])
-    np.testing.assert_allclose(found.mean(axis=1), 2.0, atol=1e-9)
-    np.testing.assert_allclose(found.std(axis=1), 3.0, atol=1e-9)
+    arguments = written(tmp_path, raw)
+    record = combine(*arguments, Target(2.0, 3.0, "query"))
+    combined = matrix(arguments[-1])
+    np.testing.assert_allclose(combined.mean(axis=1), 2.0, atol=1e-9)
+    np.testing.assert_allclose(combined.std(axis=1), 3.0, atol=1e-9)
     assert (record.rescoring, record.scale, record.shift) == ("query", None, None)
-    assert (found.argsort(axis=1) == expected_mean(raw).argsort(axis=1)).all()
+    assert (combined.argsort(axis=1) == expected_mean(raw).argsort(axis=1)).all()
 
 
 def test_a_query_scored_all_alike_is_0_and_counted(raw: np.ndarray, tmp_path: Path) -> None:
     raw[1, 4] = raw[1, 9] = 0.1
     raw[:, 9] = 0.3
-    given = written(tmp_path, raw)
-    record = combine(*given, None)
-    assert [own.flat_queries for own in record.teachers] == [1, 2, 1]
+    arguments = written(tmp_path, raw)
+    record = combine(*arguments, None)
+    assert [teacher.flat_queries for teacher in record.teachers] == [1, 2, 1]
     assert record.constant_queries == 1
-    assert (matrix(given[-1])[9] == 0).all()
-    assert matrix(given[-1])[4].max() <= 2 / 3
-    per_query = combine(*given, Target(2.0, 3.0, "query"))
+    assert (matrix(arguments[-1])[9] == 0).all()
+    assert matrix(arguments[-1])[4].max() <= 2 / 3
+    per_query = combine(*arguments, Target(2.0, 3.0, "query"))
     assert per_query.constant_queries == 1
-    assert (matrix(given[-1])[9] == 2.0).all()
+    assert (matrix(arguments[-1])[9] == 2.0).all()
 
 
 def test_means_that_are_equal_but_for_rounding_are_not_blown_up(tmp_path: Path) -> None:
     # two teachers of opposite opinion: every mean is a half, give or take a last bit
     one = np.array([[0.0, 0.1, 0.3, 0.7, 1.0]])
-    given = written(tmp_path, np.stack([np.pad(one, ((0, 0), (0, SIZE - 5))),
-                                        1 - np.pad(one, ((0, 0), (0, SIZE - 5)))]))
-    assert combine(*given, Target(2.0, 3.0, "query")).constant_queries == 1
-    np.testing.assert_allclose(matrix(given[-1]), 2.0)
+    arguments = written(tmp_path, np.stack([np.pad(one, ((0, 0), (0, SIZE - 5))),
+                                            1 - np.pad(one, ((0, 0), (0, SIZE - 5)))]))
+    assert combine(*arguments, Target(2.0, 3.0, "query")).constant_queries == 1
+    np.testing.assert_allclose(matrix(arguments[-1]), 2.0)
     with pytest.raises(InputError, match="every document has the same score"):
-        combine(*given, Target(2.0, 3.0))
+        combine(*arguments, Target(2.0, 3.0))
 
 
 def test_a_positive_without_a_score_takes_the_maximum(raw: np.ndarray, tmp_path: Path) -> None:
-    given = written(tmp_path, raw, missing=[(0, 3), (1, 3), (2, 8)])
-    record = combine(*given, None)
+    arguments = written(tmp_path, raw, missing=[(0, 3), (1, 3), (2, 8)])
+    record = combine(*arguments, None)
     assert record.filled_positives == 2
-    found = matrix(given[-1])
+    combined = matrix(arguments[-1])
     for query in (3, 8):
         rest = expected_mean(raw[:, query : query + 1, 1:])[0]
-        np.testing.assert_allclose(found[query, 1:], rest, atol=1e-12)
-        assert found[query, 0] == pytest.approx(rest.max(), abs=1e-12)
-    rescored = combine(*given, Target(-1.5, 6.0))
+        np.testing.assert_allclose(combined[query, 1:], rest, atol=1e-12)
+        assert combined[query, 0] == pytest.approx(rest.max(), abs=1e-12)
+    rescored = combine(*arguments, Target(-1.5, 6.0))
     assert rescored.filled_positives == 2
-    assert matrix(given[-1]).std() == pytest.approx(6.0, abs=1e-9)
+    assert matrix(arguments[-1]).std() == pytest.approx(6.0, abs=1e-9)
 
 
 def test_the_target_of_a_reference_file(raw: np.ndarray, tmp_path: Path) -> None:
     reference = raw[0] * 1e3 + 1e6  # far from 0, where a plain sum of squares would cancel
     write_scores(tmp_path / "reference.jsonl.gz", [
-        Scores(f"q{q}", {f"d{k}": float(s) for k, s in enumerate(own)})
-        for q, own in enumerate(reference)])
-    moments = moments_of(tmp_path / "reference.jsonl.gz")
+        Scores(f"q{q}", {f"d{k}": float(s) for k, s in enumerate(row)})
+        for q, row in enumerate(reference)])
+    moments = read_moments(tmp_path / "reference.jsonl.gz")
     assert moments.number == reference.size
     assert moments.mean == pytest.approx(reference.mean(), rel=1e-14)
     assert moments.deviation == pytest.approx(reference.std(), rel=1e-11)
@@ -179,11 +179,11 @@ def test_disagreement_is_scipys_spearman_and_numpys_deviation(raw: np.ndarray) -
     account = Disagreement(["a", "b", "c"])
     normalised = minmax(raw.transpose(1, 0, 2))
     normalised[5, 1] = 0  # undefined for this query
-    for q, own in enumerate(normalised):
-        account.add(f"q{q}", own)
+    for q, scores in enumerate(normalised):
+        account.add(f"q{q}", scores)
     for pair, (i, j) in zip(account.pairs(), [(0, 1), (0, 2), (1, 2)], strict=True):
-        rho = [spearmanr(own[i], own[j]).statistic for q, own in enumerate(normalised)
-               if own[i].max() and own[j].max()]
+        rho = [spearmanr(scores[i], scores[j]).statistic for q, scores in enumerate(normalised)
+               if scores[i].max() and scores[j].max()]
         assert pair.queries == len(rho)
         assert pair.spearman == pytest.approx(np.mean(rho), abs=1e-12)
         assert pair.negative == sum(value < 0 for value in rho)
@@ -212,11 +212,11 @@ def test_teachers_that_never_tell_documents_apart_have_no_correlation() -> None:
 ])
 def test_sources_that_do_not_fit(change: Any, message: str, raw: np.ndarray,
                                  tmp_path: Path) -> None:
-    given = written(tmp_path, raw)
-    write_scores(given[2][1], change(list(read_scores(given[2][1]))))
+    arguments = written(tmp_path, raw)
+    write_scores(arguments[2][1], change(list(read_scores(arguments[2][1]))))
     with pytest.raises(InputError, match=message):
-        combine(*given, None)
-    assert not given[-1].exists()
+        combine(*arguments, None)
+    assert not arguments[-1].exists()
     assert not (tmp_path / "ensemble.json").exists()
 
 
@@ -226,19 +226,19 @@ def test_sources_that_do_not_fit(change: Any, message: str, raw: np.ndarray,
                                     Target(1.79e308, 1e306)])
 def test_scores_that_would_not_be_finite(target: Target, raw: np.ndarray, tmp_path: Path,
                                          recwarn: pytest.WarningsRecorder) -> None:
-    given = written(tmp_path, raw)
-    combine(*given, Target(1, 2))
-    files = (given[-1], tmp_path / "ensemble.json")
+    arguments = written(tmp_path, raw)
+    combine(*arguments, Target(1, 2))
+    files = (arguments[-1], tmp_path / "ensemble.json")
     before = [path.read_bytes() for path in files]
     with pytest.raises(InputError, match=r"query 'q\d+': its scores are no finite numbers when "
                                          r"they are rescored to mean .*e\+30"):
-        combine(*given, target)
+        combine(*arguments, target)
     assert [path.read_bytes() for path in files] == before
     extreme = written(tmp_path, np.sign(raw) * 1e308)
     with pytest.raises(InputError, match="the scores of query 'q0' are too far apart"):
         combine(*extreme, None)
     with pytest.raises(InputError, match=r"teacher0.jsonl: its scores are too large for a mean"):
-        moments_of(extreme[2][0])
+        read_moments(extreme[2][0])
     assert not recwarn.list
 
 
@@ -254,9 +254,9 @@ def test_memory_holds_one_query(tmp_path: Path) -> None:
     import tracemalloc
 
     raw = np.random.default_rng(1).normal(size=(1, 3000, SIZE))
-    given = written(tmp_path, raw)
+    arguments = written(tmp_path, raw)
     tracemalloc.start()
-    combine(*given, Target(0.0, 1.0))
+    combine(*arguments, Target(0.0, 1.0))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 << 20  # 36,000 scores; the ids of queries seen are all that stays

@@ -36,22 +36,22 @@ def leaves(mask: torch.Tensor, vocabulary: int, bias: bool, seed: int,
     torch.manual_seed(seed)
 
     def draw(*shape: int) -> torch.Tensor:
-        found = torch.randint(-1, 2, shape).to(dtype) if whole else torch.randn(shape, dtype=dtype)
-        return found.requires_grad_()
+        values = torch.randint(-1, 2, shape).to(dtype) if whole else torch.randn(shape, dtype=dtype)
+        return values.requires_grad_()
 
     return draw(*mask.shape, width), draw(vocabulary, width), draw(vocabulary) if bias else None
 
 
-def gradients(weights: torch.Tensor, given: Leaves, incoming: torch.Tensor) -> list[torch.Tensor]:
-    return list(torch.autograd.grad(weights, [leaf for leaf in given if leaf is not None],
+def gradients(weights: torch.Tensor, inputs: Leaves, incoming: torch.Tensor) -> list[torch.Tensor]:
+    return list(torch.autograd.grad(weights, [leaf for leaf in inputs if leaf is not None],
                                     incoming))
 
 
-def close(found: list[torch.Tensor], wanted: list[torch.Tensor], relative: float) -> None:
+def close(actual: list[torch.Tensor], expected: list[torch.Tensor], relative: float) -> None:
     """Relative to the largest number of each gradient."""
-    for own, other in zip(found, wanted, strict=True):
-        assert own.dtype == other.dtype
-        assert float((own - other).abs().max()) <= relative * float(other.abs().max())
+    for gradient, other in zip(actual, expected, strict=True):
+        assert gradient.dtype == other.dtype
+        assert float((gradient - other).abs().max()) <= relative * float(other.abs().max())
 
 
 @pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
@@ -62,13 +62,13 @@ def test_values_and_gradients_are_autograds(dtype: torch.dtype, relative: float,
                                             lengths: list[int], vocabulary: int, tile: int,
                                             bias: bool, whole: bool, seed: int) -> None:
     mask = ragged(lengths)
-    given = leaves(mask, vocabulary, bias, seed, dtype, whole=whole)
-    found = splade_head(given[0], mask, *given[1:], tile=tile)
-    wanted = twin(given[0], mask, *given[1:])
-    torch.testing.assert_close(found, wanted)
-    incoming = torch.randn_like(wanted)
+    inputs = leaves(mask, vocabulary, bias, seed, dtype, whole=whole)
+    actual = splade_head(inputs[0], mask, *inputs[1:], tile=tile)
+    expected = twin(inputs[0], mask, *inputs[1:])
+    torch.testing.assert_close(actual, expected)
+    incoming = torch.randn_like(expected)
     incoming[torch.rand_like(incoming) < 0.3] = 0
-    close(gradients(found, given, incoming), gradients(wanted, given, incoming), relative)
+    close(gradients(actual, inputs, incoming), gradients(expected, inputs, incoming), relative)
 
 
 def test_a_tie_goes_to_the_first_position() -> None:
@@ -84,52 +84,52 @@ def test_the_formula_of_the_gradient_by_hand() -> None:
     hidden = torch.tensor([[[3.0], [1.0]]], requires_grad=True)
     weight, bias = torch.tensor([[2.0]], requires_grad=True), torch.ones(1, requires_grad=True)
     value = splade_head(hidden, ragged([2]), weight, bias)
-    found = gradients(value, (hidden, weight, bias), torch.tensor([[4.0]]))
+    actual = gradients(value, (hidden, weight, bias), torch.tensor([[4.0]]))
     torch.testing.assert_close(value, torch.tensor([[8.0]]).log())
-    assert [g.flatten().tolist() for g in found] == [[1.0, 0.0], [1.5], [0.5]]
+    assert [g.flatten().tolist() for g in actual] == [[1.0, 0.0], [1.5], [0.5]]
 
 
 def test_a_row_of_padding_alone_is_empty_and_takes_no_gradient() -> None:
     mask = ragged([2, 0])
-    given = leaves(mask, 9, True, 0)
+    inputs = leaves(mask, 9, True, 0)
     with torch.no_grad():
-        given[0][~mask] = torch.nan  # what attention over nothing may leave there
-    value = splade_head(given[0], mask, *given[1:])
+        inputs[0][~mask] = torch.nan  # what attention over nothing may leave there
+    value = splade_head(inputs[0], mask, *inputs[1:])
     assert torch.equal(value[1], torch.zeros(9, dtype=torch.float64))
-    found = gradients(value, given, torch.ones_like(value))
-    assert not found[0][~mask].any()
-    assert all(bool(g.isfinite().all()) for g in found)
+    actual = gradients(value, inputs, torch.ones_like(value))
+    assert not actual[0][~mask].any()
+    assert all(bool(g.isfinite().all()) for g in actual)
 
 
 @pytest.mark.parametrize("dead", ["gradient", "logits"])
 def test_nothing_active_gives_zeros(dead: str) -> None:
     mask = ragged([3, 2])
-    given = leaves(mask, 5, True, 1)
+    inputs = leaves(mask, 5, True, 1)
     if dead == "logits":
-        given = (given[0], given[1], torch.full((5,), -1e3, dtype=torch.float64,
-                                                requires_grad=True))
-    value = splade_head(given[0], mask, *given[1:])
+        inputs = (inputs[0], inputs[1], torch.full((5,), -1e3, dtype=torch.float64,
+                                                   requires_grad=True))
+    value = splade_head(inputs[0], mask, *inputs[1:])
     incoming = torch.zeros_like(value) if dead == "gradient" else torch.ones_like(value)
-    assert not any(g.any() for g in gradients(value, given, incoming))
+    assert not any(g.any() for g in gradients(value, inputs, incoming))
 
 
 def test_a_nan_reaches_value_and_gradients() -> None:
     mask = ragged([3, 3])
-    given = leaves(mask, 5, False, 1)
+    inputs = leaves(mask, 5, False, 1)
     with torch.no_grad():
-        given[0][1, 2, 0] = torch.nan
-    value = splade_head(given[0], mask, *given[1:])
+        inputs[0][1, 2, 0] = torch.nan
+    value = splade_head(inputs[0], mask, *inputs[1:])
     assert value[1].isnan().all()
     assert not value[0].isnan().any()
-    assert all(bool(g.isnan().any()) for g in gradients(value, given, torch.ones_like(value)))
+    assert all(bool(g.isnan().any()) for g in gradients(value, inputs, torch.ones_like(value)))
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradcheck(bias: bool) -> None:
     mask = ragged([4, 1, 3])
-    given = leaves(mask, 7, bias, 5, width=3)
+    inputs = leaves(mask, 7, bias, 5, width=3)
     assert torch.autograd.gradcheck(
-        lambda hidden, weight, own: splade_head(hidden, mask, weight, own, tile=3), given)
+        lambda hidden, weight, bias: splade_head(hidden, mask, weight, bias, tile=3), inputs)
 
 
 def test_only_wanted_gradients_are_made() -> None:
@@ -145,55 +145,55 @@ def test_only_wanted_gradients_are_made() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_multiplies_in_its_dtype_and_keeps_the_rest_in_fp32(dtype: torch.dtype) -> None:
     mask = ragged([6, 3])
-    given = leaves(mask, 40, True, 2, torch.float32, width=16)
+    inputs = leaves(mask, 40, True, 2, torch.float32, width=16)
     with torch.autocast("cpu", dtype=dtype):
-        value = splade_head(given[0], mask, *given[1:])
+        value = splade_head(inputs[0], mask, *inputs[1:])
     assert value.dtype == torch.float32
     # the same rounding by hand: inputs and products in dtype, then fp32
-    rounded = torch.nn.functional.linear(given[0].to(dtype), given[1].to(dtype))
+    rounded = torch.nn.functional.linear(inputs[0].to(dtype), inputs[1].to(dtype))
     rounded = rounded.masked_fill(~mask.unsqueeze(-1), -torch.inf)
-    assert torch.equal(value, activation(rounded.max(1).values.float() + given[2]))
-    found = gradients(value, given, torch.ones_like(value))
-    assert [g.dtype for g in found] == [torch.float32] * 3
-    wanted = gradients(twin(given[0], mask, *given[1:]), given, torch.ones_like(value))
-    close(found, wanted, 0.05)
+    assert torch.equal(value, activation(rounded.max(1).values.float() + inputs[2]))
+    actual = gradients(value, inputs, torch.ones_like(value))
+    assert [g.dtype for g in actual] == [torch.float32] * 3
+    expected = gradients(twin(inputs[0], mask, *inputs[1:]), inputs, torch.ones_like(value))
+    close(actual, expected, 0.05)
     with torch.autocast("cpu", dtype=dtype):  # fp64 stays itself, as autocast leaves it
-        assert splade_head(given[0].double(), mask, *given[1:]).dtype == torch.float64
+        assert splade_head(inputs[0].double(), mask, *inputs[1:]).dtype == torch.float64
 
 
 def test_a_half_model_without_autocast() -> None:
     mask = ragged([4, 2])
-    given = leaves(mask, 12, True, 2, torch.bfloat16)
-    value = splade_head(given[0], mask, *given[1:])
+    inputs = leaves(mask, 12, True, 2, torch.bfloat16)
+    value = splade_head(inputs[0], mask, *inputs[1:])
     assert value.dtype == torch.float32
-    found = gradients(value, given, torch.ones_like(value))
-    assert {g.dtype for g in found} == {torch.bfloat16}
+    actual = gradients(value, inputs, torch.ones_like(value))
+    assert {g.dtype for g in actual} == {torch.bfloat16}
 
 
 def test_it_is_the_encoders_head_and_goes_with_checkpointing() -> None:
     """Many tokens and terms, as an encoder has, in fp32."""
     mask = ragged([128, 60, 1, 127])
-    given = leaves(mask, 2000, True, 3, torch.float32, width=64)
-    value = splade_head(given[0], mask, *given[1:])
-    torch.testing.assert_close(value, activation(max_logits(given[0], mask, *given[1:])))
+    inputs = leaves(mask, 2000, True, 3, torch.float32, width=64)
+    value = splade_head(inputs[0], mask, *inputs[1:])
+    torch.testing.assert_close(value, activation(max_logits(inputs[0], mask, *inputs[1:])))
     incoming = torch.randn_like(value)
-    plain = gradients(value, given, incoming)
-    close(plain, gradients(twin(given[0], mask, *given[1:]), given, incoming), 1e-5)
-    states = checkpoint(lambda x: x * 1.0, given[0], use_reentrant=False)
-    again = gradients(splade_head(states, mask, *given[1:]), given, incoming)
+    plain = gradients(value, inputs, incoming)
+    close(plain, gradients(twin(inputs[0], mask, *inputs[1:]), inputs, incoming), 1e-5)
+    states = checkpoint(lambda x: x * 1.0, inputs[0], use_reentrant=False)
+    again = gradients(splade_head(states, mask, *inputs[1:]), inputs, incoming)
     assert all(map(torch.equal, again, plain))
 
 
 def test_backward_holds_no_logits() -> None:
-    """No tensor kept for it or made in it is as large as texts x tokens x vocabulary."""
+    """No tensor kept for it or created in it is as large as texts x tokens x vocabulary."""
     kept: list[torch.Tensor] = []
     mask = ragged([50] * 4)
-    given = leaves(mask, 3000, True, 4, torch.float32)
+    inputs = leaves(mask, 3000, True, 4, torch.float32)
     with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x), x)[1], lambda x: x):
-        value = splade_head(given[0], mask, *given[1:])
+        value = splade_head(inputs[0], mask, *inputs[1:])
     # states and weights are there anyway; a value and a two-byte position per text and term
-    own = [given[0].nbytes, given[1].nbytes, 4 * 3000 * 4, 4 * 3000 * 2]
-    assert sorted(x.nbytes for x in kept) == sorted(own)
+    expected = [inputs[0].nbytes, inputs[1].nbytes, 4 * 3000 * 4, 4 * 3000 * 2]
+    assert sorted(x.nbytes for x in kept) == sorted(expected)
     with torch.profiler.profile(profile_memory=True) as profile:
         value.sum().backward()
     assert max(event.cpu_memory_usage for event in profile.events()) < 4 * 50 * 3000 * 4 / 5

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from spladev3_anserini.recipe.training import Loss
 from spladev3_anserini.training import losses
-from spladev3_anserini.training.losses import contrastive, kl, margin_mse, scores, total
+from spladev3_anserini.training.losses import (
+    contrastive,
+    distillation_loss,
+    dot_products,
+    kl,
+    margin_mse,
+)
 
 SHAPES = (st.integers(1, 5), st.integers(2, 9), st.integers(0, 10**6))
 
@@ -34,9 +40,9 @@ def representations(batch: int, documents: int, seed: int,
 def slow_kl(student: torch.Tensor, teacher: torch.Tensor) -> float:
     """mean_b sum_k p log(p / q), number by number."""
     sums = []
-    for own, wanted in zip(student.tolist(), teacher.tolist(), strict=True):
-        q = [math.exp(s) / sum(math.exp(x) for x in own) for s in own]
-        p = [math.exp(t) / sum(math.exp(x) for x in wanted) for t in wanted]
+    for student_row, teacher_row in zip(student.tolist(), teacher.tolist(), strict=True):
+        q = [math.exp(s) / sum(math.exp(x) for x in student_row) for s in student_row]
+        p = [math.exp(t) / sum(math.exp(x) for x in teacher_row) for t in teacher_row]
         sums.append(sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)))
     return sum(sums) / len(sums)
 
@@ -53,8 +59,8 @@ def slow_margins(student: torch.Tensor, teacher: torch.Tensor, pairs: str) -> fl
 
 def slow_contrastive(queries: torch.Tensor, documents: torch.Tensor) -> float:
     parts = []
-    for query, own in zip(queries, documents, strict=True):
-        positive = math.exp(float(query @ own[0]))
+    for query, rows in zip(queries, documents, strict=True):
+        positive = math.exp(float(query @ rows[0]))
         rest = sum(math.exp(float(query @ d)) for others in documents for d in others[1:])
         parts.append(-math.log(positive / (positive + rest)))
     return sum(parts) / len(parts)
@@ -64,20 +70,20 @@ def slow_contrastive(queries: torch.Tensor, documents: torch.Tensor) -> float:
 @given(*SHAPES)
 def test_kl_is_the_formula_and_torchs(batch: int, documents: int, seed: int) -> None:
     student, teacher = two_scores(batch, documents, seed)
-    found = float(kl(student, teacher))
-    assert found == pytest.approx(slow_kl(student, teacher), abs=1e-9)
+    actual = float(kl(student, teacher))
+    assert actual == pytest.approx(slow_kl(student, teacher), abs=1e-9)
     theirs = torch.nn.functional.kl_div(student.log_softmax(1), teacher.softmax(1),
                                         reduction="batchmean")
-    assert found == pytest.approx(float(theirs), abs=1e-9)
-    assert found == pytest.approx(float(kl(student + 7, teacher - 3)), abs=1e-9)
+    assert actual == pytest.approx(float(theirs), abs=1e-9)
+    assert actual == pytest.approx(float(kl(student + 7, teacher - 3)), abs=1e-9)
 
 
 def test_kl_has_its_direction() -> None:
     """p = (3/4, 1/4) of the teacher, q = (1/2, 1/2): 3/4 log 3/2 + 1/4 log 1/2, not the reverse."""
     student, teacher = torch.zeros(1, 2), torch.tensor([[math.log(3.0), 0.0]])
-    wanted = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
-    assert float(kl(student, teacher)) == pytest.approx(wanted, abs=1e-6)
-    assert float(kl(teacher, student)) != pytest.approx(wanted, abs=1e-3)
+    expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert float(kl(student, teacher)) == pytest.approx(expected, abs=1e-6)
+    assert float(kl(teacher, student)) != pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("pairs", ["all", "positive"])
@@ -112,8 +118,8 @@ def test_other_queries_positives_take_no_part() -> None:
     changed[1:, 0] = 5.0
     gradient = torch.autograd.grad(contrastive(queries, texts.requires_grad_()), texts)[0]
     assert gradient[1:, 1:].abs().sum() > 0
-    own = torch.stack([contrastive(queries, t.detach()) for t in (texts, changed)])
-    assert own[0] != own[1]  # the queries' own positives do count
+    values = torch.stack([contrastive(queries, t.detach()) for t in (texts, changed)])
+    assert values[0] != values[1]  # the queries' own positives do count
     still = queries.clone()
     still[1:] = 0  # now only query 0 could see the changed positives
     alone = [contrastive(still, t.detach()) for t in (texts, changed)]
@@ -126,22 +132,22 @@ def test_the_same_as_sentence_transformers(negatives: int) -> None:
     theirs = pytest.importorskip("sentence_transformers.sparse_encoder.losses")
     queries, texts = representations(4, negatives + 1, seed=negatives)
     teacher = torch.randn(4, negatives + 1, dtype=torch.float64)
-    student, columns = scores(queries, texts), [queries, *texts.unbind(1)]
-    for found, loss in (
+    student, columns = dot_products(queries, texts), [queries, *texts.unbind(1)]
+    for actual, loss in (
             (kl(student, teacher), theirs.SparseDistillKLDivLoss(model=None, temperature=1.0)),
             (margin_mse(student, teacher, "positive"), theirs.SparseMarginMSELoss(model=None))):
-        wanted = loss.compute_loss_from_embeddings(columns, teacher)
-        assert float(found) == pytest.approx(float(wanted), rel=1e-6)
+        expected = loss.compute_loss_from_embeddings(columns, teacher)
+        assert float(actual) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_scores_are_dot_products_in_full_precision() -> None:
     queries, texts = representations(3, 4, seed=0)
-    wanted = [[float((q * d).sum()) for d in own] for q, own in zip(queries, texts, strict=True)]
-    torch.testing.assert_close(scores(queries, texts), torch.tensor(wanted, dtype=torch.float64))
+    expected = [[float((q * d).sum()) for d in rows] for q, rows in zip(queries, texts, strict=True)]
+    torch.testing.assert_close(dot_products(queries, texts), torch.tensor(expected, dtype=torch.float64))
     queries, texts = queries.float() * 5, texts.float() * 5
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(scores(queries, texts), scores(queries.clone(), texts))
-        assert scores(queries, texts).dtype == torch.float32
+        assert torch.equal(dot_products(queries, texts), dot_products(queries.clone(), texts))
+        assert dot_products(queries, texts).dtype == torch.float32
         inside = contrastive(queries, texts)
     assert torch.equal(inside, contrastive(queries, texts))
 
@@ -149,13 +155,13 @@ def test_scores_are_dot_products_in_full_precision() -> None:
 def test_total_is_the_weighted_sum_of_its_parts() -> None:
     queries, texts = representations(3, 5, seed=2)
     teacher = torch.randn(3, 5, dtype=torch.float64)
-    loss, parts = total(queries.requires_grad_(), texts, teacher,
+    loss, parts = distillation_loss(queries.requires_grad_(), texts, teacher,
                         Loss(kl=1.0, margin_mse=0.05, contrastive=0.01, pairs="positive"))
-    student = scores(queries, texts)
-    wanted = {"kl": kl(student, teacher), "margin_mse": margin_mse(student, teacher, "positive"),
+    student = dot_products(queries, texts)
+    expected = {"kl": kl(student, teacher), "margin_mse": margin_mse(student, teacher, "positive"),
               "contrastive": contrastive(queries, texts)}
     assert {name: float(part) for name, part in parts.items()} == {
-        name: float(part.detach()) for name, part in wanted.items()}
+        name: float(part.detach()) for name, part in expected.items()}
     assert float(loss.detach()) == pytest.approx(float(
         parts["kl"] + 0.05 * parts["margin_mse"] + 0.01 * parts["contrastive"]), rel=1e-12)
     assert loss.requires_grad
@@ -166,7 +172,7 @@ def test_a_part_of_weight_0_is_not_computed() -> None:
     queries, texts = representations(2, 3, seed=3)
     with (patch.object(losses, "margin_mse", side_effect=AssertionError),
           patch.object(losses, "contrastive", side_effect=AssertionError)):
-        loss, parts = total(queries, texts, torch.zeros(2, 3), Loss(kl=2.0, margin_mse=0.0))
+        loss, parts = distillation_loss(queries, texts, torch.zeros(2, 3), Loss(kl=2.0, margin_mse=0.0))
     assert parts.keys() == {"kl"}
     assert float(loss) == pytest.approx(2 * float(parts["kl"]))
 
@@ -175,7 +181,7 @@ def test_a_part_of_weight_0_is_not_computed() -> None:
     lambda: kl(torch.zeros(2, 3), torch.zeros(2, 1)),
     lambda: margin_mse(torch.zeros(2, 3), torch.zeros(3)),
     lambda: margin_mse(torch.zeros(2, 1), torch.zeros(2, 1)),
-    lambda: scores(torch.zeros(2, 4), torch.zeros(1, 3, 4)),
+    lambda: dot_products(torch.zeros(2, 4), torch.zeros(1, 3, 4)),
     lambda: contrastive(torch.zeros(2, 4), torch.zeros(2, 1, 4))])
 def test_shapes_that_would_broadcast_are_refused(call: object) -> None:
     with pytest.raises(ValueError, match=r"not|needs"):

@@ -12,7 +12,7 @@ from conftest import TEXTS, Result, write_corpus
 from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.training.mining import Draw, draw_negatives, sampled
+from spladev3_anserini.training.mining import NegativeSampling, draw_negatives, sample_topics
 from spladev3_anserini.training.score_files import read_candidates, write_candidates
 
 RANKED = [f"d{n}" for n in range(1200)]
@@ -20,7 +20,7 @@ RANKED = [f"d{n}" for n in range(1200)]
 
 def test_the_first_fifty_and_fifty_of_the_rest_without_the_positives() -> None:
     positives = ["d3", "d60", "d2000"]
-    drawn = draw_negatives("q", RANKED, positives, Draw())
+    drawn = draw_negatives("q", RANKED, positives, NegativeSampling())
     negatives = [d for d in RANKED[:1000] if d not in positives]
     assert drawn[:50] == negatives[:50]
     assert len(drawn) == len(set(drawn)) == 100
@@ -30,7 +30,7 @@ def test_the_first_fifty_and_fifty_of_the_rest_without_the_positives() -> None:
 
 def test_the_draw_is_uniform_and_the_querys_own() -> None:
     """Each of 900 documents is drawn with probability 10/900: over 3,000 queries 33 times."""
-    draw, counts = Draw(top=100, random=10, depth=1000), dict.fromkeys(RANKED[100:1000], 0)
+    draw, counts = NegativeSampling(top=100, random=10, depth=1000), dict.fromkeys(RANKED[100:1000], 0)
     for number in range(3000):
         for docid in draw_negatives(f"q{number}", RANKED, [], draw)[100:]:
             counts[docid] += 1
@@ -46,20 +46,20 @@ def test_the_draw_is_uniform_and_the_querys_own() -> None:
 
 
 @pytest.mark.parametrize(("ranked", "draw", "count"), [
-    (RANKED, Draw(top=100, random=0), 100), (RANKED, Draw(top=0, random=100), 100),
-    (RANKED[:60], Draw(), 60), (RANKED[:20], Draw(), 20), ([], Draw(), 0),
-    (RANKED, Draw(top=50, random=50, depth=70), 70)])
-def test_short_runs_and_other_counts(ranked: list[str], draw: Draw, count: int) -> None:
+    (RANKED, NegativeSampling(top=100, random=0), 100), (RANKED, NegativeSampling(top=0, random=100), 100),
+    (RANKED[:60], NegativeSampling(), 60), (RANKED[:20], NegativeSampling(), 20), ([], NegativeSampling(), 0),
+    (RANKED, NegativeSampling(top=50, random=50, depth=70), 70)])
+def test_short_runs_and_other_counts(ranked: list[str], draw: NegativeSampling, count: int) -> None:
     assert len(draw_negatives("q", ranked, [], draw)) == count
 
 
 def test_a_sample_keeps_the_order_and_is_seeded() -> None:
     topics = [Topic(str(n), "text", "here") for n in range(100)]
-    own = sampled(topics, 10, 3)
+    own = sample_topics(topics, 10, 3)
     assert len(own) == 10
     assert [int(t.id) for t in own] == sorted(int(t.id) for t in own)
-    assert own == sampled(topics, 10, 3) != sampled(topics, 10, 4)
-    assert sampled(topics, None, 3) == sampled(topics, 1000, 3) == topics
+    assert own == sample_topics(topics, 10, 3) != sample_topics(topics, 10, 4)
+    assert sample_topics(topics, None, 3) == sample_topics(topics, 1000, 3) == topics
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from spladev3_anserini.rankers.registry import open_pair_scorer
 from spladev3_anserini.recipe.library import default_folder
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine
-from spladev3_anserini.training.provenance import provenance, warn_of_other_scores
+from spladev3_anserini.training.provenance import read_provenance, warn_of_differing_scores
 from spladev3_anserini.training.run import read_training_queries
 from spladev3_anserini.training.score_files import ScoreFingerprint, ScoreManifest, ScorePart
-from spladev3_anserini.training.scoring import read_work, score_candidates
+from spladev3_anserini.training.scoring import read_scoring_work, score_candidates
 
 TEACHER = TeacherRecord(name="one", sha256="", kind="onnx", max_length=256)
 
@@ -45,7 +45,7 @@ def section(**changes: Any) -> Training:
 def warnings(folder: Path, scores: str, capfd: pytest.CaptureFixture[str],
              **changes: Any) -> list[str]:
     capfd.readouterr()
-    warn_of_other_scores(folder / scores, folder / "candidates.jsonl", section(**changes))
+    warn_of_differing_scores(folder / scores, folder / "candidates.jsonl", section(**changes))
     return [line.removeprefix(f"warning: {folder / scores}: ")
             for line in capfd.readouterr().err.splitlines()]
 
@@ -69,7 +69,7 @@ def test_teachers_lengths_and_candidates(data: Path, capfd: pytest.CaptureFixtur
         {"query": "q", "positives": ["a"], "candidates": ["c", "b"]}])
     assert warnings(data, "made.jsonl", capfd, rescore=False, teachers=["two", "one"],
                     teacher_max_length=128) == [
-        f"was made of other candidates than {data / 'candidates.jsonl'}",
+        f"was computed for other candidates than {data / 'candidates.jsonl'}",
         "teachers: one; the recipe says two, one", "tokens of a pair: 256; the recipe says 128"]
 
 
@@ -133,11 +133,11 @@ def test_raw_scores_are_told_by_folder_and_by_file(data: Path,
     teacher = make_cross_encoder(data / "teacher")
     write_corpus(data / "corpus.jsonl", {"a": "the cat", "b": "a dog", "c": "one two"})
     (data / "topics.tsv").write_text("q\tcat\n")
-    score_candidates(read_work(data / "candidates.jsonl", str(data / "corpus.jsonl"),
+    score_candidates(read_scoring_work(data / "candidates.jsonl", str(data / "corpus.jsonl"),
                                str(data / "topics.tsv")),
                      open_pair_scorer(str(teacher), PairSettings(max_length=64, device="cpu")),
                      data / "scores")
-    assert provenance(data / "scores")["kind"] == "raw"
+    assert read_provenance(data / "scores")["kind"] == "raw"
     for name in ("scores", "scores/part-00000.jsonl"):
         said, = warnings(data, name, capfd, teachers=[str(teacher)], teacher_max_length=64)
         assert "one teacher's raw scores, neither min-max scaled nor rescored" in said

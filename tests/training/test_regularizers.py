@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from spladev3_anserini.training.regularizers import anti_zero, flops_loss, l1, ramp, sparsity
+from spladev3_anserini.training.regularizers import anti_zero, flops_loss, l1, mean_nonzeros, ramp
 
 ROWS = {"flops": (3, 5), "l1": (4, 4)}  # of rank 0 and rank 1
 PENALTIES = {"flops": flops_loss, "l1": l1}
@@ -29,7 +29,7 @@ def test_penalties_are_their_loops(rows: int, vocabulary: int, seed: int) -> Non
     assert float(flops_loss(weights)) == pytest.approx(
         sum((sum(abs(row[j]) for row in listed) / rows) ** 2 for j in range(vocabulary)))
     assert float(l1(weights)) == pytest.approx(sum(sum(map(abs, row)) for row in listed) / rows)
-    assert sparsity(weights.relu()) == sum(x > 0 for row in listed for x in row) / rows
+    assert mean_nonzeros(weights.relu()) == sum(x > 0 for row in listed for x in row) / rows
     weights = weights.abs()
     total = math.fsum(map(math.fsum, weights.tolist()))
     assert float(anti_zero(weights[:1]) + anti_zero(weights)) == pytest.approx(

@@ -24,7 +24,7 @@ from spladev3_anserini.model.batches import Float32s
 from spladev3_anserini.rankers.pair_scorer import Pair, PairError, PairScorer, PairSettings
 from spladev3_anserini.rankers.registry import open_pair_scorer
 from spladev3_anserini.training.score_files import QueryCandidates, read_scores, write_candidates
-from spladev3_anserini.training.scoring import read_work, score_candidates
+from spladev3_anserini.training.scoring import read_scoring_work, score_candidates
 
 DOCUMENTS = list(TEXTS)
 CPU = PairSettings(max_length=32, device="cpu")
@@ -47,7 +47,7 @@ class Counting(PairScorer):
             raise KeyboardInterrupt
         return np.array([len(q) + len(d) / 7 for q, d in pairs], dtype=np.float32)
 
-    def room(self, queries: Sequence[str]) -> list[int]:
+    def tokens_left(self, queries: Sequence[str]) -> list[int]:
         return [32 - len(query) for query in queries]
 
     _query_lengths = _tokens = _outputs = None  # type: ignore[assignment]
@@ -66,7 +66,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def work_of(data: Path, part: str = "1/1", block: int = 5) -> Any:
-    return read_work(data / "candidates.jsonl", str(data / "corpus.jsonl"),
+    return read_scoring_work(data / "candidates.jsonl", str(data / "corpus.jsonl"),
                      str(data / "topics.tsv"), Part.parse(part), block)
 
 

@@ -39,6 +39,6 @@ def test_scores_that_tell_nothing_apart(tmp_path: Path) -> None:
                    "without any, refused", detected="the candidates' own list")
 def test_scores_of_too_few_documents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [len(own.negatives) for own in read(tmp_path, [[3.0, 1.0, 2.0]] * 2)] == [2, 2]
-    assert "scores.jsonl: 12 candidates without a score, left out" in capsys.readouterr().err
+    assert "scores.jsonl: 12 candidates without a score, skipped" in capsys.readouterr().err
     assert read(tmp_path, [[3.0], [2.0]]) == []  # which `train` refuses: no batch is filled
-    assert "2 of 2 queries without a positive, or without a candidate that has a score, left out" in capsys.readouterr().err
+    assert "2 of 2 queries without a positive, or without a candidate that has a score, skipped" in capsys.readouterr().err

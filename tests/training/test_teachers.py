@@ -89,8 +89,8 @@ def test_only_the_document_is_cut_and_a_query_without_room_is_refused(make: obje
     folder = make(tmp_path / "model")  # type: ignore[operator]
     teacher = open_pair_scorer(str(folder), CPU)
     short, long = "cat mat", "cat mat " * 30
-    assert teacher.room([short, long])[0] > 0 > teacher.room([short, long])[1]
-    room = teacher.room([short])[0]
+    assert teacher.tokens_left([short, long])[0] > 0 > teacher.tokens_left([short, long])[1]
+    room = teacher.tokens_left([short])[0]
     words = "wing " * 40
     same = teacher.score([(short, words), (short, "wing " * room), (short, "wing " * (room - 1))])
     assert same[0] == pytest.approx(same[1], abs=1e-6)

@@ -305,8 +305,8 @@ def test_a_regulariser_that_never_arrives_and_too_few_negatives_are_told(
     assert done.code == 0, done
     assert warnings_of(done) == [
         "warning: 1 query with fewer than 3 negatives: some are drawn more than once",
-        "warning: documents.steps 30: this training makes 8 steps, so documents.weight gets to "
-        f"{(8 / 31) ** 2:.2%} of 0.01 only; --set documents.steps=2 reaches it after a third of them"]
+        "warning: documents.steps 30: this training has 8 steps, so documents.weight only reaches "
+        f"{(8 / 31) ** 2:.2%} of 0.01; --set documents.steps=2 reaches it after a third of them"]
     done = cli(*command(data, tmp_path / "doc", "--set", "queries.steps=30", "--max-steps", 1,
                         recipe="splade-v3-doc"))
     assert not [line for line in warnings_of(done) if "queries.steps" in line], done  # none is encoded
@@ -473,7 +473,7 @@ def test_the_record_and_warnings_say_what_scores_were_made_of(data: Path, tmp_pa
     from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine
 
     plain = cli(*command(data, tmp_path / "plain", "--max-steps", 1))
-    assert "scores.jsonl: no record beside it of how it was made" in plain.err
+    assert "scores.jsonl: no record beside it says how the scores were computed" in plain.err
     record = json.loads((tmp_path / "plain/training.json").read_text())
     assert record["scores"] == {"kind": "unknown"}
     teachers = [TeacherRecord(name=name, sha256="", kind="onnx", max_length=256)
