@@ -17,10 +17,12 @@ import io
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 #: They read HF_HOME, IR_DATASETS_HOME and the like once, at import.
@@ -51,7 +53,7 @@ def client(path: str, words: list[str]) -> int:
 
 
 def serve(path: str) -> None:
-    """Answers commands until standard input ends, which is when the test session does."""
+    """Answers commands until standard input ends, which is when its worker does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, \
             selectors.DefaultSelector() as ready:
         listener.bind(path)
@@ -170,3 +172,5 @@ if __name__ == "__main__":
     _import_everything()
     start_java_quickly()
     serve(sys.argv[2])
+    shutil.rmtree(Path(sys.argv[2]).parent)
+    os._exit(0)  # a worker that waits is killed after 10 s

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -48,9 +47,4 @@ def _start(path: Path) -> None:
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     assert server.stdout.readline() == "ready\n"
-    atexit.register(_stop, server, path.parent)
-
-
-def _stop(server: subprocess.Popen[str], folder: Path) -> None:
-    server.communicate(timeout=60)
-    shutil.rmtree(folder, ignore_errors=True)
+    atexit.register(server.communicate, timeout=60)  # it ends, and its processor time is ours

@@ -235,7 +235,8 @@ def test_what_is_declared_and_not_measured_fails(bench: Bench) -> None:
 
 
 def test_only_what_changed_is_done_again(bench: Bench) -> None:
-    bench.run()
+    first = bench.run()
+    assert first.code == 0, first.err
     folder = bench.output / "small" / "texts"
 
     def redone() -> list[str]:
