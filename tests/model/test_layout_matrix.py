@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 from indexes import assert_equal, index_of
 from layout_classes import TEXTS, Bases
-from layout_rows import REFUSED, SERVED, Row
+from layout_rows import PENDING, REFUSED, SERVED, Row
 
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import open_checkpoint
+
+
+def parameters(rows: list[Row]) -> list[Any]:
+    return [pytest.param(row, id=row.name, marks=[pytest.mark.xfail(reason="pending")]
+                         if row.name in PENDING else []) for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +63,7 @@ def served() -> dict[str, Served]:
     return {}
 
 
-@pytest.mark.parametrize("row", SERVED, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", parameters(SERVED))
 def test_a_served_layout_equals_its_library(row: Row, bases: Bases, tmp_path: Path,
                                             served: dict[str, Served]) -> None:
     row.build(bases, tmp_path / "model")
@@ -89,7 +94,7 @@ def test_lucene_finds_of_all_layouts_what_the_oracle_finds(served: dict[str, Ser
     assert_equal(index_of(documents, tmp_path), documents, queries, 1000)
 
 
-@pytest.mark.parametrize("row", REFUSED, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", parameters(REFUSED))
 def test_any_other_layout_is_refused_by_file_and_key(row: Row, bases: Bases,
                                                      tmp_path: Path) -> None:
     row.build(bases, tmp_path / "model")
