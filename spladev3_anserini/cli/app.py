@@ -33,6 +33,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     143 SIGTERM, 141 the reader of standard output closed it.
     """
     _open_closed_streams()
+    options_called.clear()
     signals.unwind_from_here()
     add_verbosity(command)
     # torch's threads spin for long before they sleep. With a short spin, one encode is as fast to
