@@ -74,7 +74,7 @@ def refuse_without(package: str, what: str, extra: str) -> None:
                          f"pip install 'spladev3-anserini[{extra}]'")
 
 
-def needed(module: str, what: str, extra: str) -> Any:
+def import_optional(module: str, what: str, extra: str) -> Any:
     """Imports and returns an optional module; raises InputError as `refuse_without`."""
     package = module.partition(".")[0]
     refuse_without(package, what, extra)

@@ -70,8 +70,8 @@ class Curve(NamedTuple):
 def read_curves(path: Path) -> list[Curve]:
     """Reads the records of `curves.jsonl` that have parts of a loss.
 
-    Raises InputError with file and line for a record that is not one of a training, for a value
-    that is not finite or below 0, and for a file without such records.
+    Raises InputError with file and line for a record of another kind, and for a value that is not
+    finite or below 0. Also raises for a file without such records.
     """
     curves: list[Curve] = []
     if not path.exists():

@@ -28,8 +28,8 @@ def read_effects(path: Path) -> list[Effect]:
     * low and high: the ends of a 95 % normal interval. The variance is then
       ((high - low) / (2 x 1.96))^2.
 
-    Raises InputError with file and line for other columns, an invalid number, a set that occurs
-    twice, a variance that is not above 0 and a mean outside its interval.
+    Raises InputError with file and line for other columns, an invalid number and a set that occurs
+    twice. Also raises for a variance that is not above 0 and a mean outside its interval.
     """
     effects: list[Effect] = []
     names: set[str] = set()

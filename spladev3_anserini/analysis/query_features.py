@@ -68,8 +68,8 @@ def expanding_encoder(model: str, settings: EncoderSettings) -> Encoder:
 def read_expanded(source: Path, bow: Encoder) -> dict[str, ImpactQuery]:
     """Reads expanded queries as {id: impacts}.
 
-    If `source` is a folder, raises InputError for queries that were encoded with another tokenizer
-    than that of `bow`, and for a variant that does not expand.
+    If `source` is a folder, it is checked: raises InputError for another tokenizer than that of
+    `bow`, and for a variant that does not expand.
     """
     if source.is_dir():
         fingerprint = read_manifest(source).fingerprint

@@ -44,8 +44,8 @@ def scatter_plot(points: Sequence[Point], path: Path, *, measure: str) -> None:
     The FLOPS axis is logarithmic if the points span more than a decade. A name without room beside
     its point is placed further away, with a line to the point.
 
-    Raises InputError for no point, for FLOPS that are not above 0, for a value that is no finite
-    number, and for a suffix other than .svg or .png.
+    Raises InputError for no point, FLOPS that are not above 0, a value that is no finite number,
+    and a suffix other than .svg or .png.
     """
     checked_suffix(path, "`plot`")
     if not points:

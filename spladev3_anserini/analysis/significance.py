@@ -114,10 +114,10 @@ def randomisation(differences: NDArray[np.float64], samples: int, seed: int) -> 
     """Returns the p value of Fisher's paired randomisation test, two-sided.
 
     It is the share of sign assignments whose mean is at least as far from 0 as the observed mean.
-    The test is exact over all 2^n assignments if there are no more than `samples`. Otherwise p is
-    (k + 1) / (samples + 1), where k of the `samples` random assignments reach the observed mean
-    (Smucker et al., CIKM 2007; Phipson and Smyth 2010). Sums that are unequal only by rounding
-    count as equal.
+    The test is exact over all 2^n assignments if there are no more than `samples`. Otherwise it
+    draws `samples` assignments, of which k reach the observed mean, and p is (k + 1) /
+    (samples + 1) (Smucker et al., CIKM 2007; Phipson and Smyth 2010). Sums that are unequal only by
+    rounding count as equal.
     """
     nonzero = differences[differences != 0]
     if not len(nonzero):

@@ -174,12 +174,11 @@ class Model:
         cuts = Cuts()
         cuts.add(tokens.lost)
         cuts.warn("text", f"`max_length` {encoder.settings.max_length}")
+        compute = encoder.impacts_of if flag("impacts", impacts) else encoder.weights_of
         with (reports.reporting("bars" if flag("progress", progress) else "off"),
               reports.counter("encoding", len(plain), "text") as bar):
             try:
-                if flag("impacts", impacts):
-                    return encoder.impacts_of(tokens.ids, bar.update)
-                return encoder.weights_of(tokens.ids, bar.update)
+                return compute(tokens.ids, bar.update)
             except TextError as error:
                 raise InputError(f"`texts`, item {error.position + 1}: {error}") from None
 

@@ -247,9 +247,9 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     compared = compare_systems(values, baseline or next(iter(runs)),
                                pairs=flag("pairs", pairs),
                                confidence=confidence, samples=samples, seed=seed)
-    shown = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
-                                 moved=0, texts={})
-    return Compared(values, compared, shown, samples)
+    settings = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
+                                    moved=0, texts={})
+    return Compared(values, compared, settings, samples)
 
 
 def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:

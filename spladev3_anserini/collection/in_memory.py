@@ -92,8 +92,8 @@ def _is_empty(value: Any) -> bool:
 def checked_texts(texts: Iterable[str], parameter: str = "texts") -> list[str]:
     """Returns plain texts as a list.
 
-    Raises InputError for a single string (which would be read letter by letter), for a mapping, a
-    set or a data frame, and for an item that is not a text.
+    Raises InputError for a single string, which would be read letter by letter. Also raises for a
+    mapping, a set or a data frame, and for an item that is not a text.
     """
     if isinstance(texts, (str, bytes)):
         raise InputError(f"`{parameter}`: is one text; expected a list of texts: [text]")

@@ -123,8 +123,8 @@ _INNER_LINE = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]\\S+\t")
 def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yields (line number from 1, bytes) of a file, gzipped or not.
 
-    Raises InputError with file and line for a truncated or corrupt gzip file, for a line of 256 MiB
-    or more and for a Git LFS pointer. Also raises as `existing_file` does for a stream.
+    Raises InputError with file and line for a corrupt gzip file, a line of 256 MiB or more and a
+    Git LFS pointer. Also raises as `existing_file` does for a stream.
     """
     number = 0
     with naming(path), ExitStack() as stack:

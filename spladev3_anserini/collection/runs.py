@@ -60,9 +60,9 @@ def score_text(score: float) -> str:
 def read_run_file(path: Path) -> RunScores:
     """Reads {query: {document: score}} from a TREC run file, which may be gzipped.
 
-    Raises InputError with file and line for a line without six columns, an invalid id, a score that
-    is no finite number, and a document that a query has twice. Also raises for a run without a
-    line.
+    Raises InputError with file and line for a line without six columns, an invalid id and a score
+    that is no finite number. Also raises for a document that a query has twice, and for a run
+    without a line.
     """
     run: RunScores = {}
     for number, line in numbered_lines(path):
