@@ -53,6 +53,13 @@ def plain(base: str, **config: object) -> Build:
     return build
 
 
+def plain_tokenizer(base: str, **config: object) -> Build:
+    """The same; `config` changes tokenizer_config.json."""
+    def build(bases: Bases, folder: Path) -> None:
+        edit(bases.copy(base, folder) / TOKENIZER, **config)
+    return build
+
+
 def st5(base: str = "bert", pooling: str = "max", function: str = "relu",
         **files: Mapping[str, object]) -> Build:
     """The layout of sentence-transformers 5; `files` changes keys of JSON files."""
@@ -108,8 +115,8 @@ def weights_of_terms(folder: Path, plain_table: bool = False) -> dict[str, float
 def routed(base: str = "bert", query: tuple[str, ...] = ("static",), ones: bool = False,
            function: str = "relu", pooling: str = "max", other: str = "other",
            surplus: int = 0, **files: Mapping[str, object]) -> Build:
-    """A Router. Its query side is a list of `document` (the document side), `static` (a table) and
-    `encoder` (the model `other`)."""
+    """A Router. Its query side is a list of `document` (the document side), `static` (a table),
+    `encoder` (the model `other`), `transformer` (the documents' model) and `pooling` (a sum)."""
     def build(bases: Bases, folder: Path) -> None:
         import torch
         from safetensors.torch import save_file
@@ -121,13 +128,17 @@ def routed(base: str = "bert", query: tuple[str, ...] = ("static",), ones: bool 
         bases.copy(base, folder / ENCODER)
         edit(folder / ENCODER / LENGTHS, transformer_task="fill-mask")
         types = dict(zip(document, (TYPES["Transformer"], TYPES["SpladePooling"]), strict=True))
-        (folder / document[1]).mkdir()
-        edit(folder / document[1] / "config.json", pooling_strategy=pooling,
-             activation_function=function)
+        _pooling(folder / document[1], pooling, function)
         queries: list[str] = []
         for part in query:
             if part == "document":
                 queries += document
+            elif part == "transformer":
+                queries.append(ENCODER)
+            elif part == "pooling":
+                queries.append("query_1_SpladePooling")
+                _pooling(folder / queries[-1], "sum", "relu")
+                types[queries[-1]] = TYPES["SpladePooling"]
             elif part == "static":
                 bases.copy(base, folder / STATIC)
                 table = weights_of_terms(bases(base), ones)
@@ -142,9 +153,7 @@ def routed(base: str = "bert", query: tuple[str, ...] = ("static",), ones: bool 
                 bases.copy(other, folder / "query_0_Transformer")
                 edit(folder / "query_0_Transformer" / LENGTHS, transformer_task="fill-mask",
                      max_seq_length=12)
-                (folder / "query_1_SpladePooling").mkdir()
-                edit(folder / "query_1_SpladePooling" / "config.json", pooling_strategy="max",
-                     activation_function="log1p_relu")
+                _pooling(folder / "query_1_SpladePooling", "max", "log1p_relu")
                 queries += ["query_0_Transformer", "query_1_SpladePooling"]
                 types |= dict(zip(queries, map(TYPES.__getitem__, SPLADE), strict=True))
         (folder / ROUTER).write_text(json.dumps({
@@ -153,6 +162,11 @@ def routed(base: str = "bert", query: tuple[str, ...] = ("static",), ones: bool 
         for file, keys in files.items():
             edit(folder / NAMES.get(file, file), **keys)
     return build
+
+
+def _pooling(folder: Path, strategy: str, function: str) -> None:
+    folder.mkdir()
+    edit(folder / "config.json", pooling_strategy=strategy, activation_function=function)
 
 
 def vocabulary(folder: Path) -> dict[str, int]:
@@ -209,6 +223,38 @@ def _bfloat16(folder: Path) -> None:
               folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def _two_files(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    places = {name: f"model-0000{1 + place % 2}-of-00002.safetensors"
+              for place, name in enumerate(sorted(tensors))}
+    for file in {*places.values()}:
+        save_file({name: tensors[name] for name in places if places[name] == file}, folder / file,
+                  metadata={"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps(
+        {"metadata": {"total_size": 1}, "weight_map": places}))
+
+
+def _tokenizer_that_cuts(folder: Path) -> None:
+    """tokenizer.json itself may cut and pad; the library's calls replace both."""
+    edit(folder / "tokenizer.json",
+         truncation={"direction": "Right", "max_length": 5, "strategy": "LongestFirst", "stride": 0},
+         padding={"strategy": {"Fixed": 40}, "direction": "Right", "pad_to_multiple_of": None,
+                  "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"})
+
+
+def _table_as(dtype: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        import torch
+        from safetensors.torch import load_file, save_file
+
+        path = folder / STATIC / "model.safetensors"
+        save_file({"weight": load_file(path)["weight"].to(getattr(torch, dtype))}, path)
+    return change
+
+
 def _without_head(folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -229,6 +275,23 @@ def _third_route(folder: Path) -> None:
     (folder / ROUTER).write_text(json.dumps(record))
 
 
+def _documents_by_table(folder: Path) -> None:
+    record = json.loads((folder / ROUTER).read_text())
+    record["structure"]["document"] = [STATIC]
+    (folder / ROUTER).write_text(json.dumps(record))
+
+
+def _pads_left(folder: Path) -> None:
+    _tokenizer_that_cuts(folder)
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(text.replace('"Right", "pad_to', '"Left", "pad_to'))
+
+
+def _one_name(folder: Path) -> None:
+    write_modules(folder, ("Transformer", "SpladePooling", "SpladePooling"), {2: "1_SpladePooling"},
+                  name="0")
+
+
 def _route_out(folder: Path) -> None:
     shutil.copytree(folder / ENCODER, folder.parent / "elsewhere", dirs_exist_ok=True)
     text = (folder / ROUTER).read_text()
@@ -240,9 +303,7 @@ def _key(file: str, **keys: object) -> dict[str, Any]:
 
 
 #: Rows that another part of this change serves.
-PENDING = {"log1p_relu", "sum", "sum and log1p_relu", "Router with a table, log1p_relu, prompts",
-           "Router of two encoders", "Router of two encoders, prompts", "a causal model",
-           "ModernBERT, runs of spaces", "ModernBERT, padded", "BERT, padded", "ST 5, padded"}
+PENDING = {"a causal model", "ModernBERT, runs of spaces", "ModernBERT, padded", "BERT, padded", "ST 5, padded"}
 V3, DISTIL, DOC, LEXICAL = ("splade-v3", "splade-v3-distilbert", "splade-v3-doc",
                             "splade-v3-lexical")
 SERVED = [
@@ -256,6 +317,8 @@ SERVED = [
     Row("BERT, padded", plain("padded"), V3),
     Row("ST 5, padded", st5("padded"), V3),
     Row("bfloat16", then(plain("bert", dtype="bfloat16"), _bfloat16), V3),
+    Row("weights in two files", then(plain("bert"), _two_files), V3),
+    Row("a tokenizer.json that cuts and pads", then(st5(), _tokenizer_that_cuts), V3),
     Row("ST 5", st5(), V3),
     Row("ST 5, RoBERTa", st5("roberta"), V3),
     Row("ST 5, ModernBERT", st5("modernbert"), V3),
@@ -275,6 +338,10 @@ SERVED = [
         lengths={"max_seq_length": 16}, tokenizer={"model_max_length": 24}), V3),
     Row("model_max_length", st6(tokenizer={"model_max_length": 24}), V3),
     Row("model_max_length that the model cannot take", st5(tokenizer={"model_max_length": 512}), V3),
+    Row("padding at the left, rotary positions", plain_tokenizer("modernbert", padding_side="left"),
+        V3),
+    Row("padding at the left, positions by the mask", plain_tokenizer(
+        "roberta", padding_side="left"), V3),
     Row("cut at the left", st5(tokenizer={"model_max_length": 24, "truncation_side": "left"}), V3),
     Row("do_lower_case", st5("cased", lengths={"do_lower_case": True}), V3),
     Row("upper case", st5("cased", lengths={"do_lower_case": False}), V3),
@@ -291,11 +358,15 @@ SERVED = [
                                                             model_max_length=6)), "static"),
     Row("Router with a table, DistilBERT", routed("distilbert"), "static"),
     Row("Router with a table, byte-level BPE", routed("roberta"), "static"),
+    Row("Router with a table, float16", then(routed(), _table_as("float16")), "static"),
+    Row("Router with a table, bfloat16", then(routed(), _table_as("bfloat16")), "static"),
+    Row("Router with a table, float64", then(routed(), _table_as("float64")), "static"),
     Row("Router, lexical times a table", routed(query=("document", "static")), LEXICAL),
     Row("Router of two encoders", routed(query=("encoder",)), V3),
     Row("Router of two encoders, prompts", routed(query=("encoder",), settings={
         "prompts": {"query": "cat ", "document": "wing "}}), V3),
     Row("Router of one encoder", routed(query=("document",)), V3),
+    Row("Router of one encoder, two poolings", routed(query=("transformer", "pooling")), V3),
     Row("Router and the same idf.json", with_tables(routed(), json_by=1), "static"),
     Row("idf.json", with_tables(plain("bert"), json_by=1), "static", twin=routed()),
     Row("query_token_weights.txt", with_tables(plain("distilbert"), "distilbert", text_by=1),
@@ -335,6 +406,10 @@ REFUSED = [
         refused=(LENGTHS, "model_args")),
     Row("a file that the library does not read", st5(unread={"max_seq_length": 8}),
         refused=("sentence_electra_config.json", "max_seq_length")),
+    Row("padding at the left", plain_tokenizer("bert", padding_side="left"),
+        refused=(TOKENIZER, "padding_side")),
+    Row("padding at the left in tokenizer.json", then(st5(), _pads_left),
+        refused=("tokenizer.json", "padding.direction")),
     Row("two files that differ", st5(lengths={"max_seq_length": 16}, older={"max_seq_length": 8}),
         refused=("sentence_roberta_config.json", "max_seq_length")),
     Row("an unknown key of a Router", routed(router={"weights": [1, 2]}),
@@ -365,6 +440,8 @@ REFUSED = [
     Row("an autoencoder after SPLADE", modules(*SPLADE, "SparseAutoEncoder"),
         refused=(MODULES, "SparseAutoEncoder")),
     Row("an unknown module", modules(*SPLADE, "Normalize"), refused=(MODULES, "Normalize")),
+    Row("documents by a table", then(routed(), _documents_by_table), refused=(ROUTER, "type")),
+    Row("two modules of one name", then(st6(), _one_name), refused=(MODULES, "name")),
     Row("a module of its own code", modules("Transformer", "mine.SpladePooling"),
         refused=(MODULES, "mine.SpladePooling")),
     Row("custom code", plain("bert", auto_map={"AutoModelForMaskedLM": "code.Mine"}),

@@ -21,6 +21,7 @@ from spladev3_anserini.model.stated import (
     read_pooling,
     read_prompts,
     read_transformer,
+    refuse_left_padding,
     refuse_unapplied,
     refuse_without_modules,
     require_model_type,
@@ -36,6 +37,9 @@ ROUTER = "router_config.json"
 VARIANT_NOTE = "spladev3.json"
 _ENCODERS = ("Transformer", "MLMTransformer")
 _POOLING, _STATIC = "SpladePooling", "SparseStaticEmbedding"
+#: Architectures that number the positions of a row from its left end, padding included.
+_LEARNED_POSITIONS = ("bert", "distilbert", "electra", "albert", "ernie", "convbert", "mobilebert",
+                      "rembert", "big_bird", "nezha", "megatron-bert", "layoutlm")
 #: Tokens of a text that a table weights whole, because its tokenizer states no length.
 _UNLIMITED = 1_000_000
 _ROUTE_KEYS: Allowed = {"default_route": ANY, "allow_empty_key": ANY}
@@ -78,6 +82,7 @@ class _Module(BaseModel):
     model_config = ConfigDict(extra="allow")
     path: str
     type: str
+    name: str | None = None
 
     @property
     def kind(self) -> str:
@@ -105,7 +110,11 @@ def read_layout(root: Path) -> Layout:
     prompts = read_prompts(root)
     modules = read_as(list[_Module], root / MODULES) if (root / MODULES).exists() else []
     for module in modules:
-        refuse_unapplied(root / MODULES, module.model_extra or {}, {"idx": ANY, "name": ANY})
+        refuse_unapplied(root / MODULES, module.model_extra or {}, {"idx": ANY})
+    names = [module.name for module in modules if module.name is not None]
+    if len(set(names)) < len(names):
+        raise InputError(f"{root / MODULES}: name: two modules have the same name, so "
+                         "sentence-transformers takes only one of them")
     if "Router" in [module.kind for module in modules]:
         if len(modules) > 1:
             raise InputError(f"{root / MODULES}: type: names the modules {_names(modules)}; "
@@ -221,7 +230,10 @@ def _checked(root: Path, side: Side) -> Side:
         raise InputError(f"{root}: no config.json of a masked language model in it")
     if not isinstance(kind, str):
         raise InputError(f"{config}: model_type: expected a name")
-    return side._replace(tokenizer=_tokenizer_of(root, folder), length=settings.length,
+    tokenizer = _tokenizer_of(root, folder)
+    if kind in _LEARNED_POSITIONS:
+        refuse_left_padding(tokenizer)
+    return side._replace(tokenizer=tokenizer, length=settings.length,
                          lower_case=settings.lower_case)
 
 

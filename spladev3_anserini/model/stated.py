@@ -178,6 +178,22 @@ def position_length(folder: Path) -> Length | None:
     return Length(limit, path, POSITIONS) if type(limit) is int and limit > 0 else None
 
 
+def refuse_left_padding(tokenizer: Path) -> None:
+    """Raises InputError for padding at the left, which moves a text's positions: the weights of
+    sentence-transformers then depend on the other texts of a batch."""
+    for name, keys in (("tokenizer_config.json", ("padding_side",)),
+                       ("tokenizer.json", ("padding", "direction"))):
+        path = tokenizer / name
+        if not path.exists() or b'left' not in path.read_bytes().lower():
+            continue
+        value: Any = read_json(path, dict)
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if str(value).lower() == "left":
+            raise InputError(f"{path}: {'.'.join(keys)}: left moves the positions of padded texts, "
+                             "so their weights depend on the batch; expected right")
+
+
 def tokenizer_length(tokenizer: Path) -> Length | None:
     """The most tokens that a tokenizer states; None if it states none, or 10^9 and more."""
     path = tokenizer / "tokenizer_config.json"
