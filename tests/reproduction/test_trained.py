@@ -213,7 +213,7 @@ def test_the_printed_commands_train_the_same_model(recipes: Path, cli: Cli) -> N
         if program == "mkdir":
             subprocess.run([program, *words], check=True)
             continue
-        words += {"train": ["--recipes", str(recipes), "--device", "cpu"]}.get(words[0], [])
+        words += {"train": ["--device", "cpu"]}.get(words[0], [])
         done = cli(*words)
         assert done.code == 0, (line, done)
         if words[0] == "train":
