@@ -1,6 +1,6 @@
 """Encoding on one GPU: its matrix rate, the encoder's and the head's share of it, passages/s.
 
-    python benchmarks/gpu.py --model naver/splade-v3 --input corpus.jsonl      # or the defaults
+    python benchmarks/gpu.py --model naver/splade-v3 --corpus corpus.jsonl      # or the defaults
 
 Prints the figures and writes them to benchmarks/results/gpu.json. The default model has BERT-base's
 shape and random weights; the arithmetic is the same. The default corpus is Python's documentation,
@@ -35,7 +35,7 @@ from spladev3_anserini.model.variants import VARIANTS
 
 @click.command(help=(__doc__ or "").splitlines()[0])
 @click.option("--model", help="A folder or hub id; BERT-base's shape unless given.")
-@click.option("--input", "corpus", help="A corpus; Python's documentation, cut, unless given.")
+@click.option("--corpus", help="A corpus; Python's documentation, cut, unless given.")
 @click.option("--documents", default=50_000, show_default=True)
 @click.option("--device", default="cuda", show_default=True)
 @click.option("--dtype", default="bfloat16", show_default=True,

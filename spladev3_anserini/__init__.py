@@ -15,8 +15,9 @@ from spladev3_anserini.cli import signals
 from spladev3_anserini.text import VERSION
 
 if TYPE_CHECKING:
-    from spladev3_anserini.api.index import Index, open_index
+    from spladev3_anserini.api.index import Index
     from spladev3_anserini.api.model import Model, load
+    from spladev3_anserini.api.opening import open_index
     from spladev3_anserini.api.run import Compared, Run, compare, read_run
     from spladev3_anserini.collection.runs import Hit
     from spladev3_anserini.errors import InputError, JavaError, SpladeError
@@ -28,7 +29,7 @@ __all__ = ["Compared", "Evaluation", "Hit", "Index", "InputError", "JavaError", 
 
 #: The module of each public name; it is imported when the name is first used.
 _PUBLIC = {
-    "load": "api.model", "Model": "api.model", "open_index": "api.index", "Index": "api.index",
+    "load": "api.model", "Model": "api.model", "open_index": "api.opening", "Index": "api.index",
     "read_run": "api.run", "Run": "api.run", "compare": "api.run", "Compared": "api.run",
     "Hit": "collection.runs", "Evaluation": "evaluation.measures", "SpladeError": "errors",
     "InputError": "errors", "JavaError": "errors",

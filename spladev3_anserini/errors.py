@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from spladev3_anserini.text import one_line
+from spladev3_anserini.text import one_line, shortened
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -74,7 +74,7 @@ def refuse_without(package: str, what: str, extra: str) -> None:
                          f"pip install 'spladev3-anserini[{extra}]'")
 
 
-def needed(module: str, what: str, extra: str) -> Any:
+def import_optional(module: str, what: str, extra: str) -> Any:
     """Imports and returns an optional module; raises InputError as `refuse_without`."""
     package = module.partition(".")[0]
     refuse_without(package, what, extra)
@@ -119,6 +119,27 @@ def lack_of_memory(error: BaseException | None) -> str | None:
                     "raise the limit of `ulimit -v`, or take smaller batches")
         error = error.__cause__ or error.__context__
     return None
+
+
+def known_failure(error: Exception) -> SpladeError | None:
+    """The error of this family for an exception of a library or the system that users can cause,
+    such as a full disk; None for a defect of this package."""
+    if isinstance(error, OSError) and (error.filename is not None or error.strerror is not None):
+        return InputError(f"{_named(error.filename)}: {error.strerror}")
+    if isinstance(error, UnicodeEncodeError):
+        return InputError(f"not UTF-8: {error.object[:60]!r}")
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # before Python 3.13
+        return InputError(str(error))
+    if type(error).__name__ == "JavaException":
+        return JavaError(f"Java failed: {first_line(error)}")
+    if (starved := lack_of_memory(error)) is not None:
+        return InputError(starved)
+    return None
+
+
+def _named(filename: object) -> str:
+    """A file's name for a message; one of thousands of characters would hide what is wrong."""
+    return shortened(str(filename or "input/output"), 500)
 
 
 def first_problem(error: ValidationError) -> str:

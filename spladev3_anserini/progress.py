@@ -41,6 +41,14 @@ def reporting(mode: Mode) -> Iterator[None]:
         _mode = before
 
 
+def are_bars_drawn() -> bool:
+    """Whether long work draws a bar here and now, so that a library may draw its own."""
+    if sys.stderr is None:  # closed, or a program without a console
+        return False
+    return _mode == "bars" or (_mode == "auto" and log.isEnabledFor(logging.INFO)
+                               and sys.stderr.isatty())
+
+
 def warn(message: str) -> None:
     """Logs one warning, by the logger `spladev3_anserini`."""
     log.warning("%s", one_line(message))
@@ -61,7 +69,7 @@ def progress(items: Iterable[_T], what: str, total: int | None = None,
     """
     if _mode == "off" or (_mode == "auto" and not log.isEnabledFor(logging.INFO)):
         return tqdm(items, disable=True)
-    if _mode == "bars" or sys.stderr.isatty():
+    if are_bars_drawn():
         return tqdm(items, desc=one_line(what), total=total, unit=f" {unit}", file=sys.stderr,
                     leave=False, ncols=shutil.get_terminal_size().columns)
     return _Logged(items, desc=one_line(what), total=total, unit=unit)

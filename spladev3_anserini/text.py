@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 #: The package's version; it is part of what decides an encoding.
 VERSION = "0.2.0"
@@ -49,9 +49,16 @@ def one_line(text: str) -> str:
     return visible(words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ...")
 
 
-def in_options(message: str) -> str:
-    """Returns a message of the library with its `parameter_names` as options, --parameter-names."""
-    return _PARAMETER.sub(lambda match: "--" + match[1].replace("_", "-"), message)
+def in_options(message: str, options: Container[str]) -> str:
+    """Returns a message of the library with its `parameter_names` as options, --parameter-names.
+
+    A word that is none of `options` stays as it is.
+    """
+    def option(match: re.Match[str]) -> str:
+        name = "--" + match[1].replace("_", "-")
+        return name if name in options else match[0]
+
+    return _PARAMETER.sub(option, message)
 
 
 def shortened(text: str, most: int) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from forked import program
 
 
 class Broken(NamedTuple):
@@ -30,7 +30,7 @@ def _crashes(encoding: Encoding, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("crashes")
     log, warm = folder / "log", [*encoding.command, folder / "warm"]
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("crashes.py")), *map(str, warm)],
+        [*program(), "--crashes", *map(str, warm)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline()  # the summary of that first encode

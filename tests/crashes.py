@@ -1,4 +1,4 @@
-"""A process that imports everything once and forks a child for each command, to be broken at a moment
+"""A child of fork_server.py that forks a child of its own for each command, to be broken at a moment
 that was chosen: the n-th time it opens, renames, makes or removes a file of its output.
 
 The moments come from Python's audit hooks, so nothing of the package is changed. Reads jobs from
@@ -17,6 +17,9 @@ import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
+
+from spladev3_anserini.cli.app import run
+from spladev3_anserini.cli.commands import commands
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 
@@ -100,15 +103,9 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     return {"code": os.waitstatus_to_exitcode(status)}
 
 
-if __name__ == "__main__":
-    from quick_java import start_java_quickly
-
-    from spladev3_anserini.cli.app import run
-    from spladev3_anserini.cli.commands import commands
-
-    start_java_quickly()
-    # all that is imported late is imported once, here
-    commands.main(sys.argv[1:], standalone_mode=False)
+def answer_all(warm: list[str]) -> None:
+    """Runs a first command, so that what is imported late is imported once; then the jobs."""
+    commands.main(warm, standalone_mode=False)
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), flush=True)
         with contextlib.suppress(ChildProcessError):  # one that was stopped and then killed

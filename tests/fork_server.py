@@ -1,26 +1,35 @@
 """Commands as processes of their own that start in milliseconds: a server that has imported
 everything forks a child for each, with the caller's arguments, folder, environment and descriptors.
 
-    python fork_server.py --serve SOCKET                  the server, one for all tests of a process
+    python fork_server.py --serve SOCKET                  the server, one for all tests of a run
     python -I -S fork_server.py SOCKET encode --model ... a command, as `spladev3-anserini` would run it
+    python -I -S fork_server.py SOCKET -c CODE ...        Python code, as `python -c` would run it
+    python -I -S fork_server.py SOCKET --crashes ...      crashes.py
 
 A child sees what a fresh process sees, but for modules that are imported already. Those that read the
-environment when they are imported are forgotten first.
+environment when they are imported are forgotten first. SIGUSR1 kills the child (kill -9), and the
+caller ends when the child has ended.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 #: They read HF_HOME, IR_DATASETS_HOME and the like once, at import.
 READ_THE_ENVIRONMENT = ("huggingface_hub", "ir_datasets", "pyserini")
+#: What the caller is sent -> what its child is sent.
+PASSED_ON = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM,
+             signal.SIGUSR1: signal.SIGKILL}
 _MESSAGE = 1 << 20
 
 
@@ -31,22 +40,25 @@ def client(path: str, words: list[str]) -> int:
         server.connect(path)
         job = {"words": words, "folder": os.getcwd(), "environment": dict(os.environ)}
         socket.send_fds(server, [json.dumps(job).encode()], [0, 1, 2])
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda received, frame: server.send(bytes([received])) and None)
+        for number in PASSED_ON:
+            signal.signal(number, lambda received, frame: server.send(
+                bytes([PASSED_ON[received]])) and None)
         answer = server.recv(16)
     code = int(answer or b"70")
     if code < 0:  # as a shell tells it
-        signal.signal(-code, signal.SIG_DFL)
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code
 
 
 def serve(path: str) -> None:
-    """Answers commands until standard input ends, which is when the test session does."""
+    """Answers commands until standard input ends, which is when its worker does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, \
             selectors.DefaultSelector() as ready:
         listener.bind(path)
         listener.listen()
+        print("ready", flush=True)
         ready.register(listener, selectors.EVENT_READ, None)
         ready.register(sys.stdin, selectors.EVENT_READ, None)
         while True:
@@ -109,8 +121,10 @@ def _run(job: dict[str, Any], descriptors: list[int]) -> NoReturn:
         os.environ.update(job["environment"])
         for name in [n for n in sys.modules if n.partition(".")[0] in READ_THE_ENVIRONMENT]:
             del sys.modules[name]
-        sys.argv = ["spladev3-anserini", *job["words"]]
-        run(commands, job["words"])
+        if job["environment"].get("PYTHONUNBUFFERED") and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(write_through=True)
+        _do(job["words"])
+        code = 0
     except SystemExit as stop:
         code = stop.code
     except BaseException:
@@ -120,6 +134,17 @@ def _run(job: dict[str, Any], descriptors: list[int]) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 1)
+
+
+def _do(words: list[str]) -> None:
+    if words[0] == "-c":
+        sys.argv, sys.path[0] = ["-c", *words[2:]], ""
+        exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+    elif words[0] == "--crashes":
+        crashes.answer_all(words[1:])
+    else:
+        sys.argv = ["spladev3-anserini", *words]
+        run(commands, words)
 
 
 def _import_everything() -> None:
@@ -137,6 +162,7 @@ if __name__ == "__main__":
     import pkgutil
     from importlib import import_module
 
+    import crashes
     from quick_java import start_java_quickly
 
     import spladev3_anserini
@@ -145,5 +171,6 @@ if __name__ == "__main__":
 
     _import_everything()
     start_java_quickly()
-    print("ready", flush=True)
     serve(sys.argv[2])
+    shutil.rmtree(Path(sys.argv[2]).parent)
+    os._exit(0)  # a worker that waits is killed after 10 s

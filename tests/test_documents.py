@@ -77,7 +77,7 @@ def test_the_commands_of_a_page_run(page: Path, address: str, demo_model: Path,
     for block in blocks(page, "python") if page.name != "python.md" else ():  # tests/api runs it
         # the page asks a query of its own; here the encoded ones are those of topics.tsv
         asked = block.replace("what lifts a wing", "the cat on the mat")
-        shown = subprocess.run([sys.executable, "-c", asked + "\nprint(len(hits))"], cwd=tmp_path,
+        shown = subprocess.run([*program(), "-c", asked + "\nprint(len(hits))"], cwd=tmp_path,
                                env=environment, text=True, capture_output=True, check=True)
         assert int(shown.stdout.split()[-1]) > 0
     if (tmp_path / "reproduced/demo/demo/result.json").exists() and not reproduced.exists():

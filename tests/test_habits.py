@@ -14,7 +14,7 @@ import yaml
 from conftest import Result
 
 import spladev3_anserini
-from spladev3_anserini.errors import InputError, needed
+from spladev3_anserini.errors import InputError, import_optional
 
 ROOT = Path(__file__).parents[1]
 
@@ -127,7 +127,7 @@ def test_what_is_wanted_from_extras_is_not_in_the_base(setup: ConfigParser) -> N
 def test_an_extra_that_is_missing_is_named_in_one_line(setup: ConfigParser,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     """Each package that only some commands need is in the extra that the message names."""
-    wanted = re.findall(r'(?:needed|refuse_without)\(\s*"([\w.]+)",[^)]*?"(\w+)"\)',
+    wanted = re.findall(r'(?:import_optional|refuse_without)\(\s*"([\w.]+)",[^)]*?"(\w+)"\)',
                         "".join(path.read_text("utf-8") for path in
                                 (ROOT / "spladev3_anserini").rglob("*.py")))
     assert len(wanted) >= 10
@@ -139,7 +139,7 @@ def test_an_extra_that_is_missing_is_named_in_one_line(setup: ConfigParser,
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(InputError, match=r"^a plot: needs matplotlib, which is not installed: pip install "
                                          r"'spladev3-anserini\[analysis\]'$"):
-        needed("matplotlib", "a plot", "analysis")
+        import_optional("matplotlib", "a plot", "analysis")
 
 
 def test_a_plot_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch,

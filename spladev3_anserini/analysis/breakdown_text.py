@@ -23,14 +23,14 @@ from spladev3_anserini.text import table
 _MARKERS = "osD^"
 
 
-def format_value(feature: str, value: float) -> str:
+def format_cell(feature: str, value: float) -> str:
     """Formats a feature's value: a length as a whole number, others with two decimals."""
     return f"{value:.0f}" if feature == "length" and value == int(value) else f"{value:.2f}"
 
 
 def format_range(feature: str, lowest: float, highest: float) -> str:
     """Formats the range of a group's feature as `3` or `3 to 5`."""
-    ends = (format_value(feature, lowest), format_value(feature, highest))
+    ends = (format_cell(feature, lowest), format_cell(feature, highest))
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
@@ -65,7 +65,7 @@ def write_breakdown(path: Path, sets: Sequence[Breakdown], measure: str) -> None
     charts = {query_set.name: {each.feature: _chart(each, measure) for each in query_set.features}
               for query_set in sets}
     write_page(path, "analysis", "breakdown.html.j2", sets=sets, measure=measure, charts=charts,
-               meanings=FEATURES, format_value=format_value, format_range=format_range,
+               meanings=FEATURES, format_cell=format_cell, format_range=format_range,
                format_correlation=format_correlation)
 
 
@@ -108,7 +108,7 @@ def _loss_lines(losses: Sequence[LostQuery], first: str, other: str,
         return [f"{first} loses no query to {other}", ""]
     rows = [["  query", "text", first, other, *features]]
     rows += [[f"  {loss.query}", _beginning(loss.text), f"{loss.first:.4f}", f"{loss.other:.4f}",
-              *(format_value(f, loss.features[f]) if f in loss.features else "-"
+              *(format_cell(f, loss.features[f]) if f in loss.features else "-"
                 for f in features)] for loss in losses]
     return [f"the queries that {first} loses most to {other}:", table(rows, words=2), ""]
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.errors import needed
+from spladev3_anserini.errors import import_optional
 from spladev3_anserini.files import output_file
 from spladev3_anserini.text import VERSION, counted, visible
 
@@ -23,7 +23,7 @@ def render_page(room: str, template: str, **values: object) -> str:
         template: The name of the template's file.
         values: The template's variables. One that is missing raises jinja2's UndefinedError.
     """
-    jinja2 = needed("jinja2", "a page", "analysis")
+    jinja2 = import_optional("jinja2", "a page", "analysis")
     loaders = [jinja2.PackageLoader(f"{_PACKAGE}.{name}", ".") for name in (room, _ROOM)]
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(loaders), autoescape=True, finalize=_make_visible,

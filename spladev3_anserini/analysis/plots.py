@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.errors import InputError, needed, refuse_without
+from spladev3_anserini.errors import InputError, import_optional, refuse_without
 from spladev3_anserini.files import output_file
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import shortened, visible
@@ -48,7 +48,7 @@ def drawing() -> Iterator[None]:
     # matplotlib reads ./matplotlibrc when it is imported. A damaged one raises, and a pipe blocks;
     # so it is imported from a folder without that file.
     with chdir(Path(__file__).parent) if "matplotlib" not in sys.modules else nullcontext():
-        matplotlib = needed("matplotlib", "a plot", "analysis")
+        matplotlib = import_optional("matplotlib", "a plot", "analysis")
     with matplotlib.rc_context(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         matplotlib.rcdefaults()

@@ -6,16 +6,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from spladev3_anserini import progress as reports
 from spladev3_anserini.api.checks import (
+    LOADING,
     StrPath,
-    finite_number,
-    one_of,
+    flag,
+    one_family,
     optional_number,
     path_text,
-    query_table,
 )
 from spladev3_anserini.api.queries import (
     Topics,
@@ -29,15 +29,11 @@ from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.settings import EncoderSettings
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, SpladeError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
-from spladev3_anserini.impacts.manifest import refuse_other_values
-from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.query import MAX_THREADS, EncodedTopic, ImpactQuery
-from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
 from spladev3_anserini.lucene.searcher import open_searcher
-from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
@@ -73,6 +69,10 @@ class Index:
         return (f"<Index {self.folder}: {counted(encoded.documents, 'document')}, "
                 f"{encoded.fingerprint.variant}>")
 
+    def __reduce__(self) -> NoReturn:
+        raise InputError(f"{self.folder}: an open index cannot be copied or pickled; open it in "
+                         "each process")
+
     def __enter__(self) -> Index:
         return self
 
@@ -80,11 +80,13 @@ class Index:
                  trace: TracebackType | None) -> None:
         self.close()
 
+    @one_family
     def close(self) -> None:
         """Close the index. A later search raises InputError; closing twice is fine."""
         self._closed = True
         self._searcher.close()
 
+    @one_family
     def search(self, query: str | Mapping[str, int], hits: int = 10, *,
                query_top_k: int | None = None, first_pass_terms: int | None = None,
                candidates: int | None = None) -> list[Hit]:
@@ -118,6 +120,7 @@ class Index:
         (pruned,) = pruning.pruned([encoded])
         return self._searcher.search(pruned.query, int(hits), pruning.two_step)
 
+    @one_family
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
             queries: StrPath | None = None, threads: int | None = None,
             remove_query: bool = False, query_top_k: int | None = None,
@@ -146,7 +149,7 @@ class Index:
             InputError: As `search` does; also if a topic's id occurs twice.
             JavaError: Java is missing, or it failed.
         """
-        with reports.reporting("bars" if progress else "off"):
+        with reports.reporting("bars" if flag("progress", progress) else "off"):
             run = Run.of_rankings(self.rankings(
                 topics, hits, queries=queries, threads=threads, remove_query=remove_query,
                 query_top_k=query_top_k, first_pass_terms=first_pass_terms,
@@ -156,6 +159,7 @@ class Index:
                        if isinstance(path, (str, os.PathLike))}
         return run
 
+    @one_family
     def rankings(self, topics: Topics | None = None, hits: int = 1000, *,
                  queries: StrPath | None = None, threads: int | None = None,
                  remove_query: bool = False, query_top_k: int | None = None,
@@ -179,9 +183,25 @@ class Index:
             Path(path_text("queries", queries)), self.folder,
             self.manifest.encoded if self.manifest else None)
         warn_of_limits(encoded, self.manifest)
-        return rank(self._searcher, pruning.pruned(encoded), int(hits), cores,
-                    remove_query=remove_query, two_step=pruning.two_step)
+        return self._while_open(rank(
+            self._searcher, pruning.pruned(encoded), int(hits), cores,
+            remove_query=flag("remove_query", remove_query), two_step=pruning.two_step))
 
+    def _while_open(self, rankings: Iterator[tuple[str, list[Hit]]]) -> Iterator[
+            tuple[str, list[Hit]]]:
+        """The same rankings; raises InputError at the first one after the index was closed."""
+        while True:
+            self._refuse_closed()
+            try:
+                ranking = one_family(next)(rankings, None)
+            except SpladeError:
+                self._refuse_closed()  # in another thread, meanwhile
+                raise
+            if ranking is None:
+                return
+            yield ranking
+
+    @one_family
     def impacts(self, text: str) -> ImpactQuery:
         """The impacts that a query is searched with, the largest first.
 
@@ -207,95 +227,30 @@ class Index:
 
         return encode_topics(self.encoder(), topics)
 
+    @one_family
     def encoder(self) -> Encoder:
         """Return the query encoder; the first call loads it, and torch with it.
 
         Raises InputError if its model, tokenizer or settings are not those of the index.
         """
+        with LOADING:
+            if self._encoder is None:
+                self._encoder = self._loaded_encoder()
+        return self._encoder
+
+    def _loaded_encoder(self) -> Encoder:
         from spladev3_anserini.encoding import queries
 
-        if self._encoder is None:
-            if self.manifest is not None:
-                self._encoder = queries.encoder_for_index(
-                    self.folder, self.manifest, self._model, self._variant, self._settings(),
-                    self._network)
-            elif self._model is None:
-                raise InputError(f"{self.folder}: was built elsewhere; pass its `model`, or search "
-                                 "with impacts")
-            else:
-                warn(f"{self.folder}: prebuilt; not checked: model, tokenizer, variant, special "
-                     "tokens, scale")
-                self._encoder = queries.encoder_for_prebuilt(self._model, self._variant,
-                                                             self._settings())
-        return self._encoder
+        if self.manifest is not None:
+            return queries.encoder_for_index(self.folder, self.manifest, self._model,
+                                             self._variant, self._settings(), self._network)
+        if self._model is None:
+            raise InputError(f"{self.folder}: was built elsewhere; pass its `model`, or search "
+                             "with impacts")
+        warn(f"{self.folder}: prebuilt; not checked: model, tokenizer, variant, special "
+             "tokens, scale")
+        return queries.encoder_for_prebuilt(self._model, self._variant, self._settings())
 
     def _refuse_closed(self) -> None:
         if self._closed:
             raise InputError(f"{self.folder}: this index was closed; open it again")
-
-
-def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = "auto",
-               scale: float | None = None, special_tokens: str | None = None,
-               max_length: int | None = None, batch_tokens: int | None = None, device: str = "auto",
-               dtype: str = "auto", query_weights: StrPath | Mapping[str, float] | None = None,
-               trust: bool = False, prebuilt: bool = False) -> Index:
-    """Open an index that `Model.index` or the command `index` built.
-
-    Model, variant, scale and special tokens are read from the index; other values are refused.
-    The model is loaded at the first query that is a text, or at once if `model` or `variant` is
-    given.
-
-    Args:
-        folder: The index.
-        model: The folder or hub id of the model; None: the one that the index names.
-        variant: As in `load`; `auto` is the variant of the index.
-        scale: As in `load`; None: the scale of the index, or 100 with `prebuilt`.
-        special_tokens: As in `load`; None: those of the index, or `drop` with `prebuilt`.
-        max_length: Wordpieces per query, [CLS] and [SEP] included. Longer queries are cut.
-        batch_tokens: As in `load`. On a CPU, queries run one at a time.
-        device: As in `load`.
-        dtype: As in `load`.
-        query_weights: Weight each wordpiece of a query by this table, without a model, whatever
-            the variant of the index: a file or {term: weight}.
-        trust: Do not hash index files whose place or time changed since they were last hashed.
-        prebuilt: Open an index that another program built. Nothing about it can be checked:
-            give `model`, `variant`, `scale` and `special_tokens` yourself.
-
-    Returns:
-        The index, open.
-
-    Raises:
-        InputError: There is no sound index, or it was built with other values.
-        JavaError: Java is missing, or it failed.
-    """
-    quantizer = Quantizer() if scale is None else Quantizer.of(finite_number("scale", scale))
-    tokens = None if special_tokens is None else one_of("special_tokens", special_tokens,
-                                                        SPECIAL_TOKENS)
-    one_of("variant", variant, ["auto", *VARIANTS])
-    length = optional_number("max_length", max_length, 3)
-    batch = optional_number("batch_tokens", batch_tokens, 1)
-    table = query_table(query_weights)
-    path = Path(path_text("folder", folder))
-
-    def settings() -> EncoderSettings:
-        from spladev3_anserini.model.batches import DTYPES
-
-        return EncoderSettings(
-            max_length=length, quantizer=quantizer, special_tokens=tokens or "drop",
-            batch_tokens=batch, device=str(device),
-            dtype=one_of("dtype", dtype, ["auto", *DTYPES]), query_weights=table)
-
-    index = Index(path, None if model is None else path_text("model", model), variant, settings,
-                  trust=trust)
-    try:
-        if index.manifest is not None:
-            refuse_other_values(scale, tokens, index.manifest)
-        elif not prebuilt:
-            raise InputError(f"{path}: no {INDEX_MANIFEST} in it, so its model, variant and scale "
-                             "are unknown; open it with `prebuilt` and pass them yourself")
-        if model is not None or variant != "auto" or table is not None:
-            index.encoder()
-    except BaseException:
-        index.close()
-        raise
-    return index

@@ -26,7 +26,7 @@ from spladev3_anserini.impacts.manifest import Fingerprint, differences_text
 from spladev3_anserini.impacts.shards import MANIFEST
 from spladev3_anserini.lucene.build import build_index, is_occupied
 from spladev3_anserini.lucene.check import read_index_manifest
-from spladev3_anserini.lucene.jvm import java_path
+from spladev3_anserini.lucene.jvm import anserini_jar, java_home, java_path, refuse_forked
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.text import counted
 
@@ -69,6 +69,8 @@ def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder
     """
     folder, beside = target.folder, target.folder.with_name(f"{target.folder.name}.encoded")
     output = EncodingOutput(folder=target.encoded or beside, shard_size=target.shard_size)
+    refuse_forked()
+    java_home(), anserini_jar()  # refused now, not after hours of encoding
     with _renaming_in_errors(_PARAMETERS):
         for path in (folder, output.folder):
             java_path(path)

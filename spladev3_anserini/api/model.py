@@ -12,8 +12,11 @@ from scipy import sparse
 
 from spladev3_anserini import progress as reports
 from spladev3_anserini.api.checks import (
+    LOADING,
     StrPath,
     finite_number,
+    flag,
+    one_family,
     one_of,
     optional_number,
     output_folder,
@@ -37,6 +40,7 @@ from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 Side = Literal["document", "query"]
 
 
+@one_family
 def load(model: StrPath = "demo", *, variant: str = "auto", scale: float = 100.0,
          max_length: int | None = None, special_tokens: str = "drop", top_k: int | None = None,
          batch_tokens: int | None = None, device: str = "auto", dtype: str = "auto",
@@ -104,8 +108,13 @@ class Model:
 
     @property
     def terms(self) -> NDArray[Any]:
-        """The terms of the vocabulary in the order of `matrix`'s columns: shape (vocabulary,)."""
-        return self._encoder("document").terms
+        """The terms of the vocabulary in the order of `matrix`'s columns: shape (vocabulary,).
+
+        The array is read-only.
+        """
+        terms = self._encoder("document").terms.view()
+        terms.flags.writeable = False
+        return terms
 
     def weights(self, texts: Iterable[str], side: Side = "document", *,
                 progress: bool = False) -> list[dict[str, float]]:
@@ -149,6 +158,7 @@ class Model:
         """
         return self._rows(self.matrix(texts, side, impacts=True, progress=progress))
 
+    @one_family
     def matrix(self, texts: Iterable[str], side: Side = "document", *, impacts: bool = False,
                progress: bool = False) -> sparse.csr_matrix:
         """The weights or impacts of all texts as one sparse matrix.
@@ -172,14 +182,15 @@ class Model:
         cuts = Cuts()
         cuts.add(tokens.lost)
         cuts.warn("text", f"`max_length` {encoder.max_length}")
-        with (reports.reporting("bars" if progress else "off"),
+        compute = encoder.impacts_of if flag("impacts", impacts) else encoder.weights_of
+        with (reports.reporting("bars" if flag("progress", progress) else "off"),
               reports.counter("encoding", len(plain), "text") as bar):
             try:
-                return (encoder.impacts_of if impacts else encoder.weights_of)(tokens.ids,
-                                                                               bar.update)
+                return compute(tokens.ids, bar.update)
             except TextError as error:
                 raise InputError(f"`texts`, item {error.position + 1}: {error}") from None
 
+    @one_family
     def index(self, texts: Texts | StrPath, folder: StrPath, *, overwrite: bool = False,
               optimize: bool = False, threads: int | None = None, shard_size: int = 5000,
               skip_errors: bool = False, encoded: StrPath | None = None,
@@ -219,9 +230,10 @@ class Model:
             None if encoded is None else output_folder("encoded", encoded),
             whole_number("shard_size", shard_size, 1, 10_000_000),
             optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1,
-            optimize, overwrite, skip_errors)
+            flag("optimize", optimize), flag("overwrite", overwrite),
+            flag("skip_errors", skip_errors))
         encoder = self._encoder("document")
-        with reports.reporting("bars" if progress else "off"):
+        with reports.reporting("bars" if flag("progress", progress) else "off"):
             build(texts, self._checkpoint, encoder, target)
         settings = replace(self._settings, query_weights=None)  # the index holds the table
         return Index(target.folder, self._checkpoint.name, self.variant, lambda: settings,
@@ -229,11 +241,12 @@ class Model:
 
     def _encoder(self, side: str) -> Encoder:
         one_of("side", side, ("document", "query"))
-        if side not in self._encoders:
-            first = self._encoders.get("document")
-            self._encoders[side] = Encoder(self._checkpoint, self._variant, side, self._settings,
-                                           first.network if first else None)
-        return self._encoders[side]
+        with LOADING:
+            if side not in self._encoders:
+                first = self._encoders.get("document")
+                self._encoders[side] = Encoder(self._checkpoint, self._variant, side,
+                                               self._settings, first.network if first else None)
+            return self._encoders[side]
 
     def _rows(self, matrix: sparse.csr_matrix) -> list[dict[str, Any]]:
         """Returns {term: value} per row, by value descending, ties by term ascending."""

@@ -6,7 +6,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from spladev3_anserini.api.checks import StrPath, is_whole, optional_number, path_text, whole_number
+from spladev3_anserini.api.checks import (
+    StrPath,
+    is_whole,
+    optional_number,
+    path_text,
+    refuse_merged,
+    whole_number,
+)
 from spladev3_anserini.collection.in_memory import Texts, texts_of
 from spladev3_anserini.collection.records import checked_id, checked_text
 from spladev3_anserini.collection.topics import Topic, distinct_topics, read_topics, topic_of
@@ -34,8 +41,10 @@ def impacts_of(topics: Any) -> list[EncodedTopic]:
     if not isinstance(topics, Mapping) or not all(
             isinstance(query, Mapping) for query in topics.values()):
         return []
-    return [EncodedTopic(checked_id(name, "`topics`"), checked_query(query, f"`topics`, {name!r}"))
-            for name, query in topics.items()]
+    queries = {checked_id(name, "`topics`"): checked_query(query, f"`topics`, {name!r}")
+               for name, query in topics.items()}
+    refuse_merged("`topics`", topics, queries)
+    return [EncodedTopic(name, query) for name, query in queries.items()]
 
 
 def query_pruning(query_top_k: int | None, first_pass_terms: int | None, candidates: int | None,

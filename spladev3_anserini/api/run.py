@@ -17,25 +17,26 @@ from spladev3_anserini.analysis.comparison import (
 from spladev3_anserini.api.checks import (
     StrPath,
     finite_number,
+    flag,
     is_finite,
-    is_whole,
+    one_family,
     one_of,
     path_text,
+    refuse_merged,
     whole_number,
 )
+from spladev3_anserini.api.judging import Judgments, Measures, judgments_of, parsed_measures
 from spladev3_anserini.collection.overwriting import refuse_overwriting
-from spladev3_anserini.collection.qrels import Qrels, read_qrels
 from spladev3_anserini.collection.records import checked_id
-from spladev3_anserini.collection.runs import Hit, read_run_file
+from spladev3_anserini.collection.runs import Hit, read_run_file, score_text
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.judged import evaluate_scores
-from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation, parse_measures
+from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation
 from spladev3_anserini.evaluation.query_values import group_by_measure
 from spladev3_anserini.lucene.ranking import write_run
+from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
-Judgments = StrPath | Mapping[str, Mapping[str, int]]
-Measures = str | Iterable[object]
 #: The name in messages of a run without a name.
 UNNAMED = "the run"
 
@@ -58,11 +59,12 @@ class Run(Mapping[str, dict[str, float]]):
         if not isinstance(scores, Mapping):
             raise InputError(f"`scores`: expected {{query: {{document: score}}}}, not "
                              f"{type(scores).__name__}")
-        self.name = name
+        self.name = str(name)
         #: The inputs of the run, {parameter: path}; `save` refuses to overwrite them.
         self.sources: dict[str, str] = {}
-        self._scores = {checked_id(query, name): _ranked(documents, f"{name}, query {query!r}")
+        self._scores = {checked_id(query, self.name): _ranked(documents, f"{name}, query {query!r}")
                         for query, documents in scores.items()}
+        refuse_merged(self.name, scores, self._scores)
 
     @classmethod
     def of_rankings(cls, rankings: Iterable[tuple[str, list[Hit]]], name: str = UNNAMED) -> Run:
@@ -87,10 +89,12 @@ class Run(Mapping[str, dict[str, float]]):
         return (f"<Run of {counted(len(self), 'query')}, "
                 f"{counted(sum(map(len, self._scores.values())), 'hit')}>")
 
+    @one_family
     def save(self, path: StrPath, tag: str = "spladev3-anserini") -> None:
         """Write a TREC run, whole or not at all.
 
-        Whole scores are written as they are, others with six digits after the point.
+        Whole scores are written as they are, others with six digits after the point. A warning
+        reports different scores that become equal by that.
 
         Args:
             path: The file to write. A name that ends in `.gz` is compressed.
@@ -101,9 +105,16 @@ class Run(Mapping[str, dict[str, float]]):
         """
         path = path_text("path", path)
         refuse_overwriting(Path(path), "`path`", **self.sources)
+        tied = [query for query, hits in self._scores.items()
+                if len(set(map(score_text, hits.values()))) < len(set(hits.values()))]
+        if tied:
+            warn(f"{path}: different scores of {counted(len(tied), 'query')} are equal with six "
+                 f"digits after the point: {', '.join(tied[:5])}; multiply all scores, or the "
+                 "order of these hits is lost")
         write_run(Path(path), ((query, [Hit(document, score) for document, score in hits.items()])
                                for query, hits in self._scores.items()), tag)
 
+    @one_family
     def evaluate(self, qrels: Judgments, measures: Measures = DEFAULT_MEASURES) -> Evaluation:
         """Evaluate the run as `trec_eval -c` does.
 
@@ -122,10 +133,11 @@ class Run(Mapping[str, dict[str, float]]):
         Raises:
             InputError: A measure is unknown, or run and judgments share no query.
         """
-        judged, source = _judgments(qrels)
-        return evaluate_scores(self._scores, self.name, judged, source, _measures(measures))
+        judged, source = judgments_of(qrels)
+        return evaluate_scores(self._scores, self.name, judged, source, parsed_measures(measures))
 
 
+@one_family
 def read_run(path: StrPath) -> Run:
     """Read a TREC run.
 
@@ -184,6 +196,7 @@ class Compared:
                                       self._samples)
 
 
+@one_family
 def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Mapping[str, float]]],
             measures: Measures = "nDCG@10", *, baseline: str | None = None, pairs: bool = False,
             alpha: float = 0.05, confidence: float = 0.95, correction: str = "holm",
@@ -212,27 +225,31 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     """
     if not isinstance(runs, Mapping) or len(runs) < 2:
         raise InputError("`runs`: expected {name: run} with two runs or more")
+    for name in runs:
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(f"`runs`: the name {name!r} of a run is no text, or an empty one")
     for name, value in (("alpha", alpha), ("confidence", confidence)):
         if not 1e-6 <= finite_number(name, value) <= 1 - 1e-6:
             raise InputError(f"`{name}` {value}: expected a number between 0 and 1")
     one_of("correction", correction, CORRECTIONS)
     samples = whole_number("samples", samples, 100, 1_000_000)
     seed = whole_number("seed", seed, 0)
-    if baseline is not None and baseline not in runs:
+    if baseline is not None and baseline not in list(runs):
         raise InputError(f"`baseline` {baseline}: is none of the runs")
-    judged, source = _judgments(qrels)
-    parsed = _measures(measures)
-    opened = {str(name): _run(run, str(name)) for name, run in runs.items()}
+    judged, source = judgments_of(qrels)
+    parsed = parsed_measures(measures)
+    opened = {name: _run(run, name) for name, run in runs.items()}
     results = {name: evaluate_scores(dict(run), run.name, judged, source, parsed)
                for name, run in opened.items()}
     names = {name: run.name for name, run in opened.items()}
     values = [QueryScores("", "", measure, systems)
               for measure, systems in group_by_measure(results, names).items()]
-    compared = compare_systems(values, baseline or next(iter(runs)), pairs=pairs,
+    compared = compare_systems(values, baseline or next(iter(runs)),
+                               pairs=flag("pairs", pairs),
                                confidence=confidence, samples=samples, seed=seed)
-    shown = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
-                                 moved=0, texts={})
-    return Compared(values, compared, shown, samples)
+    settings = tables.TableSettings(alpha=alpha, confidence=confidence, correction=correction,
+                                    moved=0, texts={})
+    return Compared(values, compared, settings, samples)
 
 
 def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:
@@ -249,49 +266,17 @@ def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> R
     return named
 
 
-def _measures(measures: Measures) -> list[Any]:
-    if isinstance(measures, Iterable) and not isinstance(measures, str):
-        return parse_measures(" ".join(map(str, measures)))
-    return parse_measures(str(measures))
-
-
-def _judgments(qrels: Judgments) -> tuple[Qrels, str]:
-    """Returns judgments and their name in messages."""
-    if isinstance(qrels, (str, os.PathLike)):
-        path = path_text("qrels", qrels)
-        return read_qrels(path), path
-    if not isinstance(qrels, Mapping):
-        raise InputError("`qrels`: expected the path of judgments or {query: {document: grade}}, "
-                         f"not {type(qrels).__name__}")
-    judged: Qrels = {}
-    for query, grades in qrels.items():
-        where = f"`qrels`, query {query!r}"
-        if not isinstance(grades, Mapping):
-            raise InputError(f"{where}: expected {{document: grade}}, not {type(grades).__name__}")
-        judged[checked_id(query, "`qrels`")] = {
-            checked_id(document, where): _grade(grade, f"{where}: the grade of {document!r}")
-            for document, grade in grades.items()}
-    if not any(judged.values()):
-        raise InputError("`qrels`: no judgment in it")
-    return {query: grades for query, grades in judged.items() if grades}, "`qrels`"
-
-
-def _grade(grade: Any, what: str) -> int:
-    if not is_whole(grade):
-        raise InputError(f"{what} is {grade!r}, expected a whole number")
-    return int(grade)
-
-
 def _ranked(documents: Any, where: str) -> dict[str, float]:
     """Checks the scores of one query and sorts them by rank; whole scores become integers."""
     if not isinstance(documents, Mapping):
         raise InputError(f"{where}: expected {{document: score}}, not {type(documents).__name__}")
     scores: dict[str, float] = {}
     for document, score in documents.items():
-        if isinstance(score, bool) or not is_finite(score):
+        if not is_finite(score):
             raise InputError(f"{where}: the score {score!r} of {document!r} is no finite number")
         scores[checked_id(document, where)] = int(score) if hasattr(score, "__index__") \
             else float(score)
+    refuse_merged(where, documents, scores)
     return _by_score(scores)
 
 

@@ -15,8 +15,9 @@ from typing import NoReturn
 import click
 
 from spladev3_anserini.cli import signals
+from spladev3_anserini.cli.command_line import options_called
 from spladev3_anserini.cli.verbosity import add_verbosity, logging_to_stderr
-from spladev3_anserini.errors import SpladeError, first_line, lack_of_memory
+from spladev3_anserini.errors import SpladeError, known_failure
 from spladev3_anserini.files import is_stdout
 from spladev3_anserini.progress import reporting
 from spladev3_anserini.text import in_options, one_line, visible
@@ -31,6 +32,8 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     Exit codes: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no usable Java, 130 Ctrl-C,
     143 SIGTERM, 141 the reader of standard output closed it.
     """
+    options_called.clear()
+    _open_closed_streams()
     signals.unwind_from_here()
     add_verbosity(command)
     # torch's threads spin for long before they sleep. With a short spin, one encode is as fast to
@@ -43,9 +46,12 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     except SpladeError as error:
         if error.__cause__ and os.environ.get("SPLADEV3_TRACEBACK"):
             raise  # shows the library's traceback, to find its cause
-        fail(error.code, in_options(str(error)))
+        fail(error.code, in_options(str(error), options_called))
     except click.ClickException as error:
         text = error.format_message()
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command; in click 8.2
+            echo(text)
+            sys.exit(0)
         usage = error.ctx if isinstance(error, click.UsageError) else None
         fail(2, f"{text} (try {usage.command_path} --help)" if usage else text)
     except (KeyboardInterrupt, click.Abort):
@@ -57,29 +63,21 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
             sys.stdout, sys.stderr = streams
             _end_without_reader()
         raise
-    except UnicodeEncodeError as error:
-        fail(2, f"not UTF-8: {error.object[:60]!r}")
     except Exception as error:
-        if (failure := _expected_failure(error)) is None:
+        if (known := known_failure(error)) is None:
             raise
-        fail(*failure)
+        fail(known.code, in_options(str(known), options_called))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _expected_failure(error: Exception) -> tuple[int, str] | None:
-    """Returns exit code and message for an exception that a system or library can cause.
-
-    None means that the exception is a defect of this package.
-    """
-    if isinstance(error, OSError) and (error.filename is not None or error.strerror is not None):
-        return 2, f"{error.filename or 'input/output'}: {error.strerror}"
-    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # before Python 3.13
-        return 2, str(error)
-    if type(error).__name__ == "JavaException":
-        return 3, f"Java failed: {first_line(error)}"
-    if (message := lack_of_memory(error)) is not None:
-        return 2, message
-    return None
+def _open_closed_streams() -> None:
+    """Opens /dev/null in the place of a standard stream that the caller closed (`>&-`): the next
+    file to be opened would become it, and get what libraries print."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
 
 
 def fail(code: int, message: str) -> NoReturn:

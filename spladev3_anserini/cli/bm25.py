@@ -17,6 +17,7 @@ from spladev3_anserini.cli.options import (
     topics_option,
 )
 from spladev3_anserini.cli.pace import Pace
+from spladev3_anserini.cli.types import Number
 from spladev3_anserini.text import counted
 
 
@@ -25,10 +26,10 @@ from spladev3_anserini.text import counted
 @topics_option()
 @run_output_option
 @hits_option(1000)
-@click.option("--k1", default=0.9, type=click.FloatRange(min=0), metavar="K1",
+@click.option("--k1", default=0.9, type=Number(min=0), metavar="K1",
               help="Saturation of term frequency. With a larger K1, repeated occurrences of a "
               "term count for more.")
-@click.option("--b", default=0.4, type=click.FloatRange(min=0, max=1), metavar="B",
+@click.option("--b", default=0.4, type=Number(min=0, max=1), metavar="B",
               help="Normalisation by document length, from 0 (none) to 1 (full).")
 @remove_query_option
 @threads_option("Threads of indexing and of searching.")
@@ -54,4 +55,4 @@ def main(corpus: str, topics: str, output: Path, hits: int, k1: float, b: float,
                                  enabled=remove_query)
     answered, lines = write_run(output, rankings, tag)
     summary(output, f"{output}: {counted(len(queries), 'query')}, {answered:,} with hits, "
-                    f"{counted(lines, 'line')}{pace.text()}")
+                    f"{counted(lines, 'line')}{pace.text(len(queries), 'query')}")

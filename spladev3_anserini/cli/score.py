@@ -60,7 +60,7 @@ def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, .
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.directory import Part
-    from spladev3_anserini.model.kept import loaded, state_of, state_of_corpus
+    from spladev3_anserini.model.kept import corpus_file_states, file_states, load_cached
     from spladev3_anserini.rankers.pair_scorer import PairSettings
     from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer
     from spladev3_anserini.training.ensemble import TeacherRecord, combine
@@ -73,9 +73,9 @@ def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, .
         find_pair_scorer(name)  # refuses a wrong name before hours of scoring
     settings = PairSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
                             dtype=dtype, t5_token=t5_token)
-    key = state_of([candidates]), state_of_corpus(corpus), topics, this_part, block
-    work = loaded("texts", key,
-                  lambda: read_scoring_work(candidates, corpus, topics, this_part, block))
+    key = file_states([candidates]), corpus_file_states(corpus), topics, this_part, block
+    work = load_cached("texts", key,
+                       lambda: read_scoring_work(candidates, corpus, topics, this_part, block))
     records = []
     for name, folder in folders.items():
         pace = Pace()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import click
 from tqdm import tqdm
 
+from spladev3_anserini.cli.command_line import options_called, watch_command_line
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.progress import log
 from spladev3_anserini.text import VERSION, in_options, one_line, visible
@@ -23,7 +24,7 @@ class OnStderr(logging.Handler):
     """Prints a record as one line on stderr, without damaging a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = in_options(record.getMessage())
+        message = in_options(record.getMessage(), options_called)
         tqdm.write(f"warning: {one_line(message)}" if record.levelno >= logging.WARNING
                    else visible(message), file=sys.stderr)
 
@@ -69,6 +70,7 @@ def add_verbosity(command: click.Command) -> click.Command:
             click.Option(["-q", "--quiet"], count=True, expose_value=False, callback=_less,
                          show_default=False,
                          help="Report no progress; -qq: no warnings either.")]
+        watch_command_line(command)
     for inner in getattr(command, "commands", {}).values():
         add_verbosity(inner)
     return command

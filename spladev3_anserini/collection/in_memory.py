@@ -14,6 +14,9 @@ Texts = Mapping[str, str] | Iterable[tuple[str, str] | Mapping[str, Any]]
 
 #: The id fields of ir_datasets' records.
 _FIELDS = {"doc_id", "query_id"}
+#: What one record has; {id: text} has ids of its own.
+_ID_FIELDS = {"id", "_id", "docid", "doc_id", "docno", "qid", "query_id"}
+_TEXT_FIELDS = {"text", "contents", "query"}
 
 
 def texts_of(items: Texts | Any, parameter: str,
@@ -51,16 +54,31 @@ def _with_usual_names(item: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _rows(items: Any, parameter: str) -> Iterable[Any]:
     if isinstance(items, Mapping):
+        if items.keys() & _ID_FIELDS and items.keys() & _TEXT_FIELDS:
+            raise InputError(f"`{parameter}`: is one record; expected a list of them: [record]")
         return items.items()
-    if hasattr(items, "columns"):  # a data frame: polars has to_dicts, pandas to_dict
-        rows: Iterable[dict[Any, Any]] = items.to_dicts() if hasattr(items, "to_dicts") \
-            else items.to_dict("records")
+    if hasattr(items, "columns"):
+        names = [str(name) for name in items.columns]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InputError(f"`{parameter}`: two columns of the data frame are called {twice!r}")
+        rows = _rows_of_frame(items, parameter)
         return ({name: value for name, value in row.items() if not _is_empty(value)}
                 for row in rows)
-    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable) or \
+            getattr(items, "ndim", 1) == 0:
         raise InputError(f"`{parameter}`: expected (id, text) pairs, dicts, a data frame or a "
                          f"path, not {type(items).__name__}")
     return items
+
+
+def _rows_of_frame(frame: Any, parameter: str) -> Iterable[dict[Any, Any]]:
+    """Returns the rows of a data frame; each library has its own method for them."""
+    for method, options in (("to_dicts", ()), ("to_pylist", ()), ("to_dict", ("records",))):
+        if hasattr(frame, method):  # polars, pyarrow, pandas
+            rows: Iterable[dict[Any, Any]] = getattr(frame, method)(*options)
+            return rows
+    raise InputError(f"`{parameter}`: cannot read the rows of a {type(frame).__name__}; give a "
+                     "data frame of pandas, polars or pyarrow, or a list of dicts")
 
 
 def _is_empty(value: Any) -> bool:
@@ -80,7 +98,7 @@ def checked_texts(texts: Iterable[str], parameter: str = "texts") -> list[str]:
     if isinstance(texts, (str, bytes)):
         raise InputError(f"`{parameter}`: is one text; expected a list of texts: [text]")
     if isinstance(texts, (Mapping, set, frozenset)) or hasattr(texts, "columns") or \
-            not isinstance(texts, Iterable):
+            not isinstance(texts, Iterable) or getattr(texts, "ndim", 1) == 0:
         raise InputError(f"`{parameter}`: expected a list of texts, not {type(texts).__name__}")
     return [checked_text(text, f"`{parameter}`, item {number}", "text")
             for number, text in enumerate(texts, 1)]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from spladev3_anserini.errors import InputError, first_line, needed
+from spladev3_anserini.errors import InputError, first_line, import_optional
 from spladev3_anserini.files import block_tar_path_traversal
 
 PREFIX = "ir_datasets:"
@@ -20,7 +20,7 @@ def irds_id(source: str) -> str | None:
 def import_irds(dataset: str) -> Any:
     """Imports the package ir_datasets; raises InputError if it is not installed."""
     block_tar_path_traversal()
-    return needed("ir_datasets", f"{PREFIX}{dataset}", "datasets")
+    return import_optional("ir_datasets", f"{PREFIX}{dataset}", "datasets")
 
 
 def load_irds(dataset: str, kind: str) -> Iterator[Any]:

@@ -24,7 +24,9 @@ _VOCABULARIES = {"vocab.txt", "merges.txt"}
 
 def refuse_overwriting(output: Path, option: str = "`output`",
                        **inputs: str | Path | Iterable[str | Path] | None) -> None:
-    """Raises InputError if an output is a file that the command reads; links are followed.
+    """Raises InputError if an output is a folder, or a file that the command reads.
+
+    Links are followed.
 
     Args:
         output: The file to write.
@@ -32,6 +34,8 @@ def refuse_overwriting(output: Path, option: str = "`output`",
         inputs: One or several inputs by the name of their option. Of a folder, only the files that
             the command reads are compared.
     """
+    if output.is_dir():
+        raise InputError(f"{output}: is a folder, expected a file")
     if is_stdout(output) or not output.is_file():
         return
     for name, value in inputs.items():

@@ -15,6 +15,9 @@ from spladev3_anserini.text import counted
 
 Qrels = dict[str, dict[str, int]]
 
+#: trec_eval allocates a table as long as the largest grade, and may go on if that fails.
+MAX_GRADE = 999_999
+
 #: Names of the columns of a query, a document and a grade; only their letters are compared.
 _HEADER = ({"query", "queryid", "qid", "q", "topic", "topicid"},
            {"corpus", "corpusid", "doc", "docid", "docno", "document", "documentid", "did", "pid",
@@ -94,8 +97,7 @@ def _read(source: str) -> Iterator[_Judgment]:
 
 
 def _judgment(query: str, document: str, grade: str, where: str) -> _Judgment:
-    # trec_eval allocates a table as long as the largest grade, and may go on if that fails
-    if not (whole := re.fullmatch(r"([+-]?\d{1,6})(\.0*)?", grade, re.ASCII)):
+    if not (whole := re.fullmatch(r"([+-]?\d{1,6})(\.0*)?", grade, re.ASCII)):  # MAX_GRADE
         raise InputError(f"{where}: the grade {grade[:20]!r} is no whole number of up to 6 digits")
     return _Judgment(checked_id(query, where), checked_id(document, where), int(whole[1]), where)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import operator
 import re
 import unicodedata
 import zlib
 from array import array
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -18,7 +19,7 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import existing_file, refuse_pointer
+from spladev3_anserini.files import existing_file, naming, refuse_pointer
 
 #: Bytes of UTF-8. Lucene indexes an id as a term, and this is its limit for a term.
 LONGEST_ID = 32_766
@@ -31,8 +32,9 @@ def checked_id(value: Any, where: str) -> str:
     Lucene accepts LONGEST_ID bytes. A JSON integer becomes its decimal text (MS MARCO numbers its
     passages).
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
+    if not isinstance(value, (str, bool)) and hasattr(value, "__index__"):  # numpy's integers too
+        with suppress(TypeError):
+            value = str(operator.index(value))
     if not isinstance(value, str):
         raise InputError(f"{where}: the id is {_json_kind(value)}, expected a string")
     if not value:
@@ -125,7 +127,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     Git LFS pointer. Also raises as `existing_file` does for a stream.
     """
     number = 0
-    with ExitStack() as stack:
+    with naming(path), ExitStack() as stack:
         raw = stack.enter_context(existing_file(path, stream=True).open("rb"))
         stream = _unpacked(path, raw, stack)
         try:

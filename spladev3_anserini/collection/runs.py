@@ -49,8 +49,12 @@ def warn_of_self_retrieval(path: Path | str, topics: Sequence[str], total: int) 
 def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> None:
     """Writes the ranking of one topic: `qid Q0 docid rank score tag`, ranks from 1."""
     for rank, (docid, score) in enumerate(hits, 1):
-        score_text = f"{score:.6f}" if isinstance(score, float) else str(score)
-        stream.write(f"{topic} Q0 {docid} {rank} {score_text} {tag}\n")
+        stream.write(f"{topic} Q0 {docid} {rank} {score_text(score)} {tag}\n")
+
+
+def score_text(score: float) -> str:
+    """Formats a score for a run: whole ones as they are, others with six digits."""
+    return f"{score:.6f}" if isinstance(score, float) else str(score)
 
 
 def read_run_file(path: Path) -> RunScores:

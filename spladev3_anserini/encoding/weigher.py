@@ -15,7 +15,7 @@ from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.impacts.query_weights import Weights
 from spladev3_anserini.model.batches import DTYPES, batch_budget, padded_ids, resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
-from spladev3_anserini.model.kept import loaded, state_of
+from spladev3_anserini.model.kept import file_states, load_cached
 from spladev3_anserini.model.onnx import OnnxSplade
 from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.variants import QueryMode
@@ -84,15 +84,15 @@ def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSett
     budget = batch_budget(settings.batch_tokens, device)
     log.debug("%s: runs on %s in %s, batches of %d padded tokens; sha256 %s", checkpoint.folder,
               device, dtype, budget, sha256)
-    network = network or loaded("model", _key(checkpoint, dtype, device),
-                                lambda: load_splade(checkpoint, DTYPES[dtype], device))
+    network = network or load_cached("model", _key(checkpoint, dtype, device),
+                                     lambda: load_splade(checkpoint, DTYPES[dtype], device))
     return Weigher(network=network, folder=checkpoint.folder, padding=padding, device=device,
                    dtype=dtype, batch_tokens=budget, sha256=sha256, top_k=top_k)
 
 
 def _key(checkpoint: Checkpoint, *settings: str) -> tuple[object, ...]:
-    """Returns everything that decides a loaded model, as a key for `loaded`."""
-    return ("network", state_of(checkpoint.folder.iterdir()), *settings)
+    """Returns everything that decides a loaded model, as a key for `load_cached`."""
+    return ("network", file_states(checkpoint.folder.iterdir()), *settings)
 
 
 def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, device: str,
@@ -101,7 +101,7 @@ def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, d
     if device != "cpu" or settings.dtype != "auto":
         raise InputError(f"{checkpoint.label}: an ONNX graph runs on the CPU in the "
                          "precision it was exported in; omit `device` and `dtype`")
-    graph = network if isinstance(network, OnnxSplade) else loaded(
+    graph = network if isinstance(network, OnnxSplade) else load_cached(
         "model", _key(checkpoint), lambda: OnnxSplade(checkpoint))
     top_k = graph.properties.top_k
     if top_k and settings.special_tokens != "drop":

@@ -44,6 +44,9 @@ def evaluate_scores(run: RunScores, path: Path | str, qrels: Qrels, source: str,
     Raises:
         InputError: The run has no query in common with the judgments; and as `evaluate` does.
     """
+    run = {query: scores for query, scores in run.items() if scores}  # as a run's file has them
+    if not run:
+        raise InputError(f"{path}: no hit in it")
     common = [query for query in qrels if query in run]
     similar = _similar_ids([query for query in qrels if query not in run],
                            [query for query in run if query not in qrels])

@@ -106,34 +106,42 @@ class Manifest(Record):
 
     @property
     def documents(self) -> int:
+        """The documents of all shards."""
         return sum(shard.documents for shard in self.shards)
 
     @property
     def nonempty(self) -> int:
+        """The documents with a term, which are those that Lucene indexes."""
         return sum(shard.nonempty for shard in self.shards)
 
     @property
     def postings(self) -> int:
+        """The pairs of a document and a term in all shards."""
         return sum(shard.postings for shard in self.shards)
 
     @property
     def impacts(self) -> int:
+        """The sum of all impacts."""
         return sum(shard.impacts for shard in self.shards)
 
     @property
     def cut_texts(self) -> int:
+        """The texts that were longer than the length of the fingerprint."""
         return sum(shard.cut_texts for shard in self.shards)
 
     @property
     def lost_wordpieces(self) -> int:
+        """The wordpieces that were cut off these texts."""
         return sum(shard.lost_wordpieces for shard in self.shards)
 
     @property
     def max_impact(self) -> int:
+        """The largest impact; 0 without postings."""
         return max((shard.max_impact for shard in self.shards), default=0)
 
     @property
     def empty_ids(self) -> list[str]:
+        """The ids of documents without a term, in the order of the corpus."""
         return [identifier for shard in self.shards for identifier in shard.empty_ids]
 
 
@@ -231,7 +239,7 @@ class QueryIdentity(NamedTuple):
 
     @classmethod
     def of(cls, fingerprint: Fingerprint) -> QueryIdentity:
-        """What encoded queries are."""
+        """Returns what encoded queries are, by their fingerprint."""
         return cls(*(getattr(fingerprint, field) for field in cls._fields))
 
     @classmethod

@@ -8,8 +8,9 @@ threads, because pyjnius stores a call's object in the method, which Python thre
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from functools import cache
 from time import thread_time
 from typing import Any, ClassVar
@@ -103,7 +104,7 @@ def invoke(handle: Any, *texts: str) -> tuple[str, float]:
         return str(task.get()), seconds
 
 
-def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Iterator[str]:
+def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Generator[str, None, None]:
     """Runs calls on Java's threads and yields their results in order.
 
     Args:
@@ -126,7 +127,8 @@ def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Iterator[str]:
         while running:
             yield _result(running.popleft())
     finally:
-        executor.shutdownNow()
+        if not sys.is_finalizing():  # this class is gone by then
+            executor.shutdownNow()
 
 
 def _task(handle: Any, texts: Iterable[str]) -> Any:

@@ -102,9 +102,38 @@ def java_path(path: Path) -> str:
                          "the folder that it is in") from None
 
 
-@cache
+# a copy of this process must not begin while another thread holds the lock, for ever in the copy
+os.register_at_fork(before=JNIUS_LOCK.acquire, after_in_parent=JNIUS_LOCK.release,
+                    after_in_child=JNIUS_LOCK.release)
+
+#: The process that Java was started in.
+_started_in: list[int] = []
+
+
 def start_jvm() -> None:
-    """Starts the JVM of this process, once; raises JavaError if it cannot start."""
+    """Starts the JVM of this process, once.
+
+    Raises JavaError if it cannot start, and as `refuse_forked`.
+    """
+    refuse_forked()
+    with JNIUS_LOCK:
+        _start_once()
+        _started_in[:] = [os.getpid()]
+
+
+def refuse_forked() -> None:
+    """Raises JavaError in a fork of a process with Java, where most calls would never return.
+
+    A fork has no copy of Java's own threads.
+    """
+    if _started_in and os.getpid() not in _started_in:
+        raise JavaError("Java was started before this process was forked, and it cannot run in a "
+                        "fork: use multiprocessing's 'spawn', or fork before the first index is "
+                        "opened")
+
+
+@cache
+def _start_once() -> None:
     import jnius_config
 
     if jnius_config.vm_running:  # by another package
@@ -150,13 +179,15 @@ def index_searcher() -> Any:
 def java_errors(what: str) -> Iterator[None]:
     """Turns a Java exception in the block into an InputError that begins with `what`.
 
-    It becomes a JavaError if Java itself failed, for example for lack of memory.
+    It becomes a JavaError if Java itself failed, for example for lack of memory. Other Python
+    threads wait.
     """
     start_jvm()
     from jnius import JavaException
 
     try:
-        yield
+        with JNIUS_LOCK:
+            yield
     except JavaException as error:
         name = str(getattr(error, "classname", "") or "").rpartition(".")[2]
         message = " ".join(str(getattr(error, "innermessage", "") or error).split())[:200]

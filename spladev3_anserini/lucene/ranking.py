@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Hit, warn_of_self_retrieval, write_hits
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout, output_file
@@ -69,8 +70,9 @@ def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -
     Raises:
         InputError: `path` is a folder, or `tag` is not one word.
     """
-    if not tag or any(map(str.isspace, tag)):
+    if not isinstance(tag, str) or not tag or any(map(str.isspace, tag)):
         raise InputError(f"`tag` {tag!r}: expected a word without white space")
+    checked_text(tag, "`tag`", "tag")
     if not path.exists() and not is_stdout(path):
         path.resolve().parent.mkdir(parents=True, exist_ok=True)
     topics = answered = lines = 0

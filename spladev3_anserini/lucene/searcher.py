@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ctypes import c_float
 from pathlib import Path
@@ -109,8 +110,8 @@ class ImpactSearcher:
                  two_step: TwoStep | None = None) -> Iterator[list[Hit]]:
         """Yields the best `hits` documents of each query while Java's threads work ahead.
 
-        Terms of weight 0 are dropped, because they would match with score 0. Only one Python thread
-        may call this at a time.
+        Terms of weight 0 are dropped, because they would match with score 0. The lock is held for
+        each step, never while the caller has a ranking.
 
         Args:
             queries: {term: impact} of each query.
@@ -119,13 +120,22 @@ class ImpactSearcher:
             two_step: Rank only the candidates of a pruned first pass, with exact scores. There
                 are at most as many hits as candidates.
         """
-        calls = (self._call(query, hits, two_step) for query in queries)
-        for printed in invoke_all(calls, threads):
-            yield _read_hits(printed)
+        answers = invoke_all((self._call(query, hits, two_step) for query in queries), threads)
+        try:
+            while True:
+                with JNIUS_LOCK:
+                    printed = next(answers, None)
+                if printed is None:
+                    return
+                yield _read_hits(printed)
+        finally:
+            if not sys.is_finalizing():  # Java's classes are gone by then
+                with JNIUS_LOCK:
+                    answers.close()
 
     def close(self) -> None:
         """Closes the index; it cannot be searched afterwards."""
-        with JNIUS_LOCK:
+        with JNIUS_LOCK, java_errors("search"):
             self._reader.close()
 
     def _call(self, query: Mapping[str, int], hits: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import re
 import resource
@@ -118,7 +119,6 @@ def start(home: Path, version: int, jar: Path) -> None:
             _start_in_a_copy()
         with _silenced(may_fail):  # Java prints the options that it picked up
             load_java()
-    os.environ |= {"JAVA_HOME": str(home)} | _LOCALE
 
 
 def load_java() -> None:
@@ -184,13 +184,14 @@ def _load_and_exit(output: int, folder: str) -> NoReturn:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Replaces all environment variables for the block."""
-    before = dict(os.environ)
+    """Replaces all environment variables for the block; the locale afterwards is that of before."""
+    before, categories = dict(os.environ), locale.setlocale(locale.LC_ALL)
     try:
         _replace_environment(variables)
         yield
     finally:
         _replace_environment(before)
+        locale.setlocale(locale.LC_ALL, categories)  # Java sets the one of its environment
 
 
 def _replace_environment(variables: Mapping[str, str]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from spladev3_anserini.demo.assets import MODELS, fetch_assets
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import refuse_links_out, refuse_special
+from spladev3_anserini.progress import are_bars_drawn
 
 _CODE_FREE = ["*.json", "*.txt", "*.safetensors", "*.model"]
 PICKLE = "pytorch_model.bin"
@@ -71,16 +73,12 @@ def _hub_folder(name: str, patterns: list[str], label: str) -> Path:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
-    from huggingface_hub.utils import disable_progress_bars, logging
 
-    if "HF_HUB_VERBOSITY" not in os.environ:
-        logging.set_verbosity_error()  # it logs each attempt of a download
-    if not sys.stderr.isatty():
-        disable_progress_bars()
     repository, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(repository, revision=revision or None,
-                                      allow_patterns=patterns))
+        with _quiet_hub():
+            return Path(snapshot_download(repository, revision=revision or None,
+                                          allow_patterns=patterns))
     except GatedRepoError:
         raise InputError(
             f"{label}: this model is gated: accept its conditions on the model's page on "
@@ -98,3 +96,29 @@ def _hub_folder(name: str, patterns: list[str], label: str) -> Path:
     except Exception as error:  # the errors of a connection come from several libraries
         raise InputError(f"{label}: cannot be downloaded: {first_line(error)}; the same "
                          "command continues a download that broke off") from None
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Has the hub's library log errors only in the block, and draw bars only where we do. Its own
+    environment variables have the last word."""
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+        logging,
+    )
+
+    verbosity = logging.get_verbosity()
+    silenced = not (are_bars_drawn() or are_progress_bars_disabled()
+                    or "HF_HUB_DISABLE_PROGRESS_BARS" in os.environ)
+    try:
+        if "HF_HUB_VERBOSITY" not in os.environ:
+            logging.set_verbosity_error()  # it logs each try of a download
+        if silenced:
+            disable_progress_bars()
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if silenced:
+            enable_progress_bars()

@@ -39,8 +39,8 @@ _slots: dict[Slot, _Kept] | None = None
 
 
 @contextmanager
-def keeping() -> Iterator[None]:
-    """Keeps objects that `kept` and `loaded` open alive, for the block.
+def caching() -> Iterator[None]:
+    """Keeps objects that `open_cached` and `load_cached` open alive, for the block.
 
     A slot holds one object: a model or an index is large. The next one of the slot replaces it.
     """
@@ -54,31 +54,31 @@ def keeping() -> Iterator[None]:
         _slots = outer
 
 
-def kept(slot: Slot, key: Hashable, open_it: Callable[[], AbstractContextManager[Opened]]
-         ) -> AbstractContextManager[Opened]:
-    """Returns the context manager of an object that must be closed, reused inside `keeping`.
+def open_cached(slot: Slot, key: Hashable, open_it: Callable[[], AbstractContextManager[Opened]]
+                ) -> AbstractContextManager[Opened]:
+    """Returns the context manager of an object that must be closed, reused inside `caching`.
 
     Args:
         slot: The slot of the object.
         key: Everything that decides the object; the same key returns the open object.
-        open_it: Opens the object. Outside `keeping` the caller's block closes it; inside it
+        open_it: Opens the object. Outside `caching` the caller's block closes it; inside it
             stays open.
     """
     return open_it() if _slots is None else nullcontext(_slots[slot].get(key, open_it))
 
 
-def loaded(slot: Slot, key: Hashable, load: Callable[[], Opened]) -> Opened:
-    """Returns an object that needs no closing, reused inside `keeping` as by `kept`."""
+def load_cached(slot: Slot, key: Hashable, load: Callable[[], Opened]) -> Opened:
+    """Returns an object that needs no closing, reused inside `caching` as by `open_cached`."""
     return load() if _slots is None else _slots[slot].get(key, lambda: nullcontext(load()))
 
 
-def state_of(paths: Iterable[Path]) -> tuple[tuple[str, int, int, int], ...]:
+def file_states(paths: Iterable[Path]) -> tuple[tuple[str, int, int, int], ...]:
     """Returns (path, bytes, mtime in ns, inode) per file: a key that changes with their content."""
     states = ((path, path.stat()) for path in sorted(paths) if path.is_file())
     return tuple((str(path), state.st_size, state.st_mtime_ns, state.st_ino)
                  for path, state in states)
 
 
-def state_of_corpus(source: str) -> tuple[object, ...]:
-    """Returns `state_of` the files of a corpus; for ir_datasets, only its id."""
-    return (source,) if irds_id(source) else state_of(corpus_files(Path(source)))
+def corpus_file_states(source: str) -> tuple[object, ...]:
+    """Returns `file_states` of the files of a corpus; for ir_datasets, only its id."""
+    return (source,) if irds_id(source) else file_states(corpus_files(Path(source)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +33,12 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
     Raises InputError if it cannot be loaded, and as `refuse_content`.
     """
     from transformers import AutoTokenizer
-    from transformers.utils import logging
 
-    logging.set_verbosity(logging.CRITICAL)  # an error is also raised, so it is reported once
     for name in (*VOCABULARIES, *_BESIDE):
         if (folder / name).is_file():
             refuse_pointer(folder / name)
-    with refusing(f"{folder}: the tokenizer cannot be loaded"), without_panic_report():
+    with refusing(f"{folder}: the tokenizer cannot be loaded"), without_panic_report(), \
+            quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True,
                                                   trust_remote_code=False, **options)
         content = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else None
@@ -63,10 +64,8 @@ def load_model(loader: str, folder: Path, dtype: torch.dtype, without: str,
     """
     import transformers
 
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity(transformers.utils.logging.CRITICAL)
     try:
-        with refusing(f"{folder}: the model cannot be loaded"):
+        with refusing(f"{folder}: the model cannot be loaded"), quiet_transformers():
             model, report = getattr(transformers, loader).from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False,
                 dtype=dtype, output_loading_info=True, **options)
@@ -80,6 +79,24 @@ def load_model(loader: str, folder: Path, dtype: torch.dtype, without: str,
     refuse_misread(folder, report, without, masked_lm=loader == "AutoModelForMaskedLM",
                    base=model.base_model_prefix)
     return model
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Has transformers log nothing in the block, since an error is raised as well and said once,
+    and draw no bars."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    try:
+        logging.set_verbosity(logging.CRITICAL)
+        if bars:
+            logging.disable_progress_bar()
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def refuse_content(tokenizer: str, folder: Path) -> None:

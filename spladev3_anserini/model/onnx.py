@@ -9,7 +9,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from spladev3_anserini.errors import InputError, first_line, needed, refusing
+from spladev3_anserini.errors import InputError, first_line, import_optional, refusing
 from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint
 from spladev3_anserini.model.splade import TRIAL_LENGTHS
 
@@ -53,7 +53,7 @@ class OnnxSplade:
         Raises InputError if onnxruntime is not installed, the file is damaged, `export` did not
         write the graph, or the graph fails on a short text.
         """
-        runtime = needed("onnxruntime", f"{checkpoint.label}: is an ONNX graph", "onnx")
+        runtime = import_optional("onnxruntime", f"{checkpoint.label}: is an ONNX graph", "onnx")
         path = checkpoint.folder / ONNX_WEIGHTS
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spladev3_anserini.errors import InputError, needed, refusing
+from spladev3_anserini.errors import InputError, import_optional, refusing
 from spladev3_anserini.files import naming, sha256_of
 from spladev3_anserini.model.checkpoint import (
     ONNX_WEIGHTS,
@@ -73,7 +73,7 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     if output.exists():
         raise InputError(f"`output` {output}: exists already")
     for package in ("onnx", "onnxruntime"):
-        needed(package, "export", "onnx")
+        import_optional(package, "export", "onnx")
     tokenizer = Tokenizer(checkpoint.tokenizer)
     vocabulary = _bert_vocabulary(checkpoint, tokenizer) if anserini else ""
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")

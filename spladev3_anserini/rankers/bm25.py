@@ -22,7 +22,7 @@ from spladev3_anserini.lucene.jvm import (
     java_path,
     start_jvm,
 )
-from spladev3_anserini.model.kept import kept, state_of_corpus
+from spladev3_anserini.model.kept import corpus_file_states, open_cached
 from spladev3_anserini.progress import progress
 from spladev3_anserini.text import counted
 
@@ -35,7 +35,7 @@ def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b:
     """Indexes a corpus and yields each topic's id and its best hits, best first.
 
     The index is temporary. It is removed after the iteration, or kept for the next topics inside
-    `keeping`.
+    `caching`.
 
     Args:
         corpus: The corpus to index.
@@ -49,8 +49,8 @@ def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b:
         InputError: The corpus cannot be read, or Lucene holds another number of documents than the
             corpus has.
     """
-    key = ("bm25", state_of_corpus(corpus), threads)
-    with kept("model", key, lambda: _index(corpus, threads)) as index:
+    key = ("bm25", corpus_file_states(corpus), threads)
+    with open_cached("model", key, lambda: _index(corpus, threads)) as index:
         yield from _search(index, topics, hits, k1, b, threads)
 
 

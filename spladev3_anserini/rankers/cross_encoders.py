@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from spladev3_anserini.encoding.cut import lost_wordpieces
-from spladev3_anserini.errors import InputError, first_line, needed, refusing
+from spladev3_anserini.errors import InputError, first_line, import_optional, refusing
 from spladev3_anserini.model.batches import DTYPES, Float32s, length_batches
 from spladev3_anserini.model.loading import load_model, load_tokenizer, refuse_content
 from spladev3_anserini.model.panics import without_panic_report
@@ -191,7 +191,8 @@ class OnnxCrossEncoder(PairScorer):
     def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError if onnxruntime is missing or lacks the device, or a file is damaged."""
         super().__init__(name, folder, settings)
-        onnxruntime = needed("onnxruntime", f"`cross_encoder` {name}: is an ONNX model", "onnx")
+        onnxruntime = import_optional("onnxruntime", f"`cross_encoder` {name}: is an ONNX model",
+                                      "onnx")
         from tokenizers import Tokenizer
 
         self.dtype = "as exported"

@@ -15,9 +15,9 @@ from spladev3_anserini.collection.records import IdentifiedText
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import TextError
-from spladev3_anserini.errors import InputError, needed
+from spladev3_anserini.errors import InputError, import_optional
 from spladev3_anserini.model.batches import Float32s
-from spladev3_anserini.model.kept import loaded, state_of, state_of_corpus
+from spladev3_anserini.model.kept import corpus_file_states, file_states, load_cached
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.rankers.dense_encoder import DenseEncoder, TextKind
 from spladev3_anserini.rankers.dense_models import DenseModel
@@ -101,9 +101,9 @@ def dense_ranker(model: DenseModel, corpus: str, search: DenseSearch, threads: i
         encoder = DenseEncoder(model, device, batch_tokens)
         return encoder, dense_index(encoder, corpus, search, threads)
 
-    key = ("dense", model, state_of(model.folder.rglob("*")), state_of_corpus(corpus), search,
+    key = ("dense", model, file_states(model.folder.rglob("*")), corpus_file_states(corpus), search,
            threads, device, batch_tokens)
-    return loaded("model", key, load)
+    return load_cached("model", key, load)
 
 
 def dense_rankings(index: DenseIndex, encoder: DenseEncoder, topics: Sequence[Topic],
@@ -177,4 +177,4 @@ def _empty_index(faiss: Any, dimension: int, search: DenseSearch) -> Any:
 
 
 def _faiss() -> Any:
-    return needed("faiss", "dense search", "dense")
+    return import_optional("faiss", "dense search", "dense")

@@ -8,7 +8,7 @@ from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.model.hub import model_folder
-from spladev3_anserini.model.kept import loaded, state_of
+from spladev3_anserini.model.kept import file_states, load_cached
 from spladev3_anserini.model.stated import SENTENCE_SETTINGS, refuse_prompts
 from spladev3_anserini.model.weights import (
     external_data,
@@ -73,8 +73,8 @@ def open_pair_scorer(name: str, settings: PairSettings) -> PairScorer:
     kind, folder = find_pair_scorer(name)
     if settings.max_length < 4:
         raise InputError(f"`max_length` {settings.max_length}: expected 4 tokens or more")
-    key = ("pair scorer", name, settings, state_of(folder.rglob("*")))
-    scorer = loaded("model", key, lambda: _tested(kind(name, folder, settings)))
+    key = ("pair scorer", name, settings, file_states(folder.rglob("*")))
+    scorer = load_cached("model", key, lambda: _tested(kind(name, folder, settings)))
     scorer.cuts = Cuts()
     return scorer
 

@@ -27,6 +27,8 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 #: A model on the hub, or `demo`. A recipe names no local folder: a run takes one as `model`.
 ModelName = Annotated[str, StringConstraints(pattern=r"^(demo|\w[\w.-]*/\w[\w.-]*)$")]
+#: The table of static queries: counted from the corpus, or a file that a variable leads to.
+QueryTable = Annotated[str, StringConstraints(pattern=r"^(idf|\$[A-Z][A-Z0-9_]*/[\w./-]+)$")]
 #: Values of one recipe on one collection: {query set: {measure: value}}.
 Values = dict[Name, dict[Text, Fraction]]
 
@@ -45,6 +47,7 @@ class Settings(Section):
     quantizer: Text | None = None
     special_tokens: Literal["drop", "keep", "anserini"] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    query_weights: QueryTable | None = None
 
     @field_validator("quantizer")
     @classmethod
@@ -71,7 +74,7 @@ class Tolerance(Section):
 
 
 def _require_all_settings(settings: Settings) -> Settings:
-    if missing := Settings.model_fields.keys() - settings.stated_values().keys():
+    if missing := Settings.model_fields.keys() - {"query_weights", *settings.stated_values()}:
         raise ValueError(f"a recipe states all its settings; missing: {', '.join(missing)}")
     return settings
 
@@ -139,12 +142,19 @@ class SpladeRecipe(_Recipe):
     base: Name | None = None
     model: ModelName | None = None
     revision: Revision | None = None
-    variant: Literal["splade-v3", "splade-v3-distilbert", "splade-v3-lexical", "splade-v3-doc"]
+    variant: Literal["splade-v3", "splade-v3-distilbert", "splade-v3-lexical", "splade-v3-doc",
+                     "static"]
     settings: Settings
     prebuilt: Prebuilt | None = None
     training: Training | None = None
 
     _all_settings = field_validator("settings")(_require_all_settings)
+
+    @model_validator(mode="after")
+    def _table_is_of_static(self) -> SpladeRecipe:
+        if self.settings.query_weights and self.variant != "static":
+            raise ValueError("query_weights: only the variant static has a table")
+        return self
 
     @property
     def kind(self) -> str:

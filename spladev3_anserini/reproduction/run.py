@@ -13,7 +13,7 @@ from spladev3_anserini.encoding.pipeline import environment
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.jvm import lucene_version, versions
-from spladev3_anserini.model.kept import keeping
+from spladev3_anserini.model.kept import caching
 from spladev3_anserini.recipe.schema import BaselineRecipe, QuerySet
 from spladev3_anserini.reproduction.baseline_stages import model_of
 from spladev3_anserini.reproduction.commands import downloads
@@ -71,7 +71,7 @@ def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Opt
     # each folder is locked only while its stages run, so that recipes which share training data
     # can run at the same time
     for folder, folder_stages in groupby(stages, key=lambda stage: stage.folder):
-        with Journal(folder) as journal, keeping():
+        with Journal(folder) as journal, caching():
             for stage in folder_stages:
                 if stage.part in options.parts:
                     journal.run(stage, partial(_run_commands, stage, invoke))

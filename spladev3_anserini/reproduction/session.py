@@ -26,6 +26,7 @@ from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.recipe.schema import QuerySet, SpladeRecipe
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import converted_folder, usable_checkpoint
+from spladev3_anserini.reproduction.sources import root_folder
 from spladev3_anserini.reproduction.stage import PARTS, option
 from spladev3_anserini.reproduction.training_files import training_files
 
@@ -121,7 +122,8 @@ class Session:
     @cached_property
     def tokenizer_sha256(self) -> str:
         """The hash of everything that decides wordpieces."""
-        return Tokenizer(self.checkpoint.tokenizer).sha256
+        side = self.checkpoint.settings
+        return Tokenizer(side.tokenizer, lower_case=side.lower_case).sha256
 
     @cached_property
     def index(self) -> Path:
@@ -147,7 +149,18 @@ class Session:
             words[self.sources.argument(self.experiment.collection.corpus)] = self.corpus
         if isinstance(self.experiment.recipe, SpladeRecipe):
             words[self.model] = self.checkpoint.name
+            if self.query_weights:
+                words[str(self.experiment.settings.query_weights)] = self.query_weights
         return words
+
+    @cached_property
+    def query_weights(self) -> str | None:
+        """The table of static queries as `encode` takes it; None if the recipe names none."""
+        word = self.experiment.settings.query_weights
+        if word is None or not word.startswith("$"):
+            return word
+        variable, _, path = word.partition("/")
+        return str(root_folder(self.experiment.recipe_file, variable) / path)
 
     @property
     def index_identity(self) -> str:

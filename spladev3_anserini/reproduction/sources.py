@@ -28,6 +28,15 @@ class Download(NamedTuple):
     file: Path
 
 
+def root_folder(file: Path, variable: str) -> Path:
+    """Returns the folder that a variable (with its `$`) leads to; raises InputError if it is not
+    set, naming the recipe's or collection's file."""
+    if not (value := os.environ.get(variable[1:])):
+        raise InputError(f"{file}: needs {variable}, the folder its data is in; set it and try "
+                         "again")
+    return Path(value)
+
+
 class Sources:
     """Resolves the corpora, topics and qrels that a collection's or recipe's file names.
 
@@ -75,13 +84,7 @@ class Sources:
             return self.argument(source)
         if not is_path(source):
             return source
-        root = self._file.parent
-        if variable := self._root:
-            value = os.environ.get(variable[1:])
-            if not value:
-                raise InputError(f"{self._file}: needs {variable}, the folder its data is in; "
-                                 "set it and try again")
-            root = Path(value)
+        root = root_folder(self._file, self._root) if self._root else self._file.parent
         path = root / source
         if not path.resolve().is_relative_to(root.resolve()):
             raise InputError(f"{self._file}: the path {source!r} leads out of {root}")

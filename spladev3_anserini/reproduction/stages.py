@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.impacts.query_weights import FROM_CORPUS
 from spladev3_anserini.impacts.shards import MANIFEST
 from spladev3_anserini.lucene.jvm import versions
 from spladev3_anserini.lucene.unchanged import SOUND_NOTE
@@ -88,6 +90,7 @@ def _encode(session: Session) -> Stage:
             *option("output", experiment.encoded), *option("max-length", settings.max_length),
             *option("scale", _scale(session)), *option("special-tokens", settings.special_tokens),
             *option("dtype", settings.dtype), *option("overwrite", True),
+            *option("query-weights", settings.query_weights),
             *session.options.arguments("device", "batch-tokens")]],
         replacements=session.replacements, inputs=inputs,
         outputs=lambda: encoded_files(experiment.encoded))
@@ -179,6 +182,8 @@ def _impact_inputs(session: Session, other_length: str) -> dict[str, str]:
     """
     stated = session.experiment.settings.stated_values()
     settings = {key: str(value) for key, value in stated.items() if key != other_length}
+    if session.query_weights not in (None, FROM_CORPUS):
+        settings["query_weights"] = sha256_of(Path(str(session.query_weights)))
     return settings | {"weights": session.model_sha256, "tokenizer": session.tokenizer_sha256,
                        "variant": session.experiment.splade.variant, "device": session.device,
                        "package": VERSION}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, refuse_without
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
 from spladev3_anserini.lucene.check import INDEX_MANIFEST
@@ -41,10 +41,11 @@ def training_sources(experiment: Experiment) -> Sources:
 
 
 def refuse_untrainable(experiment: Experiment) -> None:
-    """Raises InputError if the start model or a teacher is not available.
+    """Raises InputError if the start model, a teacher or a needed package is not available.
 
     It is called before hours of work that would otherwise fail at the end.
     """
+    refuse_without("accelerate", "training", "train")
     section = experiment.recipe.training
     assert section is not None
     usable_checkpoint(section.start, experiment.output)

@@ -19,6 +19,7 @@ from spladev3_anserini.errors import InputError, first_line, out_of_memory, refu
 from spladev3_anserini.files import appearing, naming
 from spladev3_anserini.model.batches import resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint
+from spladev3_anserini.model.loading import quiet_transformers
 from spladev3_anserini.model.tokenizer import Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import Variant, dropped_ids
 from spladev3_anserini.progress import warn
@@ -119,6 +120,7 @@ def read_training_queries(candidates: Path, scores: Path, topics: str) -> list[T
     return queries
 
 
+@quiet_transformers()
 def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: str,
                 queries: list[TrainingQuery], output: Path, *, sources: Mapping[str, str],
                 machine: Machine, resume: bool, replace: bool = False) -> dict[str, float]:

@@ -44,8 +44,9 @@ def test_a_bad_corpus(message: str, tiny: Path, tmp_path: Path,
 def test_bad_options(more: list[str], message: str, tiny: Path, tmp_path: Path,
                      refused: Callable[..., str]) -> None:
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
-    assert message in refused("encode", "--model", tiny, "--corpus", corpus, "--output",
-                              tmp_path / "out", "--max-length", 64, *more)
+    options = {"--model": tiny, "--corpus": corpus, "--output": tmp_path / "out", "--max-length": 64,
+               more[0]: more[1]}
+    assert message in refused("encode", *(word for option in options.items() for word in option))
     assert not (tmp_path / "out").exists()
 
 

@@ -20,7 +20,7 @@ from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.convert import convert_checkpoint
-from spladev3_anserini.model.variants import VARIANTS
+from spladev3_anserini.model.variants import VARIANTS, Pooling
 
 FULL = [text for text in TEXTS.values() if text.strip()]
 SETTINGS, LENGTHS = "config_sentence_transformers.json", "sentence_bert_config.json"
@@ -42,7 +42,7 @@ def saved(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     return {name: folder / name for name in ("plain", "doc", "lexical")}
 
 
-def weights(folder: Path, side: str, length: int = 64) -> Any:
+def weights(folder: Path, side: str, length: int | None = 64) -> Any:
     checkpoint = open_checkpoint(str(folder))
     encoder = Encoder(checkpoint, checkpoint.variant, side, EncoderSettings(max_length=length))
     return encoder.weights(FULL).toarray()
@@ -70,7 +70,6 @@ def test_a_layout_that_is_read_has_the_weights_of_its_library(name: str,
 
 #: Layout, file, key, value: what is not applied, and where it stands.
 STATED: dict[str, tuple[str, str, str, object]] = {
-    "a prompt of queries": ("plain", SETTINGS, "prompts", {"query": "search query: "}),
     "a prompt of passages": ("plain", SETTINGS, "prompts", {"query": "", "passage": "p: "}),
     "prompts that are a list": ("plain", SETTINGS, "prompts", ["q: "]),
     "a default prompt there is not": ("plain", SETTINGS, "default_prompt_name", "query2"),
@@ -80,7 +79,6 @@ STATED: dict[str, tuple[str, str, str, object]] = {
     "another kind of model": ("plain", SETTINGS, "model_type", "SentenceTransformer"),
     "a key that is not known": ("plain", SETTINGS, "normalize", True),
     "a key that is not known, off": ("plain", SETTINGS, "lower", False),
-    "lower case": ("plain", LENGTHS, "do_lower_case", True),
     "lower case as a number": ("plain", LENGTHS, "do_lower_case", 1),
     "another task": ("plain", LENGTHS, "transformer_task", "feature-extraction"),
     "no task": ("plain", LENGTHS, "transformer_task", None),
@@ -94,10 +92,6 @@ STATED: dict[str, tuple[str, str, str, object]] = {
     "a length of queries": ("plain", LENGTHS, "query_length", 8),
     "a length that is no number": ("plain", LENGTHS, "max_seq_length", "32"),
     "a length below 1": ("plain", LENGTHS, "max_seq_length", -1),
-    "an older name of that file": ("plain", "sentence_roberta_config.json", "do_lower_case", True),
-    "a sum": ("plain", "1_SpladePooling/config.json", "pooling_strategy", "sum"),
-    "a second logarithm": ("plain", "1_SpladePooling/config.json", "activation_function",
-                           "log1p_relu"),
     "routes by modality": ("doc", "router_config.json", "parameters",
                            {"route_mappings": {"('query', None)": "document"}}),
     "weights in a JSON file": ("doc", f"{STATIC}/config.json", "path", "idf.json"),
@@ -183,10 +177,8 @@ def _other_tokenizer(folder: Path) -> None:
 
 
 ROUTERS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "one weight of a table": (_weight(2.5), "model.safetensors: weights the terms of queries"),
-    "a term without weight": (_weight(0), "model.safetensors: weights the terms of queries"),
-    "a special token with another weight": (_weight(2, 0), "weights the terms of queries"),
-    "NaN in a table": (_weight(float("nan")), "weights the terms of queries"),
+    "NaN in a table": (_weight(float("nan")), "model.safetensors: the weight of term 20 is nan"),
+    "a negative weight": (_weight(-0.5), "model.safetensors: the weight of term 20 is -0.5"),
     "a pickled table": (_pickled_table, "no model.safetensors with the weights"),
     "a table beside the model": (lambda f: (f / "idf.json").write_text('{"cat": 2.0}'),
                                  "idf.json: weights the terms of queries"),
@@ -196,8 +188,6 @@ ROUTERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a table of query_token_weights.txt": (
         lambda f: (f / "query_token_weights.txt").write_text("cat\t2.0\n"),
         "query_token_weights.txt: weights the terms of queries"),
-    "two encoders": (_two_encoders, "router_config.json: structure: queries are encoded by "
-                                    "query_0_MLMTransformer"),
     "a third route": (_route, "router_config.json: structure: has routes"),
     "another tokenizer": (_other_tokenizer, "another tokenizer than documents"),
     "no Router in modules.json": (lambda f: (f / "modules.json").unlink(), "names no Router"),
@@ -218,15 +208,16 @@ def test_pooling_is_read_from_the_top_of_the_folder_too(subfolder: bool, tiny: P
     modules = json.loads((folder / "modules.json").read_text())
     modules[0]["path"], modules[1]["path"] = part, ""
     (folder / "modules.json").write_text(json.dumps(modules))
-    edit(folder / "config.json", pooling_strategy="max")
-    open_checkpoint(str(folder))
-    edit(folder / "config.json", pooling_strategy="sum")
-    with pytest.raises(InputError, match=r"config.json: pooling_strategy: \"sum\" is not applied"):
+    for strategy in ("max", "sum"):
+        edit(folder / "config.json", pooling_strategy=strategy)
+        assert open_checkpoint(str(folder)).settings.pooling == Pooling(strategy, "relu")
+    edit(folder / "config.json", pooling_strategy="mean")
+    with pytest.raises(InputError, match=r"config.json: pooling_strategy: \"mean\" is not applied"):
         open_checkpoint(str(folder))
 
 
-@pytest.mark.fault(8, "a Router whose queries have a table of weights, a model or a tokenizer of "
-                   "their own", detected="the table's values and the Router's structure")
+@pytest.mark.fault(8, "a Router whose queries have an unusable table, another tokenizer, or two "
+                   "query sides", detected="the table's values and the Router's structure")
 @pytest.mark.parametrize("what", ROUTERS)
 def test_a_router_with_another_query_side_is_refused_whatever_the_variant(
         what: str, saved: dict[str, Path], tmp_path: Path, refused: Callable[..., str]) -> None:
@@ -254,7 +245,7 @@ def test_a_table_without_weight_for_special_tokens_is_a_bag_of_words(saved: dict
 def test_a_variant_that_a_router_contradicts_is_refused(saved: dict[str, Path]) -> None:
     checkpoint = open_checkpoint(str(saved["doc"]))
     assert chosen_variant("splade-v3-doc", checkpoint).query == "bow"
-    with pytest.raises(InputError, match="states the query side of splade-v3-doc"):
+    with pytest.raises(InputError, match="state the query side of splade-v3-doc"):
         chosen_variant("splade-v3", checkpoint)
     plain = open_checkpoint(str(saved["plain"]))
     assert chosen_variant("splade-v3-doc", plain).query == "bow"
@@ -286,7 +277,7 @@ def test_modules_that_give_other_weights_are_refused(what: str, saved: dict[str,
         open_checkpoint(str(folder))
 
 
-def test_a_stated_length_is_said_and_an_option_works(saved: dict[str, Path], tmp_path: Path,
+def test_a_stated_length_is_the_default_and_another_one_is_warned_of(saved: dict[str, Path], tmp_path: Path,
                                                      cli: Callable[..., Result]) -> None:
     long = make_tiny(tmp_path / "long", positions=300)
     sparse_encoder(long, max_seq_length=32).save_pretrained(str(tmp_path / "six"))
@@ -296,16 +287,17 @@ def test_a_stated_length_is_said_and_an_option_works(saved: dict[str, Path], tmp
     for folder, file, key in ((tmp_path / "six", "tokenizer_config.json", "model_max_length"),
                               (older, LENGTHS, "max_seq_length")):
         command = ("encode", "--model", folder, "--corpus", corpus, "--output")
-        done = cli(*command, tmp_path / f"{folder.name}-default")
-        assert done.code == 0, done
-        assert f"warning: {folder / file}: {key}: the model's own length is 32 tokens" in done.err
-        own = cli(*command, tmp_path / f"{folder.name}-own", "--max-length", 32)
-        assert own.code == 0
+        own = cli(*command, tmp_path / f"{folder.name}-own")
+        assert own.code == 0, own
+        assert "cut at --max-length 32" in own.out
         assert key not in own.err
-        np.testing.assert_allclose(weights(folder, "document", 32), peers(folder, "document"),
+        other = cli(*command, tmp_path / f"{folder.name}-other", "--max-length", 64)
+        assert f"warning: {folder / file}: {key}: the model's own length is 32 tokens" in other.err
+        np.testing.assert_allclose(weights(folder, "document", None), peers(folder, "document"),
                                    atol=1e-5)
-    edit(older / LENGTHS, max_seq_length=300)  # more than is used: said too
-    assert "own length is 300 tokens" in cli(*command, tmp_path / "longer").err
+    edit(older / LENGTHS, max_seq_length=300)
+    longer = cli(*command, tmp_path / "longer")
+    assert "cut" not in longer.out + longer.err
     # a tokenizer that takes more than is used states no length
     assert open_checkpoint(str(long)).length_warning(256) is None
 
@@ -325,20 +317,6 @@ def test_convert_leaves_nothing_behind_that_decides_weights(saved: dict[str, Pat
     (with_length / LENGTHS).write_text('{"max_seq_length": 32}')
     convert_checkpoint(str(with_length), tmp_path / "converted", None)
     assert "32 tokens" in str(open_checkpoint(str(tmp_path / "converted")).length_warning(64))
-
-
-@pytest.mark.fault(8, "a checkpoint to convert with prompts or a pickled table of query weights",
-                   detected="refused as it is read")
-def test_convert_refuses_what_it_would_leave_behind(saved: dict[str, Path], tiny: Path,
-                                                    tmp_path: Path) -> None:
-    doc = Path(shutil.copytree(saved["doc"], tmp_path / "doc"))
-    _pickled_table(doc)
-    prompts = pickled(tiny, tmp_path / "prompts")
-    edit(prompts / SETTINGS, prompts={"query": "q: "})
-    for folder, message in ((doc, "weights of queries' terms"), (prompts, "prompts.query")):
-        with pytest.raises(InputError, match=message):
-            convert_checkpoint(str(folder), tmp_path / "out", None)
-    assert not (tmp_path / "out").exists()
 
 
 def test_convert_and_models_name_their_own_argument(tiny: Path, tmp_path: Path,

@@ -8,13 +8,13 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import TEXTS, Result, write_corpus
+from forked import program
 
 from spladev3_anserini.lucene.jvm import java_command
 from spladev3_anserini.reproduction.export import trec_eval_flags
@@ -116,7 +116,7 @@ def test_pyserinis_condition_gives_its_scores(exported: Path) -> None:
         words = shlex.split(line)
         assert words[:2] == ["python", "-m"]
         commands.append(words[2:])
-    subprocess.run([sys.executable, "-c", PYSERINI, json.dumps(commands)], cwd=exported, check=True,
+    subprocess.run([*program(), "-c", PYSERINI, json.dumps(commands)], cwd=exported, check=True,
                    capture_output=True, env=os.environ | {"OPENAI_API_KEY": "unused"})
     for topics in own["topics"]:
         (scores,) = topics["scores"]

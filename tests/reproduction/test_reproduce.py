@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import TEXTS, Result, write_corpus
+from forked import program
 
 Cli = Callable[..., Result]
 
@@ -234,7 +235,8 @@ def test_what_is_declared_and_not_measured_fails(bench: Bench) -> None:
 
 
 def test_only_what_changed_is_done_again(bench: Bench) -> None:
-    bench.run()
+    first = bench.run()
+    assert first.code == 0, first.err
     folder = bench.output / "small" / "texts"
 
     def redone() -> list[str]:
@@ -452,9 +454,9 @@ def test_topics_in_gzip_are_looked_at_too(bench: Bench) -> None:
 def test_ctrl_c_ends_a_run_in_java_with_one_line(bench: Bench) -> None:
     bench.write()
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "spladev3_anserini", "reproduce", "run", "small", "--on",
-         "texts", "--recipes", str(bench.folder), "--output", str(bench.output), "--model",
-         str(bench.model)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        [*program(), "reproduce", "run", "small", "--on", "texts", "--recipes", str(bench.folder),
+         "--output", str(bench.output), "--model", str(bench.model)], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("check"):

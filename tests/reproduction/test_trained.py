@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def test_without_the_stage_train_the_model_must_be_there(recipes: Path, cli: Cli
 
 
 @pytest.mark.parametrize(("change", "says"), [
-    ({"teachers": ["TEACHER", "no-such-folder/x/y"]}, "--cross-encoder no-such-folder/x/y: no such"),
+    ({"teachers": ["TEACHER", "no-such-folder/x/y"]}, "`cross_encoder` no-such-folder/x/y: no such"),
     ({"start": "no-such-folder/x/y"}, "no-such-folder/x/y: no such"),
     ({"rescore": [1.0, -2.0]}, "rescore to a deviation of -2; expected one above 0"),
     ({"rescore": [1.0, 0.0]}, "rescore to a deviation of 0; expected one above 0")])
@@ -158,6 +159,17 @@ def test_what_cannot_be_trained_is_told_before_any_stage(change: dict[str, objec
     path.write_text(yaml.safe_dump(recipe | {"training": recipe["training"] | change}))
     done = run(cli, recipes, "small")
     assert (done.code, says in done.err, len(done.err.splitlines())) == (2, True, 1), done
+    assert not list(recipes.parent.rglob("manifest.json"))
+
+
+def test_a_missing_package_is_told_before_any_stage(recipes: Path, cli: Cli,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the last stage needs it."""
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    done = run(cli, recipes, "small")
+    assert done.code == 2
+    assert done.err == ("spladev3-anserini: training: needs accelerate, which is not installed: pip install "
+                        "'spladev3-anserini[train]'\n")
     assert not list(recipes.parent.rglob("manifest.json"))
 
 
@@ -201,7 +213,7 @@ def test_the_printed_commands_train_the_same_model(recipes: Path, cli: Cli) -> N
         if program == "mkdir":
             subprocess.run([program, *words], check=True)
             continue
-        words += {"train": ["--recipes", str(recipes), "--device", "cpu"]}.get(words[0], [])
+        words += {"train": ["--device", "cpu"]}.get(words[0], [])
         done = cli(*words)
         assert done.code == 0, (line, done)
         if words[0] == "train":

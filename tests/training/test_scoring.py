@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from conftest import TEXTS, Result, write_corpus, write_lines
+from forked import kill, program
 from tiny_teachers import make_cross_encoder, make_t5
 
 from spladev3_anserini.encoding.directory import Part
@@ -251,13 +249,11 @@ def test_a_killed_command_continues_to_the_same_bytes(data: Path, tmp_path: Path
         QueryCandidates(f"q{n}", [DOCUMENTS[n % 8]], DOCUMENTS[:n % 8]) for n in range(1, 30)])
     options = [str(option) for option in options_of(data, teacher)] + ["--block", "1", "--output"]
     fourth = tmp_path / "out" / "teacher" / "part-00003.jsonl"
-    killed = subprocess.Popen([sys.executable, "-m", "spladev3_anserini.score", *options[1:],
-                               str(tmp_path / "out")], stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen([*program(), *options, str(tmp_path / "out")], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not fourth.exists():
         time.sleep(0.002)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    kill(killed)
     assert fourth.exists()
     assert cli(*options, tmp_path / "out").code == 0
     assert cli(*options, tmp_path / "whole").code == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cuts import lost_of
+from forked import program
 from hub import hub
 from tiny_teachers import (
     PAIRS,
@@ -265,7 +266,7 @@ def test_onnx_teachers_by_hub_id(tmp_path: Path) -> None:
             "    print(json.dumps([kind.kind, sorted(graphs)]))")
     with hub(models) as endpoint:
         done = subprocess.run(
-            [sys.executable, "-c", code, *models], capture_output=True, text=True, check=False,
+            [*program(), "-c", code, *models], capture_output=True, text=True, check=False,
             timeout=120, env=os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"),
                                            "HF_HUB_DISABLE_XET": "1"})
     assert [json.loads(line) for line in done.stdout.splitlines()] == [

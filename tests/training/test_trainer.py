@@ -8,7 +8,6 @@ import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import torch
 from breaking import Break, one_line
 from conftest import TEXTS, Result, make_tiny, write_corpus, write_lines
 from filelock import FileLock
+from forked import kill, program
 from reliability import draws, tried
 from safetensors.torch import load_file, save_file
 
@@ -170,14 +170,13 @@ def test_a_killed_training_resumes_to_the_same_weights_bit_for_bit(
     for _ in range(draws(1, 0.05)):
         shutil.rmtree(output, ignore_errors=True)
         step = chance.choice([2, 4, 6])
-        process = subprocess.Popen([sys.executable, "-m", "spladev3_anserini", *words],
+        process = subprocess.Popen([*program(), *words],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         reached = output / f"checkpoints/checkpoint-{step}/trainer_state.json"
         while process.poll() is None and not reached.exists():
             time.sleep(0.01)
         time.sleep(chance.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        kill(process)
         shutil.rmtree(output / "checkpoints/checkpoint-8", ignore_errors=True)  # a late kill's
         for end in ("model.safetensors", "training.json"):
             (output / end).unlink(missing_ok=True)
@@ -554,8 +553,8 @@ def test_two_ranks_are_one_with_the_same_global_batch(data: Path, tmp_path: Path
     one = cli(*command(data, tmp_path / "one", "--set", "batch_size=4", *every_part))
     assert one.code == 0, one
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
-         str(20000 + os.getpid() % 20000), "-m", "spladev3_anserini",
+        [*program(), "-c", "from torch.distributed.run import main; main()", "--nproc-per-node",
+         "2", "--master-port", str(20000 + os.getpid() % 20000), "--no-python", *program(),
          *command(data, tmp_path / "two", *every_part)], capture_output=True, text=True,
          check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"})
