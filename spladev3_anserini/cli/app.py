@@ -34,6 +34,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     """
     options_called.clear()
     _open_closed_streams()
+    options_called.clear()
     signals.unwind_from_here()
     add_verbosity(command)
     # torch's threads spin for long before they sleep. With a short spin, one encode is as fast to

@@ -123,8 +123,8 @@ def test_a_search_is_the_dot_product_with_rounded_weights(
                    "--output", tmp_path / "run.txt")
     assert searched.code == 0, searched
     manifest = read_manifest(indexed / "encoded")
-    oracle = ExactSearcher({document.id: document.vector
-                            for document in read_encoded(indexed / "encoded", manifest)})
+    oracle = ExactSearcher((document.id, document.vector)
+                           for document in read_encoded(indexed / "encoded", manifest))
     idf, tokenizer = slow_idf(tiny, corpus), Tokenizer(tiny)
     for query, text in QUERIES.items():
         impacts = {piece: round(100 * idf[piece]) for piece in set(tokenizer.pieces(text))}
