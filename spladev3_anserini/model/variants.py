@@ -22,6 +22,10 @@ class Pooling(NamedTuple):
     activation: Literal["relu", "log1p_relu"] = "relu"
 
 
+#: The pooling of SPLADE v2 and v3, and of a model whose files state none.
+MAX_RELU = Pooling()
+
+
 class Variant(NamedTuple):
     """A document encoder (always an MLM) plus a way to weight a query (paper, section 3).
 

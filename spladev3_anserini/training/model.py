@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.variants import Variant
@@ -24,8 +25,14 @@ class TrainedSplade(nn.Module):
     keep: Tensor
 
     def __init__(self, checkpoint: Checkpoint, variant: Variant, special_ids: list[int]) -> None:
-        """Raises InputError as `load_splade` does."""
+        """Raises InputError as `load_splade` does, and if queries need anything but this model."""
         super().__init__()
+        if variant.query == "static":
+            raise InputError(f"`variant` {variant.name}: a table weights its queries, and training "
+                             "learns none; train splade-v3-doc, whose documents any table fits")
+        if variant.query != "bow" and not checkpoint.shares_model:
+            raise InputError(f"{checkpoint.label}: its queries have a model or a pooling of their "
+                             "own; one model is trained for both sides")
         self.splade: Splade = load_splade(checkpoint, torch.float32, "cpu")
         self.query_mode = variant.query
         keep = torch.ones(self.splade.vocabulary)
@@ -59,7 +66,8 @@ class TrainedSplade(nn.Module):
     def _expanded(self, ids: Tensor, mask: Tensor) -> Tensor:
         hidden = self.splade.mlm(input_ids=ids, attention_mask=mask).logits
         output = self.splade.output
-        return splade_head(hidden, mask.bool(), output.weight, output.bias) * self.keep
+        return splade_head(hidden, mask.bool(), output.weight, output.bias,
+                           self.splade.pooling) * self.keep
 
     def _bag_of_words(self, ids: Tensor, mask: Tensor) -> Tensor:
         bag = torch.zeros(ids.shape[0], self.splade.vocabulary, device=ids.device)

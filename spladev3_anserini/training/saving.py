@@ -48,7 +48,8 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
     _save_tokenizer(tokenizer, folder)
     records = {
         VARIANT_NOTE: {"variant": variant.name},
-        f"{_POOLING}/config.json": {"pooling_strategy": "max", "activation_function": "relu",
+        f"{_POOLING}/config.json": {"pooling_strategy": model.splade.pooling.strategy,
+                                    "activation_function": model.splade.pooling.activation,
                                     "word_embedding_dimension": None},
         SENTENCE_SETTINGS: {
             "model_type": "SparseEncoder", "prompts": {"query": "", "document": ""},
