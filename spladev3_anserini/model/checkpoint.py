@@ -13,7 +13,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query_weights import QueryTable, Terms, Weights, weights_of
 from spladev3_anserini.model.hub import model_folder
 from spladev3_anserini.model.layout import ROUTER, Layout, Side, read_layout
-from spladev3_anserini.model.query_tables import read_table
+from spladev3_anserini.model.query_tables import read_weight_table
 from spladev3_anserini.model.stated import tokenizer_length
 from spladev3_anserini.model.variants import (
     VARIANTS,
@@ -211,7 +211,7 @@ def query_weights_of(checkpoint: Checkpoint, mode: QueryMode, terms: Terms,
     if table is not None:
         return weights_of(table, terms)
     if checkpoint.layout.table is not None:
-        return read_table(checkpoint.layout.table, terms)
+        return read_weight_table(checkpoint.layout.table, terms)
     if mode == "static":
         raise InputError(f"{checkpoint.label}: has no table of query weights; say where one is "
                          "with `query_weights`")

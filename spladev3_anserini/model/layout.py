@@ -228,12 +228,12 @@ def _with_tables(root: Path, layout: Layout) -> Layout:
 
 def _refuse_differing(tables: Sequence[Path], side: Side) -> None:
     """Raises InputError if tables do not hold the same weights."""
-    from spladev3_anserini.model.query_tables import read_table
+    from spladev3_anserini.model.query_tables import read_weight_table
 
     terms = Tokenizer(side.tokenizer, lower_case=side.lower_case).terms
-    first = read_table(tables[0], terms)
+    first = read_weight_table(tables[0], terms)
     for other in tables[1:]:
-        if not (read_table(other, terms) == first).all():
+        if not (read_weight_table(other, terms) == first).all():
             raise InputError(f"{other}: has other weights than {tables[0]}; take one of them out")
 
 

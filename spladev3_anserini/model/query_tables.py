@@ -37,7 +37,7 @@ def static_table(folder: Path) -> Path:
     return weights
 
 
-def read_table(path: Path, terms: Terms) -> Weights:
+def read_weight_table(path: Path, terms: Terms) -> Weights:
     """Reads the table of a module, or a file that `read_query_weights` takes.
 
     Returns shape (vocabulary,). Raises InputError if the table has fewer weights than there are
@@ -61,6 +61,6 @@ def read_table(path: Path, terms: Terms) -> Weights:
 def is_plain(path: Path, tokenizer: Path) -> bool:
     """Whether a table gives every wordpiece weight 1; special tokens may have weight 0."""
     known = Tokenizer(tokenizer)
-    table = read_table(path, known.terms)
+    table = read_weight_table(path, known.terms)
     others = np.flatnonzero(table != 1).tolist()
     return not others or (set(others) <= known.special_ids and not table[others].any())
