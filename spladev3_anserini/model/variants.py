@@ -24,6 +24,9 @@ class Pooling(NamedTuple):
 
 #: The pooling of SPLADE v2 and v3, and of a model whose files state none.
 MAX_RELU = Pooling()
+#: All poolings by their two words.
+POOLINGS = {" ".join(pooling): pooling for pooling in (
+    MAX_RELU, Pooling("max", "log1p_relu"), Pooling("sum", "relu"), Pooling("sum", "log1p_relu"))}
 
 
 class Variant(NamedTuple):
