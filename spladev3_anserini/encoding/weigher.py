@@ -92,7 +92,8 @@ def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSett
 
 def _key(checkpoint: Checkpoint, *settings: str) -> tuple[object, ...]:
     """Returns everything that decides a loaded model, as a key for `load_cached`."""
-    return ("network", file_states(checkpoint.folder.iterdir()), *settings)
+    return ("network", file_states(checkpoint.folder.iterdir()), checkpoint.settings.pooling,
+            *settings)
 
 
 def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, device: str,

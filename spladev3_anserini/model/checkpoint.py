@@ -120,14 +120,14 @@ def open_checkpoint(name: str, *, pickles: bool = False, option: str = "`model`"
 
     Args:
         name: A folder, a hub id or `demo`, as `model_folder` takes it.
-        pickles: Also download pickled weights.
+        pickles: Also download pickled weights, and accept a pickled table of query weights.
         option: The parameter that error messages name.
 
     Raises:
         InputError: A file is missing or invalid, or states a setting that is not applied here.
     """
     root = model_folder(name, pickles=pickles, option=option)
-    layout = read_layout(root)
+    layout = read_layout(root, pickles=pickles)
     variant = _stated_variant(name, root, layout)
     return Checkpoint(name, layout.document.folder, layout.document.tokenizer, variant, layout,
                       f"{option} {name}")
@@ -224,7 +224,7 @@ def query_model_hash(checkpoint: Checkpoint, variant: Variant) -> str:
     A query side differs by another model, pooling or prompt, or, without a model, by a prompt.
     """
     query, document = checkpoint.of("query"), checkpoint.of("document")
-    if variant.query in ("bow", "static"):
+    if not variant.learns_queries:
         return with_settings("", query.settings)
     if checkpoint.shares_model and query.settings.prompt == document.settings.prompt:
         return ""

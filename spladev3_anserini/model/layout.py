@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
-from spladev3_anserini.model.hub import refuse_links
+from spladev3_anserini.model.hub import PICKLE, refuse_links
 from spladev3_anserini.model.loading import VOCABULARIES
 from spladev3_anserini.model.query_tables import TABLES, is_plain, static_table
 from spladev3_anserini.model.stated import (
@@ -58,13 +58,15 @@ class Layout(NamedTuple):
     """The two sides of a model.
 
     `mode` is how its files say that queries are weighted, None if they do not say it. `table` is
-    the file with a weight per query term, if there is one.
+    the file with a weight per query term, if there is one. `folders` are the model's own folder,
+    first, and those of its modules.
     """
 
     document: Side
     query: Side
     mode: QueryMode | None = None
     table: Path | None = None
+    folders: tuple[Path, ...] = ()
 
 
 class _Module(BaseModel):
@@ -86,10 +88,11 @@ class _Router(BaseModel):
     parameters: dict[str, Any] = {}
 
 
-def read_layout(root: Path) -> Layout:
+def read_layout(root: Path, *, pickles: bool = False) -> Layout:
     """Reads a model's layout: that of transformers, or of sentence-transformers (`modules.json`).
 
-    In the latter a Router may separate the document side from the query side.
+    In the latter a Router may separate the document side from the query side. With `pickles` its
+    table of query weights may be a pickle, which is not read, so that `mode` may stay None.
 
     Raises:
         InputError: A file is missing or invalid, or states a setting that is not applied here.
@@ -102,12 +105,17 @@ def read_layout(root: Path) -> Layout:
     if [module.kind for module in modules] == ["Router"]:
         if modules[0].path or not (root / ROUTER).exists():
             raise InputError(f"{root / MODULES}: names a Router, but there is no {root / ROUTER}")
-        layout = _routed(root, read_as(_Router, root / ROUTER))
+        router = read_as(_Router, root / ROUTER)
+        layout = _routed(root, router, pickles)
+        paths = [path for route in router.structure.values() for path in route]
     elif (root / ROUTER).exists():
         raise InputError(f"{root / ROUTER}: states a query side, but {MODULES} names no Router")
     else:
         layout = _unrouted(root, modules)
-    return layout._replace(document=layout.document._replace(prompt=prompts.document),
+        paths = [module.path for module in modules]
+    folders = tuple(dict.fromkeys([root, *(root / path for path in paths)]))
+    return layout._replace(folders=folders,
+                           document=layout.document._replace(prompt=prompts.document),
                            query=layout.query._replace(prompt=prompts.query))
 
 
@@ -125,7 +133,7 @@ def _unrouted(root: Path, modules: Sequence[_Module]) -> Layout:
     return Layout(side, side, "static", tables[0])
 
 
-def _routed(root: Path, router: _Router) -> Layout:
+def _routed(root: Path, router: _Router, pickles: bool) -> Layout:
     """The layout of a model with a document side and a query side.
 
     Queries may be encoded as documents are, by a model of their own, or by a table with a weight
@@ -157,10 +165,12 @@ def _routed(root: Path, router: _Router) -> Layout:
         raise InputError(f"{path}: structure: queries are encoded by {parts[:200]}, which is not "
                          "applied here")
     static = root / queries[-1].path
-    table, query = static_table(static), document
+    table, query = static_table(static, pickles=pickles), document
     if not queries[:-1]:
         query = Side(document.folder, static, length=tokenizer_length(static))
         _refuse_other_tokenizer(query, document)
+    if table.name == PICKLE:
+        return Layout(document, query, "lexical" if queries[:-1] else None, table)
     plain = is_plain(table, query.tokenizer)
     mode: QueryMode = "lexical" if queries[:-1] else "bow" if plain else "static"
     return _with_tables(root, Layout(document, query, mode, None if plain else table))

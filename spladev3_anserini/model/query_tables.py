@@ -14,6 +14,7 @@ from spladev3_anserini.impacts.query_weights import (
     checked_weights,
     read_query_weights,
 )
+from spladev3_anserini.model.hub import PICKLE
 from spladev3_anserini.model.stated import ANY, refuse_unapplied
 from spladev3_anserini.model.tokenizer import Tokenizer
 
@@ -21,15 +22,18 @@ from spladev3_anserini.model.tokenizer import Tokenizer
 TABLES = ("idf.json", "query_token_weights.txt")
 
 
-def static_table(folder: Path) -> Path:
+def static_table(folder: Path, *, pickles: bool = False) -> Path:
     """Returns the file with the weights of a SparseStaticEmbedding module.
 
-    Raises InputError if it is missing or a pickle, and for a setting that is not applied here.
+    Raises InputError if it is missing or a pickle (unless `pickles`), and for a setting that is not
+    applied here.
     """
     config = folder / "config.json"
     if config.exists():
         refuse_unapplied(config, read_json(config, dict), {"frozen": ANY})
     weights = folder / "model.safetensors"
+    if pickles and not weights.exists() and (folder / PICKLE).exists():
+        return folder / PICKLE
     if not weights.exists():
         raise InputError(f"{folder}: no model.safetensors with the weights of queries' terms (a "
                          "pickle is not read; see spladev3-anserini convert)")

@@ -1,4 +1,4 @@
-"""Wordpiece ids -> term weights: w_j = max_i log(1 + relu(logit_ij))."""
+"""Wordpiece ids -> term weights: w_j = max_i log(1 + relu(logit_ij)), or another pooling."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from spladev3_anserini.errors import InputError, first_line, refusing
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, weight_files
 from spladev3_anserini.model.loading import load_model
-from spladev3_anserini.model.pooling import activation, max_logits
+from spladev3_anserini.model.pooling import activation, pooled_weights
 from spladev3_anserini.model.positions import position_limit
+from spladev3_anserini.model.variants import MAX_RELU, Pooling
 
 #: Lengths of the texts on which a new model is tested. No number divides both: a model that
 #: computes in chunks (`chunk_size_feed_forward`) fails at lengths that its chunks do not divide.
@@ -25,8 +26,9 @@ class Splade(nn.Module):
     model then returns are the states before the layer, for any architecture with one.
     """
 
-    def __init__(self, mlm: Any) -> None:
+    def __init__(self, mlm: Any, pooling: Pooling = MAX_RELU) -> None:
         super().__init__()
+        self.pooling = pooling
         self.output = mlm.get_output_embeddings()
         mlm.set_output_embeddings(_PassThrough(self.output.bias))
         self.mlm = mlm
@@ -44,11 +46,11 @@ class Splade(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Computes term weights (B, V) in fp32 from ids and mask, each (B, L).
 
-        The maximum includes the positions of [CLS] and [SEP], but no padding.
+        The pooling includes the positions of [CLS] and [SEP], but no padding.
         """
         hidden = self.mlm(input_ids=input_ids, attention_mask=attention_mask).logits
-        best = max_logits(hidden, attention_mask.bool(), self.output.weight, self.output.bias)
-        return activation(best)
+        return pooled_weights(hidden, attention_mask.bool(), self.output.weight, self.output.bias,
+                              self.pooling)
 
 
 class _PassThrough(nn.Module):
@@ -64,7 +66,7 @@ class _PassThrough(nn.Module):
 
 def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
                 attention: str = "sdpa") -> Splade:
-    """Loads a SPLADE model for inference from safetensors.
+    """Loads a SPLADE model for inference from safetensors, with the pooling of its side.
 
     Args:
         checkpoint: The model's files; an ONNX graph is refused.
@@ -107,9 +109,10 @@ def _tested_splade(mlm: Any, checkpoint: Checkpoint, tolerance: float) -> Splade
         texts = [(torch.arange(5, 5 + length, device=mlm.device) % size)[None]
                  for length in TRIAL_LENGTHS]
         masks = [torch.ones_like(text) for text in texts]
-        expected = [activation(mlm(input_ids=text, attention_mask=mask).logits.float().amax(dim=1))
+        pooling = checkpoint.settings.pooling
+        expected = [_all_at_once(mlm(input_ids=text, attention_mask=mask).logits.float(), pooling)
                     for text, mask in zip(texts, masks, strict=True)]
-        splade = Splade(mlm).eval()
+        splade = Splade(mlm, pooling).eval()
         weights = [splade(text, mask) for text, mask in zip(texts, masks, strict=True)]
     for plain, pooled in zip(expected, weights, strict=True):
         if not bool(torch.isfinite(plain).all() and torch.isfinite(pooled).all()):
@@ -119,3 +122,9 @@ def _tested_splade(mlm: Any, checkpoint: Checkpoint, tolerance: float) -> Splade
             raise InputError(f"{checkpoint.folder}: this architecture's logits are not what its "
                              "output layer gives, so its weights would be wrong")
     return splade
+
+
+def _all_at_once(logits: Tensor, pooling: Pooling) -> Tensor:
+    """The weights of texts without padding, by the formula over all their logits."""
+    values = activation(logits, pooling)
+    return values.amax(dim=1) if pooling.strategy == "max" else values.sum(dim=1)

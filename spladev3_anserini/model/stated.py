@@ -83,6 +83,9 @@ def read_prompts(root: Path) -> Prompts:
     if not path.exists():
         return Prompts()
     settings = read_json(path, dict)
+    if settings.get("similarity_fn_name") == "cosine":
+        raise InputError(f'{path}: similarity_fn_name: "cosine" is not applied here: scores of '
+                         "integer impacts cannot be divided by a query's and a document's norm")
     refuse_unapplied(path, settings, _SETTINGS_KEYS)
     prompts = _prompts(path, settings.get("prompts"))
     default = settings.get("default_prompt_name")

@@ -7,7 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spladev3_anserini.model.pooling import activation, max_logits
+from spladev3_anserini.model.pooling import activation, max_logits, pooled_weights
+from spladev3_anserini.model.variants import Pooling
+
+POOLINGS = [Pooling("max", "relu"), Pooling("max", "log1p_relu"), Pooling("sum", "relu"),
+            Pooling("sum", "log1p_relu")]
 
 
 def slow_weights(hidden: torch.Tensor, lengths: list[int], weight: torch.Tensor,
@@ -66,4 +70,68 @@ def test_memory_is_that_of_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "mm", watched)
     max_logits(torch.randn(4, 10, 8), torch.ones(4, 10, dtype=torch.bool), torch.randn(1000, 8),
                None, tile=64)
+    assert (len(sizes), max(sizes)) == (16, 40 * 64)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS, ids="-".join)
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 70),
+       st.sampled_from([1, 7, 64, 100]), st.booleans(), st.integers(0, 10**6))
+def test_poolings_are_those_of_sentence_transformers(pooling: Pooling, lengths: list[int],
+                                                     vocabulary: int, tile: int, bias: bool,
+                                                     seed: int) -> None:
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    torch.manual_seed(seed)
+    hidden = torch.randn(len(lengths), max(lengths), 8)
+    weight, added = torch.randn(vocabulary, 8), torch.randn(vocabulary) if bias else None
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
+    found = pooled_weights(hidden, mask, weight, added, pooling, tile)
+    logits = torch.nn.functional.linear(hidden, weight, added)
+    theirs = SpladePooling(pooling.strategy, pooling.activation)(
+        {"token_embeddings": logits.clone(), "attention_mask": mask.long()})["sentence_embedding"]
+    torch.testing.assert_close(found, theirs, atol=1e-5, rtol=1e-5)
+    for row, states, length in zip(found, logits, lengths, strict=True):  # the formula
+        values = torch.log(1 + torch.relu(states[:length].double()))
+        if pooling.activation == "log1p_relu":
+            values = torch.log(1 + values)
+        expected = values.sum(dim=0) if pooling.strategy == "sum" else values.max(dim=0).values
+        torch.testing.assert_close(row.double(), expected, atol=1e-5, rtol=1e-5)
+    hidden[~mask] = torch.nan  # what stands in the padding takes no part
+    assert torch.equal(pooled_weights(hidden, mask, weight, added, pooling, tile), found)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS, ids="-".join)
+def test_any_pooling_of_padding_alone_is_empty_and_hides_no_nan(pooling: Pooling) -> None:
+    hidden, mask = torch.randn(2, 3, 4), torch.tensor([[False] * 3, [True] * 3])
+    hidden[1, 2, 0] = torch.nan
+    found = pooled_weights(hidden, mask, torch.randn(5, 4), torch.randn(5), pooling)
+    assert torch.equal(found[0], torch.zeros(5))
+    assert found[1].isnan().all()
+
+
+@pytest.mark.parametrize("strategy", ["max", "sum"])
+def test_a_bfloat16_head_adds_up_in_fp32(strategy: str) -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(1, 400, 16).bfloat16(), torch.randn(30, 16).bfloat16()
+    mask = torch.ones(1, 400, dtype=torch.bool)
+    pooling = Pooling(strategy, "relu")  # type: ignore[arg-type]
+    found = pooled_weights(hidden, mask, weight, None, pooling)
+    assert found.dtype == torch.float32
+    values = torch.log1p(torch.relu((hidden[0] @ weight.T).float()))
+    expected = values.sum(dim=0) if strategy == "sum" else values.amax(dim=0)
+    torch.testing.assert_close(found[0], expected)
+
+
+def test_a_sum_needs_the_memory_of_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    whole = torch.mm
+
+    def watched(*args: torch.Tensor) -> torch.Tensor:
+        sizes.append((out := whole(*args)).numel())
+        return out
+
+    monkeypatch.setattr(torch, "mm", watched)
+    pooled_weights(torch.randn(4, 10, 8), torch.ones(4, 10, dtype=torch.bool),
+                   torch.randn(1000, 8), None, Pooling("sum", "relu"), tile=64)
     assert (len(sizes), max(sizes)) == (16, 40 * 64)

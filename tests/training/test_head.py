@@ -10,9 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.checkpoint import checkpoint
 
-from spladev3_anserini.model.pooling import activation, max_logits
+from spladev3_anserini.model.pooling import activation, max_logits, pooled_weights
+from spladev3_anserini.model.variants import Pooling
 from spladev3_anserini.training import head
 from spladev3_anserini.training.head import splade_head
+
+#: Every pooling but that of SPLADE-v3, which all other tests are about.
+OTHERS = [Pooling("max", "log1p_relu"), Pooling("sum", "relu"), Pooling("sum", "log1p_relu")]
 
 Leaves = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
@@ -23,6 +27,21 @@ def twin(hidden: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor,
     logits = torch.nn.functional.linear(hidden, weight, bias)
     logits = logits.masked_fill(~mask.unsqueeze(-1), -torch.inf)
     return torch.log1p(torch.relu(logits.max(dim=1).values))
+
+
+def other_twin(hidden: torch.Tensor, mask: torch.Tensor, weight: torch.Tensor,
+               bias: torch.Tensor | None, pooling: Pooling) -> torch.Tensor:
+    """All activations, pooled over the unmasked positions, text by text; autograd's."""
+    rows = []
+    for states, kept in zip(hidden, mask, strict=True):
+        values = torch.log1p(torch.relu(torch.nn.functional.linear(states[kept], weight, bias)))
+        if pooling.activation == "log1p_relu":
+            values = torch.log1p(values)
+        if pooling.strategy == "sum" or not kept.any():
+            rows.append(values.sum(dim=0))
+        else:
+            rows.append(values.max(dim=0).values)
+    return torch.stack(rows)
 
 
 def ragged(lengths: list[int]) -> torch.Tensor:
@@ -197,3 +216,82 @@ def test_backward_holds_no_logits() -> None:
     with torch.profiler.profile(profile_memory=True) as profile:
         value.sum().backward()
     assert max(event.cpu_memory_usage for event in profile.events()) < 4 * 50 * 3000 * 4 / 5
+
+
+@pytest.mark.parametrize("pooling", OTHERS, ids="-".join)
+@pytest.mark.parametrize(("dtype", "relative"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=5), st.integers(1, 70),
+       st.sampled_from([1, 7, 64, 100]), st.booleans(), st.integers(0, 10**6))
+def test_other_poolings_are_autograds(pooling: Pooling, dtype: torch.dtype, relative: float,
+                                      lengths: list[int], vocabulary: int, tile: int, bias: bool,
+                                      seed: int) -> None:
+    mask = ragged(lengths)
+    inputs = leaves(mask, vocabulary, bias, seed, dtype)
+    actual = splade_head(inputs[0], mask, *inputs[1:], pooling, tile)
+    expected = other_twin(inputs[0], mask, *inputs[1:], pooling)
+    torch.testing.assert_close(actual, expected)
+    incoming = torch.randn_like(expected)
+    incoming[torch.rand_like(incoming) < 0.3] = 0
+    close(gradients(actual, inputs, incoming), gradients(expected, inputs, incoming), relative)
+
+
+@pytest.mark.parametrize("pooling", OTHERS, ids="-".join)
+def test_other_poolings_pass_gradcheck(pooling: Pooling) -> None:
+    mask = ragged([4, 1, 3])
+    inputs = leaves(mask, 7, True, 5, width=3)
+    assert torch.autograd.gradcheck(
+        lambda hidden, weight, bias: splade_head(hidden, mask, weight, bias, pooling, 3), inputs)
+
+
+@pytest.mark.parametrize("pooling", OTHERS, ids="-".join)
+def test_other_poolings_let_no_nan_of_the_padding_through_and_hide_none(pooling: Pooling) -> None:
+    mask = ragged([2, 0])
+    inputs = leaves(mask, 9, True, 0)
+    with torch.no_grad():
+        inputs[0][~mask] = torch.nan
+    value = splade_head(inputs[0], mask, *inputs[1:], pooling)
+    assert torch.equal(value[1], torch.zeros(9, dtype=torch.float64))
+    actual = gradients(value, inputs, torch.ones_like(value))
+    assert not actual[0][~mask].any()
+    assert all(bool(g.isfinite().all()) for g in actual)
+    with torch.no_grad():
+        inputs[0][0, 1, 0] = torch.nan
+    value = splade_head(inputs[0], mask, *inputs[1:], pooling)
+    assert value[0].isnan().all()
+    assert all(bool(g.isnan().any()) for g in gradients(value, inputs, torch.ones_like(value)))
+
+
+@pytest.mark.parametrize("pooling", OTHERS, ids="-".join)
+def test_other_poolings_in_autocast_and_in_the_encoder(pooling: Pooling) -> None:
+    mask = ragged([128, 60, 1])
+    inputs = leaves(mask, 700, True, 3, torch.float32, width=64)
+    value = splade_head(inputs[0], mask, *inputs[1:], pooling)
+    torch.testing.assert_close(value, pooled_weights(inputs[0], mask, *inputs[1:], pooling))
+    # small whole numbers: their products are exact in bfloat16, and gradients fp32's own
+    inputs = leaves(mask, 700, True, 3, torch.float32, width=64, whole=True)
+    value = splade_head(inputs[0], mask, *inputs[1:], pooling)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = splade_head(inputs[0], mask, *inputs[1:], pooling)
+        found = gradients(half, inputs, torch.ones_like(half))
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, value)
+    assert [g.dtype for g in found] == [torch.float32] * 3
+    # the gradient of the states has their dtype in autocast
+    close(found, gradients(value, inputs, torch.ones_like(value)), 0.005)
+
+
+def test_a_sum_holds_no_logits_either() -> None:
+    """It keeps only its inputs; both passes hold one tile of the logits."""
+    kept: list[torch.Tensor] = []
+    mask = ragged([50] * 4)
+    inputs = leaves(mask, 6000, True, 4, torch.float32)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x), x)[1],
+                                                      lambda x: x):
+            value = splade_head(inputs[0], mask, *inputs[1:], Pooling("sum", "relu"), 256)
+        value.sum().backward()
+    assert inputs[2] is not None
+    assert sorted(x.nbytes for x in kept) == sorted(
+        [inputs[0].nbytes, inputs[1].nbytes, inputs[2].nbytes, mask.nbytes])
+    assert max(event.cpu_memory_usage for event in profile.events()) < 4 * 50 * 6000 * 4 / 5
