@@ -22,6 +22,7 @@ from spladev3_anserini.model.checkpoint import (
     model_hash,
     note_variant,
 )
+from spladev3_anserini.model.loading import BESIDE_VOCABULARY, VOCABULARIES
 from spladev3_anserini.model.onnx import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
 from spladev3_anserini.model.splade import TRIAL_LENGTHS, Splade, load_splade
@@ -78,7 +79,9 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     vocabulary = _bert_vocabulary(checkpoint, tokenizer) if anserini else ""
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")
     top_k = top_k and min(top_k, splade.vocabulary)
-    graph = _Graph(splade, sorted(tokenizer.special_ids) if top_k else [], top_k).eval()
+    dropped = {*tokenizer.special_ids, *tokenizer.nameless,
+               *range(len(tokenizer.terms), splade.vocabulary)}
+    graph = _Graph(splade, sorted(dropped) if top_k else [], top_k).eval()
     size = sum(tensor.numel() * tensor.element_size()
                for tensor in (*graph.parameters(), *graph.buffers()))
     if size > LARGEST_GRAPH:
@@ -196,8 +199,7 @@ def _copy_config(checkpoint: Checkpoint, folder: Path) -> None:
     """Copies what encoding reads besides the graph: config, length, tokenizer, variant."""
     for source in (checkpoint.tokenizer, checkpoint.folder):
         for name in (*(path.name for path in source.glob(TRANSFORMER)),
-                     "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
-                     "special_tokens_map.json", "added_tokens.json"):
+                     "config.json", *VOCABULARIES, *BESIDE_VOCABULARY):
             if (source / name).exists():
                 # if the disk is full, shutil's copies name the source file in the error
                 (folder / name).write_bytes((source / name).read_bytes())
