@@ -223,7 +223,7 @@ def query_model_hash(checkpoint: Checkpoint, variant: Variant) -> str:
     A query side differs by another model, pooling or prompt, or, without a model, by a prompt.
     """
     query, document = checkpoint.of("query"), checkpoint.of("document")
-    if variant.query in ("bow", "static"):
+    if not variant.learns_queries:
         return with_settings("", query.settings)
     if checkpoint.shares_model and query.settings.prompt == document.settings.prompt:
         return ""
