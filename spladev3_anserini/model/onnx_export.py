@@ -118,7 +118,9 @@ def _export_side(checkpoint: Checkpoint, path: Path, final: Path, precision: Pre
     """Writes one encoder's graph to `path`, which errors call `final`."""
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")
     top_k = top_k and min(top_k, splade.vocabulary)
-    dropped = sorted(Tokenizer(checkpoint.tokenizer).special_ids) if top_k else []
+    tokenizer = Tokenizer(checkpoint.tokenizer)
+    surplus = range(len(tokenizer.terms), splade.vocabulary)
+    dropped = sorted({*tokenizer.special_ids, *tokenizer.nameless, *surplus}) if top_k else []
     graph = _Graph(splade, dropped, top_k).eval()
     size = sum(tensor.numel() * tensor.element_size()
                for tensor in (*graph.parameters(), *graph.buffers()))
