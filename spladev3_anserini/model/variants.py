@@ -40,6 +40,11 @@ class Variant(NamedTuple):
     name: str
     query: QueryMode
 
+    @property
+    def learns_queries(self) -> bool:
+        """Whether the model weights queries; otherwise each wordpiece has a fixed weight."""
+        return self.query in ("expand", "lexical")
+
 
 VARIANTS = {
     variant.name: variant

@@ -76,7 +76,7 @@ def data(tmp_path: Path, tiny: Path) -> Path:
     recipe = {"title": "small", "licence": "none", "variant": "splade-v3",
               "settings": {"max_length": 32, "query_max_length": 32, "quantizer": "x100-rint",
                            "special_tokens": "drop", "dtype": "float32"}, "training": SECTION}
-    for variant in ("splade-v3", "splade-v3-lexical", "splade-v3-doc"):
+    for variant in ("splade-v3", "splade-v3-lexical", "splade-v3-doc", "static"):
         (folder / "recipes" / f"{variant}.yaml").write_text(json.dumps(
             recipe | {"variant": variant}))
     shutil.copytree(tiny, folder / "start")
