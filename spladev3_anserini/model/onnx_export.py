@@ -104,7 +104,7 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
 def _encoders(checkpoint: Checkpoint) -> list[Checkpoint]:
     """The sides with a model of their own: documents, and queries if theirs is another one."""
     query = checkpoint.of("query")
-    if checkpoint.variant.query not in ("expand", "lexical") or checkpoint.shares_model:
+    if not checkpoint.variant.learns_queries or checkpoint.shares_model:
         return [checkpoint]
     if query.folder == checkpoint.folder:
         raise InputError(f"`model` {checkpoint.name}: its queries and documents have one model but "
@@ -118,7 +118,9 @@ def _export_side(checkpoint: Checkpoint, path: Path, final: Path, precision: Pre
     """Writes one encoder's graph to `path`, which errors call `final`."""
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")
     top_k = top_k and min(top_k, splade.vocabulary)
-    dropped = sorted(Tokenizer(checkpoint.tokenizer).special_ids) if top_k else []
+    tokenizer = Tokenizer(checkpoint.tokenizer)
+    surplus = range(len(tokenizer.terms), splade.vocabulary)
+    dropped = sorted({*tokenizer.special_ids, *tokenizer.nameless, *surplus}) if top_k else []
     graph = _Graph(splade, dropped, top_k).eval()
     size = sum(tensor.numel() * tensor.element_size()
                for tensor in (*graph.parameters(), *graph.buffers()))
