@@ -79,6 +79,10 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     vocabulary = _bert_vocabulary(checkpoint, tokenizer) if anserini else ""
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")
     top_k = top_k and min(top_k, splade.vocabulary)
+    if not splade.takes_padding:
+        raise InputError(f"`model` {checkpoint.name}: padding changes the weights of its "
+                         "architecture, and a graph computes batches with padding; encode with "
+                         "the model itself")
     dropped = {*tokenizer.special_ids, *tokenizer.nameless,
                *range(len(tokenizer.terms), splade.vocabulary)}
     graph = _Graph(splade, sorted(dropped) if top_k else [], top_k).eval()
