@@ -24,8 +24,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 def ours(model: str, corpus: str, output: Path, length: int) -> Callable[[], object]:
     from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.encoder import Encoder
-    from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory
+    from spladev3_anserini.encoding.pipeline import encode_to_directory
     from spladev3_anserini.encoding.settings import EncoderSettings
+    from spladev3_anserini.encoding.shard_source import EncodingOutput
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS
 

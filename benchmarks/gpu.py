@@ -24,8 +24,9 @@ from timing import as_json
 
 from spladev3_anserini.collection.survey import read_texts, survey_texts
 from spladev3_anserini.encoding.encoder import Encoder
-from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory
+from spladev3_anserini.encoding.pipeline import encode_to_directory
 from spladev3_anserini.encoding.settings import EncoderSettings
+from spladev3_anserini.encoding.shard_source import EncodingOutput
 from spladev3_anserini.model.batches import length_batches, padded_ids
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.pooling import max_logits

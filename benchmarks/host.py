@@ -75,8 +75,9 @@ def main() -> None:
 
     from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.encoder import Encoder
-    from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory
+    from spladev3_anserini.encoding.pipeline import encode_to_directory
     from spladev3_anserini.encoding.settings import EncoderSettings
+    from spladev3_anserini.encoding.shard_source import EncodingOutput
     from spladev3_anserini.model.batches import padded_ids
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import VARIANTS

@@ -11,7 +11,7 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.query import ImpactQuery, cut_to_clause_limit
+from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.postings import Postings, index_bytes, open_postings
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 
@@ -156,7 +156,7 @@ def explain_match(encoder: Encoder, index: Path, docid: str, text: str,
     Raises:
         InputError: The query has no term, or the index has no such document.
     """
-    query = cut_to_clause_limit(_encode(encoder, checked_text(text, "`query`", "text"), "`query`"))
+    query = _encode(encoder, checked_text(text, "`query`", "text"), "`query`")
     if not query:
         raise InputError("`query`: has no term, so it retrieves nothing")
     wordpieces = set(distinct_wordpieces(encoder, text))

@@ -37,7 +37,7 @@ from spladev3_anserini.model.batches import DTYPES
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 
-Side = Literal["document", "query"]
+SideName = Literal["document", "query"]
 
 
 @one_family
@@ -116,7 +116,7 @@ class Model:
         terms.flags.writeable = False
         return terms
 
-    def weights(self, texts: Iterable[str], side: Side = "document", *,
+    def weights(self, texts: Iterable[str], side: SideName = "document", *,
                 progress: bool = False) -> list[dict[str, float]]:
         """Compute the term weights of each text, the largest first.
 
@@ -137,7 +137,7 @@ class Model:
         """
         return self._rows(self.matrix(texts, side, progress=progress))
 
-    def impacts(self, texts: Iterable[str], side: Side = "document", *,
+    def impacts(self, texts: Iterable[str], side: SideName = "document", *,
                 progress: bool = False) -> list[dict[str, int]]:
         """Integer impacts of each text, the largest first.
 
@@ -159,7 +159,7 @@ class Model:
         return self._rows(self.matrix(texts, side, impacts=True, progress=progress))
 
     @one_family
-    def matrix(self, texts: Iterable[str], side: Side = "document", *, impacts: bool = False,
+    def matrix(self, texts: Iterable[str], side: SideName = "document", *, impacts: bool = False,
                progress: bool = False) -> sparse.csr_matrix:
         """The weights or impacts of all texts as one sparse matrix.
 

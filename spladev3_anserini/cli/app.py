@@ -32,7 +32,9 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     Exit codes: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no usable Java, 130 Ctrl-C,
     143 SIGTERM, 141 the reader of standard output closed it.
     """
+    options_called.clear()
     _open_closed_streams()
+    options_called.clear()
     signals.unwind_from_here()
     add_verbosity(command)
     # torch's threads spin for long before they sleep. With a short spin, one encode is as fast to

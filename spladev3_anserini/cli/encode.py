@@ -73,8 +73,9 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     from spladev3_anserini.encoding.cut import cut_line
     from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.encoding.encoder import Encoder
-    from spladev3_anserini.encoding.pipeline import EncodingOutput, encode_to_directory
+    from spladev3_anserini.encoding.pipeline import encode_to_directory
     from spladev3_anserini.encoding.settings import EncoderSettings
+    from spladev3_anserini.encoding.shard_source import EncodingOutput
     from spladev3_anserini.impacts.quantize import Quantizer
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 

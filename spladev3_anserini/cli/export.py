@@ -38,6 +38,7 @@ def main(model: str, output: Path, precision: str, top_k: int | None, anserini: 
 
     graph = export_onnx(open_checkpoint(model), output, cast(Precision, precision), top_k,
                         anserini=anserini)
-    echo(f"written  {graph.path}  {graph.size / 2**20:.1f} MiB  sha256 {graph.sha256}")
+    for each in (graph, *([graph.query] if graph.query else ())):
+        echo(f"written  {each.path}  {each.size / 2**20:.1f} MiB  sha256 {each.sha256}")
     echo("use it   copy both files to ~/.cache/pyserini/encoders, then -encoder SpladeV3"
          if anserini else f"use it   --model {output}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
+from spladev3_anserini.cli.model_options import query_weights_option
 from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, recipes_option, topics_option
 from spladev3_anserini.cli.types import FILE, FOLDER, MODEL, RECIPE, WholeNumber
 from spladev3_anserini.errors import InputError
@@ -24,6 +25,9 @@ from spladev3_anserini.text import counted
 @topics_option(f"The training queries. {TOPICS_HELP}", required=False, default="the recipe's")
 @click.option("--start-from", "start", show_default="the recipe's", type=MODEL,
               help="The model that training starts from.")
+@query_weights_option("The table that weights the queries of the variant static, instead of the "
+                      "start's own: JSON, or term TAB weight per line; idf counts it from the "
+                      "corpus. It is not trained.")
 @click.option("--output", required=True, type=FOLDER, help="The model folder to write.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
               help="Change a value of the training section, such as loss.kl=0.5. Repeat the "
@@ -48,9 +52,10 @@ from spladev3_anserini.text import counted
               help="The device: cpu or cuda; auto uses a GPU if there is one.")
 @recipes_option
 def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics: str | None,
-         start: str | None, output: Path, changes: tuple[str, ...], resume: bool, overwrite: bool,
-         max_steps: int | None, accumulate: int, checkpointing: bool, save_steps: int,
-         log_steps: int, tensorboard: bool, device: str, recipes: Path | None) -> None:
+         start: str | None, query_weights: str | None, output: Path, changes: tuple[str, ...],
+         resume: bool, overwrite: bool, max_steps: int | None, accumulate: int,
+         checkpointing: bool, save_steps: int, log_steps: int, tensorboard: bool, device: str,
+         recipes: Path | None) -> None:
     """Train a model by a recipe, from the teachers' scores.
 
     The loss is KL divergence and MarginMSE, as the recipe says. OUTPUT is a model that `encode`,
@@ -83,6 +88,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
                "topics": topics}
     last = train_model(section, variant_named(recipe_data.variant), checkpoint, corpus, queries,
                        output, sources=sources, machine=machine, replace=overwrite,
+                       query_weights=query_weights,
                        resume=resume or (overwrite and (output / BEGUN).exists()))
     if last:
         logged = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",

@@ -17,7 +17,7 @@ class WholeNumber(click.IntRange):
         return "N"
 
 
-class PathType(click.Path):
+class _Path(click.Path):
     """A path, shown as FILE, FOLDER or RUN; its reader checks whether it exists."""
 
     def __init__(self, name: str) -> None:
@@ -33,7 +33,7 @@ class PathType(click.Path):
         return [CompletionItem(incomplete, type="dir" if self.name == "folder" else "file")]
 
 
-class SourceType(click.types.StringParamType):
+class _Source(click.types.StringParamType):
     """A text that is a path or a name, such as a corpus or a model; its reader decides which."""
 
     def __init__(self, name: str) -> None:
@@ -68,6 +68,6 @@ class Number(click.FloatRange):
         return number
 
 
-FILE, FOLDER, RUN = PathType("file"), PathType("folder"), PathType("run")
-CORPUS, TOPICS, QRELS = SourceType("corpus"), SourceType("topics"), SourceType("qrels")
-MODEL, RECIPE, COLLECTION = SourceType("model"), SourceType("recipe"), SourceType("collection")
+FILE, FOLDER, RUN = _Path("file"), _Path("folder"), _Path("run")
+CORPUS, TOPICS, QRELS = _Source("corpus"), _Source("topics"), _Source("qrels")
+MODEL, RECIPE, COLLECTION = _Source("model"), _Source("recipe"), _Source("collection")

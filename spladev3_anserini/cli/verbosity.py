@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import click
 from tqdm import tqdm
 
-from spladev3_anserini.cli.command_line import options_called, watch_command_line
+from spladev3_anserini.cli.command_line import note_options, options_called
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.progress import log
 from spladev3_anserini.text import VERSION, in_options, one_line, visible
@@ -70,7 +70,7 @@ def add_verbosity(command: click.Command) -> click.Command:
             click.Option(["-q", "--quiet"], count=True, expose_value=False, callback=_less,
                          show_default=False,
                          help="Report no progress; -qq: no warnings either.")]
-        watch_command_line(command)
+        note_options(command)
     for inner in getattr(command, "commands", {}).values():
         add_verbosity(inner)
     return command

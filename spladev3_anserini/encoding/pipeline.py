@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -19,17 +17,14 @@ from tqdm import tqdm
 
 from spladev3_anserini.collection.corpus import (
     REJECTED,
-    CorpusDigest,
-    Document,
     Rejects,
     Survey,
-    hash_of,
 )
-from spladev3_anserini.collection.survey import read_texts
 from spladev3_anserini.encoding.cut import cut_line
-from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
+from spladev3_anserini.encoding.directory import EncodedDirectory
 from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.encoding.overlap import Behind, ahead
+from spladev3_anserini.encoding.shard_source import EncodingOutput, ShardBlock, ShardSource
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 from spladev3_anserini.impacts.lines import RowLines
@@ -37,111 +32,20 @@ from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard
 from spladev3_anserini.impacts.query_weights import (
     FROM_CORPUS,
     QUERY_WEIGHTS,
-    DocumentFrequencies,
     Weights,
     hash_of_weights,
     write_query_weights,
 )
 from spladev3_anserini.impacts.shards import shard_name
 from spladev3_anserini.model.checkpoint import Checkpoint
-from spladev3_anserini.model.tokenizer import Tokenized
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.text import VERSION, counted
 
 _T = TypeVar("_T")
 
-#: The longest string that Anserini's JSON reader (Jackson) takes.
-_LONGEST_CONTENTS = 20_000_000
 #: Mean terms per text above which a model is probably no SPLADE: published ones give 50 to 1,300.
 #: The share of the vocabulary counts only if it is not small: a text may use most of 1,000 terms.
 _MOST_TERMS, _LARGEST_SHARE, _SMALL_VOCABULARY = 2_000, 0.25, 1_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodingOutput:
-    """The output folder of an encoding and the form of its shards.
-
-    Attributes:
-        folder: The encoded directory.
-        shard_size: Texts per shard; an interrupted encode resumes at a shard.
-        part: Which shards this process encodes.
-        gzip: Compress the shards.
-        contents: Write each document's text into its line.
-        restart: Begin from nothing, whatever the folder holds.
-        source_name: The name of the source in the manifest; empty is its path.
-        overwrite: Replace another encoding that the folder holds.
-    """
-
-    folder: Path
-    shard_size: int = 5000
-    part: Part = WHOLE
-    gzip: bool = False
-    contents: bool = False
-    restart: bool = False
-    source_name: str = ""
-    overwrite: bool = False
-
-
-class _Block(NamedTuple):
-    """The texts of one shard.
-
-    `tokens` are their wordpieces, None for a shard that is not encoded. `in_part` is whether the
-    shard belongs to the part that this process encodes.
-    """
-
-    name: str
-    texts: list[Document]
-    in_part: bool
-    texts_hash: str
-    tokens: Tokenized | None
-
-
-class _ShardSource:
-    """Reads the texts of an encoding by shard, once and in order, and tokenises them if needed.
-
-    `digest` hashes all texts that were read. `frequencies` counts their wordpieces if the encoder
-    asks for it; then all texts are tokenised, also those of other parts and of finished shards.
-    """
-
-    def __init__(self, source: str, surveyed: Survey, encoder: Encoder, output: EncodingOutput,
-                 names: Sequence[str]) -> None:
-        self._source, self._surveyed, self._encoder = source, surveyed, encoder
-        self._output, self._names = output, names
-        self.digest = CorpusDigest()
-        self.frequencies = DocumentFrequencies(len(encoder.terms))
-
-    def read(self, rejects: Rejects | None) -> Iterator[_Block]:
-        """Yields all shards without wordpieces; skipped lines go to `rejects`."""
-        every = map(self.digest.add, read_texts(self._source, self._encoder.side, rejects,
-                                                self._surveyed.repeated))
-        texts = islice(every, self._surveyed.documents)
-        for number, block in enumerate(_blocks(texts, self._output.shard_size)):
-            if self._output.contents and self._encoder.side == "document":
-                _refuse_long_contents(block)
-            yield _Block(self._names[number], block, self._output.part.has(number),
-                         hash_of(block), None)
-        next(every, None)  # an extra text changes the hash; bad lines after the last are rejected
-
-    def tokenized(self, blocks: Iterable[_Block], directory: EncodedDirectory) -> Iterator[_Block]:
-        """Yields the same shards; those of the part that are not finished get wordpieces."""
-        counts = self._encoder.counts_frequencies
-        for block in blocks:
-            needed = block.in_part and not directory.finished(block.name, block.texts_hash)
-            if needed or counts:
-                tokens = self._encoder.tokenized([text.text for text in block.texts])
-                if counts:
-                    self.frequencies.add(tokens.ids)
-                if needed:
-                    block = block._replace(tokens=tokens)
-            yield block
-
-    def query_weights(self) -> Weights | None:
-        """The table that queries of these documents need, None if they need none."""
-        if self._encoder.side == "query":
-            return None
-        if self._encoder.counts_frequencies:
-            return self._encoder.without_dropped(self.frequencies.idf())
-        return self._encoder.query_weights
 
 
 class EncodingOutcome(NamedTuple):
@@ -182,7 +86,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
         raise InputError(f"`shard_size` {output.shard_size}: expected a number above 0")
     count = -(-surveyed.documents // output.shard_size)
     names = [shard_name(number, gzipped=output.gzip) for number in range(count)]
-    shards = _ShardSource(source, surveyed, encoder, output, names)
+    shards = ShardSource(source, surveyed, encoder, output, names)
     written = kept = encoded = 0
     with (
         EncodedDirectory(output.folder, fingerprint(surveyed, encoder, output), output.part,
@@ -270,7 +174,7 @@ def _printable(source: str) -> str:
     return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
-def _impacts(block: _Block, ids: list[list[int]], encoder: Encoder,
+def _impacts(block: ShardBlock, ids: list[list[int]], encoder: Encoder,
              bar: tqdm[NoReturn]) -> sparse.csr_matrix:
     """Returns the impacts of a shard's texts; an error names the file and line of the text."""
     try:
@@ -279,14 +183,6 @@ def _impacts(block: _Block, ids: list[list[int]], encoder: Encoder,
         text = block.texts[error.position]
         raise InputError(f"{text.where}: {text.id!r}: {error}") from None
 
-
-def _refuse_long_contents(texts: list[Document]) -> None:
-    for text in texts:
-        # Jackson counts UTF-16 units; a character has two at most
-        if 2 * len(text.text) > _LONGEST_CONTENTS and \
-                (units := len(text.text.encode("utf-16-le")) // 2) > _LONGEST_CONTENTS:
-            raise InputError(f"{text.where}: {text.id!r}: a text of {units:,} characters; Anserini "
-                             f"reads {_LONGEST_CONTENTS:,} at most, so omit `contents`")
 
 
 def _warn_of_cut(shards: Sequence[Shard], encoder: Encoder) -> None:
@@ -315,10 +211,3 @@ def _warn_of_density(matrix: sparse.csr_matrix, encoder: Encoder, checkpoint: Ch
         warn(f"`model` {checkpoint.name}: gives a text {mean:,.0f} of its vocabulary's {size:,} "
              "terms on average, and a SPLADE gives some hundreds; was this model trained as a "
              "SPLADE?")
-
-
-def _blocks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """Yields the items in lists of `size`; the last one may be shorter."""
-    iterator = iter(items)
-    while block := list(islice(iterator, size)):
-        yield block

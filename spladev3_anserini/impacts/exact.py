@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.collection.runs import Hit
-from spladev3_anserini.impacts.query import cut_to_clause_limit
 
 Posting = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -43,7 +42,7 @@ class ExactSearcher:
         """Returns the best `hits` documents that share at least one term with the query."""
         scores = np.zeros(len(self._ids), dtype=np.int64)
         matched = np.zeros(len(self._ids), dtype=bool)
-        for term, weight in cut_to_clause_limit(query).items():
+        for term, weight in query.items():
             if weight > 0 and term in self._postings:
                 rows, impacts = self._postings[term]
                 scores[rows] += weight * impacts

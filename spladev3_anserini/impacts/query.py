@@ -1,4 +1,4 @@
-"""A query's impacts, and Lucene's limits for them: clauses, hits and exact scores."""
+"""A query's impacts, and Lucene's limits for them: hits and exact scores."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ class EncodedTopic(NamedTuple):
     query: ImpactQuery
 
 
-#: The most clauses that Lucene's BooleanQuery allows.
-MAX_CLAUSES = 1024
-
 #: Anserini subtracts steps of 1e-6 from tied scores; with more hits they could add up to an error.
 MAX_HITS = 100_000
 
@@ -28,11 +25,11 @@ MAX_THREADS = 1024
 MAX_EXACT_SCORE = 1 << 24
 
 
-def cut_to_clause_limit(query: Mapping[str, int], limit: int = MAX_CLAUSES) -> ImpactQuery:
-    """Returns the `limit` terms of largest impact, ties by term ascending, or the whole query."""
-    if len(query) <= limit:
+def largest_impacts(query: Mapping[str, int], count: int) -> ImpactQuery:
+    """Returns the `count` terms of largest impact, ties by term ascending, or the whole query."""
+    if len(query) <= count:
         return dict(query)
-    return dict(sorted(query.items(), key=lambda item: (-item[1], item[0]))[:limit])
+    return dict(sorted(query.items(), key=lambda item: (-item[1], item[0]))[:count])
 
 
 def largest_score(query: Mapping[str, int], max_impact: int) -> int:

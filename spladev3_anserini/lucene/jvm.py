@@ -165,6 +165,16 @@ def java_class(name: str) -> Any:
         raise JavaError(f"{anserini_jar()}: {first_line(error)}; install pyserini again") from None
 
 
+def index_searcher() -> Any:
+    """Returns Lucene's class IndexSearcher, once queries may have any number of terms.
+
+    Lucene's default limit is 1,024. No limit is set again: it is one number for the whole process.
+    """
+    searcher = java_class("org.apache.lucene.search.IndexSearcher")
+    searcher.setMaxClauseCount((1 << 31) - 1)
+    return searcher
+
+
 @contextmanager
 def java_errors(what: str) -> Iterator[None]:
     """Turns a Java exception in the block into an InputError that begins with `what`.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.query import ImpactQuery, cut_to_clause_limit
+from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.check import open_reader
-from spladev3_anserini.lucene.jvm import java_class, java_errors
+from spladev3_anserini.lucene.jvm import index_searcher, java_class, java_errors
 
 _FIELD = "contents"
 _LUCENE = "org.apache.lucene"
@@ -59,11 +59,11 @@ class Postings:
 
         clauses = java_class(f"{_LUCENE}.search.BooleanQuery$Builder")()
         should = java_class(f"{_LUCENE}.search.BooleanClause$Occur").SHOULD
-        for term, weight in cut_to_clause_limit(query).items():
+        for term, weight in query.items():
             clause = java_class(f"{_LUCENE}.search.TermQuery")(
                 java_class(f"{_LUCENE}.index.Term")(_FIELD, term))
             clauses.add(java_class(f"{_LUCENE}.search.BoostQuery")(clause, float(weight)), should)
-        searcher = java_class(f"{_LUCENE}.search.IndexSearcher")(self._reader)
+        searcher = index_searcher()(self._reader)
         searcher.setSimilarity(java_class("io.anserini.search.similarity.ImpactSimilarity")())
         # without the cast, pyjnius would choose the overload whose argument is a Weight
         boolean = cast(f"{_LUCENE}.search.Query", clauses.build())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.query import EncodedTopic, cut_to_clause_limit
+from spladev3_anserini.impacts.query import EncodedTopic, largest_impacts
 from spladev3_anserini.lucene.searcher import TwoStep
 from spladev3_anserini.text import counted
 
@@ -44,7 +44,7 @@ class QueryPruning:
         """Returns the topics with their queries cut to `query_top_k` terms."""
         if self.query_top_k is None:
             return list(topics)
-        return [EncodedTopic(topic.id, cut_to_clause_limit(topic.query, self.query_top_k))
+        return [EncodedTopic(topic.id, largest_impacts(topic.query, self.query_top_k))
                 for topic in topics]
 
     def __str__(self) -> str:

@@ -10,13 +10,7 @@ from spladev3_anserini.collection.runs import Hit, warn_of_self_retrieval, write
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout, output_file
 from spladev3_anserini.impacts.manifest import IndexManifest
-from spladev3_anserini.impacts.query import (
-    MAX_CLAUSES,
-    MAX_EXACT_SCORE,
-    EncodedTopic,
-    cut_to_clause_limit,
-    largest_score,
-)
+from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, EncodedTopic, largest_score
 from spladev3_anserini.lucene.searcher import ImpactSearcher, TwoStep
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.text import counted
@@ -45,22 +39,16 @@ def rank(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int,
 
 
 def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None) -> None:
-    """Warns, with counts, of queries that Lucene cuts, cannot match, or may score inexactly.
+    """Warns, with counts, of queries that match nothing, or that Lucene may score inexactly.
 
     `record` is the index's manifest; without it, exactness is not checked.
     """
-    long = [len(topic.query) for topic in topics if len(topic.query) > MAX_CLAUSES]
-    if long:
-        warn(f"{counted(len(long), 'query')} of more than {MAX_CLAUSES} terms (up to {max(long)}); "
-             "Lucene takes no more, the smallest are cut: "
-             f"{counted(sum(long) - MAX_CLAUSES * len(long), 'term')}")
     if empty := [topic.id for topic in topics if not topic.query]:
         warn(f"{counted(len(empty), 'query')} without a term, which will find nothing: "
              f"{', '.join(empty[:5])}")
     if record is not None:
         most = record.encoded.max_impact
-        inexact = [topic.id for topic in topics
-                   if largest_score(cut_to_clause_limit(topic.query), most) > MAX_EXACT_SCORE]
+        inexact = [t.id for t in topics if largest_score(t.query, most) > MAX_EXACT_SCORE]
         if inexact:
             warn(f"{counted(len(inexact), 'query')} may pass a score of 2^24, above which Lucene's "
                  f"float32 sums are not exact: {', '.join(inexact[:5])}; use a smaller `scale`")

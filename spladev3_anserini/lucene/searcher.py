@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.errors import SpladeError
 from spladev3_anserini.impacts.manifest import IndexManifest
-from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, cut_to_clause_limit
+from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, largest_impacts
 from spladev3_anserini.lucene.check import (
     folder_identity,
     open_reader,
@@ -31,7 +31,7 @@ from spladev3_anserini.lucene.java_calls import (
     method_descriptor,
     method_handle,
 )
-from spladev3_anserini.lucene.jvm import JNIUS_LOCK, java_class, java_errors
+from spladev3_anserini.lucene.jvm import JNIUS_LOCK, index_searcher, java_class, java_errors
 
 _FIELD, _ID = "contents", "id"
 _SEARCH = "org.apache.lucene.search"
@@ -72,7 +72,7 @@ class ImpactSearcher:
         require_index(index) if trust else read_index_manifest(index)
         with JNIUS_LOCK, java_errors(f"{index}: Lucene cannot open it"):
             self._reader = open_reader(index)
-            self._searcher = java_class(_SEARCHER)(self._reader)
+            self._searcher = index_searcher()(self._reader)
             self._searcher.setSimilarity(
                 java_class("io.anserini.search.similarity.ImpactSimilarity")())
         self._handles: dict[tuple[int, int], Any] = {}
@@ -110,9 +110,8 @@ class ImpactSearcher:
                  two_step: TwoStep | None = None) -> Iterator[list[Hit]]:
         """Yields the best `hits` documents of each query while Java's threads work ahead.
 
-        Queries over Lucene's clause limit are cut to their largest terms, as `ExactSearcher` cuts
-        them. Terms of weight 0 are dropped, because they would match with score 0. The lock is
-        held for each step, never while the caller has a ranking.
+        Terms of weight 0 are dropped, because they would match with score 0. The lock is held for
+        each step, never while the caller has a ranking.
 
         Args:
             queries: {term: impact} of each query.
@@ -142,10 +141,10 @@ class ImpactSearcher:
     def _call(self, query: Mapping[str, int], hits: int,
               two_step: TwoStep | None) -> tuple[Any, ...]:
         """Returns the handle of a search and its texts: the query's terms as JSON."""
-        terms = cut_to_clause_limit({t: w for t, w in query.items() if w > 0})
+        terms = {t: w for t, w in query.items() if w > 0}
         if two_step is None or len(terms) <= two_step.terms:
             return self._handle(hits), json.dumps(terms)
-        first = cut_to_clause_limit(terms, two_step.terms)
+        first = largest_impacts(terms, two_step.terms)
         rest = {t: w for t, w in terms.items() if t not in first}
         return self._handle(hits, two_step.candidates), json.dumps(first), json.dumps(rest)
 

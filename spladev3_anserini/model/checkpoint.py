@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query_weights import QueryTable, Terms, Weights, weights_of
 from spladev3_anserini.model.hub import model_folder
-from spladev3_anserini.model.layout import ROUTER, Layout, Side, read_layout
-from spladev3_anserini.model.query_tables import read_table
-from spladev3_anserini.model.stated import tokenizer_length
+from spladev3_anserini.model.layout import ROUTER, VARIANT_NOTE, Layout, Side, read_layout
+from spladev3_anserini.model.query_tables import read_weight_table
+from spladev3_anserini.model.stated import POSITIONS, tokenizer_length
 from spladev3_anserini.model.variants import (
     VARIANTS,
     Pooling,
@@ -30,8 +30,6 @@ from spladev3_anserini.model.weights import (
     weight_files_in,
 )
 
-#: `convert` writes this beside the weights, because the files of -lexical and v3 do not differ.
-VARIANT_NOTE = "spladev3.json"
 #: The file that `export` writes in place of safetensors.
 ONNX_WEIGHTS = "model.onnx"
 #: naver's record of a training, which states what the weights were trained for.
@@ -93,7 +91,8 @@ class Checkpoint(NamedTuple):
         stated = self.settings.length
         if stated is None and (limit := tokenizer_length(self.tokenizer)) and limit.tokens < used:
             stated = limit  # the most that fits, so it counts only if it is below
-        if stated is None or stated.tokens == used:
+        if stated is None or stated.tokens == used or (
+                stated.key == POSITIONS and stated.tokens > used):
             return None
         return (f"{stated.path}: {stated.key}: the model's own length is {stated.tokens} tokens; "
                 f"texts are cut at {used} here, so longer ones get other weights (`max_length`)")
@@ -120,14 +119,14 @@ def open_checkpoint(name: str, *, pickles: bool = False, option: str = "`model`"
 
     Args:
         name: A folder, a hub id or `demo`, as `model_folder` takes it.
-        pickles: Also download pickled weights.
+        pickles: Also download pickled weights, and accept a pickled table of query weights.
         option: The parameter that error messages name.
 
     Raises:
         InputError: A file is missing or invalid, or states a setting that is not applied here.
     """
     root = model_folder(name, pickles=pickles, option=option)
-    layout = read_layout(root)
+    layout = read_layout(root, pickles=pickles)
     variant = _stated_variant(name, root, layout)
     return Checkpoint(name, layout.document.folder, layout.document.tokenizer, variant, layout,
                       f"{option} {name}")
@@ -211,7 +210,7 @@ def query_weights_of(checkpoint: Checkpoint, mode: QueryMode, terms: Terms,
     if table is not None:
         return weights_of(table, terms)
     if checkpoint.layout.table is not None:
-        return read_table(checkpoint.layout.table, terms)
+        return read_weight_table(checkpoint.layout.table, terms)
     if mode == "static":
         raise InputError(f"{checkpoint.label}: has no table of query weights; say where one is "
                          "with `query_weights`")
@@ -224,7 +223,7 @@ def query_model_hash(checkpoint: Checkpoint, variant: Variant) -> str:
     A query side differs by another model, pooling or prompt, or, without a model, by a prompt.
     """
     query, document = checkpoint.of("query"), checkpoint.of("document")
-    if variant.query in ("bow", "static"):
+    if not variant.learns_queries:
         return with_settings("", query.settings)
     if checkpoint.shares_model and query.settings.prompt == document.settings.prompt:
         return ""

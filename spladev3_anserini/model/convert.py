@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -11,64 +10,92 @@ import torch
 from safetensors.torch import save_file
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import set_usual_mode, sha256_of
-from spladev3_anserini.model.checkpoint import note_variant, open_checkpoint
+from spladev3_anserini.files import naming, set_usual_mode, sha256_of
+from spladev3_anserini.model.checkpoint import open_checkpoint
+from spladev3_anserini.model.copies import (
+    copy_files,
+    copy_settings,
+    note_unstated_variant,
+    place_in,
+)
 from spladev3_anserini.model.hub import PICKLE
-from spladev3_anserini.model.layout import MODULES, ROUTER
-from spladev3_anserini.model.stated import SENTENCE_SETTINGS
-from spladev3_anserini.model.weights import INDEX
+from spladev3_anserini.model.layout import Layout
 
 _SAFE_TORCH = (2, 10)
 
 
 class Conversion(NamedTuple):
-    """The sha256 of the pickle and of the new safetensors file, and the number of tensors."""
+    """The sha256 of a pickle and of the new safetensors file, and the number of tensors.
+
+    `name` is the pickle's, within the model's folder. `others` are the pickles of further modules.
+    """
 
     pickle: str
     safetensors: str
     tensors: int
+    name: str = PICKLE
+    others: tuple[Conversion, ...] = ()
 
 
 def convert_checkpoint(name: str, output: Path, expected: str | None) -> Conversion:
     """Writes a copy of a checkpoint whose weights are safetensors.
 
-    The pickle is hashed before it is opened. It is opened with `weights_only=True`, which admits
-    only tensors and plain containers. Config and tokenizer are copied.
+    Pickles are hashed before they are opened. They are opened with `weights_only=True`, which
+    admits only tensors and plain containers. Settings and tokenizers are copied, each into the
+    folder of its module, so that the copy has the layout of the model.
 
     Args:
         name: A model folder or hub id.
         output: The new folder.
-        expected: The sha256 (hex) that the pickle must have; None accepts any.
+        expected: The sha256 (hex) that the pickle of the documents' encoder must have; None accepts
+            any.
+
+    Returns:
+        The conversion of the documents' encoder; if only other modules have pickles, of the first.
 
     Raises:
-        InputError: There is no pickle, it has another sha256, it holds anything but tensors, or
-            `output` exists.
+        InputError: There is no pickle, it has another sha256, it holds anything but tensors, the
+            copy cannot be read, or `output` exists.
     """
     if output.exists():
         raise InputError(f"`output` {output}: exists already")
     checkpoint = open_checkpoint(name, pickles=True, option="MODEL")
-    source = checkpoint.folder / PICKLE
-    if not source.exists():
+    layout = checkpoint.layout
+    encoders = dict.fromkeys([layout.document.folder, layout.query.folder])
+    sources = [folder / PICKLE for folder in encoders if (folder / PICKLE).exists()]
+    if layout.table is not None and layout.table.name == PICKLE:
+        sources.append(layout.table)
+    main = checkpoint.folder / PICKLE
+    if not sources or (expected and main not in sources):
         safe = any(checkpoint.folder.glob("model*.safetensors"))
         raise InputError(f"{checkpoint.folder}: no {PICKLE} to convert"
                          + ("; its weights are safetensors already, use it as it is" if safe
                             else ""))
-    digest = sha256_of(source)
-    if expected and digest != expected.lower():
-        raise InputError(f"{source}: sha256 is {digest}, expected {expected}")
-    tensors = _load_pickle(source)
+    digests = {source: sha256_of(source) for source in sources}
+    if expected and digests[main] != expected.lower():
+        raise InputError(f"{main}: sha256 is {digests[main]}, expected {expected}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
+    with naming(output), tempfile.TemporaryDirectory(dir=output.parent) as scratch:
         fresh = Path(scratch) / "model"
-        fresh.mkdir()
-        for path in _config_files(checkpoint.folder, checkpoint.tokenizer):
-            shutil.copyfile(path, fresh / path.name)
-        save_file(tensors, fresh / "model.safetensors", metadata={"format": "pt"})
-        set_usual_mode(fresh / "model.safetensors")
-        note_variant(checkpoint, fresh)
-        written = sha256_of(fresh / "model.safetensors")
+        copy_settings(layout, fresh)
+        for folder in layout.folders:
+            if folder / PICKLE not in sources:
+                copy_files(sorted(folder.glob("model*.safetensors*")),
+                           place_in(layout, folder, fresh))
+        done = [_convert(source, digests[source], layout, fresh) for source in sources]
+        note_unstated_variant(checkpoint, fresh)
         fresh.replace(output)
-    return Conversion(digest, written, len(tensors))
+    return done[0]._replace(others=tuple(done[1:]))
+
+
+def _convert(source: Path, digest: str, layout: Layout, output: Path) -> Conversion:
+    """Writes the tensors of one pickle into the folder of its module."""
+    tensors = _load_pickle(source)
+    written = place_in(layout, source.parent, output) / "model.safetensors"
+    save_file(tensors, written, metadata={"format": "pt"})
+    set_usual_mode(written)
+    return Conversion(digest, sha256_of(written), len(tensors),
+                      str(source.relative_to(layout.folders[0])))
 
 
 def _load_pickle(source: Path) -> dict[str, torch.Tensor]:
@@ -86,16 +113,3 @@ def _load_pickle(source: Path) -> dict[str, torch.Tensor]:
         raise InputError(f"{source}: not a dictionary of tensors")
     # copies, because tied weights share memory and safetensors stores each tensor separately
     return {str(key): value.clone().contiguous() for key, value in state.items()}
-
-
-def _config_files(folder: Path, tokenizer: Path) -> list[Path]:
-    """Returns the files of config and tokenizer, without those of a layout of several folders.
-
-    The output is one plain folder. What modules.json and a Router state is already the noted
-    variant, or was refused when the layout was read.
-    """
-    files = {path.name: path for place in (tokenizer, folder) for path in sorted(place.iterdir())
-             if path.suffix in {".json", ".txt", ".model"} and path.is_file()}
-    for layout in (MODULES, ROUTER, SENTENCE_SETTINGS, INDEX, "pytorch_model.bin.index.json"):
-        files.pop(layout, None)
-    return list(files.values())

@@ -18,8 +18,7 @@ from spladev3_anserini.model.weights import refuse_misread
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
                 "sentencepiece.bpe.model")
 #: These files may change a tokenizer.
-BESIDE_VOCABULARY = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                     "merges.txt")
+_BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +38,7 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
     """
     from transformers import AutoTokenizer
 
-    for name in (*VOCABULARIES, *BESIDE_VOCABULARY):
+    for name in (*VOCABULARIES, *_BESIDE):
         if (folder / name).is_file():
             refuse_pointer(folder / name)
     refuse_word_splitter(folder)

@@ -12,6 +12,7 @@ from torch import Tensor
 from spladev3_anserini.errors import InputError, first_line, import_optional, refusing
 from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint
 from spladev3_anserini.model.splade import TRIAL_LENGTHS
+from spladev3_anserini.model.variants import MAX_RELU, POOLINGS, Pooling
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 #: Anserini's encoder expects the first two, by these names and in this order.
@@ -20,25 +21,35 @@ _PREFIX = "spladev3_anserini."
 
 
 class Properties(NamedTuple):
-    """The metadata of an exported graph; `source` is the hash of the exported checkpoint."""
+    """The metadata of an exported graph.
+
+    `source` is the hash of the exported checkpoint. `pooling` is what the graph does; it is only
+    written if it is not the usual.
+    """
 
     precision: str
     top_k: int | None
     vocabulary: int
     max_positions: int
     source: str
+    pooling: Pooling = MAX_RELU
 
     def as_strings(self) -> dict[str, str]:
         """Returns the properties as the keys and values of ONNX metadata; None is empty."""
+        values = self._asdict() | {"pooling": " ".join(self.pooling)}
+        if self.pooling == MAX_RELU:
+            del values["pooling"]
         return {_PREFIX + name: "" if value is None else str(value)
-                for name, value in self._asdict().items()}
+                for name, value in values.items()}
 
     @classmethod
     def parse(cls, strings: dict[str, str]) -> Properties:
         """Reads the metadata of a graph; raises ValueError or KeyError if no export wrote it."""
-        values = {name: strings[_PREFIX + name] for name in cls._fields}
+        values = {name: strings[_PREFIX + name] for name in cls._fields if name != "pooling"}
+        pooling = strings.get(_PREFIX + "pooling", " ".join(MAX_RELU))
         return cls(values["precision"], int(values["top_k"]) if values["top_k"] else None,
-                   int(values["vocabulary"]), int(values["max_positions"]), values["source"])
+                   int(values["vocabulary"]), int(values["max_positions"]), values["source"],
+                   POOLINGS[pooling])
 
 
 class OnnxSplade:
@@ -51,7 +62,8 @@ class OnnxSplade:
         """Loads the graph of a checkpoint and tries it on two short texts.
 
         Raises InputError if onnxruntime is not installed, the file is damaged, `export` did not
-        write the graph, or the graph fails on a short text.
+        write the graph, the graph has another pooling than the model's files state, or it fails on
+        a short text.
         """
         runtime = import_optional("onnxruntime", f"{checkpoint.label}: is an ONNX graph", "onnx")
         path = checkpoint.folder / ONNX_WEIGHTS
@@ -69,6 +81,11 @@ class OnnxSplade:
         except (KeyError, ValueError):
             raise InputError(f"{path}: was not written by spladev3-anserini export, so its "
                              "pooling is unknown") from None
+        pooling, stated = self.properties.pooling, checkpoint.settings.pooling
+        if pooling != stated:
+            raise InputError(f"{path}: the graph pools with {pooling.strategy} and "
+                             f"{pooling.activation}, but the files of the model say "
+                             f"{stated.strategy} and {stated.activation}")
         self._inputs = {node.name for node in self._session.get_inputs()}
         with refusing(f"{path}: the graph fails on a short text"):
             for length in TRIAL_LENGTHS:

@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 from spladev3_anserini.errors import InputError, import_optional, refusing
 from spladev3_anserini.files import naming, sha256_of
-from spladev3_anserini.model.checkpoint import (
-    ONNX_WEIGHTS,
-    Checkpoint,
-    model_hash,
-    note_variant,
+from spladev3_anserini.model.anserini_files import ANSERINI_FILES, anserini_vocabulary
+from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint, model_hash
+from spladev3_anserini.model.copies import (
+    copy_files,
+    copy_settings,
+    note_unstated_variant,
+    place_in,
 )
-from spladev3_anserini.model.loading import BESIDE_VOCABULARY, VOCABULARIES
 from spladev3_anserini.model.onnx import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
 from spladev3_anserini.model.splade import TRIAL_LENGTHS, Splade, load_splade
-from spladev3_anserini.model.stated import TRANSFORMER
 from spladev3_anserini.model.tokenizer import Tokenizer
 
 Precision = Literal["float32", "int8"]
@@ -34,19 +34,21 @@ Precision = Literal["float32", "int8"]
 #: Columns of the vocabulary per product, so that no tensor of tokens x vocabulary exists. Measured
 #: on 2 CPU cores in int8: 256 is the fastest of 256 to 4096 (a fifth of the demo model's time).
 _TILE = 256
-#: The names of the files that Anserini's SpladeV3Encoder reads.
-ANSERINI_FILES = ("splade-v3-optimized.onnx", "splade-v3-vocab.txt")
 _OPSET = 17
 #: The most bytes of weights: protobuf's limit for one file, less room for the rest of the graph.
 LARGEST_GRAPH = (1 << 31) - (16 << 20)
 
 
 class Exported(NamedTuple):
-    """An exported file, its sha256, and its size in bytes."""
+    """An exported file, its sha256, and its size in bytes.
+
+    `query` is the graph of the queries' own model, if they have one.
+    """
 
     path: Path
     sha256: str
     size: int
+    query: Exported | None = None
 
 
 def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "float32",
@@ -55,8 +57,8 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
 
     Args:
         checkpoint: A model with safetensors.
-        output: The new folder. It holds `model.onnx`, config and tokenizer, and `encode` takes it
-            like any other model.
+        output: The new folder. It holds the settings and tokenizers of all modules, with
+            `model.onnx` in the place of the weights, and `encode` takes it like any other model.
         precision: int8 is ONNX Runtime's dynamic quantisation: weights per output channel,
             activations per tensor at run time. A weight therefore depends slightly on the other
             texts of its batch.
@@ -69,20 +71,58 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
 
     Raises:
         InputError: `output` exists, a package is missing, the graph does not fit into a file or
-            returns other weights than the model, or (for Anserini) the tokenizer is not BERT's.
+            returns other weights than the model, or (for Anserini) the tokenizer is not BERT's or
+            the model has a setting that Anserini's encoder does not apply.
     """
     if output.exists():
         raise InputError(f"`output` {output}: exists already")
     for package in ("onnx", "onnxruntime"):
         import_optional(package, "export", "onnx")
-    tokenizer = Tokenizer(checkpoint.tokenizer)
-    vocabulary = _bert_vocabulary(checkpoint, tokenizer) if anserini else ""
+    vocabulary = anserini_vocabulary(checkpoint) if anserini else ""
+    sides = _encoders(checkpoint)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
+        fresh = Path(scratch) / "model"
+        fresh.mkdir()
+        done = []
+        for side in sides:
+            place = fresh if anserini else place_in(checkpoint.layout, side.folder, fresh)
+            path = place / (ANSERINI_FILES[0] if anserini else ONNX_WEIGHTS)
+            final = output / path.relative_to(fresh)
+            place.mkdir(parents=True, exist_ok=True)
+            _export_side(side, path, final, precision, top_k)
+            done.append(Exported(final, sha256_of(path), path.stat().st_size))
+        with naming(output):
+            if anserini:
+                (fresh / ANSERINI_FILES[1]).write_text(vocabulary, "utf-8")
+            else:
+                _copy_others(checkpoint, fresh)
+        fresh.replace(output)
+    return done[0]._replace(query=done[1] if len(done) > 1 else None)
+
+
+def _encoders(checkpoint: Checkpoint) -> list[Checkpoint]:
+    """The sides with a model of their own: documents, and queries if theirs is another one."""
+    query = checkpoint.of("query")
+    if checkpoint.variant.query not in ("expand", "lexical") or checkpoint.shares_model:
+        return [checkpoint]
+    if query.folder == checkpoint.folder:
+        raise InputError(f"`model` {checkpoint.name}: its queries and documents have one model but "
+                         "other poolings, and a graph has one pooling; encode with the model "
+                         "itself")
+    return [checkpoint, query]
+
+
+def _export_side(checkpoint: Checkpoint, path: Path, final: Path, precision: Precision,
+                 top_k: int | None) -> None:
+    """Writes one encoder's graph to `path`, which errors call `final`."""
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")
     top_k = top_k and min(top_k, splade.vocabulary)
     if not splade.takes_padding:
         raise InputError(f"`model` {checkpoint.name}: padding changes the weights of its "
                          "architecture, and a graph computes batches with padding; encode with "
                          "the model itself")
+    tokenizer = Tokenizer(checkpoint.tokenizer)
     dropped = {*tokenizer.special_ids, *tokenizer.nameless,
                *range(len(tokenizer.terms), splade.vocabulary)}
     graph = _Graph(splade, sorted(dropped) if top_k else [], top_k).eval()
@@ -91,25 +131,12 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
     if size > LARGEST_GRAPH:
         raise InputError(f"`model` {checkpoint.name}: its graph has {size / 2**30:.1f} GiB of "
                          "weights, and an ONNX file holds 2; encode with the model itself")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
-        fresh = Path(scratch) / "model"
-        fresh.mkdir()
-        path = fresh / (ANSERINI_FILES[0] if anserini else ONNX_WEIGHTS)
-        properties = Properties(precision, top_k, splade.vocabulary, splade.max_positions,
-                                model_hash(checkpoint))
-        with naming(output / path.name), refusing(
-                f"`model` {checkpoint.name}: cannot be exported", OSError):
-            _write_graph(graph, Path(scratch) / "plain.onnx", path, precision, properties)
-            _compare_weights(graph, path, precision)
-        with naming(output):
-            if anserini:
-                (fresh / ANSERINI_FILES[1]).write_text(vocabulary, "utf-8")
-            else:
-                _copy_config(checkpoint, fresh)
-        exported = Exported(output / path.name, sha256_of(path), path.stat().st_size)
-        fresh.replace(output)
-    return exported
+    properties = Properties(precision, top_k, splade.vocabulary, splade.max_positions,
+                            model_hash(checkpoint), splade.pooling)
+    with naming(final), refusing(f"`model` {checkpoint.name}: cannot be exported", OSError), \
+            tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        _write_graph(graph, Path(scratch) / "plain.onnx", path, precision, properties)
+        _compare_weights(graph, path, precision)
 
 
 class _Graph(nn.Module):
@@ -130,7 +157,7 @@ class _Graph(nn.Module):
             tile = nn.Linear(columns.shape[1], columns.shape[0])
             tile.weight.data, tile.bias.data = columns.clone(), bias[start : start + _TILE].clone()
             self.tiles.append(tile)
-        self.vocabulary = splade.vocabulary
+        self.vocabulary, self.pooling = splade.vocabulary, splade.pooling
         self.types = hasattr(splade.mlm.config, "type_vocab_size")
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor,
@@ -139,8 +166,13 @@ class _Graph(nn.Module):
         states = self.mlm(input_ids=input_ids, attention_mask=attention_mask, **types).logits
         # padding repeats the state of [CLS], which takes part in the maximum anyway
         states = torch.where(attention_mask.unsqueeze(-1) > 0, states, states[:, :1])
-        best = torch.cat([tile(states).amax(dim=1) for tile in self.tiles], dim=1)
-        weights = activation(best)
+        if self.pooling.strategy == "max":
+            best = torch.cat([tile(states).amax(dim=1) for tile in self.tiles], dim=1)
+            weights = activation(best, self.pooling)
+        else:
+            kept = attention_mask.unsqueeze(-1).to(states.dtype)
+            weights = torch.cat([(activation(tile(states), self.pooling) * kept).sum(dim=1)
+                                 for tile in self.tiles], dim=1)
         if self.top_k:
             values, terms = weights.topk(self.top_k, dim=1)
             weights = torch.zeros_like(weights).scatter(1, terms, values)
@@ -199,28 +231,14 @@ def _compare_weights(graph: _Graph, path: Path, precision: Precision) -> None:
             raise ValueError("the graph of this architecture gives other weights than the model")
 
 
-def _copy_config(checkpoint: Checkpoint, folder: Path) -> None:
-    """Copies what encoding reads besides the graph: config, length, tokenizer, variant."""
-    for source in (checkpoint.tokenizer, checkpoint.folder):
-        for name in (*(path.name for path in source.glob(TRANSFORMER)),
-                     "config.json", *VOCABULARIES, *BESIDE_VOCABULARY):
-            if (source / name).exists():
-                # if the disk is full, shutil's copies name the source file in the error
-                (folder / name).write_bytes((source / name).read_bytes())
-    note_variant(checkpoint, folder)
-
-
-def _bert_vocabulary(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
-    """Returns vocab.txt of BERT's uncased tokenizer; raises InputError for another vocabulary.
-
-    Anserini's encoder has this tokenizer built in.
-    """
-    terms = tokenizer.terms.tolist()
-    expected_ids = {"[PAD]": 0, "[CLS]": 101, "[SEP]": 102}
-    if any(len(terms) <= i or terms[i] != term for term, i in expected_ids.items()):
-        raise InputError(f"{checkpoint.folder}: Anserini's encoder takes only BERT's vocabulary, "
-                         "with [PAD], [CLS] and [SEP] at 0, 101 and 102")
-    return "".join(f"{term}\n" for term in terms)
+def _copy_others(checkpoint: Checkpoint, folder: Path) -> None:
+    """Copies what encoding reads besides graphs: settings, tokenizers, tables of query weights."""
+    layout = checkpoint.layout
+    copy_settings(layout, folder)
+    for module in layout.folders:
+        if module not in (layout.document.folder, layout.query.folder):
+            copy_files(sorted(module.glob("model.safetensors")), place_in(layout, module, folder))
+    note_unstated_variant(checkpoint, folder)
 
 
 @contextmanager

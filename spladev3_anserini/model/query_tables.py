@@ -14,6 +14,7 @@ from spladev3_anserini.impacts.query_weights import (
     checked_weights,
     read_query_weights,
 )
+from spladev3_anserini.model.hub import PICKLE
 from spladev3_anserini.model.stated import ANY, refuse_unapplied
 from spladev3_anserini.model.tokenizer import Tokenizer
 
@@ -21,15 +22,18 @@ from spladev3_anserini.model.tokenizer import Tokenizer
 TABLES = ("idf.json", "query_token_weights.txt")
 
 
-def static_table(folder: Path) -> Path:
+def static_table(folder: Path, *, pickles: bool = False) -> Path:
     """Returns the file with the weights of a SparseStaticEmbedding module.
 
-    Raises InputError if it is missing or a pickle, and for a setting that is not applied here.
+    Raises InputError if it is missing or a pickle (unless `pickles`), and for a setting that is not
+    applied here.
     """
     config = folder / "config.json"
     if config.exists():
         refuse_unapplied(config, read_json(config, dict), {"frozen": ANY})
     weights = folder / "model.safetensors"
+    if pickles and not weights.exists() and (folder / PICKLE).exists():
+        return folder / PICKLE
     if not weights.exists():
         raise InputError(f"{folder}: no model.safetensors with the weights of queries' terms (a "
                          "pickle is not read; see spladev3-anserini convert)")
@@ -37,7 +41,7 @@ def static_table(folder: Path) -> Path:
     return weights
 
 
-def read_table(path: Path, terms: Terms) -> Weights:
+def read_weight_table(path: Path, terms: Terms) -> Weights:
     """Reads the table of a module, or a file that `read_query_weights` takes.
 
     Returns shape (vocabulary,). Raises InputError if the table has fewer weights than there are
@@ -45,22 +49,23 @@ def read_table(path: Path, terms: Terms) -> Weights:
     """
     if path.suffix != ".safetensors":
         return read_query_weights(path, terms)
+    import torch
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.torch import load_file
 
-    try:
-        table = load_file(path).get("weight", np.zeros(0))
+    try:  # numpy has no bfloat16
+        table = load_file(path).get("weight", torch.zeros(0)).float().numpy()
     except SafetensorError as error:
         raise InputError(f"{path}: {first_line(error)}") from None
     if table.ndim != 1 or len(table) < len(terms):
         raise InputError(f"{path}: weight: has the shape {table.shape}, expected a weight for each "
                          f"of {len(terms)} terms")
-    return checked_weights(table[:len(terms)].astype(np.float32), str(path))
+    return checked_weights(table[:len(terms)], str(path))
 
 
 def is_plain(path: Path, tokenizer: Path) -> bool:
     """Whether a table gives every wordpiece weight 1; special tokens may have weight 0."""
     known = Tokenizer(tokenizer)
-    table = read_table(path, known.terms)
+    table = read_weight_table(path, known.terms)
     others = np.flatnonzero(table != 1).tolist()
     return not others or (set(others) <= known.special_ids and not table[others].any())

@@ -64,7 +64,6 @@ class Splade(nn.Module):
         return pooled_weights(hidden, attention_mask.bool(), self.output.weight, self.output.bias,
                               self.pooling)
 
-
     def _by_length(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Computes the weights of texts that padding follows, without the padding."""
         lengths = attention_mask.sum(dim=1)

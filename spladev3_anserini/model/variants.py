@@ -24,6 +24,9 @@ class Pooling(NamedTuple):
 
 #: The pooling of SPLADE v2 and v3, and of a model whose files state none.
 MAX_RELU = Pooling()
+#: All poolings by their two words.
+POOLINGS = {" ".join(pooling): pooling for pooling in (
+    MAX_RELU, Pooling("max", "log1p_relu"), Pooling("sum", "relu"), Pooling("sum", "log1p_relu"))}
 
 
 class Variant(NamedTuple):
@@ -36,6 +39,11 @@ class Variant(NamedTuple):
 
     name: str
     query: QueryMode
+
+    @property
+    def learns_queries(self) -> bool:
+        """Whether the model weights queries; otherwise each wordpiece has a fixed weight."""
+        return self.query in ("expand", "lexical")
 
 
 VARIANTS = {

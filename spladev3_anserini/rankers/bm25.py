@@ -15,7 +15,13 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.build import run_indexer
 from spladev3_anserini.lucene.check import statistics
-from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path, start_jvm
+from spladev3_anserini.lucene.jvm import (
+    index_searcher,
+    java_class,
+    java_errors,
+    java_path,
+    start_jvm,
+)
 from spladev3_anserini.model.kept import corpus_file_states, open_cached
 from spladev3_anserini.progress import progress
 from spladev3_anserini.text import counted
@@ -86,16 +92,11 @@ def _search(index: Path, topics: Sequence[Topic], hits: int, k1: float, b: float
     for topic in topics:
         queries.add(topic.text)
         ids.add(topic.id)
-    limit = java_class("org.apache.lucene.search.IndexSearcher")
-    default = limit.getMaxClauseCount()
+    index_searcher()  # so that Anserini's may have long topics
     with java_errors("BM25"):
         searcher = java_class("io.anserini.search.SimpleSearcher")(java_path(index))
         searcher.set_bm25(k1, b)
-        limit.setMaxClauseCount(max([default, *(len(topic.text) for topic in topics)]))
-        try:  # the default limit is 1,024 words; one longer topic would fail all topics
-            rankings = searcher.batch_search(queries, ids, hits, threads)
-        finally:
-            limit.setMaxClauseCount(default)
+        rankings = searcher.batch_search(queries, ids, hits, threads)
     for topic in topics:
         yield topic.id, [Hit(hit.docid, hit.score) for hit in rankings.get(topic.id) or ()]
     searcher.close()

@@ -18,7 +18,7 @@ from spladev3_anserini.model.stated import (
 )
 from spladev3_anserini.model.weights import weight_files_in
 
-Pooling = Literal["mean", "cls"]
+DensePooling = Literal["mean", "cls"]
 Similarity = Literal["dot", "cosine"]
 
 #: ANCE's last layers: a linear map of the [CLS] state and a LayerNorm.
@@ -49,7 +49,7 @@ class DenseRules(NamedTuple):
         passage_prefix: A text that is put before every passage.
     """
 
-    pooling: Pooling
+    pooling: DensePooling
     similarity: Similarity
     query_length: int
     passage_length: int
@@ -86,7 +86,7 @@ class DenseModel(NamedTuple):
     rules: DenseRules
 
 
-def find_dense_model(name: str, pooling: Pooling | None = None,
+def find_dense_model(name: str, pooling: DensePooling | None = None,
                      similarity: Similarity | None = None, query_length: int | None = None,
                      passage_length: int | None = None) -> DenseModel:
     """Finds a bi-encoder and its rules, without loading it.
@@ -154,7 +154,7 @@ def _refuse_pickle(name: str, known: KnownModel | None, folder: Path) -> None:
                      f"{target}")
 
 
-def _stated_rules(name: str, folder: Path, pooling: Pooling | None,
+def _stated_rules(name: str, folder: Path, pooling: DensePooling | None,
                   similarity: Similarity | None) -> DenseRules:
     """The rules in sentence-transformers' files; the arguments if there are no such files."""
     if not (folder / "modules.json").exists():
@@ -200,7 +200,7 @@ def _kind(name: str) -> str:
     return last if first.partition(".")[0] == "sentence_transformers" else name
 
 
-def _pooling(name: str, config: dict[str, Any]) -> Pooling:
+def _pooling(name: str, config: dict[str, Any]) -> DensePooling:
     stated = config.get("pooling_mode")  # if present, the older keys below are ignored
     if not stated:
         stated = [key.removeprefix("pooling_mode_") for key, on in config.items()

@@ -28,7 +28,7 @@ Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 #: A model on the hub, or `demo`. A recipe names no local folder: a run takes one as `model`.
 ModelName = Annotated[str, StringConstraints(pattern=r"^(demo|\w[\w.-]*/\w[\w.-]*)$")]
 #: The table of static queries: counted from the corpus, or a file that a variable leads to.
-QueryTable = Annotated[str, StringConstraints(pattern=r"^(idf|\$[A-Z][A-Z0-9_]*/[\w./-]+)$")]
+TableSource = Annotated[str, StringConstraints(pattern=r"^(idf|\$[A-Z][A-Z0-9_]*/[\w./-]+)$")]
 #: Values of one recipe on one collection: {query set: {measure: value}}.
 Values = dict[Name, dict[Text, Fraction]]
 
@@ -47,7 +47,7 @@ class Settings(Section):
     quantizer: Text | None = None
     special_tokens: Literal["drop", "keep", "anserini"] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    query_weights: QueryTable | None = None
+    query_weights: TableSource | None = None
 
     @field_validator("quantizer")
     @classmethod

@@ -18,7 +18,7 @@ from spladev3_anserini.collection.topics import Topic, read_topics
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
-from spladev3_anserini.impacts.query import EncodedTopic, cut_to_clause_limit
+from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
 from spladev3_anserini.recipe.schema import QuerySet, SpladeRecipe
 from spladev3_anserini.reproduction.commands import command_text, run_command
@@ -26,12 +26,17 @@ from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.result import Result, read_result
 from spladev3_anserini.reproduction.session import Options, Session
 from spladev3_anserini.reproduction.verdict import same_recipe, verdicts
+from spladev3_anserini.text import counted
 
 #: Where Anserini's runner looks on its class path; its jar has the same folder.
 CONFIGS = Path("src/main/resources/reproduce/from-document-collection/configs")
 #: Where it looks for topics and judgments (Anserini up to 2.2.0).
 TOPICS = Path("tools/topics-and-qrels")
 PYSERINI = Path("pyserini/2cr")
+#: The most terms per query that Anserini's and Pyserini's own commands search. It is Lucene's
+#: default limit of clauses, a constant that no option and no system property changes. For a longer
+#: query Anserini prints a stack trace, writes no hit, continues, and exits with 0.
+_MOST_TERMS = 1024
 _PYSERINI_NAMES = {"RR@10": "MRR@10", "R@1000": "R@1K", "AP": "MAP"}
 
 
@@ -55,7 +60,7 @@ def export_run(experiment: Experiment, sets: Mapping[str, QuerySet], folder: Pat
 
     Raises:
         InputError: The recipe is a baseline, the run is not finished, it fails a declared value,
-            or its files have changed since.
+            its files have changed since, or a query has more terms than Anserini searches.
     """
     if not isinstance(experiment.recipe, SpladeRecipe):
         raise InputError(f"{experiment.recipe_name}: is a baseline; only runs of impacts are "
@@ -74,10 +79,21 @@ def export_run(experiment: Experiment, sets: Mapping[str, QuerySet], folder: Pat
     _refuse_stale(experiment, result, session, topics, qrels)
     queries = {name: encode_topics(session.query_encoder(), set_topics)
                for name, set_topics in topics.items()}
+    for name, set_queries in queries.items():
+        _refuse_long(name, set_queries)
     skipped = export(experiment, result, queries, qrels, folder)
     return (f"{folder}: {regression_name(experiment)}; how to run it is in {folder / 'README.md'}"
             + (f"; not exported, because trec_eval has no such measure: {', '.join(skipped)}"
                if skipped else ""))
+
+
+def _refuse_long(name: str, topics: Iterable[EncodedTopic]) -> None:
+    """Raises InputError if a query has more terms than Anserini searches."""
+    long = [topic for topic in topics if len(topic.query) > _MOST_TERMS]
+    if long:
+        raise InputError(f"{name}: {counted(len(long), 'query')} of more than {_MOST_TERMS:,} "
+                         f"terms (first {long[0].id}: {len(long[0].query):,}), which Anserini and "
+                         "Pyserini do not search; nothing is exported")
 
 
 def _refuse_stale(experiment: Experiment, result: Result, session: Session,
@@ -259,8 +275,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
 def _write_queries(path: Path, topics: Iterable[EncodedTopic]) -> None:
     with appearing(path) as stream:
         for topic in topics:
-            words = " ".join(" ".join([term] * weight) for term, weight
-                             in cut_to_clause_limit(topic.query).items())
+            words = " ".join(" ".join([term] * weight) for term, weight in topic.query.items())
             if words:  # neither toolkit can read a topic without words
                 stream.write(f"{topic.id}\t{words}\n")
 

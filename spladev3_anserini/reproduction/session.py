@@ -18,6 +18,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, read_json, sha256_of
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.impacts.query_weights import FROM_CORPUS
 from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
 from spladev3_anserini.lucene.prebuilt import prebuilt_index
 from spladev3_anserini.model.batches import resolved_device
@@ -161,6 +162,12 @@ class Session:
             return word
         variable, _, path = word.partition("/")
         return str(root_folder(self.experiment.recipe_file, variable) / path)
+
+    @property
+    def query_weights_hash(self) -> str | None:
+        """The sha256 of the table's file, FROM_CORPUS if it is counted, or None without a table."""
+        table = self.query_weights
+        return table if table in (None, FROM_CORPUS) else sha256_of(Path(str(table)))
 
     @property
     def index_identity(self) -> str:

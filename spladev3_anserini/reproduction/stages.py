@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.quantize import Quantizer
-from spladev3_anserini.impacts.query_weights import FROM_CORPUS
 from spladev3_anserini.impacts.shards import MANIFEST
 from spladev3_anserini.lucene.jvm import versions
 from spladev3_anserini.lucene.unchanged import SOUND_NOTE
@@ -182,8 +180,8 @@ def _impact_inputs(session: Session, other_length: str) -> dict[str, str]:
     """
     stated = session.experiment.settings.stated_values()
     settings = {key: str(value) for key, value in stated.items() if key != other_length}
-    if session.query_weights not in (None, FROM_CORPUS):
-        settings["query_weights"] = sha256_of(Path(str(session.query_weights)))
+    if table := session.query_weights_hash:
+        settings["query_weights"] = table
     return settings | {"weights": session.model_sha256, "tokenizer": session.tokenizer_sha256,
                        "variant": session.experiment.splade.variant, "device": session.device,
                        "package": VERSION}

@@ -64,7 +64,7 @@ class _Training:
     """Builds the stages of one training, which share its sources and models."""
 
     def __init__(self, session: Session) -> None:
-        self.experiment, self.options = session.experiment, session.options
+        self.session, self.experiment, self.options = session, session.experiment, session.options
         section = self.experiment.recipe.training
         assert section is not None
         self.section, self.files = section, training_files(self.experiment)
@@ -101,6 +101,8 @@ class _Training:
         section = self.section
         words = {self.sources.argument(source): self.sources.resolve(source)
                  for source in (section.corpus, section.topics, section.qrels)}
+        if self.session.query_weights:
+            words[str(self.experiment.settings.query_weights)] = self.session.query_weights
         return words | {section.candidates.first_stage: self.first_model.name,
                         section.start: self.start.name}
 
@@ -181,6 +183,8 @@ class _Training:
 
         def inputs() -> Inputs:
             values = flatten(section.model_dump(exclude={"sources", "corpus", "start"}))
+            if table := self.session.query_weights_hash:
+                values["query_weights"] = table
             return {"start": model_hash(self.start),
                     "tokenizer": Tokenizer(self.start.tokenizer).sha256, "variant": variant,
                     "candidates": sha256_of(self.files.candidates),
@@ -195,7 +199,9 @@ class _Training:
                         else file),
                 *([] if library == default_folder() else option("recipes", library)),
                 *self._input_arguments(), *option("scores", self.files.ensemble),
-                *option("start-from", section.start), *option("output", self.files.model),
+                *option("start-from", section.start),
+                *option("query-weights", self.experiment.settings.query_weights),
+                *option("output", self.files.model),
                 *option("overwrite", True), *self.options.arguments("device")],
             inputs,
             lambda: [self.files.model / name for name in ("model.safetensors", "config.json")])

@@ -30,7 +30,8 @@ BEGUN = "begun.json"
 _HASHES = "whole.json"
 _LOCK = ".lock"
 #: The fields of a record that must be equal to continue a training.
-_MUST_MATCH = ("variant", "start", "tokenizer", "training", "data", "accumulate", "ranks")
+_MUST_MATCH = ("variant", "start", "tokenizer", "query_weights", "training", "data", "accumulate",
+               "ranks")
 
 
 def training_record(section: Training, variant: Variant, start: Checkpoint, tokenizer: str,
@@ -108,7 +109,7 @@ def _holds_other_training(output: Path, record: Mapping[str, Any], resume: bool,
     begun = output / BEGUN
     if begun.exists():
         recorded = _read_or_empty(begun)
-        differing = [name for name in _MUST_MATCH if recorded.get(name) != record[name]]
+        differing = [name for name in _MUST_MATCH if recorded.get(name) != record.get(name)]
         if differing and not replace:
             raise InputError(f"{output}: holds another training (other {', '.join(differing)}); "
                              "choose another `output`")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.query_weights import Weights
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.variants import Variant
@@ -18,29 +19,36 @@ _NEVER = -1e4
 class TrainedSplade(nn.Module):
     """A SPLADE model with the fused head, which weights queries as its variant does.
 
+    `query_table` is the weight that each wordpiece of a query has by itself. It is not trained.
     The dimensions of special tokens are 0 for queries and documents, in training as in search. A
     binary query therefore never matches on [PAD].
     """
 
     keep: Tensor
+    query_table: Tensor
 
-    def __init__(self, checkpoint: Checkpoint, variant: Variant, special_ids: list[int]) -> None:
-        """Raises InputError as `load_splade` does, and if queries need anything but this model."""
+    def __init__(self, checkpoint: Checkpoint, variant: Variant, special_ids: list[int],
+                 query_weights: Weights | None = None) -> None:
+        """Loads the model; `query_weights` is that of `training_query_weights`.
+
+        Raises InputError as `load_splade` does, and if queries need another model.
+        """
         super().__init__()
-        if variant.query == "static":
-            raise InputError(f"`variant` {variant.name}: a table weights its queries, and training "
-                             "learns none; train splade-v3-doc, whose documents any table fits")
-        if variant.query != "bow" and not checkpoint.shares_model:
+        if variant.learns_queries and not checkpoint.shares_model:
             raise InputError(f"{checkpoint.label}: its queries have a model or a pooling of their "
                              "own; one model is trained for both sides")
         self.splade: Splade = load_splade(checkpoint, torch.float32, "cpu")
         if not self.splade.takes_padding:
             raise InputError(f"{checkpoint.folder}: padding changes the weights of this "
                              "architecture, so it is not trained here; it can encode")
-        self.query_mode = variant.query
+        self.query_mode, self.learns_queries = variant.query, variant.learns_queries
         keep = torch.ones(self.splade.vocabulary)
         keep[special_ids] = 0
         self.register_buffer("keep", keep, persistent=False)
+        table = keep.clone()
+        if query_weights is not None:
+            table[:len(query_weights)] *= torch.from_numpy(query_weights)
+        self.register_buffer("query_table", table, persistent=False)
         if self.splade.output.bias is not None:
             # other libraries, which load the saved weights, must not activate these terms either
             with torch.no_grad():
@@ -54,7 +62,7 @@ class TrainedSplade(nn.Module):
         Ids and masks are (B, Lq) and (B x K, Ld); a mask is 0 for padding, else 1.
         """
         documents = self._expanded(document_ids, document_mask)
-        if self.query_mode == "bow":
+        if not self.learns_queries:
             return self._bag_of_words(query_ids, query_mask), documents
         queries = self._expanded(query_ids, query_mask)
         if self.query_mode == "lexical":
@@ -74,4 +82,4 @@ class TrainedSplade(nn.Module):
 
     def _bag_of_words(self, ids: Tensor, mask: Tensor) -> Tensor:
         bag = torch.zeros(ids.shape[0], self.splade.vocabulary, device=ids.device)
-        return bag.scatter_reduce_(1, ids, mask.to(bag.dtype), reduce="amax") * self.keep
+        return bag.scatter_reduce_(1, ids, mask.to(bag.dtype), reduce="amax") * self.query_table

@@ -17,11 +17,12 @@ from spladev3_anserini.collection.survey import texts_of_ids
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError, first_line, out_of_memory, refuse_without
 from spladev3_anserini.files import appearing, naming
+from spladev3_anserini.impacts.query_weights import QueryTable, hash_of_weights
 from spladev3_anserini.model.batches import resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.loading import quiet_transformers
 from spladev3_anserini.model.tokenizer import Tokenizer, refuse_other_vocabulary
-from spladev3_anserini.model.variants import Variant, dropped_ids
+from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.text import counted
@@ -42,6 +43,7 @@ from spladev3_anserini.training.provenance import (
 from spladev3_anserini.training.regularizers import ramp
 from spladev3_anserini.training.saving import WRITING, save_model
 from spladev3_anserini.training.score_files import read_candidates, read_scores
+from spladev3_anserini.training.static_queries import training_query_weights
 
 _CHECKPOINTS = "checkpoints"
 #: A warning names a regulariser that reaches less than this share of its full weight.
@@ -123,7 +125,8 @@ def read_training_queries(candidates: Path, scores: Path, topics: str) -> list[T
 @quiet_transformers()
 def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: str,
                 queries: list[TrainingQuery], output: Path, *, sources: Mapping[str, str],
-                machine: Machine, resume: bool, replace: bool = False) -> dict[str, float]:
+                machine: Machine, resume: bool, replace: bool = False,
+                query_weights: QueryTable | None = None) -> dict[str, float]:
     """Trains a model, writes it to a folder, and returns the values logged at the last step.
 
     `output/checkpoints` holds the Trainer's checkpoints. On a CPU, a resumed training gives the
@@ -141,6 +144,7 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
         machine: How this machine trains.
         resume: Continue from the newest intact checkpoint of this training.
         replace: Remove another training that the output holds.
+        query_weights: The table of static queries; see `training_query_weights`.
 
     Raises:
         InputError: The output holds something else or is in use (see `exclusive_output`), the model
@@ -159,8 +163,10 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
                          sources["candidates"])
     tokenizer = Tokenizer(start.tokenizer)
     torch.manual_seed(section.seed)
-    model = TrainedSplade(start, variant, dropped_ids("drop", tokenizer.special_ids,
-                                                      len(tokenizer.terms)))
+    table = training_query_weights(start, variant, tokenizer, query_weights, corpus,
+                                   section.max_length)
+    dropped = sorted(tokenizer.special_ids | tokenizer.nameless)
+    model = TrainedSplade(start, variant, dropped, table)
     refuse_other_vocabulary(start.folder, model.splade.vocabulary, tokenizer.terms)
     if section.max_length > model.splade.max_positions:
         raise InputError(f"max_length {section.max_length}: {start.name} takes up to "
@@ -172,6 +178,8 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
     record = training_record(section, variant, start, tokenizer.sha256,
                              training_data_hash(queries, texts), sources, machine.accumulate,
                              precision)
+    if table is not None:
+        record["query_weights"] = hash_of_weights(tokenizer.terms, table)
     record["scores"] = read_provenance(scores := Path(sources["scores"]))
     leads = os.environ.get("RANK", "0") == "0"  # one process prepares and locks the folder
     if leads:
@@ -255,9 +263,8 @@ def _warn_of_few(queries: list[TrainingQuery], section: Training, variant: Varia
         warn(f"{counted(few, 'query')} with fewer than {section.negatives} negatives: some are "
              "drawn more than once")
     steps = _steps(section, machine, len(queries))
-    sides = {"documents": section.documents}
-    if variant.query != "bow":
-        sides["queries"] = section.queries
+    sides = {"documents": section.documents} | (
+        {"queries": section.queries} if variant.learns_queries else {})
     for side, regularizer in sides.items():
         reached = ramp(1.0, steps, regularizer.steps)
         if regularizer.kind != "none" and regularizer.weight and reached < _NEARLY:

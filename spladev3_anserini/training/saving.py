@@ -13,8 +13,7 @@ from torch import Tensor
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, naming, set_usual_mode
-from spladev3_anserini.model.checkpoint import VARIANT_NOTE
-from spladev3_anserini.model.layout import MODULES, ROUTER
+from spladev3_anserini.model.layout import MODULES, ROUTER, VARIANT_NOTE
 from spladev3_anserini.model.stated import SENTENCE_SETTINGS
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.training.model import TrainedSplade
@@ -30,8 +29,9 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
     """Writes a model folder: safetensors, tokenizer, modules and the name of the variant.
 
     transformers, sentence-transformers' SparseEncoder, Pyserini's encoder and this package's
-    `encode` read it. For sentence-transformers, the binary queries of Doc and the masked queries
-    of Lexical are a Router, with a weight of 1 for each term of a query (0 for special tokens).
+    `encode` read it. For sentence-transformers, the binary queries of Doc, the masked queries of
+    Lexical and the static queries are a Router, with the weight of each term of a query: 1, or that
+    of the table (0 for special tokens).
     Pyserini only encodes expanded queries. Raises InputError if a weight is not finite.
     """
     for name, parameter in model.named_parameters():
@@ -61,7 +61,7 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
         records[ROUTER] = _router(variant)
         records[f"{_QUERY_TERMS}/config.json"] = {"frozen": True}
         _save_tokenizer(tokenizer, folder / _QUERY_TERMS)
-        weight: Tensor = model.keep.detach().cpu().contiguous()
+        weight: Tensor = model.query_table.detach().cpu().contiguous()
         save_file({"weight": weight}, folder / _QUERY_TERMS / "model.safetensors")
     for path in (*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")):
         set_usual_mode(path)

@@ -75,19 +75,19 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         penalty_d, weight_d = _penalty(self.section.documents, documents, step)
         loss = distilled + weight_d * penalty_d
         parts |= {"penalty_documents": penalty_d.detach(), "lambda_documents": weight_d}
-        if self.variant.query != "bow":
+        if self.variant.learns_queries:
             penalty_q, weight_q = _penalty(self.section.queries, queries, step)
             loss = loss + weight_q * penalty_q
             parts |= {"penalty_queries": penalty_q.detach(), "lambda_queries": weight_q}
         if self.section.anti_zero:
-            learned = [documents] if self.variant.query == "bow" else [queries, documents]
+            learned = [queries, documents] if self.variant.learns_queries else [documents]
             penalty = torch.stack([anti_zero(weights) for weights in learned]).sum()
             loss = loss + self.section.anti_zero * penalty
             parts["anti_zero"] = penalty.detach()
         counts = {"document": mean_nonzeros(documents), "query": mean_nonzeros(queries)}
         parts |= {"nonzero_documents": counts["document"], "nonzero_queries": counts["query"]}
         for side, count in counts.items():
-            if count == 0 and (side == "document" or self.variant.query != "bow"):
+            if count == 0 and (side == "document" or self.variant.learns_queries):
                 raise InputError(f"step {step}: every {side} of the batch is empty: the model has "
                                  "collapsed (weaker regularisers or a lower learning rate may "
                                  f"help); the batch's queries are {', '.join(names)}")

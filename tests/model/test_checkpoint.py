@@ -38,10 +38,11 @@ def stated(folder: Path) -> str | None:
     return variant.name if variant else None
 
 
-def test_the_four_variants() -> None:
+def test_the_four_variants_and_static_weights() -> None:
     assert {v.name: v.query for v in VARIANTS.values()} == {
         "splade-v3": "expand", "splade-v3-distilbert": "expand",
-        "splade-v3-lexical": "lexical", "splade-v3-doc": "bow"}
+        "splade-v3-lexical": "lexical", "splade-v3-doc": "bow",
+        "static": "static"}
 
 
 def test_auto_reads_the_checkpoints_own_files(tiny: Path, tmp_path: Path) -> None:

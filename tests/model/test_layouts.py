@@ -118,6 +118,16 @@ def test_what_is_not_applied_is_refused_by_file_and_key(what: str, saved: dict[s
     assert "--variant" not in said
 
 
+def test_a_cosine_is_refused_with_the_reason(saved: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved["plain"], tmp_path / "model"))
+    edit(folder / SETTINGS, similarity_fn_name="cosine")
+    with pytest.raises(InputError) as raised:
+        open_checkpoint(str(folder))
+    assert str(raised.value) == (
+        f'{folder / SETTINGS}: similarity_fn_name: "cosine" is not applied here: scores of integer '
+        "impacts cannot be divided by a query's and a document's norm")
+
+
 def test_what_is_refused_would_have_been_other_weights(saved: dict[str, Path],
                                                        tmp_path: Path) -> None:
     """The library's own weights move by far more than rounding could."""

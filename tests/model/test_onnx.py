@@ -19,8 +19,9 @@ from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.jvm import java_command
 from spladev3_anserini.lucene.start import environment_of_java
+from spladev3_anserini.model.anserini_files import ANSERINI_FILES
 from spladev3_anserini.model.checkpoint import open_checkpoint
-from spladev3_anserini.model.onnx_export import ANSERINI_FILES, export_onnx
+from spladev3_anserini.model.onnx_export import export_onnx
 from spladev3_anserini.model.variants import VARIANTS
 
 SOME = [*(text for text in TEXTS.values() if text.strip()), *QUESTIONS, "what causes heart disease"]

@@ -145,6 +145,19 @@ def test_what_has_changed_since_the_run_is_not_exported(exported: Path, cli: Cal
     assert cli("reproduce", "export", *same).code == 0
 
 
+def test_queries_that_anserini_does_not_search_are_not_exported(
+        exported: Path, cli: Callable[..., Result], tiny: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = exported.parent
+    monkeypatch.setattr("spladev3_anserini.reproduction.export._MOST_TERMS", 1)
+    done = cli("reproduce", "export", "small", "--on", "texts", "--recipes", folder / "recipes",
+               "--output", folder / "out", "--model", tiny, "--to", folder / "again")
+    assert done.code == 2
+    assert re.search(r"first: \d quer(y|ies) of more than 1 terms \(first q1: \d+\), which Anserini "
+                     "and Pyserini do not search; nothing is exported", done.err), done.err
+    assert not (folder / "again").exists()
+
+
 def test_flags_depend_on_the_judgments() -> None:
     positive, mixed = {"q": {"d": 1}}, {"q": {"d": 1, "e": 0}}
     assert trec_eval_flags("nDCG*@10", positive) == "-c -m ndcg_cut.10"

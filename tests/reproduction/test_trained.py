@@ -97,6 +97,27 @@ def test_the_whole_procedure_and_nothing_twice(recipes: Path, cli: Cli) -> None:
     assert len(set(weights.values())) == 3
 
 
+@pytest.mark.parametrize("table", ["idf", "$TABLES/table.json"])
+def test_a_recipe_of_static_queries_trains_and_searches_with_one_table(
+        table: str, recipes: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TABLES", str(recipes))
+    (recipes / "table.json").write_text('{"wing": 2.5, "cat": 0.5, "dog": 1.5}')
+    path = recipes / "small.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    recipe["settings"]["query_weights"] = table
+    path.write_text(yaml.safe_dump(recipe | {"variant": "static"}))
+    first = run(cli, recipes, "small")
+    assert first.code == 0, first
+    assert run(cli, recipes, "small").out.count("skipped: unchanged") == 13
+    model = recipes.parent / "out/small/training/model"
+    weights = load_file(model / "2_SparseStaticEmbedding/model.safetensors")["weight"]
+    assert (set(weights.tolist()) == {0.0, 0.5, 1.5, 2.5}) == (table != "idf")
+    (recipes / "table.json").write_text('{"wing": 2.5}')
+    changed = run(cli, recipes, "small")
+    assert changed.code == 0, changed
+    assert changed.out.count("skipped: unchanged") == (13 if table == "idf" else 8)
+
+
 def test_an_interrupted_recipe_goes_on_where_it_was(recipes: Path, cli: Cli, tiny: Path,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted at the end of an epoch, with a start whose weights have their old names."""
@@ -213,7 +234,7 @@ def test_the_printed_commands_train_the_same_model(recipes: Path, cli: Cli) -> N
         if program == "mkdir":
             subprocess.run([program, *words], check=True)
             continue
-        words += {"train": ["--recipes", str(recipes), "--device", "cpu"]}.get(words[0], [])
+        words += {"train": ["--device", "cpu"]}.get(words[0], [])
         done = cli(*words)
         assert done.code == 0, (line, done)
         if words[0] == "train":
