@@ -304,8 +304,6 @@ def _key(file: str, **keys: object) -> dict[str, Any]:
     return {file: keys}
 
 
-#: Rows that another part of this change serves.
-PENDING = {"a causal model"}
 V3, DISTIL, DOC, LEXICAL = ("splade-v3", "splade-v3-distilbert", "splade-v3-doc",
                             "splade-v3-lexical")
 SERVED = [

@@ -13,7 +13,7 @@ import pytest
 from conftest import Result, write_corpus
 from indexes import assert_equal, index_of
 from layout_classes import TEXTS, Bases
-from layout_rows import PENDING, REFUSED, SERVED, Row, routed
+from layout_rows import REFUSED, SERVED, Row, routed
 
 from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.encoding.encoder import Encoder
@@ -26,10 +26,9 @@ from spladev3_anserini.model.checkpoint import open_checkpoint
 
 
 def parameters(rows: list[Row]) -> list[Any]:
-    return [pytest.param(row, id=row.name, marks=[
-        pytest.mark.xfail(row.name in PENDING, reason="pending"),
-        pytest.mark.skipif(not all(map(find_spec, row.needs)),
-                           reason=f"needs {' and '.join(row.needs)}")]) for row in rows]
+    return [pytest.param(row, id=row.name, marks=pytest.mark.skipif(
+        not all(map(find_spec, row.needs)), reason=f"needs {' and '.join(row.needs)}"))
+        for row in rows]
 
 
 @pytest.fixture(scope="module")
