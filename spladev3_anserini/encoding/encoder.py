@@ -29,6 +29,7 @@ from spladev3_anserini.model.checkpoint import (
 from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
 from spladev3_anserini.progress import log, warn
+from spladev3_anserini.text import counted
 
 #: Without a model, batches only bound the memory of texts x vocabulary.
 BOW_BATCH_TOKENS = 16_384
@@ -70,7 +71,7 @@ class Encoder:
 
         Raises:
             InputError: The checkpoint cannot be used (see `Tokenizer` and `load_splade`), its
-                vocabulary has another size than the model's output, a setting is out of range, or
+                vocabulary is larger than the model's output, a setting is out of range, or
                 a query needs a table of weights and there is none.
         """
         self.query_model = query_model_hash(checkpoint, variant)
@@ -80,8 +81,8 @@ class Encoder:
         self.tokenizer = Tokenizer(checkpoint.tokenizer, lower_case=checkpoint.settings.lower_case)
         self.terms = self.tokenizer.terms
         self.prompt = checkpoint.settings.prompt
-        self._dropped = dropped_ids(settings.special_tokens, self.tokenizer.special_ids,
-                                    len(self.terms))
+        self._dropped = sorted({*self.tokenizer.nameless, *dropped_ids(
+            settings.special_tokens, self.tokenizer.special_ids, len(self.terms))})
         if settings.top_k is not None and settings.top_k < 1:
             raise InputError(f"`top_k` {settings.top_k}: expected a number above 0")
         self.counts_frequencies = settings.query_weights == FROM_CORPUS
@@ -95,7 +96,13 @@ class Encoder:
         self._weigher = None if self.mode in ("bow", "static") else model_weigher(
             checkpoint, self.mode, settings, self.tokenizer.padding_id, network)
         if self._weigher is not None:
-            refuse_other_vocabulary(checkpoint.folder, self._weigher.network.vocabulary, self.terms)
+            outputs = self._weigher.network.vocabulary
+            refuse_other_vocabulary(checkpoint.folder, outputs, self.terms, wider=True)
+            surplus = outputs - len(self.terms) + len(self.tokenizer.nameless)
+            if surplus and network is None:
+                log.info("%s: the model has %s, %s of them without a term of the tokenizer; these "
+                         "get no weight", checkpoint.name, counted(outputs, "output term"),
+                         f"{surplus:,}")
             if limit := self._weigher.top_k:
                 settings = replace(settings, top_k=min(limit, settings.top_k or limit))
         self.batch_tokens = self._weigher.batch_tokens if self._weigher else 0
@@ -251,6 +258,8 @@ class Encoder:
             matrix = bags_of_words(ids, len(self.terms), self.query_weights)
         else:
             matrix = self._weigher(ids)
+            if matrix.shape[1] > len(self.terms):
+                matrix = matrix[:, :len(self.terms)]
             finite = np.isfinite(matrix.data)  # NaN is not zero either
             if not finite.all():
                 row = int(np.searchsorted(matrix.indptr, int(np.argmin(finite)), "right")) - 1

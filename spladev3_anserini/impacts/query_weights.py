@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from spladev3_anserini.collection.records import numbered_lines
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import appearing, read_bytes, sha256_of
+from spladev3_anserini.impacts.terms import escaped
 from spladev3_anserini.text import counted
 
 #: In an encoded directory and in an index: the table that their queries are weighted with.
@@ -52,7 +53,7 @@ def read_query_weights(path: Path, terms: Terms) -> Weights:
     weights = np.zeros(len(terms), np.float32)
     named = np.zeros(len(terms), bool)
     for where, term, value in pairs:
-        place = ids.get(term)
+        place = _place(ids, term)
         if place is None:
             raise InputError(f"{where}: the term {term[:40]!r} is not in the model's vocabulary; "
                              "is this the table of another model?")
@@ -70,10 +71,11 @@ def weights_of(table: QueryTable, terms: Terms) -> Weights:
     ids = {term: number for number, term in enumerate(terms)}
     weights = np.zeros(len(terms), np.float32)
     for term, value in table.items():
-        if term not in ids:
+        place = _place(ids, term)
+        if place is None:
             raise InputError(f"{where}: the term {str(term)[:40]!r} is not in the model's "
                              "vocabulary")
-        weights[ids[term]] = _weight(value, where, term)
+        weights[place] = _weight(value, where, term)
     return checked_weights(weights, where)
 
 
@@ -136,6 +138,12 @@ class DocumentFrequencies:
         every term, and largest, ln(2 N + 2), for terms in no text. Shape (vocabulary,)."""
         rarity = (self.texts - self.counts + 0.5) / (self.counts + 0.5)
         return np.log1p(rarity).astype(np.float32)
+
+
+def _place(ids: Mapping[str, int], term: str) -> int | None:
+    """The id of a term that a table names as the vocabulary or as the index does."""
+    place = ids.get(term)
+    return ids.get(escaped(str(term))) if place is None else place
 
 
 def _weight(value: Any, where: str, term: str) -> float:

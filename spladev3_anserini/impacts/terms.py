@@ -1,9 +1,9 @@
-"""Terms -> whether Lucene indexes each of them unchanged."""
+"""Terms -> whether Lucene indexes each of them unchanged, and names for those it would not."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 #: UTF-16 units; Lucene's WhitespaceAnalyzer cuts longer tokens into pieces of this length.
@@ -35,9 +35,41 @@ def term_fault(term: str) -> str | None:
     return None
 
 
-def first_term_fault(terms: Iterable[str]) -> str | None:
-    """Returns the first term that Lucene would change, with the reason, or None."""
-    for term in terms:
-        if reason := term_fault(term):
-            return f"the term {term[:40]!r} {reason}"
-    return None
+def escaped(term: str) -> str:
+    """A term with each character that Lucene would not index as `\\uXXXX`, its code in hex digits.
+
+    All these characters have codes of four digits.
+    """
+    return "".join(f"\\u{ord(c):04x}" if splits(c) or unicodedata.category(c) == "Cs" else c
+                   for c in term)
+
+
+def indexed_terms(tokens: Sequence[str | None]) -> list[str]:
+    """Names the terms of a vocabulary so that Lucene indexes each of them unchanged.
+
+    A token without a fault is its own name. Any other is escaped: "a b" becomes `a\\u0020b`. If
+    that is another term's name, or if the token is empty, too long or None, the name is `\\#ID`,
+    with as many # as it takes to be unique.
+
+    Args:
+        tokens: The vocabulary by id; None is an id without a token.
+
+    Returns:
+        A name for each id. No two names are equal.
+    """
+    names = [token if token is not None and term_fault(token) is None else None
+             for token in tokens]
+    taken = {name for name in names if name is not None}
+    if len(taken) == len(names):
+        return [name for name in names if name is not None]
+    unique: list[str] = []
+    for place, (token, name) in enumerate(zip(tokens, names, strict=True)):
+        if name is None:
+            name = escaped(token or "")
+            if term_fault(name) or name in taken:
+                name = f"\\#{place}"
+                while name in taken:
+                    name = f"\\#{name[1:]}"
+            taken.add(name)
+        unique.append(name)
+    return unique

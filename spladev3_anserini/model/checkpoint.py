@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query_weights import QueryTable, Terms, Weights, weights_of
 from spladev3_anserini.model.hub import model_folder
-from spladev3_anserini.model.layout import ROUTER, Layout, Side, read_layout
+from spladev3_anserini.model.layout import ROUTER, VARIANT_NOTE, Layout, Side, read_layout
 from spladev3_anserini.model.query_tables import read_weight_table
-from spladev3_anserini.model.stated import tokenizer_length
+from spladev3_anserini.model.stated import POSITIONS, tokenizer_length
 from spladev3_anserini.model.variants import (
     VARIANTS,
     Pooling,
@@ -30,8 +30,6 @@ from spladev3_anserini.model.weights import (
     weight_files_in,
 )
 
-#: `convert` writes this beside the weights, because the files of -lexical and v3 do not differ.
-VARIANT_NOTE = "spladev3.json"
 #: The file that `export` writes in place of safetensors.
 ONNX_WEIGHTS = "model.onnx"
 #: naver's record of a training, which states what the weights were trained for.
@@ -93,7 +91,8 @@ class Checkpoint(NamedTuple):
         stated = self.settings.length
         if stated is None and (limit := tokenizer_length(self.tokenizer)) and limit.tokens < used:
             stated = limit  # the most that fits, so it counts only if it is below
-        if stated is None or stated.tokens == used:
+        if stated is None or stated.tokens == used or (
+                stated.key == POSITIONS and stated.tokens > used):
             return None
         return (f"{stated.path}: {stated.key}: the model's own length is {stated.tokens} tokens; "
                 f"texts are cut at {used} here, so longer ones get other weights (`max_length`)")

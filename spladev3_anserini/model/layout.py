@@ -17,10 +17,14 @@ from spladev3_anserini.model.stated import (
     ANY,
     Allowed,
     Length,
+    position_length,
     read_pooling,
     read_prompts,
     read_transformer,
+    refuse_left_padding,
     refuse_unapplied,
+    refuse_without_modules,
+    require_model_type,
     tokenizer_length,
 )
 from spladev3_anserini.model.tokenizer import Tokenizer
@@ -29,8 +33,15 @@ from spladev3_anserini.model.weights import read_as, refuse_elsewhere
 
 MODULES = "modules.json"
 ROUTER = "router_config.json"
+#: This package writes it beside weights, because the files of -lexical and v3 do not differ.
+VARIANT_NOTE = "spladev3.json"
 _ENCODERS = ("Transformer", "MLMTransformer")
 _POOLING, _STATIC = "SpladePooling", "SparseStaticEmbedding"
+#: Architectures that number the positions of a row from its left end, padding included.
+_LEARNED_POSITIONS = ("bert", "distilbert", "electra", "albert", "ernie", "convbert", "mobilebert",
+                      "rembert", "big_bird", "nezha", "megatron-bert", "layoutlm")
+#: Tokens of a text that a table weights whole, because its tokenizer states no length.
+_UNLIMITED = 1_000_000
 _ROUTE_KEYS: Allowed = {"default_route": ANY, "allow_empty_key": ANY}
 
 
@@ -73,6 +84,7 @@ class _Module(BaseModel):
     model_config = ConfigDict(extra="allow")
     path: str
     type: str
+    name: str | None = None
 
     @property
     def kind(self) -> str:
@@ -101,8 +113,15 @@ def read_layout(root: Path, *, pickles: bool = False) -> Layout:
     prompts = read_prompts(root)
     modules = read_as(list[_Module], root / MODULES) if (root / MODULES).exists() else []
     for module in modules:
-        refuse_unapplied(root / MODULES, module.model_extra or {}, {"idx": ANY, "name": ANY})
-    if [module.kind for module in modules] == ["Router"]:
+        refuse_unapplied(root / MODULES, module.model_extra or {}, {"idx": ANY})
+    names = [module.name for module in modules if module.name is not None]
+    if len(set(names)) < len(names):
+        raise InputError(f"{root / MODULES}: name: two modules have the same name, so "
+                         "sentence-transformers takes only one of them")
+    if "Router" in [module.kind for module in modules]:
+        if len(modules) > 1:
+            raise InputError(f"{root / MODULES}: type: names the modules {_names(modules)}; "
+                             "expected the Router only")
         if modules[0].path or not (root / ROUTER).exists():
             raise InputError(f"{root / MODULES}: names a Router, but there is no {root / ROUTER}")
         router = read_as(_Router, root / ROUTER)
@@ -113,6 +132,10 @@ def read_layout(root: Path, *, pickles: bool = False) -> Layout:
     else:
         layout = _unrouted(root, modules)
         paths = [module.path for module in modules]
+    if modules:
+        require_model_type(root)
+    elif not (root / VARIANT_NOTE).exists():
+        refuse_without_modules(root)
     folders = tuple(dict.fromkeys([root, *(root / path for path in paths)]))
     return layout._replace(folders=folders,
                            document=layout.document._replace(prompt=prompts.document),
@@ -122,7 +145,7 @@ def read_layout(root: Path, *, pickles: bool = False) -> Layout:
 def _unrouted(root: Path, modules: Sequence[_Module]) -> Layout:
     """One model for both sides. A table of query weights beside plain weights is the query side,
     as in models from before sentence-transformers had a module for it."""
-    side = _encoder(root, modules) if modules else _checked(root, Side(root, root))
+    side = _encoder(root, modules, root / MODULES) if modules else _checked(root, Side(root, root))
     tables = [path for path in _tables(root, side) if path.exists()]
     if not tables:
         return Layout(side, side)
@@ -148,27 +171,26 @@ def _routed(root: Path, router: _Router, pickles: bool) -> Layout:
     sides = {side: [_Module(path=part, type=router.types.get(part, "")) for part in parts]
              for side, parts in router.structure.items()}
     for module in sides["query"]:
-        _refuse_path_out(root, module.path)
-    document, queries = _encoder(root, sides["document"]), sides["query"]
+        _refuse_path_out(root, module.path, path)
+    document, queries = _encoder(root, sides["document"], path), sides["query"]
     if queries == sides["document"]:
         return _with_tables(root, Layout(document, document, "expand"))
     if not queries or queries[-1].kind != _STATIC:
         if [module.kind for module in queries] not in ([kind, _POOLING] for kind in _ENCODERS):
-            parts = ", ".join(module.path or module.kind for module in queries)
-            raise InputError(f"{path}: structure: queries are encoded by "
-                             f"{parts[:200] or 'no module'}, which is not applied here")
-        query = _encoder(root, queries)
-        _refuse_other_tokenizer(query, document)
+            raise InputError(f"{path}: structure: queries are encoded by {_names(queries)}, which "
+                             "is not applied here")
+        query = _encoder(root, queries, path)
+        _refuse_other_tokenizer(query, document, path)
         return _with_tables(root, Layout(document, query, "expand"))
     if queries[:-1] not in ([], sides["document"]):
-        parts = ", ".join(module.path or module.kind for module in queries)
-        raise InputError(f"{path}: structure: queries are encoded by {parts[:200]}, which is not "
-                         "applied here")
+        raise InputError(f"{path}: structure: queries are encoded by {_names(queries)}, which is "
+                         "not applied here")
     static = root / queries[-1].path
     table, query = static_table(static, pickles=pickles), document
     if not queries[:-1]:
-        query = Side(document.folder, static, length=tokenizer_length(static))
-        _refuse_other_tokenizer(query, document)
+        query = Side(document.folder, static, length=tokenizer_length(static) or Length(
+            _UNLIMITED, static / "tokenizer_config.json", "model_max_length"))
+        _refuse_other_tokenizer(query, document, path)
     if table.name == PICKLE:
         return Layout(document, query, "lexical" if queries[:-1] else None, table)
     plain = is_plain(table, query.tokenizer)
@@ -176,16 +198,24 @@ def _routed(root: Path, router: _Router, pickles: bool) -> Layout:
     return _with_tables(root, Layout(document, query, mode, None if plain else table))
 
 
-def _encoder(root: Path, modules: Sequence[_Module]) -> Side:
-    """A masked language model and its SpladePooling; raises InputError for any other modules."""
+def _names(modules: Sequence[_Module]) -> str:
+    names = ", ".join(module.path or module.kind or module.type for module in modules)
+    return names[:200] or "no module"
+
+
+def _encoder(root: Path, modules: Sequence[_Module], source: Path) -> Side:
+    """A masked language model and its SpladePooling; raises InputError for any other modules.
+
+    `source` is the file that names the modules.
+    """
     for module in modules:
-        _refuse_path_out(root, module.path)
+        _refuse_path_out(root, module.path, source)
         if module.kind not in (*_ENCODERS, _POOLING, _STATIC):
-            raise InputError(f"{root}: has a module {(module.kind or module.type)[:80]!r} that "
-                             "is not applied here; without it the weights would differ")
+            raise InputError(f"{source}: type: has a module {(module.kind or module.type)[:80]!r} "
+                             "that is not applied here; without it the weights would differ")
     kinds = [module.kind for module in modules]
     if len(kinds) != 2 or kinds[0] not in _ENCODERS or kinds[1] != _POOLING:
-        raise InputError(f"{root}: encodes documents by {', '.join(kinds) or 'no module'}; "
+        raise InputError(f"{source}: type: encodes documents by {', '.join(kinds) or 'no module'}; "
                          f"expected a masked language model and {_POOLING}")
     folder, pooling = root / modules[0].path, root / modules[1].path / "config.json"
     side = _checked(root, Side(folder, folder, read_pooling(
@@ -194,7 +224,9 @@ def _encoder(root: Path, modules: Sequence[_Module]) -> Side:
     if modules[0].kind == "Transformer" and not settings.task:
         raise InputError(f"{folder / 'sentence_bert_config.json'}: transformer_task: does not say "
                          "fill-mask, so the Transformer has no head for the vocabulary")
-    return side._replace(length=settings.length or tokenizer_length(side.tokenizer))
+    limits = [limit for limit in (tokenizer_length(side.tokenizer), position_length(folder))
+              if limit]
+    return side._replace(length=settings.length or min(limits, default=None))
 
 
 def _checked(root: Path, side: Side) -> Side:
@@ -208,7 +240,10 @@ def _checked(root: Path, side: Side) -> Side:
         raise InputError(f"{root}: no config.json of a masked language model in it")
     if not isinstance(kind, str):
         raise InputError(f"{config}: model_type: expected a name")
-    return side._replace(tokenizer=_tokenizer_of(root, folder), length=settings.length,
+    tokenizer = _tokenizer_of(root, folder)
+    if kind in _LEARNED_POSITIONS:
+        refuse_left_padding(tokenizer)
+    return side._replace(tokenizer=tokenizer, length=settings.length,
                          lower_case=settings.lower_case)
 
 
@@ -247,19 +282,19 @@ def _refuse_differing(tables: Sequence[Path], side: Side) -> None:
             raise InputError(f"{other}: has other weights than {tables[0]}; take one of them out")
 
 
-def _refuse_other_tokenizer(query: Side, document: Side) -> None:
+def _refuse_other_tokenizer(query: Side, document: Side, source: Path) -> None:
     if query.tokenizer == document.tokenizer:
         return
     hashes = [Tokenizer(side.tokenizer, lower_case=side.lower_case).sha256
               for side in (query, document)]
     if hashes[0] != hashes[1]:
-        raise InputError(f"{query.tokenizer}: queries have another tokenizer than documents, which "
-                         "is not applied here")
+        raise InputError(f"{source}: structure: queries have another tokenizer than documents "
+                         f"({query.tokenizer.name}), which is not applied here")
 
 
-def _refuse_path_out(root: Path, path: str) -> None:
+def _refuse_path_out(root: Path, path: str, source: Path) -> None:
     if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
-        raise InputError(f"{root}: the module path {path!r} leads out of the folder")
+        raise InputError(f"{source}: path: the module path {path[:80]!r} leads out of the folder")
     if not path.isprintable() or len(path.encode()) > 255:
-        raise InputError(f"{root}: the module path {path[:40]!r} is no name of a folder")
+        raise InputError(f"{source}: path: the module path {path[:40]!r} is no name of a folder")
     refuse_links(root, root / path)

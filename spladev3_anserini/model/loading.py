@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.files import refuse_pointer
 from spladev3_anserini.model.panics import without_panic_report
+from spladev3_anserini.model.slow_tokenizer import refuse_word_splitter
 from spladev3_anserini.model.weights import refuse_misread
 
 #: Each of these files can be a complete tokenizer.
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
-_BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
-           "spiece.model", "sentencepiece.bpe.model")
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
+                "sentencepiece.bpe.model")
+#: These files may change a tokenizer.
+BESIDE_VOCABULARY = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                     "merges.txt")
 
 if TYPE_CHECKING:
     import torch
@@ -30,13 +33,14 @@ _MOST_GROWTH = 100
 def load_tokenizer(folder: Path, **options: Any) -> Any:
     """Loads a folder's tokenizer by transformers.
 
-    Raises InputError if it cannot be loaded, and as `refuse_content`.
+    Raises InputError if it cannot be loaded, and as `refuse_content` and `refuse_word_splitter`.
     """
     from transformers import AutoTokenizer
 
-    for name in (*VOCABULARIES, *_BESIDE):
+    for name in (*VOCABULARIES, *BESIDE_VOCABULARY):
         if (folder / name).is_file():
             refuse_pointer(folder / name)
+    refuse_word_splitter(folder)
     with refusing(f"{folder}: the tokenizer cannot be loaded"), without_panic_report(), \
             quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True,

@@ -49,17 +49,18 @@ def read_weight_table(path: Path, terms: Terms) -> Weights:
     """
     if path.suffix != ".safetensors":
         return read_query_weights(path, terms)
+    import torch
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.torch import load_file
 
-    try:
-        table = load_file(path).get("weight", np.zeros(0))
+    try:  # numpy has no bfloat16
+        table = load_file(path).get("weight", torch.zeros(0)).float().numpy()
     except SafetensorError as error:
         raise InputError(f"{path}: {first_line(error)}") from None
     if table.ndim != 1 or len(table) < len(terms):
         raise InputError(f"{path}: weight: has the shape {table.shape}, expected a weight for each "
                          f"of {len(terms)} terms")
-    return checked_weights(table[:len(terms)].astype(np.float32), str(path))
+    return checked_weights(table[:len(terms)], str(path))
 
 
 def is_plain(path: Path, tokenizer: Path) -> bool:

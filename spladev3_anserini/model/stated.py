@@ -16,8 +16,13 @@ from spladev3_anserini.files import read_json
 from spladev3_anserini.model.variants import Pooling
 
 SENTENCE_SETTINGS = "config_sentence_transformers.json"
-#: Settings of a transformer module; older versions have one file name per architecture.
+#: The key of config.json that states how long a text may be.
+POSITIONS = "max_position_embeddings"
+#: Settings of a transformer module.
 TRANSFORMER = "sentence_*_config.json"
+#: Their names in the order of sentence-transformers, which reads the first that is not empty.
+_NAMES = tuple(f"sentence_{kind}_config.json" for kind in (
+    "bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))
 
 ANY = object()
 #: The value that a key may have, or a tuple of them; ANY if it changes no weight or is read
@@ -120,20 +125,76 @@ class TransformerSettings(NamedTuple):
 
 
 def read_transformer(folder: Path) -> TransformerSettings:
-    """Reads the settings of a transformer module; raises InputError for one not applied here."""
-    length: Length | None = None
-    lower_case = task = False
-    for path in sorted(folder.glob(TRANSFORMER)):
+    """Reads the settings of a transformer module from the file that sentence-transformers reads.
+
+    Raises InputError for a setting that is not applied here, and for one in a further file that
+    says something else.
+    """
+    chosen: dict[str, Any] = {}
+    source = folder / _NAMES[0]
+    for path in sorted(folder.glob(TRANSFORMER), key=_place_of_name):
         record = read_json(path, dict)
-        refuse_unapplied(path, record, _TRANSFORMER_KEYS)
-        tokens = record.get("max_seq_length")
-        if tokens is not None and (type(tokens) is not int or tokens < 1):
-            raise InputError(f"{path}: max_seq_length: expected a whole number above 0")
-        if tokens is not None and length is None:
-            length = Length(tokens, path, "max_seq_length")
-        lower_case |= bool(record.get("do_lower_case"))
-        task |= bool(record.get("transformer_task"))
-    return TransformerSettings(length, lower_case, task)
+        if path.name in _NAMES and not chosen:
+            refuse_unapplied(path, record, _TRANSFORMER_KEYS)
+            chosen, source = record, path
+        else:
+            refuse_unapplied(path, record, chosen)
+    tokens = chosen.get("max_seq_length")
+    if tokens is not None and (type(tokens) is not int or tokens < 1):
+        raise InputError(f"{source}: max_seq_length: expected a whole number above 0")
+    return TransformerSettings(Length(tokens, source, "max_seq_length") if tokens else None,
+                               bool(chosen.get("do_lower_case")),
+                               bool(chosen.get("transformer_task")))
+
+
+def _place_of_name(path: Path) -> tuple[int, str]:
+    return _NAMES.index(path.name) if path.name in _NAMES else len(_NAMES), path.name
+
+
+def require_model_type(root: Path) -> None:
+    """Raises InputError unless the settings call a folder with modules a sparse encoder; to any
+    other, sentence-transformers adds a layer of random weights."""
+    path = root / SENTENCE_SETTINGS
+    if not path.exists() or read_json(path, dict).get("model_type") != "SparseEncoder":
+        raise InputError(f"{path}: model_type: is missing, so sentence-transformers takes the "
+                         "model for a dense one; expected SparseEncoder")
+
+
+def refuse_without_modules(root: Path) -> None:
+    """Raises InputError for a prompt, a length or lower case that sentence-transformers does not
+    apply, because there is no modules.json."""
+    records = [(path, read_json(path, dict)) for path in (
+        root / SENTENCE_SETTINGS, *sorted(root.glob(TRANSFORMER))) if path.exists()]
+    for path, record in records:
+        for key in ("prompts", "max_seq_length", "do_lower_case"):
+            value = record.get(key)
+            if any(value.values()) if isinstance(value, dict) else value:
+                raise InputError(f"{path}: {key}: sentence-transformers applies it only where "
+                                 "modules.json names the modules; add that file, or take the key "
+                                 "out")
+
+
+def position_length(folder: Path) -> Length | None:
+    """The positions that a model's config states; None if it states none."""
+    path = folder / "config.json"
+    limit = read_json(path, dict).get(POSITIONS)
+    return Length(limit, path, POSITIONS) if type(limit) is int and limit > 0 else None
+
+
+def refuse_left_padding(tokenizer: Path) -> None:
+    """Raises InputError for padding at the left, which moves a text's positions: the weights of
+    sentence-transformers then depend on the other texts of a batch."""
+    for name, keys in (("tokenizer_config.json", ("padding_side",)),
+                       ("tokenizer.json", ("padding", "direction"))):
+        path = tokenizer / name
+        if not path.exists() or b'left' not in path.read_bytes().lower():
+            continue
+        value: Any = read_json(path, dict)
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if str(value).lower() == "left":
+            raise InputError(f"{path}: {'.'.join(keys)}: left moves the positions of padded texts, "
+                             "so their weights depend on the batch; expected right")
 
 
 def tokenizer_length(tokenizer: Path) -> Length | None:

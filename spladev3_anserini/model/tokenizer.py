@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence, Set, Sized
+from collections.abc import Iterator, Mapping, Sequence, Set, Sized
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spladev3_anserini.errors import InputError, refusing
-from spladev3_anserini.impacts.terms import first_term_fault
+from spladev3_anserini.impacts.terms import indexed_terms
 from spladev3_anserini.model.loading import load_tokenizer
 from spladev3_anserini.model.panics import without_panic_report
+from spladev3_anserini.model.slow_tokenizer import Cut, cut_ids, identity
 
 #: Characters of text that are tokenised at once: the library needs some 100 bytes per wordpiece.
 _CHUNK = 1 << 22
@@ -22,6 +23,8 @@ _CHUNK = 1 << 22
 _PROBES = ("the cat sat on a mat", "", "\U000f8fff é 中 123", "a b " * 20)
 #: What can panic inside the tokenizers library on some text: a user's pattern, or a user's table.
 _CAN_PANIC = ('"Regex"', '"Precompiled"')
+#: The most ids of a vocabulary; the largest of known models has a million.
+_MOST_IDS = 1 << 21
 
 
 class Tokenized(NamedTuple):
@@ -32,10 +35,11 @@ class Tokenized(NamedTuple):
 
 
 class Tokenizer:
-    """A checkpoint's fast tokenizer.
+    """A checkpoint's tokenizer.
 
     Attributes:
-        terms: The vocabulary's terms by id, shape (V).
+        terms: The names of the vocabulary's terms by id, as `indexed_terms` makes them, shape (V).
+        nameless: The ids that the vocabulary has no token for, as after a repeated line.
         special_ids: The ids of special tokens.
         added: How many special tokens every text gets.
         sha256: A hash (hex) of the whole content without truncation and padding settings.
@@ -45,31 +49,44 @@ class Tokenizer:
         """Loads a tokenizer and tests it on some texts; with `lower_case`, one that lower-cases
         texts even if its own rules do not.
 
-        Raises InputError if it cannot be loaded, is not a fast tokenizer, has gaps in its ids,
-        has a term that Lucene would change, or fails on a plain text, and as `load_tokenizer`.
+        Raises InputError if it cannot be loaded, has too large ids, or fails on a plain text, and
+        as `load_tokenizer`.
         """
         self._folder = folder
         tokenizer = load_tokenizer(folder)
-        if not tokenizer.is_fast:
-            raise InputError(f"{folder}: no fast tokenizer (tokenizer.json or vocab.txt)")
+        self._tokenizer, self._fast = tokenizer, bool(tokenizer.is_fast)
+        self._lower_case = lower_case and not self._fast
+        content = ""
         with refusing(f"{folder}: the tokenizer cannot be loaded"):
-            if lower_case:
-                _lower_case(tokenizer.backend_tokenizer)
-            content = json.loads(tokenizer.backend_tokenizer.to_str())
+            if self._fast:
+                if lower_case:
+                    _lower_case(tokenizer.backend_tokenizer)
+                content = json.dumps(json.loads(tokenizer.backend_tokenizer.to_str()))
             vocabulary: dict[str, int] = tokenizer.get_vocab()
             self.special_ids = frozenset(tokenizer.all_special_ids)
             self.added = int(tokenizer.num_special_tokens_to_add())
-        if sorted(vocabulary.values()) != list(range(len(vocabulary))):
-            raise InputError(f"{folder}: the tokenizer's ids are not 0..{len(vocabulary) - 1}")
-        self.terms = np.array(sorted(vocabulary, key=vocabulary.__getitem__), dtype=object)
-        ordinary = (t for i, t in enumerate(self.terms) if i not in self.special_ids)
-        if problem := first_term_fault(ordinary):
-            raise InputError(f"{folder}: {problem}")
-        self.sha256 = _content_hash(tokenizer, self.special_ids)
-        self._tokenizer, self._can_panic = tokenizer, True
+        tokens = self._tokens_by_id(vocabulary)
+        self.nameless = frozenset(place for place, token in enumerate(tokens) if token is None)
+        self.terms = np.array(indexed_terms(tokens), dtype=object)
+        self.sha256 = (_content_hash(tokenizer, self.special_ids) if self._fast
+                       else identity(tokenizer, folder, lower_case))
+        self._can_panic = True
         self._side: str = tokenizer.truncation_side
         self._test_probes()
-        self._can_panic = any(rule in json.dumps(content) for rule in _CAN_PANIC)
+        self._can_panic = any(rule in content for rule in _CAN_PANIC)
+
+    def _tokens_by_id(self, vocabulary: Mapping[str, int]) -> list[str | None]:
+        """The token of each id, None where there is none. Of tokens with the same id the library
+        says which one it is."""
+        size = max(vocabulary.values(), default=-1) + 1
+        if size > _MOST_IDS:
+            raise InputError(f"{self._folder}: the tokenizer has the id {size - 1:,}; at most "
+                             f"{_MOST_IDS:,} ids are taken")
+        tokens: list[str | None] = [None] * size
+        for token, place in vocabulary.items():
+            tokens[place] = (token if tokens[place] is None
+                             else self._tokenizer.convert_ids_to_tokens(place))
+        return tokens
 
     def tokenized(self, texts: Sequence[str], max_length: int) -> Tokenized:
         """Tokenises texts and cuts them to `max_length` ids, [CLS] and [SEP] included.
@@ -81,6 +98,9 @@ class Tokenizer:
         if max_length <= self.added:
             raise InputError(f"`max_length` {max_length}: the tokenizer in {self._folder} adds "
                              f"{self.added} tokens to every text, so no room is left")
+        if not self._fast:
+            cut = self._cut(texts, max_length)
+            return self._within(max_length, [row.ids for row in cut], [row.lost for row in cut])
         backend = self._tokenizer.backend_tokenizer  # a fifth faster than transformers' own call
         backend.enable_truncation(max_length, direction=self._side)
         backend.no_padding()
@@ -92,10 +112,24 @@ class Tokenizer:
                 # the library keeps what was cut off in pieces, each with its special tokens
                 lost.append(sum(len(piece) - self.added for piece in encoding.overflowing)
                             if len(encoding) >= max_length else 0)
+        return self._within(max_length, ids, lost)
+
+    def _within(self, max_length: int, ids: list[list[int]], lost: list[int]) -> Tokenized:
         if ids and (longest := max(map(len, ids))) > max_length:
             raise InputError(f"{self._folder}: the tokenizer makes {longest} ids of a text that "
                              f"is cut to {max_length}")
         return Tokenized(ids, lost)
+
+    def _cut(self, texts: Sequence[str], max_length: int) -> list[Cut]:
+        """Tokenises texts in Python; if that fails, the error names the first such text."""
+        rows: list[Cut] = []
+        for text in texts:
+            with refusing(f"{self._folder}: the tokenizer fails on the text {text[:60]!r}"):
+                rows.append(cut_ids(self._tokenizer, self._lowered(text), max_length))
+        return rows
+
+    def _lowered(self, text: str) -> str:
+        return text.lower() if self._lower_case else text
 
     def _encoded(self, backend: Any, texts: list[str]) -> list[Any]:
         """Returns the library's encodings; if it fails, the error names the first such text."""
@@ -128,8 +162,10 @@ class Tokenizer:
         return self._tokenizer
 
     def pieces(self, text: str) -> list[str]:
-        """Returns a text's wordpieces, without [CLS] and [SEP]."""
-        return list(self._tokenizer.tokenize(text))
+        """Returns a text's wordpieces by their names in `terms`, without [CLS] and [SEP]."""
+        ids = self._tokenizer(self._lowered(text), add_special_tokens=False, truncation=False,
+                              verbose=False)["input_ids"]
+        return [str(self.terms[place]) for place in ids]
 
     @property
     def padding_id(self) -> int:
@@ -137,9 +173,11 @@ class Tokenizer:
         return int(self._tokenizer.pad_token_id or 0)
 
 
-def refuse_other_vocabulary(folder: Path, outputs: int, terms: Sized) -> None:
-    """Raises InputError if a model and its tokenizer differ in the number of terms."""
-    if outputs != len(terms):
+def refuse_other_vocabulary(folder: Path, outputs: int, terms: Sized, *,
+                            wider: bool = False) -> None:
+    """Raises InputError if a model has fewer output terms than its tokenizer, or more unless
+    `wider`: output layers are often padded to a round number."""
+    if outputs < len(terms) or (outputs > len(terms) and not wider):
         raise InputError(f"{folder}: the model has {outputs} output terms, its tokenizer "
                          f"{len(terms)}")
 

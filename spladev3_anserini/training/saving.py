@@ -13,8 +13,7 @@ from torch import Tensor
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, naming, set_usual_mode
-from spladev3_anserini.model.checkpoint import VARIANT_NOTE
-from spladev3_anserini.model.layout import MODULES, ROUTER
+from spladev3_anserini.model.layout import MODULES, ROUTER, VARIANT_NOTE
 from spladev3_anserini.model.stated import SENTENCE_SETTINGS
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.training.model import TrainedSplade

@@ -207,7 +207,7 @@ def test_settings_the_model_cannot_have(chosen: dict[str, object], message: str,
         encoder(tiny, **chosen)
 
 
-def test_a_vocabulary_of_another_size_is_refused(tiny: Path, tmp_path: Path) -> None:
+def test_a_larger_vocabulary_is_refused(tiny: Path, tmp_path: Path) -> None:
     import shutil
 
     from conftest import save_tokenizer

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from spladev3_anserini.impacts.terms import first_term_fault, splits, term_fault
+from spladev3_anserini.impacts.terms import indexed_terms, splits, term_fault
 
 
 def test_white_space_is_that_of_java_for_every_character() -> None:
@@ -34,6 +36,19 @@ def test_a_whole_term_is_kept(term: str) -> None:
     assert term_fault(term) is None
 
 
-def test_the_first_fault_names_its_term() -> None:
-    assert first_term_fault(["a", "b c", ""]) == "the term 'b c' has white space, Lucene would split it"
-    assert first_term_fault(["a"]) is None
+_ODD = st.text(st.sampled_from("ab \t\u2028\\#u0012\ud800x"), max_size=9) | st.none()
+
+
+@given(st.lists(_ODD, max_size=12, unique_by=lambda token: token if token is not None else object()))
+def test_names_are_unique_and_whole_and_change_no_sound_term(tokens: list[str | None]) -> None:
+    names = indexed_terms(tokens)
+    assert len(set(names)) == len(tokens)
+    for token, name in zip(tokens, names, strict=True):
+        assert term_fault(name) is None
+        assert name == token or token is None or term_fault(token) is not None
+
+
+def test_names_of_faulty_terms_can_be_read() -> None:
+    tokens = ["a b", "", None, "\u2028", "y" * 300, r"a\u0020b", r"\#2", "\t", "cat", " " * 60]
+    assert indexed_terms(tokens) == [r"\#0", r"\#1", r"\##2", r"\u2028", r"\#4", r"a\u0020b",
+                                     r"\#2", r"\u0009", "cat", r"\#9"]
