@@ -19,7 +19,7 @@ from spladev3_anserini.impacts.query_weights import (
     Weights,
     hash_of_weights,
 )
-from spladev3_anserini.model.batches import length_batches, refusing_large_batch
+from spladev3_anserini.model.batches import largest_batch, length_batches, refusing_large_batch
 from spladev3_anserini.model.checkpoint import (
     Checkpoint,
     query_model_hash,
@@ -200,7 +200,8 @@ class Encoder:
         budget = self.batch_tokens or BOW_BATCH_TOKENS
         rows: list[sparse.csr_matrix] = []
         order: list[int] = []
-        for batch in length_batches([len(ids[p]) for p in full], budget):
+        most = largest_batch(len(self.terms), self.device) if self._weigher else None
+        for batch in length_batches([len(ids[p]) for p in full], budget, most):
             positions = [full[index] for index in batch]
             with refusing_large_batch(budget, self.device, ", or a smaller `max_length`"):
                 rows.append(self._batch([ids[p] for p in positions], positions))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
 #: UTF-16 units; Lucene's WhitespaceAnalyzer cuts longer tokens into pieces of this length.
 MAX_TERM_LENGTH = 255
 
-_NO_BREAK = "\u00a0\u2007\u202f"
-_CONTROLS = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
+#: Java's white space: some controls, and all separators of Unicode but those that do not break.
+_WHITE_SPACE = r"\t-\r\x1c-\x20\u1680\u2000-\u2006\u2008-\u200a\u2028\u2029\u205f\u3000"
+_SPLITS = re.compile(f"[{_WHITE_SPACE}]")
+_UNINDEXED = re.compile(f"[{_WHITE_SPACE}\ud800-\udfff]")
 
 
 def splits(character: str) -> bool:
     """Whether Lucene's WhitespaceAnalyzer splits at this character (Java's isWhitespace)."""
-    separator = unicodedata.category(character) in {"Zs", "Zl", "Zp"}
-    return character in _CONTROLS or (separator and character not in _NO_BREAK)
+    return _SPLITS.match(character) is not None
 
 
 @lru_cache(maxsize=1 << 17)
@@ -24,7 +25,7 @@ def term_fault(term: str) -> str | None:
     """Returns the reason why Lucene would not index a term unchanged; None if it would."""
     if not term:
         return "is empty"
-    if any(map(splits, term)):
+    if _SPLITS.search(term):
         return "has white space, Lucene would split it"
     try:
         units = len(term.encode("utf-16-le")) // 2
@@ -40,8 +41,7 @@ def escaped(term: str) -> str:
 
     All these characters have codes of four digits.
     """
-    return "".join(f"\\u{ord(c):04x}" if splits(c) or unicodedata.category(c) == "Cs" else c
-                   for c in term)
+    return _UNINDEXED.sub(lambda found: f"\\u{ord(found[0]):04x}", term)
 
 
 def indexed_terms(tokens: Sequence[str | None]) -> list[str]:

@@ -19,6 +19,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 #: Padded tokens per batch, by device. On a CPU small batches stay in cache (measured: 1024 is the
 #: fastest of 512 to 4096 with the demo model); a GPU is faster with large ones.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
+#: Weights of a batch, texts x vocabulary, by device: 128 MiB and 2 GiB, of which some copies exist
+#: at a time.
+_BATCH_WEIGHTS = {"cpu": 1 << 25, "cuda": 1 << 29}
 
 
 def resolved_device(name: str) -> str:
@@ -33,13 +36,24 @@ def resolved_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def largest_batch(vocabulary: int, device: str) -> int:
+    """Returns the most texts of a batch, so that their weights (B, V) have a bounded size.
+
+    It is above what the default tokens of a batch allow for BERT's vocabulary.
+    """
+    cells = _BATCH_WEIGHTS.get(device.partition(":")[0], _BATCH_WEIGHTS["cpu"])
+    return max(1, cells // max(1, vocabulary))
+
+
 def batch_budget(batch_tokens: int | None, device: str) -> int:
     """Returns the padded tokens of a batch: `batch_tokens`, or the device's default for None."""
     return batch_tokens or _BATCH_TOKENS.get(device.partition(":")[0], _BATCH_TOKENS["cpu"])
 
 
-def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yields the positions of texts, longest first, in batches of at most `budget` padded tokens.
+def length_batches(lengths: Sequence[int], budget: int,
+                   most: int | None = None) -> Iterator[list[int]]:
+    """Yields the positions of texts, longest first, in batches of at most `budget` padded tokens,
+    and of at most `most` texts.
 
     Ties keep their order, so only the lengths decide the batches. A text longer than the budget
     is in a batch by itself.
@@ -48,7 +62,8 @@ def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     start = 0
     while start < len(order):
         longest = lengths[order[start]]
-        stop = start + max(1, budget // max(1, longest))
+        texts = budget // max(1, longest)
+        stop = start + max(1, texts if most is None else min(texts, most))
         yield order[start:stop]
         start = stop
 

@@ -18,8 +18,7 @@ from spladev3_anserini.model.weights import refuse_misread
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
                 "sentencepiece.bpe.model")
 #: These files may change a tokenizer.
-BESIDE_VOCABULARY = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                     "merges.txt")
+_BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 #: counting Unicode normalisation, which does not multiply. Ten rules in a row that each make 1,000
 #: end the process.
 _MOST_GROWTH = 100
+#: What transformers says of an architecture without this implementation of attention.
+_NO_SDPA = "does not support an attention implementation through torch.nn.functional"
 
 #: The most ids of a vocabulary; the largest of known models has a million.
 _MOST_IDS = 1 << 21
@@ -40,7 +41,7 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
     """
     from transformers import AutoTokenizer
 
-    for name in (*VOCABULARIES, *BESIDE_VOCABULARY):
+    for name in (*VOCABULARIES, *_BESIDE):
         if (folder / name).is_file():
             refuse_pointer(folder / name)
     refuse_word_splitter(folder)
@@ -69,7 +70,8 @@ def load_model(loader: str, folder: Path, dtype: torch.dtype, without: str,
         dtype: The precision of the loaded weights.
         without: The end of the message about a missing weight.
         unused: The prefix of weights that the caller does not use, so they may be missing.
-        options: More arguments of `from_pretrained`.
+        options: More arguments of `from_pretrained`. If the architecture has no `sdpa`, `eager`
+            takes its place.
 
     Raises:
         InputError: The model cannot be loaded, or as `refuse_misread`.
@@ -82,6 +84,9 @@ def load_model(loader: str, folder: Path, dtype: torch.dtype, without: str,
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False,
                 dtype=dtype, output_loading_info=True, **options)
     except InputError as error:
+        if _NO_SDPA in str(error.__cause__) and options.get("attn_implementation") == "sdpa":
+            return load_model(loader, folder, dtype, without, unused,
+                              **options | {"attn_implementation": "eager"})
         if "mismatch" not in str(error.__cause__):
             raise
         raise InputError(f"{folder}: the model cannot be loaded: its weights have other shapes "

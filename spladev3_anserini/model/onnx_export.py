@@ -118,10 +118,14 @@ def _export_side(checkpoint: Checkpoint, path: Path, final: Path, precision: Pre
     """Writes one encoder's graph to `path`, which errors call `final`."""
     splade = load_splade(checkpoint, torch.float32, "cpu", attention="eager")
     top_k = top_k and min(top_k, splade.vocabulary)
+    if not splade.takes_padding:
+        raise InputError(f"`model` {checkpoint.name}: padding changes the weights of its "
+                         "architecture, and a graph computes batches with padding; encode with "
+                         "the model itself")
     tokenizer = Tokenizer(checkpoint.tokenizer)
-    surplus = range(len(tokenizer.terms), splade.vocabulary)
-    dropped = sorted({*tokenizer.special_ids, *tokenizer.nameless, *surplus}) if top_k else []
-    graph = _Graph(splade, dropped, top_k).eval()
+    dropped = {*tokenizer.special_ids, *tokenizer.nameless,
+               *range(len(tokenizer.terms), splade.vocabulary)}
+    graph = _Graph(splade, sorted(dropped) if top_k else [], top_k).eval()
     size = sum(tensor.numel() * tensor.element_size()
                for tensor in (*graph.parameters(), *graph.buffers()))
     if size > LARGEST_GRAPH:

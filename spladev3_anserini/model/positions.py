@@ -18,3 +18,15 @@ def position_limit(model: Any) -> int | None:
             if name.rpartition(".")[2] == "position_embeddings"
             and getattr(module, "padding_idx", None) is not None]
     return limit - max(used, default=0)
+
+
+def full_attention_limit(model: Any) -> int | None:
+    """Returns the most tokens of a text in which BigBird attends to all; None for other models.
+
+    In longer texts its attention is sparse, but not after a short text. The weights of a long text
+    would therefore depend on the texts before it.
+    """
+    config = model.config
+    if getattr(config, "attention_type", None) != "block_sparse":
+        return None
+    return int(5 + 2 * config.num_random_blocks) * int(config.block_size)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from spladev3_anserini.errors import InputError, first_line, refusing
+from spladev3_anserini.errors import InputError, first_line, out_of_memory, refusing
+from spladev3_anserini.model.architectures import refuse_architecture, sees_padding
+from spladev3_anserini.model.batches import padded_ids
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, weight_files
-from spladev3_anserini.model.loading import load_model
+from spladev3_anserini.model.loading import load_model, quiet_transformers
 from spladev3_anserini.model.pooling import activation, pooled_weights
-from spladev3_anserini.model.positions import position_limit
+from spladev3_anserini.model.positions import full_attention_limit, position_limit
 from spladev3_anserini.model.variants import MAX_RELU, Pooling
 
 #: Lengths of the texts on which a new model is tested. No number divides both: a model that
@@ -24,6 +27,9 @@ class Splade(nn.Module):
 
     The output layer of the transformers model is replaced by a pass-through. The `logits` that the
     model then returns are the states before the layer, for any architecture with one.
+
+    `takes_padding` is whether padding changes no weight. If it is False, a batch is computed in
+    parts of texts of one length.
     """
 
     def __init__(self, mlm: Any, pooling: Pooling = MAX_RELU) -> None:
@@ -32,6 +38,8 @@ class Splade(nn.Module):
         self.output = mlm.get_output_embeddings()
         mlm.set_output_embeddings(_PassThrough(self.output.bias))
         self.mlm = mlm
+        self._masks = "attention_mask" in inspect.signature(mlm.forward).parameters
+        self.takes_padding = self._masks and not sees_padding(mlm.config)
 
     @property
     def vocabulary(self) -> int:
@@ -41,16 +49,33 @@ class Splade(nn.Module):
     @property
     def max_positions(self) -> int:
         """The most tokens that a text may have; 512 if the model has no limit."""
-        return position_limit(self.mlm) or 512
+        limits = (position_limit(self.mlm), full_attention_limit(self.mlm))
+        return min((limit for limit in limits if limit), default=512)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Computes term weights (B, V) in fp32 from ids and mask, each (B, L).
 
         The pooling includes the positions of [CLS] and [SEP], but no padding.
         """
-        hidden = self.mlm(input_ids=input_ids, attention_mask=attention_mask).logits
+        if not self.takes_padding and not bool(attention_mask.all()):
+            return self._by_length(input_ids, attention_mask)
+        masks = {"attention_mask": attention_mask} if self._masks else {}
+        hidden = self.mlm(input_ids=input_ids, **masks).logits
         return pooled_weights(hidden, attention_mask.bool(), self.output.weight, self.output.bias,
                               self.pooling)
+
+    def _by_length(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Computes the weights of texts that padding follows, without the padding."""
+        lengths = attention_mask.sum(dim=1)
+        weights: Tensor | None = None
+        for length in sorted(set(lengths.tolist())):
+            rows = lengths == length
+            part = self(input_ids[rows, :length], attention_mask[rows, :length])
+            if weights is None:
+                weights = part.new_empty(len(lengths), part.shape[1])
+            weights[rows] = part
+        assert weights is not None
+        return weights
 
 
 class _PassThrough(nn.Module):
@@ -72,18 +97,20 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
         checkpoint: The model's files; an ONNX graph is refused.
         dtype: The precision of the weights.
         device: A name of torch, such as `cpu` or `cuda:0`.
-        attention: The implementation of attention in transformers.
+        attention: The implementation of attention in transformers; an architecture without `sdpa`
+            gets `eager`.
 
     Raises:
         InputError: A file is truncated, a layer is missing (a model without an MLM head would
             get a random one), the model does not read a weight (config.json has fewer layers),
-            a weight is not finite, the architecture is unknown, the model fails on a text, or
-            its logits are not those of its last layer.
+            a weight is not finite, the model fails on a text, its logits are not those of its
+            last layer, or as `refuse_architecture`.
     """
     if is_onnx(checkpoint):
         raise InputError(f"{checkpoint.label}: an ONNX graph only encodes and searches; use the "
                          "model it was exported from")
     weight_files(checkpoint)
+    refuse_architecture(checkpoint.folder)
     mlm = load_model("AutoModelForMaskedLM", checkpoint.folder, dtype,
                      "is this a masked language model with its head?",
                      attn_implementation=attention)
@@ -94,26 +121,38 @@ def load_splade(checkpoint: Checkpoint, dtype: torch.dtype, device: str,
         mlm = mlm.eval().to(device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"`device` {device}: {first_line(error)}") from None
-    return _tested_splade(mlm, checkpoint, 1e-3 if dtype == torch.float32 else 0.1)
+    with quiet_transformers():
+        return _tested_splade(mlm, checkpoint, 1e-3 if dtype == torch.float32 else 0.1)
 
 
 @torch.inference_mode()
 def _tested_splade(mlm: Any, checkpoint: Checkpoint, tolerance: float) -> Splade:
     """Returns the model as a Splade, after a test on two short texts.
 
-    Its weights are compared with the formula over the model's logits. Raises InputError if the
-    model fails, returns NaN, or its weights differ by more than `tolerance`.
+    Its weights are compared with the formula over the model's logits. They are also compared with
+    those of the same texts in one batch, whose padding must change nothing (`takes_padding`).
+    Raises InputError if the model fails, returns NaN, or its weights differ by more than
+    `tolerance` from the formula.
     """
-    with refusing(f"{checkpoint.folder}: the model fails on a short text"):
-        size = mlm.get_output_embeddings().weight.shape[0]
+    failure = f"{checkpoint.folder}: the model fails on a short text"
+    output = mlm.get_output_embeddings()
+    with refusing(failure):
+        size = mlm.config.vocab_size if output is None else output.weight.shape[0]
         texts = [(torch.arange(5, 5 + length, device=mlm.device) % size)[None]
                  for length in TRIAL_LENGTHS]
-        masks = [torch.ones_like(text) for text in texts]
         pooling = checkpoint.settings.pooling
-        expected = [_all_at_once(mlm(input_ids=text, attention_mask=mask).logits.float(), pooling)
-                    for text, mask in zip(texts, masks, strict=True)]
-        splade = Splade(mlm, pooling).eval()
-        weights = [splade(text, mask) for text, mask in zip(texts, masks, strict=True)]
+        # without a mask all tokens count
+        expected = [_all_at_once(mlm(input_ids=text).logits.float(), pooling) for text in texts]
+    try:
+        with refusing(failure):
+            splade = Splade(mlm, pooling).eval()
+            weights = [splade(text, torch.ones_like(text)) for text in texts]
+    except InputError as error:
+        if out_of_memory(error.__cause__):
+            raise
+        raise InputError(f"{checkpoint.folder}: the head of {type(mlm).__name__} cannot be taken "
+                         "apart from its output layer, so its weights cannot be computed here"
+                         ) from error.__cause__
     for plain, pooled in zip(expected, weights, strict=True):
         if not bool(torch.isfinite(plain).all() and torch.isfinite(pooled).all()):
             raise InputError(f"{checkpoint.folder}: the model gives NaN or infinite weights")
@@ -121,6 +160,13 @@ def _tested_splade(mlm: Any, checkpoint: Checkpoint, tolerance: float) -> Splade
                                                              atol=tolerance):
             raise InputError(f"{checkpoint.folder}: this architecture's logits are not what its "
                              "output layer gives, so its weights would be wrong")
+    if splade.takes_padding:
+        ids, mask = padded_ids([text[0].tolist() for text in texts],
+                               getattr(mlm.config, "pad_token_id", None) or 0)
+        with refusing(failure):
+            together = splade(ids.to(mlm.device), mask.to(mlm.device))
+        splade.takes_padding = torch.allclose(together, torch.cat(weights), rtol=tolerance,
+                                              atol=tolerance)
     return splade
 
 

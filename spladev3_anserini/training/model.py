@@ -38,6 +38,9 @@ class TrainedSplade(nn.Module):
             raise InputError(f"{checkpoint.label}: its queries have a model or a pooling of their "
                              "own; one model is trained for both sides")
         self.splade: Splade = load_splade(checkpoint, torch.float32, "cpu")
+        if not self.splade.takes_padding:
+            raise InputError(f"{checkpoint.folder}: padding changes the weights of this "
+                             "architecture, so it is not trained here; it can encode")
         self.query_mode, self.learns_queries = variant.query, variant.learns_queries
         keep = torch.ones(self.splade.vocabulary)
         keep[special_ids] = 0

@@ -22,7 +22,7 @@ from spladev3_anserini.model.batches import resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.loading import quiet_transformers
 from spladev3_anserini.model.tokenizer import Tokenizer, refuse_other_vocabulary
-from spladev3_anserini.model.variants import Variant, dropped_ids
+from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.text import counted
@@ -165,8 +165,8 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
     torch.manual_seed(section.seed)
     table = training_query_weights(start, variant, tokenizer, query_weights, corpus,
                                    section.max_length)
-    model = TrainedSplade(start, variant, dropped_ids("drop", tokenizer.special_ids,
-                                                      len(tokenizer.terms)), table)
+    dropped = sorted(tokenizer.special_ids | tokenizer.nameless)
+    model = TrainedSplade(start, variant, dropped, table)
     refuse_other_vocabulary(start.folder, model.splade.vocabulary, tokenizer.terms)
     if section.max_length > model.splade.max_positions:
         raise InputError(f"max_length {section.max_length}: {start.name} takes up to "

@@ -23,6 +23,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.query_weights import read_query_weights
 from spladev3_anserini.lucene.searcher import ImpactSearcher
+from spladev3_anserini.model.batches import largest_batch, length_batches
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.onnx_export import export_onnx
 from spladev3_anserini.model.tokenizer import Tokenizer
@@ -132,9 +133,9 @@ def test_an_id_far_beyond_the_vocabulary_is_refused(tiny: Path, tmp_path: Path) 
     folder = named(Path(shutil.copytree(tiny, tmp_path / "model")), {})
     path = folder / "tokenizer.json"
     content = json.loads(path.read_text("utf-8"))
-    content["model"]["vocab"]["cat"] = 4_000_000_000
+    content["model"]["vocab"]["cat"] = 3_000_000
     path.write_text(json.dumps(content), "utf-8")
-    with pytest.raises(InputError, match=r"has the id 4,000,000,000; at most 2,097,152 ids"):
+    with pytest.raises(InputError, match=r"has the id 3,000,000; at most 2,097,152 ids"):
         Tokenizer(folder)
 
 
@@ -301,3 +302,16 @@ def test_a_narrow_output_is_refused(tiny: Path, tmp_path: Path) -> None:
         "vocab_size": len(SPECIALS + WORDS) - 1}))
     with pytest.raises(InputError, match="output terms, its tokenizer"):
         encoder(folder)
+
+
+def test_a_batch_of_a_large_vocabulary_has_a_bounded_size() -> None:
+    """Short texts would otherwise be thousands of rows of 250,002 weights at once."""
+    lengths = [5] * 9000
+    for device, tokens in (("cpu", 1024), ("cuda", 32_768)):
+        most = largest_batch(250_002, device)
+        batches = list(length_batches(lengths, tokens, most))
+        assert max(map(len, batches)) == most == {"cpu": 134, "cuda": 2147}[device]
+        assert sorted(place for batch in batches for place in batch) == list(range(9000))
+        # BERT's batches are those of the tokens alone
+        assert list(length_batches([3] * 30_000, tokens, largest_batch(30_522, device))) == list(
+            length_batches([3] * 30_000, tokens))

@@ -91,4 +91,5 @@ def test_what_training_does_not_learn_is_refused(tiny: Path, tmp_path: Path) -> 
         for variant in ("splade-v3", "splade-v3-lexical"):
             with pytest.raises(InputError, match="one model is trained for both sides"):
                 TrainedSplade(two, VARIANTS[variant], SPECIAL)
-        TrainedSplade(two, VARIANTS["splade-v3-doc"], SPECIAL)
+        for variant in ("splade-v3-doc", "static"):
+            TrainedSplade(two, VARIANTS[variant], SPECIAL)
