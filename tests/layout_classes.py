@@ -130,6 +130,16 @@ def _cased(folder: Path) -> None:
     edit(folder / TOKENIZER, do_lower_case=False)
 
 
+def _japanese(folder: Path, splitter: str, **options: object) -> None:
+    """BERT with the tokenizer of Japanese models, which has no fast form."""
+    make_tiny(folder)
+    (folder / "tokenizer.json").unlink()
+    (folder / TOKENIZER).write_text(json.dumps({
+        "tokenizer_class": "BertJapaneseTokenizer", "do_lower_case": True,
+        "word_tokenizer_type": splitter, "subword_tokenizer_type": "wordpiece",
+        "model_max_length": 64} | options))
+
+
 def _st6(folder: Path) -> None:
     from layouts import sparse_encoder
 
@@ -147,8 +157,10 @@ def _causal(folder: Path) -> None:
 
 BASES: dict[str, Callable[[Path], object]] = {
     "bert": make_tiny, "other": lambda f: make_tiny(f, seed=9),
+    "third": lambda f: make_tiny(f, seed=10),
     "distilbert": lambda f: make_tiny(f, "distilbert"), "roberta": _roberta,
     "xlm-roberta": _xlm_roberta, "modernbert": _modernbert,
     "modernbert-spaces": lambda f: _modernbert(f, spaces=3),
     "modernbert-padded": lambda f: _modernbert(f, surplus=11), "padded": _padded, "cased": _cased,
-    "st6": _st6, "causal": _causal}
+    "japanese": lambda f: _japanese(f, "basic"),
+    "mecab": lambda f: _japanese(f, "mecab", mecab_kwargs={"mecab_dic": "ipadic"}), "st6": _st6, "causal": _causal}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.groups import Group
+from spladev3_anserini.model.families import FAMILIES, Family
 from spladev3_anserini.text import table
 
 _ROWS = [
@@ -33,16 +36,31 @@ def main(context: click.Context) -> None:
 
 
 @main.command("list")
-def list_models() -> None:
+@click.option("--layouts", is_flag=True, help="List the families of released sparse encoders, what "
+              "is applied of their files, and what is refused.")
+def list_models(layouts: bool = False) -> None:
     """List the known names of models.
 
-    --model also takes a folder or a hub id of any SPLADE whose settings this package applies;
-    docs/guide.md lists these settings.
+    --model also takes a folder or a hub id of any sparse encoder of a layout that is served;
+    --layouts and docs/models.md list the layouts.
     """
+    if layouts:
+        echo("\n\n".join(map(_described, FAMILIES)))
+        return
     echo(table(_ROWS, words=4))
     echo("gated: accept the conditions on the model's page on the hub, then hf auth login\n"
          "a model whose weights are a pickle (naver/splade-v3) is converted once: "
          "spladev3-anserini convert")
+
+
+def _described(family: Family) -> str:
+    """A family in lines that fit a terminal."""
+    parts = {"models": ", ".join(family.models), "layout": family.layout,
+             "variant": family.variant or "none: refused", "applied": family.applied,
+             "refused": family.refused}
+    lines = [textwrap.fill(text, 96, initial_indent=f"  {name:9}", subsequent_indent=" " * 11,
+                           break_on_hyphens=False) for name, text in parts.items() if text]
+    return "\n".join([family.name, *lines])
 
 
 @main.command("fetch")

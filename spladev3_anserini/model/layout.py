@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
-from spladev3_anserini.model.hub import PICKLE, refuse_links
+from spladev3_anserini.model.hub import PICKLE
 from spladev3_anserini.model.loading import VOCABULARIES
+from spladev3_anserini.model.module_list import (
+    MODULES,
+    ModuleEntry,
+    module_names,
+    read_modules,
+    refuse_path_out,
+)
 from spladev3_anserini.model.query_tables import TABLES, is_plain, static_table
 from spladev3_anserini.model.stated import (
     ANY,
@@ -31,7 +38,6 @@ from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import Pooling, QueryMode
 from spladev3_anserini.model.weights import read_as, refuse_elsewhere
 
-MODULES = "modules.json"
 ROUTER = "router_config.json"
 #: This package writes it beside weights, because the files of -lexical and v3 do not differ.
 VARIANT_NOTE = "spladev3.json"
@@ -80,19 +86,6 @@ class Layout(NamedTuple):
     folders: tuple[Path, ...] = ()
 
 
-class _Module(BaseModel):
-    model_config = ConfigDict(extra="allow")
-    path: str
-    type: str
-    name: str | None = None
-
-    @property
-    def kind(self) -> str:
-        """The module's class in sentence-transformers; empty for code from elsewhere."""
-        first, _, last = self.type.rpartition(".")
-        return last if first.partition(".")[0] == "sentence_transformers" else ""
-
-
 class _Router(BaseModel):
     model_config = ConfigDict(extra="allow")
     types: dict[str, str]
@@ -111,17 +104,8 @@ def read_layout(root: Path, *, pickles: bool = False) -> Layout:
     """
     refuse_elsewhere(root)
     prompts = read_prompts(root)
-    modules = read_as(list[_Module], root / MODULES) if (root / MODULES).exists() else []
-    for module in modules:
-        refuse_unapplied(root / MODULES, module.model_extra or {}, {"idx": ANY})
-    names = [module.name for module in modules if module.name is not None]
-    if len(set(names)) < len(names):
-        raise InputError(f"{root / MODULES}: name: two modules have the same name, so "
-                         "sentence-transformers takes only one of them")
+    modules = read_modules(root)
     if "Router" in [module.kind for module in modules]:
-        if len(modules) > 1:
-            raise InputError(f"{root / MODULES}: type: names the modules {_names(modules)}; "
-                             "expected the Router only")
         if modules[0].path or not (root / ROUTER).exists():
             raise InputError(f"{root / MODULES}: names a Router, but there is no {root / ROUTER}")
         router = read_as(_Router, root / ROUTER)
@@ -142,7 +126,7 @@ def read_layout(root: Path, *, pickles: bool = False) -> Layout:
                            query=layout.query._replace(prompt=prompts.query))
 
 
-def _unrouted(root: Path, modules: Sequence[_Module]) -> Layout:
+def _unrouted(root: Path, modules: Sequence[ModuleEntry]) -> Layout:
     """One model for both sides. A table of query weights beside plain weights is the query side,
     as in models from before sentence-transformers had a module for it."""
     side = _encoder(root, modules, root / MODULES) if modules else _checked(root, Side(root, root))
@@ -168,23 +152,23 @@ def _routed(root: Path, router: _Router, pickles: bool) -> Layout:
     if router.structure.keys() != {"query", "document"}:
         raise InputError(f"{path}: structure: has routes {', '.join(router.structure)[:60]}; "
                          "expected query and document")
-    sides = {side: [_Module(path=part, type=router.types.get(part, "")) for part in parts]
+    sides = {side: [ModuleEntry(path=part, type=router.types.get(part, "")) for part in parts]
              for side, parts in router.structure.items()}
     for module in sides["query"]:
-        _refuse_path_out(root, module.path, path)
+        refuse_path_out(root, module.path, path)
     document, queries = _encoder(root, sides["document"], path), sides["query"]
     if queries == sides["document"]:
         return _with_tables(root, Layout(document, document, "expand"))
     if not queries or queries[-1].kind != _STATIC:
         if [module.kind for module in queries] not in ([kind, _POOLING] for kind in _ENCODERS):
-            raise InputError(f"{path}: structure: queries are encoded by {_names(queries)}, which "
-                             "is not applied here")
+            raise InputError(f"{path}: structure: queries are encoded by {module_names(queries)}, "
+                             "which is not applied here")
         query = _encoder(root, queries, path)
         _refuse_other_tokenizer(query, document, path)
         return _with_tables(root, Layout(document, query, "expand"))
     if queries[:-1] not in ([], sides["document"]):
-        raise InputError(f"{path}: structure: queries are encoded by {_names(queries)}, which is "
-                         "not applied here")
+        raise InputError(f"{path}: structure: queries are encoded by {module_names(queries)}, "
+                         "which is not applied here")
     static = root / queries[-1].path
     table, query = static_table(static, pickles=pickles), document
     if not queries[:-1]:
@@ -198,18 +182,13 @@ def _routed(root: Path, router: _Router, pickles: bool) -> Layout:
     return _with_tables(root, Layout(document, query, mode, None if plain else table))
 
 
-def _names(modules: Sequence[_Module]) -> str:
-    names = ", ".join(module.path or module.kind or module.type for module in modules)
-    return names[:200] or "no module"
-
-
-def _encoder(root: Path, modules: Sequence[_Module], source: Path) -> Side:
+def _encoder(root: Path, modules: Sequence[ModuleEntry], source: Path) -> Side:
     """A masked language model and its SpladePooling; raises InputError for any other modules.
 
     `source` is the file that names the modules.
     """
     for module in modules:
-        _refuse_path_out(root, module.path, source)
+        refuse_path_out(root, module.path, source)
         if module.kind not in (*_ENCODERS, _POOLING, _STATIC):
             raise InputError(f"{source}: type: has a module {(module.kind or module.type)[:80]!r} "
                              "that is not applied here; without it the weights would differ")
@@ -290,11 +269,3 @@ def _refuse_other_tokenizer(query: Side, document: Side, source: Path) -> None:
     if hashes[0] != hashes[1]:
         raise InputError(f"{source}: structure: queries have another tokenizer than documents "
                          f"({query.tokenizer.name}), which is not applied here")
-
-
-def _refuse_path_out(root: Path, path: str, source: Path) -> None:
-    if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
-        raise InputError(f"{source}: path: the module path {path[:80]!r} leads out of the folder")
-    if not path.isprintable() or len(path.encode()) > 255:
-        raise InputError(f"{source}: path: the module path {path[:40]!r} is no name of a folder")
-    refuse_links(root, root / path)

@@ -30,6 +30,9 @@ _MOST_GROWTH = 100
 #: What transformers says of an architecture without this implementation of attention.
 _NO_SDPA = "does not support an attention implementation through torch.nn.functional"
 
+#: The most ids of a vocabulary; the largest of known models has a million.
+_MOST_IDS = 1 << 21
+
 
 def load_tokenizer(folder: Path, **options: Any) -> Any:
     """Loads a folder's tokenizer by transformers.
@@ -46,6 +49,11 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
             quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True,
                                                   trust_remote_code=False, **options)
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= _MOST_IDS:  # before the library goes through all of them
+        raise InputError(f"{folder}: the tokenizer has the id {largest:,}; at most {_MOST_IDS:,} "
+                         "ids are taken")
+    with refusing(f"{folder}: the tokenizer cannot be loaded"), without_panic_report():
         content = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else None
     if content:
         refuse_content(content, folder)

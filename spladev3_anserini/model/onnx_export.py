@@ -104,7 +104,7 @@ def export_onnx(checkpoint: Checkpoint, output: Path, precision: Precision = "fl
 def _encoders(checkpoint: Checkpoint) -> list[Checkpoint]:
     """The sides with a model of their own: documents, and queries if theirs is another one."""
     query = checkpoint.of("query")
-    if checkpoint.variant.query not in ("expand", "lexical") or checkpoint.shares_model:
+    if not checkpoint.variant.learns_queries or checkpoint.shares_model:
         return [checkpoint]
     if query.folder == checkpoint.folder:
         raise InputError(f"`model` {checkpoint.name}: its queries and documents have one model but "

@@ -23,8 +23,6 @@ _CHUNK = 1 << 22
 _PROBES = ("the cat sat on a mat", "", "\U000f8fff é 中 123", "a b " * 20)
 #: What can panic inside the tokenizers library on some text: a user's pattern, or a user's table.
 _CAN_PANIC = ('"Regex"', '"Precompiled"')
-#: The most ids of a vocabulary; the largest of known models has a million.
-_MOST_IDS = 1 << 21
 
 
 class Tokenized(NamedTuple):
@@ -79,9 +77,6 @@ class Tokenizer:
         """The token of each id, None where there is none. Of tokens with the same id the library
         says which one it is."""
         size = max(vocabulary.values(), default=-1) + 1
-        if size > _MOST_IDS:
-            raise InputError(f"{self._folder}: the tokenizer has the id {size - 1:,}; at most "
-                             f"{_MOST_IDS:,} ids are taken")
         tokens: list[str | None] = [None] * size
         for token, place in vocabulary.items():
             tokens[place] = (token if tokens[place] is None

@@ -47,7 +47,7 @@ class TrainedSplade(nn.Module):
         self.register_buffer("keep", keep, persistent=False)
         table = keep.clone()
         if query_weights is not None:
-            table[:len(query_weights)] *= torch.from_numpy(query_weights)
+            table[:len(query_weights)] *= torch.from_numpy(query_weights[:len(table)])
         self.register_buffer("query_table", table, persistent=False)
         if self.splade.output.bias is not None:
             # other libraries, which load the saved weights, must not activate these terms either

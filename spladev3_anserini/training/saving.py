@@ -13,7 +13,8 @@ from torch import Tensor
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, naming, set_usual_mode
-from spladev3_anserini.model.layout import MODULES, ROUTER, VARIANT_NOTE
+from spladev3_anserini.model.layout import ROUTER, VARIANT_NOTE
+from spladev3_anserini.model.module_list import MODULES
 from spladev3_anserini.model.stated import SENTENCE_SETTINGS
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.training.model import TrainedSplade

@@ -3,26 +3,33 @@ file and key; and one Lucene search over all that are served."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from conftest import Result, write_corpus
 from indexes import assert_equal, index_of
 from layout_classes import TEXTS, Bases
-from layout_rows import PENDING, REFUSED, SERVED, Row
+from layout_rows import PENDING, REFUSED, SERVED, Row, routed
 
+from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.query import MAX_EXACT_SCORE
+from spladev3_anserini.impacts.shards import read_encoded, read_manifest
 from spladev3_anserini.model.checkpoint import open_checkpoint
 
 
 def parameters(rows: list[Row]) -> list[Any]:
-    return [pytest.param(row, id=row.name, marks=[pytest.mark.xfail(reason="pending")]
-                         if row.name in PENDING else []) for row in rows]
+    return [pytest.param(row, id=row.name, marks=[
+        pytest.mark.xfail(row.name in PENDING, reason="pending"),
+        pytest.mark.skipif(not all(map(find_spec, row.needs)),
+                           reason=f"needs {' and '.join(row.needs)}")]) for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +120,37 @@ def test_any_other_layout_is_refused_by_file_and_key(row: Row, bases: Bases,
     assert str(tmp_path / "model") in said
     for part in row.refused:
         assert part in said, said
+
+
+def test_an_index_of_a_pair_of_encoders_refuses_another_query_encoder(
+        bases: Bases, tmp_path: Path, cli: Callable[..., Result],
+        refused: Callable[..., str]) -> None:
+    """Both encoders of efficient-splade count, and so do their prompts."""
+    pairs = {"pair": routed(query=("encoder",)), "other": routed(query=("encoder",), other="third"),
+             "prompt": routed(query=("encoder",), settings={"prompts": {"query": "cat "}})}
+    for name, build in pairs.items():
+        build(bases, tmp_path / name)
+    corpus = write_corpus(tmp_path / "corpus.jsonl", {str(n): text for n, text in enumerate(TEXTS)})
+    topics = tmp_path / "topics.tsv"
+    topics.write_text("1\tthe cat on a mat\n2\tshock wave\n")
+    for command in (("encode", "--model", tmp_path / "pair", "--corpus", corpus, "--output",
+                     tmp_path / "encoded"),
+                    ("index", "--encoded", tmp_path / "encoded", "--index", tmp_path / "index")):
+        assert cli(*command).code == 0
+    search = ("search", "--index", tmp_path / "index", "--topics", topics, "--output")
+    assert cli(*search, tmp_path / "run.txt").code == 0
+    for name in ("other", "prompt"):
+        said = refused(*search, tmp_path / "none.txt", "--model", tmp_path / name)
+        assert "model" in said
+        queries = tmp_path / f"{name}-queries"
+        assert cli("encode", "--model", tmp_path / name, "--topics", topics, "--output",
+                   queries).code == 0
+        refused("search", "--index", tmp_path / "index", "--queries", queries, "--output",
+                tmp_path / "none.txt")
+    assert not (tmp_path / "none.txt").exists()
+    oracle = ExactSearcher((document.id, document.vector) for document in read_encoded(
+        tmp_path / "encoded", read_manifest(tmp_path / "encoded")))
+    asked = encoder(tmp_path / "pair", "query")
+    vector = asked.vector(asked.impacts(["the cat on a mat"]), 0)
+    found = list(read_run_file(tmp_path / "run.txt")["1"].items())
+    assert found == [(hit.docid, hit.score) for hit in oracle.search(vector, 1000)]

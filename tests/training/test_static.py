@@ -19,7 +19,7 @@ from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.impacts.query_weights import QUERY_WEIGHTS, read_query_weights
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
-from spladev3_anserini.model.query_tables import read_table
+from spladev3_anserini.model.query_tables import read_weight_table
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import VARIANTS
 from spladev3_anserini.training.model import TrainedSplade
@@ -131,7 +131,7 @@ def test_weights_are_counted_from_the_corpus_as_encode_counts_them(data: Path, t
                   tmp_path / "encoded", "--query-weights", "idf", "--max-length", 16)
     assert encoded.code == 0, encoded
     terms = Tokenizer(folder).terms
-    np.testing.assert_array_equal(read_table(folder / SAVED, terms),
+    np.testing.assert_array_equal(read_weight_table(folder / SAVED, terms),
                                   read_query_weights(tmp_path / "encoded" / QUERY_WEIGHTS, terms))
 
 
