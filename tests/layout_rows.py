@@ -403,6 +403,8 @@ REFUSED = [
     Row("an unknown activation", st6(pooling_file={"activation_function": "gelu"}),
         refused=(POOLING, "activation_function")),
     Row("an unknown key of the transformer", st6(lengths={"scale": 2}), refused=(LENGTHS, "scale")),
+    Row("a length without room", st5(lengths={"max_seq_length": 2}),
+        refused=(LENGTHS, "max_seq_length 2")),
     Row("a length of queries", st6(lengths={"query_length": 8}), refused=(LENGTHS, "query_length")),
     Row("arguments of the model", st6(lengths={"model_args": {"attn_implementation": "eager"}}),
         refused=(LENGTHS, "model_args")),

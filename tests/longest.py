@@ -13,6 +13,7 @@ LONGEST = """
     training/test_mining lucene/test_java_25 lucene/test_unchanged commands/test_ends
     reproduction/test_baselines faults/test_model faults/test_paths faults/test_pipes
     faults/test_lack_of_memory commands/test_verify baselines/test_rerank diagnosis/test_diagnose
+    model/test_architectures model/test_vocabularies
     analysis/test_breakdown analysis/test_explain analysis/test_flops analysis/test_plots
     api/test_api api/test_python_page
 """.split()

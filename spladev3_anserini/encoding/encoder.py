@@ -26,6 +26,7 @@ from spladev3_anserini.model.checkpoint import (
     query_weights_of,
     with_settings,
 )
+from spladev3_anserini.model.stated import UNLIMITED
 from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
 from spladev3_anserini.progress import log, warn
@@ -120,18 +121,18 @@ class Encoder:
         limit; raises InputError for a length without room for a text, or beyond that limit."""
         fewest = max(3, self.tokenizer.added + 1)
         limit = self._weigher.network.max_positions if self._weigher else None
+        stated = checkpoint.settings.length if chosen is None else None
         if chosen is None:
-            stated = checkpoint.settings.length
-            # without a model there is no room taken by [CLS] and [SEP]
-            added = 0 if self._weigher else self.tokenizer.added
+            added = 0 if self._weigher else self.tokenizer.added  # no [CLS] and [SEP] to fit in
             chosen = stated.tokens + added if stated else DEFAULT_LENGTH
-            chosen = max(fewest, min(chosen, limit or chosen))
-            if stated:
+            chosen = min(chosen, limit or chosen)
+            if stated and stated.tokens < UNLIMITED:
                 log.info("%s: texts are cut at %d tokens, the model's own length (%s: %s)",
                          checkpoint.name, chosen, stated.path.name, stated.key)
         if chosen < fewest or (limit and chosen > limit):
-            raise InputError(f"`max_length` {chosen}: expected {fewest} to "
-                             f"{limit or 'any number of'} tokens")
+            name = f"{stated.path}: {stated.key}" if stated else "`max_length`"
+            raise InputError(f"{name} {chosen}: expected {fewest} to {limit or 'any number of'} "
+                             "tokens")
         return chosen
 
     @property

@@ -22,6 +22,7 @@ from spladev3_anserini.model.module_list import (
 from spladev3_anserini.model.query_tables import TABLES, is_plain, static_table
 from spladev3_anserini.model.stated import (
     ANY,
+    UNLIMITED,
     Allowed,
     Length,
     position_length,
@@ -46,8 +47,6 @@ _POOLING, _STATIC = "SpladePooling", "SparseStaticEmbedding"
 #: Architectures that number the positions of a row from its left end, padding included.
 _LEARNED_POSITIONS = ("bert", "distilbert", "electra", "albert", "ernie", "convbert", "mobilebert",
                       "rembert", "big_bird", "nezha", "megatron-bert", "layoutlm")
-#: Tokens of a text that a table weights whole, because its tokenizer states no length.
-_UNLIMITED = 1_000_000
 _ROUTE_KEYS: Allowed = {"default_route": ANY, "allow_empty_key": ANY}
 
 
@@ -173,7 +172,7 @@ def _routed(root: Path, router: _Router, pickles: bool) -> Layout:
     table, query = static_table(static, pickles=pickles), document
     if not queries[:-1]:
         query = Side(document.folder, static, length=tokenizer_length(static) or Length(
-            _UNLIMITED, static / "tokenizer_config.json", "model_max_length"))
+            UNLIMITED, static / "tokenizer_config.json", "model_max_length"))
         _refuse_other_tokenizer(query, document, path)
     if table.name == PICKLE:
         return Layout(document, query, "lexical" if queries[:-1] else None, table)

@@ -122,10 +122,10 @@ def _export_side(checkpoint: Checkpoint, path: Path, final: Path, precision: Pre
         raise InputError(f"`model` {checkpoint.name}: padding changes the weights of its "
                          "architecture, and a graph computes batches with padding; encode with "
                          "the model itself")
-    tokenizer = Tokenizer(checkpoint.tokenizer)
-    surplus = range(len(tokenizer.terms), splade.vocabulary)
-    dropped = sorted({*tokenizer.special_ids, *tokenizer.nameless, *surplus}) if top_k else []
-    graph = _Graph(splade, dropped, top_k).eval()
+    tokenizer = Tokenizer(checkpoint.tokenizer, lower_case=checkpoint.settings.lower_case)
+    dropped = {*tokenizer.special_ids, *tokenizer.nameless,
+               *range(len(tokenizer.terms), splade.vocabulary)}
+    graph = _Graph(splade, sorted(dropped) if top_k else [], top_k).eval()
     size = sum(tensor.numel() * tensor.element_size()
                for tensor in (*graph.parameters(), *graph.buffers()))
     if size > LARGEST_GRAPH:

@@ -16,6 +16,8 @@ from spladev3_anserini.files import read_json
 from spladev3_anserini.model.variants import Pooling
 
 SENTENCE_SETTINGS = "config_sentence_transformers.json"
+#: Tokens of a text that a table weights whole, because its tokenizer states no length.
+UNLIMITED = 1_000_000
 #: The key of config.json that states how long a text may be.
 POSITIONS = "max_position_embeddings"
 #: Settings of a transformer module.

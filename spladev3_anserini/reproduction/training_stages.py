@@ -185,8 +185,9 @@ class _Training:
             values = flatten(section.model_dump(exclude={"sources", "corpus", "start"}))
             if table := self.session.query_weights_hash:
                 values["query_weights"] = table
+            tokenizer = Tokenizer(self.start.tokenizer, lower_case=self.start.settings.lower_case)
             return {"start": model_hash(self.start),
-                    "tokenizer": Tokenizer(self.start.tokenizer).sha256, "variant": variant,
+                    "tokenizer": tokenizer.sha256, "variant": variant,
                     "candidates": sha256_of(self.files.candidates),
                     "ensemble": sha256_of(self.files.ensemble),
                     **self._source_fingerprints("corpus", "topics"),

@@ -31,9 +31,15 @@ class TrainedSplade(nn.Module):
                  query_weights: Weights | None = None) -> None:
         """Loads the model; `query_weights` is that of `training_query_weights`.
 
-        Raises InputError as `load_splade` does, and if queries need another model.
+        Raises InputError as `load_splade` does, if queries need another model, and for a prompt,
+        which training does not put before its texts.
         """
         super().__init__()
+        for side in ("document", "query"):
+            if prompt := checkpoint.of(side).settings.prompt:
+                raise InputError(f"{checkpoint.label}: its files state the prompt {prompt[:40]!r} "
+                                 f"for {side} texts, which training does not apply; take it out "
+                                 "of config_sentence_transformers.json to train without it")
         if variant.learns_queries and not checkpoint.shares_model:
             raise InputError(f"{checkpoint.label}: its queries have a model or a pooling of their "
                              "own; one model is trained for both sides")
@@ -47,7 +53,7 @@ class TrainedSplade(nn.Module):
         self.register_buffer("keep", keep, persistent=False)
         table = keep.clone()
         if query_weights is not None:
-            table[:len(query_weights)] *= torch.from_numpy(query_weights)
+            table[:len(query_weights)] *= torch.from_numpy(query_weights[:len(table)])
         self.register_buffer("query_table", table, persistent=False)
         if self.splade.output.bias is not None:
             # other libraries, which load the saved weights, must not activate these terms either

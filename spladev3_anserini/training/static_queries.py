@@ -48,7 +48,8 @@ def training_query_weights(start: Checkpoint, variant: Variant, tokenizer: Token
     weights = query_weights_of(start, variant.query, tokenizer.terms, table)
     if weights is not None:
         source = start.label if table is None else "`query_weights`"
-        trained = checked_weights(np.delete(weights, sorted(tokenizer.special_ids)), source)
+        dropped = sorted(tokenizer.special_ids | tokenizer.nameless)
+        trained = checked_weights(np.delete(weights, dropped), source)
         if variant.query == "static" and (trained == 1).all():
             raise InputError(f"{source}: every term has the weight 1, which is the variant "
                              "splade-v3-doc")

@@ -202,3 +202,14 @@ def test_a_head_that_cannot_be_taken_apart(tmp_path: Path) -> None:
         folder = made(tmp_path / architecture, architecture, settings)
         with pytest.raises(InputError, match="taken apart from its output layer|not what its"):
             encoder(folder)
+
+
+def test_a_graph_has_the_positions_of_its_model_whatever_the_padding_id(tmp_path: Path) -> None:
+    folder = made(tmp_path / "model", "XLMRoberta", SDPA["XLMRoberta"][0])
+    export_onnx(open_checkpoint(str(folder)), tmp_path / "graph")
+    limit = SDPA["XLMRoberta"][1]
+    long = "the cat sat on " * 20
+    found = encoder(tmp_path / "graph", limit).weights([long]).toarray()[0]
+    np.testing.assert_allclose(found, by_formula(folder, long, limit), rtol=1e-4, atol=1e-4)
+    with pytest.raises(InputError, match=f"expected 3 to {limit} tokens"):
+        encoder(tmp_path / "graph", limit + 1)

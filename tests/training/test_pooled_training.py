@@ -91,4 +91,17 @@ def test_what_training_does_not_learn_is_refused(tiny: Path, tmp_path: Path) -> 
         for variant in ("splade-v3", "splade-v3-lexical"):
             with pytest.raises(InputError, match="one model is trained for both sides"):
                 TrainedSplade(two, VARIANTS[variant], SPECIAL)
-        TrainedSplade(two, VARIANTS["splade-v3-doc"], SPECIAL)
+        for variant in ("splade-v3-doc", "static"):
+            TrainedSplade(two, VARIANTS[variant], SPECIAL)
+
+
+@pytest.mark.fault(8, "a model to train whose files state a prompt", then="refused by name",
+                   detected="the prompt of either side")
+@pytest.mark.parametrize("side", ["query", "document"])
+def test_a_start_with_a_prompt_is_refused(side: str, tiny: Path, tmp_path: Path) -> None:
+    folder = add_modules(Path(shutil.copytree(tiny, tmp_path / "m")))
+    settings = folder / "config_sentence_transformers.json"
+    record = json.loads(settings.read_text())
+    settings.write_text(json.dumps(record | {"prompts": {side: "search: "}}))
+    with pytest.raises(InputError, match=f"the prompt 'search: ' for {side} texts"):
+        TrainedSplade(open_checkpoint(str(folder)), VARIANTS["splade-v3"], SPECIAL)
