@@ -77,4 +77,4 @@ def test_pages_escape_what_they_show() -> None:
     """Two places take what matplotlib drew as it is, which escapes its texts itself."""
     found = [own for path in sorted(PACKAGE.rglob("*.j2")) for own in re.findall(
         r"(\S+) *\| *safe\b|(autoescape)", path.read_text("utf-8"))]
-    assert found == [("charts[own.name][each.feature]", ""), ("svg", "")]
+    assert found == [("charts[query_set.name][each.feature]", ""), ("svg", "")]

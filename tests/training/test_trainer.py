@@ -189,7 +189,8 @@ def test_a_killed_training_resumes_to_the_same_weights_bit_for_bit(
         begun = shown_steps(resumed)[0]
         assert (begun > 1) == ("continues, from" in resumed.err) != (
             "begins at its first step" in resumed.err)
-        assert begun in (step - 1, step + 1, step + 3)  # the last one may not have been whole
+        # the last one may not have been whole, and a late kill meets a later one
+        assert begun in range(step - 1, 8, 2)
         assert same(weights(tmp_path / "straight"), weights(output))
         curves = [json.loads(line) for line in (output / "curves.jsonl").read_text().splitlines()]
         ramp = {own["step"]: own["lambda_documents"] for own in curves if "lambda_documents" in own}
