@@ -9,7 +9,8 @@ LONGEST = """
     baselines/test_bm25 training/test_scoring baselines/test_dense model/test_hub
     faults/test_bad_corpora training/test_regularizers faults/test_broken_encodes fuzz/test_readers
     training/test_teachers faults/test_counted encoding/test_peers benchmarks/test_sections
-    security/test_terminal model/test_layouts analysis/test_compare faults/test_flips
+    security/test_terminal model/test_layouts model/test_layout_matrix analysis/test_compare
+    faults/test_flips
     training/test_mining lucene/test_java_25 lucene/test_unchanged commands/test_ends
     reproduction/test_baselines faults/test_model faults/test_paths faults/test_pipes
     faults/test_lack_of_memory commands/test_verify baselines/test_rerank diagnosis/test_diagnose

@@ -44,9 +44,11 @@ ROUTER = "router_config.json"
 VARIANT_NOTE = "spladev3.json"
 _ENCODERS = ("Transformer", "MLMTransformer")
 _POOLING, _STATIC = "SpladePooling", "SparseStaticEmbedding"
-#: Architectures that number the positions of a row from its left end, padding included.
-_LEARNED_POSITIONS = ("bert", "distilbert", "electra", "albert", "ernie", "convbert", "mobilebert",
-                      "rembert", "big_bird", "nezha", "megatron-bert", "layoutlm")
+#: Architectures that may pad at the left: positions are relative, or count only tokens.
+_ANY_PADDING = (
+    "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "ibert", "xmod", "longformer",
+    "roberta-prelayernorm", "data2vec-text", "modernbert", "eurobert", "roformer", "nomic_bert",
+    "jina_embeddings_v3")
 _ROUTE_KEYS: Allowed = {"default_route": ANY, "allow_empty_key": ANY}
 
 
@@ -219,7 +221,7 @@ def _checked(root: Path, side: Side) -> Side:
     if not isinstance(kind, str):
         raise InputError(f"{config}: model_type: expected a name")
     tokenizer = _tokenizer_of(root, folder)
-    if kind in _LEARNED_POSITIONS:
+    if kind not in _ANY_PADDING:
         refuse_left_padding(tokenizer)
     return side._replace(tokenizer=tokenizer, length=settings.length,
                          lower_case=settings.lower_case)

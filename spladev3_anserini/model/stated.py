@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import read_json
+from spladev3_anserini.files import read_bytes, read_json
 from spladev3_anserini.model.variants import Pooling
 
 SENTENCE_SETTINGS = "config_sentence_transformers.json"
@@ -189,7 +189,7 @@ def refuse_left_padding(tokenizer: Path) -> None:
     for name, keys in (("tokenizer_config.json", ("padding_side",)),
                        ("tokenizer.json", ("padding", "direction"))):
         path = tokenizer / name
-        if not path.exists() or b'left' not in path.read_bytes().lower():
+        if not path.exists() or b"left" not in read_bytes(path).lower():
             continue
         value: Any = read_json(path, dict)
         for key in keys:

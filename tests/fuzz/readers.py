@@ -215,6 +215,7 @@ _CURVES = (_lines({"step": 1, "kl": 0.5, "penalty_documents": 1.0, "lambda_docum
 _TRAINING = _json({"training": {"loss": {"kl": 1.0, "margin_mse": 0.05}}, "steps": 3})
 
 _MODEL = {"config.json": b'{"model_type": "bert"}', "vocab.txt": b"a\n", "model.safetensors": b""}
+_SETTINGS = {"config_sentence_transformers.json": b'{"model_type": "SparseEncoder"}'}
 _SPARSE = "sentence_transformers.sparse_encoder.models."
 _MODULES = _json([{"idx": 0, "path": "", "type": f"{_SPARSE}MLMTransformer"},
                   {"idx": 1, "path": "1_SpladePooling", "type": f"{_SPARSE}SpladePooling"}])
@@ -351,7 +352,7 @@ READERS: dict[str, Reader] = {
                    named=False),
     "model-config": Reader("config.json", _model, (b'{"model_type": "distilbert"}',),
                            around=_MODEL),
-    "model-modules": Reader("modules.json", _model, (_MODULES,), around=_MODEL),
+    "model-modules": Reader("modules.json", _model, (_MODULES,), around=_MODEL | _SETTINGS),
     "model-router": Reader("router_config.json", _model, (_ROUTER, _SAME_SIDES), around=_MODEL | {
         "modules.json": _json([{"path": "", "type": f"{_SPARSE}Router"}])}),
     "model-settings": Reader("config_sentence_transformers.json", _model, (
@@ -359,7 +360,7 @@ READERS: dict[str, Reader] = {
         around=_MODEL),
     "model-length": Reader("sentence_bert_config.json", _length, (
         b'{"max_seq_length": 32, "do_lower_case": false, "transformer_task": "fill-mask"}',),
-        around=_MODEL),
+        around=_MODEL | _SETTINGS | {"modules.json": _MODULES}),
     "model-graph": Reader("model.onnx", external_data, (
         b"\x6a\x0f\x0a\x08location\x12\x03a.b", b"")),
     "model-note": Reader("spladev3.json", _model, (b'{"variant": "splade-v3-doc"}',),
@@ -367,7 +368,7 @@ READERS: dict[str, Reader] = {
     "model-arguments": Reader("model_args.json", _model, (b'{"splade_doc": true}',), around=_MODEL),
     "model-pooling": Reader("1_SpladePooling/config.json", _pooling,
                             (b'{"pooling_strategy": "max", "activation_function": "relu"}',),
-                            around=_MODEL | {"modules.json": _MODULES}),
+                            around=_MODEL | _SETTINGS | {"modules.json": _MODULES}),
     "model-index": Reader("model.safetensors.index.json",
                           lambda path: weight_files(open_checkpoint(str(path.parent))),
                           (_json({"weight_map": {"a": "model.safetensors"}}),), around=_MODEL),
