@@ -126,7 +126,10 @@ class Encoder:
             added = 0 if self._weigher else self.tokenizer.added  # no [CLS] and [SEP] to fit in
             chosen = stated.tokens + added if stated else DEFAULT_LENGTH
             chosen = min(chosen, limit or chosen)
-            if stated and stated.tokens < UNLIMITED:
+            if stated is None:
+                log.info("%s: texts are cut at %d tokens, as SPLADE-v3's are; the model's files "
+                         "state no length", checkpoint.name, chosen)
+            elif stated.tokens < UNLIMITED:
                 log.info("%s: texts are cut at %d tokens, the model's own length (%s: %s)",
                          checkpoint.name, chosen, stated.path.name, stated.key)
         if chosen < fewest or (limit and chosen > limit):

@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
-from spladev3_anserini.model.hub import PICKLE, model_folder, refuse_links
+from spladev3_anserini.model.hub import PICKLE, model_folder
+from spladev3_anserini.model.module_list import refuse_path_out
 from spladev3_anserini.model.stated import (
     ANY,
     SENTENCE_SETTINGS,
@@ -174,9 +175,7 @@ def _stated_rules(name: str, folder: Path, pooling: DensePooling | None,
     settings = _optional(folder / SENTENCE_SETTINGS)
     refuse_unapplied(folder / SENTENCE_SETTINGS, settings, _SETTINGS_KEYS)
     module_path = str(modules[1].get("path", ""))
-    if Path(module_path).is_absolute() or ".." in Path(module_path).parts:
-        raise InputError(f"{folder}: the module path {module_path!r} leads out of the folder")
-    refuse_links(folder, folder / module_path)
+    refuse_path_out(folder, module_path, folder / "modules.json")
     pooling_config = read_json(folder / module_path / "config.json", dict)
     refuse_unapplied(folder / module_path / "config.json", {
         key: value for key, value in pooling_config.items()
