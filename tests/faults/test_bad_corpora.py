@@ -66,10 +66,10 @@ def test_contents_that_anserini_does_not_read(tiny: Path, tmp_path: Path, cli: C
                                               refused: Callable[..., str],
                                               monkeypatch: pytest.MonkeyPatch) -> None:
     """Jackson refuses strings of more than 20,000,000 UTF-16 units."""
-    from spladev3_anserini.encoding import pipeline
+    from spladev3_anserini.encoding import shard_source
 
-    assert pipeline._LONGEST_CONTENTS == 20_000_000
-    monkeypatch.setattr(pipeline, "_LONGEST_CONTENTS", 22)
+    assert shard_source._LONGEST_CONTENTS == 20_000_000
+    monkeypatch.setattr(shard_source, "_LONGEST_CONTENTS", 22)
     command = ("encode", "--model", tiny, "--max-length", 64, "--contents", "--corpus")
     short = write_corpus(tmp_path / "short.jsonl", {"a": "x" * 22, "b": "\U0001f408" * 11})
     assert cli(*command, short, "--output", tmp_path / "short").code == 0
