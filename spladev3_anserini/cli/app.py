@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from spladev3_anserini.cli import signals
-from spladev3_anserini.cli.command_line import options_called
+from spladev3_anserini.cli.command_line import forget_options, options_called
 from spladev3_anserini.cli.verbosity import add_verbosity, logging_to_stderr
 from spladev3_anserini.errors import SpladeError, known_failure
 from spladev3_anserini.files import is_stdout
@@ -32,9 +32,8 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     Exit codes: 0 done, 1 a check failed, 2 bad usage or bad input, 3 no usable Java, 130 Ctrl-C,
     143 SIGTERM, 141 the reader of standard output closed it.
     """
-    options_called.clear()
     _open_closed_streams()
-    options_called.clear()
+    forget_options()
     signals.unwind_from_here()
     add_verbosity(command)
     # torch's threads spin for long before they sleep. With a short spin, one encode is as fast to

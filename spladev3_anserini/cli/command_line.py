@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import click
 
-#: The options of the commands called since the last `run`, as they are typed.
-options_called: set[str] = set()
+#: Options of another command that a message may advise.
+_ADVISED = frozenset({"--remove-query"})
+#: The options of the commands called since the last `run`, as they are typed, and those.
+options_called: set[str] = set(_ADVISED)
+
+
+def forget_options() -> None:
+    """Forgets the options of earlier commands, at the start of a run."""
+    options_called.clear()
+    options_called.update(_ADVISED)
 
 
 def note_options(command: click.Command) -> None:
