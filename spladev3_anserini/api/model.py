@@ -123,8 +123,8 @@ class Model:
         Args:
             texts: A list (or any iterable) of texts.
             side: `document` or `query`. A query has the weights of a document if the variant
-                expands queries, only its own wordpieces with `splade-v3-lexical`, and weight 1
-                for each wordpiece with `splade-v3-doc`.
+                expands queries, only its own wordpieces with `splade-v3-lexical`, weight 1 for
+                each wordpiece with `splade-v3-doc`, and a table's weight with `static`.
             progress: Draw a progress bar.
 
         Returns:

@@ -13,7 +13,12 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.model_options import model_option, model_run_options
+from spladev3_anserini.cli.model_options import (
+    QUERY_TABLE_HELP,
+    model_option,
+    model_run_options,
+    query_weights_option,
+)
 from spladev3_anserini.cli.options import corpus_option, hits_option, trust_option
 from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
@@ -33,10 +38,11 @@ _SNIPPET = 64
               help="Query terms to show, largest impact first. A + marks terms that are not in "
               "the question.")
 @trust_option
+@query_weights_option(f"Weight the wordpieces of a question {QUERY_TABLE_HELP}")
 @model_run_options
 def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str | None, hits: int,
-         terms: int, trust: bool, max_length: int | None, batch_tokens: int | None, device: str,
-         dtype: str) -> None:
+         terms: int, trust: bool, query_weights: str | None, max_length: int | None,
+         batch_tokens: int | None, device: str, dtype: str) -> None:
     """Ask an index questions, and see the terms that are searched.
 
     Quote each QUESTION. Without one, the command reads one question per line until the end of
@@ -58,7 +64,7 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
         raise InputError(f"{index}: was not built by this package, ask knows nothing of its model; "
                          "use search --prebuilt --model ...")
     settings = EncoderSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
-                        dtype=dtype)
+                               dtype=dtype, query_weights=query_weights)
     encoder = encoder_for_index(index, record, model, "auto", settings)
     texts = _beginnings(corpus) if corpus else {}
     # words without quotes are one question

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo, fail
-from spladev3_anserini.cli.model_options import model_option, model_run_options, variant_option
+from spladev3_anserini.cli.model_options import (
+    QUERY_TABLE_HELP,
+    model_option,
+    model_run_options,
+    query_weights_option,
+    variant_option,
+)
 from spladev3_anserini.cli.options import format_option, hits_option, html_option, trust_option
 from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.errors import InputError
@@ -35,11 +41,12 @@ if TYPE_CHECKING:
 @html_option("Also write the result as an HTML page.")
 @format_option()
 @trust_option
+@query_weights_option(f"Weight the wordpieces of a query {QUERY_TABLE_HELP}")
 @model_run_options
 def main(text: str | None, side: str, variant: str, scale: float, index: Path | None,
          docid: str | None, query: str | None, model: str | None, hits: int, terms: int,
-         html: Path | None, form: str, trust: bool, max_length: int | None,
-         batch_tokens: int | None, device: str, dtype: str) -> None:
+         html: Path | None, form: str, trust: bool, query_weights: str | None,
+         max_length: int | None, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Show the terms of a text, or why a document matches a query.
 
     A + marks an expansion: a term that is not a wordpiece of the text (or query). A score is shown
@@ -67,9 +74,11 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
         raise click.UsageError("give either --text with --model, or --index with --docid and "
                                "--query")
     if html:
-        refuse_overwriting(html, "--html", index=index, model=model)
+        refuse_overwriting(html, "--html", index=index, model=model,
+                           query_weights=query_weights)
     settings = EncoderSettings(max_length=max_length, quantizer=Quantizer.of(scale),
-                               batch_tokens=batch_tokens, device=device, dtype=dtype)
+                               batch_tokens=batch_tokens, device=device, dtype=dtype,
+                               query_weights=query_weights)
     if text is not None:
         if not model or docid is not None or query is not None:
             raise click.UsageError("--text needs --model, and neither --docid nor --query")
@@ -96,8 +105,8 @@ def _of_text(text: str, model: str, side: str, variant: str,
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
     checkpoint = open_checkpoint(model)
-    return explain_text(Encoder(checkpoint, chosen_variant(variant, checkpoint), side, settings),
-                        text)
+    return explain_text(Encoder(checkpoint, chosen_variant(
+        variant, checkpoint, settings.query_weights), side, settings), text)
 
 
 def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,

@@ -7,13 +7,16 @@ from typing import Any
 import click
 
 from spladev3_anserini.cli.options import Decorator, together
-from spladev3_anserini.cli.types import MODEL, WholeNumber
+from spladev3_anserini.cli.types import MODEL, TABLE, WholeNumber
 from spladev3_anserini.encoding.settings import DEFAULT_LENGTH
 from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 
 MODEL_HELP = "A folder, a hub id (owner/name, also owner/name@revision), or 'demo'."
 CROSS_ENCODER_HELP = ("A folder, a hub id or demo-cross-encoder: a sequence classification of "
                       "transformers, a T5 ranker, an ONNX graph, or a bi-encoder.")
+#: The end of a sentence that begins with what is weighted.
+QUERY_TABLE_HELP = ("by this table (JSON, or term TAB weight per line), without a model. An index "
+                    "of any variant can be searched with it.")
 _BATCH_DEFAULT = "1024 on a CPU, 32768 on a GPU"
 
 
@@ -65,7 +68,7 @@ def variant_option(auto: str = "the variant that the checkpoint's files name") -
 
 
 def query_weights_option(help_text: str) -> Decorator:
-    return click.option("--query-weights", metavar="TABLE", help=help_text)
+    return click.option("--query-weights", type=TABLE, help=help_text)
 
 
 def special_tokens_option(default: str | None = "drop", shown: bool | str = True) -> Decorator:

@@ -50,7 +50,8 @@ def list_models(layouts: bool = False) -> None:
     echo(table(_ROWS, words=4))
     echo("gated: accept the conditions on the model's page on the hub, then hf auth login\n"
          "a model whose weights are a pickle (naver/splade-v3) is converted once: "
-         "spladev3-anserini convert")
+         "spladev3-anserini convert\n"
+         "other models: the families that are served are in models list --layouts")
 
 
 def _described(family: Family) -> str:

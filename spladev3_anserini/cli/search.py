@@ -10,6 +10,7 @@ import click
 from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.model_options import (
     MODEL_HELP,
+    QUERY_TABLE_HELP,
     model_option,
     model_run_options,
     query_weights_option,
@@ -66,9 +67,7 @@ if TYPE_CHECKING:
 @click.option("--scale", type=float, show_default="the index's; 100 with --prebuilt",
               help="The scale of the queries' impacts.")
 @special_tokens_option(None, "the index's; drop with --prebuilt")
-@query_weights_option("Weight the wordpieces of --topics by this table (JSON, or term TAB weight "
-                      "per line), without a model. Any index of the same vocabulary can be "
-                      "searched so.")
+@query_weights_option(f"Weight the wordpieces of --topics {QUERY_TABLE_HELP}")
 @model_run_options
 def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
          output: Path, hits: int, threads: int, query_top_k: int | None,
@@ -79,7 +78,7 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     """Search an index of impacts and write a TREC run.
 
     Queries must have the model, tokenizer, variant, special tokens and scale of the index. The
-    command refuses any other.
+    command refuses any other. With --query-weights, model and variant may differ.
 
     \b
     Example:
@@ -90,8 +89,8 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
         raise click.UsageError("give either --topics or --queries")
     if queries and (model or scale is not None or special_tokens or variant != "auto"
                     or query_weights):
-        raise click.UsageError("--queries are encoded already: leave out --model, --variant, "
-                               "--scale and --special-tokens")
+        raise click.UsageError("--queries are encoded already: omit --model, --variant, --scale, "
+                               "--special-tokens and --query-weights")
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
     from spladev3_anserini.impacts.manifest import refuse_other_values
@@ -100,7 +99,8 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
     from spladev3_anserini.lucene.searcher import open_searcher
 
-    refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model)
+    refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model,
+                       query_weights=query_weights)
     pruning = QueryPruning.of(query_top_k, first_pass_terms, candidates, hits)
     searcher, record = open_searcher(index, trust=trust)
     if record:

@@ -71,3 +71,4 @@ class Number(click.FloatRange):
 FILE, FOLDER, RUN = _Path("file"), _Path("folder"), _Path("run")
 CORPUS, TOPICS, QRELS = _Source("corpus"), _Source("topics"), _Source("qrels")
 MODEL, RECIPE, COLLECTION = _Source("model"), _Source("recipe"), _Source("collection")
+TABLE = _Source("table")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import sparse
 
+from spladev3_anserini.encoding.rows import in_order, keep_top
 from spladev3_anserini.encoding.settings import DEFAULT_LENGTH, EncoderSettings
 from spladev3_anserini.encoding.weigher import Network, bags_of_words, model_weigher
 from spladev3_anserini.errors import InputError
@@ -18,6 +19,7 @@ from spladev3_anserini.impacts.query_weights import (
     QUERY_WEIGHTS,
     Weights,
     hash_of_weights,
+    refuse_unsearchable,
 )
 from spladev3_anserini.model.batches import largest_batch, length_batches, refusing_large_batch
 from spladev3_anserini.model.checkpoint import (
@@ -92,6 +94,10 @@ class Encoder:
                              f"queries give the {QUERY_WEIGHTS} of their encoding or index")
         self.query_weights = None if self.counts_frequencies else query_weights_of(
             checkpoint, variant.query, self.terms, settings.query_weights)
+        if variant.query == "static" and self.query_weights is not None:
+            source = checkpoint.label if settings.query_weights is None else "`query_weights`"
+            refuse_unsearchable(self.without_dropped(self.query_weights), settings.quantizer,
+                                source)
         if side == "query" and not checkpoint.shares_model:
             network = None
         self._weigher = None if self.mode in ("bow", "static") else model_weigher(
@@ -214,7 +220,7 @@ class Encoder:
         size = (len(ids), len(self.terms))
         if not rows:
             return sparse.csr_matrix(size, dtype=np.float32)
-        return _in_order(sparse.vstack(rows, format="csr"), order, size)
+        return in_order(sparse.vstack(rows, format="csr"), order, size)
 
     def impacts(self, texts: Sequence[str],
                 done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
@@ -275,29 +281,3 @@ class Encoder:
         matrix.data[np.isin(matrix.indices, self._dropped)] = 0
         matrix.eliminate_zeros()
         return matrix if self.settings.top_k is None else keep_top(matrix, self.settings.top_k)
-
-
-def keep_top(matrix: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
-    """Keeps each row's k largest values; of equal ones, those of smaller columns.
-
-    The columns of a row stay in order.
-    """
-    kept = []
-    for row in range(matrix.shape[0]):
-        span = slice(matrix.indptr[row], matrix.indptr[row + 1])
-        largest = np.lexsort((matrix.indices[span], -matrix.data[span]))[:k]
-        kept.append(np.sort(largest) + matrix.indptr[row])
-    positions = np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
-    indptr = np.cumsum([0, *map(len, kept)])
-    return sparse.csr_matrix((matrix.data[positions], matrix.indices[positions], indptr),
-                             shape=matrix.shape)
-
-
-def _in_order(matrix: sparse.csr_matrix, order: list[int],
-              size: tuple[int, int]) -> sparse.csr_matrix:
-    """Returns a matrix whose row order[i] is row i of `matrix`; all other rows are empty."""
-    counts = np.zeros(size[0], dtype=np.int64)
-    counts[order] = np.diff(matrix.indptr)
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    ordered = matrix[np.argsort(order, kind="stable")]
-    return sparse.csr_matrix((ordered.data, ordered.indices, indptr), shape=size)

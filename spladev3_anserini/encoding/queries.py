@@ -49,7 +49,8 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
         raise InputError(f"{index} names its model, but {error}; pass its folder or hub id as "
                          "`model`") from None
     identity = QueryIdentity.for_documents(record.encoded)
-    if other := settings.query_weights is not None:  # another query side, asked for by name
+    has_own_table = settings.query_weights is not None
+    if has_own_table:  # another query side, on purpose
         chosen = chosen_variant(variant, checkpoint, settings.query_weights)
     else:
         chosen = variant_named(documents.variant if variant == "auto" else variant)
@@ -59,7 +60,7 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
     queries = QueryIdentity(
         encoder.model_hash, encoder.tokenizer.sha256, encoder.variant.name,
         encoder.settings.special_tokens, encoder.quantizer_name, encoder.query_weights_hash)
-    if other:
+    if has_own_table:
         queries = queries._replace(variant=identity.variant, model=identity.model,
                                    query_weights=identity.query_weights)
     refuse_mismatch(queries, f"queries of {checkpoint.name}", record.encoded, index)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from spladev3_anserini.collection.records import numbered_lines
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import appearing, read_bytes, sha256_of
+from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.terms import escaped
 from spladev3_anserini.text import counted
 
@@ -49,18 +50,7 @@ def read_query_weights(path: Path, terms: Terms) -> Weights:
             have, has a weight that is negative or no finite number, or only zeros.
     """
     pairs = _json_pairs(path) if path.suffix == ".json" else _tab_separated_pairs(path)
-    ids = {term: number for number, term in enumerate(terms)}
-    weights = np.zeros(len(terms), np.float32)
-    named = np.zeros(len(terms), bool)
-    for where, term, value in pairs:
-        place = _place(ids, term)
-        if place is None:
-            raise InputError(f"{where}: the term {term[:40]!r} is not in the model's vocabulary; "
-                             "is this the table of another model?")
-        if named[place]:
-            raise InputError(f"{where}: the term {term[:40]!r} is there twice")
-        weights[place], named[place] = _weight(value, where, term), True
-    return checked_weights(weights, str(path))
+    return checked_weights(_by_id(pairs, terms), str(path))
 
 
 def weights_of(table: QueryTable, terms: Terms) -> Weights:
@@ -68,15 +58,8 @@ def weights_of(table: QueryTable, terms: Terms) -> Weights:
     if not isinstance(table, Mapping):
         return read_query_weights(Path(table), terms)
     where = "`query_weights`"
-    ids = {term: number for number, term in enumerate(terms)}
-    weights = np.zeros(len(terms), np.float32)
-    for term, value in table.items():
-        place = _place(ids, term)
-        if place is None:
-            raise InputError(f"{where}: the term {str(term)[:40]!r} is not in the model's "
-                             "vocabulary")
-        weights[place] = _weight(value, where, term)
-    return checked_weights(weights, where)
+    pairs = ((where, str(term), value) for term, value in table.items())
+    return checked_weights(_by_id(pairs, terms), where)
 
 
 def checked_weights(weights: Weights, where: str) -> Weights:
@@ -91,9 +74,21 @@ def checked_weights(weights: Weights, where: str) -> Weights:
     return weights
 
 
+def refuse_unsearchable(weights: Weights, quantizer: Quantizer, where: str) -> None:
+    """Raises InputError for weights of static queries that give a term too large an impact, or
+    every term the impact 0."""
+    try:
+        impacts = quantizer(weights)
+    except ValueError as error:
+        raise InputError(f"{where}: {error} at `scale` {quantizer.scale:g}") from None
+    if not impacts.any():
+        raise InputError(f"{where}: every term has an impact of 0 at `scale` {quantizer.scale:g}, "
+                         "so no query could retrieve a document")
+
+
 def write_query_weights(path: Path, terms: Terms, weights: Weights) -> None:
     """Writes a table as JSON, in the order of term ids, whole or not at all. Terms of weight 0 are
-    left out. Each float32 has its shortest decimal, so reading gives the same bits."""
+    not written. Each float32 has its shortest decimal, so reading gives the same bits."""
     with appearing(path) as stream:
         stream.write(_as_json(terms, weights))
 
@@ -140,10 +135,22 @@ class DocumentFrequencies:
         return np.log1p(rarity).astype(np.float32)
 
 
-def _place(ids: Mapping[str, int], term: str) -> int | None:
-    """The id of a term that a table names as the vocabulary or as the index does."""
-    place = ids.get(term)
-    return ids.get(escaped(str(term))) if place is None else place
+def _by_id(pairs: Iterable[tuple[str, str, Any]], terms: Terms) -> Weights:
+    """The weights of (where, term, weight), by the terms' ids. A table may name a term as the
+    vocabulary does or as the index does."""
+    ids = {term: number for number, term in enumerate(terms)}
+    weights = np.zeros(len(terms), np.float32)
+    named: set[int] = set()
+    for where, term, value in pairs:
+        place = ids.get(term, ids.get(escaped(term)))
+        if place is None:
+            raise InputError(f"{where}: the term {term[:40]!r} is not in the model's vocabulary; "
+                             "is this the table of another model?")
+        if place in named:
+            raise InputError(f"{where}: the term {term[:40]!r} is there twice")
+        named.add(place)
+        weights[place] = _weight(value, where, term)
+    return weights
 
 
 def _weight(value: Any, where: str, term: str) -> float:

@@ -16,8 +16,8 @@ from spladev3_anserini.model.layout import ROUTER, VARIANT_NOTE, Layout, Side, r
 from spladev3_anserini.model.query_tables import read_weight_table
 from spladev3_anserini.model.stated import POSITIONS, tokenizer_length
 from spladev3_anserini.model.variants import (
+    MAX_RELU,
     VARIANTS,
-    Pooling,
     QueryMode,
     Variant,
     variant_named,
@@ -183,8 +183,8 @@ def model_hash(checkpoint: Checkpoint) -> str:
 def with_settings(model: str, side: Side) -> str:
     """The hash of a model (empty for none) with what is stated about one side's pooling and prompt;
     unchanged for max pooling and no prompt, as in all variants of SPLADE-v3."""
-    pooling = side.pooling if model else Pooling()
-    if pooling == Pooling() and not side.prompt:
+    pooling = side.pooling if model else MAX_RELU
+    if pooling == MAX_RELU and not side.prompt:
         return model
     record = json.dumps([model, *pooling, side.prompt])
     return hashlib.sha256(record.encode()).hexdigest()

@@ -82,7 +82,7 @@ FAMILIES = (
     Family("cosine similarity", (
         "CATIE-AQ/SPLADE_camembert-base_STS", "CATIE-AQ/SPLADE_camemberta2.0_STS"),
         "as BERT", "", "", "config_sentence_transformers.json: similarity_fn_name: scores would "
-        "need a division by each document's length"),
+        "need a division by the norms of query and document"),
     Family("autoencoders (CSR)", (
         "tomaarsen/csr-mxbai-embed-large-v1-nq", "nickprock/csr-multi-sentence-BERTino-cv"),
         "a dense encoder, then a SparseAutoEncoder; its dimensions are no terms", "", "",

@@ -19,7 +19,12 @@ from spladev3_anserini.model.module_list import (
     read_modules,
     refuse_path_out,
 )
-from spladev3_anserini.model.query_tables import TABLES, is_plain, static_table
+from spladev3_anserini.model.query_tables import (
+    TABLES,
+    is_plain,
+    read_weight_table,
+    static_table,
+)
 from spladev3_anserini.model.stated import (
     ANY,
     UNLIMITED,
@@ -253,8 +258,6 @@ def _with_tables(root: Path, layout: Layout) -> Layout:
 
 def _refuse_differing(tables: Sequence[Path], side: Side) -> None:
     """Raises InputError if tables do not hold the same weights."""
-    from spladev3_anserini.model.query_tables import read_weight_table
-
     terms = Tokenizer(side.tokenizer, lower_case=side.lower_case).terms
     first = read_weight_table(tables[0], terms)
     for other in tables[1:]:

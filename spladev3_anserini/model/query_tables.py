@@ -22,11 +22,15 @@ from spladev3_anserini.model.tokenizer import Tokenizer
 TABLES = ("idf.json", "query_token_weights.txt")
 
 
+class MissingTableError(InputError):
+    """A module has no safetensors of query weights; it may have a pickle, which is not read."""
+
+
 def static_table(folder: Path, *, pickles: bool = False) -> Path:
     """Returns the file with the weights of a SparseStaticEmbedding module.
 
-    Raises InputError if it is missing or a pickle (unless `pickles`), and for a setting that is not
-    applied here.
+    Raises MissingTableError if it is missing or a pickle (unless `pickles`), and InputError for a
+    setting that is not applied here.
     """
     config = folder / "config.json"
     if config.exists():
@@ -35,8 +39,8 @@ def static_table(folder: Path, *, pickles: bool = False) -> Path:
     if pickles and not weights.exists() and (folder / PICKLE).exists():
         return folder / PICKLE
     if not weights.exists():
-        raise InputError(f"{folder}: no model.safetensors with the weights of queries' terms (a "
-                         "pickle is not read; see spladev3-anserini convert)")
+        raise MissingTableError(f"{folder}: no model.safetensors with the weights of queries' "
+                                "terms (a pickle is not read; see spladev3-anserini convert)")
     refuse_pointer(weights)
     return weights
 

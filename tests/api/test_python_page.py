@@ -43,6 +43,7 @@ def test_the_page_runs_as_written(tmp_path: Path, demo_model: Path, monkeypatch:
         exec(compile(block, str(PAGE), "exec"), {})
     printed = capfd.readouterr().out
     assert "d1 257687" in printed
+    assert "{'cat': 250, 'mat': 120}\nstatic\n" in printed
     assert (tmp_path / "run.txt.gz").exists()
     assert "wins/ties/losses" in printed
     assert "{'nDCG@10': 1.0}" in printed

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from spladev3_anserini.encoding.encoder import Encoder, TextError, keep_top
+from spladev3_anserini.encoding.encoder import Encoder, TextError
+from spladev3_anserini.encoding.rows import keep_top
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer

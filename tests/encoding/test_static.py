@@ -163,6 +163,31 @@ def test_any_index_can_be_searched_with_a_table(tiny: Path, indexed: Path, tmp_p
     assert hits(tmp_path / "table.txt") == hits(tmp_path / "bow.txt")
 
 
+def test_explain_and_ask_take_the_table_of_a_search(tiny: Path, indexed: Path, tmp_path: Path,
+                                                    cli: Callable[..., Result]) -> None:
+    table = tmp_path / "table.tsv"
+    table.write_text("wing\t2.5\nlift\t1\n")
+    topics = write_corpus(tmp_path / "topics.jsonl", {"q": "wing lift"})
+    search = ("search", "--index", indexed / "index", "--topics", topics, "--query-weights", table)
+    assert cli(*search, "--output", tmp_path / "run.txt").code == 0
+    docid, score = hits(tmp_path / "run.txt")["q"][0]
+    shown = cli("explain", "--index", indexed / "index", "--docid", docid, "--query", "wing lift",
+                "--query-weights", table, "--format", "json")
+    assert shown.code == 0, shown
+    assert json.loads(shown.out)["match"]["lucene"] == int(score)
+    asked = cli("ask", "--index", indexed / "index", "--query-weights", table, "wing lift")
+    assert "  wing 250  lift 100\n" in asked.out
+    assert asked.out.splitlines()[3].split() == ["1", docid, score]
+    text = cli("explain", "--model", tiny, "--side", "query", "--text", "wing lift",
+               "--query-weights", table, "--format", "json")
+    assert text.code == 0, text
+    assert "250" in text.out
+    overwritten = cli(*search, "--output", table)
+    assert overwritten.code == 2
+    assert "is an input as well" in overwritten.err
+    assert table.read_text().startswith("wing")
+
+
 @pytest.mark.fault(8, "a table of query weights that was changed, is gone, or is another index's",
                    then="refused by file", detected="its sha256 in the manifests")
 def test_another_table_is_refused(tiny: Path, indexed: Path, tmp_path: Path,
@@ -194,11 +219,18 @@ def test_another_table_is_refused(tiny: Path, indexed: Path, tmp_path: Path,
     (("--corpus", "C", "--query-weights", "idf", "--variant", "splade-v3"), "--query-weights"),
     (("--corpus", "C", "--variant", "static"), "has no table of query weights"),
     (("--corpus", "C", "--query-weights", "missing.json"), "missing.json: no such file"),
+    (("--corpus", "C", "--query-weights", ""), "Invalid value for '--query-weights': is empty"),
+    (("--corpus", "C", "--query-weights", "TABLE", "--scale", 20000),
+     "--query-weights: a weight of 2.0 is outside 0..1.63835 (or NaN) at --scale 20000"),
+    (("--topics", "C", "--query-weights", "TABLE", "--scale", 0.01),
+     "--query-weights: every term has an impact of 0 at --scale 0.01"),
 ])
-def test_a_table_that_does_not_fit_is_refused(options: tuple[str, ...], said: str, tiny: Path,
+def test_a_table_that_does_not_fit_is_refused(options: tuple[object, ...], said: str, tiny: Path,
                                               corpus: Path, tmp_path: Path,
                                               refused: Callable[..., str]) -> None:
-    words = [corpus if word == "C" else word for word in options]
+    (tmp_path / "table.json").write_text('{"cat": 2.0}')
+    paths: dict[object, object] = {"C": corpus, "TABLE": tmp_path / "table.json"}
+    words = [paths.get(word, word) for word in options]
     assert said in refused("encode", "--model", tiny, "--max-length", 64, *words,
                            "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()

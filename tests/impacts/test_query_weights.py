@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.query_weights import (
     QUERY_WEIGHTS,
     DocumentFrequencies,
     hash_of_weights,
     read_query_weights,
+    refuse_unsearchable,
     require_query_weights,
+    weights_of,
     write_query_weights,
 )
 
@@ -71,6 +75,25 @@ def test_a_bad_table_is_refused_by_file_and_line(name: str, text: str, said: str
         read_query_weights(tmp_path / name, TERMS)
     assert str(raised.value).startswith(str(tmp_path / name))
     assert said in str(raised.value)
+
+
+def test_a_mapping_is_read_as_a_file_is() -> None:
+    terms = [*TERMS, "a\\u0020b"]
+    assert weights_of({"wing": 2.5, "a b": 1}, terms).tolist() == [0, 2.5, 0, 0, 0, 1]
+    for table, said in (({"boat": 1.0}, "`query_weights`: the term 'boat' is not in the model's"),
+                        ({"a b": 1.0, "a\\u0020b": 2.0}, "is there twice"),
+                        ({"wing": -1.0}, "`query_weights`: the weight of 'wing' is -1.0")):
+        with pytest.raises(InputError, match=re.escape(said)):
+            weights_of(table, terms)
+
+
+def test_a_table_that_no_query_can_be_searched_with_is_refused() -> None:
+    weights = weights_of({"wing": 300.0, "lift": 0.001}, TERMS)
+    refuse_unsearchable(weights, Quantizer(), "t.json")
+    with pytest.raises(InputError, match=r"t.json: a weight of 300.0 is outside .* at `scale` 200"):
+        refuse_unsearchable(weights, Quantizer(200), "t.json")
+    with pytest.raises(InputError, match=r"t.json: every term has an impact of 0 at `scale` 0.001"):
+        refuse_unsearchable(weights, Quantizer(0.001), "t.json")
 
 
 def test_a_table_that_changed_or_is_gone_is_refused(tmp_path: Path) -> None:

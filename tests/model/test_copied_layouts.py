@@ -23,6 +23,7 @@ from spladev3_anserini.model.checkpoint import Checkpoint, model_hash, open_chec
 from spladev3_anserini.model.convert import convert_checkpoint
 from spladev3_anserini.model.layout import Side
 from spladev3_anserini.model.onnx_export import export_onnx
+from spladev3_anserini.reproduction.models import usable_checkpoint
 
 FULL = [text for text in TEXTS.values() if text.strip()]
 SETTINGS = "config_sentence_transformers.json"
@@ -281,3 +282,17 @@ def test_a_conversion_that_could_not_be_read_is_refused(layouts: dict[str, Path]
     with pytest.raises(InputError, match="not a pickle of only tensors"):
         convert_checkpoint(str(source), tmp_path / "out", None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pickled"]
+
+
+@pytest.mark.parametrize("name", ["static", "two encoders"])
+def test_reproduce_converts_a_model_of_which_one_part_is_a_pickle(
+        name: str, layouts: dict[str, Path], tmp_path: Path) -> None:
+    source = as_pickles(layouts[name], tmp_path / "pickled")
+    document = open_checkpoint(str(layouts[name])).folder.relative_to(layouts[name])
+    (source / document / "pytorch_model.bin").unlink()
+    shutil.copyfile(layouts[name] / document / "model.safetensors",
+                    source / document / "model.safetensors")
+    checkpoint = usable_checkpoint(str(source), tmp_path)
+    assert checkpoint.folder.is_relative_to(tmp_path / "models")
+    assert stated(checkpoint.layout.folders[0]) == stated(layouts[name])
+    assert usable_checkpoint(str(layouts[name]), tmp_path).name == str(layouts[name])

@@ -14,7 +14,8 @@ from conftest import TEXTS, Result, make_tiny, write_corpus
 
 from spladev3_anserini.cli.demo import QUESTIONS
 from spladev3_anserini.collection.runs import read_run_file
-from spladev3_anserini.encoding.encoder import Encoder, keep_top
+from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.rows import keep_top
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.jvm import java_command
