@@ -149,7 +149,7 @@ def _place(ids: Mapping[str, int], term: str) -> int | None:
 def _weight(value: Any, where: str, term: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
         raise InputError(f"{where}: the weight of {term[:40]!r} is {str(value)[:40]}; expected a "
-                         "finite number from 0")
+                         "finite number from 0, below 1e9")
     return float(value)
 
 
