@@ -289,6 +289,28 @@ def _pads_left(folder: Path) -> None:
     (folder / "tokenizer.json").write_text(text.replace('"Right", "pad_to', '"Left", "pad_to'))
 
 
+def _older_length(folder: Path) -> None:
+    record = json.loads((folder / TOKENIZER).read_text())
+    del record["model_max_length"]
+    (folder / TOKENIZER).write_text(json.dumps(record | {"max_len": 12}))
+
+
+def _token_types(folder: Path) -> None:
+    """Kept by transformers if the class is not BERT's own, which writes the template anew."""
+    record = json.loads((folder / "tokenizer.json").read_text())
+    for part in record["post_processor"]["single"]:
+        for token in part.values():
+            token["type_id"] = 1
+    (folder / "tokenizer.json").write_text(json.dumps(record))
+    edit(folder / TOKENIZER, tokenizer_class="PreTrainedTokenizerFast",
+         model_input_names=["input_ids", "token_type_ids", "attention_mask"])
+
+
+def _tokenizer_above(folder: Path) -> None:
+    for path in (*(folder / ENCODER).glob("tok*"), *(folder / ENCODER).glob("vocab*")):
+        path.rename(folder / path.name)
+
+
 def _one_name(folder: Path) -> None:
     write_modules(folder, ("Transformer", "SpladePooling", "SpladePooling"), {2: "1_SpladePooling"},
                   name="0")
@@ -339,6 +361,7 @@ SERVED = [
     Row("max_seq_length before model_max_length", st6(
         lengths={"max_seq_length": 16}, tokenizer={"model_max_length": 24}), V3),
     Row("model_max_length", st6(tokenizer={"model_max_length": 24}), V3),
+    Row("max_len, the older name of model_max_length", then(st6(), _older_length), V3),
     Row("model_max_length that the model cannot take", st5(tokenizer={"model_max_length": 512}), V3),
     Row("padding at the left, rotary positions", plain_tokenizer("modernbert", padding_side="left"),
         V3),
@@ -421,6 +444,16 @@ REFUSED = [
         refused=(TOKENIZER, "padding_side")),
     Row("padding at the left in tokenizer.json", then(st5(), _pads_left),
         refused=("tokenizer.json", "padding.direction")),
+    Row("other token types", then(st6(), _token_types),
+        refused=("tokenizer.json", "post_processor")),
+    Row("no room for a token", st6(tokenizer={"model_max_length": 0}),
+        refused=(TOKENIZER, "model_max_length")),
+    Row("a tokenizer above the encoder's folder", then(routed(), _tokenizer_above),
+        refused=(ENCODER, "no tokenizer")),
+    Row("a prompt that is no UTF-8", st6(settings={"prompts": {"query": "\ud800 "}}),
+        refused=(SETTINGS, "prompts.query")),
+    Row("no modules", then(st6(), lambda f: (f / MODULES).write_text("[]")),
+        refused=(MODULES, "no module")),
     Row("two files that differ", st5(lengths={"max_seq_length": 16}, older={"max_seq_length": 8}),
         refused=("sentence_roberta_config.json", "max_seq_length")),
     Row("an unknown key of a Router", routed(router={"weights": [1, 2]}),

@@ -156,7 +156,7 @@ def _by_id(pairs: Iterable[tuple[str, str, Any]], terms: Terms) -> Weights:
 def _weight(value: Any, where: str, term: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
         raise InputError(f"{where}: the weight of {term[:40]!r} is {str(value)[:40]}; expected a "
-                         "finite number from 0")
+                         "finite number from 0, below 1e9")
     return float(value)
 
 

@@ -225,19 +225,17 @@ def _checked(root: Path, side: Side) -> Side:
         raise InputError(f"{root}: no config.json of a masked language model in it")
     if not isinstance(kind, str):
         raise InputError(f"{config}: model_type: expected a name")
-    tokenizer = _tokenizer_of(root, folder)
+    _refuse_without_tokenizer(folder)
     if kind not in _ANY_PADDING:
-        refuse_left_padding(tokenizer)
-    return side._replace(tokenizer=tokenizer, length=settings.length,
-                         lower_case=settings.lower_case)
+        refuse_left_padding(folder)
+    return side._replace(length=settings.length, lower_case=settings.lower_case)
 
 
-def _tokenizer_of(root: Path, folder: Path) -> Path:
-    """Returns the folder with the tokenizer: the masked language model's, else the root."""
-    for candidate in (folder, root):
-        if any((candidate / name).exists() for name in VOCABULARIES):
-            return candidate
-    raise InputError(f"{root}: no tokenizer ({', '.join(VOCABULARIES)})")
+def _refuse_without_tokenizer(folder: Path) -> None:
+    """Raises InputError if there is no vocabulary beside a model: sentence-transformers does not
+    read one above a module's folder, but makes one without words."""
+    if not any((folder / name).exists() for name in VOCABULARIES):
+        raise InputError(f"{folder}: no tokenizer ({', '.join(VOCABULARIES)})")
 
 
 def _tables(root: Path, side: Side) -> list[Path]:

@@ -33,11 +33,13 @@ class ModuleEntry(BaseModel):
 def read_modules(root: Path) -> list[ModuleEntry]:
     """Reads a model's list of modules; empty if it has none.
 
-    Raises InputError for a key that is not applied here, two modules of one name, or a Router that
-    is not the only module.
+    Raises InputError for an empty list, a key that is not applied here, two modules of one name,
+    or a Router that is not the only module.
     """
     path = root / MODULES
     modules: list[ModuleEntry] = read_as(list[ModuleEntry], path) if path.exists() else []
+    if path.exists() and not modules:
+        raise InputError(f"{path}: names no module")
     for module in modules:
         refuse_unapplied(path, module.model_extra or {}, {"idx": ANY})
     names = [module.name for module in modules if module.name is not None]

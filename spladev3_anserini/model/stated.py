@@ -101,6 +101,8 @@ def read_prompts(root: Path) -> Prompts:
     for name, text in prompts.items():
         if not isinstance(text, str | None):
             raise InputError(f"{path}: prompts.{name}: {json.dumps(text)[:60]}: expected a text")
+        if text and text.encode(errors="ignore").decode() != text:
+            raise InputError(f"{path}: prompts.{name}: has an unpaired surrogate")
         if text and name in _OTHER_DOCUMENTS and not prompts.get("document"):
             raise InputError(f"{path}: prompts.{name}: sentence-transformers 6 does not apply it "
                              "to documents, older versions do; rename it to `document`, or take "
@@ -200,12 +202,20 @@ def refuse_left_padding(tokenizer: Path) -> None:
 
 
 def tokenizer_length(tokenizer: Path) -> Length | None:
-    """The most tokens that a tokenizer states; None if it states none, or 10^9 and more."""
+    """The most tokens that a tokenizer states; None if it states none, or 10^9 and more.
+
+    As in transformers, `max_len` counts if there is no `model_max_length`. Raises InputError for
+    what is no whole number above 0.
+    """
     path = tokenizer / "tokenizer_config.json"
-    limit = read_json(path, dict).get("model_max_length") if path.exists() else None
-    if isinstance(limit, int | float) and not isinstance(limit, bool) and 0 < limit < 1e9:
-        return Length(int(limit), path, "model_max_length")
-    return None
+    record = read_json(path, dict) if path.exists() else {}
+    key = "model_max_length" if "model_max_length" in record else "max_len"
+    limit = record.get(key)
+    if limit is None or (type(limit) in (int, float) and limit >= 1e9):
+        return None
+    if type(limit) is not int or limit < 1:
+        raise InputError(f"{path}: {key}: expected a whole number above 0")
+    return Length(limit, path, key)
 
 
 def _prompts(path: Path, prompts: Any) -> dict[str, Any]:

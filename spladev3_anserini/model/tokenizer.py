@@ -47,8 +47,8 @@ class Tokenizer:
         """Loads a tokenizer and tests it on some texts; with `lower_case`, one that lower-cases
         texts even if its own rules do not.
 
-        Raises InputError if it cannot be loaded, has too large ids, or fails on a plain text, and
-        as `load_tokenizer`.
+        Raises InputError if it cannot be loaded, has too large ids, fails on a plain text, or gives
+        token types, and as `load_tokenizer`.
         """
         self._folder = folder
         tokenizer = load_tokenizer(folder)
@@ -60,6 +60,7 @@ class Tokenizer:
                 if lower_case:
                     _lower_case(tokenizer.backend_tokenizer)
                 content = json.dumps(json.loads(tokenizer.backend_tokenizer.to_str()))
+                _refuse_token_types(tokenizer, folder)
             vocabulary: dict[str, int] = tokenizer.get_vocab()
             self.special_ids = frozenset(tokenizer.all_special_ids)
             self.added = int(tokenizer.num_special_tokens_to_add())
@@ -175,6 +176,15 @@ def refuse_other_vocabulary(folder: Path, outputs: int, terms: Sized, *,
     if outputs < len(terms) or (outputs > len(terms) and not wider):
         raise InputError(f"{folder}: the model has {outputs} output terms, its tokenizer "
                          f"{len(terms)}")
+
+
+def _refuse_token_types(tokenizer: Any, folder: Path) -> None:
+    """Raises InputError for a tokenizer that gives a model other token types than 0 throughout."""
+    if ("token_type_ids" in tokenizer.model_input_names
+            and any(tokenizer.backend_tokenizer.encode("a").type_ids)):
+        raise InputError(f"{folder / 'tokenizer.json'}: post_processor: gives texts another "
+                         "token type than 0, which is not applied here; weights would differ from "
+                         "the model's own")
 
 
 def _lower_case(backend: Any) -> None:
