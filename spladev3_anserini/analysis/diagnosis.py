@@ -86,10 +86,10 @@ def read_curves(path: Path) -> list[Curve]:
             ramps = {side: _number(record[f"lambda_{side}"]) for side in sides}
             curve = Curve(_step(record["step"]), parts, penalties, ramps,
                           _number(record["nonzero_documents"]), _number(record["nonzero_queries"]))
+            values = {name: _number(record[name]) for name in _CURVES if name in record}
         except (ValueError, KeyError, TypeError, OverflowError):
             raise InputError(f"{path}:{number}: not a record of a training's curves") from None
-        for name in (name for name in _CURVES if name in record):
-            value = float(record[name])
+        for name, value in values.items():
             if not abs(value) <= _MOST:
                 raise InputError(f"{path}:{number}: step {curve.step}: {name} is no finite number "
                                  f"up to {_MOST:g}: the training diverged")
