@@ -443,9 +443,11 @@ def test_the_readme_says_what_was_measured_here() -> None:
     run = {name: set(re.findall(r"`([\w.-]+)`", cells.split("|")[0]))
            for name, cells in re.findall(r"^\| (models|ablations|baselines|collections) \| (.*)$", text, re.M)}
     assert run["models"] | run["ablations"] | run["baselines"] <= RECIPES.recipes().keys() | RECIPES.baselines()
-    measured = {(recipe, collection) for collection in RECIPES.collections()
-                for recipe in RECIPES.recipes() | RECIPES.baselines()
-                for values in declared_values(recipe, RECIPES.recipe(recipe), collection, RECIPES.collection(collection))
+    recipes = {name: RECIPES.recipe(name) for name in RECIPES.recipes() | RECIPES.baselines()}
+    collections = {name: RECIPES.collection(name) for name in RECIPES.collections()}
+    measured = {(recipe, collection) for collection, data in collections.items()
+                for recipe, content in recipes.items()
+                for values in declared_values(recipe, content, collection, data)
                 if values.by.source == "measured"}
     assert {collection for _, collection in measured} == run["collections"]
     assert {recipe for recipe, _ in measured} <= run["models"] | run["ablations"]
