@@ -21,7 +21,6 @@ from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import appearing, read_bytes, sha256_of
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.terms import escaped
-from spladev3_anserini.text import counted
 
 #: In an encoded directory and in an index: the table that their queries are weighted with.
 QUERY_WEIGHTS = "query_weights.json"
@@ -184,9 +183,3 @@ def _tab_separated_pairs(path: Path) -> Iterator[tuple[str, str, Any]]:
             raise InputError(f"{where}: the weight of {term[:40]!r} is {text[:40]!r}; expected a "
                              "number") from None
         yield where, term, value
-
-
-def described(weights: Weights) -> str:
-    """A table in a few words, for a summary."""
-    used = weights[weights > 0]
-    return f"{counted(len(used), 'term')}, weights {used.min():.2f} to {used.max():.2f}"
