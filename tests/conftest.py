@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,11 @@ from longest import LONGEST
 from quick_java import start_java_quickly
 
 pytest_plugins = ["reliability", "breaking"]
+
+# a shell that runs the suite in the background (nohup ... &) has it ignore Ctrl-C, and so would every
+# command that a test starts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # one thread: the machine is shared by xdist workers, and nothing here is large
 os.environ.setdefault("OMP_NUM_THREADS", "1")
