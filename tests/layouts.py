@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from conftest import SPECIALS
+
 
 def pickled(tiny: Path, folder: Path, modules: bool = True) -> Path:
     """As naver/splade-v3: pytorch_model.bin alone, with sentence-transformers' modules.json."""
@@ -49,6 +51,15 @@ def sparse_encoder(folder: Path, **options: int) -> Any:
     for name, value in options.items():
         setattr(model, name, value)
     return model
+
+
+def peer_weights(folder: Path, side: str, texts: list[str]) -> Any:
+    """sentence-transformers' weights of texts; special tokens have no dimension here."""
+    model = sparse_encoder(folder)
+    encode = model.encode_query if side == "query" else model.encode_document
+    found = encode(texts, convert_to_sparse_tensor=False).numpy()
+    found[:, : len(SPECIALS)] = 0
+    return found
 
 
 def router(tiny: Path, folder: Path, masked: bool = False, weight: float = 1) -> Path:

@@ -29,7 +29,7 @@ from spladev3_anserini.model.checkpoint import (
     with_settings,
 )
 from spladev3_anserini.model.stated import UNLIMITED
-from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer, refuse_other_vocabulary
+from spladev3_anserini.model.tokenizer import Tokenized, refuse_other_vocabulary
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
 from spladev3_anserini.progress import log, warn
 from spladev3_anserini.text import counted
@@ -81,7 +81,7 @@ class Encoder:
         checkpoint = checkpoint.of(side)
         self.variant, self.side = variant, side
         self.mode: QueryMode = variant.query if side == "query" else "expand"
-        self.tokenizer = Tokenizer(checkpoint.tokenizer, lower_case=checkpoint.settings.lower_case)
+        self.tokenizer = checkpoint.settings.load_tokenizer()
         self.terms = self.tokenizer.terms
         self.prompt = checkpoint.settings.prompt
         self._dropped = sorted({*self.tokenizer.nameless, *dropped_ids(

@@ -32,9 +32,9 @@ def rank(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int,
     """
     rankings = searcher.rankings((topic.query for topic in topics), hits, threads, two_step)
     with counter("searching", len(topics), unit="query") as bar:
-        for topic, ranked in zip(topics, rankings, strict=True):
-            removed = topic.id if remove_query else None
-            yield topic.id, [hit for hit in ranked if hit.docid != removed]
+        ranked = zip((topic.id for topic in topics), rankings, strict=True)
+        for ranking in without_self_hits(ranked, enabled=remove_query):
+            yield ranking
             bar.update()
 
 

@@ -30,6 +30,7 @@ from spladev3_anserini.model.stated import (
     UNLIMITED,
     Allowed,
     Length,
+    TransformerSettings,
     position_length,
     read_pooling,
     read_prompts,
@@ -75,6 +76,10 @@ class Side(NamedTuple):
     length: Length | None = None
     lower_case: bool = False
     prompt: str = ""
+
+    def load_tokenizer(self) -> Tokenizer:
+        """Loads the tokenizer, which lower-cases texts if the files ask for it."""
+        return Tokenizer(self.tokenizer, lower_case=self.lower_case)
 
 
 class Layout(NamedTuple):
@@ -135,7 +140,7 @@ def read_layout(root: Path, *, pickles: bool = False) -> Layout:
 def _unrouted(root: Path, modules: Sequence[ModuleEntry]) -> Layout:
     """One model for both sides. A table of query weights beside plain weights is the query side,
     as in models from before sentence-transformers had a module for it."""
-    side = _encoder(root, modules, root / MODULES) if modules else _checked(root, Side(root, root))
+    side = _encoder(root, modules, root / MODULES) if modules else _plain(root)
     tables = [path for path in _tables(root, side) if path.exists()]
     if not tables:
         return Layout(side, side)
@@ -203,20 +208,24 @@ def _encoder(root: Path, modules: Sequence[ModuleEntry], source: Path) -> Side:
         raise InputError(f"{source}: type: encodes documents by {', '.join(kinds) or 'no module'}; "
                          f"expected a masked language model and {_POOLING}")
     folder, pooling = root / modules[0].path, root / modules[1].path / "config.json"
-    side = _checked(root, Side(folder, folder, read_pooling(
-        pooling, shared=pooling.parent == folder)))
-    settings = read_transformer(folder)
+    how = read_pooling(pooling, shared=pooling.parent == folder)
+    settings = _checked(root, folder)
     if modules[0].kind == "Transformer" and not settings.task:
         raise InputError(f"{folder / 'sentence_bert_config.json'}: transformer_task: does not say "
                          "fill-mask, so the Transformer has no head for the vocabulary")
-    limits = [limit for limit in (tokenizer_length(side.tokenizer), position_length(folder))
-              if limit]
-    return side._replace(length=settings.length or min(limits, default=None))
+    limits = [limit for limit in (tokenizer_length(folder), position_length(folder)) if limit]
+    return Side(folder, folder, how, settings.length or min(limits, default=None),
+                settings.lower_case)
 
 
-def _checked(root: Path, side: Side) -> Side:
-    """The side with its tokenizer's folder, once its small files were checked."""
-    folder = side.folder
+def _plain(root: Path) -> Side:
+    """A masked language model as transformers saves it."""
+    settings = _checked(root, root)
+    return Side(root, root, length=settings.length, lower_case=settings.lower_case)
+
+
+def _checked(root: Path, folder: Path) -> TransformerSettings:
+    """Checks the small files of an encoder's folder; returns the settings that they state."""
     refuse_elsewhere(folder)
     settings = read_transformer(folder)
     config = folder / "config.json"
@@ -228,7 +237,7 @@ def _checked(root: Path, side: Side) -> Side:
     _refuse_without_tokenizer(folder)
     if kind not in _ANY_PADDING:
         refuse_left_padding(folder)
-    return side._replace(length=settings.length, lower_case=settings.lower_case)
+    return settings
 
 
 def _refuse_without_tokenizer(folder: Path) -> None:
@@ -256,7 +265,7 @@ def _with_tables(root: Path, layout: Layout) -> Layout:
 
 def _refuse_differing(tables: Sequence[Path], side: Side) -> None:
     """Raises InputError if tables do not hold the same weights."""
-    terms = Tokenizer(side.tokenizer, lower_case=side.lower_case).terms
+    terms = side.load_tokenizer().terms
     first = read_weight_table(tables[0], terms)
     for other in tables[1:]:
         if not (read_weight_table(other, terms) == first).all():
@@ -266,7 +275,7 @@ def _refuse_differing(tables: Sequence[Path], side: Side) -> None:
 def _refuse_other_tokenizer(query: Side, document: Side, source: Path) -> None:
     if query.tokenizer == document.tokenizer:
         return
-    hashes = [Tokenizer(side.tokenizer, lower_case=side.lower_case).sha256
+    hashes = [side.load_tokenizer().sha256
               for side in (query, document)]
     if hashes[0] != hashes[1]:
         raise InputError(f"{source}: structure: queries have another tokenizer than documents "

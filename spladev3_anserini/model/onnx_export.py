@@ -27,7 +27,6 @@ from spladev3_anserini.model.copies import (
 from spladev3_anserini.model.onnx import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
 from spladev3_anserini.model.splade import TRIAL_LENGTHS, Splade, load_splade
-from spladev3_anserini.model.tokenizer import Tokenizer
 
 Precision = Literal["float32", "int8"]
 
@@ -122,7 +121,7 @@ def _export_side(checkpoint: Checkpoint, path: Path, final: Path, precision: Pre
         raise InputError(f"`model` {checkpoint.name}: padding changes the weights of its "
                          "architecture, and a graph computes batches with padding; encode with "
                          "the model itself")
-    tokenizer = Tokenizer(checkpoint.tokenizer, lower_case=checkpoint.settings.lower_case)
+    tokenizer = checkpoint.settings.load_tokenizer()
     dropped = {*tokenizer.special_ids, *tokenizer.nameless,
                *range(len(tokenizer.terms), splade.vocabulary)}
     graph = _Graph(splade, sorted(dropped) if top_k else [], top_k).eval()

@@ -23,7 +23,6 @@ from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
 from spladev3_anserini.lucene.prebuilt import prebuilt_index
 from spladev3_anserini.model.batches import resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash, weight_files
-from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.recipe.schema import QuerySet, SpladeRecipe
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import converted_folder, usable_checkpoint
@@ -123,8 +122,7 @@ class Session:
     @cached_property
     def tokenizer_sha256(self) -> str:
         """The hash of everything that decides wordpieces."""
-        side = self.checkpoint.settings
-        return Tokenizer(side.tokenizer, lower_case=side.lower_case).sha256
+        return self.checkpoint.settings.load_tokenizer().sha256
 
     @cached_property
     def index(self) -> Path:

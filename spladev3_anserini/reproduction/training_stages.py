@@ -12,7 +12,6 @@ from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
 from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
-from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.rankers.registry import find_pair_scorer, pair_scorer_hash
 from spladev3_anserini.recipe.library import default_folder
 from spladev3_anserini.recipe.training import flatten
@@ -185,9 +184,8 @@ class _Training:
             values = flatten(section.model_dump(exclude={"sources", "corpus", "start"}))
             if table := self.session.query_weights_hash:
                 values["query_weights"] = table
-            tokenizer = Tokenizer(self.start.tokenizer, lower_case=self.start.settings.lower_case)
             return {"start": model_hash(self.start),
-                    "tokenizer": tokenizer.sha256, "variant": variant,
+                    "tokenizer": self.start.settings.load_tokenizer().sha256, "variant": variant,
                     "candidates": sha256_of(self.files.candidates),
                     "ensemble": sha256_of(self.files.ensemble),
                     **self._source_fingerprints("corpus", "topics"),

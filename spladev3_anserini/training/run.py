@@ -161,7 +161,7 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
     texts = texts_of_ids(corpus, {document: query.id for query in queries
                                   for document in (*query.positives, *query.negatives)},
                          sources["candidates"])
-    tokenizer = Tokenizer(start.tokenizer, lower_case=start.settings.lower_case)
+    tokenizer = start.settings.load_tokenizer()
     torch.manual_seed(section.seed)
     table = training_query_weights(start, variant, tokenizer, query_weights, corpus,
                                    section.max_length)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SPECIALS, TEXTS, Result, make_tiny
-from layouts import add_modules, pickled
+from conftest import TEXTS, Result, make_tiny
+from layouts import add_modules, peer_weights, pickled
 from safetensors.torch import load_file
 
 from spladev3_anserini.encoding.encoder import Encoder
@@ -82,17 +82,6 @@ def weights(folder: Path, side: str) -> Any:
     return Encoder(checkpoint, checkpoint.variant, side, EncoderSettings()).weights(FULL).toarray()
 
 
-def peers(folder: Path, side: str) -> Any:
-    """sentence-transformers' weights; special tokens have no dimension here."""
-    from sentence_transformers import SparseEncoder
-
-    model = SparseEncoder(str(folder), device="cpu")
-    encode = model.encode_query if side == "query" else model.encode_document
-    found = encode(FULL, convert_to_sparse_tensor=False).numpy()
-    found[:, : len(SPECIALS)] = 0
-    return found
-
-
 def stated(folder: Path) -> tuple[object, ...]:
     """All that a model's files state, with paths within its folder."""
     checkpoint: Checkpoint = open_checkpoint(str(folder))
@@ -124,7 +113,7 @@ def test_a_layout_has_the_weights_of_its_library(name: str, layouts: dict[str, P
     for side in ("document", "query"):
         found = weights(layouts[name], side)
         assert found.any()
-        np.testing.assert_allclose(found, peers(layouts[name], side), atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(found, peer_weights(layouts[name], side, FULL), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -139,7 +128,7 @@ def test_a_converted_layout_states_and_weighs_the_same(name: str, layouts: dict[
     assert stated(tmp_path / "out") == stated(layouts[name])
     for side in ("document", "query"):
         np.testing.assert_array_equal(weights(tmp_path / "out", side), weights(layouts[name], side))
-        np.testing.assert_allclose(peers(tmp_path / "out", side), peers(layouts[name], side))
+        np.testing.assert_allclose(peer_weights(tmp_path / "out", side, FULL), peer_weights(layouts[name], side, FULL))
     # a note is only for what no other file states
     routed = open_checkpoint(str(layouts[name])).layout.mode is not None
     assert (tmp_path / "out" / "spladev3.json").exists() != routed

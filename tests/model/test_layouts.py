@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SPECIALS, TEXTS, Result, make_tiny, write_corpus
-from layouts import add_modules, pickled, router, sparse_encoder
+from layouts import add_modules, peer_weights, pickled, router, sparse_encoder
 from safetensors.torch import load_file, save_file
 
 from spladev3_anserini.encoding.encoder import Encoder
@@ -48,24 +48,13 @@ def weights(folder: Path, side: str, length: int | None = 64) -> Any:
     return encoder.weights(FULL).toarray()
 
 
-def peers(folder: Path, side: str) -> Any:
-    """sentence-transformers' weights of the same texts; special tokens have no dimension here."""
-    from sentence_transformers import SparseEncoder
-
-    model = SparseEncoder(str(folder), device="cpu")
-    encode = model.encode_query if side == "query" else model.encode_document
-    found = encode(FULL, convert_to_sparse_tensor=False).numpy()
-    found[:, : len(SPECIALS)] = 0
-    return found
-
-
 @pytest.mark.parametrize("name", ["plain", "doc", "lexical"])
 def test_a_layout_that_is_read_has_the_weights_of_its_library(name: str,
                                                               saved: dict[str, Path]) -> None:
     assert open_checkpoint(str(saved[name])).variant.name == {
         "plain": "splade-v3", "doc": "splade-v3-doc", "lexical": "splade-v3-lexical"}[name]
     for side in ("document", "query"):
-        np.testing.assert_allclose(weights(saved[name], side), peers(saved[name], side), atol=1e-5)
+        np.testing.assert_allclose(weights(saved[name], side), peer_weights(saved[name], side, FULL), atol=1e-5)
 
 
 #: Layout, file, key, value: what is not applied, and where it stands.
@@ -133,9 +122,9 @@ def test_what_is_refused_would_have_been_other_weights(saved: dict[str, Path],
     """The library's own weights move by far more than rounding could."""
     folder = Path(shutil.copytree(saved["plain"], tmp_path / "prompts"))
     edit(folder / SETTINGS, prompts={"query": "wing test "})
-    assert abs(peers(folder, "query") - peers(saved["plain"], "query")).max() > 0.1
+    assert abs(peer_weights(folder, "query", FULL) - peer_weights(saved["plain"], "query", FULL)).max() > 0.1
     idf = router(saved["plain"], tmp_path / "idf", weight=3.5)
-    assert peers(idf, "query").max() == 3.5
+    assert peer_weights(idf, "query", FULL).max() == 3.5
 
 
 @pytest.mark.parametrize("empty", [
@@ -249,7 +238,7 @@ def test_a_table_without_weight_for_special_tokens_is_a_bag_of_words(saved: dict
     folder = Path(shutil.copytree(saved["doc"], tmp_path / "model"))
     for place in range(len(SPECIALS)):
         _weight(0, place)(folder)
-    np.testing.assert_array_equal(weights(folder, "query"), peers(folder, "query"))
+    np.testing.assert_array_equal(weights(folder, "query"), peer_weights(folder, "query", FULL))
 
 
 def test_a_variant_that_a_router_contradicts_is_refused(saved: dict[str, Path]) -> None:
@@ -303,7 +292,7 @@ def test_a_stated_length_is_the_default_and_another_one_is_warned_of(saved: dict
         assert key not in own.err
         other = cli(*command, tmp_path / f"{folder.name}-other", "--max-length", 64)
         assert f"warning: {folder / file}: {key}: the model's own length is 32 tokens" in other.err
-        np.testing.assert_allclose(weights(folder, "document", None), peers(folder, "document"),
+        np.testing.assert_allclose(weights(folder, "document", None), peer_weights(folder, "document", FULL),
                                    atol=1e-5)
     edit(older / LENGTHS, max_seq_length=300)
     longer = cli(*command, tmp_path / "longer")

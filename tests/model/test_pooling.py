@@ -58,9 +58,10 @@ def test_a_nan_is_not_lost(bias: bool) -> None:
     assert activation(best)[1].isnan().all()
 
 
-def test_memory_is_that_of_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The largest tensor a matrix product makes is tokens x tile, never tokens x vocabulary."""
-    sizes = []
+@pytest.fixture
+def product_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of elements of each matrix product's result."""
+    sizes: list[int] = []
     whole = torch.mm
 
     def watched(*args: torch.Tensor) -> torch.Tensor:
@@ -68,9 +69,14 @@ def test_memory_is_that_of_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
         return out
 
     monkeypatch.setattr(torch, "mm", watched)
+    return sizes
+
+
+def test_memory_is_that_of_a_tile(product_sizes: list[int]) -> None:
+    """The largest tensor a matrix product makes is tokens x tile, never tokens x vocabulary."""
     max_logits(torch.randn(4, 10, 8), torch.ones(4, 10, dtype=torch.bool), torch.randn(1000, 8),
                None, tile=64)
-    assert (len(sizes), max(sizes)) == (16, 40 * 64)
+    assert (len(product_sizes), max(product_sizes)) == (16, 40 * 64)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS, ids="-".join)
@@ -123,15 +129,7 @@ def test_a_bfloat16_head_adds_up_in_fp32(strategy: str) -> None:
     torch.testing.assert_close(found[0], expected)
 
 
-def test_a_sum_needs_the_memory_of_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-    whole = torch.mm
-
-    def watched(*args: torch.Tensor) -> torch.Tensor:
-        sizes.append((out := whole(*args)).numel())
-        return out
-
-    monkeypatch.setattr(torch, "mm", watched)
+def test_a_sum_needs_the_memory_of_a_tile(product_sizes: list[int]) -> None:
     pooled_weights(torch.randn(4, 10, 8), torch.ones(4, 10, dtype=torch.bool),
                    torch.randn(1000, 8), None, Pooling("sum", "relu"), tile=64)
-    assert (len(sizes), max(sizes)) == (16, 40 * 64)
+    assert (len(product_sizes), max(product_sizes)) == (16, 40 * 64)
