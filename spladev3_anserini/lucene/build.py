@@ -8,6 +8,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+from spladev3_anserini.engine.arrays import ENGINE, ENGINE_FORMAT
+from spladev3_anserini.engine.build import ArrayBuilder
 from spladev3_anserini.errors import InputError, JavaError
 from spladev3_anserini.impacts.manifest import (
     IndexManifest,
@@ -16,11 +18,13 @@ from spladev3_anserini.impacts.manifest import (
     write_record,
 )
 from spladev3_anserini.impacts.query_weights import QUERY_WEIGHTS
-from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shards
+from spladev3_anserini.impacts.shards import IMPACTS, read_encoded, read_manifest, verify_shards
 from spladev3_anserini.lucene.check import (
     INDEX_MANIFEST,
+    array_statistics,
     check_index,
     compare_with_manifest,
+    lack_of_arrays,
     read_index_manifest,
     statistics,
 )
@@ -51,7 +55,7 @@ _INDEXER = "io.anserini.index.IndexCollection"
 
 
 def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = False,
-                overwrite: bool = False) -> tuple[IndexManifest, bool]:
+                engine: bool = True, overwrite: bool = False) -> tuple[IndexManifest, bool]:
     """Indexes an encoded directory with Anserini, unless a sound index of it is already there.
 
     Anserini's exit code is 0 even if it failed. The shards are therefore checked before (every
@@ -64,6 +68,8 @@ def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = Fa
         index: The new index's folder.
         threads: Anserini's indexing threads.
         optimize: Merge the index into one segment.
+        engine: Also write the arrays of the exact engine, about 4 bytes a posting. An index that
+            lacks them is built again.
         overwrite: Replace an index of other shards.
 
     Returns:
@@ -87,7 +93,9 @@ def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = Fa
         raise InputError(f"`index` {index}: is inside `encoded`, which must hold only the "
                          "encoding; choose another name")
     if is_occupied(index) and (record := _existing_record(index, manifest, overwrite)):
-        return record, False
+        if not engine or not lack_of_arrays(record):
+            return record, False
+        overwrite = True  # by an index of the same documents, with arrays
     verify_shards(encoded, manifest)
     start_jvm()
     with scratch_beside(index) as scratch:
@@ -101,8 +109,15 @@ def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = Fa
         (fresh / "write.lock").unlink(missing_ok=True)
         if manifest.query_weights:
             shutil.copyfile(encoded / QUERY_WEIGHTS, fresh / QUERY_WEIGHTS)
+        if engine:
+            with ArrayBuilder(scratch) as arrays:
+                for _ in arrays.passing(read_encoded(encoded, manifest)):
+                    pass
+                arrays.write(fresh)
+            compare_with_manifest(array_statistics(fresh), manifest, index)
         record = _write_manifest(fresh, IndexManifest(
-            encoded=manifest, versions=versions() | {"lucene": lucene_version()}))
+            encoded=manifest, versions=versions() | {"lucene": lucene_version()}
+            | ({ENGINE: ENGINE_FORMAT} if engine else {})))
         if not overwrite and index.exists() and any(index.iterdir()):
             raise InputError(f"`index` {index}: appeared while this was built; choose another name")
         publish(fresh, index)

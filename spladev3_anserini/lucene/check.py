@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from spladev3_anserini.engine.arrays import ENGINE, ENGINE_FORMAT, open_arrays
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import refuse_special
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
@@ -50,6 +53,23 @@ def statistics(index: Path) -> Statistics:
                               int(terms.getSumTotalTermFreq()), segments)
     finally:
         reader.close()
+
+
+def array_statistics(index: Path) -> Statistics:
+    """Returns the same counts of the arrays of the exact engine, which have no segments."""
+    arrays = open_arrays(index)
+    return Statistics(arrays.count, len(arrays.documents),
+                      int(arrays.impacts.sum(dtype=np.int64)), 0)
+
+
+def lack_of_arrays(record: IndexManifest | None) -> str:
+    """Returns why the exact engine cannot search an index; empty if it can."""
+    version = record.versions.get(ENGINE) if record else None
+    if version is None:
+        return "the index has no arrays for the exact engine"
+    if version != ENGINE_FORMAT:
+        return f"its arrays are of format {version}, the exact engine reads format {ENGINE_FORMAT}"
+    return ""
 
 
 def check_index(index: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from spladev3_anserini.engine.arrays import ENGINE_PREFIX
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import IndexFile, Record, from_json, write_record
@@ -23,8 +24,8 @@ from spladev3_anserini.progress import counter, warn
 #: A file inside the index's folder. If it is lost or damaged, the index is only read once more.
 SOUND_NOTE = "spladev3_anserini.sound.json"
 
-#: The names of files that Lucene reads; it ignores all others.
-_LUCENES = re.compile(r"_|segments|pending_segments")
+#: The names of files that Lucene or the exact engine reads; both ignore all others.
+_READ = re.compile(rf"_|segments|pending_segments|{re.escape(ENGINE_PREFIX)}")
 #: A file that changed this recently is not noted as sound. It may change once more within one tick
 #: of the file system's clock (2 s at worst) and keep its times.
 _TICK_NS = 2 * 10**9
@@ -48,7 +49,7 @@ class Note(Record):
 
 
 def hashed_files(index: Path) -> tuple[IndexFile, ...]:
-    """Returns size and sha256 of each of Lucene's files, in order of names; notes them as sound."""
+    """Returns size and sha256 of each file that is searched, in order of names; notes them as sound."""
     began = time.time_ns()
     before = {name: _mark(index / name) for name in sorted(_names(index))}
     digests = _digests(index, {name: mark[0] for name, mark in before.items()})
@@ -67,7 +68,7 @@ def require_unchanged(index: Path, files: Sequence[IndexFile], *, trust: bool = 
 
     Args:
         index: The index's folder.
-        files: Lucene's files as they were built.
+        files: The files as they were built.
         trust: Compare the sha256 of no file, and warn of that.
         every: Compare the sha256 of every file.
     """
@@ -105,8 +106,8 @@ def _compared_marks(index: Path, files: Sequence[IndexFile]) -> dict[str, tuple[
 
 
 def _names(index: Path) -> set[str]:
-    """Returns the names of Lucene's files in an index."""
-    return {path.name for path in index.iterdir() if _LUCENES.match(path.name)}
+    """Returns the names of the files that are searched."""
+    return {path.name for path in index.iterdir() if _READ.match(path.name)}
 
 
 def _mark(path: Path) -> tuple[int, ...]:

@@ -1,0 +1,78 @@
+"""The arrays of an index -> document frequencies, a document's impacts, and its score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from spladev3_anserini.engine.arrays import (
+    BLOCK,
+    id_at,
+    open_arrays,
+    postings_of_block,
+    term_columns,
+)
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.query import ImpactQuery
+
+
+class EnginePostings:
+    """The postings of an index's arrays.
+
+    `documents` counts the documents, which all have a term; `total` counts their postings.
+    """
+
+    def __init__(self, index: Path) -> None:
+        self._index, self._arrays = index, open_arrays(index)
+        self._columns = term_columns(self._arrays)
+        self.documents, self.total = self._arrays.count, len(self._arrays.documents)
+
+    def frequencies(self, terms: Iterable[str]) -> dict[str, int]:
+        """Returns the document frequency of each term; 0 for a term that is not in the index."""
+        starts = self._arrays.starts
+        return {term: 0 if (column := self._columns.get(term)) is None
+                else int(starts[-1, column] - starts[0, column]) for term in terms}
+
+    def vector(self, docid: str) -> ImpactQuery:
+        """Returns {term: impact} of one document, terms ascending.
+
+        It reads all postings of the document's block. Raises InputError for an id that is not in
+        the index.
+        """
+        number, terms = self._number(docid), list(self._columns)
+        documents, columns, impacts = postings_of_block(self._arrays, number // BLOCK)
+        own = documents == number
+        return {terms[column]: impact for column, impact in
+                zip(columns[own].tolist(), impacts[own].tolist(), strict=True)}
+
+    def score(self, query: Mapping[str, int], docid: str) -> int:
+        """Returns the score of one document, whatever its rank; 0 if it shares no term.
+
+        It looks the document up in the list of each term. Raises InputError for an id that is not
+        in the index.
+        """
+        block, local = divmod(self._number(docid), BLOCK)
+        arrays, total = self._arrays, 0
+        for term, weight in query.items():
+            if (column := self._columns.get(term)) is not None:
+                low, high = arrays.starts[block, column], arrays.starts[block + 1, column]
+                place = low + np.searchsorted(arrays.documents[low:high], local)
+                if place < high and arrays.documents[place] == local:
+                    total += weight * int(arrays.impacts[place])
+        return total
+
+    def _number(self, docid: str) -> int:
+        """Returns the number of a document, by binary search; raises InputError if unknown."""
+        low, high = 0, self._arrays.count
+        while low < high:
+            middle = (low + high) // 2
+            if id_at(self._arrays, middle) < docid:
+                low = middle + 1
+            else:
+                high = middle
+        if low == self._arrays.count or id_at(self._arrays, low) != docid:
+            raise InputError(f"`docid` {docid}: not in {self._index} (documents without terms are "
+                             "never indexed)")
+        return low

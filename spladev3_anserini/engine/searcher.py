@@ -1,0 +1,119 @@
+"""Integer queries -> ranked hits, by the exact engine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from threading import local
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spladev3_anserini.collection.runs import Hit
+from spladev3_anserini.engine.arrays import BLOCK, EngineArrays, ids_of, term_columns
+from spladev3_anserini.engine.kernel import best_keys
+from spladev3_anserini.errors import InputError
+
+#: For fewer hits than this, terms are left out while they add up to less than a fifth of the
+#: threshold. For more hits this costs more time than it saves (measured at 500,000 documents).
+_FEW, _LEFT_OUT = 100, 20
+#: 2^47: a key also holds the number of a document in its block.
+_TOO_LARGE = 1 << 63 - 16
+#: Queries that one thread works ahead.
+_AHEAD = 16
+
+_hit = partial(tuple.__new__, Hit)
+
+
+class EngineSearcher:
+    """Searches the arrays of an index for the exact top k.
+
+    Documents, scores and order are those of LuceneSearcher, also where scores are beyond 2^24.
+    The result does not depend on the machine or the number of threads. Python threads may share a
+    searcher; they search at the same time.
+    """
+
+    #: There is no score above which sums are not exact.
+    largest_exact: int | None = None
+
+    def __init__(self, arrays: EngineArrays, name: str = "the exact engine") -> None:
+        """Searches open arrays; `name` is for summaries."""
+        self.name, self._arrays = name, arrays
+        self._columns = term_columns(arrays)
+        self._largest = arrays.largest.max(axis=0).astype(np.int64)  # of each term
+        self._thread = local()
+
+    def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
+        """Returns the best `hits` documents of one query; none for a query without terms."""
+        found = [(column, weight) for term, weight in query.items()
+                 if weight > 0 and (column := self._columns.get(term)) is not None]
+        if not found or hits < 1:
+            return []
+        columns, weights = np.array(found, np.int64).T.copy()
+        scores, numbers = self._best(columns, weights, min(hits, self._arrays.count))
+        return list(map(_hit, zip(ids_of(self._arrays, numbers), scores.tolist(), strict=True)))
+
+    def search_all(self, queries: Sequence[Mapping[str, int]], hits: int,
+                   threads: int) -> list[list[Hit]]:
+        """Returns the best `hits` documents of each query, in their order."""
+        return list(self.rankings(queries, hits, threads))
+
+    def rankings(self, queries: Iterable[Mapping[str, int]], hits: int,
+                 threads: int) -> Iterator[list[Hit]]:
+        """Yields the best `hits` documents of each query while threads work ahead."""
+        if threads == 1:
+            yield from (self.search(query, hits) for query in queries)
+            return
+        pool, running = ThreadPoolExecutor(threads), deque[Future[list[Hit]]]()
+        try:
+            for query in queries:
+                running.append(pool.submit(self.search, query, hits))
+                if len(running) > _AHEAD * threads:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def close(self) -> None:
+        """Does nothing: the arrays are released with the searcher."""
+
+    def _best(self, columns: NDArray[np.int64], weights: NDArray[np.int64],
+              hits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns scores and numbers of the best documents.
+
+        A key of the kernel has 63 bits for score and number. All blocks are searched at once, or
+        as many at a time as leave a key room for the largest possible score.
+        """
+        arrays, bound = self._arrays, int(weights @ self._largest[columns])
+        if bound >= _TOO_LARGE:
+            raise InputError(f"`query`: a document could score {bound:,}; scores from "
+                             f"{_TOO_LARGE:,} on cannot be ranked")
+        blocks = min(len(arrays.largest), (1 << (63 - bound.bit_length())) // BLOCK)
+        bits = (blocks * BLOCK - 1).bit_length()
+        scores, numbers = [], []
+        for first in range(0, len(arrays.largest), blocks):
+            last = first + blocks
+            keys = best_keys(
+                arrays.documents, arrays.impacts, arrays.starts[first : last + 1],
+                arrays.largest[first:last], min(blocks * BLOCK, arrays.count - first * BLOCK),
+                columns, weights, _LEFT_OUT if hits < _FEW else 0, hits, bits,
+                self._sums(np.int32 if bound < 1 << 31 else np.int64))
+            scores.append(keys >> bits)
+            numbers.append(first * BLOCK + ((1 << bits) - 1) - (keys & ((1 << bits) - 1)))
+        if len(scores) == 1:
+            return scores[0], numbers[0]
+        all_scores, all_numbers = np.concatenate(scores), np.concatenate(numbers)
+        order = np.lexsort((all_numbers, -all_scores))[:hits]
+        return all_scores[order], all_numbers[order]
+
+    def _sums(self, kind: type[Any]) -> NDArray[Any]:
+        """Returns this thread's zeros, one for each document of a block."""
+        name = kind.__name__
+        if not hasattr(self._thread, name):
+            setattr(self._thread, name, np.zeros(BLOCK, kind))
+        sums: NDArray[Any] = getattr(self._thread, name)
+        return sums
