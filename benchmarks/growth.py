@@ -80,7 +80,7 @@ def _indexed(real: Real, work: Path, runs: int) -> list[dict[str, Any]]:
         shutil.rmtree(index, ignore_errors=True)
         encoded = first_documents(whole, folder, count)
         started = time.perf_counter()
-        manifest = build_index(encoded, index, threads=2, optimize=True, overwrite=False)[0].encoded
+        manifest = build_index(encoded, index, optimize=True, overwrite=False)[0].encoded
         rows.append({"documents": count, "postings": manifest.postings,
                      "seconds": time.perf_counter() - started, "bytes": bytes_in(index),
                      "latency": _latency(index, queries, runs)})

@@ -42,9 +42,8 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
 
 
 def _systems(encoded: Path, index: Path) -> dict[str, Callable[[], None]]:
-    def ours_with(threads: int, *options: str) -> Callable[[], None]:
-        return lambda: ours("index", "--encoded", encoded, "--index", index, "--threads", threads,
-                            *options)
+    def ours_with(*options: object) -> Callable[[], None]:
+        return lambda: ours("index", "--encoded", encoded, "--index", index, *options)
 
     def pyserinis(threads: int) -> Callable[[], None]:
         return lambda: pyserini(
@@ -52,10 +51,9 @@ def _systems(encoded: Path, index: Path) -> dict[str, Callable[[], None]]:
             "DefaultLuceneDocumentGenerator", "--encoded", encoded / IMPACTS, "--index", index,
             "--threads", threads, "--impact", "--pretokenized")
 
-    return {"ours, 1 thread": ours_with(1), "pyserini, 1 thread": pyserinis(1),
-            "ours, 2 threads": ours_with(2), "pyserini, 2 threads": pyserinis(2),
-            "ours, 1 thread, --optimize": ours_with(1, "--optimize"),
-            "ours, 2 threads, --optimize": ours_with(2, "--optimize")}
+    return {"ours": ours_with("--optimize"), "ours, --no-engine": ours_with("--no-engine"),
+            "ours, --anserini-threads 1": ours_with("--no-engine", "--anserini-threads", 1),
+            "pyserini, 1 thread": pyserinis(1), "pyserini, 2 threads": pyserinis(2)}
 
 
 def limit(documents: int, terms: NDArray[np.int64], impacts: NDArray[np.int64]
@@ -108,7 +106,7 @@ def page(measured: dict[str, Any], docs: Path) -> str:
                      f"{system['bytes']:,}", f"{system['bytes'] / postings:.3f}",
                      f"{system['doc'] / postings:.3f}",
                      f"{system['bytes'] / postings / bound:.2f}"])
-    optimized = measured["systems"]["ours, 2 threads, --optimize"]
+    optimized = measured["systems"]["ours"]
     ratio = optimized["bytes"] / postings / bound
     _plot(measured, docs / "benchmarks-index.svg")
     return "\n\n".join([
@@ -140,7 +138,7 @@ def page(measured: dict[str, Any], docs: Path) -> str:
 def _plot(measured: dict[str, Any], path: Path) -> None:
     drawn, (axis,) = figure(1, height=1.9)
     postings, bits = measured["postings"], measured["limit"]
-    system = measured["systems"]["ours, 2 threads, --optimize"]
+    system = measured["systems"]["ours"]
     bars = {"limit": [("document gaps", bits["gaps"] / 8, OURS),
                       ("impacts", bits["impacts"] / 8, LIGHT)],
             "Lucene": [("postings (.doc)", system["doc"] / postings, GREY),

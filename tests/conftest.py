@@ -89,7 +89,7 @@ def _warnings_on_stderr() -> Iterator[None]:
 def _indexes_here() -> Iterator[Callable[..., None]]:
     """Has `index` and `bm25` index in the tests' own JVM, in a fortieth of the time; yields what they
     do elsewhere."""
-    from spladev3_anserini.lucene.build import run_indexer
+    from spladev3_anserini.lucene.anserini import run_indexer
 
     with pytest.MonkeyPatch.context() as patch:
         start_java_quickly(patch.setattr)

@@ -10,7 +10,7 @@ from spladev3_anserini.impacts.lines import impact_line
 from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard, write_record
 from spladev3_anserini.impacts.shards import ImpactDocument, write_lines
 from spladev3_anserini.lucene.build import build_index
-from spladev3_anserini.lucene.searcher import ImpactSearcher
+from spladev3_anserini.lucene.opening import open_searcher
 
 Corpus = list[tuple[str, dict[str, int]]]
 
@@ -20,9 +20,10 @@ def write_shard(folder: Path, name: str, documents: Iterable[ImpactDocument], te
     return write_lines(folder, name, (impact_line(*document) for document in documents), texts)
 
 
-def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 2,
+def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 0,
              optimize: bool = False) -> Path:
-    """A real index of documents given as impacts, through shards, manifest and Anserini."""
+    """A real index of documents given as impacts, through shards and manifest; by Anserini
+    if it has `threads`."""
     fingerprint = Fingerprint(
         model="m", tokenizer="t", variant="splade-v3", side="document", quantizer="x100-rint",
         special_tokens="drop", max_length=256, top_k=None, dtype="float32", device="cpu",
@@ -35,16 +36,20 @@ def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 2,
                for n in range(shards)]
     write_record(Manifest(fingerprint=fingerprint, shards=tuple(written), model_name="m",
                           input="x", environment={}), encoded / "manifest.json")
-    build_index(encoded, folder / "index", threads=threads, optimize=optimize)
+    build_index(encoded, folder / "index", anserini_threads=threads, optimize=optimize)
     return folder / "index"
 
 
 def assert_equal(index: Path, documents: Corpus, queries: list[Mapping[str, int]],
                  hits: int, threads: int = 2) -> None:
-    oracle, searcher = ExactSearcher(documents), ImpactSearcher(index)
-    try:
-        found = searcher.search_all(queries, hits, threads)
-        assert found == [oracle.search(query, hits) for query in queries]
-        assert [searcher.search(query, hits) for query in queries[:3]] == found[:3]
-    finally:
-        searcher.close()
+    """The exact engine and Lucene find what the oracle finds, one query at a time and all."""
+    oracle = ExactSearcher(documents)
+    expected = [oracle.search(query, hits) for query in queries]
+    for lucene in (False, True):
+        searcher, _ = open_searcher(index, lucene=lucene)
+        try:
+            assert searcher.name.startswith("Lucene" if lucene else "the exact engine")
+            assert searcher.search_all(queries, hits, threads) == expected
+            assert [searcher.search(query, hits) for query in queries[:3]] == expected[:3]
+        finally:
+            searcher.close()

@@ -12,8 +12,8 @@ from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import ImpactQuery
-from spladev3_anserini.lucene.postings import Postings, index_bytes, open_postings
-from spladev3_anserini.lucene.searcher import ImpactSearcher
+from spladev3_anserini.lucene.opening import Postings, Searcher, open_postings
+from spladev3_anserini.lucene.postings import index_bytes
 
 
 class Term(NamedTuple):
@@ -78,9 +78,9 @@ class TermPosting(NamedTuple):
 class Match(NamedTuple):
     """The explanation of a document's score for a query.
 
-    `products` are in descending order and sum to `score`; `lucene` is Lucene's score. `rank` is the
-    document's rank among the best `hits`, or None if it is not among them. `unmatched` has the
-    query's other terms with their impacts.
+    `products` are in descending order and sum to `score`; `index_score` is the index's own. `rank`
+    is the document's rank among the best `hits`, or None if it is not among them. `unmatched` has
+    the query's other terms with their impacts.
     """
 
     query: str
@@ -88,7 +88,7 @@ class Match(NamedTuple):
     products: list[Product]
     unmatched: dict[str, int]
     score: int
-    lucene: float
+    index_score: float
     rank: int | None
     hits: int
 
@@ -139,16 +139,17 @@ def explain_text(encoder: Encoder, text: str) -> TextExplanation:
                            encoder.tokenized([text]).lost[0])
 
 
-def explain_match(encoder: Encoder, index: Path, docid: str, text: str,
+def explain_match(encoder: Encoder, index: Path, searcher: Searcher, docid: str, text: str,
                   hits: int) -> tuple[Match, DocumentCost]:
     """Explains a document's score for a query, only from the index.
 
-    The impacts of shared terms are multiplied and summed as integers. Lucene's score is returned
-    too, for comparison.
+    The impacts of shared terms are multiplied and summed as integers. The score that the index
+    itself gives is returned too, for comparison.
 
     Args:
         encoder: The query encoder of the index.
         index: The index's folder.
+        searcher: The open index.
         docid: The document's id.
         text: The text of the query.
         hits: How many hits to search for the document's rank.
@@ -162,7 +163,7 @@ def explain_match(encoder: Encoder, index: Path, docid: str, text: str,
     wordpieces = set(distinct_wordpieces(encoder, text))
     with open_postings(index) as postings:
         document = postings.vector(docid)
-        lucene = postings.score(query, docid)
+        index_score = postings.score(query, docid)
         cost = _document_cost(postings, document, index)
     shared = {term: weight * document[term] for term, weight in query.items() if term in document}
     products, so_far = [], 0
@@ -171,11 +172,9 @@ def explain_match(encoder: Encoder, index: Path, docid: str, text: str,
         products.append(Product(term, term in wordpieces, query[term], document[term], product,
                                 so_far))
     unmatched = dict(_by_impact({t: w for t, w in query.items() if t not in document}))
-    searcher = ImpactSearcher(index, trust=True)  # the caller has compared its files
     ranked = [hit.docid for hit in searcher.search(query, hits)]
-    searcher.close()
     rank = ranked.index(docid) + 1 if docid in ranked else None
-    return Match(text, docid, products, unmatched, so_far, lucene, rank, hits), cost
+    return Match(text, docid, products, unmatched, so_far, index_score, rank, hits), cost
 
 
 def _encode(encoder: Encoder, text: str, option: str) -> ImpactQuery:

@@ -19,7 +19,8 @@ from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest
 from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.impacts.shards import read_encoded, verify_shards
-from spladev3_anserini.lucene.postings import index_bytes, open_postings
+from spladev3_anserini.lucene.opening import open_postings
+from spladev3_anserini.lucene.postings import index_bytes
 from spladev3_anserini.progress import warn
 
 

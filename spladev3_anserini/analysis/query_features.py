@@ -16,7 +16,7 @@ from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.impacts.shards import read_manifest
 from spladev3_anserini.lucene.check import read_index_manifest
-from spladev3_anserini.lucene.postings import open_postings
+from spladev3_anserini.lucene.opening import open_postings
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
 from spladev3_anserini.text import counted

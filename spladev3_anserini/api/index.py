@@ -16,12 +16,12 @@ from spladev3_anserini.api.checks import (
     one_family,
     optional_number,
     path_text,
+    whole_number,
 )
 from spladev3_anserini.api.queries import (
     Topics,
     checked_query,
     impacts_of,
-    query_pruning,
     topics_of,
 )
 from spladev3_anserini.api.run import Run
@@ -31,9 +31,9 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError, SpladeError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
-from spladev3_anserini.impacts.query import MAX_THREADS, EncodedTopic, ImpactQuery
+from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS, EncodedTopic, ImpactQuery
+from spladev3_anserini.lucene.opening import open_searcher
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
-from spladev3_anserini.lucene.searcher import open_searcher
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
@@ -54,13 +54,18 @@ class Index:
 
     def __init__(self, folder: Path, model: str | None, variant: str,
                  settings: Callable[[], EncoderSettings], network: Network | None = None,
-                 trust: bool = False) -> None:
+                 trust: bool = False, lucene: bool = False) -> None:
         self.folder = folder
-        self._searcher, self.manifest = open_searcher(folder, trust=trust)
+        self._searcher, self.manifest = open_searcher(folder, trust=trust, lucene=lucene)
         self._model, self._variant, self._settings = model, variant, settings
         self._network = network
         self._encoder: Encoder | None = None
         self._closed = False
+
+    @property
+    def answers(self) -> str:
+        """What answers the queries: the exact engine, or Lucene and why."""
+        return self._searcher.name
 
     def __repr__(self) -> str:
         if self.manifest is None:
@@ -87,18 +92,12 @@ class Index:
         self._searcher.close()
 
     @one_family
-    def search(self, query: str | Mapping[str, int], hits: int = 10, *,
-               query_top_k: int | None = None, first_pass_terms: int | None = None,
-               candidates: int | None = None) -> list[Hit]:
-        """Search with one query. The result is exact unless one of the last three is given.
+    def search(self, query: str | Mapping[str, int], hits: int = 10) -> list[Hit]:
+        """Search with one query, exactly.
 
         Args:
             query: A text, or impacts: {term: whole number}.
             hits: The largest number of documents to return.
-            query_top_k: Search with only this many of the query's largest impacts.
-            first_pass_terms: Search in two steps: find `candidates` with only this many of the
-                query's largest impacts, then rank them with all impacts.
-            candidates: Documents that the first step finds; None: as many as `hits`.
 
         Returns:
             Hits (docid, score), best first. The score is the dot product of the impacts, a whole
@@ -109,23 +108,20 @@ class Index:
                 the model is not that of the index.
             JavaError: Java is missing, or it failed.
         """
-        pruning = query_pruning(query_top_k, first_pass_terms, candidates, hits)
+        hits = whole_number("hits", hits, 1, MAX_HITS)
         self._refuse_closed()
         if isinstance(query, str):
             topic = Topic("query", checked_text(query, "`query`", "text"), "`query`")
             (encoded,) = self._encode([topic])
         else:
             encoded = EncodedTopic("query", checked_query(query, "`query`"))
-        warn_of_limits([encoded], self.manifest)
-        (pruned,) = pruning.pruned([encoded])
-        return self._searcher.search(pruned.query, int(hits), pruning.two_step)
+        warn_of_limits([encoded], self.manifest, self._searcher)
+        return self._searcher.search(encoded.query, hits)
 
     @one_family
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
             queries: StrPath | None = None, threads: int | None = None,
-            remove_query: bool = False, query_top_k: int | None = None,
-            first_pass_terms: int | None = None, candidates: int | None = None,
-            progress: bool = False) -> Run:
+            remove_query: bool = False, progress: bool = False) -> Run:
         """Search with every topic.
 
         Args:
@@ -135,11 +131,8 @@ class Index:
                 ir_datasets, or {id: {term: impact}}.
             hits: The largest number of documents per topic.
             queries: Instead of `topics`: the folder of queries that `encode` wrote.
-            threads: Java's threads; None: one per core.
+            threads: Threads that search; None: one per core.
             remove_query: Remove a document with the topic's own id from its hits (ArguAna).
-            query_top_k: As in `search`.
-            first_pass_terms: As in `search`.
-            candidates: As in `search`.
             progress: Draw progress bars.
 
         Returns:
@@ -151,9 +144,7 @@ class Index:
         """
         with reports.reporting("bars" if flag("progress", progress) else "off"):
             run = Run.of_rankings(self.rankings(
-                topics, hits, queries=queries, threads=threads, remove_query=remove_query,
-                query_top_k=query_top_k, first_pass_terms=first_pass_terms,
-                candidates=candidates))
+                topics, hits, queries=queries, threads=threads, remove_query=remove_query))
         inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
         run.sources = {name: os.fspath(path) for name, path in inputs.items()
                        if isinstance(path, (str, os.PathLike))}
@@ -162,9 +153,7 @@ class Index:
     @one_family
     def rankings(self, topics: Topics | None = None, hits: int = 1000, *,
                  queries: StrPath | None = None, threads: int | None = None,
-                 remove_query: bool = False, query_top_k: int | None = None,
-                 first_pass_terms: int | None = None,
-                 candidates: int | None = None) -> Iterator[tuple[str, list[Hit]]]:
+                 remove_query: bool = False) -> Iterator[tuple[str, list[Hit]]]:
         """Search with every topic, one ranking at a time: for runs larger than memory.
 
         The call itself encodes and checks all topics. Rankings are searched as they are read.
@@ -174,7 +163,7 @@ class Index:
         Yields:
             (topic id, hits), in the order of the topics; hits are those of `search`.
         """
-        pruning = query_pruning(query_top_k, first_pass_terms, candidates, hits)
+        hits = whole_number("hits", hits, 1, MAX_HITS)
         cores = optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1
         self._refuse_closed()
         if (topics is None) == (queries is None):
@@ -182,10 +171,9 @@ class Index:
         encoded = self._encoded(topics) if queries is None else read_encoded_queries(
             Path(path_text("queries", queries)), self.folder,
             self.manifest.encoded if self.manifest else None)
-        warn_of_limits(encoded, self.manifest)
-        return self._while_open(rank(
-            self._searcher, pruning.pruned(encoded), int(hits), cores,
-            remove_query=flag("remove_query", remove_query), two_step=pruning.two_step))
+        warn_of_limits(encoded, self.manifest, self._searcher)
+        return self._while_open(rank(self._searcher, encoded, hits, cores,
+                                     remove_query=flag("remove_query", remove_query)))
 
     def _while_open(self, rankings: Iterator[tuple[str, list[Hit]]]) -> Iterator[
             tuple[str, list[Hit]]]:

@@ -43,8 +43,8 @@ class IndexTarget(NamedTuple):
         encoded: The folder of impact documents. None keeps none: they are in a folder beside the
             index until it is built.
         shard_size: Documents per shard.
-        threads: Anserini's indexing threads.
         optimize: Merge the index into one segment.
+        engine: Also write the arrays of the exact engine.
         overwrite: Replace an index or an encoding of other documents.
         skip_errors: Skip bad documents of a corpus.
     """
@@ -52,8 +52,8 @@ class IndexTarget(NamedTuple):
     folder: Path
     encoded: Path | None
     shard_size: int
-    threads: int
     optimize: bool
+    engine: bool
     overwrite: bool
     skip_errors: bool
 
@@ -93,8 +93,8 @@ def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder
                 shutil.rmtree(output.folder)
             if not manifest.nonempty:
                 raise InputError("`texts`: no document in it has a term; there is nothing to index")
-            build_index(output.folder, folder, threads=target.threads, optimize=target.optimize,
-                        overwrite=target.overwrite)
+            build_index(output.folder, folder, optimize=target.optimize,
+                        engine=target.engine, overwrite=target.overwrite)
             if temporary:
                 shutil.rmtree(output.folder)
 

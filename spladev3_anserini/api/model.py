@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -32,7 +31,6 @@ from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer
-from spladev3_anserini.impacts.query import MAX_THREADS
 from spladev3_anserini.model.batches import DTYPES
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
@@ -192,7 +190,7 @@ class Model:
 
     @one_family
     def index(self, texts: Texts | StrPath, folder: StrPath, *, overwrite: bool = False,
-              optimize: bool = False, threads: int | None = None, shard_size: int = 5000,
+              optimize: bool = False, engine: bool = True, shard_size: int = 5000,
               skip_errors: bool = False, encoded: StrPath | None = None,
               progress: bool = False) -> Index:
         """Encode documents and build a checked Lucene index of them.
@@ -209,7 +207,8 @@ class Model:
             overwrite: Replace an index of something else, and an interrupted encoding of
                 something else.
             optimize: Merge the index into one segment. It is smaller, but slower to build.
-            threads: Indexing threads; None: one per core.
+            engine: Also write the arrays of the exact engine, which searches about 10 times
+                faster than Lucene. They take about 4 bytes a posting.
             shard_size: Documents per file of impacts. Encoding resumes file by file.
             skip_errors: Skip documents that cannot be read, and repeated ids after the first.
                 Only for a path; `encoded` then holds `rejected.jsonl` with the reasons.
@@ -229,8 +228,7 @@ class Model:
             output_folder("folder", folder),
             None if encoded is None else output_folder("encoded", encoded),
             whole_number("shard_size", shard_size, 1, 10_000_000),
-            optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1,
-            flag("optimize", optimize), flag("overwrite", overwrite),
+            flag("optimize", optimize), flag("engine", engine), flag("overwrite", overwrite),
             flag("skip_errors", skip_errors))
         encoder = self._encoder("document")
         with reports.reporting("bars" if flag("progress", progress) else "off"):

@@ -29,7 +29,7 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
                scale: float | None = None, special_tokens: str | None = None,
                max_length: int | None = None, batch_tokens: int | None = None, device: str = "auto",
                dtype: str = "auto", query_weights: StrPath | Mapping[str, float] | None = None,
-               trust: bool = False, prebuilt: bool = False) -> Index:
+               trust: bool = False, prebuilt: bool = False, lucene: bool = False) -> Index:
     """Open an index that `Model.index` or the command `index` built.
 
     Model, variant, scale and special tokens are read from the index; other values are refused.
@@ -51,6 +51,7 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
         trust: Do not hash index files whose place or time changed since they were last hashed.
         prebuilt: Open an index that another program built. Nothing about it can be checked:
             give `model`, `variant`, `scale` and `special_tokens` yourself.
+        lucene: Search with Lucene, also where the exact engine could. The hits are the same.
 
     Returns:
         The index, open.
@@ -66,8 +67,8 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
     table = query_table(query_weights)
     length = optional_number("max_length", max_length, 3)
     batch = optional_number("batch_tokens", batch_tokens, 1)
-    path, trust, prebuilt = (Path(path_text("folder", folder)), flag("trust", trust),
-                             flag("prebuilt", prebuilt))
+    path, trust, prebuilt, lucene = (Path(path_text("folder", folder)), flag("trust", trust),
+                                     flag("prebuilt", prebuilt), flag("lucene", lucene))
 
     def settings() -> EncoderSettings:
         from spladev3_anserini.model.batches import DTYPES
@@ -78,7 +79,7 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
             dtype=one_of("dtype", dtype, ["auto", *DTYPES]), query_weights=table)
 
     index = Index(path, None if model is None else path_text("model", model), variant, settings,
-                  trust=trust)
+                  trust=trust, lucene=lucene)
     try:
         if index.manifest is not None:
             refuse_other_values(scale, tokens, index.manifest)

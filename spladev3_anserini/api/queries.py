@@ -9,18 +9,15 @@ from typing import Any
 from spladev3_anserini.api.checks import (
     StrPath,
     is_whole,
-    optional_number,
     path_text,
     refuse_merged,
-    whole_number,
 )
 from spladev3_anserini.collection.in_memory import Texts, texts_of
 from spladev3_anserini.collection.records import checked_id, checked_text
 from spladev3_anserini.collection.topics import Topic, distinct_topics, read_topics, topic_of
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
-from spladev3_anserini.impacts.query import MAX_HITS, EncodedTopic, ImpactQuery
-from spladev3_anserini.lucene.pruning import QueryPruning
+from spladev3_anserini.impacts.query import EncodedTopic, ImpactQuery
 
 #: Topics for `Index.run`: a path, texts, or impacts by topic.
 Topics = StrPath | Texts | Mapping[str, Mapping[str, int]]
@@ -45,16 +42,6 @@ def impacts_of(topics: Any) -> list[EncodedTopic]:
                for name, query in topics.items()}
     refuse_merged("`topics`", topics, queries)
     return [EncodedTopic(name, query) for name, query in queries.items()]
-
-
-def query_pruning(query_top_k: int | None, first_pass_terms: int | None, candidates: int | None,
-                  hits: int) -> QueryPruning:
-    """Checks the numbers of a search and returns its pruning; raises InputError if out of range."""
-    return QueryPruning.of(
-        optional_number("query_top_k", query_top_k, 1),
-        optional_number("first_pass_terms", first_pass_terms, 1),
-        optional_number("candidates", candidates, 1, MAX_HITS),
-        whole_number("hits", hits, 1, MAX_HITS))
 
 
 def checked_query(query: Any, where: str) -> ImpactQuery:

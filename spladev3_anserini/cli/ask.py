@@ -55,7 +55,7 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
     from spladev3_anserini.collection.topics import Topic
     from spladev3_anserini.encoding.queries import encode_topics, encoder_for_index
     from spladev3_anserini.encoding.settings import EncoderSettings
-    from spladev3_anserini.lucene.searcher import open_searcher
+    from spladev3_anserini.lucene.opening import open_searcher
 
     for text in question:
         checked_question(text)

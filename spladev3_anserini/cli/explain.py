@@ -113,16 +113,18 @@ def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
               settings: EncoderSettings, trust: bool) -> tuple[Match, DocumentCost]:
     from spladev3_anserini.analysis.explanation import explain_match
     from spladev3_anserini.encoding.queries import encoder_for_index
-    from spladev3_anserini.lucene.check import read_index_manifest, refusing_replacement
+    from spladev3_anserini.lucene.check import refusing_replacement
+    from spladev3_anserini.lucene.opening import open_searcher
 
     with refusing_replacement(index):
-        record = read_index_manifest(index, trust=trust)
+        searcher, record = open_searcher(index, trust=trust)
         if record is None:
             raise InputError(f"{index}: was not built by this package, so how to encode a query "
                              "for it is unknown")
         encoder = encoder_for_index(index, record, model, "auto", settings)
-        match, cost = explain_match(encoder, index, docid, query, hits)
-    if match.score != match.lucene:
-        fail(1, f"{docid}: the products sum to {match.score:,}, Lucene's score is "
-                f"{match.lucene:,.1f} (float32 is exact up to 2^24 alone)")
+        match, cost = explain_match(encoder, index, searcher, docid, query, hits)
+        searcher.close()
+    if match.score != match.index_score:
+        fail(1, f"{docid}: the products sum to {match.score:,}, the index's score is "
+                f"{match.index_score:,.1f} (Lucene's are exact up to 2^24 alone)")
     return match, cost

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import threads_option
 from spladev3_anserini.cli.pace import Pace
-from spladev3_anserini.cli.types import FOLDER
+from spladev3_anserini.cli.types import FOLDER, WholeNumber
+from spladev3_anserini.impacts.query import MAX_THREADS
 from spladev3_anserini.text import counted
 
 
@@ -17,31 +17,40 @@ from spladev3_anserini.text import counted
 @click.option("--encoded", required=True, type=FOLDER,
               help="The encoded directory, as `encode` writes it.")
 @click.option("--index", required=True, type=FOLDER, help="The Lucene index to build.")
-@threads_option("Shards indexed at the same time.")
 @click.option("--optimize", is_flag=True,
               help="Merge the index into one segment. It is smaller, but slower to build.")
+@click.option("--no-engine", is_flag=True, help="Write no arrays for the exact engine, and save "
+              "about 4 bytes a posting. Searches then use Lucene, and are about 10 times slower.")
+@click.option("--anserini-threads", type=WholeNumber(1, MAX_THREADS), metavar="N",
+              help="Build with Anserini's IndexCollection and N threads. The index is the same, "
+              "and takes several times longer.")
 @click.option("--overwrite", is_flag=True, help="Replace an index of other documents or settings.")
-def main(encoded: Path, index: Path, threads: int, optimize: bool, overwrite: bool) -> None:
+def main(encoded: Path, index: Path, optimize: bool, no_engine: bool,
+         anserini_threads: int | None, overwrite: bool) -> None:
     """Build a checked Lucene index from impact documents.
 
-    The hashes of the shards are compared first. Anserini then builds the index, and Lucene's
-    CheckIndex reads all of it. Its documents, postings and total terms must match the manifest.
-    Only then does the index appear under its name.
+    The hashes of the shards are compared first. The index is then written, with arrays for the
+    exact engine beside it, and Lucene's CheckIndex reads all of it. Documents, postings and total
+    terms must match the manifest. Only then does the index appear under its name.
 
     \b
     Example:
       spladev3-anserini index --encoded encoded --index index
     """
+    from spladev3_anserini.engine.arrays import ENGINE_PREFIX
     from spladev3_anserini.lucene.build import build_index
     from spladev3_anserini.lucene.postings import index_bytes
 
     pace = Pace()
-    record, built = build_index(encoded, index, threads=threads, optimize=optimize,
-                                overwrite=overwrite)
-    size, _ = index_bytes(index)
-    manifest = record.encoded
+    record, built = build_index(encoded, index, optimize=optimize, engine=not no_engine,
+                                overwrite=overwrite, anserini_threads=anserini_threads or 0)
+    manifest, postings = record.encoded, max(1, record.encoded.postings)
+    sizes = {"index": index_bytes(index)[0],
+             "arrays for the exact engine": sum(file.size for file in record.files
+                                                if file.name.startswith(ENGINE_PREFIX))}
     echo(f"{index}: {counted(manifest.nonempty, 'document')}, "
          f"{counted(manifest.postings, 'posting')}, {counted(manifest.impacts, 'total term')}, "
-         f"{size / 1e6:.1f} MB ({size / max(1, manifest.postings):.2f} bytes of index a posting)"
+         + ", ".join(f"{size / 1e6:.1f} MB of {what} ({size / postings:.2f} bytes a posting)"
+                     for what, size in sizes.items() if size) +
          f"{'' if built else '; was there already'}"
          f"{pace.text(manifest.documents if built else 0)}")

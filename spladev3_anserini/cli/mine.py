@@ -67,7 +67,7 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     from spladev3_anserini.encoding.queries import encoder_for_index
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
-    from spladev3_anserini.lucene.searcher import open_searcher
+    from spladev3_anserini.lucene.opening import open_searcher
     from spladev3_anserini.training.mining import (
         NegativeSampling,
         mine_negatives,

@@ -28,9 +28,8 @@ from spladev3_anserini.cli.options import (
     trust_option,
 )
 from spladev3_anserini.cli.pace import Pace
-from spladev3_anserini.cli.types import FOLDER, WholeNumber
+from spladev3_anserini.cli.types import FOLDER
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.query import MAX_HITS
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
@@ -50,15 +49,8 @@ if TYPE_CHECKING:
 @run_output_option
 @hits_option(1000)
 @threads_option()
-@click.option("--query-top-k", type=WholeNumber(min=1), metavar="K", show_default="all",
-              help="Search with only each query's K largest impacts: faster, not exact.")
-@click.option("--first-pass-terms", type=WholeNumber(min=1), metavar="K",
-              help="Search in two steps: find --candidates with each query's K largest impacts, "
-              "then rank them with all impacts. Scores are exact, but the first step may miss "
-              "documents.")
-@click.option("--candidates", type=WholeNumber(1, MAX_HITS), metavar="N",
-              show_default="as many as --hits",
-              help="Documents that the first step of --first-pass-terms finds.")
+@click.option("--lucene", is_flag=True, help="Search with Lucene, also where the exact engine "
+              "could. The hits are the same.")
 @remove_query_option
 @tag_option("spladev3-anserini")
 @click.option("--prebuilt", is_flag=True, help="Search an index that another program built. "
@@ -70,8 +62,7 @@ if TYPE_CHECKING:
 @query_weights_option(f"Weight the wordpieces of --topics {QUERY_TABLE_HELP}")
 @model_run_options
 def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
-         output: Path, hits: int, threads: int, query_top_k: int | None,
-         first_pass_terms: int | None, candidates: int | None, remove_query: bool, tag: str,
+         output: Path, hits: int, threads: int, lucene: bool, remove_query: bool, tag: str,
          prebuilt: bool, trust: bool, scale: float | None, special_tokens: str | None,
          query_weights: str | None, max_length: int | None, batch_tokens: int | None, device: str,
          dtype: str) -> None:
@@ -95,14 +86,12 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
     from spladev3_anserini.impacts.manifest import refuse_other_values
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
-    from spladev3_anserini.lucene.pruning import QueryPruning
+    from spladev3_anserini.lucene.opening import open_searcher
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
-    from spladev3_anserini.lucene.searcher import open_searcher
 
     refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model,
                        query_weights=query_weights)
-    pruning = QueryPruning.of(query_top_k, first_pass_terms, candidates, hits)
-    searcher, record = open_searcher(index, trust=trust)
+    searcher, record = open_searcher(index, trust=trust, lucene=lucene)
     if record:
         refuse_other_values(scale, special_tokens, record)
     elif not prebuilt:
@@ -121,14 +110,12 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
             special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
             dtype=dtype, query_weights=query_weights)
         encoded = _encoded(index, record, str(topics), model, variant, settings)
-    encoded = pruning.pruned(encoded)
-    warn_of_limits(encoded, record)
+    warn_of_limits(encoded, record, searcher)
     answered, lines = write_run(output, rank(
-        searcher, encoded, hits, threads, remove_query=remove_query,
-        two_step=pruning.two_step), tag)
+        searcher, encoded, hits, threads, remove_query=remove_query), tag)
     searcher.close()
     summary(output, f"{output}: {counted(len(encoded), 'query')}, {answered:,} with hits, "
-                    f"{counted(lines, 'line')}{pruning}"
+                    f"{counted(lines, 'line')}, by {searcher.name}"
                     f"{'; index files not hashed (--trust)' if trust else ''}"
                     f"{pace.text(len(encoded), 'query')}")
 

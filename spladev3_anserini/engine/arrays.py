@@ -44,7 +44,7 @@ class EngineArrays(NamedTuple):
     terms: NDArray[np.uint8]
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """The number of documents."""
         return len(self.id_starts) - 1
 

@@ -6,12 +6,12 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from spladev3_anserini.engine.arrays import (
@@ -103,7 +103,7 @@ def merge_arrays(parts: Sequence[EngineArrays], index: Path) -> None:
     """
     ids_of = [arrays.ids.tobytes().split(b"\n")[:-1] for arrays in parts]
     ids = sorted(identifier for part in ids_of for identifier in part)
-    for one, other in zip(ids, ids[1:], strict=False):
+    for one, other in pairwise(ids):
         if one == other:
             raise InputError(f"the document {one.decode()!r} is in two of the parts")
     names = sorted({term for arrays in parts for term in term_columns(arrays)})
@@ -157,7 +157,8 @@ def write_arrays(index: Path, ids: Sequence[bytes], terms: Sequence[str],
         places = np.repeat(starts[number] - matrix.indptr[:-1], lengths[number])
         places += np.arange(len(places))
         documents[places], impacts[places] = matrix.indices, matrix.data
-    documents.flush(), impacts.flush()
+    documents.flush()
+    impacts.flush()
     id_lengths = np.fromiter((len(identifier) + 1 for identifier in ids), np.int64, len(ids))
     for name, values in (("starts", starts), ("largest", largest),
                          ("id_starts", np.concatenate([[0], np.cumsum(id_lengths)]))):

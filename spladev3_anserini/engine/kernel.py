@@ -30,7 +30,7 @@ def compiled(function: Any) -> Any:
 
 
 @compiled
-def impact_in(documents: NDArray[np.uint16], impacts: NDArray[Any], document: int) -> int:
+def impact_in(documents: NDArray[np.uint16], impacts: NDArray[Any], document: int) -> np.int64:
     """Returns a document's impact in a list of postings, by binary search; 0 if it has none."""
     low, high = 0, len(documents)
     while low < high:

@@ -27,7 +27,7 @@ class EnginePostings:
     def __init__(self, index: Path) -> None:
         self._index, self._arrays = index, open_arrays(index)
         self._columns = term_columns(self._arrays)
-        self.documents, self.total = self._arrays.count, len(self._arrays.documents)
+        self.documents, self.total = self._arrays.size, len(self._arrays.documents)
 
     def frequencies(self, terms: Iterable[str]) -> dict[str, int]:
         """Returns the document frequency of each term; 0 for a term that is not in the index."""
@@ -65,14 +65,14 @@ class EnginePostings:
 
     def _number(self, docid: str) -> int:
         """Returns the number of a document, by binary search; raises InputError if unknown."""
-        low, high = 0, self._arrays.count
+        low, high = 0, self._arrays.size
         while low < high:
             middle = (low + high) // 2
             if id_at(self._arrays, middle) < docid:
                 low = middle + 1
             else:
                 high = middle
-        if low == self._arrays.count or id_at(self._arrays, low) != docid:
+        if low == self._arrays.size or id_at(self._arrays, low) != docid:
             raise InputError(f"`docid` {docid}: not in {self._index} (documents without terms are "
                              "never indexed)")
         return low

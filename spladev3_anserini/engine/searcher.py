@@ -31,7 +31,7 @@ _hit = partial(tuple.__new__, Hit)
 class EngineSearcher:
     """Searches the arrays of an index for the exact top k.
 
-    Documents, scores and order are those of LuceneSearcher, also where scores are beyond 2^24.
+    Documents, scores and order are those of ImpactSearcher, also where scores are beyond 2^24.
     The result does not depend on the machine or the number of threads. Python threads may share a
     searcher; they search at the same time.
     """
@@ -53,7 +53,7 @@ class EngineSearcher:
         if not found or hits < 1:
             return []
         columns, weights = np.array(found, np.int64).T.copy()
-        scores, numbers = self._best(columns, weights, min(hits, self._arrays.count))
+        scores, numbers = self._best(columns, weights, min(hits, self._arrays.size))
         return list(map(_hit, zip(ids_of(self._arrays, numbers), scores.tolist(), strict=True)))
 
     def search_all(self, queries: Sequence[Mapping[str, int]], hits: int,
@@ -99,7 +99,7 @@ class EngineSearcher:
             last = first + blocks
             keys = best_keys(
                 arrays.documents, arrays.impacts, arrays.starts[first : last + 1],
-                arrays.largest[first:last], min(blocks * BLOCK, arrays.count - first * BLOCK),
+                arrays.largest[first:last], min(blocks * BLOCK, arrays.size - first * BLOCK),
                 columns, weights, _LEFT_OUT if hits < _FEW else 0, hits, bits,
                 self._sums(np.int32 if bound < 1 << 31 else np.int64))
             scores.append(keys >> bits)

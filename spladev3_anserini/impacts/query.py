@@ -18,18 +18,11 @@ class EncodedTopic(NamedTuple):
 #: Anserini subtracts steps of 1e-6 from tied scores; with more hits they could add up to an error.
 MAX_HITS = 100_000
 
-#: The most threads of Java in one search or one build.
+#: The most threads of one search or one build.
 MAX_THREADS = 1024
 
 #: Lucene sums scores in float32, which is exact for whole numbers up to this one.
 MAX_EXACT_SCORE = 1 << 24
-
-
-def largest_impacts(query: Mapping[str, int], count: int) -> ImpactQuery:
-    """Returns the `count` terms of largest impact, ties by term ascending, or the whole query."""
-    if len(query) <= count:
-        return dict(query)
-    return dict(sorted(query.items(), key=lambda item: (-item[1], item[0]))[:count])
 
 
 def largest_score(query: Mapping[str, int], max_impact: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.records import IdHashes, checked_id, checked_text, json_records
 from spladev3_anserini.errors import InputError
@@ -84,19 +84,30 @@ def read_shard(path: Path) -> Iterator[ImpactDocument]:
     or wrong field, an id with white space, a term that it would split or cut, or an impact that is
     no whole number from 1 to MAX_IMPACT.
     """
+    known: set[str] = set()
     for number, record in json_records(path):
         where = f"{path}:{number}"
         vector = record.get("vector")
         if "id" not in record or not isinstance(vector, dict):
             raise InputError(f"{where}: not an impact document (id, contents, vector)")
-        for term, impact in vector.items():
-            if type(impact) is not int or not 0 < impact <= MAX_IMPACT:
-                raise InputError(f"{where}: the impact of {term!r} is {impact!r}, expected a "
-                                 f"whole number from 1 to {MAX_IMPACT}")
-            if reason := term_fault(term):
-                raise InputError(f"{where}: the term {term[:40]!r} {reason}")
+        # sets are compared instead of items, which is several times faster
+        impacts, new = vector.values(), set(vector) - known
+        if vector and (set(map(type, impacts)) != {int} or min(impacts) < 1
+                       or max(impacts) > MAX_IMPACT or any(map(term_fault, new))):
+            _refuse_vector(vector, where)
+        known |= new
         contents = checked_text(record.get("contents", ""), where, "contents")
         yield ImpactDocument(checked_id(record["id"], where), contents, vector)
+
+
+def _refuse_vector(vector: dict[str, Any], where: str) -> None:
+    """Raises InputError for the first impact or term of a document that Lucene cannot index."""
+    for term, impact in vector.items():
+        if type(impact) is not int or not 0 < impact <= MAX_IMPACT:
+            raise InputError(f"{where}: the impact of {term!r} is {impact!r}, expected a whole "
+                             f"number from 1 to {MAX_IMPACT}")
+        if reason := term_fault(term):
+            raise InputError(f"{where}: the term {term[:40]!r} {reason}")
 
 
 def read_manifest(folder: Path) -> Manifest:

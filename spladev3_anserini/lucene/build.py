@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import signal
-import subprocess
 from pathlib import Path
 
 from spladev3_anserini.engine.arrays import ENGINE, ENGINE_FORMAT
 from spladev3_anserini.engine.build import ArrayBuilder
-from spladev3_anserini.errors import InputError, JavaError
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import (
     IndexManifest,
     Manifest,
@@ -19,6 +16,7 @@ from spladev3_anserini.impacts.manifest import (
 )
 from spladev3_anserini.impacts.query_weights import QUERY_WEIGHTS
 from spladev3_anserini.impacts.shards import IMPACTS, read_encoded, read_manifest, verify_shards
+from spladev3_anserini.lucene.anserini import run_indexer
 from spladev3_anserini.lucene.check import (
     INDEX_MANIFEST,
     array_statistics,
@@ -28,49 +26,30 @@ from spladev3_anserini.lucene.check import (
     read_index_manifest,
     statistics,
 )
-from spladev3_anserini.lucene.jvm import (
-    java_command,
-    java_path,
-    lucene_version,
-    start_jvm,
-    versions,
-)
-from spladev3_anserini.lucene.publish import die_with_parent, publish, scratch_beside
-from spladev3_anserini.lucene.start import (
-    STARVED,
-    advice,
-    environment_of_java,
-    error_line,
-)
+from spladev3_anserini.lucene.jvm import java_path, lucene_version, start_jvm, versions
+from spladev3_anserini.lucene.publish import publish, scratch_beside
 from spladev3_anserini.lucene.unchanged import hashed_files
-from spladev3_anserini.progress import counter
-
-#: The beginning of a line that reports a failure, in Anserini's log or printed by Java. The rest of
-#: a line may quote anything: a path, an id, a user's options.
-_LOGGED = re.compile(r"\d{4}-\d\d-\d\d \S+ ")
-_ERROR = re.compile(r"""\d{4}-\d\d-\d\d\ \S+\ ((ERROR|FATAL)\ |WARN\ .*Unexpected\ difference)|
-                        (Exception|Caused\ by|Terminating\ due\ to|Unrecognized|Error:)|
-                        ([a-z]\w*\.)+\w+(Exception|Error)\b""", re.VERBOSE)
-_INDEXER = "io.anserini.index.IndexCollection"
+from spladev3_anserini.lucene.writer import write_index
 
 
-def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = False,
-                engine: bool = True, overwrite: bool = False) -> tuple[IndexManifest, bool]:
-    """Indexes an encoded directory with Anserini, unless a sound index of it is already there.
+def build_index(encoded: Path, index: Path, *, optimize: bool = False, engine: bool = True,
+                overwrite: bool = False, anserini_threads: int = 0) -> tuple[IndexManifest, bool]:
+    """Indexes an encoded directory, unless a sound index of it is already there.
 
-    Anserini's exit code is 0 even if it failed. The shards are therefore checked before (every
-    byte), and the index afterwards: CheckIndex, and documents, postings and total terms against
-    the manifest's sums. The index is built in a temporary folder beside `index`, and then
-    exchanged with it: a search finds the old index or the new one.
+    The shards are checked before (every byte), and the index afterwards: CheckIndex, and
+    documents, postings and total terms against the manifest's sums. The index is built in a
+    temporary folder beside `index`, and then exchanged with it: a search finds the old index or
+    the new one.
 
     Args:
         encoded: The encoded directory.
         index: The new index's folder.
-        threads: Anserini's indexing threads.
         optimize: Merge the index into one segment.
         engine: Also write the arrays of the exact engine, about 4 bytes a posting. An index that
             lacks them is built again.
         overwrite: Replace an index of other shards.
+        anserini_threads: Build it with Anserini's IndexCollection and this many threads. It is the
+            same index but for the order of its documents, and takes longer.
 
     Returns:
         The index's manifest, and whether the index was built by this call.
@@ -101,20 +80,26 @@ def build_index(encoded: Path, index: Path, *, threads: int, optimize: bool = Fa
     with scratch_beside(index) as scratch:
         fresh = scratch / "index"
         fresh.mkdir()  # with the user's umask; the scratch folder around it is for the user alone
-        options = ["-impact", "-pretokenized", *(["-optimize"] if optimize else [])]
-        run_indexer("JsonVectorCollection", encoded / IMPACTS, fresh, threads, options,
-                    manifest.nonempty)
+        with ArrayBuilder(scratch) as arrays:
+            documents = read_encoded(encoded, manifest)
+            if engine:
+                documents = arrays.passing(documents)
+            if anserini_threads:
+                options = ["-impact", "-pretokenized", *(["-optimize"] if optimize else [])]
+                run_indexer("JsonVectorCollection", encoded / IMPACTS, fresh, anserini_threads,
+                            options, manifest.nonempty)
+                for _ in documents if engine else ():
+                    pass
+            else:
+                write_index(documents, fresh, manifest.nonempty, optimize=optimize)
+            if engine:
+                arrays.write(fresh)
+                compare_with_manifest(array_statistics(fresh), manifest, index)
         compare_with_manifest(statistics(fresh), manifest, index)
         check_index(fresh)
         (fresh / "write.lock").unlink(missing_ok=True)
         if manifest.query_weights:
             shutil.copyfile(encoded / QUERY_WEIGHTS, fresh / QUERY_WEIGHTS)
-        if engine:
-            with ArrayBuilder(scratch) as arrays:
-                for _ in arrays.passing(read_encoded(encoded, manifest)):
-                    pass
-                arrays.write(fresh)
-            compare_with_manifest(array_statistics(fresh), manifest, index)
         record = _write_manifest(fresh, IndexManifest(
             encoded=manifest, versions=versions() | {"lucene": lucene_version()}
             | ({ENGINE: ENGINE_FORMAT} if engine else {})))
@@ -162,58 +147,3 @@ def _write_manifest(index: Path, record: IndexManifest) -> IndexManifest:
     record = record.model_copy(update={"files": hashed_files(index)})
     write_record(record, index / INDEX_MANIFEST)
     return record
-
-
-def run_indexer(collection: str, source: Path, index: Path, threads: int, options: list[str],
-                documents: int) -> None:
-    """Runs Anserini's IndexCollection in a separate JVM.
-
-    Args:
-        collection: The class that reads the source, such as `JsonVectorCollection`.
-        source: The folder of documents.
-        index: The index's folder, which exists.
-        threads: Anserini's indexing threads.
-        options: More options of IndexCollection.
-        documents: How many documents there are, for the progress bar.
-
-    Raises:
-        JavaError: Java failed; the message has its first error line.
-        InputError: Anserini logged an error (its exit code is 0 even then) or wrote no index.
-    """
-    # the input starts with /. because Anserini replaces /path/to by the folder `collections`
-    command = java_command(
-        _INDEXER, "-collection", collection, "-input", f"/.{java_path(source)}",
-        "-generator", "DefaultLuceneDocumentGenerator", "-index", java_path(index),
-        "-threads", str(threads), *options)
-    errors: list[str] = []
-    printed = ""
-    with (
-        # in the folder of the index, because a Java that crashes writes its reports there
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                         encoding="utf-8", errors="replace", env=environment_of_java(),
-                         cwd=index.parent, preexec_fn=die_with_parent) as process,
-        counter("indexing", documents) as bar,
-    ):
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                if _ERROR.match(line) and len(errors) < 1000:
-                    errors.append(" ".join(line.split())[:300])
-                elif not _LOGGED.match(line):
-                    printed = printed or error_line([line])
-                elif match := re.search(r"completed, ([\d,]+) documents indexed", line):
-                    bar.update(int(match[1].replace(",", "")) - bar.n)
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode in (128 + signal.SIGINT, -signal.SIGINT):
-        raise KeyboardInterrupt
-    if process.returncode or errors or not any(index.glob("segments_*")):
-        if process.returncode and printed:
-            errors.append(printed)
-        starved = [line for line in errors if STARVED.search(line)]
-        failed = JavaError if process.returncode or starved else InputError
-        hint = (advice(bool(starved) or process.returncode == -signal.SIGKILL)
-                if failed is JavaError else "")
-        raise failed(f"{source}: Anserini did not index it (exit {process.returncode}): "
-                     f"{[*starved, *errors, 'it built nothing'][0]}{hint}")

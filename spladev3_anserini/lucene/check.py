@@ -58,7 +58,7 @@ def statistics(index: Path) -> Statistics:
 def array_statistics(index: Path) -> Statistics:
     """Returns the same counts of the arrays of the exact engine, which have no segments."""
     arrays = open_arrays(index)
-    return Statistics(arrays.count, len(arrays.documents),
+    return Statistics(arrays.size, len(arrays.documents),
                       int(arrays.impacts.sum(dtype=np.int64)), 0)
 
 

@@ -80,17 +80,6 @@ def compose(first: Any, second: Any) -> Any:
         second.asType(second.type().changeParameterType(0, anything)))
 
 
-def feed_argument(handle: Any, position: int, source: Any) -> Any:
-    """Returns the handle whose argument at `position` is the result of the handle `source`.
-
-    The arguments of `source` replace that argument.
-    """
-    anything = class_named("java.lang.Object")
-    return java_class("java.lang.invoke.MethodHandles").collectArguments(
-        handle.asType(handle.type().changeParameterType(position, anything)), position,
-        source.asType(source.type().changeReturnType(anything)))
-
-
 def invoke(handle: Any, *texts: str) -> tuple[str, float]:
     """Calls a handle; returns its result and this thread's processor seconds inside the JVM.
 

@@ -19,8 +19,8 @@ from spladev3_anserini.lucene.check import (
     lack_of_arrays,
     read_index_manifest,
 )
-from spladev3_anserini.lucene.postings import LucenePostings, open_lucene_postings
-from spladev3_anserini.lucene.searcher import LuceneSearcher
+from spladev3_anserini.lucene.postings import open_lucene_postings
+from spladev3_anserini.lucene.searcher import ImpactSearcher
 
 
 class Searcher(Protocol):
@@ -81,7 +81,7 @@ def open_searcher(index: Path, *, trust: bool = False,
         The open index, and its manifest: None if this package did not build it.
 
     Raises:
-        InputError: As `read_index_manifest` and `LuceneSearcher`.
+        InputError: As `read_index_manifest` and `ImpactSearcher`.
     """
     while True:
         before, changed_at = folder_identity(index), _change_time(index)
@@ -107,7 +107,7 @@ def _open(index: Path, record: IndexManifest | None, lucene: bool) -> Searcher:
                       "pip install 'spladev3-anserini[fast]'")
         else:
             return EngineSearcher(open_arrays(index))
-    return LuceneSearcher(index, trust=True, reason=reason)
+    return ImpactSearcher(index, trust=True, reason=reason)
 
 
 @contextmanager

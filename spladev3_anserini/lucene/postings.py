@@ -19,7 +19,7 @@ _LUCENE = "org.apache.lucene"
 POSTING_FILES = (".doc", ".pos", ".pay")
 
 
-class Postings:
+class LucenePostings:
     """The postings of an open index.
 
     `documents` counts the documents, which all have a term; `total` counts their postings.
@@ -80,7 +80,7 @@ class Postings:
 
 
 @contextmanager
-def open_postings(index: Path) -> Iterator[Postings]:
+def open_lucene_postings(index: Path) -> Iterator[LucenePostings]:
     """Opens an index for the block.
 
     Raises InputError if there is none, if Lucene cannot open it, or if documents were deleted,
@@ -92,7 +92,7 @@ def open_postings(index: Path) -> Iterator[Postings]:
             raise InputError(f"{index}: has deleted documents, which its counts still hold; merge "
                              "or build it again")
         with java_errors(f"{index}: Lucene cannot read it"):
-            yield Postings(reader, index)
+            yield LucenePostings(reader, index)
     finally:
         reader.close()
 

@@ -10,27 +10,25 @@ from spladev3_anserini.collection.runs import Hit, warn_of_self_retrieval, write
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout, output_file
 from spladev3_anserini.impacts.manifest import IndexManifest
-from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, EncodedTopic, largest_score
-from spladev3_anserini.lucene.searcher import ImpactSearcher, TwoStep
+from spladev3_anserini.impacts.query import EncodedTopic, largest_score
+from spladev3_anserini.lucene.opening import Searcher
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.text import counted
 
 
-def rank(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int,
-         threads: int, *, remove_query: bool = False,
-         two_step: TwoStep | None = None) -> Iterator[tuple[str, list[Hit]]]:
+def rank(searcher: Searcher, topics: Sequence[EncodedTopic], hits: int,
+         threads: int, *, remove_query: bool = False) -> Iterator[tuple[str, list[Hit]]]:
     """Yields each topic's id and its best hits, in the topics' order.
 
     Args:
         searcher: The open index.
         topics: The topics with their impacts.
         hits: The most hits per topic.
-        threads: Java's threads.
+        threads: Threads that search.
         remove_query: Remove the document whose id is the topic's from its hits, as Anserini does.
             In ArguAna topics are documents, and each would be its own first hit.
-        two_step: Search in two steps; None is exact.
     """
-    rankings = searcher.rankings((topic.query for topic in topics), hits, threads, two_step)
+    rankings = searcher.rankings((topic.query for topic in topics), hits, threads)
     with counter("searching", len(topics), unit="query") as bar:
         ranked = zip((topic.id for topic in topics), rankings, strict=True)
         for ranking in without_self_hits(ranked, enabled=remove_query):
@@ -38,17 +36,18 @@ def rank(searcher: ImpactSearcher, topics: Sequence[EncodedTopic], hits: int,
             bar.update()
 
 
-def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None) -> None:
-    """Warns, with counts, of queries that match nothing, or that Lucene may score inexactly.
+def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None,
+                   searcher: Searcher) -> None:
+    """Warns, with counts, of queries that match nothing, or whose scores may not be exact.
 
     `record` is the index's manifest; without it, exactness is not checked.
     """
     if empty := [topic.id for topic in topics if not topic.query]:
         warn(f"{counted(len(empty), 'query')} without a term, which will find nothing: "
              f"{', '.join(empty[:5])}")
-    if record is not None:
+    if record is not None and searcher.largest_exact is not None:
         most = record.encoded.max_impact
-        inexact = [t.id for t in topics if largest_score(t.query, most) > MAX_EXACT_SCORE]
+        inexact = [t.id for t in topics if largest_score(t.query, most) > searcher.largest_exact]
         if inexact:
             warn(f"{counted(len(inexact), 'query')} may pass a score of 2^24, above which Lucene's "
                  f"float32 sums are not exact: {', '.join(inexact[:5])}; use a smaller `scale`")

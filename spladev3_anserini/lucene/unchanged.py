@@ -49,7 +49,7 @@ class Note(Record):
 
 
 def hashed_files(index: Path) -> tuple[IndexFile, ...]:
-    """Returns size and sha256 of each file that is searched, in order of names; notes them as sound."""
+    """Returns size and sha256 of each file that is searched, by name; notes them as sound."""
     began = time.time_ns()
     before = {name: _mark(index / name) for name in sorted(_names(index))}
     digests = _digests(index, {name: mark[0] for name, mark in before.items()})

@@ -13,7 +13,7 @@ from spladev3_anserini.collection.corpus import read_corpus, survey
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.lucene.build import run_indexer
+from spladev3_anserini.lucene.anserini import run_indexer
 from spladev3_anserini.lucene.check import statistics
 from spladev3_anserini.lucene.jvm import (
     index_searcher,

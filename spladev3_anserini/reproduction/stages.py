@@ -100,7 +100,7 @@ def _index(session: Session) -> Stage:
         name="index", part="index", folder=experiment.folder,
         commands=[[_PROGRAM, "index", *option("encoded", experiment.encoded),
                    *option("index", experiment.index_folder), *option("optimize", True),
-                   *option("overwrite", True), *session.options.arguments("threads")]],
+                   *option("overwrite", True)]],
         replacements=session.replacements,
         inputs=lambda: {"encoded": sha256_of(experiment.encoded / MANIFEST), **versions()},
         outputs=lambda: sorted(path for path in experiment.index_folder.iterdir()

@@ -125,8 +125,7 @@ class _Training:
         return self._stage(
             "first index", self.files.first_stage, [
                 _PROGRAM, "index", *option("encoded", self.files.encoded),
-                *option("index", self.files.index), *option("overwrite", True),
-                *self.options.arguments("threads")],
+                *option("index", self.files.index), *option("overwrite", True)],
             lambda: {"encoded": sha256_of(self.files.encoded / MANIFEST)},
             lambda: [self.files.index / INDEX_MANIFEST])
 

@@ -13,7 +13,7 @@ from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encode_topics
-from spladev3_anserini.lucene.searcher import ImpactSearcher
+from spladev3_anserini.lucene.opening import Searcher
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.text import counted
 from spladev3_anserini.training.score_files import QueryCandidates
@@ -71,7 +71,7 @@ def topics_with_positive(topics: Sequence[Topic], qrels: Qrels) -> list[Topic]:
             if any(grade > 0 for grade in qrels.get(topic.id, {}).values())]
 
 
-def mine_negatives(searcher: ImpactSearcher, encoder: Encoder, topics: Sequence[Topic],
+def mine_negatives(searcher: Searcher, encoder: Encoder, topics: Sequence[Topic],
                    qrels: Qrels, sampling: NegativeSampling,
                    threads: int) -> Iterator[QueryCandidates]:
     """Searches an index and yields the candidates of each topic, in order.

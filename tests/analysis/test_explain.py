@@ -146,7 +146,7 @@ def test_terms_of_two_surrogates_and_nothing_in_common(tmp_path: Path) -> None:
     """Java's strings are UTF-16; Lucene's terms are not."""
     from lucene.test_exactness import index_of
 
-    from spladev3_anserini.lucene.postings import open_postings
+    from spladev3_anserini.lucene.opening import open_postings
 
     documents = [("a", {"😀": 3, "é": 2, "中": 7}), ("b", {"é": 5}), ("c", {"x": 1})]
     with open_postings(index_of(documents, tmp_path)) as postings:

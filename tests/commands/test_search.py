@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -221,36 +222,14 @@ def test_names_of_any_script_under_the_c_locale(prepared: Path, tiny: Path,
     assert (folder / "run").exists()
 
 
-def test_queries_are_cut_to_their_largest_terms_by_id(prepared: Path, tmp_path: Path,
-                                                      cli: Cli) -> None:
-    whole = [{"id": "q", "vector": {"dog": 7, "cat": 7, "mat": 9, "the": 2}}, {"id": "e",
-                                                                               "vector": {}}]
-    cut = [{"id": "q", "vector": {"mat": 9, "cat": 7}}, {"id": "e", "vector": {}}]
-    result = cli(*search(prepared, "splade-v3", tmp_path / "a", "--queries",
-                         write_lines(tmp_path / "whole.jsonl", whole), "--query-top-k", 2))
-    assert "lines; not exact: query top-k 2; " in result.out
-    exact = cli(*search(prepared, "splade-v3", tmp_path / "b", "--queries",
-                        write_lines(tmp_path / "cut.jsonl", cut)))
-    assert "exact" not in exact.out
-    assert (tmp_path / "a").read_text("utf-8") == (tmp_path / "b").read_text("utf-8") != ""
-
-
-def test_two_steps_rank_what_the_first_terms_find_by_all_terms(prepared: Path, tmp_path: Path,
-                                                               cli: Cli) -> None:
-    vector = {"mat": 9, "cat": 8, "dog": 3, "the": 2}
-    queries = write_lines(tmp_path / "q.jsonl", [{"id": "q", "vector": vector}])
-    for name, more in (("exact", ()), ("two", ("--first-pass-terms", 2)),
-                       ("all", ("--first-pass-terms", 4, "--candidates", 5000))):
-        result = cli(*search(prepared, "splade-v3", tmp_path / name, "--queries", queries, *more))
-        assert result.code == 0, result
-        if name == "two":
-            assert "lines; not exact: two steps (2 terms, 1,000 candidates); " in result.out
-    assert (tmp_path / "all").read_bytes() == (tmp_path / "exact").read_bytes()
-    encoded = prepared / "splade-v3.encoded"
-    documents = read_encoded(encoded, read_manifest(encoded))
-    first = ExactSearcher((d.id, d.vector) for d in documents).search({"mat": 9, "cat": 8}, 1000)
-    exact = read_run_file(tmp_path / "exact")["q"]
-    assert read_run_file(tmp_path / "two")["q"] == {hit.docid: exact[hit.docid] for hit in first}
+def test_the_exact_engine_and_lucene_write_the_same_run(prepared: Path, tmp_path: Path,
+                                                        cli: Cli) -> None:
+    for name, more in (("engine", ()), ("lucene", ("--lucene",))):
+        result = cli(*search(prepared, "splade-v3", tmp_path / name, "--topics",
+                             prepared / "topics.tsv", *more))
+        by = r"by Lucene \d+\.\d+\.\d+ \(as requested\); " if more else "by the exact engine; "
+        assert re.search(f" lines, {by}", result.out), result
+    assert (tmp_path / "engine").read_bytes() == (tmp_path / "lucene").read_bytes() != b""
 
 
 def test_encoded_queries_are_searched_without_the_models_libraries(prepared: Path,

@@ -104,7 +104,7 @@ def indexed(tiny: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory,
                       EncoderSettings(max_length=64, query_weights="idf"))
     encode_to_directory(str(corpus), survey_texts(str(corpus), "document"), checkpoint, encoder,
                         EncodingOutput(folder=folder / "encoded"))
-    build_index(folder / "encoded", folder / "index", threads=1)
+    build_index(folder / "encoded", folder / "index")
     return folder
 
 

@@ -24,9 +24,9 @@ from signed import signed
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.terms import term_fault
 from spladev3_anserini.lucene.check import read_index_manifest
-from spladev3_anserini.lucene.postings import open_postings
+from spladev3_anserini.lucene.opening import open_postings, open_searcher
 from spladev3_anserini.lucene.publish import publish
-from spladev3_anserini.lucene.searcher import ImpactSearcher, open_searcher
+from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.lucene.unchanged import SOUND_NOTE
 
 Cli = Callable[..., Result]

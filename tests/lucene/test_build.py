@@ -15,7 +15,7 @@ from signed import signed
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import read_manifest
-from spladev3_anserini.lucene.build import _ERROR, run_indexer
+from spladev3_anserini.lucene.anserini import _ERROR, run_indexer
 from spladev3_anserini.lucene.check import (
     INDEX_MANIFEST,
     compare_with_manifest,
@@ -23,7 +23,7 @@ from spladev3_anserini.lucene.check import (
     refusing_replacement,
     statistics,
 )
-from spladev3_anserini.lucene.postings import open_postings
+from spladev3_anserini.lucene.opening import open_postings
 
 Cli = Callable[..., Result]
 

@@ -1,9 +1,8 @@
-"""Lucene held to the oracle: same documents, scores and order, through the real index and search."""
+"""Lucene and the exact engine held to the oracle: same documents, scores and order, by a real index."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,12 @@ from hypothesis import strategies as st
 from indexes import Corpus, assert_equal, index_of
 from reliability import draws, tried
 
-from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.impacts.exact import ExactSearcher
-from spladev3_anserini.impacts.query import MAX_EXACT_SCORE, largest_impacts
+from spladev3_anserini.impacts.query import MAX_EXACT_SCORE
 from spladev3_anserini.lucene.check import statistics
-from spladev3_anserini.lucene.postings import open_postings
-from spladev3_anserini.lucene.searcher import ImpactSearcher, TwoStep
+from spladev3_anserini.lucene.opening import open_postings
+from spladev3_anserini.lucene.postings import open_lucene_postings
+from spladev3_anserini.lucene.searcher import ImpactSearcher
 
 TERMS = ["a", "b", "##c", '"', "\\", "é", "中", "[CLS]", "\u00a0", "common"]
 identifiers = st.text("ab19é中😀-_.:#", min_size=1, max_size=4)
@@ -47,46 +46,6 @@ def test_random_small_corpora(tmp_path_factory: pytest.TempPathFactory,
     assert_equal(index, documents, [*asked, {"common": 2}, {}], hits)
 
 
-def two_steps(documents: Corpus, query: Mapping[str, int], hits: int, step: TwoStep) -> list[Hit]:
-    """The slow twin: candidates by a sort over all documents, ties in the corpus's order (which is
-    Lucene's where one thread indexes one shard), then the dot product of each. A query that the
-    first pass has whole is searched exactly."""
-    def dot(terms: Mapping[str, int], vector: Mapping[str, int]) -> int:
-        return sum(weight * vector.get(term, 0) for term, weight in terms.items())
-
-    positive = {term: weight for term, weight in query.items() if weight > 0}
-    if len(positive) <= step.terms:
-        return ExactSearcher(documents).search(positive, hits)
-    first = largest_impacts(positive, step.terms)
-    scored = [(-dot(first, vector), place) for place, (_, vector) in enumerate(documents)]
-    candidates = sorted(row for row in scored if row[0])[: step.candidates]
-    found = [Hit(documents[place][0], dot(positive, documents[place][1]))
-             for _, place in candidates]
-    return sorted(found, key=lambda hit: (-hit.score, hit.docid))[:hits]
-
-
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.dictionaries(identifiers, vectors, min_size=1, max_size=25),
-       st.lists(queries, min_size=1, max_size=6), st.integers(1, 8), st.integers(1, 30),
-       st.integers(1, 30))
-def test_two_steps_score_their_candidates_exactly(tmp_path_factory: pytest.TempPathFactory,
-                                                  corpus: dict[str, dict[str, int]],
-                                                  asked: list[dict[str, int]], terms: int,
-                                                  candidates: int, hits: int) -> None:
-    """The exact result where all documents are candidates and the first pass has all terms."""
-    documents = [(i, v) for i, v in (corpus | {"always": {"common": 1}}).items() if v]
-    index = index_of(documents, tmp_path_factory.mktemp("two"), 1, 1)
-    searcher = ImpactSearcher(index)
-    try:
-        step = TwoStep(terms, max(hits, candidates))
-        expected = [two_steps(documents, query, hits, step) for query in asked]
-        assert searcher.search_all(asked, hits, 2, step) == expected
-        everything = searcher.search_all(asked, hits, 1, TwoStep(len(TERMS) + 1, len(documents)))
-        assert everything == searcher.search_all(asked, hits, 1)
-    finally:
-        searcher.close()
-
-
 @pytest.fixture(scope="module")
 def zipfian() -> Corpus:
     """3,000 documents of 60 terms drawn by Zipf's law: long lists, skewed impacts, many ties."""
@@ -98,19 +57,6 @@ def zipfian() -> Corpus:
         documents.append((f"d{number}", {f"t{term}": min(255, 1 + int(draw.expovariate(0.04)))
                                          for term in sorted(terms)}))
     return documents
-
-
-def test_two_steps_over_long_postings(zipfian: Corpus, tmp_path: Path) -> None:
-    draw = random.Random(11)
-    asked = [{f"t{draw.randrange(500)}": draw.randint(1, 300) for _ in range(size)}
-             for size in (3, 10, 30, 60, 200) for _ in range(3)]
-    searcher = ImpactSearcher(index_of(zipfian, tmp_path, 1, 1))
-    try:
-        for step, hits in ((TwoStep(2, 50), 10), (TwoStep(8, 1000), 1000), (TwoStep(1, 3000), 5)):
-            assert searcher.search_all(asked, hits, 2, step) == [
-                two_steps(zipfian, query, hits, step) for query in asked]
-    finally:
-        searcher.close()
 
 
 @pytest.mark.parametrize(("shards", "threads", "optimize"), [(1, 1, True), (5, 2, False)])
@@ -145,7 +91,7 @@ def test_queries_beyond_lucenes_limit_are_searched_whole(tmp_path: Path) -> None
 
 
 def test_queries_of_thousands_of_terms(zipfian: Corpus, tmp_path: Path) -> None:
-    """Long lists and many ties: one thread and several, one step and two, and a document's score."""
+    """Long lists and many ties: one thread and several, and a document's score."""
     draw = random.Random(5)
     documents = [(identifier, vector | {f"t{500 + draw.randrange(4500)}": draw.randint(1, 3)
                                         for _ in range(40)}) for identifier, vector in zipfian]
@@ -154,16 +100,11 @@ def test_queries_of_thousands_of_terms(zipfian: Corpus, tmp_path: Path) -> None:
     index, oracle = index_of(documents, tmp_path, 1, 1), ExactSearcher(documents)
     for hits, threads in ((10, 1), (3000, 4)):
         assert_equal(index, documents, [*asked, *reversed(asked)], hits, threads)
-    step, searcher = TwoStep(1100, 100), ImpactSearcher(index)
-    try:
-        assert searcher.search_all(asked, 50, 3, step) == [
-            two_steps(documents, query, 50, step) for query in asked]
-    finally:
-        searcher.close()
-    with open_postings(index) as postings:
-        for query in asked:
-            (best,) = oracle.search(query, 1)
-            assert postings.score(query, best.docid) == best.score
+    for opened in (open_postings, open_lucene_postings):
+        with opened(index) as postings:
+            for query in asked:
+                (best,) = oracle.search(query, 1)
+                assert postings.score(query, best.docid) == best.score
 
 
 @pytest.mark.fault(13, "sums near 2^24", then="the oracle's scores", detected="impacts/exact.py")

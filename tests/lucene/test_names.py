@@ -14,10 +14,10 @@ from indexes import Corpus, index_of
 
 from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.lucene import build
-from spladev3_anserini.lucene.build import build_index, run_indexer
+from spladev3_anserini.lucene.anserini import run_indexer
+from spladev3_anserini.lucene.build import build_index
 from spladev3_anserini.lucene.check import check_index, statistics
-from spladev3_anserini.lucene.postings import open_postings
-from spladev3_anserini.lucene.searcher import open_searcher
+from spladev3_anserini.lucene.opening import open_postings, open_searcher
 
 ONE: Corpus = [("one", {"a": 1}), ("é", {"a": 3})]
 TWO: Corpus = [("two", {"a": 7})]
@@ -52,7 +52,7 @@ def test_a_relative_name_after_chdir(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert best(Path("../one/index")) == Hit("é", 3)
     # Anserini would take @encoded for a file of arguments
     shutil.copytree("encoded", "@encoded")
-    build_index(Path("@encoded"), Path("@index"), threads=1)
+    build_index(Path("@encoded"), Path("@index"))
     assert best(Path("@index")) == Hit("two", 7)
 
 

@@ -18,7 +18,8 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import to_json
 from spladev3_anserini.lucene import unchanged
 from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
-from spladev3_anserini.lucene.searcher import ImpactSearcher, open_searcher
+from spladev3_anserini.lucene.opening import open_searcher
+from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.lucene.unchanged import SOUND_NOTE, Note
 
 Cli = Callable[..., Result]
