@@ -75,10 +75,10 @@ def answer(call: Callable[[], object], answers: Any) -> None:
 def test_a_fork_of_a_process_with_java_is_refused(index: splade.Index, model: splade.Model,
                                                   tmp_path: Path) -> None:
     """Java's own threads are not copied: such a call waited for ever."""
-    index.search("the cat")
+    by_lucene = splade.open_index(index.folder, lucene=True)
     fork = multiprocessing.get_context("fork")
-    for call in (lambda: index.search({"cat": 1}), lambda: index.run({"q": {"cat": 1}}),
-                 lambda: splade.open_index(index.folder),
+    for call in (lambda: by_lucene.search({"cat": 1}), lambda: by_lucene.run({"q": {"cat": 1}}),
+                 lambda: splade.open_index(index.folder, lucene=True),
                  lambda: model.index(TEXTS, tmp_path / "index")):
         answers = fork.Queue()
         process = fork.Process(target=answer, args=(call, answers))
@@ -88,6 +88,11 @@ def test_a_fork_of_a_process_with_java_is_refused(index: splade.Index, model: sp
         assert kind == "JavaError"
         assert "use multiprocessing's 'spawn'" in message
     assert list(tmp_path.iterdir()) == []
+    answers = fork.Queue()  # the exact engine runs in a fork
+    process = fork.Process(target=answer, args=(lambda: index.search({"cat": 1}), answers))
+    process.start()
+    assert answers.get(timeout=60) == by_lucene.search({"cat": 1}) != []
+    process.join()
 
 
 def test_the_process_stays_as_it_was(tiny: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_the_index_holds_what_was_encoded(encoded: Path, tmp_path: Path, cli: Cl
     record = read_index_manifest(tmp_path / "i")
     assert record is not None
     assert record.encoded == manifest
-    assert record.versions.keys() == {"pyserini", "anserini", "lucene"}
+    assert record.versions.keys() == {"pyserini", "anserini", "lucene", "engine"}
     assert cli("verify", tmp_path / "i").code == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["corpus.jsonl", "encoded", "i"]
 
@@ -118,11 +118,12 @@ BAD_LINES = {
 
 @pytest.mark.fault(10, "a duplicate id, 2.9, -3, NaN, no vector, a cut line, two words smuggled"
                    " past every hash",
-                   detected="documents, postings and total terms against the manifest; "
-                            "Anserini's log")
+                   detected="the shard's line; documents, postings and total terms against the "
+                            "manifest; Anserini's log")
 @pytest.mark.parametrize("kind", BAD_LINES)
+@pytest.mark.parametrize("by", ["our writer", "Anserini"])
 @pytest.mark.usefixtures("indexing_process")
-def test_a_bad_line_smuggled_past_the_hashes_is_caught_after(kind: str, encoded: Path,
+def test_a_bad_line_smuggled_past_the_hashes_is_caught_after(kind: str, by: str, encoded: Path,
                                                              tmp_path: Path,
                                                              refused: Callable[..., str]) -> None:
     """A shard whose manifest was changed to agree with it: Anserini exits 0 on each of these."""
@@ -135,8 +136,12 @@ def test_a_bad_line_smuggled_past_the_hashes_is_caught_after(kind: str, encoded:
         for key, more in (("documents", 1), ("nonempty", 1), ("postings", 2), ("impacts", 4)):
             manifest["shards"][2][key] += more
     (encoded / "manifest.json").write_text(json.dumps(signed(manifest)), "utf-8")
-    message = refused("index", "--encoded", encoded, "--index", tmp_path / "i")
-    assert "does not hold what was encoded" in message or "Anserini did not index" in message
+    more_words = ("--no-engine", "--anserini-threads", 1) if by == "Anserini" else ()
+    message = refused("index", "--encoded", encoded, "--index", tmp_path / "i", *more_words)
+    if kind == "a duplicate id" or by == "Anserini":
+        assert "does not hold what was encoded" in message or "Anserini did not index" in message
+    else:
+        assert "part-00002.jsonl:1: " in message
     assert not (tmp_path / "i").exists()
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 

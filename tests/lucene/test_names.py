@@ -13,7 +13,7 @@ from conftest import Result, write_lines
 from indexes import Corpus, index_of
 
 from spladev3_anserini.collection.runs import Hit
-from spladev3_anserini.lucene import build
+from spladev3_anserini.lucene import anserini
 from spladev3_anserini.lucene.anserini import run_indexer
 from spladev3_anserini.lucene.build import build_index
 from spladev3_anserini.lucene.check import check_index, statistics
@@ -64,7 +64,7 @@ def test_a_collection_below_path_to(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         commands.extend(command)
         raise InterruptedError
 
-    monkeypatch.setattr(build.subprocess, "Popen", record)
+    monkeypatch.setattr(anserini.subprocess, "Popen", record)
     with pytest.raises(InterruptedError):
         run_indexer("JsonVectorCollection", Path("/path/to/x"), tmp_path / "index", 1, [], 1)
     given = commands[commands.index("-input") + 1]
@@ -84,7 +84,7 @@ def test_names_that_java_cannot_open(tmp_path: Path, refused: Callable[..., str]
                     ("index", "--encoded", index.parent / "encoded", "--index", bad / "new"),
                     ("index", "--encoded", index.parent / "encoded", "--index", bad / "index"),
                     ("search", "--index", bad / "index", "--topics", topics, "--output",
-                     tmp_path / "run"),
+                     tmp_path / "run", "--lucene"),
                     ("verify", bad / "index")):
         assert "Java cannot open a name that is not UTF-8; rename it" in refused(*command)
     assert sorted(path.name for path in bad.iterdir()) == ["encoded", "index"]

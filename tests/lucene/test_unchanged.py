@@ -53,9 +53,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def lucenes(index: Path) -> list[str]:
-    return sorted(path.name for path in index.iterdir() if path.name[0] in "_s"
-                  and not path.name.startswith("spladev3"))
+def searched(index: Path) -> list[str]:
+    """The files of Lucene and of the exact engine."""
+    return sorted(path.name for path in index.iterdir() if not path.name.startswith("spladev3"))
 
 
 def flip(path: Path, place: int = 40) -> None:
@@ -69,9 +69,9 @@ def test_the_manifest_holds_every_file(index: Path) -> None:
     record = json.loads((index / INDEX_MANIFEST).read_text())
     assert record["files"] == [
         {"name": name, "size": len(data := (index / name).read_bytes()),
-         "sha256": hashlib.sha256(data).hexdigest()} for name in lucenes(index)]
-    assert "segments_1" in lucenes(index)
-    assert len(lucenes(index)) > 10
+         "sha256": hashlib.sha256(data).hexdigest()} for name in searched(index)]
+    assert "segments_1" in searched(index)
+    assert len(searched(index)) > 10
 
 
 def test_only_what_changed_is_hashed(index: Path, hashed: list[str]) -> None:
@@ -80,7 +80,7 @@ def test_only_what_changed_is_hashed(index: Path, hashed: list[str]) -> None:
         open_searcher(index)[0].close()
         return sorted(hashed)
 
-    assert opened() == lucenes(index)  # a copy: other inodes
+    assert opened() == searched(index)  # a copy: other inodes
     assert opened() == []
     os.utime(index / "_0.fnm")
     assert opened() == ["_0.fnm"]
@@ -93,14 +93,14 @@ def test_only_what_changed_is_hashed(index: Path, hashed: list[str]) -> None:
     ImpactSearcher(index).close()
     assert hashed == []
     read_index_manifest(index, every=True)
-    assert sorted(hashed) == lucenes(index)
+    assert sorted(hashed) == searched(index)
 
 
 @pytest.mark.fault(12, "a byte of an index changed, with the file's times as they were",
                    detected="the time of its last change (ctime), then its sha256")
 def test_a_changed_byte_with_old_times(index: Path, hashed: list[str]) -> None:
     read_index_manifest(index)
-    for name in lucenes(index):
+    for name in searched(index):
         flip(index / name, 20)
         for read in (open_searcher, ImpactSearcher, read_index_manifest):
             with pytest.raises(InputError, match=f"{name}: {REFUSED} .sha256.; build it again"):
@@ -132,7 +132,7 @@ def test_a_file_that_changed_a_moment_ago_is_not_noted(index: Path) -> None:
     """It may change again within one tick of the file system's clock, and look the same."""
     read_index_manifest(index)
     assert not (index / SOUND_NOTE).exists()
-    for name in lucenes(index)[1:]:
+    for name in searched(index)[1:]:
         os.utime(index / name, (1, 1))  # its ctime is of this moment
     read_index_manifest(index)
     assert not (index / SOUND_NOTE).exists()
@@ -145,7 +145,7 @@ def test_a_note_that_is_none(index: Path, built: Path, hashed: list[str],
                              monkeypatch: pytest.MonkeyPatch) -> None:
     read_index_manifest(index)
     note = index / SOUND_NOTE
-    sound, every = note.read_bytes(), lucenes(index)
+    sound, every = note.read_bytes(), searched(index)
     own = json.loads(sound)["files"]
     other = Note(files={}).model_validate({"files": own | {
         every[0]: own[every[0]] | {"sha256": "0" * 64}}})
