@@ -49,7 +49,7 @@ def match_table(match: Match, cost: DocumentCost) -> str:
               f"{p.product:,}", f"{p.so_far:,}"] for p in match.products]
     rank = f"rank {match.rank:,}" if match.rank else f"not among the best {match.hits:,}"
     lines = [table(rows, words=2) if match.products else "no term in common", "",
-             f"score {match.score:,}, as Lucene has it; {rank}"]
+             f"score {match.score:,}, as the index has it; {rank}"]
     if match.unmatched:
         missing = " ".join(f"{term} {weight}" for term, weight in match.unmatched.items())
         lines.append(f"not in the document: {missing}")

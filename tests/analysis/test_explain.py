@@ -99,7 +99,7 @@ def test_expansion_is_marked_and_the_rest_counted(tiny: Path, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("docid", ["d1", "d10", "é-id"])
-def test_a_score_is_the_sum_of_products_and_lucenes(docid: str, prepared: Path, tiny: Path,
+def test_a_score_is_the_sum_of_products_and_the_indexs(docid: str, prepared: Path, tiny: Path,
                                                     cli: Cli) -> None:
     """The query's impacts from plain logits, the document's from the shards, the rank counted."""
     asked = "heat and air flow"
@@ -119,7 +119,7 @@ def test_a_score_is_the_sum_of_products_and_lucenes(docid: str, prepared: Path, 
         assert row["so_far"] == so_far
         assert row["own"] == (row["term"] in asked.split())
     scores = {d: sum(exact.get(t, 0) * w for t, w in v.items()) for d, v in documents.items()}
-    assert match["score"] == match["lucene"] == so_far == scores[docid]
+    assert match["score"] == match["index_score"] == so_far == scores[docid]
     assert match["rank"] == 1 + sum((-s, d) < (-scores[docid], docid) for d, s in scores.items())
 
     frequency = {t: sum(t in v for v in documents.values()) for t in own}
@@ -139,7 +139,7 @@ def test_a_document_outside_the_hits_still_has_its_score(prepared: Path, cli: Cl
     assert outside == ranks[last] | {"rank": None, "hits": 1}
     text = cli("explain", *words, "--docid", last, "--hits", 1, "--max-length", 64).out
     assert "not among the best 1" in text
-    assert f"score {ranks[last]['score']:,}, as Lucene has it" in text
+    assert f"score {ranks[last]['score']:,}, as the index has it" in text
 
 
 def test_terms_of_two_surrogates_and_nothing_in_common(tmp_path: Path) -> None:
@@ -156,9 +156,14 @@ def test_terms_of_two_surrogates_and_nothing_in_common(tmp_path: Path) -> None:
         assert (postings.documents, postings.total) == (3, 5)
 
 
-def test_a_sum_that_float32_cannot_hold_fails(prepared: Path, cli: Cli) -> None:
-    result = cli("explain", "--index", prepared / "large", "--docid", "d1", "--query",
-                 TEXTS["d1"], "--max-length", 64)
+def test_a_sum_that_float32_cannot_hold_fails(prepared: Path, cli: Cli, tmp_path: Path) -> None:
+    """The exact engine has it."""
+    words = ("--docid", "d1", "--query", TEXTS["d1"], "--max-length", 64)
+    match = explained(cli, "--index", prepared / "large", *words[:-2])["match"]
+    assert match["score"] == match["index_score"] == sum(
+        row["product"] for row in match["products"]) > 1 << 24
+    cli("index", "--encoded", prepared / "large.enc", "--index", tmp_path / "large", "--no-engine")
+    result = cli("explain", "--index", tmp_path / "large", *words)
     assert result.code == 1
     assert "the products sum to" in result.err
     assert "2^24" in result.err.splitlines()[-1]

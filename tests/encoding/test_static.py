@@ -174,7 +174,7 @@ def test_explain_and_ask_take_the_table_of_a_search(tiny: Path, indexed: Path, t
     shown = cli("explain", "--index", indexed / "index", "--docid", docid, "--query", "wing lift",
                 "--query-weights", table, "--format", "json")
     assert shown.code == 0, shown
-    assert json.loads(shown.out)["match"]["lucene"] == int(score)
+    assert json.loads(shown.out)["match"]["index_score"] == int(score)
     asked = cli("ask", "--index", indexed / "index", "--query-weights", table, "wing lift")
     assert "  wing 250  lift 100\n" in asked.out
     assert asked.out.splitlines()[3].split() == ["1", docid, score]

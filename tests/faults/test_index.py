@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_an_index_killed_at_any_time(breaking: Break, encoding: Encoding, tmp_pa
                                      refused: Callable[..., str], cli: Cli,
                                      chance: random.Random) -> None:
     index = tmp_path / "index"
-    command = ("index", "--encoded", encoding.folder, "--index", index, "--threads", 1)
+    command = ("index", "--encoded", encoding.folder, "--index", index)
     started = time.perf_counter()
     assert breaking(tmp_path, *command).code == 0
     whole = time.perf_counter() - started
@@ -80,12 +81,14 @@ def test_an_index_killed_at_any_time(breaking: Break, encoding: Encoding, tmp_pa
     assert not commands_with(str(tmp_path))
 
 
-@pytest.mark.fault(11, "the Java of index killed (kill -9)", detected="its exit code")
+@pytest.mark.fault(11, "the Java of Anserini's index command killed (kill -9)",
+                   detected="its exit code")
 def test_java_killed(breaking: Break, encoding: Encoding, tmp_path: Path,
                      alone: Callable[[], None], chance: random.Random) -> None:
     for _ in range(draws(1, 0.05)):
         broken = breaking(tmp_path, "index", "--encoded", encoding.folder, "--index",
-                          tmp_path / "index", java_after=chance.uniform(0.0, 0.4))
+                          tmp_path / "index", "--anserini-threads", 1,
+                          java_after=chance.uniform(0.0, 0.4))
         assert broken.code == 3, broken
         assert "Anserini did not index it (exit -9)" in one_line(broken.out)
         alone()
@@ -93,21 +96,29 @@ def test_java_killed(breaking: Break, encoding: Encoding, tmp_path: Path,
 
 
 @pytest.mark.fault(3, "no file of an index may pass 1 kB (RLIMIT_FSIZE)",
-                   detected="Anserini's log, its missing index")
-def test_an_index_without_space(breaking: Break, encoding: Encoding, tmp_path: Path,
+                   detected="the error of the file; Anserini's log, its missing index")
+@pytest.mark.parametrize(("more", "message"), [
+    ((), r"\.index\.building-\w+/terms: File too large"),
+    (("--no-engine",), r"index: Lucene cannot write it: IOException: File too large"),
+    (("--no-engine", "--anserini-threads", 1), "Anserini did not index it")])
+def test_an_index_without_space(more: tuple[object, ...], message: str, breaking: Break,
+                                encoding: Encoding, tmp_path: Path,
                                 alone: Callable[[], None]) -> None:
     broken = breaking(tmp_path, "index", "--encoded", encoding.folder, "--index",
-                      tmp_path / "index", limit=1000)
+                      tmp_path / "index", *more, limit=1000)
     assert broken.code == 2, broken
-    assert "Anserini did not index it" in one_line(broken.out)
+    assert re.search(message, one_line(broken.out))
     alone()
 
 
 @pytest.mark.fault(15, "Java with too little memory (-Xmx3m)", detected="Java's own message")
 def test_java_without_memory(encoding: Encoding, tmp_path: Path,
                              alone: Callable[[], None]) -> None:
-    done = command("index", "--encoded", encoding.folder, "--index", tmp_path / "index",
-                   JDK_JAVA_OPTIONS="-Xmx3m")
+    words = ("index", "--encoded", encoding.folder, "--index", tmp_path / "index")
+    done = command(*words, JAVA_TOOL_OPTIONS="-Xmx3m")
+    assert done.returncode == 3, done
+    assert "Java may use" in one_line(done.stderr)
+    done = command(*words, "--anserini-threads", 1, JDK_JAVA_OPTIONS="-Xmx3m")
     assert done.returncode == 3, done
     assert "Anserini did not index it" in one_line(done.stderr)
     alone()
@@ -142,7 +153,7 @@ def test_a_wrong_jar(encoding: Encoding, tmp_path: Path, alone: Callable[[], Non
     done = command("index", "--encoded", encoding.folder, "--index", tmp_path / "index",
                    PYTHONPATH=without)
     assert done.returncode == 3, done
-    assert "IndexCollection" in one_line(done.stderr)
+    assert "anserini-9.9.9-fatjar.jar: " in one_line(done.stderr)
     alone()
     (tmp_path / "index").mkdir()
     (tmp_path / "index" / "segments_1").touch()
