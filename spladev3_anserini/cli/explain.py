@@ -50,9 +50,9 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
     """Show the terms of a text, or why a document matches a query.
 
     A + marks an expansion: a term that is not a wordpiece of the text (or query). A score is shown
-    term by term: the products sum to Lucene's score.
+    term by term: the products sum to the index's score.
 
-    Exit 1: the sum is not Lucene's score.
+    Exit 1: the sum is not the index's score.
 
     \b
     Examples:

@@ -103,6 +103,7 @@ def _check_encoded(folder: Path) -> Checked:
 
 
 def _check_index(folder: Path) -> Checked:
+    from spladev3_anserini.lucene.agreement import compare_engine
     from spladev3_anserini.lucene.check import (
         check_index,
         compare_with_manifest,
@@ -113,11 +114,13 @@ def _check_index(folder: Path) -> Checked:
     counts = statistics(folder)  # first, because it detects an index of another Lucene
     record = read_index_manifest(folder, every=True)
     check_index(folder)
+    remark = "; built elsewhere, so only its bytes were checked"
     if record is not None:
         compare_with_manifest(counts, record.encoded, folder)
+        remark = f"; {compare_engine(folder, record)}"
     return ({"documents": counts.documents, "total_terms": counts.impacts,
              "segments": counts.segments, "postings": counts.postings},
-            "" if record else "; built elsewhere, so only its bytes were checked")
+            remark)
 
 
 def _check_scores(folder: Path) -> Checked:

@@ -87,7 +87,7 @@ def open_searcher(index: Path, *, trust: bool = False,
         before, changed_at = folder_identity(index), _change_time(index)
         try:
             record = read_index_manifest(index, trust=trust)
-            searcher = _open(index, record, lucene)
+            searcher = searcher_of(index, record, lucene=lucene)
         except (SpladeError, FileNotFoundError):
             if (before, changed_at) == (folder_identity(index), _change_time(index)):
                 raise
@@ -97,7 +97,8 @@ def open_searcher(index: Path, *, trust: bool = False,
         searcher.close()
 
 
-def _open(index: Path, record: IndexManifest | None, lucene: bool) -> Searcher:
+def searcher_of(index: Path, record: IndexManifest | None, *, lucene: bool) -> Searcher:
+    """Opens an index whose manifest was read; see `open_searcher`."""
     reason = "as requested" if lucene else lack_of_arrays(record)
     if not reason:
         try:
