@@ -23,10 +23,10 @@ HARD = ["a", "##b", "\ue000", "x\ue000y", "\ue000\ue001", "\uf8ff", "|", "7", "�
 def some_documents(count: int) -> Corpus:
     draw = random.Random(count)
     documents = [(f"{draw.choice(['d', 'é', '😀'])}{number}",
-                  {term: draw.choice([1, 2, 3, MAX_IMPACT])
+                  {term: draw.choice([1, 2, 3, 200])
                    for term in draw.sample(HARD, draw.randint(1, len(HARD)))})
                  for number in range(count)]
-    return [*documents[:-1], ("empty", {}), documents[-1]]
+    return [*documents[:-1], ("empty", {}), ("largest", {"a": MAX_IMPACT, "w" * 255: MAX_IMPACT})]
 
 
 def fields_of(index: Path) -> list[Any]:
