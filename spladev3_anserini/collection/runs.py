@@ -48,8 +48,8 @@ def warn_of_self_retrieval(path: Path | str, topics: Sequence[str], total: int) 
 
 def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> None:
     """Writes the ranking of one topic: `qid Q0 docid rank score tag`, ranks from 1."""
-    for rank, (docid, score) in enumerate(hits, 1):
-        stream.write(f"{topic} Q0 {docid} {rank} {score_text(score)} {tag}\n")
+    stream.write("".join([f"{topic} Q0 {docid} {rank} {score_text(score)} {tag}\n"
+                          for rank, (docid, score) in enumerate(hits, 1)]))
 
 
 def score_text(score: float) -> str:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spladev3_anserini.errors import InputError, first_line
+
 #: Documents per block. The sums of a block are then 256 KiB, which fit into a core's cache.
 BLOCK = 1 << 16
 #: The name of the format's version among the versions of an index's manifest.
@@ -56,11 +58,19 @@ def array_file(folder: Path, name: str) -> Path:
 
 
 def open_arrays(index: Path) -> EngineArrays:
-    """Maps the arrays of an index into memory, for reading; processes share them."""
-    mapped = {name: np.memmap(file, np.uint8, "r") if file.suffix == ".txt"
-              else np.load(file, mmap_mode="r")
-              for name in EngineArrays._fields if (file := array_file(index, name))}
-    return EngineArrays(**{name: np.asarray(array) for name, array in mapped.items()})
+    """Maps the arrays of an index into memory, for reading; processes share them.
+
+    Raises InputError, naming the file, for one that is not an array.
+    """
+    mapped = {}
+    for name in EngineArrays._fields:
+        file = array_file(index, name)
+        try:
+            mapped[name] = np.asarray(np.memmap(file, np.uint8, "r") if file.suffix == ".txt"
+                                      else np.load(file, mmap_mode="r"))
+        except (ValueError, SyntaxError) as error:
+            raise InputError(f"{file}: not an array: {first_line(error)}") from None
+    return EngineArrays(**mapped)
 
 
 def term_columns(arrays: EngineArrays) -> dict[str, int]:

@@ -40,11 +40,15 @@ class EngineSearcher:
     largest_exact: int | None = None
 
     def __init__(self, arrays: EngineArrays, name: str = "the exact engine") -> None:
-        """Searches open arrays; `name` is for summaries."""
+        """Searches open arrays; `name` is for summaries.
+
+        The first searcher on a machine waits some seconds while numba compiles.
+        """
         self.name, self._arrays = name, arrays
         self._columns = term_columns(arrays)
         self._largest = arrays.largest.max(axis=0).astype(np.int64)  # of each term
         self._thread = local()
+        self._best(np.zeros(1, np.int64), np.ones(1, np.int64), 1)  # compiles, or fails now
 
     def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
         """Returns the best `hits` documents of one query; none for a query without terms."""

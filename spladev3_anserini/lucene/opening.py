@@ -2,67 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
-from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.engine.arrays import open_arrays
 from spladev3_anserini.engine.postings import EnginePostings
 from spladev3_anserini.errors import SpladeError, first_line
 from spladev3_anserini.impacts.manifest import IndexManifest, read_record
-from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.check import (
     INDEX_MANIFEST,
     folder_identity,
     lack_of_arrays,
     read_index_manifest,
 )
-from spladev3_anserini.lucene.postings import open_lucene_postings
+from spladev3_anserini.lucene.postings import LucenePostings, open_lucene_postings
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 
-
-class Searcher(Protocol):
-    """What searches an index for the exact top k; Python threads may share it.
-
-    Attributes:
-        name: What it is, for summaries.
-        largest_exact: The largest score that is exact for certain; None for any score.
-    """
-
-    name: str
-    largest_exact: int | None
-
-    def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
-        """Returns the best `hits` documents of one query."""
-
-    def search_all(self, queries: Sequence[Mapping[str, int]], hits: int,
-                   threads: int) -> list[list[Hit]]:
-        """Returns the best `hits` documents of each query, in their order."""
-
-    def rankings(self, queries: Iterable[Mapping[str, int]], hits: int,
-                 threads: int) -> Iterator[list[Hit]]:
-        """Yields the best `hits` documents of each query while `threads` work ahead."""
-
-    def close(self) -> None:
-        """Closes the index."""
+if TYPE_CHECKING:  # it imports numba
+    from spladev3_anserini.engine.searcher import EngineSearcher
 
 
-class Postings(Protocol):
-    """The postings of an index; see LucenePostings."""
-
-    documents: int
-    total: int
-
-    def frequencies(self, terms: Iterable[str]) -> dict[str, int]:
-        """Returns the document frequency of each term."""
-
-    def vector(self, docid: str) -> ImpactQuery:
-        """Returns the impacts of one document."""
-
-    def score(self, query: Mapping[str, int], docid: str) -> float:
-        """Returns the score of one document."""
+#: What searches an index for the exact top k. Both have the same methods, and Python threads may
+#: share either.
+Searcher: TypeAlias = "EngineSearcher | ImpactSearcher"
+Postings = EnginePostings | LucenePostings
 
 
 def open_searcher(index: Path, *, trust: bool = False,
@@ -101,13 +66,16 @@ def searcher_of(index: Path, record: IndexManifest | None, *, lucene: bool) -> S
     """Opens an index whose manifest was read; see `open_searcher`."""
     reason = "as requested" if lucene else lack_of_arrays(record)
     if not reason:
+        arrays = open_arrays(index)
         try:
             from spladev3_anserini.engine.searcher import EngineSearcher
+
+            return EngineSearcher(arrays)
         except ImportError as error:
             reason = (f"the exact engine needs numba: {first_line(error)}; "
                       "pip install 'spladev3-anserini[fast]'")
-        else:
-            return EngineSearcher(open_arrays(index))
+        except Exception as error:  # numba can raise anything while it compiles or reads its cache
+            reason = f"numba does not compile the exact engine: {first_line(error)}"
     return ImpactSearcher(index, trust=True, reason=reason)
 
 

@@ -15,6 +15,7 @@ from indexes import assert_equal, index_of
 from signed import signed
 
 from spladev3_anserini.engine.arrays import array_file
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.lucene.opening import open_searcher
@@ -101,3 +102,25 @@ def test_without_numba_lucene_answers(index: Path, monkeypatch: pytest.MonkeyPat
     assert searcher.name.endswith("pip install 'spladev3-anserini[fast]')")
     searcher.close()
     assert "its arrays were counted and not searched: Lucene" in cli("verify", index).out
+
+
+def test_where_numba_fails_lucene_answers(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cache is damaged, its LLVM does not fit: it raises anything."""
+    from spladev3_anserini.engine import searcher as engine
+
+    def fails(*_: object) -> None:
+        raise EOFError("Ran out of input")
+
+    monkeypatch.setattr(engine, "best_keys", fails)
+    searcher, _ = open_searcher(index)
+    assert searcher.name.endswith("(numba does not compile the exact engine: Ran out of input)")
+    searcher.close()
+
+
+@pytest.mark.fault(12, "an array's head damaged, and the index opened with --trust",
+                   detected="NumPy does not read it")
+def test_a_damaged_head(index: Path) -> None:
+    file = array_file(index, "starts")
+    file.write_bytes(b"x" * 20 + file.read_bytes()[20:])
+    with pytest.raises(InputError, match=r"engine\.starts\.npy: not an array: "):
+        open_searcher(index, trust=True)
