@@ -45,6 +45,13 @@ def impact_in(documents: NDArray[np.uint16], impacts: NDArray[Any], document: in
 
 
 @compiled
+def keep_best(keys: NDArray[np.int64], size: int, count: int) -> int:
+    """Moves the `count` largest of the first `size` keys to the front, and returns `count`."""
+    keys[:count] = np.partition(keys[:size], size - count)[size - count :]
+    return count
+
+
+@compiled
 def best_keys(documents: NDArray[np.uint16], impacts: NDArray[Any], starts: NDArray[np.int64],
               largest: NDArray[np.uint16], count: int, terms: NDArray[np.int64],
               weights: NDArray[np.int64], left_out: int, hits: int, bits: int,
@@ -118,7 +125,10 @@ def best_keys(documents: NDArray[np.uint16], impacts: NDArray[Any], starts: NDAr
                     found[size] = key
                     size += 1
                     if size == len(found):
-                        found[:hits] = np.partition(found, size - hits)[size - hits :]
-                        size, least = hits, (found[:hits].min() >> bits) + 1
+                        size = keep_best(found, size, hits)
+                        least = (found[:size].min() >> bits) + 1
             chunk[:] = 0
+        if size >= hits:  # the next block begins with the highest threshold
+            size = keep_best(found, size, hits)
+            least = (found[:size].min() >> bits) + 1
     return np.sort(found[:size])[::-1][:hits]
