@@ -12,7 +12,6 @@ import sys
 from collections import deque
 from collections.abc import Generator, Iterable
 from functools import cache
-from time import thread_time
 from typing import Any, ClassVar
 
 from spladev3_anserini.lucene.jvm import java_class, java_errors
@@ -63,10 +62,9 @@ def field_getter(of: str, name: str, kind: str) -> Any:
 
 def bind_arguments(handle: Any, position: int, *values: Any) -> Any:
     """Returns the handle with the arguments from `position` on fixed to `values`."""
-    boxes = {bool: "Boolean", int: "Integer", float: "Double"}
     for value in values:
-        if box := boxes.get(type(value)):
-            value = java_class(f"java.lang.{box}")(value)
+        if isinstance(value, int):
+            value = java_class("java.lang.Integer")(value)
         handle = java_class("java.lang.invoke.MethodHandles").insertArguments(
             handle, position, value)
     return handle
@@ -80,24 +78,19 @@ def compose(first: Any, second: Any) -> Any:
         second.asType(second.type().changeParameterType(0, anything)))
 
 
-def invoke(handle: Any, *texts: str) -> tuple[str, float]:
-    """Calls a handle; returns its result and this thread's processor seconds inside the JVM.
-
-    Raises InputError if it throws.
-    """
+def invoke(handle: Any, text: str) -> str:
+    """Calls a handle with a text; raises InputError if it throws."""
     with java_errors("search"):
-        task = _task(handle, texts)
-        begin = thread_time()
+        task = _task(handle, text)
         task.run()
-        seconds = thread_time() - begin
-        return str(task.get()), seconds
+        return str(task.get())
 
 
-def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Generator[str, None, None]:
+def invoke_all(calls: Iterable[tuple[Any, str]], threads: int) -> Generator[str, None, None]:
     """Runs calls on Java's threads and yields their results in order.
 
     Args:
-        calls: (handle, text, ...) for each call.
+        calls: (handle, text) for each call.
         threads: Java's threads. They work ahead by at most 16 calls per thread.
 
     Raises:
@@ -106,9 +99,9 @@ def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Generator[str,
     executor = java_class("java.util.concurrent.Executors").newFixedThreadPool(threads)
     running: deque[Any] = deque()
     try:
-        for handle, *texts in calls:
+        for handle, text in calls:
             with java_errors("search"):
-                task = _task(handle, texts)
+                task = _task(handle, text)
                 executor.execute(task)
             running.append(task)
             if len(running) > 16 * threads:
@@ -120,10 +113,10 @@ def invoke_all(calls: Iterable[tuple[Any, ...]], threads: int) -> Generator[str,
             executor.shutdownNow()
 
 
-def _task(handle: Any, texts: Iterable[str]) -> Any:
-    """Returns the FutureTask that calls a handle with texts."""
+def _task(handle: Any, text: str) -> Any:
+    """Returns the FutureTask that calls a handle with a text."""
     arguments = java_class("java.util.ArrayList")()
-    arguments.add(bind_arguments(handle, 0, *texts))
+    arguments.add(bind_arguments(handle, 0, text))
     return _task_maker().invokeWithArguments(arguments)
 
 

@@ -70,19 +70,11 @@ class ImpactSearcher:
 
     def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
         """Returns the best `hits` documents of one query; none for a query without terms."""
-        return self.timed(query, hits)[0]
-
-    def timed(self, query: Mapping[str, int], hits: int) -> tuple[list[Hit], float]:
-        """Searches, and returns the hits and the processor seconds inside the JVM.
-
-        The seconds cover the work from a query's JSON to printed hits. They exclude Java's
-        compiler and garbage collector, which run on other threads.
-        """
         if hits < 1:
-            return [], 0.0
+            return []
         with JNIUS_LOCK:
-            printed, seconds = invoke(*self._call(query, hits))
-        return _read_hits(printed), seconds
+            printed = invoke(*self._call(query, hits))
+        return _read_hits(printed)
 
     def search_all(self, queries: Sequence[Mapping[str, int]], hits: int,
                    threads: int) -> list[list[Hit]]:
