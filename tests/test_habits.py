@@ -105,7 +105,7 @@ def test_every_folder_of_the_package_is_installed(setup: ConfigParser) -> None:
     assert {*setup["options"]["packages"].split()} == folders | {"spladev3_anserini.recipes"}
     data = setup["options.package_data"]
     for path in package.rglob("*"):
-        if path.is_file() and path.suffix not in (".py", ".pyc"):
+        if path.is_file() and path.suffix != ".py" and path.parent.name != "__pycache__":
             room = path.parent.relative_to(ROOT).as_posix().replace("/", ".")
             patterns = re.split(r"[,\s]+", data[room])
             assert any(path.match(pattern) for pattern in patterns), path
@@ -115,10 +115,10 @@ def test_every_folder_of_the_package_is_installed(setup: ConfigParser) -> None:
 
 
 def test_what_is_wanted_from_extras_is_not_in_the_base(setup: ConfigParser) -> None:
-    """`test` and `bench` hold the extra of plots; statsmodels is the tests' oracle alone."""
+    """`test` and `bench` hold the extras of plots and of the exact engine; statsmodels is the tests' oracle alone."""
     extras = {name: text.split("\n") for name, text in setup["options.extras_require"].items()}
     for name in ("test", "bench"):
-        assert "spladev3-anserini[analysis]" in extras[name]
+        assert "spladev3-anserini[analysis,fast]" in extras[name]
     code = "".join(path.read_text("utf-8") for path in (ROOT / "spladev3_anserini").rglob("*.py"))
     assert "import statsmodels" not in code
     assert "from statsmodels" not in code
