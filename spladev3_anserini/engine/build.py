@@ -68,7 +68,10 @@ class ArrayBuilder:
         self._write(terms, impacts)
 
     def write(self, index: Path) -> None:
-        """Writes the arrays of all documents so far into an index's folder."""
+        """Writes the arrays of all documents so far into an index's folder.
+
+        Raises InputError as `write_arrays`.
+        """
         order = np.array(sorted(range(len(self._ids)), key=self._ids.__getitem__), np.int64)
         names = sorted(self._columns)
         column = np.empty(len(names), np.int32)  # the column of each term, by its first occurrence
@@ -97,15 +100,10 @@ def merge_arrays(parts: Sequence[EngineArrays], index: Path) -> None:
     """Writes the arrays of several indexes as those of one, into an index's folder.
 
     They are the arrays that one index of all documents has. Memory holds the ids and the postings
-    of one block of documents.
-
-    Raises InputError if an id is in two parts.
+    of one block of documents. Raises InputError as `write_arrays`.
     """
     ids_of = [arrays.ids.tobytes().split(b"\n")[:-1] for arrays in parts]
     ids = sorted(identifier for part in ids_of for identifier in part)
-    for one, other in pairwise(ids):
-        if one == other:
-            raise InputError(f"the document {one.decode()!r} is in two of the parts")
     names = sorted({term for arrays in parts for term in term_columns(arrays)})
     column_of, number_of = ({key: place for place, key in enumerate(keys)} for keys in (names, ids))
     columns = [np.array([column_of[term] for term in term_columns(arrays)]) for arrays in parts]
@@ -137,7 +135,13 @@ def write_arrays(index: Path, ids: Sequence[bytes], terms: Sequence[str],
         terms: The terms, ascending in UTF-8.
         block: Returns the impacts of a block of documents by its number, of shape (documents of
             the block, terms) with sorted columns. It is called twice for each block.
+
+    Raises:
+        InputError: Two documents have the same id.
     """
+    for one, other in pairwise(ids):
+        if one == other:
+            raise InputError(f"the document {one.decode()!r} is there twice")
     count = -(-len(ids) // BLOCK)
     lengths = np.empty((count, len(terms)), np.int64)
     largest = np.zeros((count, len(terms)), np.uint16)

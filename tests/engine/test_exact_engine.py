@@ -156,7 +156,7 @@ def test_merged_parts_are_the_arrays_of_the_whole(three_parts: tuple[Corpus, lis
     assert len(list(whole.iterdir())) == len(EngineArrays._fields)
     assert {f.name: f.read_bytes() for f in whole.iterdir()} == {
         f.name: f.read_bytes() for f in merged.iterdir()}
-    with pytest.raises(InputError, match="is in two of the parts"):
+    with pytest.raises(InputError, match="is there twice"):
         merge_arrays([open_arrays(parts[0]), open_arrays(parts[1]), open_arrays(parts[0])], merged)
 
 
