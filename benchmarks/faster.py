@@ -18,7 +18,7 @@ from real_vectors import Real, ours, real_vectors
 from scipy import sparse
 from synthetic import SHARD, write_encoded, write_synthetic
 
-from spladev3_anserini.encoding.rows import keep_top
+from spladev3_anserini.model.rows import keep_top
 
 _Change = Callable[[sparse.csr_matrix], sparse.csr_matrix]
 

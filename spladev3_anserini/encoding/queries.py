@@ -86,11 +86,13 @@ def encode_topics(encoder: Encoder, topics: Sequence[Topic]) -> list[EncodedTopi
     cuts = Cuts()
     cuts.add(tokens.lost)
     cuts.warn("query", f"`max_length` {encoder.max_length}")
-    with counter("encoding", len(topics), unit="query") as bar:
-        try:
-            matrix = encoder.impacts_of(tokens.ids, done=bar.update)
-        except TextError as error:
-            topic = topics[error.position]
-            raise InputError(f"{topic.where}: {topic.id!r}: {error}") from None
-    return [EncodedTopic(topic.id, encoder.vector(matrix, row))
-            for row, topic in enumerate(topics)]
+    try:
+        if len(topics) == 1:
+            queries = encoder.vectors_of(tokens.ids)
+        else:
+            with counter("encoding", len(topics), unit="query") as bar:
+                queries = encoder.vectors_of(tokens.ids, done=bar.update)
+    except TextError as error:
+        topic = topics[error.position]
+        raise InputError(f"{topic.where}: {topic.id!r}: {error}") from None
+    return [EncodedTopic(topic.id, query) for topic, query in zip(topics, queries, strict=True)]
