@@ -15,7 +15,7 @@ from spladev3_anserini.model.architectures import refuse_architecture, sees_padd
 from spladev3_anserini.model.batches import padded_ids
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, weight_files
 from spladev3_anserini.model.loading import load_model, quiet_transformers
-from spladev3_anserini.model.pooling import activation, pooled_weights
+from spladev3_anserini.model.pooling import activation, pooled_weights, tile_for
 from spladev3_anserini.model.positions import full_attention_limit, position_limit
 from spladev3_anserini.model.rows import WeightRows
 from spladev3_anserini.model.variants import MAX_RELU, Pooling
@@ -65,7 +65,7 @@ class Splade(nn.Module):
         masks = {"attention_mask": attention_mask} if self._masks else {}
         hidden = self.mlm(input_ids=input_ids, **masks).logits
         return pooled_weights(hidden, attention_mask.bool(), self.output.weight, self.output.bias,
-                              self.pooling)
+                              self.pooling, tile_for(hidden))
 
     @torch.inference_mode()
     def rows(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> WeightRows:
