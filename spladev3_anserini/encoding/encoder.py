@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spladev3_anserini.encoding.settings import EncoderSettings, chosen_length
-from spladev3_anserini.encoding.weigher import (
-    Network,
-    bags_of_words,
-    model_weigher,
-    own_wordpieces,
-)
+from spladev3_anserini.encoding.weigher import bags_of_words, model_weigher, own_wordpieces
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import BINARY
 from spladev3_anserini.impacts.quantize import MAX_TOTAL
@@ -42,6 +37,8 @@ from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
     from scipy import sparse
+
+    from spladev3_anserini.encoding.weigher import Network
 
 #: Without a model, batches only bound the memory of texts x vocabulary.
 BOW_BATCH_TOKENS = 16_384

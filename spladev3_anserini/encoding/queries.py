@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.encoding.settings import EncoderSettings
-from spladev3_anserini.encoding.weigher import Network
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, QueryIdentity, refuse_mismatch
 from spladev3_anserini.impacts.quantize import Quantizer
@@ -19,6 +19,9 @@ from spladev3_anserini.impacts.query_weights import QUERY_WEIGHTS
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.variants import variant_named
 from spladev3_anserini.progress import counter
+
+if TYPE_CHECKING:
+    from spladev3_anserini.encoding.weigher import Network
 
 
 def encoder_for_index(index: Path, record: IndexManifest, model: str | None, variant: str,

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.query_weights import QueryTable
-from spladev3_anserini.model.stated import UNLIMITED
+from spladev3_anserini.model.stated import DEFAULT_LENGTH, UNLIMITED
 from spladev3_anserini.progress import log
 
 if TYPE_CHECKING:
     from spladev3_anserini.model.checkpoint import Checkpoint
-
-#: That of SPLADE-v3's evaluation (naver/splade's configs), for models that state no length.
-DEFAULT_LENGTH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +29,7 @@ class EncoderSettings:
         device: `auto`, `cpu`, `cuda`, ...
         query_weights: The table of static queries: a file, {term: weight}, or FROM_CORPUS to count
             it from the documents; None is the checkpoint's.
-        dtype: `auto` (float32, or the precision of an ONNX graph) or a key of `DTYPES`.
+        dtype: `auto` (float32, or the precision of an ONNX graph) or one of `DTYPES`.
     """
 
     max_length: int | None = None

@@ -6,24 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.impacts.query_weights import Weights
-from spladev3_anserini.model.batches import DTYPES, batch_budget, padded_rows, resolved_device
+from spladev3_anserini.model.batches import batch_budget, padded_rows, resolved_device
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
 from spladev3_anserini.model.kept import file_states, load_cached
 from spladev3_anserini.model.onnx import OnnxSplade
 from spladev3_anserini.model.rows import WeightRows
-from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.variants import QueryMode
 from spladev3_anserini.progress import log
 from spladev3_anserini.text import counted
 
-#: A loaded model: padded ids and mask -> term weights.
-Network = Splade | OnnxSplade
+if TYPE_CHECKING:
+    from spladev3_anserini.model.splade import Splade
+
+    #: A loaded model: padded ids and mask -> term weights.
+    Network = Splade | OnnxSplade
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,7 @@ def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSett
     log.debug("%s: runs on %s in %s, batches of %d padded tokens; sha256 %s", checkpoint.folder,
               device, dtype, budget, sha256)
     network = network or load_cached("model", _key(checkpoint, dtype, device),
-                                     lambda: load_splade(checkpoint, DTYPES[dtype], device))
+                                     lambda: _splade(checkpoint, dtype, device))
     return Weigher(network=network, folder=checkpoint.folder, padding=padding, device=device,
                    dtype=dtype, batch_tokens=budget, sha256=sha256, top_k=top_k)
 
@@ -92,6 +95,14 @@ def _key(checkpoint: Checkpoint, *settings: str) -> tuple[object, ...]:
     """Returns everything that decides a loaded model, as a key for `load_cached`."""
     return ("network", file_states(checkpoint.folder.iterdir()), checkpoint.settings.pooling,
             *settings)
+
+
+def _splade(checkpoint: Checkpoint, dtype: str, device: str) -> Splade:
+    import torch
+
+    from spladev3_anserini.model.splade import load_splade
+
+    return load_splade(checkpoint, getattr(torch, dtype), device)
 
 
 def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, device: str,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from spladev3_anserini.errors import InputError, first_line, import_optional, refusing
+from spladev3_anserini.model.batches import TRIAL_LENGTHS, cpu_threads
 from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint
 from spladev3_anserini.model.rows import WeightRows
-from spladev3_anserini.model.splade import TRIAL_LENGTHS
 from spladev3_anserini.model.variants import MAX_RELU, POOLINGS, Pooling
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -65,7 +64,7 @@ class OnnxSplade:
         runtime = import_optional("onnxruntime", f"{checkpoint.label}: is an ONNX graph", "onnx")
         path = checkpoint.folder / ONNX_WEIGHTS
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = cpu_threads()
         options.log_severity_level = 4
         try:
             self._session = runtime.InferenceSession(path, options,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from spladev3_anserini.errors import InputError, import_optional, refusing
 from spladev3_anserini.files import naming, sha256_of
 from spladev3_anserini.model.anserini_files import ANSERINI_FILES, anserini_vocabulary
+from spladev3_anserini.model.batches import TRIAL_LENGTHS
 from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint, model_hash
 from spladev3_anserini.model.copies import (
     copy_files,
@@ -26,7 +27,7 @@ from spladev3_anserini.model.copies import (
 )
 from spladev3_anserini.model.onnx import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
-from spladev3_anserini.model.splade import TRIAL_LENGTHS, Splade, load_splade
+from spladev3_anserini.model.splade import Splade, load_splade
 
 Precision = Literal["float32", "int8"]
 

@@ -12,17 +12,13 @@ from torch import Tensor, nn
 
 from spladev3_anserini.errors import InputError, first_line, out_of_memory, refusing
 from spladev3_anserini.model.architectures import refuse_architecture, sees_padding
-from spladev3_anserini.model.batches import padded_ids
+from spladev3_anserini.model.batches import TRIAL_LENGTHS, padded_ids
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, weight_files
 from spladev3_anserini.model.loading import load_model, quiet_transformers
 from spladev3_anserini.model.pooling import activation, pooled_weights, tile_for
 from spladev3_anserini.model.positions import full_attention_limit, position_limit
 from spladev3_anserini.model.rows import WeightRows
 from spladev3_anserini.model.variants import MAX_RELU, Pooling
-
-#: Lengths of the texts on which a new model is tested. No number divides both: a model that
-#: computes in chunks (`chunk_size_feed_forward`) fails at lengths that its chunks do not divide.
-TRIAL_LENGTHS = (5, 7)
 
 
 class Splade(nn.Module):
