@@ -148,6 +148,12 @@ class Encoder:
         return self._model_hash
 
     @property
+    def source_hash(self) -> str:
+        """The `model_hash` of the model that an ONNX graph was made of; empty for other models and
+        for a graph that leaves weights out."""
+        return self._weigher.source if self._weigher else ""
+
+    @property
     def device(self) -> str:
         """The device that the model runs on; empty without a model."""
         return self._weigher.device if self._weigher else ""

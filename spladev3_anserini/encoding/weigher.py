@@ -14,7 +14,7 @@ from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.impacts.query_weights import Weights
 from spladev3_anserini.model.batches import batch_budget, padded_rows, resolved_device
-from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
+from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash, with_settings
 from spladev3_anserini.model.kept import file_states, load_cached
 from spladev3_anserini.model.onnx import OnnxSplade
 from spladev3_anserini.model.rows import WeightRows
@@ -42,6 +42,8 @@ class Weigher:
         batch_tokens: Padded tokens of a batch.
         sha256: The hash of the model's files.
         top_k: How many weights per text an exported graph keeps; None is all.
+        source: The hash, as `sha256`, of the model that a graph was made of; empty for other
+            models and for a graph that leaves weights out.
     """
 
     network: Network
@@ -52,6 +54,7 @@ class Weigher:
     batch_tokens: int
     sha256: str
     top_k: int | None = None
+    source: str = ""
 
     def __call__(self, ids: Sequence[Sequence[int]]) -> WeightRows:
         """Computes the float32 weights of one batch of texts."""
@@ -78,17 +81,18 @@ def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSett
     exported = is_onnx(checkpoint)
     device = "cpu" if exported and settings.device == "auto" else resolved_device(settings.device)
     dtype = "float32" if settings.dtype == "auto" else settings.dtype
-    sha256, top_k = model_hash(checkpoint), None
+    sha256, top_k, source = model_hash(checkpoint), None, ""
     if exported:
         network = _graph(checkpoint, mode, settings, device, network)
         dtype, top_k = network.properties.precision, network.properties.top_k
+        source = "" if top_k else with_settings(network.properties.source, checkpoint.settings)
     budget = batch_budget(settings.batch_tokens, device)
     log.debug("%s: runs on %s in %s, batches of %d padded tokens; sha256 %s", checkpoint.folder,
               device, dtype, budget, sha256)
     network = network or load_cached("model", _key(checkpoint, dtype, device),
                                      lambda: _splade(checkpoint, dtype, device))
     return Weigher(network=network, folder=checkpoint.folder, padding=padding, device=device,
-                   dtype=dtype, batch_tokens=budget, sha256=sha256, top_k=top_k)
+                   dtype=dtype, batch_tokens=budget, sha256=sha256, top_k=top_k, source=source)
 
 
 def _key(checkpoint: Checkpoint, *settings: str) -> tuple[object, ...]:

@@ -22,8 +22,8 @@ _PREFIX = "spladev3_anserini."
 class Properties(NamedTuple):
     """The metadata of an exported graph.
 
-    `source` is the hash of the exported checkpoint. `pooling` is what the graph does; it is only
-    written if it is not the usual.
+    `source` is the hash of the files of the exported model (`model_files_hash`). `pooling` is what
+    the graph does; it is only written if it is not the usual.
     """
 
     precision: str
