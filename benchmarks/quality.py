@@ -41,7 +41,7 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
 
 def _rows(weights: dict[str, tuple[sparse.csr_matrix, sparse.csr_matrix]], documents: list[str],
           topics: list[str], source: str) -> Iterator[dict[str, Any]]:
-    from spladev3_anserini.encoding.rows import keep_top
+    from spladev3_anserini.model.rows import keep_top
 
     for name, (matrix, queries) in weights.items():
         yield _row(f"{name}, x100", matrix, queries, 100.0, documents, topics, source)

@@ -217,7 +217,7 @@ class Index:
 
     @one_family
     def encoder(self) -> Encoder:
-        """Return the query encoder; the first call loads it, and torch with it.
+        """Return the query encoder; the first call loads it.
 
         Raises InputError if its model, tokenizer or settings are not those of the index.
         """

@@ -8,7 +8,7 @@ import click
 
 from spladev3_anserini.cli.options import Decorator, together
 from spladev3_anserini.cli.types import MODEL, TABLE, WholeNumber
-from spladev3_anserini.encoding.settings import DEFAULT_LENGTH
+from spladev3_anserini.model.stated import DEFAULT_LENGTH
 from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
 
 MODEL_HELP = "A folder, a hub id (owner/name, also owner/name@revision), or 'demo'."

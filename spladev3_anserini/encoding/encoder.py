@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
-from spladev3_anserini.encoding.rows import in_order, keep_top
-from spladev3_anserini.encoding.settings import DEFAULT_LENGTH, EncoderSettings
-from spladev3_anserini.encoding.weigher import Network, bags_of_words, model_weigher
+from spladev3_anserini.encoding.settings import EncoderSettings, chosen_length
+from spladev3_anserini.encoding.weigher import bags_of_words, model_weigher, own_wordpieces
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import BINARY
 from spladev3_anserini.impacts.quantize import MAX_TOTAL
+from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.impacts.query_weights import (
     FROM_CORPUS,
     QUERY_WEIGHTS,
@@ -28,11 +29,16 @@ from spladev3_anserini.model.checkpoint import (
     query_weights_of,
     with_settings,
 )
-from spladev3_anserini.model.stated import UNLIMITED
+from spladev3_anserini.model.rows import WeightRows, in_order
 from spladev3_anserini.model.tokenizer import Tokenized, refuse_other_vocabulary
 from spladev3_anserini.model.variants import QueryMode, Variant, dropped_ids
 from spladev3_anserini.progress import log, warn
 from spladev3_anserini.text import counted
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+    from spladev3_anserini.encoding.weigher import Network
 
 #: Without a model, batches only bound the memory of texts x vocabulary.
 BOW_BATCH_TOKENS = 16_384
@@ -84,8 +90,9 @@ class Encoder:
         self.tokenizer = checkpoint.settings.load_tokenizer()
         self.terms = self.tokenizer.terms
         self.prompt = checkpoint.settings.prompt
-        self._dropped = sorted({*self.tokenizer.nameless, *dropped_ids(
-            settings.special_tokens, self.tokenizer.special_ids, len(self.terms))})
+        self._kept = np.ones(len(self.terms), dtype=bool)
+        self._kept[[*self.tokenizer.nameless, *dropped_ids(
+            settings.special_tokens, self.tokenizer.special_ids, len(self.terms))]] = False
         if settings.top_k is not None and settings.top_k < 1:
             raise InputError(f"`top_k` {settings.top_k}: expected a number above 0")
         self.counts_frequencies = settings.query_weights == FROM_CORPUS
@@ -115,34 +122,14 @@ class Encoder:
         self.batch_tokens = self._weigher.batch_tokens if self._weigher else 0
         if side == "query" and self.device == "cpu":
             self.batch_tokens = 1  # a query's impacts depend on no other query
-        self.max_length = self._length(checkpoint, settings.max_length)
+        self.max_length = chosen_length(
+            settings.max_length, checkpoint, self.tokenizer.added,
+            self._weigher.network.max_positions if self._weigher else None)
         self.settings = replace(settings, max_length=self.max_length)
         if self._weigher and (message := checkpoint.length_warning(self.max_length)):
             warn(message)
         self._model_hash = (self._weigher.sha256 if self._weigher
                             else with_settings("", checkpoint.settings))
-
-    def _length(self, checkpoint: Checkpoint, chosen: int | None) -> int:
-        """The length that was chosen, or the one that the checkpoint states, up to the model's
-        limit; raises InputError for a length without room for a text, or beyond that limit."""
-        fewest = max(3, self.tokenizer.added + 1)
-        limit = self._weigher.network.max_positions if self._weigher else None
-        stated = checkpoint.settings.length if chosen is None else None
-        if chosen is None:
-            added = 0 if self._weigher else self.tokenizer.added  # no [CLS] and [SEP] to fit in
-            chosen = stated.tokens + added if stated else DEFAULT_LENGTH
-            chosen = min(chosen, limit or chosen)
-            if stated is None:
-                log.info("%s: texts are cut at %d tokens, as SPLADE-v3's are; the model's files "
-                         "state no length", checkpoint.name, chosen)
-            elif stated.tokens < UNLIMITED:
-                log.info("%s: texts are cut at %d tokens, the model's own length (%s: %s)",
-                         checkpoint.name, chosen, stated.path.name, stated.key)
-        if chosen < fewest or (limit and chosen > limit):
-            name = f"{stated.path}: {stated.key}" if stated else "`max_length`"
-            raise InputError(f"{name} {chosen}: expected {fewest} to {limit or 'any number of'} "
-                             "tokens")
-        return chosen
 
     @property
     def query_weights_hash(self) -> str:
@@ -159,6 +146,12 @@ class Encoder:
     def model_hash(self) -> str:
         """The sha256 of all that decides weights (see `model_hash`); empty without a model."""
         return self._model_hash
+
+    @property
+    def source_hash(self) -> str:
+        """The `model_hash` of the model that an ONNX graph was made of; empty for other models and
+        for a graph that leaves weights out."""
+        return self._weigher.source if self._weigher else ""
 
     @property
     def device(self) -> str:
@@ -205,22 +198,7 @@ class Encoder:
     def weights_of(self, ids: list[list[int]],
                    done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
         """Computes `weights` from the wordpiece ids of texts."""
-        full = [position for position, row in enumerate(ids) if len(row) > self.tokenizer.added]
-        done(len(ids) - len(full))
-        budget = self.batch_tokens or BOW_BATCH_TOKENS
-        rows: list[sparse.csr_matrix] = []
-        order: list[int] = []
-        most = largest_batch(len(self.terms), self.device) if self._weigher else None
-        for batch in length_batches([len(ids[p]) for p in full], budget, most):
-            positions = [full[index] for index in batch]
-            with refusing_large_batch(budget, self.device, ", or a smaller `max_length`"):
-                rows.append(self._batch([ids[p] for p in positions], positions))
-            order.extend(positions)
-            done(len(positions))
-        size = (len(ids), len(self.terms))
-        if not rows:
-            return sparse.csr_matrix(size, dtype=np.float32)
-        return in_order(sparse.vstack(rows, format="csr"), order, size)
+        return self._weight_rows(ids, done).matrix(len(self.terms))
 
     def impacts(self, texts: Sequence[str],
                 done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
@@ -234,28 +212,20 @@ class Encoder:
     def impacts_of(self, ids: list[list[int]],
                    done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:
         """Computes `impacts` from the wordpiece ids of texts."""
-        matrix = self.weights_of(ids, done)
-        if self.mode == "bow":
-            return matrix.astype(np.int32)
-        try:
-            data = self.settings.quantizer(matrix.data)
-        except ValueError as error:
-            row = int(np.searchsorted(matrix.indptr, int(np.argmax(matrix.data)), "right")) - 1
-            raise TextError(row, str(error)) from None
-        quantized = sparse.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)
-        quantized.eliminate_zeros()
-        # the sums are computed only if one could be too large
-        if int(quantized.data.max(initial=0)) * len(self.terms) > MAX_TOTAL:
-            totals = quantized.sum(axis=1, dtype=np.int64)
-            if (largest := int(totals.max())) > MAX_TOTAL:
-                raise TextError(int(totals.argmax()), f"its impacts sum to {largest:,}, and Lucene "
-                                f"indexes a word for each; expected {MAX_TOTAL:,} at most")
-        return quantized
+        return self._impact_rows(ids, done).matrix(len(self.terms))
+
+    def vectors_of(self, ids: list[list[int]],
+                   done: Callable[[int], object] = lambda count: None) -> list[ImpactQuery]:
+        """Computes `impacts_of` as {term: impact}, in order of term id, and no matrix."""
+        rows = self._impact_rows(ids, done)
+        terms, impacts = self.terms[rows.columns].tolist(), rows.values.tolist()
+        return [dict(zip(terms[start:end], impacts[start:end], strict=True))
+                for start, end in pairwise(rows.starts.tolist())]
 
     def without_dropped(self, weights: Weights) -> Weights:
         """A weight per term, shape (V), with 0 for the dimensions that the policy drops."""
         weights = weights.copy()
-        weights[self._dropped] = 0
+        weights[~self._kept] = 0
         return weights
 
     def vector(self, matrix: sparse.csr_matrix, row: int) -> dict[str, int]:
@@ -264,20 +234,51 @@ class Encoder:
         terms = self.terms[matrix.indices[span]].tolist()
         return dict(zip(terms, matrix.data[span].tolist(), strict=True))
 
-    def _batch(self, ids: list[list[int]], positions: list[int]) -> sparse.csr_matrix:
+    def _weight_rows(self, ids: list[list[int]], done: Callable[[int], object]) -> WeightRows:
+        """The weights of texts, batch by batch, in the texts' order."""
+        full = [position for position, row in enumerate(ids) if len(row) > self.tokenizer.added]
+        done(len(ids) - len(full))
+        budget = self.batch_tokens or BOW_BATCH_TOKENS
+        batches: list[WeightRows] = []
+        order: list[int] = []
+        most = largest_batch(len(self.terms), self.device) if self._weigher else None
+        for batch in length_batches([len(ids[p]) for p in full], budget, most):
+            positions = [full[index] for index in batch]
+            with refusing_large_batch(budget, self.device, ", or a smaller `max_length`"):
+                batches.append(self._batch([ids[p] for p in positions], positions))
+            order.extend(positions)
+            done(len(positions))
+        return in_order(batches, order, len(ids))
+
+    def _batch(self, ids: list[list[int]], positions: list[int]) -> WeightRows:
         if self._weigher is None:
-            matrix = bags_of_words(ids, len(self.terms), self.query_weights)
+            rows = bags_of_words(ids, self.query_weights)
         else:
-            matrix = self._weigher(ids)
-            if matrix.shape[1] > len(self.terms):
-                matrix = matrix[:, :len(self.terms)]
-            finite = np.isfinite(matrix.data)  # NaN is not zero either
+            rows = self._weigher(ids)
+            if self._weigher.network.vocabulary > len(self.terms):
+                rows = rows.where(rows.columns < len(self.terms))
+            finite = np.isfinite(rows.values)  # NaN is not zero either
             if not finite.all():
-                row = int(np.searchsorted(matrix.indptr, int(np.argmin(finite)), "right")) - 1
-                raise TextError(positions[row], "the model gives NaN or infinite weights")
+                raise TextError(positions[rows.row_of(int(np.argmin(finite)))],
+                                "the model gives NaN or infinite weights")
             if self.mode == "lexical":
-                matrix = matrix.multiply(bags_of_words(ids, len(self.terms),
-                                                       self.query_weights)).tocsr()
-        matrix.data[np.isin(matrix.indices, self._dropped)] = 0
-        matrix.eliminate_zeros()
-        return matrix if self.settings.top_k is None else keep_top(matrix, self.settings.top_k)
+                rows = own_wordpieces(rows, ids, self.query_weights)
+        rows = rows.where(self._kept[rows.columns] & (rows.values != 0))
+        return rows if self.settings.top_k is None else rows.largest(self.settings.top_k)
+
+    def _impact_rows(self, ids: list[list[int]], done: Callable[[int], object]) -> WeightRows:
+        rows = self._weight_rows(ids, done)
+        if self.mode == "bow":
+            return rows._replace(values=rows.values.astype(np.int32))
+        try:
+            impacts = self.settings.quantizer(rows.values)
+        except ValueError as error:
+            raise TextError(rows.row_of(int(np.argmax(rows.values))), str(error)) from None
+        rows = rows._replace(values=impacts).where(impacts != 0)
+        # the sums are computed only if one could be too large
+        if int(rows.values.max(initial=0)) * len(self.terms) > MAX_TOTAL:
+            totals = rows.totals()
+            if (largest := int(totals.max())) > MAX_TOTAL:
+                raise TextError(int(totals.argmax()), f"its impacts sum to {largest:,}, and Lucene "
+                                f"indexes a word for each; expected {MAX_TOTAL:,} at most")
+        return rows

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from scipy import sparse
 
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.impacts.query_weights import Weights
-from spladev3_anserini.model.batches import DTYPES, batch_budget, padded_ids, resolved_device
-from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash
+from spladev3_anserini.model.batches import batch_budget, padded_rows, resolved_device
+from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, model_hash, with_settings
 from spladev3_anserini.model.kept import file_states, load_cached
 from spladev3_anserini.model.onnx import OnnxSplade
-from spladev3_anserini.model.splade import Splade, load_splade
+from spladev3_anserini.model.rows import WeightRows
 from spladev3_anserini.model.variants import QueryMode
 from spladev3_anserini.progress import log
 from spladev3_anserini.text import counted
 
-#: A loaded model: padded ids and mask -> term weights.
-Network = Splade | OnnxSplade
+if TYPE_CHECKING:
+    from spladev3_anserini.model.splade import Splade
+
+    #: A loaded model: padded ids and mask -> term weights.
+    Network = Splade | OnnxSplade
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,8 @@ class Weigher:
         batch_tokens: Padded tokens of a batch.
         sha256: The hash of the model's files.
         top_k: How many weights per text an exported graph keeps; None is all.
+        source: The hash, as `sha256`, of the model that a graph was made of; empty for other
+            models and for a graph that leaves weights out.
     """
 
     network: Network
@@ -49,15 +54,14 @@ class Weigher:
     batch_tokens: int
     sha256: str
     top_k: int | None = None
+    source: str = ""
 
-    @torch.inference_mode()
-    def __call__(self, ids: Sequence[Sequence[int]]) -> sparse.csr_matrix:
-        """Computes the float32 weights of one batch of texts, shape (texts, vocabulary)."""
-        padded, mask = padded_ids(ids, self.padding)
+    def __call__(self, ids: Sequence[Sequence[int]]) -> WeightRows:
+        """Computes the float32 weights of one batch of texts."""
+        padded, mask = padded_rows(ids, self.padding)
         with refusing(f"{self.folder}: the model fails on {counted(len(ids), 'text')} of up to "
                       f"{padded.shape[1]} tokens"):
-            weights = self.network(padded.to(self.device), mask.to(self.device))
-        return _sparse_rows(weights) if isinstance(weights, torch.Tensor) else weights
+            return self.network.rows(padded, mask)
 
 
 def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, padding: int,
@@ -77,23 +81,32 @@ def model_weigher(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSett
     exported = is_onnx(checkpoint)
     device = "cpu" if exported and settings.device == "auto" else resolved_device(settings.device)
     dtype = "float32" if settings.dtype == "auto" else settings.dtype
-    sha256, top_k = model_hash(checkpoint), None
+    sha256, top_k, source = model_hash(checkpoint), None, ""
     if exported:
         network = _graph(checkpoint, mode, settings, device, network)
         dtype, top_k = network.properties.precision, network.properties.top_k
+        source = "" if top_k else with_settings(network.properties.source, checkpoint.settings)
     budget = batch_budget(settings.batch_tokens, device)
     log.debug("%s: runs on %s in %s, batches of %d padded tokens; sha256 %s", checkpoint.folder,
               device, dtype, budget, sha256)
     network = network or load_cached("model", _key(checkpoint, dtype, device),
-                                     lambda: load_splade(checkpoint, DTYPES[dtype], device))
+                                     lambda: _splade(checkpoint, dtype, device))
     return Weigher(network=network, folder=checkpoint.folder, padding=padding, device=device,
-                   dtype=dtype, batch_tokens=budget, sha256=sha256, top_k=top_k)
+                   dtype=dtype, batch_tokens=budget, sha256=sha256, top_k=top_k, source=source)
 
 
 def _key(checkpoint: Checkpoint, *settings: str) -> tuple[object, ...]:
     """Returns everything that decides a loaded model, as a key for `load_cached`."""
     return ("network", file_states(checkpoint.folder.iterdir()), checkpoint.settings.pooling,
             *settings)
+
+
+def _splade(checkpoint: Checkpoint, dtype: str, device: str) -> Splade:
+    import torch
+
+    from spladev3_anserini.model.splade import load_splade
+
+    return load_splade(checkpoint, getattr(torch, dtype), device)
 
 
 def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, device: str,
@@ -115,22 +128,22 @@ def _graph(checkpoint: Checkpoint, mode: QueryMode, settings: EncoderSettings, d
     return graph
 
 
-def bags_of_words(ids: Sequence[Sequence[int]], vocabulary: int,
-                  weights: Weights | None = None) -> sparse.csr_matrix:
-    """Returns the weight of each distinct wordpiece of each text, shape (texts, vocabulary).
+def bags_of_words(ids: Sequence[Sequence[int]], weights: Weights | None = None) -> WeightRows:
+    """Returns the weight of each distinct wordpiece of each text.
 
     `weights` has shape (vocabulary,); None is 1 for all. Weights of 0 are explicit.
     """
-    bags = [np.unique(text) for text in ids]
-    indices = np.concatenate(bags)
-    values = np.ones(len(indices), np.float32) if weights is None else weights[indices]
-    return sparse.csr_matrix((values, indices, np.cumsum([0, *map(len, bags)])),
-                             shape=(len(ids), vocabulary))
+    bags = [sorted(set(text)) for text in ids]
+    columns = np.fromiter(chain.from_iterable(bags), np.int64)
+    values = np.ones(len(columns), np.float32) if weights is None else weights[columns]
+    starts = np.fromiter(accumulate(map(len, bags), initial=0), np.int64)
+    return WeightRows(starts, columns, values)
 
 
-def _sparse_rows(weights: torch.Tensor) -> sparse.csr_matrix:
-    rows, columns = weights.nonzero(as_tuple=True)
-    values = weights[rows, columns].cpu().numpy()
-    counts = torch.bincount(rows, minlength=weights.shape[0]).cpu().numpy()
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    return sparse.csr_matrix((values, columns.cpu().numpy(), indptr), shape=tuple(weights.shape))
+def own_wordpieces(rows: WeightRows, ids: Sequence[Sequence[int]],
+                   weights: Weights | None) -> WeightRows:
+    """Keeps only the weights of each text's own wordpieces, times `weights` if there are any."""
+    spans = zip(rows.starts, rows.starts[1:], ids, strict=False)
+    rows = rows.where(np.concatenate([np.isin(rows.columns[start:end], text)
+                                      for start, end, text in spans]))
+    return rows if weights is None else rows._replace(values=rows.values * weights[rows.columns])

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from spladev3_anserini.errors import InputError, out_of_memory
 
+if TYPE_CHECKING:
+    import torch
+
 Float32s = NDArray[np.float32]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+#: Precisions, by torch's names.
+DTYPES = ("float32", "bfloat16", "float16")
+#: Lengths of the texts on which a new model is tested. No number divides both: a model that
+#: computes in chunks (`chunk_size_feed_forward`) fails at lengths that its chunks do not divide.
+TRIAL_LENGTHS = (5, 7)
 
 #: Padded tokens per batch, by device. On a CPU small batches stay in cache (measured: 1024 is the
 #: fastest of 512 to 4096 with the demo model); a GPU is faster with large ones.
@@ -33,7 +42,17 @@ def resolved_device(name: str) -> str:
         if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name):
             raise InputError(f"`device` {name}: expected auto, cpu, cuda, cuda:N, xpu or mps")
         return name
+    import torch
+
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def cpu_threads() -> int:
+    """Returns the threads of a model on the CPU: OMP_NUM_THREADS, or one for each CPU that this
+    process may use."""
+    if chosen := re.match(r"[1-9]\d{0,3}", os.environ.get("OMP_NUM_THREADS", "")):
+        return int(chosen[0])
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def largest_batch(vocabulary: int, device: str) -> int:
@@ -89,6 +108,8 @@ def padded_rows(rows: Sequence[Sequence[int] | NDArray[np.int32]],
 
 def padded_ids(rows: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Pads rows of ids as `padded_rows` does; returns tensors of int64."""
+    import torch
+
     padded, mask = padded_rows(rows, padding)
     return torch.from_numpy(padded), torch.from_numpy(mask)
 

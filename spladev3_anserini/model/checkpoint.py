@@ -174,10 +174,14 @@ def model_hash(checkpoint: Checkpoint) -> str:
     These are the config, the weights, the index of weights that are split over files, and what
     other files state about pooling and prompts, unless it is the usual.
     """
+    return with_settings(model_files_hash(checkpoint), checkpoint.settings)
+
+
+def model_files_hash(checkpoint: Checkpoint) -> str:
+    """Returns one sha256 (hex) over the config, the weights, and their index if there is one."""
     files = [checkpoint.folder / "config.json", *weight_files(checkpoint)]
     index = checkpoint.folder / INDEX
-    of_files = files_hash([*files, index] if index.exists() else files)
-    return with_settings(of_files, checkpoint.settings)
+    return files_hash([*files, index] if index.exists() else files)
 
 
 def with_settings(model: str, side: Side) -> str:

@@ -41,9 +41,7 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
     """
     from transformers import AutoTokenizer
 
-    for name in (*VOCABULARIES, *_BESIDE):
-        if (folder / name).is_file():
-            refuse_pointer(folder / name)
+    refuse_pointers(folder)
     refuse_word_splitter(folder)
     with refusing(f"{folder}: the tokenizer cannot be loaded"), without_panic_report(), \
             quiet_transformers():
@@ -58,6 +56,13 @@ def load_tokenizer(folder: Path, **options: Any) -> Any:
     if content:
         refuse_content(content, folder)
     return tokenizer
+
+
+def refuse_pointers(folder: Path) -> None:
+    """Raises InputError if a file of a tokenizer is a Git LFS pointer."""
+    for name in (*VOCABULARIES, *_BESIDE):
+        if (folder / name).is_file():
+            refuse_pointer(folder / name)
 
 
 def load_model(loader: str, folder: Path, dtype: torch.dtype, without: str,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from scipy import sparse
-from torch import Tensor
+from numpy.typing import NDArray
 
 from spladev3_anserini.errors import InputError, first_line, import_optional, refusing
+from spladev3_anserini.model.batches import TRIAL_LENGTHS, cpu_threads
 from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint
-from spladev3_anserini.model.splade import TRIAL_LENGTHS
+from spladev3_anserini.model.rows import WeightRows
 from spladev3_anserini.model.variants import MAX_RELU, POOLINGS, Pooling
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -23,8 +22,8 @@ _PREFIX = "spladev3_anserini."
 class Properties(NamedTuple):
     """The metadata of an exported graph.
 
-    `source` is the hash of the exported checkpoint. `pooling` is what the graph does; it is only
-    written if it is not the usual.
+    `source` is the hash of the files of the exported model (`model_files_hash`). `pooling` is what
+    the graph does; it is only written if it is not the usual.
     """
 
     precision: str
@@ -53,10 +52,7 @@ class Properties(NamedTuple):
 
 
 class OnnxSplade:
-    """An exported graph: ids and mask (B, L) -> term weights (B, V), fp32, sparse, on the CPU.
-
-    The rows stay sparse, because torch on dense rows would compete with onnxruntime's threads.
-    """
+    """An exported graph: ids and mask (B, L) -> term weights in fp32, on the CPU."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         """Loads the graph of a checkpoint and tries it on two short texts.
@@ -68,7 +64,7 @@ class OnnxSplade:
         runtime = import_optional("onnxruntime", f"{checkpoint.label}: is an ONNX graph", "onnx")
         path = checkpoint.folder / ONNX_WEIGHTS
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = cpu_threads()
         options.log_severity_level = 4
         try:
             self._session = runtime.InferenceSession(path, options,
@@ -89,8 +85,8 @@ class OnnxSplade:
         self._inputs = {node.name for node in self._session.get_inputs()}
         with refusing(f"{path}: the graph fails on a short text"):
             for length in TRIAL_LENGTHS:
-                ids = torch.arange(5, 5 + length)[None] % self.vocabulary
-                self(ids, torch.ones_like(ids))
+                ids = np.arange(5, 5 + length)[None] % self.vocabulary
+                self.rows(ids, np.ones_like(ids))
 
     @property
     def vocabulary(self) -> int:
@@ -102,17 +98,17 @@ class OnnxSplade:
         """The most tokens that a text may have."""
         return self.properties.max_positions
 
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> sparse.csr_matrix:
-        """Returns the weights; raises ValueError for outputs outside the shape of `export`."""
-        tensors = zip(INPUTS, (input_ids, attention_mask, torch.zeros_like(input_ids)),
-                      strict=True)
+    def rows(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> WeightRows:
+        """Computes the term weights above 0 of texts, from ids and mask, each (B, L).
+
+        Raises ValueError for outputs outside the shape of `export`.
+        """
+        arrays = zip(INPUTS, (input_ids, attention_mask, np.zeros_like(input_ids)), strict=True)
         terms, values, rows = self._session.run(
-            list(OUTPUTS),
-            {name: tensor.numpy() for name, tensor in tensors if name in self._inputs})
+            list(OUTPUTS), {name: array for name, array in arrays if name in self._inputs})
         size = (len(input_ids), self.vocabulary)
         if len(terms) and (terms.min() < 0 or terms.max() >= size[1] or rows[0] < 0
                            or rows[-1] >= size[0] or (np.diff(rows) < 0).any()
                            or values.min() < 0):
             raise ValueError("it returns terms, rows or weights that are impossible")
-        ends = np.searchsorted(rows, np.arange(size[0] + 1))
-        return sparse.csr_matrix((values, terms, ends), shape=size)
+        return WeightRows(np.searchsorted(rows, np.arange(size[0] + 1)), terms, values)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from spladev3_anserini.errors import InputError, import_optional, refusing
 from spladev3_anserini.files import naming, sha256_of
 from spladev3_anserini.model.anserini_files import ANSERINI_FILES, anserini_vocabulary
-from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint, model_hash
+from spladev3_anserini.model.batches import TRIAL_LENGTHS
+from spladev3_anserini.model.checkpoint import ONNX_WEIGHTS, Checkpoint, model_files_hash
 from spladev3_anserini.model.copies import (
     copy_files,
     copy_settings,
@@ -26,7 +27,7 @@ from spladev3_anserini.model.copies import (
 )
 from spladev3_anserini.model.onnx import INPUTS, OUTPUTS, Properties
 from spladev3_anserini.model.pooling import activation
-from spladev3_anserini.model.splade import TRIAL_LENGTHS, Splade, load_splade
+from spladev3_anserini.model.splade import Splade, load_splade
 
 Precision = Literal["float32", "int8"]
 
@@ -131,7 +132,7 @@ def _export_side(checkpoint: Checkpoint, path: Path, final: Path, precision: Pre
         raise InputError(f"`model` {checkpoint.name}: its graph has {size / 2**30:.1f} GiB of "
                          "weights, and an ONNX file holds 2; encode with the model itself")
     properties = Properties(precision, top_k, splade.vocabulary, splade.max_positions,
-                            model_hash(checkpoint), splade.pooling)
+                            model_files_hash(checkpoint), splade.pooling)
     with naming(final), refusing(f"`model` {checkpoint.name}: cannot be exported", OSError), \
             tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         _write_graph(graph, Path(scratch) / "plain.onnx", path, precision, properties)

@@ -10,6 +10,10 @@ from spladev3_anserini.model.variants import MAX_RELU, Pooling
 #: Columns of the vocabulary per matrix product. Measured on 2 CPU cores with the demo model: 512
 #: is the fastest of 512 to 30,522 (2.2 times the whole vocabulary at once), as it stays in cache.
 TILE = 512
+#: The same for a single text of up to SHORT_TEXT tokens on a CPU. Measured with 4 to 32 tokens and
+#: states of 128 to 768: 2048 takes 2 to 18 % less time than 512. The whole vocabulary at once is
+#: never faster than 2048 by more than 4 %, and up to half slower. The bits are the same.
+SHORT_TILE, SHORT_TEXT = 2048, 32
 
 
 def pooled_weights(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
@@ -22,6 +26,12 @@ def pooled_weights(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | 
     if pooling.strategy == "max":  # every activation is monotone, so the maximum may come first
         return activation(max_logits(hidden, mask, weight, bias, tile), pooling)
     return _summed_activations(hidden, mask, weight, bias, pooling, tile)
+
+
+def tile_for(hidden: Tensor) -> int:
+    """Returns the columns of the vocabulary per matrix product for the states (B, L, H)."""
+    short = len(hidden) == 1 and hidden.shape[1] <= SHORT_TEXT and hidden.device.type == "cpu"
+    return SHORT_TILE if short else TILE
 
 
 def max_logits(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
@@ -41,7 +51,8 @@ def max_logits(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None
         The maxima (B, V) in fp32. A row without any unmasked position is -inf throughout.
     """
     batch, length, width = hidden.shape
-    flat = _without_padding(hidden, mask).reshape(batch * length, width)
+    whole = batch == 1 and bool(mask.all())  # one text, such as a question
+    flat = (hidden if whole else _without_padding(hidden, mask)).reshape(batch * length, width)
     best = hidden.new_empty(batch, weight.shape[0], dtype=torch.float32)
     for start in range(0, weight.shape[0], tile):
         columns = slice(start, start + tile)
@@ -49,7 +60,7 @@ def max_logits(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None
         best[:, columns] = logits.view(batch, length, -1).amax(dim=1)
     if bias is not None:  # the same for every position, so it may follow the maximum
         best += bias.float()
-    return best.masked_fill_(~mask.any(dim=1, keepdim=True), -torch.inf)
+    return best if whole else best.masked_fill_(~mask.any(dim=1, keepdim=True), -torch.inf)
 
 
 def _summed_activations(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,

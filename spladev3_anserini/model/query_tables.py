@@ -53,18 +53,28 @@ def read_weight_table(path: Path, terms: Terms) -> Weights:
     """
     if path.suffix != ".safetensors":
         return read_query_weights(path, terms)
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:  # numpy has no bfloat16
-        table = load_file(path).get("weight", torch.zeros(0)).float().numpy()
-    except SafetensorError as error:
-        raise InputError(f"{path}: {first_line(error)}") from None
+    table = _weights(path)
     if table.ndim != 1 or len(table) < len(terms):
         raise InputError(f"{path}: weight: has the shape {table.shape}, expected a weight for each "
                          f"of {len(terms)} terms")
     return checked_weights(table[:len(terms)], str(path))
+
+
+def _weights(path: Path) -> Weights:
+    """Returns the tensor `weight` of a file in float32, empty if there is none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as tensors:
+            if "weight" not in tensors.keys():  # noqa: SIM118
+                return np.zeros(0, np.float32)
+            if tensors.get_slice("weight").get_dtype() in ("F16", "F32", "F64"):
+                return np.asarray(tensors.get_tensor("weight"), np.float32)
+        with safe_open(path, "pt") as tensors:  # numpy has no bfloat16
+            table: Weights = tensors.get_tensor("weight").float().numpy()
+            return table
+    except SafetensorError as error:
+        raise InputError(f"{path}: {first_line(error)}") from None
 
 
 def is_plain(path: Path, tokenizer: Path) -> bool:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spladev3_anserini.errors import InputError, first_line, out_of_memory, refusing
 from spladev3_anserini.model.architectures import refuse_architecture, sees_padding
-from spladev3_anserini.model.batches import padded_ids
+from spladev3_anserini.model.batches import TRIAL_LENGTHS, padded_ids
 from spladev3_anserini.model.checkpoint import Checkpoint, is_onnx, weight_files
 from spladev3_anserini.model.loading import load_model, quiet_transformers
-from spladev3_anserini.model.pooling import activation, pooled_weights
+from spladev3_anserini.model.pooling import activation, pooled_weights, tile_for
 from spladev3_anserini.model.positions import full_attention_limit, position_limit
+from spladev3_anserini.model.rows import WeightRows
 from spladev3_anserini.model.variants import MAX_RELU, Pooling
-
-#: Lengths of the texts on which a new model is tested. No number divides both: a model that
-#: computes in chunks (`chunk_size_feed_forward`) fails at lengths that its chunks do not divide.
-TRIAL_LENGTHS = (5, 7)
 
 
 class Splade(nn.Module):
@@ -62,7 +61,19 @@ class Splade(nn.Module):
         masks = {"attention_mask": attention_mask} if self._masks else {}
         hidden = self.mlm(input_ids=input_ids, **masks).logits
         return pooled_weights(hidden, attention_mask.bool(), self.output.weight, self.output.bias,
-                              self.pooling)
+                              self.pooling, tile_for(hidden))
+
+    @torch.inference_mode()
+    def rows(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> WeightRows:
+        """Computes the term weights above 0 of texts, from ids and mask, each (B, L)."""
+        device = self.output.weight.device
+        weights = self(*(torch.from_numpy(array).to(device)
+                         for array in (input_ids, attention_mask)))
+        cells = weights.flatten()
+        found = cells.nonzero().squeeze(1)
+        values, places = cells[found].cpu().numpy(), found.cpu().numpy()
+        ends = np.arange(len(weights) + 1) * self.vocabulary
+        return WeightRows(np.searchsorted(places, ends), places % self.vocabulary, values)
 
     def _by_length(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Computes the weights of texts that padding follows, without the padding."""

@@ -16,6 +16,8 @@ from spladev3_anserini.files import read_bytes, read_json
 from spladev3_anserini.model.variants import Pooling
 
 SENTENCE_SETTINGS = "config_sentence_transformers.json"
+#: That of SPLADE-v3's evaluation (naver/splade's configs), for models that state no length.
+DEFAULT_LENGTH = 256
 #: Tokens of a text that a table weights whole, because its tokenizer states no length.
 UNLIMITED = 1_000_000
 #: The key of config.json that states how long a text may be.

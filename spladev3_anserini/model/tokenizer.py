@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 
 from spladev3_anserini.errors import InputError, refusing
 from spladev3_anserini.impacts.terms import indexed_terms
+from spladev3_anserini.model.bert_tokenizer import BERT_TOKENS, bert_backend
 from spladev3_anserini.model.loading import load_tokenizer
 from spladev3_anserini.model.panics import without_panic_report
 from spladev3_anserini.model.slow_tokenizer import Cut, cut_ids, identity
@@ -50,38 +51,45 @@ class Tokenizer:
         Raises InputError if it cannot be loaded, has too large ids, fails on a plain text, or gives
         token types, and as `load_tokenizer`.
         """
-        self._folder = folder
-        tokenizer = load_tokenizer(folder)
-        self._tokenizer, self._fast = tokenizer, bool(tokenizer.is_fast)
-        self._lower_case = lower_case and not self._fast
-        content = ""
+        self._folder, self._lower_case = folder, lower_case
+        self._library: Any = None
+        self._backend = bert_backend(folder)
+        self._side = "right"
+        if self._backend is None:
+            self._library = load_tokenizer(folder)
+            self._backend = self._library.backend_tokenizer if self._library.is_fast else None
+            self._side = self._library.truncation_side
+        content: dict[str, Any] = {}
         with refusing(f"{folder}: the tokenizer cannot be loaded"):
-            if self._fast:
+            if self._backend:
                 if lower_case:
-                    _lower_case(tokenizer.backend_tokenizer)
-                content = json.dumps(json.loads(tokenizer.backend_tokenizer.to_str()))
-                _refuse_token_types(tokenizer, folder)
-            vocabulary: dict[str, int] = tokenizer.get_vocab()
-            self.special_ids = frozenset(tokenizer.all_special_ids)
-            self.added = int(tokenizer.num_special_tokens_to_add())
+                    _lower_case(self._backend)
+                content = json.loads(self._backend.to_str())
+                if self._library:
+                    _refuse_token_types(self._library, folder)
+            own = self._backend or self._library
+            vocabulary: dict[str, int] = own.get_vocab()
+            self.special_ids = frozenset(self._library.all_special_ids if self._library else
+                                         map(vocabulary.__getitem__, BERT_TOKENS.values()))
+            self.added = int(own.num_special_tokens_to_add(False))
         tokens = self._tokens_by_id(vocabulary)
         self.nameless = frozenset(place for place, token in enumerate(tokens) if token is None)
         self.terms = np.array(indexed_terms(tokens), dtype=object)
-        self.sha256 = (_content_hash(tokenizer, self.special_ids) if self._fast
-                       else identity(tokenizer, folder, lower_case))
+        self.sha256 = (self._content_hash(content) if self._backend
+                       else identity(self._library, folder, lower_case))
         self._can_panic = True
-        self._side: str = tokenizer.truncation_side
         self._test_probes()
-        self._can_panic = any(rule in content for rule in _CAN_PANIC)
+        rules = json.dumps(content | {"model": {}})
+        self._can_panic = any(rule in rules for rule in _CAN_PANIC)
 
     def _tokens_by_id(self, vocabulary: Mapping[str, int]) -> list[str | None]:
         """The token of each id, None where there is none. Of tokens with the same id the library
         says which one it is."""
+        named = self._backend.id_to_token if self._backend else self._library.convert_ids_to_tokens
         size = max(vocabulary.values(), default=-1) + 1
         tokens: list[str | None] = [None] * size
         for token, place in vocabulary.items():
-            tokens[place] = (token if tokens[place] is None
-                             else self._tokenizer.convert_ids_to_tokens(place))
+            tokens[place] = token if tokens[place] is None else named(place)
         return tokens
 
     def tokenized(self, texts: Sequence[str], max_length: int) -> Tokenized:
@@ -94,16 +102,16 @@ class Tokenizer:
         if max_length <= self.added:
             raise InputError(f"`max_length` {max_length}: the tokenizer in {self._folder} adds "
                              f"{self.added} tokens to every text, so no room is left")
-        if not self._fast:
+        if not self._backend:
             cut = self._cut(texts, max_length)
             return self._within(max_length, [row.ids for row in cut], [row.lost for row in cut])
-        backend = self._tokenizer.backend_tokenizer  # a fifth faster than transformers' own call
-        backend.enable_truncation(max_length, direction=self._side)
-        backend.no_padding()
+        # a fifth faster than transformers' own call
+        self._backend.enable_truncation(max_length, direction=self._side)
+        self._backend.no_padding()
         ids: list[list[int]] = []
         lost: list[int] = []
         for chunk in _chunks(texts):
-            for encoding in self._encoded(backend, chunk):
+            for encoding in self._encoded(chunk):
                 ids.append(encoding.ids)
                 # the library keeps what was cut off in pieces, each with its special tokens
                 lost.append(sum(len(piece) - self.added for piece in encoding.overflowing)
@@ -121,22 +129,22 @@ class Tokenizer:
         rows: list[Cut] = []
         for text in texts:
             with refusing(f"{self._folder}: the tokenizer fails on the text {text[:60]!r}"):
-                rows.append(cut_ids(self._tokenizer, self._lowered(text), max_length))
+                rows.append(cut_ids(self._library, self._lowered(text), max_length))
         return rows
 
     def _lowered(self, text: str) -> str:
-        return text.lower() if self._lower_case else text
+        return text.lower() if self._lower_case and not self._backend else text
 
-    def _encoded(self, backend: Any, texts: list[str]) -> list[Any]:
+    def _encoded(self, texts: list[str]) -> list[Any]:
         """Returns the library's encodings; if it fails, the error names the first such text."""
         quiet = without_panic_report if self._can_panic else nullcontext
         try:
             with refusing(f"{self._folder}: the tokenizer fails on the text {texts[0][:60]!r}"), \
                     quiet():
-                return list(backend.encode_batch_fast(texts))
+                return list(self._backend.encode_batch_fast(texts))
         except InputError:
             for text in texts if len(texts) > 1 else ():
-                self._encoded(backend, [text])
+                self._encoded([text])
             raise
 
     def ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
@@ -155,18 +163,44 @@ class Tokenizer:
     @property
     def transformers(self) -> Any:
         """The tokenizer object of transformers, for saving."""
-        return self._tokenizer
+        if self._library is None:
+            self._library = load_tokenizer(self._folder)
+            if self._lower_case:
+                _lower_case(self._library.backend_tokenizer)
+        return self._library
 
     def pieces(self, text: str) -> list[str]:
         """Returns a text's wordpieces by their names in `terms`, without [CLS] and [SEP]."""
-        ids = self._tokenizer(self._lowered(text), add_special_tokens=False, truncation=False,
-                              verbose=False)["input_ids"]
+        if self._backend:
+            self._backend.no_truncation()
+            ids = self._backend.encode(text, add_special_tokens=False).ids
+        else:
+            ids = self._library(self._lowered(text), add_special_tokens=False, truncation=False,
+                                verbose=False)["input_ids"]
         return [str(self.terms[place]) for place in ids]
+
+    def _content_hash(self, content: dict[str, Any]) -> str:
+        """Returns a sha256 of everything that decides the ids of a text.
+
+        It includes the special ids if tokenizer_config.json differs from tokenizer.json in them.
+        """
+        content = {key: value for key, value in content.items()
+                   if key not in ("truncation", "padding")}
+        if self.special_ids != {token["id"] for token in content["added_tokens"]
+                                if token["special"]}:
+            content["special"] = sorted(self.special_ids)
+        if self._side != "right":  # left out with the truncation
+            content["truncation_side"] = self._side
+        if self._backend.encode_special_tokens:  # the backend's JSON lacks this setting
+            content["encode_special_tokens"] = True
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
     def padding_id(self) -> int:
         """The id of the padding token, 0 if the tokenizer has none."""
-        return int(self._tokenizer.pad_token_id or 0)
+        if self._library is None:
+            return int(self._backend.token_to_id(BERT_TOKENS["pad_token"]))
+        return int(self._library.pad_token_id or 0)
 
 
 def refuse_other_vocabulary(folder: Path, outputs: int, terms: Sized, *,
@@ -198,24 +232,6 @@ def _lower_case(backend: Any) -> None:
     first = [normalizers.Lowercase()]
     own = backend.normalizer
     backend.normalizer = normalizers.Sequence(first if own is None else [*first, own])
-
-
-def _content_hash(tokenizer: Any, special: Set[int]) -> str:
-    """Returns a sha256 of everything that decides the ids of a text.
-
-    It includes the special ids if tokenizer_config.json differs from tokenizer.json in them.
-    """
-    backend = tokenizer.backend_tokenizer
-    content = json.loads(backend.to_str())
-    content.pop("truncation", None)
-    content.pop("padding", None)
-    if special != {token["id"] for token in content["added_tokens"] if token["special"]}:
-        content["special"] = sorted(special)
-    if tokenizer.truncation_side != "right":  # popped with the truncation
-        content["truncation_side"] = tokenizer.truncation_side
-    if backend.encode_special_tokens:  # the backend's JSON lacks this setting
-        content["encode_special_tokens"] = True
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:

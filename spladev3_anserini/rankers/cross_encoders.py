@@ -11,7 +11,7 @@ import torch
 
 from spladev3_anserini.encoding.cut import lost_wordpieces
 from spladev3_anserini.errors import InputError, first_line, import_optional, refusing
-from spladev3_anserini.model.batches import DTYPES, Float32s, length_batches
+from spladev3_anserini.model.batches import Float32s, length_batches
 from spladev3_anserini.model.loading import load_model, load_tokenizer, refuse_content
 from spladev3_anserini.model.panics import without_panic_report
 from spladev3_anserini.model.positions import position_limit
@@ -40,7 +40,7 @@ class _Transformer(PairScorer):
         super().__init__(name, folder, settings)
         self.tokenizer = load_tokenizer(folder, truncation_side="right")
         self.padding_id = int(self.tokenizer.pad_token_id or 0)
-        self.model = _load(self.loader, folder, DTYPES[self.dtype], self.device)
+        self.model = _load(self.loader, folder, getattr(torch, self.dtype), self.device)
         limit = self.max_tokens()
         if limit and settings.max_length > limit:
             raise InputError(f"`max_length` {settings.max_length}: {name} takes {limit} at most")

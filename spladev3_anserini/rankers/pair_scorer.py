@@ -44,7 +44,7 @@ class PairSettings:
             passages.
         batch_tokens: Padded tokens per batch; None chooses by device.
         device: `auto`, `cpu`, `cuda`, ...
-        dtype: `auto` (float32) or a key of `DTYPES`.
+        dtype: `auto` (float32) or one of `DTYPES`.
         t5_token: The token whose logit is a T5's score.
     """
 

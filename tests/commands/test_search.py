@@ -250,6 +250,34 @@ def test_encoded_queries_are_searched_without_the_models_libraries(prepared: Pat
     assert (tmp_path / "run").read_text("utf-8")
 
 
+def test_bags_tables_and_graphs_need_no_torch(prepared: Path, tiny: Path, tmp_path: Path,
+                                              cli: Cli) -> None:
+    """Importing torch and transformers takes longer than such a search; a new Python, as imports are
+    what is tested."""
+    import subprocess
+    import sys
+
+    cli("export", "--model", tiny, "--precision", "int8", "--output", tmp_path / "int8")
+    cli("encode", "--model", tmp_path / "int8", "--corpus", prepared / "corpus.jsonl", "--output",
+        tmp_path / "encoded", "--max-length", 64)
+    cli("index", "--encoded", tmp_path / "encoded", "--index", tmp_path / "index")
+    words = [[str(word) for word in command] for command in (
+        search(prepared, "splade-v3-doc", tmp_path / "run", "--topics", prepared / "topics.tsv"),
+        ["ask", "--index", tmp_path / "index", "cat on a mat"])]
+    script = ("import sys\nfrom spladev3_anserini.cli.commands import commands\n"
+              f"for words in {words!r}:\n    commands.main(words, standalone_mode=False)\n"
+              "import spladev3_anserini as splade\n"
+              f"for path, more in (({str(tmp_path / 'index')!r}, {{}}), "
+              f"({str(prepared / 'splade-v3.index')!r}, {{'query_weights': {{'cat': 1.0}}}})):\n"
+              "    with splade.open_index(path, **more) as index:\n"
+              "        assert index.search('the cat')\n"
+              "print(sorted({'torch', 'transformers', 'scipy', 'pyserini'} & sys.modules.keys()))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                          check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert read_run_file(tmp_path / "run")["q1"]
+
+
 BAD = {
     "no such index": lambda f, t: search(t, "none", t / "run", "--topics", f / "topics.tsv"),
     "no such file": lambda f, t: search(f, "splade-v3", t / "run", "--topics", t / "none.tsv"),

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from spladev3_anserini.encoding.encoder import Encoder, TextError
-from spladev3_anserini.encoding.rows import keep_top
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.model.batches import length_batches
 from spladev3_anserini.model.checkpoint import open_checkpoint
+from spladev3_anserini.model.rows import keep_top
 from spladev3_anserini.model.variants import VARIANTS
 
 EXPAND, LEXICAL, BOW = (VARIANTS[f"splade-v3{x}"] for x in ("", "-lexical", "-doc"))

@@ -88,6 +88,8 @@ def test_a_served_layout_equals_its_library(row: Row, bases: Bases, tmp_path: Pa
         np.testing.assert_allclose(weights, expected, atol=1e-5, err_msg=side)
         matrix = own.impacts(TEXTS)
         impacts[side] = [own.vector(matrix, place) for place in range(len(TEXTS))]
+        alone = [own.vectors_of(own.tokenized([text]).ids)[0] for text in TEXTS]
+        assert side == "document" or alone == impacts[side]  # one question, without a matrix
     served[row.name] = Served(impacts["document"], impacts["query"])
 
 

@@ -15,7 +15,6 @@ from conftest import TEXTS, Result, make_tiny, write_corpus
 from spladev3_anserini.cli.demo import QUESTIONS
 from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.encoding.encoder import Encoder
-from spladev3_anserini.encoding.rows import keep_top
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.jvm import java_command
@@ -23,6 +22,7 @@ from spladev3_anserini.lucene.start import environment_of_java
 from spladev3_anserini.model.anserini_files import ANSERINI_FILES
 from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.onnx_export import export_onnx
+from spladev3_anserini.model.rows import keep_top
 from spladev3_anserini.model.variants import VARIANTS
 
 SOME = [*(text for text in TEXTS.values() if text.strip()), *QUESTIONS, "what causes heart disease"]

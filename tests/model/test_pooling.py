@@ -7,7 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spladev3_anserini.model.pooling import activation, max_logits, pooled_weights
+from spladev3_anserini.model.pooling import (
+    SHORT_TEXT,
+    SHORT_TILE,
+    TILE,
+    activation,
+    max_logits,
+    pooled_weights,
+    tile_for,
+)
 from spladev3_anserini.model.variants import Pooling
 
 POOLINGS = [Pooling("max", "relu"), Pooling("max", "log1p_relu"), Pooling("sum", "relu"),
@@ -56,6 +64,24 @@ def test_a_nan_is_not_lost(bias: bool) -> None:
                       torch.randn(5) if bias else None)
     assert not activation(best)[0].isnan().any()
     assert activation(best)[1].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("pooling", POOLINGS, ids="-".join)
+def test_a_short_text_has_the_same_bits_in_larger_tiles(pooling: Pooling, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    for width, vocabulary in ((16, 56), (128, 6001), (768, 6001)):
+        weight, bias = (torch.randn(shape).to(dtype) for shape in ((vocabulary, width), (vocabulary,)))
+        for length in (1, 2, 3, 7, 13, 16, 31, 32):
+            hidden, mask = torch.randn(1, length, width).to(dtype), torch.ones(1, length).bool()
+            assert tile_for(hidden) == SHORT_TILE
+            one, other = (pooled_weights(hidden, mask, weight, bias, pooling, tile)
+                          for tile in (SHORT_TILE, TILE))
+            assert torch.equal(one, other)
+
+
+def test_other_batches_have_the_tiles_of_documents() -> None:
+    assert tile_for(torch.empty(2, 1, 8)) == tile_for(torch.empty(1, SHORT_TEXT + 1, 8)) == TILE
 
 
 @pytest.fixture
