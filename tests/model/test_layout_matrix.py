@@ -98,7 +98,7 @@ def test_lucene_finds_of_all_layouts_what_the_oracle_finds(served: dict[str, Ser
     """One index over all vocabularies: wordpieces, byte-level BPE, Unigram."""
     if not served:
         pytest.skip("runs after the layouts of this file")
-    documents = [(f"{name.replace(" ", "-")}-{place}", vector) for name, row in served.items()
+    documents = [(f"{name.replace(' ', '-')}-{place}", vector) for name, row in served.items()
                  for place, vector in enumerate(row.documents)]
     queries = [vector for row in served.values() for vector in row.queries]
     # impacts of sum pooling are so large that scores pass what Lucene adds exactly
