@@ -60,7 +60,8 @@ def array_file(folder: Path, name: str) -> Path:
 def open_arrays(index: Path) -> EngineArrays:
     """Maps the arrays of an index into memory, for reading; processes share them.
 
-    Raises InputError, naming the file, for one that is not an array.
+    Raises InputError, naming the file, for one that is not an array, or for arrays that are not of
+    one index.
     """
     mapped = {}
     for name in EngineArrays._fields:
@@ -70,7 +71,25 @@ def open_arrays(index: Path) -> EngineArrays:
                                       else np.load(file, mmap_mode="r"))
         except (ValueError, SyntaxError) as error:
             raise InputError(f"{file}: not an array: {first_line(error)}") from None
-    return EngineArrays(**mapped)
+    arrays = EngineArrays(**mapped)
+    if not _fit_together(arrays):
+        raise InputError(f"{index}: its {ENGINE_PREFIX}* are not of one index; build it again: "
+                         "spladev3-anserini index --overwrite")
+    return arrays
+
+
+def _fit_together(arrays: EngineArrays) -> bool:
+    """Whether types and shapes are those of one index, so that no search reads beyond an array."""
+    byte, short, long = map(np.dtype, (np.uint8, np.uint16, np.int64))
+    impact = byte if arrays.impacts.dtype == byte else short
+    if [(values.dtype, values.ndim) for values in arrays] != [
+            (short, 1), (impact, 1), (long, 2), (short, 2), (long, 1), (byte, 1), (byte, 1)]:
+        return False
+    blocks, terms = -(-arrays.size // BLOCK), np.count_nonzero(arrays.terms == ord("\n"))
+    return bool(terms and arrays.largest.shape == (blocks, terms)
+                and arrays.starts.shape == (blocks + 1, terms)
+                and arrays.documents.shape == arrays.impacts.shape == (arrays.starts[-1, -1],)
+                and arrays.ids.shape == (arrays.id_starts[-1],))
 
 
 def term_columns(arrays: EngineArrays) -> dict[str, int]:

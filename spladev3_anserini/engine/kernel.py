@@ -7,14 +7,34 @@ among the best is looked up in their lists. All bounds are whole numbers, so no 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numba
 import numpy as np
+from numba.core.caching import FunctionCache
 from numpy.typing import NDArray
 
 #: Documents whose sums are compared with the threshold at once.
 _CHUNK = 256
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache, which never fails: what it cannot read or write is compiled anew."""
+
+    def load_overload(self, types: Any, target: Any) -> Any:
+        with suppress(Exception):  # of a damaged file, pickle and LLVM raise anything
+            found = super().load_overload(types, target)
+            # two processes that compile for other types at once may take the same file
+            if found is None or tuple(found.signature.args) == tuple(types):
+                return found
+        with suppress(Exception):
+            self.flush()
+        return None
+
+    def save_overload(self, types: Any, data: Any) -> None:
+        with suppress(Exception):  # a full disk
+            super().save_overload(types, data)
 
 
 def compiled(function: Any) -> Any:
@@ -23,10 +43,10 @@ def compiled(function: Any) -> Any:
     It is kept beside this file, else in the user's cache. If neither can be written, each process
     compiles anew. The compiled function lets other Python threads run.
     """
-    try:
-        return numba.njit(function, nogil=True, cache=True)
-    except RuntimeError:  # no folder for the cache
-        return numba.njit(function, nogil=True)
+    fast = numba.njit(function, nogil=True)
+    with suppress(RuntimeError):  # no folder for the cache
+        fast._cache = _Cache(function)
+    return fast
 
 
 @compiled

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.shards import ImpactDocument
 from spladev3_anserini.impacts.terms import MAX_TERM_LENGTH
 from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path
@@ -89,7 +90,11 @@ def _filled(identifier: str, vector: Mapping[str, int]) -> Any:
     between = _PRIVATE[0]
     joined = "".join(vector)
     if between in joined:
-        between = next(character for character in _PRIVATE if character not in joined)
+        between = next((character for character in _PRIVATE if character not in joined), "")
+        if not between:
+            raise InputError(f"the document {identifier!r}: its terms have all characters of "
+                             "Unicode's private use, and Lucene needs one of them; pass "
+                             "`anserini_threads`")
     fields = _fields(between)
     fields.identifier.setStringValue(identifier)
     fields.identifier_value.setBytesValue(fields.identifier.binaryValue())

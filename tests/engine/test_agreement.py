@@ -124,3 +124,21 @@ def test_a_damaged_head(index: Path) -> None:
     file.write_bytes(b"x" * 20 + file.read_bytes()[20:])
     with pytest.raises(InputError, match=r"engine\.starts\.npy: not an array: "):
         open_searcher(index, trust=True)
+
+
+@pytest.mark.fault(12, "arrays of other shapes, types or another index, past every hash",
+                   then="exit 2, and no array is read beyond its end", detected="their shapes")
+def test_arrays_that_are_not_of_one_index(index: Path, cli: Cli) -> None:
+    good = {name: np.load(array_file(index, name))
+            for name in ("documents", "impacts", "starts", "largest", "id_starts")}
+    for name, wrong in (("documents", good["documents"][:-1]), ("documents", good["documents"] * 1.0),
+                        ("impacts", good["impacts"].astype(">u2")), ("impacts", np.array(5)),
+                        ("starts", good["starts"][:1]), ("starts", good["starts"][:, :0]),
+                        ("starts", good["starts"] + 7), ("largest", good["largest"][:0]),
+                        ("id_starts", good["id_starts"][:5]), ("id_starts", good["id_starts"] * 9)):
+        replace_array(index, name, wrong)
+        with pytest.raises(InputError, match=r"index: its engine\.\* are not of one index; build it"):
+            open_searcher(index)
+        replace_array(index, name, good[name])
+    replace_array(index, "starts", good["starts"][:, 1:])
+    assert ((shown := cli("verify", index)).code, "are not of one index" in shown.err) == (1, True)

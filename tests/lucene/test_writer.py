@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from indexes import Corpus, assert_equal, index_of
 
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
 from spladev3_anserini.lucene import writer
 from spladev3_anserini.lucene.check import open_reader, statistics
@@ -72,12 +73,15 @@ def test_documents_of_very_many_terms(tmp_path: Path) -> None:
 
 def test_a_document_with_every_private_character(tmp_path: Path,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last one that is left is taken."""
+    """The last one that is left is taken; if none is, one line says what to do."""
     monkeypatch.setattr(writer, "_PRIVATE", ("\ue000", "\ue001", "\ue002"))
     documents = [("one", {"\ue000": 5, "\ue001x": 6}), ("two", {"\ue002": 7})]
     index = index_of(documents, tmp_path, 1)
     with open_lucene_postings(index) as postings:
         assert [dict(postings.vector(docid)) for docid, _ in documents] == [v for _, v in documents]
+    monkeypatch.setattr(writer, "_PRIVATE", ("\ue000", "\ue001"))
+    with pytest.raises(InputError, match="document 'one': .* pass `anserini_threads`$"):
+        index_of(documents, tmp_path / "none", 1)
 
 
 def test_documents_are_numbered_in_their_order(tmp_path: Path) -> None:
