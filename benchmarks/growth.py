@@ -74,9 +74,10 @@ def page(measured: dict[str, Any], docs: Path) -> str:
                 for row in measured["lengths"]]
     return "\n\n".join([
         "## Growth",
-        "Each size was measured once. Whole commands are timed, with the demo model and InsuranceQA's answers, "
-        "cut at 256 wordpieces. The corpus is read as a stream. A few shards are in memory at a "
-        "time, so memory grows with the texts and vectors of a shard (`--shard-size`, 5,000 here):",
+        "Each size was measured once. Whole commands are timed, with the demo model and "
+        "InsuranceQA's answers, cut at 256 wordpieces. The corpus is read as a stream. A few "
+        "shards are in memory at a time, so memory grows with the texts and vectors of a shard "
+        "(`--shard-size`, 5,000 here):",
         table(documents),
         f"The next table is for {FULL} texts that fill every length:", table(lengths),
         "![growth](benchmarks-growth.svg)",

@@ -65,9 +65,9 @@ def run_command(command: Sequence[str]) -> str:
     return process.stdout
 
 
-def bytes_in(folder: Path, ending: str = "") -> int:
-    """Returns the size in bytes of the files in a folder whose names end with `ending`."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.name.endswith(ending))
+def bytes_in(folder: Path, pattern: str = "*") -> int:
+    """Returns the size in bytes of the files in a folder whose names match a pattern."""
+    return sum(path.stat().st_size for path in folder.glob(pattern))
 
 
 def matrix_of(documents: Iterable[ImpactDocument]

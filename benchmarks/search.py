@@ -111,6 +111,7 @@ def _compared(ways: Mapping[str, Way], queries: Sequence[Any], runs: int) -> dic
     """
     figures: dict[str, Any] = {name: {} for name in ways}
     for hits in HITS:
+        print(f"{len(queries)} queries, {hits} hits, {', '.join(ways)}", file=sys.stderr)
         rounds: dict[str, list[Any]] = {name: [] for name in ways}
         for number in range(WARM + runs):
             for name, way in ways.items():
@@ -126,6 +127,8 @@ def _compared(ways: Mapping[str, Way], queries: Sequence[Any], runs: int) -> dic
                 "recall": mean(sum(score >= right[-1][1] for _, score in found) / len(right)
                                for found, right in pairs if right)}
             figures[name]["memory"] = each[-1].memory
+            print(f"{name}: {mean(figures[name][str(hits)]['milliseconds']):.3f} ms",
+                  file=sys.stderr)
     return figures
 
 
