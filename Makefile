@@ -1,5 +1,5 @@
 # make demo: the whole main job on real data.  make test: the whole test suite.  make bench: ours and
-# the peers, an hour; make bench ONLY=searching: one section.  All set up first.
+# the peers, an hour; make bench ONLY=search: one section.  All set up first.
 
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \

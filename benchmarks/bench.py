@@ -3,6 +3,8 @@
     make bench                                  # everything, about an hour on 2 idle cores
     python benchmarks/bench.py --only encoding  # one section; the others keep their last figures
 
+The section `search` takes another half an hour if WORK/short holds the texts of short_texts.py.
+
 Each section is a module with two functions. `measure(work, runs)` returns its figures, which can be
 written as JSON. `page(measured, docs)` returns Markdown and draws plots into docs. Figures are
 medians of runs made in turn (A B C A B C). On a shared machine, rely on ratios, not on absolute
@@ -21,7 +23,7 @@ from typing import Any
 import click
 from timing import as_json
 
-SECTIONS = ("encoding", "host", "quality", "indexing", "searching", "growth")
+SECTIONS = ("encoding", "host", "quality", "indexing", "search", "growth")
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
 

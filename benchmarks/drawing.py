@@ -25,19 +25,6 @@ def figure(columns: int, width: float = 8, height: float = 2.6) -> tuple[Any, An
     return plot, list(axes[0])
 
 
-def logarithmic(axis: Any) -> None:
-    """Makes an x axis logarithmic, with labels at 0.1 0.2 0.5 1 2 5 that fit a short axis.
-
-    matplotlib's default labels for a part of a decade overlap.
-    """
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter(NullFormatter())
-
-
 def save(plot: Any, path: Path) -> None:
     from matplotlib import pyplot
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from command_once import peak_memory
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
@@ -110,12 +111,6 @@ def gemm_rate(width: int, seconds: float = 1.5) -> float:
 def forget_peak() -> None:
     """Resets the peak that `peak_memory` returns to the process's present memory (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> int:
-    """Returns the peak memory of this process since `forget_peak`, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ def timed(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
 def spread(milliseconds: Sequence[float]) -> list[str]:
     """Returns mean, median and 99th percentile of latencies, as text."""
     p50, p99 = np.percentile(milliseconds, [50, 99])
-    return [f"{number:.2f}" for number in (mean(milliseconds), p50, p99)]
+    return [f"{number:.{3 if number < 1 else 2}f}" for number in (mean(milliseconds), p50, p99)]
 
 
 def as_json(figures: Any) -> str:

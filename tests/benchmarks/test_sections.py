@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from importlib import import_module
@@ -11,7 +12,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from scipy import sparse
+from indexes import index_of
+
+from spladev3_anserini.impacts.exact import ExactSearcher
+from spladev3_anserini.impacts.shards import ImpactDocument
 
 ROOT = Path(__file__).parents[2]
 Section = Callable[[str], ModuleType]
@@ -65,17 +69,49 @@ def test_doubling_the_length_raises_peak_memory_by_less_than_a_fifth(
     assert long < 1.2 * short
 
 
-def test_synthetic_documents_keep_the_terms_frequencies(section: Section) -> None:
-    """Ten real rows, a term in one to ten of them: new ones have it as often, within what chance
-    gives, and never an impact that the term has nowhere."""
-    real = sparse.csr_matrix(np.array([[100 * (term + 1) + row if row <= term else 0
-                                        for term in range(10)] for row in range(10)], np.int32))
-    made = section("synthetic").cross_rows(real, 20_000, np.random.default_rng(1)).toarray()
-    share = np.arange(1, 11) / 10
-    assert (made > 0).mean(axis=0) == pytest.approx(share, abs=0.02)
-    for term in range(10):
-        assert set(made[:, term]) <= {0, *real.toarray()[:, term].tolist()}
-    assert len({row.tobytes() for row in made}) > 1000
+def test_copies_keep_most_postings_and_change_impacts_a_little(section: Section) -> None:
+    """A thousand copies of two documents: each posting is in 85 % of them, within what chance
+    gives, its impact within 15 % of the first, and a document without terms stays one."""
+    documents = [ImpactDocument("one", "", {"a": 100, "b": 1}), ImpactDocument("none", "", {})]
+    copies = list(section("real_vectors").jittered(documents, 1000))
+    assert [copy.id for copy in copies[:3]] == ["00-one", "00-none", "01-one"]
+    assert not any(copy.vector for copy in copies[1::2])
+    impacts = [copy.vector["a"] for copy in copies if "a" in copy.vector]
+    assert len(impacts) == pytest.approx(850, abs=40)
+    assert (min(impacts), max(impacts)) == (85, 115)
+    assert {copy.vector["b"] for copy in copies if "b" in copy.vector} == {1}
+
+
+def test_our_ways_find_what_the_oracle_finds(section: Section, tmp_path: Path) -> None:
+    """Lucene's index and the engine's arrays of three copies of a collection, built by the
+    benchmark."""
+    index_of([(f"d{n}", {"a": n % 7 + 1, "b": 50, f"t{n % 3}": 9}) for n in range(40)], tmp_path)
+    ways = section("ways")
+    source = ways.Source(tmp_path / "encoded", copies=3)
+    oracle = ExactSearcher((document.id, document.vector) for document in source.documents())
+    for kind in ("engine", "lucene"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        ways.BUILDERS[kind](source, folder)
+        for query in ({"a": 3, "b": 1}, {"t1": 2}, {"unknown": 1}):
+            found = getattr(ways, kind)(folder).search(query, 50)
+            assert found == oracle.search(query, 50), (kind, query)
+
+
+def test_short_texts_are_those_of_the_lists_and_queries_are_held_out(
+        section: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = section("short_texts")
+    monkeypatch.setattr(short, "QUERIES", 2)
+    debian, plain = tmp_path / "main_Packages.gz", tmp_path / "list.tsv"
+    debian.write_bytes(gzip.compress(b"Package: a\nDescription: A game  of ancient warfare\n\n"))
+    plain.write_text("name\tsummary\nb\tReads and writes tables: fast\nc\tshort\n"
+                     "d\tReads and writes tables: fast\ne\tA library of numbers, and of words\n")
+    texts = [text for file in (debian, plain) for text in short.summaries(file)]
+    assert texts[:2] == ["A game of ancient warfare", "summary"]
+    queries, documents = short.divided(texts)
+    assert sorted(queries + documents) == ["A game of ancient warfare", "A library of numbers, and "
+                                           "of words", "Reads and writes tables: fast"]
+    assert (len(queries), short.divided(reversed(texts))) == (2, (queries, documents))
 
 
 def test_a_line_is_fitted_to_relative_errors(section: Section) -> None:
