@@ -92,5 +92,6 @@ def main(index: Path, topics: str, qrels: str, output: Path, model: str | None, 
     written = write_candidates(output, mined)
     searcher.close()
     summary(output, f"{output}: {counted(written, 'query')} with candidates, of {len(queries):,} "
-                    f"with a positive{'; index files not hashed (--trust)' if trust else ''}"
+                    f"with a positive, by {searcher.name}"
+                    f"{'; index files not hashed (--trust)' if trust else ''}"
                     f"{pace.text(len(queries), 'query')}")
