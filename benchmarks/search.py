@@ -1,4 +1,4 @@
-"""Search: the exact engine beside Lucene and others, on three sets; from a question to its hits."""
+"""Search: the exact engine beside Lucene and others, on two sets; from a question to its hits."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from spladev3_anserini.lucene.check import INDEX_MANIFEST
 HITS = (10, 1000)
 #: Queries of a set, and rounds before the timed ones.
 QUERIES, WARM = 500, 3
-#: Copies of the short texts, the queries on them, and the ways whose index fits into memory.
-COPIES, FEWER = 17, 200
+#: The ways that are also timed with several threads.
 FIT = ("the exact engine", "Lucene", "Pyserini")
 ENGINE, LUCENE = FIT[:2]
 #: Targets: how many times faster than Lucene, at 10 and 1,000 hits.
@@ -48,12 +47,9 @@ def measure(work: Path, runs: int) -> dict[str, Any]:
     for name, (encoded, encoded_topics, topics) in places.items():
         queries = [topic.query for topic in read_encoded_queries(encoded_topics, encoded, None)]
         folder = work / "search" / name.replace(" ", "-")
-        sets[name] = _measured(Source(encoded), folder, WAYS, queries, QUERIES, runs)
+        sets[name] = measured_set(Source(encoded), folder, WAYS, queries, QUERIES, runs)
         questions[name] = _asked(encoded, folder, [topic.text for topic in read_topics(
             str(topics))], runs)
-        if name == "short texts":
-            sets[f"{name}, {COPIES} copies"] = _measured(
-                Source(encoded, COPIES), work / "search/copies", FIT, queries, FEWER, runs)
     return {"sets": sets, "questions": questions,
             "start": _start(work / "search/InsuranceQA/splade-v3", real.queries, work, runs)}
 
@@ -67,7 +63,7 @@ def _encode_short_texts(short: Path, model: Path) -> None:
         ours("encode", "--model", model, *texts, "--output", output)
 
 
-def _measured(source: Source, folder: Path, names: Iterable[str],
+def measured_set(source: Source, folder: Path, names: Iterable[str],
               queries: Sequence[Mapping[str, int]], count: int, runs: int) -> dict[str, Any]:
     """Builds and compares ways to search documents, with `count` evenly spaced queries."""
     queries = _spaced(queries, count)
@@ -184,18 +180,14 @@ def page(measured: dict[str, Any], docs: Path) -> str:
         f"* **InsuranceQA**: its answers, and {QUERIES} of its questions, by the demo model.\n"
         "* **Short texts**: summaries of packages, by the demo model's int8 graph. The queries are "
         f"{QUERIES} summaries of at most 60 characters that were held out "
-        "(`benchmarks/short_texts.py` makes both from lists of packages).\n"
-        f"* **{COPIES} copies**: the same texts grown by jitter. A copy keeps each posting with "
-        "probability .85, and its impact is multiplied by .85 to 1.15. These are not new texts. "
-        f"{FEWER} queries are asked. Seismic and splade-index are left out, because their indexes "
-        "of this size do not fit into memory while they are built."]
+        "(`benchmarks/short_texts.py` makes both from lists of packages)."]
     for name, figures in measured["sets"].items():
-        parts += _set_page(name, figures)
+        parts += set_page(name, figures)
     return "\n\n".join([*parts, *_questions_page(measured),
                         Path(__file__).with_name("not_built.md").read_text("utf-8")])
 
 
-def _set_page(name: str, figures: dict[str, Any]) -> list[str]:
+def set_page(name: str, figures: dict[str, Any]) -> list[str]:
     rows: list[list[Any]] = [["", "k", "mean ms", "p50", "p99", "other threads", "Lucene / row",
                               "differ", "recall"]]
     ways, postings, read = figures["ways"], figures["postings"], np.array(figures["read"])

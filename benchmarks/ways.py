@@ -128,7 +128,7 @@ def _rate(queries: Sequence[Any], hits: int, threads: int) -> float:
 def _build_engine(source: Source, folder: Path) -> None:
     with ArrayBuilder(folder) as arrays:
         deque(arrays.passing(source.documents()), maxlen=0)
-        arrays.write(folder)
+        arrays.write(folder, source.encoded)
 
 
 def _build_lucene(source: Source, folder: Path) -> None:

@@ -67,10 +67,10 @@ class ArrayBuilder:
             yield document
         self._write(terms, impacts)
 
-    def write(self, index: Path) -> None:
+    def write(self, index: Path, source: Path) -> None:
         """Writes the arrays of all documents so far into an index's folder.
 
-        Raises InputError as `write_arrays`.
+        Raises InputError, which names their `source`, as `write_arrays`.
         """
         order = np.array(sorted(range(len(self._ids)), key=self._ids.__getitem__), np.int64)
         names = sorted(self._columns)
@@ -86,7 +86,7 @@ class ArrayBuilder:
             return sparse.csr_matrix((impacts[places], column[terms[places]], indptr),
                                      shape=(len(rows), len(names))).tocsc()
 
-        write_arrays(index, [self._ids[row] for row in order], names, block)
+        write_arrays(index, [self._ids[row] for row in order], names, block, str(source))
 
     def _write(self, *columns: array[int]) -> None:
         for file, values in zip(self._files, columns, strict=True):
@@ -122,11 +122,11 @@ def merge_arrays(parts: Sequence[EngineArrays], index: Path) -> None:
         return sparse.coo_matrix((impacts.astype(np.uint16), (rows, terms)),
                                  shape=(last - first, len(names))).tocsc()
 
-    write_arrays(index, ids, names, block)
+    write_arrays(index, ids, names, block, "the parts of an index")
 
 
 def write_arrays(index: Path, ids: Sequence[bytes], terms: Sequence[str],
-                 block: Callable[[int], sparse.csc_matrix]) -> None:
+                 block: Callable[[int], sparse.csc_matrix], source: str) -> None:
     """Writes the arrays of an index into its folder, synced to disk.
 
     Args:
@@ -135,13 +135,14 @@ def write_arrays(index: Path, ids: Sequence[bytes], terms: Sequence[str],
         terms: The terms, ascending in UTF-8.
         block: Returns the impacts of a block of documents by its number, of shape (documents of
             the block, terms) with sorted columns. It is called twice for each block.
+        source: Where the documents are from, for messages.
 
     Raises:
         InputError: Two documents have the same id.
     """
     for one, other in pairwise(ids):
         if one == other:
-            raise InputError(f"the document {one.decode()!r} is there twice")
+            raise InputError(f"{source}: the document {one.decode()!r} is there twice")
     count = -(-len(ids) // BLOCK)
     lengths = np.empty((count, len(terms)), np.int64)
     largest = np.zeros((count, len(terms)), np.uint16)

@@ -93,7 +93,7 @@ def build_index(encoded: Path, index: Path, *, optimize: bool = False, engine: b
             else:
                 write_index(documents, fresh, manifest.nonempty, optimize=optimize)
             if engine:
-                arrays.write(fresh)
+                arrays.write(fresh, encoded / IMPACTS)
                 compare_with_manifest(array_statistics(fresh), manifest, index)
         compare_with_manifest(statistics(fresh), manifest, index)
         check_index(fresh)

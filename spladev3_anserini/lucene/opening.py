@@ -19,6 +19,7 @@ from spladev3_anserini.lucene.check import (
 )
 from spladev3_anserini.lucene.postings import LucenePostings, open_lucene_postings
 from spladev3_anserini.lucene.searcher import ImpactSearcher
+from spladev3_anserini.progress import log
 
 if TYPE_CHECKING:  # it imports numba
     from spladev3_anserini.engine.searcher import EngineSearcher
@@ -58,6 +59,7 @@ def open_searcher(index: Path, *, trust: bool = False,
                 raise
             continue
         if before == folder_identity(index):
+            log.info("%s: searched by %s", index, searcher.name)
             return searcher, record
         searcher.close()
 

@@ -27,7 +27,7 @@ def arrays_of(documents: Corpus, folder: Path) -> Path:
     folder.mkdir(parents=True)
     with ArrayBuilder(folder) as builder:
         passed = list(builder.passing(ImpactDocument(i, "", v) for i, v in documents))
-        builder.write(folder)
+        builder.write(folder, folder)
     assert [(document.id, document.vector) for document in passed] == documents
     return folder
 
