@@ -51,7 +51,7 @@ def _systems(encoded: Path, index: Path) -> dict[str, Callable[[], None]]:
     def pyserinis(threads: int) -> Callable[[], None]:
         return lambda: pyserini(
             "pyserini.index.lucene", "--collection", "JsonVectorCollection", "--generator",
-            "DefaultLuceneDocumentGenerator", "--encoded", encoded / IMPACTS, "--index", index,
+            "DefaultLuceneDocumentGenerator", "--input", encoded / IMPACTS, "--index", index,
             "--threads", threads, "--impact", "--pretokenized")
 
     return {"ours": ours_with("--optimize"), "ours, --no-engine": ours_with("--no-engine"),
