@@ -59,7 +59,7 @@ def open_searcher(index: Path, *, trust: bool = False,
                 raise
             continue
         if before == folder_identity(index):
-            log.info("%s: searched by %s", index, searcher.name)
+            log.debug("%s: searched by %s", index, searcher.name)
             return searcher, record
         searcher.close()
 
