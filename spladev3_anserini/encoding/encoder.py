@@ -228,12 +228,6 @@ class Encoder:
         weights[~self._kept] = 0
         return weights
 
-    def vector(self, matrix: sparse.csr_matrix, row: int) -> dict[str, int]:
-        """Returns one row of an impact matrix as {term: impact}, in order of term id."""
-        span = slice(matrix.indptr[row], matrix.indptr[row + 1])
-        terms = self.terms[matrix.indices[span]].tolist()
-        return dict(zip(terms, matrix.data[span].tolist(), strict=True))
-
     def _weight_rows(self, ids: list[list[int]], done: Callable[[int], object]) -> WeightRows:
         """The weights of texts, batch by batch, in the texts' order."""
         full = [position for position, row in enumerate(ids) if len(row) > self.tokenizer.added]

@@ -10,6 +10,7 @@ import torch
 from conftest import SPECIALS, TEXTS, WORDS, make_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matrix_rows import vector_of
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from spladev3_anserini.encoding.encoder import Encoder, TextError
@@ -47,7 +48,7 @@ def without_specials(weights: dict[str, float]) -> dict[str, float]:
 
 def rows(made: Encoder, texts: list[str]) -> list[dict[str, float]]:
     matrix = made.weights(texts)
-    return [made.vector(matrix, row) for row in range(len(texts))]  # type: ignore[misc]
+    return [vector_of(made, matrix, row) for row in range(len(texts))]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert"])
@@ -92,7 +93,7 @@ def test_a_bag_of_words_has_weight_one_and_runs_no_model(tiny: Path, tmp_path: P
         (folder / name).write_bytes((tiny / name).read_bytes())
     made = encoder(folder, BOW, "query", quantizer=Quantizer(51.2))
     impacts = made.impacts(["the cat the cat", "xyzzy", "", "the dog sat on a mat"])
-    vectors = [made.vector(impacts, row) for row in range(4)]
+    vectors = [vector_of(made, impacts, row) for row in range(4)]
     assert vectors == [{"the": 1, "cat": 1}, {}, {},
                        {"the": 1, "dog": 1, "sat": 1, "on": 1, "a": 1, "mat": 1}]
     assert (made.model_hash, made.quantizer_name) == ("", "binary")

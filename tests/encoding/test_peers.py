@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import SPECIALS, TEXTS
 from layouts import add_modules, router
+from matrix_rows import vector_of
 
 from spladev3_anserini.cli.demo import QUESTIONS
 from spladev3_anserini.encoding.encoder import Encoder
@@ -32,7 +33,7 @@ def ours(folder: Path, side: str, variant: str = "splade-v3", **chosen: object) 
 def test_the_demo_models_expansions_are_those_of_its_reference(demo_model: Path) -> None:
     """Values noted when the weights were first opened, with another program."""
     made = ours(demo_model, "query")
-    weights = made.vector(made.weights(["what causes heart disease"]), 0)
+    weights = vector_of(made, made.weights(["what causes heart disease"]), 0)
     best = dict(sorted(weights.items(), key=lambda item: -item[1])[:6])
     assert best == pytest.approx({"heart": 2.55, "causes": 2.31, "cause": 2.04, "disease": 2.01,
                                   "pulse": 1.32, "cancer": 1.17}, abs=0.005)
@@ -100,7 +101,7 @@ def test_pyserinis_encoders_are_equal(pyserini_model: Path,
     documents = SpladeDocumentEncoder(str(pyserini_model), device="cpu").encode(SOME, max_length=256)
     queries = SpladeQueryEncoder(str(pyserini_model), device="cpu")
     for row, text in enumerate(SOME):
-        found = made.vector(matrix, row)
+        found = vector_of(made, matrix, row)
         for peer in (documents[row], queries.encode(text, max_length=256)):
             assert found == pytest.approx({t: w for t, w in peer.items() if w > 0}, abs=1e-5)
 
@@ -117,4 +118,4 @@ def test_pyserinis_quantisation_is_our_scale_51_2(pyserini_model: Path) -> None:
     matrix = made.impacts(SOME)
     for row, text in enumerate(SOME):
         expected = {t: w for t, w in peer.encode(text).items() if w > 0}
-        assert made.vector(matrix, row) == expected, json.dumps(expected)
+        assert vector_of(made, matrix, row) == expected, json.dumps(expected)

@@ -12,6 +12,7 @@ from conftest import SPECIALS, TEXTS, WORDS, make_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import add_modules, router
+from matrix_rows import vector_of
 
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import Encoder, TextError
@@ -108,7 +109,7 @@ def test_a_question_has_the_vector_of_its_dense_weights(name: str, made: dict[st
     assert asked(encoder, SOME) == expected  # terms in this order
     assert [asked(encoder, [text])[0] for text in SOME] == expected
     matrix = encoder.impacts(SOME)
-    assert [list(encoder.vector(matrix, row).items()) for row in range(len(SOME))] == expected
+    assert [list(vector_of(encoder, matrix, row).items()) for row in range(len(SOME))] == expected
 
 
 @pytest.mark.parametrize("name", ["expand", "sum", "lexical with a table", "static", "int8 graph"])

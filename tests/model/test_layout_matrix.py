@@ -14,6 +14,7 @@ from conftest import Result, write_corpus
 from indexes import assert_equal, index_of
 from layout_classes import TEXTS, Bases
 from layout_rows import REFUSED, SERVED, Row, routed
+from matrix_rows import vector_of
 
 from spladev3_anserini.collection.runs import read_run_file
 from spladev3_anserini.encoding.encoder import Encoder
@@ -87,7 +88,7 @@ def test_a_served_layout_equals_its_library(row: Row, bases: Bases, tmp_path: Pa
         assert expected.any()
         np.testing.assert_allclose(weights, expected, atol=1e-5, err_msg=side)
         matrix = own.impacts(TEXTS)
-        impacts[side] = [own.vector(matrix, place) for place in range(len(TEXTS))]
+        impacts[side] = [vector_of(own, matrix, place) for place in range(len(TEXTS))]
         alone = [own.vectors_of(own.tokenized([text]).ids)[0] for text in TEXTS]
         assert side == "document" or alone == impacts[side]  # one question, without a matrix
     served[row.name] = Served(impacts["document"], impacts["query"])
@@ -152,6 +153,6 @@ def test_an_index_of_a_pair_of_encoders_refuses_another_query_encoder(
     oracle = ExactSearcher((document.id, document.vector) for document in read_encoded(
         tmp_path / "encoded", read_manifest(tmp_path / "encoded")))
     asked = encoder(tmp_path / "pair", "query")
-    vector = asked.vector(asked.impacts(["the cat on a mat"]), 0)
+    vector = vector_of(asked, asked.impacts(["the cat on a mat"]), 0)
     found = list(read_run_file(tmp_path / "run.txt")["1"].items())
     assert found == [(hit.docid, hit.score) for hit in oracle.search(vector, 1000)]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import SPECIALS, TEXTS, WORDS, make_tiny, write_corpus
+from matrix_rows import vector_of
 from safetensors.torch import load_file, save_file
 
 from spladev3_anserini.encoding.encoder import Encoder
@@ -126,7 +127,7 @@ def test_holes_and_two_tokens_of_one_id(tiny: Path, tmp_path: Path) -> None:
     made = assert_as_peers(folder, ["the cat sat", "a dog in shock"])
     assert hole in made.tokenizer.nameless
     assert made.terms[shared] in {"cat", "dog"}
-    assert f"\\#{hole}" not in made.vector(made.impacts(["shock"]), 0)
+    assert f"\\#{hole}" not in vector_of(made, made.impacts(["shock"]), 0)
 
 
 def test_an_id_far_beyond_the_vocabulary_is_refused(tiny: Path, tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_terms_that_lucene_would_change_are_escaped_on_both_sides(
     assert cli("index", "--encoded", tmp_path / "out", "--index", tmp_path / "index").code == 0
     made = encoder(folder)
     matrix = made.impacts(SOME)
-    documents = [(f"d{n}", made.vector(matrix, n)) for n in range(len(SOME))]
+    documents = [(f"d{n}", vector_of(made, matrix, n)) for n in range(len(SOME))]
     oracle, searcher = ExactSearcher(documents), ImpactSearcher(tmp_path / "index")
     matched = 0
     for word in ODD:

@@ -22,6 +22,7 @@ from conftest import TEXTS, Result, make_tiny, write_corpus, write_lines
 from filelock import FileLock
 from forked import kill, program
 from layouts import add_modules
+from matrix_rows import vector_of
 from reliability import draws, tried
 from safetensors.torch import load_file, save_file
 
@@ -658,7 +659,7 @@ def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: 
     queries = SpladeQueryEncoder(str(folder), device="cpu")
     for row, text in enumerate(texts):
         for found in (documents[row], queries.encode(text, max_length=64)):
-            assert made.vector(matrix, row) == pytest.approx(
+            assert vector_of(made, matrix, row) == pytest.approx(
                 {term: weight for term, weight in found.items() if weight > 0}, abs=1e-5)
 
 
