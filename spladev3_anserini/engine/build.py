@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -23,7 +22,7 @@ from spladev3_anserini.engine.arrays import (
     term_columns,
 )
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import naming
+from spladev3_anserini.files import appearing, naming
 from spladev3_anserini.impacts.shards import ImpactDocument
 
 #: Documents whose postings are written to the temporary files at once.
@@ -102,12 +101,12 @@ def merge_arrays(parts: Sequence[EngineArrays], index: Path) -> None:
     They are the arrays that one index of all documents has. Memory holds the ids and the postings
     of one block of documents. Raises InputError as `write_arrays`.
     """
-    ids_of = [arrays.ids.tobytes().split(b"\n")[:-1] for arrays in parts]
-    ids = sorted(identifier for part in ids_of for identifier in part)
+    own_ids = [arrays.ids.tobytes().split(b"\n")[:-1] for arrays in parts]
+    ids = sorted(identifier for part in own_ids for identifier in part)
     names = sorted({term for arrays in parts for term in term_columns(arrays)})
     column_of, number_of = ({key: place for place, key in enumerate(keys)} for keys in (names, ids))
     columns = [np.array([column_of[term] for term in term_columns(arrays)]) for arrays in parts]
-    numbers = [np.array([number_of[identifier] for identifier in part]) for part in ids_of]
+    numbers = [np.array([number_of[identifier] for identifier in part]) for part in own_ids]
 
     def block(number: int) -> sparse.csc_matrix:
         first, last = number * BLOCK, min(len(ids), (number + 1) * BLOCK)
@@ -159,18 +158,17 @@ def write_arrays(index: Path, ids: Sequence[bytes], terms: Sequence[str],
     impacts = _new_array(index, "impacts", np.uint8 if largest.max() < 256 else np.uint16, postings)
     for number in range(count):
         matrix = block(number)
-        places = np.repeat(starts[number] - matrix.indptr[:-1], lengths[number])
-        places += np.arange(len(places))
+        places, _ = ranges(starts[number], starts[number + 1])
         documents[places], impacts[places] = matrix.indices, matrix.data
     documents.flush()
     impacts.flush()
     id_lengths = np.fromiter((len(identifier) + 1 for identifier in ids), np.int64, len(ids))
     for name, values in (("starts", starts), ("largest", largest),
                          ("id_starts", np.concatenate([[0], np.cumsum(id_lengths)]))):
-        with _synced(array_file(index, name)) as stream:
+        with appearing(array_file(index, name), "wb") as stream:
             np.save(stream, values)
     for name, lines in (("ids", ids), ("terms", [term.encode() for term in terms])):
-        with _synced(array_file(index, name)) as stream:
+        with appearing(array_file(index, name), "wb") as stream:
             stream.writelines(line + b"\n" for line in lines)
 
 
@@ -186,12 +184,3 @@ def _new_array(index: Path, name: str, kind: type[Any], length: int) -> np.memma
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
     return values
-
-
-@contextmanager
-def _synced(file: Path) -> Iterator[IO[bytes]]:
-    """Opens a new file for the block, and syncs it to disk."""
-    with naming(file), file.open("wb") as stream:
-        yield stream
-        stream.flush()
-        os.fsync(stream.fileno())

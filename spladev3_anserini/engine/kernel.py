@@ -65,10 +65,10 @@ def impact_in(documents: NDArray[np.uint16], impacts: NDArray[Any], document: in
 
 
 @compiled
-def keep_best(keys: NDArray[np.int64], size: int, count: int) -> int:
-    """Moves the `count` largest of the first `size` keys to the front, and returns `count`."""
+def keep_best(keys: NDArray[np.int64], size: int, count: int) -> np.int64:
+    """Moves the `count` largest of the first `size` keys to the front; returns the smallest."""
     keys[:count] = np.partition(keys[:size], size - count)[size - count :]
-    return count
+    return np.int64(keys[0])  # where the partition is divided
 
 
 @compiled
@@ -145,10 +145,10 @@ def best_keys(documents: NDArray[np.uint16], impacts: NDArray[Any], starts: NDAr
                     found[size] = key
                     size += 1
                     if size == len(found):
-                        size = keep_best(found, size, hits)
-                        least = (found[:size].min() >> bits) + 1
+                        least = (keep_best(found, size, hits) >> bits) + 1
+                        size = hits
             chunk[:] = 0
         if size >= hits:  # the next block begins with the highest threshold
-            size = keep_best(found, size, hits)
-            least = (found[:size].min() >> bits) + 1
-    return np.sort(found[:size])[::-1][:hits]
+            least = (keep_best(found, size, hits) >> bits) + 1
+            size = hits
+    return np.sort(found[:size])[::-1]

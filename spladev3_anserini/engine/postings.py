@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -65,14 +66,9 @@ class EnginePostings:
 
     def _number(self, docid: str) -> int:
         """Returns the number of a document, by binary search; raises InputError if unknown."""
-        low, high = 0, self._arrays.size
-        while low < high:
-            middle = (low + high) // 2
-            if id_at(self._arrays, middle) < docid:
-                low = middle + 1
-            else:
-                high = middle
-        if low == self._arrays.size or id_at(self._arrays, low) != docid:
+        arrays = self._arrays
+        number = bisect_left(range(arrays.size), docid, key=lambda place: id_at(arrays, place))
+        if number == arrays.size or id_at(arrays, number) != docid:
             raise InputError(f"`docid` {docid}: not in {self._index} (documents without terms are "
                              "never indexed)")
-        return low
+        return number

@@ -36,15 +36,16 @@ class EngineSearcher:
     searcher; they search at the same time.
     """
 
+    name = "the exact engine"
     #: There is no score above which sums are not exact.
     largest_exact: int | None = None
 
-    def __init__(self, arrays: EngineArrays, name: str = "the exact engine") -> None:
-        """Searches open arrays; `name` is for summaries.
+    def __init__(self, arrays: EngineArrays) -> None:
+        """Searches open arrays.
 
         The first searcher on a machine waits some seconds while numba compiles.
         """
-        self.name, self._arrays = name, arrays
+        self._arrays = arrays
         self._columns = term_columns(arrays)
         self._largest = arrays.largest.max(axis=0).astype(np.int64)  # of each term
         self._thread = local()

@@ -76,7 +76,7 @@ def check_index(index: Path) -> None:
     """Runs Lucene's CheckIndex, which reads every byte; raises InputError for a damaged index."""
     require_index(index)
     with lucene_opens(index, "damaged"):
-        folder = _open_folder(index)
+        folder = open_folder(index)
         try:
             checker = java_class("org.apache.lucene.index.CheckIndex")(folder)
             clean = bool(checker.checkIndex().clean)
@@ -163,8 +163,8 @@ def lucene_opens(index: Path, otherwise: str = "Lucene cannot open it") -> Itera
             "it again: spladev3-anserini index --overwrite") from None
 
 
-def _open_folder(index: Path) -> Any:
-    """Opens the folder as a Lucene directory without a lock, because it is only read."""
+def open_folder(index: Path) -> Any:
+    """Opens the folder as a Lucene directory, without a lock: one process alone writes it."""
     path = java_class("java.io.File")(java_path(index)).toPath()
     return java_class("org.apache.lucene.store.FSDirectory").open(
         path, java_class("org.apache.lucene.store.NoLockFactory").INSTANCE)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.shards import ImpactDocument
 from spladev3_anserini.impacts.terms import MAX_TERM_LENGTH
-from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path
+from spladev3_anserini.lucene.check import open_folder
+from spladev3_anserini.lucene.jvm import java_class, java_errors
 from spladev3_anserini.progress import counter
 
 _LUCENE = "org.apache.lucene"
@@ -71,9 +72,7 @@ def _open_writer(index: Path) -> Any:
     settings.setUseCompoundFile(False)
     memory = int(java_class("java.lang.Runtime").getRuntime().maxMemory()) >> 20
     settings.setRAMBufferSizeMB(float(max(1, min(_BUFFER, memory // 4))))
-    folder = java_class("java.io.File")(java_path(index)).toPath()
-    return java_class(f"{_LUCENE}.index.IndexWriter")(
-        java_class(f"{_LUCENE}.store.FSDirectory").open(folder), settings)
+    return java_class(f"{_LUCENE}.index.IndexWriter")(open_folder(index), settings)
 
 
 class _Fields(NamedTuple):
@@ -82,6 +81,7 @@ class _Fields(NamedTuple):
     identifier: Any
     identifier_value: Any
     tokenizer: Any
+    reader: Any
     document: Any
 
 
@@ -99,7 +99,7 @@ def _filled(identifier: str, vector: Mapping[str, int]) -> Any:
     fields.identifier.setStringValue(identifier)
     fields.identifier_value.setBytesValue(fields.identifier.binaryValue())
     text = " ".join([f"{term}{between}{impact}" for term, impact in vector.items()])
-    fields.tokenizer.setReader(java_class("java.io.StringReader")(text))
+    fields.tokenizer.setReader(fields.reader(text))
     return fields.document
 
 
@@ -124,4 +124,4 @@ def _fields(between: str) -> _Fields:
     document = java_class("java.util.ArrayList")()
     for field in (identifier, value, contents):
         document.add(field)
-    return _Fields(identifier, value, tokenizer, document)
+    return _Fields(identifier, value, tokenizer, java_class("java.io.StringReader"), document)
