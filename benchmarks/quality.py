@@ -70,7 +70,7 @@ def _row(name: str, documents: sparse.csr_matrix, queries: sparse.csr_matrix, sc
 
     document_vectors = vectors(documents)
     searcher = ExactSearcher(zip(ids, document_vectors, strict=True))
-    run = {topic: {hit.docid: hit.score for hit in searcher.search(query, 1000)}
+    run = {topic: dict(searcher.search(query, 1000))
            for topic, query in zip(topics, vectors(queries), strict=True)}
     means = evaluate(read_qrels(source), run, parse_measures("nDCG@10 RR@10 R@100")).means
     return {"name": name, "postings": sum(map(len, document_vectors)), **means}

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from spladev3_anserini.api.model import Model, load
     from spladev3_anserini.api.opening import open_index
     from spladev3_anserini.api.run import Compared, Run, compare, read_run
-    from spladev3_anserini.collection.runs import Hit
     from spladev3_anserini.errors import InputError, JavaError, SpladeError
     from spladev3_anserini.evaluation.measures import Evaluation
 
@@ -31,7 +30,7 @@ __all__ = ["Compared", "Evaluation", "Hit", "Index", "InputError", "JavaError", 
 _PUBLIC = {
     "load": "api.model", "Model": "api.model", "open_index": "api.opening", "Index": "api.index",
     "read_run": "api.run", "Run": "api.run", "compare": "api.run", "Compared": "api.run",
-    "Hit": "collection.runs", "Evaluation": "evaluation.measures", "SpladeError": "errors",
+    "Hit": "api.index", "Evaluation": "evaluation.measures", "SpladeError": "errors",
     "InputError": "errors", "JavaError": "errors",
 }
 

@@ -14,7 +14,6 @@ import pytest
 from conftest import TEXTS, Result, write_corpus, write_lines
 from deadlines import deadline
 
-from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 from spladev3_anserini.lucene.ranking import write_run
@@ -244,7 +243,7 @@ def test_a_run_in_a_folder_of_inputs_may_be_written_once_more(prepared: Path, re
 def test_topics_that_find_themselves_are_named_when_they_are_searched(
         tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Whatever ranks them: search, bm25, dense and rerank write with this."""
-    write_run(tmp_path / "run", iter([("a", [Hit("a", 2), Hit("b", 1)]), ("b", [Hit("c", 1)])]), "t")
+    write_run(tmp_path / "run", iter([("a", [("a", 2), ("b", 1)]), ("b", [("c", 1)])]), "t")
     assert "run: 1 of 2 topics find the document of their own id first (a)" in capfd.readouterr().err
-    write_run(tmp_path / "run", iter([("a", [Hit("b", 2), Hit("a", 1)])]), "t")
+    write_run(tmp_path / "run", iter([("a", [("b", 2), ("a", 1)])]), "t")
     assert capfd.readouterr().err == ""

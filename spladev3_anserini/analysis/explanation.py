@@ -172,7 +172,7 @@ def explain_match(encoder: Encoder, index: Path, searcher: Searcher, docid: str,
         products.append(Product(term, term in wordpieces, query[term], document[term], product,
                                 so_far))
     unmatched = dict(_by_impact({t: w for t, w in query.items() if t not in document}))
-    ranked = [hit.docid for hit in searcher.search(query, hits)]
+    ranked = [docid for docid, _ in searcher.search(query, hits)]
     rank = ranked.index(docid) + 1 if docid in ranked else None
     return Match(text, docid, products, unmatched, so_far, index_score, rank, hits), cost
 

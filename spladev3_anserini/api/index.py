@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from spladev3_anserini import progress as reports
 from spladev3_anserini.api.checks import (
@@ -26,7 +27,7 @@ from spladev3_anserini.api.queries import (
 )
 from spladev3_anserini.api.run import Run
 from spladev3_anserini.collection.records import checked_text
-from spladev3_anserini.collection.runs import Hit
+from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError, SpladeError
@@ -40,6 +41,21 @@ from spladev3_anserini.text import counted
 if TYPE_CHECKING:
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.encoding.weigher import Network
+
+
+class Hit(NamedTuple):
+    """One document of a ranking.
+
+    Attributes:
+        docid: The id of the document.
+        score: Its score, a whole number.
+    """
+
+    docid: str
+    score: float
+
+
+_hit = partial(tuple.__new__, Hit)
 
 
 class Index:
@@ -116,7 +132,7 @@ class Index:
         else:
             encoded = EncodedTopic("query", checked_query(query, "`query`"))
         warn_of_limits([encoded], self.manifest, self._searcher)
-        return self._searcher.search(encoded.query, hits)
+        return list(map(_hit, self._searcher.search(encoded.query, hits)))
 
     @one_family
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
@@ -143,8 +159,7 @@ class Index:
             JavaError: Java is missing, or it failed.
         """
         with reports.reporting("bars" if flag("progress", progress) else "off"):
-            run = Run.of_rankings(self.rankings(
-                topics, hits, queries=queries, threads=threads, remove_query=remove_query))
+            run = Run.of_rankings(self._rankings(topics, hits, queries, threads, remove_query))
         inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
         run.sources = {name: os.fspath(path) for name, path in inputs.items()
                        if isinstance(path, (str, os.PathLike))}
@@ -163,6 +178,11 @@ class Index:
         Yields:
             (topic id, hits), in the order of the topics; hits are those of `search`.
         """
+        rankings = self._rankings(topics, hits, queries, threads, remove_query)
+        return ((topic, list(map(_hit, ranking))) for topic, ranking in rankings)
+
+    def _rankings(self, topics: Topics | None, hits: int, queries: StrPath | None,
+                  threads: int | None, remove_query: bool) -> Iterator[tuple[str, Ranking]]:
         hits = whole_number("hits", hits, 1, MAX_HITS)
         cores = optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1
         self._refuse_closed()
@@ -175,8 +195,8 @@ class Index:
         return self._while_open(rank(self._searcher, encoded, hits, cores,
                                      remove_query=flag("remove_query", remove_query)))
 
-    def _while_open(self, rankings: Iterator[tuple[str, list[Hit]]]) -> Iterator[
-            tuple[str, list[Hit]]]:
+    def _while_open(self, rankings: Iterator[tuple[str, Ranking]]) -> Iterator[
+            tuple[str, Ranking]]:
         """The same rankings; raises InputError at the first one after the index was closed."""
         while True:
             self._refuse_closed()

@@ -28,7 +28,7 @@ from spladev3_anserini.api.checks import (
 from spladev3_anserini.api.judging import Judgments, Measures, judgments_of, parsed_measures
 from spladev3_anserini.collection.overwriting import refuse_overwriting
 from spladev3_anserini.collection.records import checked_id
-from spladev3_anserini.collection.runs import Hit, read_run_file, score_text
+from spladev3_anserini.collection.runs import Ranking, read_run_file, score_text
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.judged import evaluate_scores
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation
@@ -67,13 +67,13 @@ class Run(Mapping[str, dict[str, float]]):
         refuse_merged(self.name, scores, self._scores)
 
     @classmethod
-    def of_rankings(cls, rankings: Iterable[tuple[str, list[Hit]]], name: str = UNNAMED) -> Run:
+    def of_rankings(cls, rankings: Iterable[tuple[str, Ranking]], name: str = UNNAMED) -> Run:
         """Return a run of `rankings`: (query, hits) pairs such as those of `Index.rankings`.
 
         They are not checked again. `name` is the name of the run in messages.
         """
         run = cls({}, name)
-        run._scores = {query: {hit.docid: hit.score for hit in hits} for query, hits in rankings}
+        run._scores = {query: dict(hits) for query, hits in rankings}
         return run
 
     def __getitem__(self, query: str) -> dict[str, float]:
@@ -111,8 +111,7 @@ class Run(Mapping[str, dict[str, float]]):
             warn(f"{path}: different scores of {counted(len(tied), 'query')} are equal with six "
                  f"digits after the point: {', '.join(tied[:5])}; multiply all scores, or the "
                  "order of these hits is lost")
-        write_run(Path(path), ((query, [Hit(document, score) for document, score in hits.items()])
-                               for query, hits in self._scores.items()), tag)
+        write_run(Path(path), ((query, list(hits.items())) for query, hits in self.items()), tag)
 
     @one_family
     def evaluate(self, qrels: Judgments, measures: Measures = DEFAULT_MEASURES) -> Evaluation:

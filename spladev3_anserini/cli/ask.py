@@ -84,8 +84,8 @@ def main(question: tuple[str, ...], index: Path, corpus: str | None, model: str 
             echo(f"\n{text}")
         largest = sorted(query.items(), key=lambda item: (-item[1], item[0]))[:terms]
         echo("  " + "  ".join(f"{'' if t in pieces else '+'}{t} {w}" for t, w in largest))
-        rows = [(f"  {rank}", hit.docid, f"{hit.score}", texts.get(hit.docid, ""))
-                for rank, hit in enumerate(searcher.search(query, hits), 1)]
+        rows = [(f"  {rank}", docid, f"{score}", texts.get(docid, ""))
+                for rank, (docid, score) in enumerate(searcher.search(query, hits), 1)]
         echo(_aligned(rows) if rows else "  no document shares a term with this question")
     searcher.close()
 

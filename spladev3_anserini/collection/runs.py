@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TypeAlias
 
 from spladev3_anserini.collection.records import checked_id, numbered_lines, refuse_inner_cr
 from spladev3_anserini.errors import InputError
@@ -14,20 +14,11 @@ from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 RunScores = dict[str, dict[str, float]]
+#: (document id, score) of a query's hits, best first. Scores of impacts are whole numbers. They are
+#: plain tuples: with a class for them, the garbage collector took most of a search's time.
+Ranking: TypeAlias = list[tuple[str, float]]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-
-
-class Hit(NamedTuple):
-    """One document of a ranking.
-
-    Attributes:
-        docid: The id of the document.
-        score: Its score: a whole number for impacts, any number for other rankers.
-    """
-
-    docid: str
-    score: float
 
 
 def warn_of_self_retrieval(path: Path | str, topics: Sequence[str], total: int) -> None:
@@ -46,7 +37,7 @@ def warn_of_self_retrieval(path: Path | str, topics: Sequence[str], total: int) 
              "ArguAna, search with `remove_query`")
 
 
-def write_hits(stream: IO[str], topic: str, hits: Iterable[Hit], tag: str) -> None:
+def write_hits(stream: IO[str], topic: str, hits: Iterable[tuple[str, float]], tag: str) -> None:
     """Writes the ranking of one topic: `qid Q0 docid rank score tag`, ranks from 1."""
     stream.write("".join([f"{topic} Q0 {docid} {rank} {score_text(score)} {tag}\n"
                           for rank, (docid, score) in enumerate(hits, 1)]))

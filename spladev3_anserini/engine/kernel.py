@@ -66,9 +66,32 @@ def impact_in(documents: NDArray[np.uint16], impacts: NDArray[Any], document: in
 
 @compiled
 def keep_best(keys: NDArray[np.int64], size: int, count: int) -> np.int64:
-    """Moves the `count` largest of the first `size` keys to the front; returns the smallest."""
-    keys[:count] = np.partition(keys[:size], size - count)[size - count :]
-    return np.int64(keys[0])  # where the partition is divided
+    """Moves the `count` largest of the first `size` keys to the front, in their order.
+
+    Keys are all different. Counting with a bound that is halved each time is several times faster
+    than a partition, as its loop has no branch.
+
+    Returns:
+        A bound: the keys in front are at least this, and all others are less.
+    """
+    low, high = keys[:size].min(), keys[:size].max()
+    while True:
+        middle = high - (high - low) // 2
+        enough = 0
+        for i in range(size):
+            enough += keys[i] >= middle
+        if enough >= count:
+            low = middle
+        else:
+            high = middle - 1
+        if enough == count or low == high:
+            break
+    kept = 0
+    for i in range(size):
+        key = keys[i]
+        keys[kept] = key
+        kept += key >= low
+    return np.int64(low)
 
 
 @compiled
@@ -76,7 +99,7 @@ def best_keys(documents: NDArray[np.uint16], impacts: NDArray[Any], starts: NDAr
               largest: NDArray[np.uint16], count: int, terms: NDArray[np.int64],
               weights: NDArray[np.int64], left_out: int, hits: int, bits: int,
               sums: NDArray[Any]) -> NDArray[np.int64]:
-    """Returns the best documents of a query as keys, the best first.
+    """Returns the best documents of a query as keys, in any order.
 
     A key is (score << bits) | (2^bits - 1 - number). So keys are in the order of hits: by score
     descending, ties by number ascending.
@@ -151,4 +174,4 @@ def best_keys(documents: NDArray[np.uint16], impacts: NDArray[Any], starts: NDAr
         if size >= hits:  # the next block begins with the highest threshold
             least = (keep_best(found, size, hits) >> bits) + 1
             size = hits
-    return np.sort(found[:size])[::-1]
+    return found[:size]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from threading import local
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spladev3_anserini.collection.runs import Hit
+from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.engine.arrays import BLOCK, EngineArrays, ids_of, term_columns
 from spladev3_anserini.engine.kernel import best_keys
 from spladev3_anserini.errors import InputError
@@ -24,8 +23,6 @@ _FEW, _LEFT_OUT = 100, 20
 _TOO_LARGE = 1 << 63 - 16
 #: Queries that one thread works ahead.
 _AHEAD = 16
-
-_hit = partial(tuple.__new__, Hit)
 
 
 class EngineSearcher:
@@ -51,7 +48,7 @@ class EngineSearcher:
         self._thread = local()
         self._best(np.zeros(1, np.int64), np.ones(1, np.int64), 1)  # compiles, or fails now
 
-    def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
+    def search(self, query: Mapping[str, int], hits: int) -> Ranking:
         """Returns the best `hits` documents of one query; none for a query without terms."""
         found = [(column, weight) for term, weight in query.items()
                  if weight > 0 and (column := self._columns.get(term)) is not None]
@@ -59,20 +56,20 @@ class EngineSearcher:
             return []
         columns, weights = np.array(found, np.int64).T.copy()
         scores, numbers = self._best(columns, weights, min(hits, self._arrays.size))
-        return list(map(_hit, zip(ids_of(self._arrays, numbers), scores.tolist(), strict=True)))
+        return list(zip(ids_of(self._arrays, numbers), scores.tolist(), strict=True))
 
     def search_all(self, queries: Sequence[Mapping[str, int]], hits: int,
-                   threads: int) -> list[list[Hit]]:
+                   threads: int) -> list[Ranking]:
         """Returns the best `hits` documents of each query, in their order."""
         return list(self.rankings(queries, hits, threads))
 
     def rankings(self, queries: Iterable[Mapping[str, int]], hits: int,
-                 threads: int) -> Iterator[list[Hit]]:
+                 threads: int) -> Iterator[Ranking]:
         """Yields the best `hits` documents of each query while threads work ahead."""
         if threads == 1:
             yield from (self.search(query, hits) for query in queries)
             return
-        pool, running = ThreadPoolExecutor(threads), deque[Future[list[Hit]]]()
+        pool, running = ThreadPoolExecutor(threads), deque[Future[Ranking]]()
         try:
             for query in queries:
                 running.append(pool.submit(self.search, query, hits))
@@ -102,11 +99,11 @@ class EngineSearcher:
         scores, numbers = [], []
         for first in range(0, len(arrays.largest), blocks):
             last = first + blocks
-            keys = best_keys(
+            keys = np.sort(best_keys(
                 arrays.documents, arrays.impacts, arrays.starts[first : last + 1],
                 arrays.largest[first:last], min(blocks * BLOCK, arrays.size - first * BLOCK),
                 columns, weights, _LEFT_OUT if hits < _FEW else 0, hits, bits,
-                self._sums(np.int32 if bound < 1 << 31 else np.int64))
+                self._sums(np.int32 if bound < 1 << 31 else np.int64)))[::-1]
             scores.append(keys >> bits)
             numbers.append(first * BLOCK + ((1 << bits) - 1) - (keys & ((1 << bits) - 1)))
         if len(scores) == 1:

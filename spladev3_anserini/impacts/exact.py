@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from spladev3_anserini.collection.runs import Hit
+from spladev3_anserini.collection.runs import Ranking
 
 Posting = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -38,7 +38,7 @@ class ExactSearcher:
         self._id_rank = np.empty(len(ids), dtype=np.int64)
         self._id_rank[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
 
-    def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
+    def search(self, query: Mapping[str, int], hits: int) -> Ranking:
         """Returns the best `hits` documents that share at least one term with the query."""
         scores = np.zeros(len(self._ids), dtype=np.int64)
         matched = np.zeros(len(self._ids), dtype=bool)
@@ -49,4 +49,4 @@ class ExactSearcher:
                 matched[rows] = True
         candidates = np.flatnonzero(matched)
         order = np.lexsort((self._id_rank[candidates], -scores[candidates]))[:hits]
-        return [Hit(self._ids[row], int(scores[row])) for row in candidates[order]]
+        return [(self._ids[row], int(scores[row])) for row in candidates[order]]

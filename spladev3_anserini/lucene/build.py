@@ -27,7 +27,7 @@ from spladev3_anserini.lucene.check import (
     statistics,
 )
 from spladev3_anserini.lucene.jvm import java_path, lucene_version, start_jvm, versions
-from spladev3_anserini.lucene.publish import publish, scratch_beside
+from spladev3_anserini.lucene.publish import FRESH, publish, scratch_beside
 from spladev3_anserini.lucene.unchanged import hashed_files
 from spladev3_anserini.lucene.writer import write_index
 
@@ -78,7 +78,7 @@ def build_index(encoded: Path, index: Path, *, optimize: bool = False, engine: b
     verify_shards(encoded, manifest)
     start_jvm()
     with scratch_beside(index) as scratch:
-        fresh = scratch / "index"
+        fresh = scratch / FRESH
         fresh.mkdir()  # with the user's umask; the scratch folder around it is for the user alone
         with ArrayBuilder(scratch) as arrays:
             documents = read_encoded(encoded, manifest)

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from spladev3_anserini.errors import SpladeError
 from spladev3_anserini.files import sync_folder
 
 _CWD, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 _KILL_WITH_PARENT, _SIGKILL = 1, 9  # PR_SET_PDEATHSIG
+#: The name of the new folder in the temporary one.
+FRESH = "fresh"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -24,7 +27,8 @@ def scratch_beside(final: Path) -> Iterator[Path]:
     """Makes a new folder beside `final` and removes it at the end of the block.
 
     The folder is locked while this process lives. Unlocked folders were left by killed builds, so
-    they are removed first.
+    they are removed first. Errors of the block name `final` instead, as the new folder is gone
+    when they are read.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{final.name}.building-"
@@ -36,6 +40,13 @@ def scratch_beside(final: Path) -> Iterator[Path]:
     lock = _locked(scratch)
     try:
         yield scratch
+    except SpladeError as error:
+        error.args = (_final_names(str(error), scratch, final),)
+        raise
+    except OSError as error:
+        if error.filename is not None:
+            error.filename = _final_names(os.fsdecode(error.filename), scratch, final)
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if lock is not None:
@@ -55,6 +66,10 @@ def publish(fresh: Path, final: Path) -> None:
         final.rename(replaced)
         fresh.rename(final)
     sync_folder(final.parent)
+
+
+def _final_names(text: str, scratch: Path, final: Path) -> str:
+    return text.replace(str(scratch / FRESH), str(final)).replace(str(scratch), str(final))
 
 
 def die_with_parent() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from spladev3_anserini.collection.records import checked_text
-from spladev3_anserini.collection.runs import Hit, warn_of_self_retrieval, write_hits
+from spladev3_anserini.collection.runs import Ranking, warn_of_self_retrieval, write_hits
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout, output_file
 from spladev3_anserini.impacts.manifest import IndexManifest
@@ -17,7 +17,7 @@ from spladev3_anserini.text import counted
 
 
 def rank(searcher: Searcher, topics: Sequence[EncodedTopic], hits: int,
-         threads: int, *, remove_query: bool = False) -> Iterator[tuple[str, list[Hit]]]:
+         threads: int, *, remove_query: bool = False) -> Iterator[tuple[str, Ranking]]:
     """Yields each topic's id and its best hits, in the topics' order.
 
     Args:
@@ -53,7 +53,7 @@ def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None,
                  f"float32 sums are not exact: {', '.join(inexact[:5])}; use a smaller `scale`")
 
 
-def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -> tuple[int, int]:
+def write_run(path: Path, rankings: Iterator[tuple[str, Ranking]], tag: str) -> tuple[int, int]:
     """Writes a TREC run, completely or not at all.
 
     Warns if the first hit of many topics is the document of the same id.
@@ -82,17 +82,17 @@ def write_run(path: Path, rankings: Iterator[tuple[str, list[Hit]]], tag: str) -
             topics += 1
             answered += bool(hits)
             lines += len(hits)
-            if hits and hits[0].docid == topic:
+            if hits and hits[0][0] == topic:
                 self_hits.append(topic)
     warn_of_self_retrieval(path, self_hits, topics)
     return answered, lines
 
 
-def without_self_hits(rankings: Iterable[tuple[str, list[Hit]]],
-                      *, enabled: bool = True) -> Iterator[tuple[str, list[Hit]]]:
+def without_self_hits(rankings: Iterable[tuple[str, Ranking]],
+                      *, enabled: bool = True) -> Iterator[tuple[str, Ranking]]:
     """Removes the document whose id is the topic's from each ranking, if `enabled`.
 
     In ArguAna topics are documents, and each would be its own first hit.
     """
     for topic, hits in rankings:
-        yield topic, [hit for hit in hits if hit.docid != topic] if enabled else hits
+        yield topic, [hit for hit in hits if hit[0] != topic] if enabled else hits

@@ -10,7 +10,7 @@ from ctypes import c_float
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.collection.runs import Hit
+from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.impacts.query import MAX_EXACT_SCORE
 from spladev3_anserini.lucene.check import open_reader, read_index_manifest, require_index
 from spladev3_anserini.lucene.java_calls import (
@@ -68,7 +68,7 @@ class ImpactSearcher:
         self.name = f"Lucene {lucene_version()}{f' ({reason})' if reason else ''}"
         self._handles: dict[int, Any] = {}
 
-    def search(self, query: Mapping[str, int], hits: int) -> list[Hit]:
+    def search(self, query: Mapping[str, int], hits: int) -> Ranking:
         """Returns the best `hits` documents of one query; none for a query without terms."""
         if hits < 1:
             return []
@@ -77,7 +77,7 @@ class ImpactSearcher:
         return _read_hits(printed)
 
     def search_all(self, queries: Sequence[Mapping[str, int]], hits: int,
-                   threads: int) -> list[list[Hit]]:
+                   threads: int) -> list[Ranking]:
         """Returns the best `hits` documents of each query, in their order; none for hits below 1.
 
         `threads` are Java's; the other arguments are those of `search`.
@@ -88,7 +88,7 @@ class ImpactSearcher:
             return list(self.rankings(queries, hits, threads))
 
     def rankings(self, queries: Iterable[Mapping[str, int]], hits: int,
-                 threads: int) -> Iterator[list[Hit]]:
+                 threads: int) -> Iterator[Ranking]:
         """Yields the best `hits` documents of each query while Java's threads work ahead.
 
         Terms of weight 0 are dropped, because they would match with score 0. The lock is held for
@@ -125,8 +125,8 @@ class ImpactSearcher:
         return self._handles[hits], json.dumps({t: w for t, w in query.items() if w > 0})
 
 
-def _read_hits(printed: str) -> list[Hit]:
-    return [Hit(bytes.fromhex(identifier).decode(), _whole(score))
+def _read_hits(printed: str) -> Ranking:
+    return [(bytes.fromhex(identifier).decode(), _whole(score))
             for score, identifier in _HIT.findall(printed)]
 
 

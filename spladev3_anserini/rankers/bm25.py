@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonlines
 
 from spladev3_anserini.collection.corpus import read_corpus, survey
-from spladev3_anserini.collection.runs import Hit
+from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.anserini import run_indexer
@@ -31,7 +31,7 @@ _JAVA_BLANK = "".join(map(chr, range(0x21)))
 
 
 def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b: float,
-                  threads: int) -> Iterator[tuple[str, list[Hit]]]:
+                  threads: int) -> Iterator[tuple[str, Ranking]]:
     """Indexes a corpus and yields each topic's id and its best hits, best first.
 
     The index is temporary. It is removed after the iteration, or kept for the next topics inside
@@ -87,7 +87,7 @@ def _write_texts(corpus: str, folder: Path, files: int, expected: int) -> int:
 
 
 def _search(index: Path, topics: Sequence[Topic], hits: int, k1: float, b: float,
-            threads: int) -> Iterator[tuple[str, list[Hit]]]:
+            threads: int) -> Iterator[tuple[str, Ranking]]:
     queries, ids = java_class("java.util.ArrayList")(), java_class("java.util.ArrayList")()
     for topic in topics:
         queries.add(topic.text)
@@ -98,6 +98,6 @@ def _search(index: Path, topics: Sequence[Topic], hits: int, k1: float, b: float
         searcher.set_bm25(k1, b)
         rankings = searcher.batch_search(queries, ids, hits, threads)
     for topic in topics:
-        yield topic.id, [Hit(hit.docid, hit.score) for hit in rankings.get(topic.id) or ()]
+        yield topic.id, [(hit.docid, hit.score) for hit in rankings.get(topic.id) or ()]
     searcher.close()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spladev3_anserini.collection.corpus import read_corpus, survey
 from spladev3_anserini.collection.records import IdentifiedText
-from spladev3_anserini.collection.runs import Hit
+from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import TextError
 from spladev3_anserini.errors import InputError, import_optional
@@ -107,7 +107,7 @@ def dense_ranker(model: DenseModel, corpus: str, search: DenseSearch, threads: i
 
 
 def dense_rankings(index: DenseIndex, encoder: DenseEncoder, topics: Sequence[Topic],
-                   hits: int) -> Iterator[tuple[str, list[Hit]]]:
+                   hits: int) -> Iterator[tuple[str, Ranking]]:
     """Yields each topic's id and its best hits, best first; a topic without a wordpiece has none.
 
     Scores are dot products, rounded to the 6 decimals of a run's file. Vectors have length 1 if the
@@ -128,7 +128,7 @@ def dense_rankings(index: DenseIndex, encoder: DenseEncoder, topics: Sequence[To
     encoder.cuts["query"].warn("query", f"`query_max_length` {encoder.rules.query_length}")
 
 
-def best_hits(index: DenseIndex, queries: Float32s, hits: int) -> list[list[Hit]]:
+def best_hits(index: DenseIndex, queries: Float32s, hits: int) -> list[Ranking]:
     """Returns the best hits of each query vector, ordered as `dense_rankings` says.
 
     `queries` has the shape (queries, dimension).
@@ -146,10 +146,10 @@ def best_hits(index: DenseIndex, queries: Float32s, hits: int) -> list[list[Hit]
     return [_ordered(index.ids, *ranking)[:hits] for ranking in zip(scores, rows, strict=True)]
 
 
-def _ordered(ids: list[str], scores: NDArray[np.float64], rows: NDArray[np.int64]) -> list[Hit]:
-    hits = [Hit(ids[row], score) for score, row in zip(scores.tolist(), rows.tolist(), strict=True)
+def _ordered(ids: list[str], scores: NDArray[np.float64], rows: NDArray[np.int64]) -> Ranking:
+    hits = [(ids[row], score) for score, row in zip(scores.tolist(), rows.tolist(), strict=True)
             if row >= 0]  # HNSW returns -1 for missing rows
-    return sorted(hits, key=lambda hit: (-hit.score, hit.docid))
+    return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
 
 
 def _embed(encoder: DenseEncoder, texts: Sequence[IdentifiedText], side: TextKind,

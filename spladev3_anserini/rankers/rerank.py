@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from spladev3_anserini.collection.runs import Hit, RunScores
+from spladev3_anserini.collection.runs import Ranking, RunScores
 from spladev3_anserini.collection.survey import texts_of_ids
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
@@ -58,7 +58,7 @@ def read_rerank_work(run: RunScores, corpus: str, topics: str, top: int) -> Rera
                       texts_of_ids(corpus, needed, "the run"))
 
 
-def rerank_run(work: RerankWork, scorer: PairScorer) -> Iterator[tuple[str, list[Hit]]]:
+def rerank_run(work: RerankWork, scorer: PairScorer) -> Iterator[tuple[str, Ranking]]:
     """Yields each query's id and its documents, the first `top` of them re-ordered.
 
     These are ordered by the cross-encoder's scores, rounded to 6 decimals; ties stay in the run's
@@ -79,7 +79,7 @@ def rerank_run(work: RerankWork, scorer: PairScorer) -> Iterator[tuple[str, list
 
 
 def _rerank_batches(work: RerankWork, scorer: PairScorer,
-                    queries: Sequence[str]) -> Iterator[tuple[str, list[Hit]]]:
+                    queries: Sequence[str]) -> Iterator[tuple[str, Ranking]]:
     with counter("re-ranking", work.pairs, unit="pair") as bar:
         for start in range(0, len(queries), _QUERIES):
             batch = queries[start : start + _QUERIES]
@@ -100,8 +100,8 @@ def _rerank_batches(work: RerankWork, scorer: PairScorer,
     scorer.warn_of_cuts()
 
 
-def _ordered_hits(first: Mapping[str, float], others: Sequence[str]) -> list[Hit]:
+def _ordered_hits(first: Mapping[str, float], others: Sequence[str]) -> Ranking:
     """The first documents by their scores, then the others with scores below all of them."""
-    ordered = sorted((Hit(*item) for item in first.items()), key=lambda hit: -hit.score)
-    lowest = ordered[-1].score
-    return ordered + [Hit(docid, lowest - place) for place, docid in enumerate(others, 1)]
+    ordered = sorted(first.items(), key=lambda hit: -hit[1])
+    lowest = ordered[-1][1]
+    return ordered + [(docid, lowest - place) for place, docid in enumerate(others, 1)]

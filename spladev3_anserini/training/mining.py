@@ -97,7 +97,7 @@ def mine_negatives(searcher: Searcher, encoder: Encoder, topics: Sequence[Topic]
             rankings = searcher.search_all([q.query for q in queries], hits, threads)
             for topic, relevant, ranking in zip(batch, positives, rankings, strict=True):
                 excluded = set(relevant)
-                others = [hit.docid for hit in ranking if hit.docid not in excluded]
+                others = [docid for docid, _ in ranking if docid not in excluded]
                 negatives = draw_negatives(topic.id, others, relevant, sampling)
                 short += len(negatives) < expected
                 if negatives:

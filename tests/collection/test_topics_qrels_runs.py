@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import Hit, read_run_file, write_hits
+from spladev3_anserini.collection.runs import read_run_file, write_hits
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
 
@@ -87,8 +87,8 @@ def test_bad_qrels_are_refused(content: str, message: str, tmp_path: Path) -> No
 
 def test_a_run_is_read_back_as_written(tmp_path: Path) -> None:
     stream = StringIO()
-    write_hits(stream, "q1", [Hit("d2", 510), Hit("d1", 340)], "tag")
-    write_hits(stream, "q2", [Hit("d1", 1.25)], "tag")
+    write_hits(stream, "q1", [("d2", 510), ("d1", 340)], "tag")
+    write_hits(stream, "q2", [("d1", 1.25)], "tag")
     assert stream.getvalue() == ("q1 Q0 d2 1 510 tag\nq1 Q0 d1 2 340 tag\n"
                                  "q2 Q0 d1 1 1.250000 tag\n")
     (tmp_path / "run").write_text(stream.getvalue())

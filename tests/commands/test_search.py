@@ -61,8 +61,8 @@ def test_a_run_is_the_exact_dot_product(variant: str, prepared: Path, tiny: Path
     expected = []
     for query in read_encoded(queries, read_manifest(queries)):
         assert query.contents == TOPICS[query.id]
-        expected += [f"{query.id} Q0 {hit.docid} {rank} {hit.score} spladev3-anserini"
-                     for rank, hit in enumerate(oracle.search(query.vector, 1000), 1)]
+        expected += [f"{query.id} Q0 {docid} {rank} {score} spladev3-anserini"
+                     for rank, (docid, score) in enumerate(oracle.search(query.vector, 1000), 1)]
     assert (tmp_path / "a").read_text("utf-8").splitlines() == expected
     assert len(read_run_file(tmp_path / "a")) >= 2
 

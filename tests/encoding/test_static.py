@@ -130,7 +130,7 @@ def test_a_search_is_the_dot_product_with_rounded_weights(
     idf, tokenizer = slow_idf(tiny, corpus), Tokenizer(tiny)
     for query, text in QUERIES.items():
         impacts = {piece: round(100 * idf[piece]) for piece in set(tokenizer.pieces(text)) & idf.keys()}
-        expected = [(hit.docid, str(hit.score)) for hit in oracle.search(impacts, 1000)]
+        expected = [(docid, str(score)) for docid, score in oracle.search(impacts, 1000)]
         assert hits(tmp_path / "run.txt").get(query, []) == expected
     # encoded beforehand, with the table that the index holds: the same run
     for table in (indexed / "index", indexed / "encoded"):

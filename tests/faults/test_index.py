@@ -181,7 +181,7 @@ def test_terms_through_lucene(tmp_path: Path) -> None:
     with open_postings(index) as postings:
         assert postings.vector("d") == vector
     searcher = ImpactSearcher(index)
-    assert [searcher.search({term: 1}, 1)[0].score for term in whole] == list(vector.values())
+    assert [searcher.search({term: 1}, 1)[0][1] for term in whole] == list(vector.values())
     searcher.close()
     assert {t for t in terms if term_fault(t)} >= {"x\ty", "x\ny", "x\u2028y", "x\u3000y"}
     tried(len(terms))

@@ -13,7 +13,7 @@ from indexes import write_shard
 from scipy.sparse import csr_matrix
 
 from spladev3_anserini.collection.records import checked_id
-from spladev3_anserini.collection.runs import Hit, read_run_file, write_hits
+from spladev3_anserini.collection.runs import read_run_file, write_hits
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.exact import ExactSearcher
@@ -67,7 +67,7 @@ def test_a_shard_is_the_same_to_vectors_csr_and_the_oracle(
     assert scores.tolist() == by_hand
     hits = ExactSearcher((own.id, own.vector) for own in found).search(query, 100)
     assert dict(hits) == {i: s for i, s in zip(documents, by_hand, strict=True) if s}
-    assert hits == sorted(hits, key=lambda hit: (-hit.score, hit.docid))
+    assert hits == sorted(hits, key=lambda hit: (-hit[1], hit[0]))
 
 
 @settings(max_examples=60, deadline=None)
@@ -76,7 +76,7 @@ def test_a_shard_is_the_same_to_vectors_csr_and_the_oracle(
 def test_a_run_reads_back(run: dict[str, dict[str, float]]) -> None:
     stream = StringIO()
     for query, own in run.items():
-        write_hits(stream, query, [Hit(*pair) for pair in own.items()], "tag")
+        write_hits(stream, query, list(own.items()), "tag")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "run.txt"
         path.write_bytes(stream.getvalue().encode())

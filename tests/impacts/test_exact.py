@@ -25,7 +25,7 @@ def test_by_hand() -> None:
 
 def test_ties_are_ordered_as_strings() -> None:
     searcher = ExactSearcher((i, {"a": 1}) for i in ["9", "10", "a", "B", "é", "😀", "\uffff"])
-    found = [hit.docid for hit in searcher.search({"a": 1}, 10)]
+    found = [docid for docid, _ in searcher.search({"a": 1}, 10)]
     assert found == sorted(found, key=lambda i: i.encode("utf-8"))
     assert found[:2] == ["10", "9"]
 
@@ -45,4 +45,4 @@ def test_it_equals_brute_force(documents: list[dict[str, int]], query: dict[str,
 def test_the_largest_score_bounds_every_score() -> None:
     query = {"cat": 2, "dog": 3}
     assert largest_score(query, 120) == 600
-    assert max(h.score for h in ExactSearcher(DOCUMENTS).search(query, 9)) <= 600
+    assert max(score for _, score in ExactSearcher(DOCUMENTS).search(query, 9)) <= 600

@@ -24,6 +24,7 @@ from spladev3_anserini.lucene.check import (
     statistics,
 )
 from spladev3_anserini.lucene.opening import open_postings
+from spladev3_anserini.lucene.publish import FRESH, scratch_beside
 
 Cli = Callable[..., Result]
 
@@ -238,3 +239,17 @@ def test_an_index_that_changes_places_while_it_is_read_is_refused(tmp_path: Path
         read(lambda: [index.rename(tmp_path / "before"), index.mkdir()])
     with pytest.raises(ZeroDivisionError):
         read(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize("kind", [InputError, OSError])
+def test_errors_name_the_index_and_not_its_temporary_folder(tmp_path: Path,
+                                                            kind: type[Exception]) -> None:
+    def write() -> None:
+        with scratch_beside(tmp_path / "index") as scratch:
+            file = f"{scratch / FRESH}/_0.fdt"
+            raise InputError(f"{file}: no room") if kind is InputError else OSError(28, "no", file)
+
+    with pytest.raises(kind) as raised:
+        write()
+    assert f"{tmp_path}/index/_0.fdt" in str(raised.value)
+    assert not list(tmp_path.iterdir())

@@ -12,7 +12,6 @@ import pytest
 from conftest import Result, write_lines
 from indexes import Corpus, index_of
 
-from spladev3_anserini.collection.runs import Hit
 from spladev3_anserini.lucene import anserini
 from spladev3_anserini.lucene.anserini import run_indexer
 from spladev3_anserini.lucene.build import build_index
@@ -23,7 +22,7 @@ ONE: Corpus = [("one", {"a": 1}), ("é", {"a": 3})]
 TWO: Corpus = [("two", {"a": 7})]
 
 
-def best(index: Path) -> Hit:
+def best(index: Path) -> tuple[str, float]:
     searcher, record = open_searcher(index)
     try:
         assert record is not None
@@ -41,19 +40,19 @@ def test_a_relative_name_after_chdir(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for folder, corpus in (("one", ONE), ("two", TWO)):
         index_of(corpus, tmp_path / folder)
     index = Path("index")
-    for folder, hit in (("one", Hit("é", 3)), ("two", Hit("two", 7)), ("one", Hit("é", 3))):
+    for folder, hit in (("one", ("é", 3)), ("two", ("two", 7)), ("one", ("é", 3))):
         monkeypatch.chdir(tmp_path / folder)
         assert best(index) == hit
         with open_postings(index) as postings:
-            assert postings.vector(hit.docid) == {"a": hit.score}
+            assert postings.vector(hit[0]) == {"a": hit[1]}
         check_index(index)
     monkeypatch.chdir(tmp_path / "two")
     (index / "segments_1").write_bytes(b"damaged")
-    assert best(Path("../one/index")) == Hit("é", 3)
+    assert best(Path("../one/index")) == ("é", 3)
     # Anserini would take @encoded for a file of arguments
     shutil.copytree("encoded", "@encoded")
     build_index(Path("@encoded"), Path("@index"))
-    assert best(Path("@index")) == Hit("two", 7)
+    assert best(Path("@index")) == ("two", 7)
 
 
 def test_a_collection_below_path_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
