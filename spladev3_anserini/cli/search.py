@@ -102,8 +102,8 @@ def main(index: Path | None, engine: Path | None, url: str | None, name: str, to
 
     folder = engine or index
     assert folder is not None
-    refuse_overwriting(output, topics=topics, queries=queries, index=folder, model=model,
-                       query_weights=query_weights)
+    refuse_overwriting(output, topics=topics, queries=queries, index=index, engine=engine,
+                       model=model, query_weights=query_weights)
     searched = open_engine(engine, str(url), name) if engine else open_index(
         folder, trust=trust, lucene=lucene)
     record = searched.record

@@ -126,7 +126,7 @@ def test_gzip_changes_nothing_but_the_bytes(tmp_path: Path) -> None:
                     '{"index":{"_id":"e"}}\n{"docid":"e","part":2,"impacts":{"1":4}}\n')
 
 
-@pytest.mark.fault(4, "a byte of an export changed, a file of it missing, or its record changed by hand",
+@pytest.mark.fault(15, "a byte of an export changed, a file of it missing, or its record changed by hand",
                    detected="sha256 of each file in export.json")
 def test_a_changed_export_is_refused(tmp_path: Path) -> None:
     encoded, queries = encode_both(tmp_path, [("d", {".": 3})], {"q": {".": 2}}, shards=1)

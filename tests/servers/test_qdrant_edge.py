@@ -92,7 +92,7 @@ def test_impacts_above_the_limit_are_refused_with_a_scale_that_fits(tmp_path: Pa
     export_to("qdrant", encoded, tmp_path / "out", storage="float32")
 
 
-@pytest.mark.fault(4, "a load into Qdrant that is stopped after some requests", then="the same load continues",
+@pytest.mark.fault(15, "a load into Qdrant that is stopped after some requests", then="the same load continues",
                    detected="the engine's count of each part")
 def test_a_load_that_was_stopped_continues_and_a_second_one_changes_nothing(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def _collect() -> None:
     gc.collect()
 
 
-@pytest.mark.fault(4, "another export loaded into the same place, or a folder of something else",
+@pytest.mark.fault(15, "another export loaded into the same place, or a folder of something else",
                    detected="the mark in the engine")
 def test_what_the_engine_holds_must_be_the_export(tmp_path: Path) -> None:
     documents, queries = numbers_up_to(20)

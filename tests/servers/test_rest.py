@@ -74,7 +74,7 @@ def test_load_and_search_give_our_run(engine: str, form: str, stub: tuple[str, C
 
 
 @pytest.mark.parametrize("engine", ["opensearch", "elasticsearch"])
-@pytest.mark.fault(4, "a load that is stopped, that the server has no room for, or that loses a document",
+@pytest.mark.fault(15, "a load that is stopped, that the server has no room for, or that loses a document",
                    then="it continues, waits, or is refused", detected="the server's counts and answers (a stub)")
 def test_a_load_continues_waits_and_counts(engine: str, stub: tuple[str, Cluster], tmp_path: Path) -> None:
     url, cluster = stub
@@ -101,7 +101,7 @@ def test_a_load_continues_waits_and_counts(engine: str, stub: tuple[str, Cluster
 
 
 @pytest.mark.parametrize("engine", ["opensearch", "elasticsearch"])
-@pytest.mark.fault(4, "an index that another program made, another export, a shard that does not answer, scores "
+@pytest.mark.fault(15, "an index that another program made, another export, a shard that does not answer, scores "
                       "that are no sums of whole numbers, a server that is not there",
                    detected="its mapping, its answers (a stub)")
 def test_what_a_server_answers_is_not_believed_blindly(engine: str, stub: tuple[str, Cluster],
