@@ -44,10 +44,11 @@ def open_engine(engine: Path, url: str, name: str) -> Searched:
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.lucene.ranking import without_self_hits
     from spladev3_anserini.servers.connection import connect
+    from spladev3_anserini.servers.numbering import TERMS
     from spladev3_anserini.servers.record import read_export
     from spladev3_anserini.servers.searching import search_engine
 
-    record = read_export(engine)
+    record = read_export(engine, only={TERMS})
     index = connect(record.engine, url, name)
 
     def ranked(topics: list[EncodedTopic], hits: int, threads: int, *,

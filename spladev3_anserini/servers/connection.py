@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -27,8 +28,11 @@ class Connection(Protocol):
     def create(self, setup: dict[str, Any], export: str) -> None:
         """Creates the index of an export and marks it with the `export_id`."""
 
+    def refresh(self) -> None:
+        """Makes `counts` see what an earlier load sent."""
+
     def counts(self, parts: int) -> list[int]:
-        """Returns how many documents of each part the index holds now."""
+        """Returns how many documents of each part the index holds."""
 
     def send(self, lines: Sequence[str], first: str) -> None:
         """Sends lines of a bulk file; documents that are there already are replaced.
@@ -62,7 +66,7 @@ def connect(engine: str, url: str, name: str) -> Connection:
         InputError: The client is not installed, or the address cannot be reached.
     """
     local = "://" not in url
-    if local and engine != "qdrant":
+    if local and (engine != "qdrant" or re.search(r":\d+$", url)):
         raise InputError(f"`url` {url}: expected an address such as http://localhost:9200")
     if engine == "qdrant":
         return open_qdrant_edge(url) if local else connect_to_qdrant(url, name)

@@ -43,6 +43,7 @@ def load_export(folder: Path, record: ExportRecord, index: Connection) -> int:
                          "there")
     if found is None:
         index.create(read_json(folder / SETUP, dict), export)
+    index.refresh()
     expected = [shard.nonempty for shard in record.encoded.shards]
     before = index.counts(len(expected))
     sent = 0

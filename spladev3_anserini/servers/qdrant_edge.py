@@ -9,6 +9,7 @@ from typing import Any
 
 from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.errors import InputError, import_optional, refusing
+from spladev3_anserini.lucene.publish import FRESH, publish, scratch_beside
 from spladev3_anserini.servers.qdrant import MARKER, SPARSE_VECTOR
 from spladev3_anserini.servers.ties import with_ties_by_id
 
@@ -37,15 +38,15 @@ class EdgeIndex:
             return None
         with refusing(self.where):
             found = self._shard.retrieve([MARKER], True, False)
-            empty = not self._count()
-        if found:
-            return str(found[0].payload["export"])
-        if empty:  # killed between the creation and the mark
-            return None
-        raise InputError(f"{self.where}: was not made by load; choose another folder")
+        if not found:
+            raise InputError(f"{self.where}: was not made by load; choose another folder")
+        return str(found[0].payload["export"])
 
     def create(self, setup: dict[str, Any], export: str) -> None:
-        """Creates the folder, and a point without a vector that holds the export's id."""
+        """Creates the folder, with a point without a vector that holds the export's id.
+
+        The folder appears with that point, because Qdrant Edge cannot open one that is half made.
+        """
         library, datatypes = self._library, self._library.VectorStorageDatatype
         stored = setup["sparse_vectors"][SPARSE_VECTOR]["index"]["datatype"]
         datatype = {"float32": datatypes.Float32, "float16": datatypes.Float16}[stored]
@@ -54,12 +55,19 @@ class EdgeIndex:
             # only an optimised segment has the data type; without this, small ones never are
             optimizers=library.EdgeOptimizersConfig(indexing_threshold=1,
                                                     default_segment_number=1))
-        with refusing(self.where):
-            if self._shard is None:
-                self._folder.parent.mkdir(parents=True, exist_ok=True)
-                self._shard = library.EdgeShard.create(str(self._folder), configuration)
-            self._upsert([library.Point(MARKER, {}, {"export": export})])
-            self._shard.flush()
+        with scratch_beside(self._folder) as scratch, refusing(self.where):
+            shard = library.EdgeShard.create(str(scratch / FRESH), configuration)
+            shard.update(library.UpdateOperation.upsert_points(
+                [library.Point(MARKER, {}, {"export": export})]))
+            shard.flush()
+            shard.close()
+            if self._folder.is_dir():
+                self._folder.rmdir()  # it is empty
+            publish(scratch / FRESH, self._folder)
+            self._shard = library.EdgeShard.load(str(self._folder))
+
+    def refresh(self) -> None:
+        """Does nothing: a point counts at once."""
 
     def counts(self, parts: int) -> list[int]:
         """Returns the points of each part."""
@@ -77,7 +85,7 @@ class EdgeIndex:
             points.append(self._library.Point(point["id"], {SPARSE_VECTOR: vector},
                                               point["payload"]))
         with refusing(f"{first}: {self.where}"):
-            self._upsert(points)
+            self._shard.update(self._library.UpdateOperation.upsert_points(points))
 
     def finish(self) -> None:
         """Rewrites the segments in their final form, and writes all to disk."""
@@ -105,9 +113,6 @@ class EdgeIndex:
 
     def _count(self, condition: Any = None) -> int:
         return int(self._shard.count(self._library.CountRequest(exact=True, filter=condition)))
-
-    def _upsert(self, points: list[Any]) -> None:
-        self._shard.update(self._library.UpdateOperation.upsert_points(points))
 
 
 def open_qdrant_edge(folder: str) -> EdgeIndex:

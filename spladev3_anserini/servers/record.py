@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 from spladev3_anserini.errors import InputError
@@ -49,10 +50,16 @@ def bulk_name(part: int, *, gzipped: bool) -> str:
     return f"bulk-{part:05d}.ndjson{'.gz' if gzipped else ''}"
 
 
-def read_export(folder: Path) -> ExportRecord:
+def read_export(folder: Path, *, only: Container[str] | None = None) -> ExportRecord:
     """Reads the record of an export and checks that its files are those that were written.
 
-    Raises InputError, naming the file, if one is missing, changed, or not of an export.
+    Args:
+        folder: The export.
+        only: The names of the files that are checked; None checks all. A search needs few of
+            them, and the bulk files may be gone by then.
+
+    Raises:
+        InputError: A file is missing, changed, or not of an export; the message names it.
     """
     if not (folder / EXPORT).is_file():
         raise InputError(f"{folder}: no {EXPORT} in it: not an export; write one: "
@@ -63,6 +70,8 @@ def read_export(folder: Path) -> ExportRecord:
         raise InputError(f"{folder / EXPORT}: {engine.title} has no {record.query_form} or no "
                          f"{record.storage}")
     for file in record.files:
+        if only is not None and file.name not in only:
+            continue
         path = folder / file.name
         if not path.is_file():
             raise InputError(f"{path}: missing; export again")

@@ -47,10 +47,14 @@ class RestIndex:
         with refusing(self.where):
             self._client.indices.create(index=self._name, body=setup | {"mappings": mappings})
 
+    def refresh(self) -> None:
+        """Makes `counts` see what an earlier load sent; a user who only searches may not."""
+        with refusing(self.where):
+            self._client.indices.refresh(index=self._name)
+
     def counts(self, parts: int) -> list[int]:
         """Returns the documents of each part."""
         with refusing(self.where):
-            self._client.indices.refresh(index=self._name)
             return [int(self._client.count(
                 index=self._name, body={"query": {"term": {"part": part}}})["count"])
                 for part in range(parts)]

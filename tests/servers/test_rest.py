@@ -131,3 +131,5 @@ def test_what_a_server_answers_is_not_believed_blindly(engine: str, stub: tuple[
         gone.loaded_export()
     with pytest.raises(InputError, match=r"`url` localhost: expected an address such as http://localhost:9200"):
         connect(engine, "localhost", "splade")
+    with pytest.raises(InputError, match=r"`url` localhost:6333: expected an address such as http://"):
+        connect("qdrant", "localhost:6333", "splade")
