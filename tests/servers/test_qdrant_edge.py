@@ -21,7 +21,6 @@ from spladev3_anserini.servers.qdrant_edge import EdgeIndex, open_qdrant_edge
 from spladev3_anserini.servers.record import read_export
 from spladev3_anserini.servers.searching import search_engine
 
-
 #: A term that splitlines() would take for two.
 LINE_END = "a\x85b"
 
