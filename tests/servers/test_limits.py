@@ -167,3 +167,10 @@ def test_only_an_export_is_replaced_and_only_if_asked(tmp_path: Path, refused: C
     assert "--query-form neural: OpenSearch has rank_feature or neural_sparse" in refused(
         *command, tmp_path / "other", "--query-form", "neural")
     assert "takes 1 to 10,000" in refused(*command, tmp_path / "other", "--hits", 10_001)
+
+
+def test_the_command_offers_the_engines_of_the_table() -> None:
+    from spladev3_anserini.cli.export_to import main
+
+    (argument,) = (parameter for parameter in main.params if parameter.name == "engine")
+    assert list(argument.type.choices) == list(ENGINES)  # type: ignore[attr-defined]
