@@ -13,7 +13,7 @@ PACKAGE = Path(spladev3_anserini.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 #: From the ground up: a room imports rooms that stand before it, and `cli` alone imports all.
 ROOMS = ("text", "errors", "files", "progress", "demo", "collection", "impacts", "model",
-         "encoding", "engine", "lucene", "evaluation", "rankers", "recipe", "training", "analysis",
+         "encoding", "engine", "lucene", "servers", "evaluation", "rankers", "recipe", "training", "analysis",
          "reproduction", "api", "cli")
 
 

@@ -20,6 +20,7 @@ _SECTIONS = {
     "Make an index": ("survey", "plan", "encode", "index", "verify"),
     "Search": ("search", "ask", "explain"),
     "Judge": ("evaluate", "compare", "breakdown", "flops", "meta"),
+    "Other engines": ("export-to", "load", "check"),
     "Other rankers": ("bm25", "dense", "rerank"),
     "Train": ("mine", "score", "combine", "convert-scores", "train", "diagnose"),
     "Convert a model": ("convert", "export"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
+from spladev3_anserini.cli.engine_options import name_option, url_option
 from spladev3_anserini.cli.model_options import (
     MODEL_HELP,
     QUERY_TABLE_HELP,
@@ -28,6 +29,7 @@ from spladev3_anserini.cli.options import (
     trust_option,
 )
 from spladev3_anserini.cli.pace import Pace
+from spladev3_anserini.cli.searched import open_engine, open_index
 from spladev3_anserini.cli.types import FOLDER
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.progress import warn
@@ -40,7 +42,11 @@ if TYPE_CHECKING:
 
 
 @click.command("search", context_settings=SETTINGS)
-@click.option("--index", required=True, type=FOLDER, help="The Lucene index of impacts.")
+@click.option("--index", type=FOLDER, help="The Lucene index of impacts.")
+@click.option("--engine", type=FOLDER, help="Instead of --index: a folder of `export-to`, which "
+              "`load` has loaded at --url. The run is the same.")
+@url_option(required=False)
+@name_option
 @topics_option(f"The queries, encoded now. {TOPICS_HELP}", required=False)
 @click.option("--queries", type=FOLDER, help="Instead of --topics: a folder of queries that "
               "`encode --topics` wrote.")
@@ -61,11 +67,11 @@ if TYPE_CHECKING:
 @special_tokens_option(None, "the index's; drop with --prebuilt")
 @query_weights_option(f"Weight the wordpieces of --topics {QUERY_TABLE_HELP}")
 @model_run_options
-def main(index: Path, topics: str | None, queries: Path | None, model: str | None, variant: str,
-         output: Path, hits: int, threads: int, lucene: bool, remove_query: bool, tag: str,
-         prebuilt: bool, trust: bool, scale: float | None, special_tokens: str | None,
-         query_weights: str | None, max_length: int | None, batch_tokens: int | None, device: str,
-         dtype: str) -> None:
+def main(index: Path | None, engine: Path | None, url: str | None, name: str, topics: str | None,
+         queries: Path | None, model: str | None, variant: str, output: Path, hits: int,
+         threads: int, lucene: bool, remove_query: bool, tag: str, prebuilt: bool, trust: bool,
+         scale: float | None, special_tokens: str | None, query_weights: str | None,
+         max_length: int | None, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Search an index of impacts and write a TREC run.
 
     Queries must have the model, tokenizer, variant, special tokens and scale of the index. The
@@ -76,6 +82,12 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
       spladev3-anserini search --index index --topics topics.tsv --output run.txt
     """
     pace = Pace()
+    if (index is None) == (engine is None):
+        raise click.UsageError("give either --index or --engine")
+    if (engine is None) != (url is None):
+        raise click.UsageError("give --engine and --url together")
+    if engine and (lucene or prebuilt or trust):
+        raise click.UsageError("--lucene, --prebuilt and --trust are for an --index")
     if (topics is None) == (queries is None):
         raise click.UsageError("give either --topics or --queries")
     if queries and (model or scale is not None or special_tokens or variant != "auto"
@@ -86,21 +98,24 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
     from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
     from spladev3_anserini.impacts.manifest import refuse_other_values
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
-    from spladev3_anserini.lucene.opening import open_searcher
-    from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
+    from spladev3_anserini.lucene.ranking import write_run
 
-    refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model,
-                       query_weights=query_weights)
-    searcher, record = open_searcher(index, trust=trust, lucene=lucene)
+    folder = engine or index
+    assert folder is not None
+    refuse_overwriting(output, topics=topics, queries=queries, index=index, engine=engine,
+                       model=model, query_weights=query_weights)
+    searched = open_engine(engine, str(url), name) if engine else open_index(
+        folder, trust=trust, lucene=lucene)
+    record = searched.record
     if record:
         refuse_other_values(scale, special_tokens, record)
     elif not prebuilt:
-        raise InputError(f"{index}: no {INDEX_MANIFEST} in it, so its model, variant and scale are "
-                         "unknown; search it with --prebuilt and say them yourself")
+        raise InputError(f"{folder}: no {INDEX_MANIFEST} in it, so its model, variant and scale "
+                         "are unknown; search it with --prebuilt and say them yourself")
     elif topics and not model:
         raise InputError("--prebuilt: say the model with --model")
     if queries is not None:
-        encoded = read_encoded_queries(queries, index, record.encoded if record else None)
+        encoded = read_encoded_queries(queries, folder, record.encoded if record else None)
     else:
         from spladev3_anserini.encoding.settings import EncoderSettings
         from spladev3_anserini.impacts.quantize import Quantizer
@@ -109,13 +124,12 @@ def main(index: Path, topics: str | None, queries: Path | None, model: str | Non
             max_length=max_length, quantizer=Quantizer() if scale is None else Quantizer.of(scale),
             special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
             dtype=dtype, query_weights=query_weights)
-        encoded = _encoded(index, record, str(topics), model, variant, settings)
-    warn_of_limits(encoded, record, searcher)
-    answered, lines = write_run(output, rank(
-        searcher, encoded, hits, threads, remove_query=remove_query), tag)
-    searcher.close()
+        encoded = _encoded(folder, record, str(topics), model, variant, settings)
+    answered, lines = write_run(output, searched.rank(
+        encoded, hits, threads, remove_query=remove_query), tag)
+    searched.close()
     summary(output, f"{output}: {counted(len(encoded), 'query')}, {answered:,} with hits, "
-                    f"{counted(lines, 'line')}, by {searcher.name}"
+                    f"{counted(lines, 'line')}, by {searched.name}"
                     f"{'; index files not hashed (--trust)' if trust else ''}"
                     f"{pace.text(len(encoded), 'query')}")
 

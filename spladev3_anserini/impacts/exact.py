@@ -38,6 +38,11 @@ class ExactSearcher:
         self._id_rank = np.empty(len(ids), dtype=np.int64)
         self._id_rank[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
 
+    @property
+    def documents(self) -> int:
+        """The number of documents."""
+        return len(self._ids)
+
     def search(self, query: Mapping[str, int], hits: int) -> Ranking:
         """Returns the best `hits` documents that share at least one term with the query."""
         scores = np.zeros(len(self._ids), dtype=np.int64)

@@ -39,6 +39,7 @@ from spladev3_anserini.recipe.library import Library, default_folder
 from spladev3_anserini.recipe.strict_yaml import parse_scalar, read_yaml
 from spladev3_anserini.reproduction.journal import Journal
 from spladev3_anserini.reproduction.result import Result, read_result
+from spladev3_anserini.servers.record import read_export
 from spladev3_anserini.training.checkpoints import (
     exclusive_output,
     newest_intact_checkpoint,
@@ -178,6 +179,9 @@ _SHARD_RECORD = {
     "nonempty": 2, "postings": 5, "impacts": 127, "max_impact": 120, "empty_ids": ["none"]}
 _MANIFEST = {"fingerprint": _FINGERPRINT, "shards": [_SHARD_RECORD], "model_name": "demo",
              "input": "corpus.jsonl", "environments": [{"python": "3.11"}]}
+_EXPORT = {"engine": "opensearch", "storage": "rank_features", "query_form": "neural_sparse", "divisor": 8,
+           "max_impact": 272, "max_query_impact": 261, "hits": 1000, "model_ids": True, "gzip": False,
+           "encoded": _MANIFEST, "queries": _MANIFEST, "files": []}
 _SCORE_MANIFEST = {
     "name": "t", "fingerprint": {
         "teacher": "a", "kind": "onnx", "max_length": 256, "batch_tokens": 1, "device": "cpu",
@@ -312,6 +316,9 @@ READERS: dict[str, Reader] = {
                               _json({"encoded": _MANIFEST, "versions": {}, "files": [
                                   {"name": "segments_1", "size": 9, "sha256": "a" * 64}]})),
                              lambda own: own.model_dump_json().encode()),
+    "export": Reader("export.json", lambda path: read_export(sign(path).parent),
+                     (_json(_EXPORT), _json(_EXPORT | {"queries": None, "hits": 10**15})),
+                     lambda own: own.model_dump_json().encode()),
     "index-note": Reader(SOUND_NOTE, lambda path: _read_note(sign(path).parent), (_json(
         {"files": {"_0.doc": {"sha256": "a" * 64, "size": 9, "mtime_ns": 1, "ctime_ns": 2,
                               "inode": 3}}}),)),

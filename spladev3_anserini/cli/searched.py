@@ -1,0 +1,60 @@
+"""What `search` searches: an index here, or an export that an engine has loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from spladev3_anserini.collection.runs import Ranking
+    from spladev3_anserini.impacts.manifest import IndexManifest
+    from spladev3_anserini.impacts.query import EncodedTopic
+
+
+class Searched(NamedTuple):
+    """An open index: its name in the summary, its manifest, and its functions.
+
+    `rank` takes topics, hits, threads and `remove_query`, and yields (topic's id, hits).
+    """
+
+    name: str
+    record: IndexManifest | None
+    rank: Callable[..., Iterator[tuple[str, Ranking]]]
+    close: Callable[[], None]
+
+
+def open_index(index: Path, *, trust: bool, lucene: bool) -> Searched:
+    """Opens an index on this machine."""
+    from spladev3_anserini.lucene.opening import open_searcher
+    from spladev3_anserini.lucene.ranking import rank, warn_of_limits
+
+    searcher, record = open_searcher(index, trust=trust, lucene=lucene)
+
+    def ranked(topics: list[EncodedTopic], hits: int, threads: int, *,
+               remove_query: bool) -> Iterator[tuple[str, Ranking]]:
+        warn_of_limits(topics, record, searcher)
+        return rank(searcher, topics, hits, threads, remove_query=remove_query)
+
+    return Searched(searcher.name, record, ranked, searcher.close)
+
+
+def open_engine(engine: Path, url: str, name: str) -> Searched:
+    """Opens an export that an engine has loaded."""
+    from spladev3_anserini.impacts.manifest import IndexManifest
+    from spladev3_anserini.lucene.ranking import without_self_hits
+    from spladev3_anserini.servers.connection import connect
+    from spladev3_anserini.servers.numbering import TERMS
+    from spladev3_anserini.servers.record import read_export
+    from spladev3_anserini.servers.searching import search_engine
+
+    record = read_export(engine, only={TERMS})
+    index = connect(record.engine, url, name)
+
+    def ranked(topics: list[EncodedTopic], hits: int, threads: int, *,
+               remove_query: bool) -> Iterator[tuple[str, Ranking]]:
+        return without_self_hits(search_engine(engine, record, index, topics, hits, threads),
+                                 enabled=remove_query)
+
+    return Searched(index.where, IndexManifest(encoded=record.encoded, versions={}), ranked,
+                    index.close)
