@@ -8,6 +8,11 @@ from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from spladev3_anserini.collection.dataset_folder import (
+    ABOUT_TABLES,
+    tables_of_folder,
+    tables_of_pattern,
+)
 from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds, text_of
 from spladev3_anserini.collection.records import (
     IdentifiedText,
@@ -22,6 +27,7 @@ from spladev3_anserini.collection.records import (
     raw_lines,
     tsv_pair,
 )
+from spladev3_anserini.collection.tables import is_table, row_place, table_rows
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file
 
@@ -74,15 +80,19 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
     """Yields the documents of a corpus, in the corpus's order.
 
     A JSON object has `id` (or `_id`) and `contents`, or `text` and optionally `title`. Title and
-    text are joined by a space, as in BEIR. A TSV line is split at its first tab.
+    text are joined by a space, as in BEIR. A TSV line is split at its first tab. A table has
+    columns of these names.
 
     Args:
-        source: A JSON-lines or TSV file (also `.gz`), a BEIR folder (`corpus.jsonl`), any other
-            folder of such files (read in name order), or `ir_datasets:ID`.
+        source: A JSON-lines or TSV file (also `.gz`), a table (`.parquet`, `.arrow`), a BEIR folder
+            (`corpus.jsonl`), any other folder of such files (read in name order), a folder of
+            tables as `tables_of_folder` takes it, a pattern of tables (`train-*.parquet`), or
+            `ir_datasets:ID`.
         rejects: Collects the bad lines, which are then skipped. None stops at the first one.
 
     Raises:
-        InputError: A line is bad and there are no `rejects`; the message names file and line.
+        InputError: A line or a row is bad and there are no `rejects`; the message names file and
+            line or row. A damaged table is refused even with `rejects`.
     """
     if dataset := irds_id(source):
         for number, document in enumerate(load_irds(dataset, "docs"), 1):
@@ -95,6 +105,9 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
                 rejects.add(where, str(document.doc_id), error)
         return
     for path in corpus_files(Path(source)):
+        if is_table(path):
+            yield from _documents_of_table(path, rejects)
+            continue
         tsv = is_tsv(existing_file(path))
         for number, line in raw_lines(path):
             where = f"{path}:{number}"
@@ -107,6 +120,19 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
             else:
                 if document is not None:
                     yield document
+
+
+def _documents_of_table(path: Path, rejects: Rejects | None) -> Iterator[Document]:
+    for number, record in table_rows(path):
+        where = row_place(path, number)
+        try:
+            document = document_of(record, where)
+        except InputError as error:
+            if rejects is None:
+                raise
+            rejects.add(where, _id_of_record(record), error)
+        else:
+            yield document
 
 
 def skip_repeated_ids(documents: Iterator[Document], repeated: Set[int],
@@ -160,15 +186,23 @@ def count_and_hash(documents: Iterator[Document]) -> tuple[Survey, set[int]]:
 def corpus_files(path: Path) -> list[Path]:
     """Returns the files of a corpus in the order in which they are read.
 
-    Raises InputError for a folder without such files, or with several files `corpus.*`.
+    Raises InputError for a folder without such files, with several files `corpus.*`, or with
+    tables and other files; and as `tables_of_folder` and `tables_of_pattern` do.
     """
     if not path.is_dir():
-        return [path]
-    files = sorted(file for file in path.iterdir()
-                   if kind_of(file) and file.name.partition(".")[0] not in _NOT_DOCUMENTS)
+        return tables_of_pattern(path) or [path]
+    files = sorted(file for file in path.iterdir() if (kind_of(file) or is_table(file))
+                   and file.name.partition(".")[0] not in _NOT_DOCUMENTS)
     whole = [file for file in files if file.name.lower().startswith("corpus.")]
+    if not whole and (tables := tables_of_folder(path)):
+        others = [file for file in files if kind_of(file) and file.name not in ABOUT_TABLES]
+        if others:
+            raise InputError(f"{path}: {tables[0].name} and {others[0].name} are both here; give "
+                             "one of them")
+        return tables
     if not files:
-        raise InputError(f"{path}: no .jsonl, .json, .tsv or .txt file in this folder")
+        raise InputError(f"{path}: no .jsonl, .json, .tsv, .txt, .parquet or .arrow file in this "
+                         "folder")
     if len(whole) > 1:
         raise InputError(f"{path}: {' and '.join(file.name for file in whole)} are both here; give "
                          "one of them")
@@ -254,6 +288,10 @@ def _id_of_bad_line(line: bytes, tsv: bool) -> str | None:
         record: Any = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    values = [record[name] for name in ("id", "_id", "docid") if name in record] \
-        if isinstance(record, dict) else []
+    return _id_of_record(record) if isinstance(record, dict) else None
+
+
+def _id_of_record(record: dict[str, Any]) -> str | None:
+    """Returns the id of a record that is not a valid document, or None if it cannot be read."""
+    values = [record[name] for name in ("id", "_id", "docid") if name in record]
     return str(values[0]) if values and isinstance(values[0], str | int) else None
