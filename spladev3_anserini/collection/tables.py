@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.errors import InputError, import_optional, refusing
 from spladev3_anserini.files import existing_file, refuse_pointer
+from spladev3_anserini.text import counted
 
 #: Suffixes of the names of tables.
-TABLES = (".parquet", ".arrow")
+TABLE_SUFFIXES = (".parquet", ".arrow")
 
 #: Rows that are converted to Python at once.
 _ROWS = 1024
@@ -29,7 +30,7 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 def is_table(path: Path) -> bool:
     """Whether a file's name means a table."""
-    return path.suffix.lower() in TABLES
+    return path.suffix.lower() in TABLE_SUFFIXES
 
 
 def row_groups(path: Path) -> list[int]:
@@ -40,10 +41,11 @@ def row_groups(path: Path) -> list[int]:
     Raises InputError for a file that is no table or damaged, and for a table without the columns
     of a corpus: `id` (or `_id`, `docid`), and `contents` or `text`.
     """
-    if _is_parquet(path):
-        _, footer = _open_parquet(path)
-        return [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
-    return [len(batch) for batch in _arrow_batches(path)]
+    if not _is_parquet(path):
+        return [len(batch) for batch in _arrow_batches(path)]
+    table = open_parquet(path)
+    _columns(path, table)
+    return _group_sizes(table)
 
 
 def rows_of(path: Path, group: int) -> Iterator[dict[str, Any]]:
@@ -55,26 +57,27 @@ def rows_of(path: Path, group: int) -> Iterator[dict[str, Any]]:
 
     Raises InputError as `row_groups`, and for a row group that is damaged or does not exist.
     """
-    groups = len(row_groups(path))
-    if not 0 <= group < groups:
-        raise InputError(f"{path}: has no row group {group}; it has {groups}")
+    sizes = row_groups(path)
+    if not 0 <= group < len(sizes):
+        raise InputError(f"{path}: has no row group {group}; it has {len(sizes)}")
     if _is_parquet(path):
-        table, _ = _open_parquet(path)
+        table = open_parquet(path)
         batches = table.iter_batches(_ROWS, row_groups=[group], columns=_columns(path, table))
     else:
         batches = iter(_arrow_batches(path)[group : group + 1])
-    return _records(path, batches)
+    return _records(path, batches, sizes[group])
 
 
 def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (row number from 1, record) of a whole table; records and errors as in `rows_of`."""
     if _is_parquet(path):
-        table, _ = _open_parquet(path)
-        # an empty list of groups would mean all of them
+        table = open_parquet(path)
         batches = table.iter_batches(_ROWS, columns=_columns(path, table))
+        rows = table.metadata.num_rows
     else:
-        batches = iter(_arrow_batches(path))
-    return zip(count(1), _records(path, batches), strict=False)
+        mapped = _arrow_batches(path)
+        batches, rows = iter(mapped), sum(map(len, mapped))
+    return zip(count(1), _records(path, batches, rows), strict=False)
 
 
 def row_place(path: Path, number: int) -> str:
@@ -86,15 +89,27 @@ def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
-def _open_parquet(path: Path) -> tuple[Any, Any]:
-    """Returns an open parquet file and its footer, after its columns were checked."""
+def open_parquet(path: Path) -> Any:
+    """Opens a parquet file; raises InputError if it is none, or if its footer is damaged."""
     refuse_pointer(existing_file(path))
     parquet = import_optional("pyarrow.parquet", str(path), "parquet")
     with refusing(f"{path}: not a parquet file that can be read"):
         table = parquet.ParquetFile(path, page_checksum_verification=True)
-        footer = table.metadata
-    _columns(path, table)
-    return table, footer
+        table.schema_arrow  # noqa: B018 - it is read here, so that a fault in it is named
+        refuse_lost_rows(path, sum(_group_sizes(table)), table.metadata.num_rows)
+    return table
+
+
+def refuse_lost_rows(path: Path, found: int, stated: int) -> None:
+    """Raises InputError unless a table has as many rows as its footer says."""
+    if found != stated:
+        raise InputError(f"{path}: damaged: it holds {counted(found, 'row')}, its footer says "
+                         f"{stated:,}")
+
+
+def _group_sizes(table: Any) -> list[int]:
+    footer = table.metadata
+    return [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
 
 
 def _arrow_batches(path: Path) -> list[Any]:
@@ -127,9 +142,7 @@ def _mapped_batches(path: Path, size: int, changed: int) -> list[Any]:
 
 def _columns(path: Path, table: Any) -> list[str]:
     """The columns of a table that make a document, by the rules for a JSON object."""
-    with refusing(f"{path}: its columns cannot be read"):
-        schema = table.schema_arrow if _is_parquet(path) else table.schema
-        names: list[str] = list(schema.names)
+    names: list[str] = list((table.schema_arrow if _is_parquet(path) else table.schema).names)
     has = f"(it has: {', '.join(names) or 'none'})"
     identifier = next((name for name in _IDS if name in names), None)
     if identifier is None:
@@ -143,8 +156,12 @@ def _columns(path: Path, table: Any) -> list[str]:
     return [identifier, *texts]
 
 
-def _records(path: Path, batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
-    return chain.from_iterable(map(_rows, _unbroken(path, batches)))
+def _records(path: Path, batches: Iterator[Any], stated: int) -> Iterator[dict[str, Any]]:
+    found = 0
+    for batch in _unbroken(path, batches):
+        found += len(batch)
+        yield from _rows(batch)
+    refuse_lost_rows(path, found, stated)
 
 
 def _unbroken(path: Path, batches: Iterator[Any]) -> Iterator[Any]:

@@ -29,9 +29,10 @@ from spladev3_anserini.impacts.manifest import (
     to_json,
     write_record,
 )
-from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, write_lines
+from spladev3_anserini.impacts.parquet_shards import ImpactRows
+from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, write_lines, write_rows
 
-_SHARD = re.compile(r"\.?part-(\d+)\.jsonl(\.gz)?(\.tmp)?")
+_SHARD = re.compile(r"\.?part-(\d+)\.(jsonl|jsonl\.gz|parquet)(\.tmp)?")
 
 
 class Part(NamedTuple):
@@ -117,10 +118,14 @@ class EncodedDirectory:
         """This part's shards that are on disk."""
         return tuple(self._done.values())
 
-    def write(self, name: str, lines: Iterable[ImpactLine], texts: str,
+    def write(self, name: str, documents: Iterable[ImpactLine] | ImpactRows, texts: str,
               lost: Sequence[int]) -> None:
-        """Writes a shard and then its line in the journal; the arguments are `write_lines`'s."""
-        shard = write_lines(self.folder, name, lines, texts, lost)
+        """Writes a shard and then its line in the journal; the arguments are those of
+        `write_lines`, or of `write_rows` for a name that ends in `.parquet`."""
+        if isinstance(documents, ImpactRows):
+            shard = write_rows(self.folder, name, documents, texts, lost)
+        else:
+            shard = write_lines(self.folder, name, documents, texts, lost)
         append_line(self._journal, to_json(shard))
         self._done[name] = shard
 

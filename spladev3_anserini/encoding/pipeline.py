@@ -29,6 +29,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 from spladev3_anserini.impacts.lines import RowLines
 from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard
+from spladev3_anserini.impacts.parquet_shards import ImpactRows
 from spladev3_anserini.impacts.query_weights import (
     FROM_CORPUS,
     QUERY_WEIGHTS,
@@ -85,7 +86,7 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
     if output.shard_size < 1:
         raise InputError(f"`shard_size` {output.shard_size}: expected a number above 0")
     count = -(-surveyed.documents // output.shard_size)
-    names = [shard_name(number, gzipped=output.gzip) for number in range(count)]
+    names = [shard_name(number, gzipped=output.gzip, form=output.format) for number in range(count)]
     shards = ShardSource(source, surveyed, encoder, output, names)
     written = kept = encoded = 0
     with (
@@ -110,10 +111,12 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
                     _refuse_collapsed(block.tokens.ids, matrix, encoder, checkpoint)
                 if not written and encoder.mode == "expand":
                     _warn_of_density(matrix, encoder, checkpoint)
-                contents = [text.text if output.contents else "" for text in block.texts]
-                writer.submit(directory.write, block.name, lines(
-                    [text.id for text in block.texts], contents, matrix), block.texts_hash,
-                    block.tokens.lost)
+                rows = ImpactRows([text.id for text in block.texts],
+                                  [text.text if output.contents else "" for text in block.texts],
+                                  matrix, encoder.terms)
+                writer.submit(directory.write, block.name,
+                              rows if output.format == "parquet" else lines(*rows[:3]),
+                              block.texts_hash, block.tokens.lost)
                 written += 1
                 encoded += len(block.texts)
         rejected = rejects.count if rejects else None
@@ -148,7 +151,8 @@ def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> F
         batch_tokens=encoder.batch_tokens, corpus=surveyed.sha256,
         documents=surveyed.documents, shard_size=output.shard_size, gzip=output.gzip,
         contents=output.contents, package=VERSION, query_model=encoder.query_model,
-        query_weights=FROM_CORPUS if encoder.counts_frequencies else encoder.query_weights_hash)
+        query_weights=FROM_CORPUS if encoder.counts_frequencies else encoder.query_weights_hash,
+        format=output.format)
 
 
 def environment(device: str) -> dict[str, str]:

@@ -165,8 +165,8 @@ def ipc_rows(content: bytes) -> int:
         return -1
 
 
-@pytest.mark.fault(experiment="a table that was cut or changed", what="bytes of a corpus in parquet or arrow",
-                   detected="the library's checks, and a page's checksum where the file has them")
+@pytest.mark.fault(7, "a table of a corpus (parquet, arrow) that was cut or changed", detected="its end, "
+                   "the library's checks, and the checksums of its pages if it has them")
 def test_a_damaged_table_is_refused_by_name_even_where_lines_are_skipped(tmp_path: Path) -> None:
     table = contents_of([(f"d{n}", f"text {n} " * 9) for n in range(500)])
     whole = write_parquet(tmp_path / "a.parquet", table, rows=100, write_page_checksum=True).read_bytes()

@@ -309,6 +309,8 @@ READERS: dict[str, Reader] = {
                      lambda own: gzip.compress(_run_again(own)), lines=True),
     "shard": Reader("s.jsonl", lambda path: list(read_shard(path)), _SHARD, _named_lines,
                     lines=True),
+    "shard-parquet": Reader("s.parquet", lambda path: list(read_shard(path)), (_parquet(
+        {"id": ["d1", "none"], "terms": [["cat", "é"], []], "impacts": [[120, 4], []]}),)),
     "candidates": Reader("c.jsonl", lambda path: list(read_candidates(path)), _CANDIDATES,
                          _named_lines, lines=True),
     "scores": Reader("s.jsonl", lambda path: list(read_scores(path)), _SCORES, _named_lines,
