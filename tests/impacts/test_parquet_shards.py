@@ -6,25 +6,22 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from indexes import write_parquet_shard
 from pyarrow import parquet
-from scipy import sparse
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts import parquet_shards
-from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard, write_record
-from spladev3_anserini.impacts.parquet_shards import ImpactRows
+from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, write_record
 from spladev3_anserini.impacts.shards import (
     ImpactDocument,
     read_manifest,
     read_shard,
     recount,
     verify_shards,
-    write_rows,
 )
 from spladev3_anserini.impacts.terms import term_fault
 
@@ -36,19 +33,6 @@ FINGERPRINT = Fingerprint(
     special_tokens="drop", max_length=256, top_k=None, dtype="float32", device="cpu",
     batch_tokens=1024, corpus="c", documents=3, shard_size=5000, gzip=False, contents=True,
     package="0", format="parquet")
-
-
-def write_parquet_shard(folder: Path, documents: list[ImpactDocument], name: str = "part-00000.parquet",
-                        lost: list[int] | None = None) -> Shard:
-    """Writes documents as an encode does; their terms are a vocabulary in the order of the alphabet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    terms = sorted({term for document in documents for term in document.vector})
-    matrix = sparse.lil_matrix((len(documents), len(terms)), dtype=np.int32)
-    for row, document in enumerate(documents):
-        for term, impact in document.vector.items():
-            matrix[row, terms.index(term)] = impact
-    return write_rows(folder, name, ImpactRows([d.id for d in documents], [d.contents for d in documents],
-                                               matrix.tocsr(), terms), "h", lost or [])
 
 
 def test_another_reader_of_parquet_finds_the_documents(tmp_path: Path) -> None:
