@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from spladev3_anserini.collection.addresses import Address, existing_source, is_address
 from spladev3_anserini.collection.dataset_folder import (
     ABOUT_TABLES,
+    NOT_DOCUMENTS,
     tables_of_folder,
     tables_of_pattern,
 )
@@ -27,12 +29,9 @@ from spladev3_anserini.collection.records import (
     raw_lines,
     tsv_pair,
 )
+from spladev3_anserini.collection.remote_corpus import corpus_addresses
 from spladev3_anserini.collection.tables import is_table, row_place, table_rows
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import existing_file
-
-_NOT_DOCUMENTS = {"queries", "topics", "qrels"}
-
 
 #: One text to encode.
 Document = IdentifiedText
@@ -86,8 +85,8 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
     Args:
         source: A JSON-lines or TSV file (also `.gz`), a table (`.parquet`, `.arrow`), a BEIR folder
             (`corpus.jsonl`), any other folder of such files (read in name order), a folder of
-            tables as `tables_of_folder` takes it, a pattern of tables (`train-*.parquet`), or
-            `ir_datasets:ID`.
+            tables as `tables_of_folder` takes it, a pattern of tables (`train-*.parquet`), the
+            address of such a file or folder (`s3://`, `https://`), or `ir_datasets:ID`.
         rejects: Collects the bad lines, which are then skipped. None stops at the first one.
 
     Raises:
@@ -104,11 +103,12 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
                     raise
                 rejects.add(where, str(document.doc_id), error)
         return
-    for path in corpus_files(Path(source)):
+    for path in (corpus_addresses(Address(source)) if is_address(source)
+                 else corpus_files(Path(source))):
         if is_table(path):
             yield from _documents_of_table(path, rejects)
             continue
-        tsv = is_tsv(existing_file(path))
+        tsv = is_tsv(existing_source(path))
         for number, line in raw_lines(path):
             where = f"{path}:{number}"
             try:
@@ -122,7 +122,7 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
                     yield document
 
 
-def _documents_of_table(path: Path, rejects: Rejects | None) -> Iterator[Document]:
+def _documents_of_table(path: Path | Address, rejects: Rejects | None) -> Iterator[Document]:
     for number, record in table_rows(path):
         where = row_place(path, number)
         try:
@@ -192,7 +192,7 @@ def corpus_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return tables_of_pattern(path) or [path]
     files = sorted(file for file in path.iterdir() if (kind_of(file) or is_table(file))
-                   and file.name.partition(".")[0] not in _NOT_DOCUMENTS)
+                   and file.name.partition(".")[0] not in NOT_DOCUMENTS)
     whole = [file for file in files if file.name.lower().startswith("corpus.")]
     if not whole and (tables := tables_of_folder(path)):
         others = [file for file in files if kind_of(file) and file.name not in ABOUT_TABLES]

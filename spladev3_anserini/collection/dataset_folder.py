@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from spladev3_anserini.files import existing_file, read_bytes, read_json
 
 #: What `datasets` writes beside the .arrow files of one split, and above the folders of several.
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
+#: Names, without their ends, of files that lie beside the documents of a corpus.
+NOT_DOCUMENTS = {"queries", "topics", "qrels"}
 #: JSON files that describe tables and hold no documents.
 ABOUT_TABLES = (_STATE, _SPLITS, "dataset_info.json", "dataset_infos.json")
 #: The hub's names of the files of a split, such as train-00000-of-00002.parquet.
@@ -42,7 +43,7 @@ def tables_of_folder(folder: Path) -> list[Path]:
         if not isinstance(splits, list) or not all(map(_is_name, splits)) or not splits:
             raise InputError(f"{folder / _SPLITS}: names no splits")
         if len(splits) > 1:
-            raise _several(folder, "splits", [str(folder / split) for split in splits])
+            raise _several(str(folder), "splits", [str(folder / split) for split in splits])
         return tables_of_folder(folder / splits[0])
     if (folder / _STATE).exists():
         return _saved_tables(folder)
@@ -99,7 +100,8 @@ def _described_tables(folder: Path) -> list[Path]:
             if tables:
                 found.setdefault(f"{name}, {inner.get('split')}", []).extend(tables)
     if len(found) > 1:
-        raise _several(folder, "splits or configurations", map(_pattern_of, found.values()))
+        raise _several(str(folder), "splits or configurations", (
+            _pattern_of([str(path) for path in files]) for files in found.values()))
     return _one_split(folder, next(iter(found.values()))) if found else []
 
 
@@ -134,35 +136,44 @@ def _inside(folder: Path, pattern: str) -> list[Path]:
 
 
 def _one_split(folder: Path, files: list[Path]) -> list[Path]:
-    """Returns files after a check: they are of one split, and none of its numbers is missing."""
-    splits: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in files:
-        match = _NUMBERED.fullmatch(path.name)
-        splits[str(path.parent / match[1]) if match else ""].append(path)
+    """Returns files of a folder after `refuse_split`."""
+    refuse_split(str(folder), [path.relative_to(folder).as_posix() for path in files])
+    return files
+
+
+def refuse_split(place: str, names: Sequence[str]) -> None:
+    """Raises InputError if the names of tables are of several splits, or if a number is missing.
+
+    The hub numbers the files of a split: train-00000-of-00002.parquet. Other names are of one.
+
+    Args:
+        place: The folder, for messages.
+        names: The files' names in it.
+    """
+    splits: dict[str, list[str]] = {}
+    for name in names:
+        match = _NUMBERED.fullmatch(name)
+        splits.setdefault(match[1] if match else "", []).append(name)
     if len(splits) > 1:
-        raise _several(folder, "splits", map(_pattern_of, splits.values()))
-    (split, own), = splits.items()
-    if split:
-        matches = [_NUMBERED.fullmatch(path.name) for path in own]
-        numbers = {int(match[2]) for match in matches if match}
-        most = max(int(match[3]) for match in matches if match)
+        raise _several(place, "splits", (f"{place}/{_pattern_of(own)}" for own in splits.values()))
+    for split, own in splits.items():
+        matches = [match for name in own if (match := _NUMBERED.fullmatch(name))]
+        numbers = {int(match[2]) for match in matches}
+        most = max((int(match[3]) for match in matches), default=0)
         missing = next((number for number in range(most) if number not in numbers), None)
         if missing is not None:
-            raise InputError(f"{split}-{missing:05d}-of-{most:05d}{own[0].suffix}: missing; "
-                             "its name says how many files the corpus has")
-    return own
+            raise InputError(f"{place}/{split}-{missing:05d}-of-{most:05d}.{matches[0][5]}: "
+                             "missing; its name says how many files the corpus has")
 
 
-def _several(folder: Path, what: str, choices: Iterable[str]) -> InputError:
-    return InputError(f"{folder}: has several {what}; give one of {', '.join(sorted(choices))}")
+def _several(place: str, what: str, choices: Iterable[str]) -> InputError:
+    return InputError(f"{place}: has several {what}; give one of {', '.join(sorted(choices))}")
 
 
-def _pattern_of(files: list[Path]) -> str:
-    """A pattern that names the files of a split, or their common folder, for a message."""
-    match = _NUMBERED.fullmatch(files[0].name)
-    if match:
-        return str(files[0].with_name(f"{match[1]}-*{files[0].suffix}"))
-    return str(files[0])
+def _pattern_of(names: Sequence[str]) -> str:
+    """A pattern that names the files of a split, for a message."""
+    match = _NUMBERED.fullmatch(names[0])
+    return f"{match[1]}-*.{match[5]}" if match else names[0]
 
 
 def _is_name(value: object) -> bool:

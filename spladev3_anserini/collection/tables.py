@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from spladev3_anserini.collection.addresses import Address, open_seekable
 from spladev3_anserini.errors import InputError, import_optional, refusing
 from spladev3_anserini.files import existing_file, refuse_pointer
 from spladev3_anserini.text import counted
@@ -28,12 +29,12 @@ _ARROW_FILE = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
-def is_table(path: Path) -> bool:
+def is_table(path: Path | Address) -> bool:
     """Whether a file's name means a table."""
     return path.suffix.lower() in TABLE_SUFFIXES
 
 
-def row_groups(path: Path) -> list[int]:
+def row_groups(path: Path | Address) -> list[int]:
     """Returns how many rows each row group of a table has.
 
     Only the footer of a parquet file is read, and only the batches' headers of an arrow file.
@@ -48,7 +49,7 @@ def row_groups(path: Path) -> list[int]:
     return _group_sizes(table)
 
 
-def rows_of(path: Path, group: int) -> Iterator[dict[str, Any]]:
+def rows_of(path: Path | Address, group: int) -> Iterator[dict[str, Any]]:
     """Yields the records of one row group, numbered from 0, in the order of the table.
 
     A record is what a line of JSON would be: the id, and `contents`, or `text` and `title`. Other
@@ -68,7 +69,7 @@ def rows_of(path: Path, group: int) -> Iterator[dict[str, Any]]:
     return _records(path, batches, sizes[group])
 
 
-def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def table_rows(path: Path | Address) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (row number from 1, record) of a whole table; records and errors as in `rows_of`."""
     if _is_parquet(path):
         table = open_parquet(path)
@@ -80,27 +81,29 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     return zip(count(1), _records(path, batches, rows), strict=False)
 
 
-def row_place(path: Path, number: int) -> str:
+def row_place(path: Path | Address, number: int) -> str:
     """Returns the place of a row, numbered from 1 in its table, for messages."""
     return f"{path}, row {number}"
 
 
-def _is_parquet(path: Path) -> bool:
+def _is_parquet(path: Path | Address) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
-def open_parquet(path: Path) -> Any:
+def open_parquet(path: Path | Address) -> Any:
     """Opens a parquet file; raises InputError if it is none, or if its footer is damaged."""
-    refuse_pointer(existing_file(path))
+    if isinstance(path, Path):
+        refuse_pointer(existing_file(path))
     parquet = import_optional("pyarrow.parquet", str(path), "parquet")
+    file = open_seekable(path) if isinstance(path, Address) else path
     with refusing(f"{path}: not a parquet file that can be read"):
-        table = parquet.ParquetFile(path, page_checksum_verification=True)
+        table = parquet.ParquetFile(file, page_checksum_verification=True)
         table.schema_arrow  # noqa: B018 - it is read here, so that a fault in it is named
         refuse_lost_rows(path, sum(_group_sizes(table)), table.metadata.num_rows)
     return table
 
 
-def refuse_lost_rows(path: Path, found: int, stated: int) -> None:
+def refuse_lost_rows(path: Path | Address, found: int, stated: int) -> None:
     """Raises InputError unless a table has as many rows as its footer says."""
     if found != stated:
         raise InputError(f"{path}: damaged: it holds {counted(found, 'row')}, its footer says "
@@ -112,8 +115,11 @@ def _group_sizes(table: Any) -> list[int]:
     return [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
 
 
-def _arrow_batches(path: Path) -> list[Any]:
+def _arrow_batches(path: Path | Address) -> list[Any]:
     """The record batches of an arrow file, of the columns of a corpus only."""
+    if isinstance(path, Address):
+        raise InputError(f"{path}: arrow files are mapped into memory, so they are read from a "
+                         "disk; download it first, or give parquet files")
     state = existing_file(path).stat()
     return _mapped_batches(path, state.st_size, state.st_mtime_ns)
 
@@ -140,7 +146,7 @@ def _mapped_batches(path: Path, size: int, changed: int) -> list[Any]:
         return table.select(columns).to_batches()  # type: ignore[no-any-return]
 
 
-def _columns(path: Path, table: Any) -> list[str]:
+def _columns(path: Path | Address, table: Any) -> list[str]:
     """The columns of a table that make a document, by the rules for a JSON object."""
     names: list[str] = list((table.schema_arrow if _is_parquet(path) else table.schema).names)
     has = f"(it has: {', '.join(names) or 'none'})"
@@ -156,7 +162,7 @@ def _columns(path: Path, table: Any) -> list[str]:
     return [identifier, *texts]
 
 
-def _records(path: Path, batches: Iterator[Any], stated: int) -> Iterator[dict[str, Any]]:
+def _records(path: Path | Address, batches: Iterator[Any], stated: int) -> Iterator[dict[str, Any]]:
     found = 0
     for batch in _unbroken(path, batches):
         found += len(batch)
@@ -164,7 +170,7 @@ def _records(path: Path, batches: Iterator[Any], stated: int) -> Iterator[dict[s
     refuse_lost_rows(path, found, stated)
 
 
-def _unbroken(path: Path, batches: Iterator[Any]) -> Iterator[Any]:
+def _unbroken(path: Path | Address, batches: Iterator[Any]) -> Iterator[Any]:
     """Yields record batches of at most _ROWS rows; a damaged one is refused by the file's name."""
     while True:
         with refusing(f"{path}: damaged, or of a kind that cannot be read"):
