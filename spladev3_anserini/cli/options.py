@@ -18,7 +18,7 @@ Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 CORPUS_HELP = ("JSON lines, TSV (.gz too) or parquet, a folder of them, a BEIR folder, a folder of "
-               "Hugging Face datasets, or ir_datasets:ID.")
+               "Hugging Face datasets, an address of these (s3://, https://), or ir_datasets:ID.")
 TOPICS_HELP = "TSV or JSON lines, a BEIR folder, or ir_datasets:ID."
 
 

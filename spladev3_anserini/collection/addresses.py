@@ -16,7 +16,6 @@ from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from spladev3_anserini.errors import InputError, first_line, import_optional, refuse_without
-from spladev3_anserini.files import existing_file
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://")
 #: Kinds of addresses that pyarrow.fs reads.
@@ -70,11 +69,6 @@ def is_address(source: str) -> bool:
 def shown_source(source: str) -> str:
     """Returns a source for messages and records: an address without its secrets."""
     return str(Address(source)) if is_address(source) else source
-
-
-def existing_source(source: Path | Address) -> Path | Address:
-    """Returns a path after `existing_file`, and an address as it is: opening it will tell."""
-    return source if isinstance(source, Address) else existing_file(source)
 
 
 def open_address(address: Address) -> IO[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from spladev3_anserini.collection.addresses import Address, existing_source, is_address
+from spladev3_anserini.collection.addresses import Address, is_address, shown_source
 from spladev3_anserini.collection.dataset_folder import (
     ABOUT_TABLES,
     NOT_DOCUMENTS,
@@ -32,6 +32,7 @@ from spladev3_anserini.collection.records import (
 from spladev3_anserini.collection.remote_corpus import corpus_addresses
 from spladev3_anserini.collection.tables import is_table, row_place, table_rows
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import existing_file
 
 #: One text to encode.
 Document = IdentifiedText
@@ -108,7 +109,7 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
         if is_table(path):
             yield from _documents_of_table(path, rejects)
             continue
-        tsv = is_tsv(existing_source(path))
+        tsv = is_tsv(path if isinstance(path, Address) else existing_file(path))
         for number, line in raw_lines(path):
             where = f"{path}:{number}"
             try:
@@ -167,7 +168,7 @@ def survey(source: str, documents: Iterator[Document]) -> Survey:
     """
     surveyed, repeated = count_and_hash(documents)
     if not surveyed.documents:
-        raise InputError(f"{source}: no document in it")
+        raise InputError(f"{shown_source(source)}: no document in it")
     if repeated:
         _refuse_duplicates(read_corpus(source), repeated)
     return surveyed

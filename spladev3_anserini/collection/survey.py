@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from spladev3_anserini.collection.addresses import shown_source
 from spladev3_anserini.collection.corpus import (
     CorpusDigest,
     Document,
@@ -62,7 +63,7 @@ def survey_texts(source: str, side: str, *, skip: bool = False) -> Survey:
     if repeated:
         surveyed, _ = _survey_valid_lines(source, frozenset(repeated))
     if not surveyed.documents:
-        raise InputError(f"{source}: no document in it that could be read")
+        raise InputError(f"{shown_source(source)}: no document in it that could be read")
     return surveyed
 
 
@@ -120,8 +121,8 @@ def texts_of_ids(corpus: str, queries: Mapping[str, str], source: str,
                 texts[document.id] = document.text
     for identifier, query in queries.items():
         if identifier not in texts:
-            raise InputError(f"{corpus}: no document {identifier!r}, which {source} has for query "
-                             f"{query!r}")
+            raise InputError(f"{shown_source(corpus)}: no document {identifier!r}, which {source} "
+                             f"has for query {query!r}")
     return texts
 
 

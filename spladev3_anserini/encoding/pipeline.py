@@ -15,6 +15,7 @@ import transformers
 from scipy import sparse
 from tqdm import tqdm
 
+from spladev3_anserini.collection.addresses import shown_source
 from spladev3_anserini.collection.corpus import (
     REJECTED,
     Rejects,
@@ -121,10 +122,10 @@ def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, e
                 encoded += len(block.texts)
         rejected = rejects.count if rejects else None
         if (shards.digest.hexdigest(), rejected) != (surveyed.sha256, surveyed.rejected):
-            raise InputError(f"{source}: changed while it was being encoded; encode it again with "
-                             "`restart`")
+            raise InputError(f"{shown_source(source)}: changed while it was being encoded; encode "
+                             "it again with `restart`")
         manifest = directory.publish(
-            names, checkpoint.absolute_name, _printable(output.source_name or source),
+            names, checkpoint.absolute_name, _printable(output.source_name or shown_source(source)),
             environment(encoder.device), rejected or 0,
             _write_table(output.folder, encoder, shards.query_weights()))
         _warn_of_cut(manifest.shards if manifest else directory.shards, encoder)
