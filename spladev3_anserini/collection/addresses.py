@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote
 
 from spladev3_anserini.errors import InputError, first_line, import_optional, refuse_without
 
@@ -24,8 +24,8 @@ _WEB = {"http", "https"}
 #: Fields of fsspec's descriptions that change with a file.
 _IDENTITY = ("ETag", "etag", "Content-MD5", "Digest", "Last-Modified", "LastModified", "mtime",
              "updated", "checksum", "md5")
-#: Bytes that are read ahead.
-_BUFFER = 1 << 20
+#: Bytes of a read, and bytes that are asked of a store at once.
+_BUFFER, _AHEAD = 1 << 20, 1 << 24
 #: Seconds without a byte after which a web server counts as gone; the whole may take any time.
 _SILENCE = 300
 
@@ -40,18 +40,29 @@ class Address(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        parts = urlsplit(self.text)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        kind, mark, rest = self.split()[0].partition("://")
+        host, slash, path = rest.partition("/")
+        return f"{kind}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
-        return urlsplit(self.text).path.rstrip("/").rpartition("/")[2]
+        """The last part of its path, without the % of a URL."""
+        last = self.split()[0].rstrip("/").rpartition("/")[2]
+        return unquote(last) if _kind(self) in _ARROW | _WEB else last
 
     @property
     def suffix(self) -> str:
         """The end of its name from the last dot on."""
         return Path(self.name).suffix
+
+
+    def split(self) -> tuple[str, str]:
+        """Its path with all before it, and the rest from the `?` on. Kinds that only fsspec knows
+        have no such rest; there a `?` is part of a name."""
+        if _kind(self) not in _ARROW | _WEB:
+            return self.text, ""
+        path, mark, rest = self.text.partition("?")
+        return path, mark + rest
 
 
 class AddressState(NamedTuple):
@@ -79,7 +90,7 @@ def open_address(address: Address) -> IO[bytes]:
     """
     with _refusing(address):
         state = state_of(address)
-        return io.BufferedReader(_Checked(address, state, _stream(address, state)), _BUFFER)
+        return io.BufferedReader(_Checked(address, _stream(address), state), _BUFFER)
 
 
 def open_seekable(address: Address) -> Any:
@@ -97,7 +108,7 @@ def open_seekable(address: Address) -> Any:
         if not _sends_parts(address, file):
             raise InputError(f"{address}: its server sends no parts of a file, which a table "
                              "needs; download it first")
-        return file
+        return _Checked(address, file, None)
 
 
 def state_of(address: Address) -> AddressState:
@@ -121,6 +132,12 @@ def state_of(address: Address) -> AddressState:
         f"{field}={info[field]}" for field in _IDENTITY if info.get(field) is not None))
 
 
+def refuse_changed(address: Address, state: AddressState) -> None:
+    """Raises InputError unless a file has the state that it had before."""
+    if state_of(address) != state:
+        raise InputError(f"{address}: changed while it was being read")
+
+
 def files_at(address: Address) -> list[Address] | None:
     """Returns the files of a folder by name, without those of its folders; None for a file.
 
@@ -129,23 +146,25 @@ def files_at(address: Address) -> list[Address] | None:
     """
     with _refusing(address):
         if _kind(address) in _ARROW:
+            filesystem, location = _arrow(address)
             from pyarrow.fs import FileSelector
 
-            filesystem, path = _arrow(address)
-            if filesystem.get_file_info(path).type.name != "Directory":
+            if filesystem.get_file_info(location).type.name != "Directory":
                 return None
-            names = [own.base_name for own in filesystem.get_file_info(FileSelector(path))
+            names = [own.base_name for own in filesystem.get_file_info(FileSelector(location))
                      if own.is_file]
         else:
-            filesystem, path = _fsspec(address)
-            folder = address.text.endswith("/") if _kind(address) in _WEB \
-                else filesystem.isdir(path)
+            filesystem, location = _fsspec(address)
+            folder = address.split()[0].endswith("/") if _kind(address) in _WEB \
+                else filesystem.isdir(location)
             if not folder:
                 return None
             names = [own["name"].rstrip("/").rpartition("/")[2]
-                     for own in filesystem.ls(path, detail=True) if own.get("type") == "file"]
-    head, mark, query = address.text.partition("?")
-    return [Address(f"{head.rstrip('/')}/{name}{mark}{query}") for name in sorted(set(names))]
+                     for own in filesystem.ls(location, detail=True) if own.get("type") == "file"]
+    encode = quote if _kind(address) in _ARROW else str  # a page's links are encoded already
+    path, rest = address.split()
+    found = [Address(f"{path.rstrip('/')}/{encode(name)}{rest}") for name in set(names)]
+    return sorted(found, key=lambda own: own.name)
 
 
 def _kind(address: Address) -> str:
@@ -176,27 +195,30 @@ def _fsspec(address: Address) -> tuple[Any, str]:
     return filesystem, path
 
 
-def _stream(address: Address, state: AddressState) -> Any:
+def _stream(address: Address) -> Any:
     """Opens a file of either library. A web server that sends no parts sends all at once."""
     if _kind(address) in _ARROW:
         filesystem, path = _arrow(address)
-        return filesystem.open_input_stream(path, compression=None)
+        return filesystem.open_input_stream(path, compression=None, buffer_size=_AHEAD)
     filesystem, path = _fsspec(address)
-    if _kind(address) not in _WEB:
-        return filesystem.open(path, "rb")
     file = filesystem.open(path, "rb")
-    return file if _sends_parts(address, file) else filesystem.open(path, "rb", block_size=0)
+    if _kind(address) not in _WEB or _sends_parts(address, file):
+        return file
+    file.close()
+    return filesystem.open(path, "rb", block_size=0)
 
 
 def _sends_parts(address: Address, file: Any) -> bool:
     """Whether any place of a file can be read; the last byte of a web server's is tried."""
     if _kind(address) not in _WEB:
         return bool(file.seekable())
+    if not file.size:  # a stream
+        return False
     try:
-        file.seek(max(0, file.size - 1))
+        file.seek(file.size - 1)
         file.read(1)
         file.seek(0)
-    except ValueError:  # of fsspec, for an answer that is the whole file; or of a stream
+    except ValueError:  # of fsspec, for an answer that is the whole file
         return False
     return True
 
@@ -204,11 +226,12 @@ def _sends_parts(address: Address, file: Any) -> bool:
 class _Checked(io.RawIOBase):
     """A file at an address as a stream of Python, whose faults are one line.
 
-    At its end the number of bytes, and then size and identity, are compared with the first.
+    If it is read from its beginning to its end, its state is given. The number of bytes, and then
+    size and identity, are compared with it at the end.
     """
 
-    def __init__(self, address: Address, state: AddressState, inner: Any) -> None:
-        self._address, self._state, self._inner = address, state, inner
+    def __init__(self, address: Address, inner: Any, state: AddressState | None) -> None:
+        self._address, self._inner, self._state = address, inner, state
         self._count, self._ended = 0, False
 
     def readable(self) -> bool:
@@ -219,18 +242,23 @@ class _Checked(io.RawIOBase):
             data = self._inner.read(len(buffer))
         buffer[: len(data)] = data
         self._count += len(data)
-        if not data and not self._ended:
+        if self._state is not None and not data and not self._ended:
             self._ended = True
-            self._check()
+            if self._count != self._state.size:
+                raise InputError(f"{self._address}: ended after {self._count:,} of "
+                                 f"{self._state.size:,} bytes; the connection broke, or the file "
+                                 "changed")
+            refuse_changed(self._address, self._state)
         return len(data)
 
-    def _check(self) -> None:
-        size = self._state.size
-        if self._count != size:
-            raise InputError(f"{self._address}: ended after {self._count:,} of {size:,} bytes; the "
-                             "connection broke, or the file changed")
-        if state_of(self._address) != self._state:
-            raise InputError(f"{self._address}: changed while it was being read")
+    def seekable(self) -> bool:
+        return self._state is None
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._inner.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._inner.tell())
 
     def close(self) -> None:
         if not self.closed:
@@ -257,6 +285,6 @@ def _reason(address: Address, error: BaseException) -> str:
         return f"the server answers {status} {getattr(error, 'message', '')}".strip()
     if isinstance(error, FileNotFoundError):
         return "no such file"
-    query = urlsplit(address.text).query
+    rest = address.split()[1]
     text = first_line(error).replace(address.text, str(address))
-    return text.replace(query, "...") if query else text
+    return text.replace(rest, "?...") if rest else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from spladev3_anserini.collection.addresses import Address, files_at
-from spladev3_anserini.collection.dataset_folder import NOT_DOCUMENTS, refuse_split
+from spladev3_anserini.collection.dataset_folder import ABOUT_TABLES, NOT_DOCUMENTS, refuse_split
 from spladev3_anserini.collection.records import kind_of
 from spladev3_anserini.collection.tables import is_table
 from spladev3_anserini.errors import InputError
@@ -21,8 +21,8 @@ def corpus_addresses(address: Address) -> list[Address]:
     other files, with several splits of tables, and for a folder that cannot be listed.
     """
     if "*" in address.name:
-        head, _, tail = address.text.rpartition(address.name)
-        found = files_at(Address(head + tail)) or []
+        path, rest = address.split()
+        found = files_at(Address(f"{path.rpartition('/')[0]}/{rest}")) or []
         files = [file for file in found if fnmatchcase(file.name, address.name)]
         if not files:
             raise InputError(f"{address}: no file has such a name")
@@ -31,7 +31,8 @@ def corpus_addresses(address: Address) -> list[Address]:
         if listed is None:
             return [address]
         files = [file for file in listed if (kind_of(file) or is_table(file))
-                 and file.name.partition(".")[0] not in NOT_DOCUMENTS]
+                 and file.name.partition(".")[0] not in NOT_DOCUMENTS
+                 and file.name not in ABOUT_TABLES]
         if not files:
             raise InputError(f"{address}: no .jsonl, .json, .tsv, .txt or .parquet file in this "
                              "folder")

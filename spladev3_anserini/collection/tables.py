@@ -13,7 +13,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.collection.addresses import Address, open_seekable
+from spladev3_anserini.collection.addresses import (
+    Address,
+    open_seekable,
+    refuse_changed,
+    state_of,
+)
 from spladev3_anserini.errors import InputError, import_optional, refusing
 from spladev3_anserini.files import existing_file, refuse_pointer
 from spladev3_anserini.text import counted
@@ -164,10 +169,13 @@ def _columns(path: Path | Address, table: Any) -> list[str]:
 
 def _records(path: Path | Address, batches: Iterator[Any], stated: int) -> Iterator[dict[str, Any]]:
     found = 0
+    before = state_of(path) if isinstance(path, Address) else None
     for batch in _unbroken(path, batches):
         found += len(batch)
         yield from _rows(batch)
     refuse_lost_rows(path, found, stated)
+    if isinstance(path, Address) and before:
+        refuse_changed(path, before)
 
 
 def _unbroken(path: Path | Address, batches: Iterator[Any]) -> Iterator[Any]:

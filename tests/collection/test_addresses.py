@@ -63,8 +63,8 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.asked = folder, list[tuple[str, str, str | None]]()
-        self.ranges, self.length, self.status, self.encoding = True, True, 0, ""
-        self.cut = 0
+        self.ranges, self.length, self.status, self.encoding, self.user = True, True, 0, "", ""
+        self.cut, self.accepts = 0, ""
         self.after: Callable[[], object] = lambda: None
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
@@ -77,6 +77,8 @@ class Server:
         file = self.folder / path.lstrip("/")
         found = file.is_file() or (file.is_dir() and "x-amz-date" not in handler.headers)  # S3 has no folders
         status = self.status or (200 if found else 404)
+        if self.user and handler.headers.get("Authorization") != self.user:
+            status = 401
         if status != 200:
             handler.send_error(status)
             return
@@ -94,6 +96,8 @@ class Server:
                 handler.send_header("Content-Range", f"bytes {first}-{int(first) + len(content) - 1}/{total}")
             else:
                 handler.send_response(200)
+        if self.accepts:
+            handler.send_header("Accept-Ranges", self.accepts)
         if self.encoding:
             handler.send_header("Content-Encoding", self.encoding)
         if self.length:
@@ -180,10 +184,13 @@ def test_the_web_gives_the_documents_of_the_path(layout: str, web: tuple[str, Se
 def test_a_server_without_parts_of_files_sends_them_whole(web: tuple[str, Server]) -> None:
     address, server = web
     server.ranges = False
-    for layout in ("c.jsonl", "c.jsonl.gz", "c.tsv"):
-        assert read(f"{address}/{layout}") == PAIRS
-    with pytest.raises(InputError, match=r"c.parquet: its server sends no parts of a file, which a table"):
-        read(f"{address}/c.parquet")
+    (server.folder / "empty.jsonl").write_text("")
+    for server.accepts in ("", "none"):
+        for layout in ("c.jsonl", "c.jsonl.gz", "c.tsv"):
+            assert read(f"{address}/{layout}") == PAIRS
+        assert read(f"{address}/empty.jsonl") == []
+        with pytest.raises(InputError, match=r"c.parquet: its server sends no parts of a file, which a table"):
+            read(f"{address}/c.parquet")
 
 
 def test_a_large_file_is_read_in_parts_and_whole(web: tuple[str, Server]) -> None:
@@ -273,6 +280,46 @@ def test_s3_gives_the_documents_of_the_path(layout: str, files: Path, monkeypatc
         server.status = 403
         with pytest.raises(InputError, match=r"^s3://files/c.jsonl: cannot be read: .*(ACCESS_DENIED|Forbidden)"):
             read(f"s3://files/c.jsonl{place}")
+
+
+@pytest.mark.parametrize("kind", ["file", "memory"])
+def test_names_of_any_characters_are_listed_and_read(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for number, name in enumerate(["a b.tsv", "b%20c.tsv", "c#d.tsv", "é.tsv"]):
+        (folder / name).write_text(f"d{number}\tx\n")
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.put(str(folder), "/odd", recursive=True)
+    address = f"file://{folder}" if kind == "file" else "memory://odd"
+    try:
+        assert [identifier for identifier, _ in read(address)] == ["d0", "d1", "d2", "d3"]
+    finally:
+        memory.rm("/odd", recursive=True)
+
+
+def test_a_user_and_a_password_come_from_the_environment(web: tuple[str, Server], tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    address, server = web
+    server.user = "Basic bmFtZTp3b3Jk"  # name:word
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with pytest.raises(InputError, match=r"the server answers 401"):
+        read(f"{address}/c.jsonl")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login name password word\n")
+    assert read(f"{address}/c.jsonl") == PAIRS
+
+
+def test_a_table_that_fails_in_the_middle_names_the_address_alone(web: tuple[str, Server]) -> None:
+    address, server = web
+    rows = read_corpus(f"{address}/numbered/train-00000-of-00003.parquet?signature=secret")
+    table = TABLE.append_column("filler", pa.array([str(n) * 1000 for n in range(300)]))
+    parquet.write_table(table, server.folder / "wide.parquet", row_group_size=10, compression="none")
+    next(rows)
+    rows = read_corpus(f"{address}/wide.parquet?signature=secret")
+    next(rows)
+    server.status = 403
+    with pytest.raises(InputError, match=rf"^{address}/wide.parquet: ") as raised:
+        list(rows)
+    assert "secret" not in str(raised.value)
 
 
 def test_an_address_is_shown_without_its_secrets() -> None:
