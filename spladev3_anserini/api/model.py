@@ -200,9 +200,9 @@ class Model:
 
         Args:
             texts: The path or address of a corpus (JSON lines, TSV, parquet, a folder of them, a
-                BEIR folder, `ir_datasets:ID`), (id, text) pairs, {id: text}, dicts with an id (`id`, `_id`,
-                `docid` or `docno`) and `contents` or `text` (optionally `title`), a data frame
-                with such columns, or records of ir_datasets.
+                BEIR folder, `ir_datasets:ID`), (id, text) pairs, {id: text}, dicts with an id
+                (`id`, `_id`, `docid` or `docno`) and `contents` or `text` (optionally `title`), a
+                data frame with such columns, or records of ir_datasets.
             folder: The index to build.
             overwrite: Replace an index of something else, and an interrupted encoding of
                 something else.

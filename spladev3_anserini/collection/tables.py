@@ -28,6 +28,9 @@ TABLE_SUFFIXES = (".parquet", ".arrow")
 
 #: Rows that are converted to Python at once.
 _ROWS = 1024
+#: Bytes of a column that are read at once, from a disk and from an address. Without a limit, the
+#: library would read the whole file into memory.
+_READ, _READ_FAR = 1 << 20, 1 << 24
 _IDS, _CONTENTS, _TEXTS = ("id", "_id", "docid"), "contents", ("title", "text")
 _ARROW_FILE = b"ARROW1"
 #: A stream without it was cut, maybe between two batches, where the library sees no fault.
@@ -102,7 +105,8 @@ def open_parquet(path: Path | Address) -> Any:
     parquet = import_optional("pyarrow.parquet", str(path), "parquet")
     file = open_seekable(path) if isinstance(path, Address) else path
     with refusing(f"{path}: not a parquet file that can be read"):
-        table = parquet.ParquetFile(file, page_checksum_verification=True)
+        table = parquet.ParquetFile(file, page_checksum_verification=True, pre_buffer=False,
+                                    buffer_size=_READ if file is path else _READ_FAR)
         table.schema_arrow  # noqa: B018 - it is read here, so that a fault in it is named
         refuse_lost_rows(path, sum(_group_sizes(table)), table.metadata.num_rows)
     return table

@@ -36,7 +36,7 @@ class EncodingOutput:
         restart: Begin from nothing, whatever the folder holds.
         source_name: The name of the source in the manifest; empty is its path.
         overwrite: Replace another encoding that the folder holds.
-        format: `jsonl`, which Anserini reads too, or `parquet`, a fifth of its size.
+        format: `jsonl`, which Anserini reads too, or `parquet`, a quarter of its size.
     """
 
     folder: Path

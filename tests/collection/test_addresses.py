@@ -28,6 +28,7 @@ from spladev3_anserini.collection.addresses import (
 )
 from spladev3_anserini.collection.corpus import Rejects, read_corpus, survey
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.model.kept import corpus_file_states
 
 PAIRS = [(f"d{n}", f"text {n} é") for n in range(300)]
 LINES = "".join(json.dumps({"id": i, "contents": t}) + "\n" for i, t in PAIRS).encode()
@@ -139,7 +140,7 @@ def served(folder: Path) -> Iterator[tuple[str, Server]]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        Thread(target=http.serve_forever, daemon=True).start()
+        Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{http.server_port}", server
         finally:
@@ -333,10 +334,11 @@ def test_an_address_is_shown_without_its_secrets() -> None:
 def test_a_file_that_changed_has_another_state(files: Path, web: tuple[str, Server]) -> None:
     for address in (f"file://{files}/c.tsv", f"{web[0]}/c.tsv"):
         (files / "c.tsv").write_text("a\tb\n")
-        before = state_of(Address(address))
+        before, key = state_of(Address(address)), corpus_file_states(address)
         assert before.size == 4
         (files / "c.tsv").write_text("a\tbcd\n")
         assert state_of(Address(address)) != before
+        assert corpus_file_states(address) != key
     with open_address(Address(f"file://{files}/c.tsv")) as stream:
         assert stream.read() == b"a\tbcd\n"
     assert [own.name for own in files_at(Address(f"file://{files}/beir")) or []] == [

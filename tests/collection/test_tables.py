@@ -109,6 +109,18 @@ def test_row_groups_are_read_alone_and_make_up_the_table(name: str, tmp_path: Pa
     assert row_groups(path) == [2, 2, 1]
 
 
+def test_memory_does_not_hold_the_file(tmp_path: Path) -> None:
+    text = pa.array([str(n) * 400 for n in range(20_000)])
+    path = write_parquet(tmp_path / "a.parquet", pa.table({"id": range(20_000), "text": text}), rows=20_000,
+                         compression="none", use_dictionary=False)
+    size, pool = path.stat().st_size, pa.default_memory_pool()
+    del text
+    before = pool.bytes_allocated()
+    most = max(pool.bytes_allocated() - before for _ in read_corpus(str(path)))
+    assert size > 30e6
+    assert 0 < most < 10e6
+
+
 def test_a_table_without_rows_has_no_documents(tmp_path: Path) -> None:
     empty = contents_of(PAIRS).slice(0, 0)
     assert read(write_parquet(tmp_path / "a.parquet", empty)) == []
