@@ -36,8 +36,8 @@ from spladev3_anserini.text import counted
               help="Encode part I of N: every Nth shard, from the Ith. Run all parts, on any "
               "machines, into the same folder. The last to finish writes the manifest.")
 @click.option("--format", "form", default="jsonl", type=click.Choice(["jsonl", "parquet"]),
-              help="The shards' format. jsonl: lines that Anserini reads too; parquet: a quarter of "
-              "their size, for index and all other commands.")
+              help="The shards' format. jsonl: lines that Anserini reads too; parquet: a quarter "
+              "of their size, for index and all other commands.")
 @click.option("--gzip", is_flag=True, help="Compress the shards of --format jsonl.")
 @click.option("--contents", is_flag=True,
               help="Keep each document's text in its shard. A query's text is always kept.")
