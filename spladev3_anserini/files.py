@@ -140,13 +140,13 @@ def refuse_special(folder: Path) -> None:
             existing_file(path)
 
 
-def refuse_pointer(path: Path, head: bytes | None = None) -> None:
+def refuse_pointer(path: Path | str, head: bytes | None = None) -> None:
     """Raises InputError for a Git LFS pointer in the place of a file.
 
     `head` is the beginning of the file; None reads it.
     """
     if head is None:
-        with existing_file(path).open("rb") as stream:
+        with existing_file(Path(path)).open("rb") as stream:
             head = stream.read(64)
     if head.startswith(_LFS_POINTER):
         raise InputError(f"{path}:1: is a Git LFS pointer, not the file itself; fetch it with "
@@ -161,7 +161,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 @contextmanager
-def naming(path: Path, *kinds: type[Exception]) -> Iterator[None]:
+def naming(path: Path | str, *kinds: type[Exception]) -> Iterator[None]:
     """Adds the file's name to an OSError of the block without a name, such as that of a full disk.
 
     `kinds` are exceptions that a library raises instead of OSError; they become an InputError.

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+from scipy import sparse
+
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.lines import impact_line
 from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard, write_record
-from spladev3_anserini.impacts.shards import ImpactDocument, write_lines
+from spladev3_anserini.impacts.parquet_shards import ImpactRows
+from spladev3_anserini.impacts.shards import ImpactDocument, write_lines, write_rows
 from spladev3_anserini.lucene.build import build_index
 from spladev3_anserini.lucene.opening import open_searcher
 
@@ -18,6 +22,19 @@ Corpus = list[tuple[str, dict[str, int]]]
 def write_shard(folder: Path, name: str, documents: Iterable[ImpactDocument], texts: str) -> Shard:
     """Writes one shard of documents; see `write_lines`."""
     return write_lines(folder, name, (impact_line(*document) for document in documents), texts)
+
+
+def write_parquet_shard(folder: Path, documents: list[ImpactDocument], name: str = "part-00000.parquet",
+                        lost: list[int] | None = None) -> Shard:
+    """Writes documents as an encode does; their terms are a vocabulary in the order of the alphabet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    terms = sorted({term for document in documents for term in document.vector})
+    matrix = sparse.lil_matrix((len(documents), len(terms)), dtype=np.int32)
+    for row, document in enumerate(documents):
+        for term, impact in document.vector.items():
+            matrix[row, terms.index(term)] = impact
+    return write_rows(folder, name, ImpactRows([d.id for d in documents], [d.contents for d in documents],
+                                               matrix.tocsr(), terms), "h", lost or [])
 
 
 def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 0,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.api.checks import path_text
-from spladev3_anserini.collection.corpus import document_of
+from spladev3_anserini.collection.corpus_file import document_of
 from spladev3_anserini.collection.in_memory import Texts, texts_of
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.journal import read_shard_journal

@@ -199,10 +199,10 @@ class Model:
         already holds the index of these documents and this model, it is checked and opened.
 
         Args:
-            texts: The path of a corpus (JSON lines, TSV, a folder of them, a BEIR folder,
-                `ir_datasets:ID`), (id, text) pairs, {id: text}, dicts with an id (`id`, `_id`,
-                `docid` or `docno`) and `contents` or `text` (optionally `title`), a data frame
-                with such columns, or records of ir_datasets.
+            texts: The path or address of a corpus (JSON lines, TSV, parquet, a folder of them, a
+                BEIR folder, `ir_datasets:ID`), (id, text) pairs, {id: text}, dicts with an id
+                (`id`, `_id`, `docid` or `docno`) and `contents` or `text` (optionally `title`), a
+                data frame with such columns, or records of ir_datasets.
             folder: The index to build.
             overwrite: Replace an index of something else, and an interrupted encoding of
                 something else.

@@ -38,7 +38,10 @@ from spladev3_anserini.text import counted
 @click.option("--part", default="1/1", metavar="I/N",
               help="Encode part I of N of the shards. Run all parts, on any machines, into the "
               "same folder. The last to finish writes the manifest.")
-@click.option("--gzip", is_flag=True, help="Compress the shards.")
+@click.option("--format", "form", default="jsonl", type=click.Choice(["jsonl", "parquet"]),
+              help="The shards' format. jsonl: lines that Anserini reads too; parquet: a quarter "
+              "of their size, for index and all other commands.")
+@click.option("--gzip", is_flag=True, help="Compress the shards of --format jsonl.")
 @click.option("--contents", is_flag=True,
               help="Keep each document's text in its shard. A query's text is always kept.")
 @on_error_option("OUTPUT/rejected.jsonl")
@@ -55,14 +58,14 @@ from spladev3_anserini.text import counted
 @model_run_options
 def main(model: str, variant: str, corpus: str | None, topics: str | None, output: Path,
          scale: float, special_tokens: str, top_k: int | None, plan: Path | None,
-         shard_size: int | None, part: str, gzip: bool, contents: bool, on_error: str,
+         shard_size: int | None, part: str, form: str, gzip: bool, contents: bool, on_error: str,
          resume: bool, overwrite: bool, query_weights: str | None, max_length: int | None,
          batch_tokens: int | None, device: str, dtype: str) -> None:
     """Encode a corpus or topics as Lucene impact documents.
 
-    The command writes OUTPUT/impacts/part-00000.jsonl ... in the order of the input, and
-    OUTPUT/manifest.json last. After an interruption, run the same command again. It continues at
-    the first missing shard.
+    The command writes OUTPUT/impacts/part-00000.jsonl ... (or .parquet) in the order of the input,
+    and OUTPUT/manifest.json last. After an interruption, run the same command again. It continues
+    at the first missing shard.
 
     \b
     Example:
@@ -93,7 +96,7 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     target = EncodingOutput(
         folder=output, part=Part.parse(part), gzip=gzip,
         contents=contents or side == "query", restart=not resume,
-        overwrite=overwrite)
+        overwrite=overwrite, format=form)
     checkpoint = open_checkpoint(model)
     chosen = chosen_variant(variant, checkpoint, query_weights)
     planned = read_plan(plan, corpus) if plan else plan_texts(

@@ -17,7 +17,8 @@ from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
-CORPUS_HELP = "JSON lines or TSV (.gz too), a folder of them, a BEIR folder, or ir_datasets:ID."
+CORPUS_HELP = ("JSON lines, TSV (.gz too) or parquet, a folder of them, a BEIR folder, a folder of "
+               "Hugging Face datasets, an address of these (s3://, https://), or ir_datasets:ID.")
 TOPICS_HELP = "TSV or JSON lines, a BEIR folder, or ir_datasets:ID."
 
 

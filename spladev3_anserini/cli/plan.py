@@ -35,6 +35,7 @@ def main(corpus: str, output: Path, shard_size: int | None, on_error: str,
       spladev3-anserini plan --corpus corpus.jsonl --output plan.jsonl
       spladev3-anserini encode --plan plan.jsonl --part 2/8 --model demo --output encoded
     """
+    from spladev3_anserini.collection.addresses import is_address
     from spladev3_anserini.collection.ir_datasets_source import irds_id
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.encoding.plan import write_plan
@@ -42,7 +43,7 @@ def main(corpus: str, output: Path, shard_size: int | None, on_error: str,
 
     pace = Pace()
     refuse_overwriting(output, "`output`", corpus=corpus)
-    source = corpus if irds_id(corpus) else os.path.abspath(corpus)
+    source = corpus if irds_id(corpus) or is_address(corpus) else os.path.abspath(corpus)
     plan = plan_texts(source, "document", shard_size or SHARD_SIZE, skip=on_error == "skip",
                       processes=processes or os.cpu_count() or 1)
     write_plan(plan, output)

@@ -1,35 +1,26 @@
-"""A corpus on disk or in ir_datasets -> its documents, in order."""
+"""A corpus on disk, at an address or in ir_datasets -> its documents, in order."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds, text_of
-from spladev3_anserini.collection.records import (
-    IdentifiedText,
-    IdHashes,
-    checked_item,
-    checked_text,
-    decode_line,
-    id_hash,
-    is_tsv,
-    json_record,
-    kind_of,
-    raw_lines,
-    tsv_pair,
+from spladev3_anserini.collection.addresses import Address, is_address, shown_source
+from spladev3_anserini.collection.corpus_file import Document, Rejects, documents_from
+from spladev3_anserini.collection.dataset_folder import (
+    ABOUT_TABLES,
+    NOT_DOCUMENTS,
+    tables_of_folder,
+    tables_of_pattern,
 )
+from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds, text_of
+from spladev3_anserini.collection.records import IdHashes, checked_item, id_hash, kind_of
+from spladev3_anserini.collection.remote_corpus import corpus_addresses
+from spladev3_anserini.collection.tables import is_table
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import existing_file
-
-_NOT_DOCUMENTS = {"queries", "topics", "qrels"}
-
-
-#: One text to encode.
-Document = IdentifiedText
 
 
 class Survey(NamedTuple):
@@ -68,21 +59,25 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
     """Yields the documents of a corpus, in the corpus's order.
 
     A JSON object has `id` (or `_id`) and `contents`, or `text` and optionally `title`. Title and
-    text are joined by a space, as in BEIR. A TSV line is split at its first tab.
+    text are joined by a space, as in BEIR. A TSV line is split at its first tab. A table has
+    columns of these names.
 
     Args:
-        source: A JSON-lines or TSV file (also `.gz`), a BEIR folder (`corpus.jsonl`), any other
-            folder of such files (read in name order), or `ir_datasets:ID`.
+        source: A JSON-lines or TSV file (also `.gz`), a table (`.parquet`, `.arrow`), a BEIR folder
+            (`corpus.jsonl`), any other folder of such files (read in name order), a folder of
+            tables as `tables_of_folder` takes it, a pattern of tables (`train-*.parquet`), the
+            address of such a file or folder (`s3://`, `https://`), or `ir_datasets:ID`.
         rejects: Collects the bad lines, which are then skipped. None stops at the first one.
 
     Raises:
-        InputError: A line is bad and there are no `rejects`; the message names file and line.
+        InputError: A line or a row is bad and there are no `rejects`; the message names file and
+            line or row. A damaged table is refused even with `rejects`.
     """
     if dataset := irds_id(source):
         yield from _irds_documents(dataset, source, rejects)
         return
-    for path in corpus_files(Path(source)):
-        for document, _, _ in documents_from(path, rejects):
+    for file in files_of_corpus(source).values():
+        for document, _, _ in documents_from(file, rejects):
             yield document
 
 
@@ -95,40 +90,6 @@ def _irds_documents(dataset: str, source: str, rejects: Rejects | None) -> Itera
             if rejects is None:
                 raise
             rejects.add(where, str(document.doc_id), error)
-
-
-def documents_from(path: Path, rejects: Rejects | None = None, start: int = 0, line: int = 0,
-                   end: int | None = None) -> Iterator[tuple[Document, int, int]]:
-    """Yields the documents of one file of a corpus from a place on, and where each begins.
-
-    Args:
-        path: The file.
-        rejects: As in `read_corpus`.
-        start: The place: how many bytes are before it, unpacked.
-        line: How many lines are before it.
-        end: The first byte that is not read; None reads to the end of the file.
-
-    Yields:
-        (document, start, line): the latter two are of the document's own line.
-
-    Raises:
-        InputError: As `read_corpus`.
-    """
-    tsv, following = is_tsv(existing_file(path)), start
-    for number, content in raw_lines(path, start, line):
-        begin, following = following, following + len(content)
-        if end is not None and begin >= end:
-            return
-        where = f"{path}:{number}"
-        try:
-            document = _document_of_line(decode_line(content, where, number), where, number, tsv)
-        except InputError as error:
-            if rejects is None:
-                raise
-            rejects.add(where, _id_of_bad_line(content, tsv), error)
-        else:
-            if document is not None:
-                yield document, begin, number - 1
 
 
 def survey(source: str, documents: Iterator[Document]) -> Survey:
@@ -150,24 +111,50 @@ def survey(source: str, documents: Iterator[Document]) -> Survey:
         digest.add(document)
         count += 1
     if not count:
-        raise InputError(f"{source}: no document in it")
+        raise InputError(f"{shown_source(source)}: no document in it")
     if repeated := hashes.repeated():
         refuse_duplicates(read_corpus(source), repeated)
     return Survey(count, digest.hexdigest())
 
 
+def files_of_corpus(source: str) -> dict[str, Path | Address]:
+    """Returns the files of a corpus in the order in which they are read.
+
+    Their names are relative to the corpus's folder. The name of the only file is empty, so that it
+    does not change if the file is renamed.
+
+    Raises InputError as `corpus_files` and `corpus_addresses` do.
+    """
+    if is_address(source):
+        found = corpus_addresses(Address(source))
+        files: dict[str, Path | Address] = {address.name: address for address in found}
+    else:
+        folder = source if Path(source).is_dir() else os.path.dirname(source)
+        files = {Path(os.path.relpath(path, folder or ".")).as_posix(): path
+                 for path in corpus_files(Path(source))}
+    return files if len(files) > 1 else dict.fromkeys([""], *files.values())
+
+
 def corpus_files(path: Path) -> list[Path]:
     """Returns the files of a corpus in the order in which they are read.
 
-    Raises InputError for a folder without such files, or with several files `corpus.*`.
+    Raises InputError for a folder without such files, with several files `corpus.*`, or with
+    tables and other files; and as `tables_of_folder` and `tables_of_pattern` do.
     """
     if not path.is_dir():
-        return [path]
-    files = sorted(file for file in path.iterdir()
-                   if kind_of(file) and file.name.partition(".")[0] not in _NOT_DOCUMENTS)
+        return tables_of_pattern(path) or [path]
+    files = sorted(file for file in path.iterdir() if (kind_of(file) or is_table(file))
+                   and file.name.partition(".")[0] not in NOT_DOCUMENTS)
     whole = [file for file in files if file.name.lower().startswith("corpus.")]
+    if not whole and (tables := tables_of_folder(path)):
+        others = [file for file in files if kind_of(file) and file.name not in ABOUT_TABLES]
+        if others:
+            raise InputError(f"{path}: {tables[0].name} and {others[0].name} are both here; give "
+                             "one of them")
+        return tables
     if not files:
-        raise InputError(f"{path}: no .jsonl, .json, .tsv or .txt file in this folder")
+        raise InputError(f"{path}: no .jsonl, .json, .tsv, .txt, .parquet or .arrow file in this "
+                         "folder")
     if len(whole) > 1:
         raise InputError(f"{path}: {' and '.join(file.name for file in whole)} are both here; give "
                          "one of them")
@@ -186,78 +173,3 @@ def refuse_duplicates(documents: Iterable[Document], repeated: Set[int]) -> None
                 raise InputError(f"{document.where}: the id {document.id!r} is already at "
                                  f"{first[document.id]}")
             first[document.id] = document.where
-
-
-def _document_of_line(line: str, where: str, number: int, tsv: bool) -> Document | None:
-    """Returns the document of a line, or None for a blank line."""
-    if tsv:
-        pair = tsv_pair(line, "text", where, number)
-        return checked_item(*pair, where) if pair else None
-    record = json_record(line, where)
-    return None if record is None else document_of(record, where)
-
-
-def document_of(record: dict[str, Any], where: str) -> Document:
-    """Returns the document of a record with `id` (or `_id`) and `contents` or `text`.
-
-    `text` may have a `title`; both are joined by a space.
-
-    Raises InputError for a missing field, and for an id or a text that cannot be used.
-    """
-    return checked_item(_id_field(record, where), _text(record, where), where)
-
-
-def _id_field(record: dict[str, Any], where: str) -> Any:
-    for name in ("id", "_id", "docid"):
-        if name in record:
-            return record[name]
-    raise InputError(f"{where}: no field 'id' or '_id' (it has: {', '.join(record) or 'none'})")
-
-
-def _text(record: dict[str, Any], where: str) -> str:
-    if "contents" in record:
-        return checked_text(record["contents"], where, "contents")
-    if "text" not in record:
-        raise InputError(f"{where}: no field 'contents' or 'text' (it has: {', '.join(record)})")
-    text = checked_text(record["text"], where, "text")
-    title = record.get("title")
-    return text if title is None else f"{checked_text(title, where, 'title')} {text}".strip()
-
-
-class RejectedLine(NamedTuple):
-    """A line that was skipped.
-
-    Attributes:
-        where: Its file and line.
-        id: The document's id; None if it cannot be read.
-        reason: Why it was skipped.
-    """
-
-    where: str
-    id: str | None
-    reason: str
-
-
-class Rejects:
-    """Collects the lines that a reader skips, in the corpus's order."""
-
-    def __init__(self) -> None:
-        self.lines: list[RejectedLine] = []
-
-    def add(self, where: str, identifier: str | None, error: InputError | str) -> None:
-        """Adds one line; `identifier` is None if it could not be read."""
-        self.lines.append(RejectedLine(where, identifier, str(error).removeprefix(f"{where}: ")))
-
-
-def _id_of_bad_line(line: bytes, tsv: bool) -> str | None:
-    """Returns the id of a line that is not a valid document, or None if it cannot be read."""
-    text = line.decode("utf-8", "replace").strip("\ufeff")
-    if tsv:
-        return text.partition("\t")[0] if "\t" in text else None
-    try:
-        record: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    values = [record[name] for name in ("id", "_id", "docid") if name in record] \
-        if isinstance(record, dict) else []
-    return str(values[0]) if values and isinstance(values[0], str | int) else None

@@ -7,15 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from spladev3_anserini.collection.corpus import (
-    Rejects,
-    corpus_files,
-    documents_from,
-    read_corpus,
-)
+from spladev3_anserini.collection.addresses import Address, shown_source, state_of
+from spladev3_anserini.collection.corpus import files_of_corpus, read_corpus
+from spladev3_anserini.collection.corpus_file import Rejects, documents_from
 from spladev3_anserini.collection.ir_datasets_source import irds_id
 from spladev3_anserini.collection.records import IdentifiedText
+from spladev3_anserini.collection.tables import is_table, row_place
 from spladev3_anserini.collection.topics import read_topics, topics_file
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file
 
 #: Bytes of a corpus that are read in one go, at most, unless a file cannot be divided.
@@ -26,10 +25,10 @@ class TextPlace(NamedTuple):
     """Where a text begins.
 
     Attributes:
-        file: The name of its file in the corpus's folder; empty if the corpus is no folder.
-        start: The bytes of this file before it, unpacked. The texts before it in topics and in
-            ir_datasets, which can only be read from the beginning.
-        line: The lines of this file before it.
+        file: The name of its file in the corpus's folder; empty if the corpus is one file.
+        start: The bytes of this file before it, unpacked; the rows of a table before it; the texts
+            before it in topics and in ir_datasets, which can only be read from the beginning.
+        line: The lines, rows or texts before it.
     """
 
     file: str
@@ -63,8 +62,8 @@ def chunks_of(source: str, side: str, size: int = CHUNK) -> list[list[Stretch]]:
     """Divides a corpus into chunks, which may be read at the same time.
 
     A chunk is a part of a large file, or consecutive files of up to `size` bytes in all. Gzipped
-    files are not divided. Topics and data sets of ir_datasets are one chunk. So is every corpus of
-    at most `size` bytes.
+    files, tables and files at addresses are not divided. Topics and data sets of ir_datasets are
+    one chunk. So is every corpus of at most `size` bytes.
 
     Args:
         source: The corpus or the topics.
@@ -75,7 +74,7 @@ def chunks_of(source: str, side: str, size: int = CHUNK) -> list[list[Stretch]]:
         The chunks, in the order of the texts.
 
     Raises:
-        InputError: There is no such file, or as `corpus_files`.
+        InputError: There is no such file, or as `files_of_corpus`.
     """
     if is_read_from_its_beginning(source, side):
         if not irds_id(source):
@@ -83,10 +82,10 @@ def chunks_of(source: str, side: str, size: int = CHUNK) -> list[list[Stretch]]:
         return [[Stretch(TextPlace("", 0, 0), None)]]
     chunks: list[list[Stretch]] = []
     room = 0
-    for path in corpus_files(Path(source)):
-        name = _name_in(source, path)
-        length = existing_file(path).stat().st_size
-        if length > size and path.suffix.lower() != ".gz":
+    for name, path in files_of_corpus(source).items():
+        length = (state_of(path).size if isinstance(path, Address)
+                  else existing_file(path).stat().st_size)
+        if length > size and isinstance(path, Path) and _can_be_divided(path):
             starts = _line_starts(path, range(0, length, size))
             chunks += [[Stretch(TextPlace(name, start, int(start > 0)), end)]
                        for start, end in zip(starts, [*starts[1:], None], strict=True)]
@@ -98,6 +97,10 @@ def chunks_of(source: str, side: str, size: int = CHUNK) -> list[list[Stretch]]:
         chunks[-1].append(Stretch(TextPlace(name, 0, 0), None))
         room -= length
     return chunks
+
+
+def _can_be_divided(path: Path) -> bool:
+    return not is_table(path) and path.suffix.lower() != ".gz"
 
 
 def _line_starts(path: Path, offsets: Sequence[int]) -> list[int]:
@@ -114,9 +117,11 @@ def _line_starts(path: Path, offsets: Sequence[int]) -> list[int]:
 
 
 def count_lines(source: str, stretch: Stretch) -> int:
-    """Counts the lines of a stretch of a file that is not gzipped."""
+    """Counts the lines of a stretch of a file on disk that is not gzipped."""
     count, left = 0, (stretch.end or 0) - stretch.place.start
-    with path_of(source, stretch.place).open("rb") as stream:
+    path = _file_of(source, stretch.place)
+    assert isinstance(path, Path)  # a file at an address is not divided
+    with path.open("rb") as stream:
         stream.seek(stretch.place.start)
         while left > 0 and (block := stream.read(min(left, 1 << 20))):
             count += block.count(b"\n")
@@ -140,7 +145,7 @@ def texts_of_stretch(source: str, side: str, stretch: Stretch,
         for number, text in enumerate(islice(texts, place.start, None), place.start):
             yield LocatedText(text, TextPlace("", number, number))
         return
-    for text, start, line in documents_from(path_of(source, place), rejects, place.start,
+    for text, start, line in documents_from(_file_of(source, place), rejects, place.start,
                                             place.line, stretch.end):
         yield LocatedText(text, TextPlace(place.file, start, line))
 
@@ -151,15 +156,22 @@ def texts_from(source: str, side: str, place: TextPlace,
     yield from texts_of_stretch(source, side, Stretch(place, None), rejects)
     if not place.file:
         return
-    files = [_name_in(source, path) for path in corpus_files(Path(source))]
-    for name in files[files.index(place.file) + 1 :]:
+    names = list(files_of_corpus(source))
+    for name in names[names.index(place.file) + 1 :]:
         yield from texts_of_stretch(source, side, Stretch(TextPlace(name, 0, 0), None), rejects)
 
 
-def _name_in(source: str, path: Path) -> str:
-    return "" if path == Path(source) else path.relative_to(source).as_posix()
+def shown_place(source: str, place: TextPlace) -> str:
+    """Returns a place as text for messages: file and line, or row."""
+    file = f"{shown_source(source)}/{place.file}" if place.file else shown_source(source)
+    return row_place(Path(file), place.line + 1) if is_table(Path(file)) else (
+        f"{file}:{place.line + 1}")
 
 
-def path_of(source: str, place: TextPlace) -> Path:
-    """Returns the path of a place's file."""
-    return Path(source, place.file) if place.file else Path(source)
+def _file_of(source: str, place: TextPlace) -> Path | Address:
+    """Returns a place's file; raises InputError if the corpus has no such file any more."""
+    files = files_of_corpus(source)
+    if place.file not in files:
+        raise InputError(f"{shown_source(source)}: has no file {place.file or 'of its own name'} "
+                         "any more; plan again")
+    return files[place.file]

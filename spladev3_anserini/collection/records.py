@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
+from spladev3_anserini.collection.addresses import Address, open_address
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file, naming, refuse_pointer
 
@@ -120,21 +121,24 @@ _GZIPPED = b"\x1f\x8b"
 _INNER_LINE = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]\\S+\t")
 
 
-def raw_lines(path: Path, start: int = 0, before: int = 0) -> Iterator[tuple[int, bytes]]:
+def raw_lines(path: Path | Address, start: int = 0,
+              before: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yields (line number from 1, bytes) of a file, gzipped or not.
 
     Reading may begin at a line other than the first: `start` counts the unpacked bytes before it,
     and `before` the lines. A gzipped file is unpacked up to there.
 
     Raises InputError with file and line for a corrupt gzip file, a line of 256 MiB or more and a
-    Git LFS pointer. Also raises as `existing_file` does for a stream.
+    Git LFS pointer. Also raises as `existing_file` does for a stream, and as `open_address`.
     """
-    number = before
-    with naming(path), ExitStack() as stack:
-        raw = stack.enter_context(existing_file(path, stream=True).open("rb"))
+    number, packed = before, path.suffix.lower() == ".gz"
+    with naming(str(path)), ExitStack() as stack:
+        raw = stack.enter_context(
+            open_address(path, 0 if packed else start) if isinstance(path, Address)
+            else existing_file(path, stream=True).open("rb"))
         stream = _unpacked(path, raw, stack)
         try:
-            if start:
+            if start and (packed or isinstance(path, Path)):
                 stream.seek(start)
             for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LINE), b""),
                                           before + 1):
@@ -237,7 +241,7 @@ def refuse_inner_cr(line: str, where: str) -> None:
                          "Mac's); convert the file first (tr '\\r' '\\n')")
 
 
-def kind_of(path: Path) -> str | None:
+def kind_of(path: Path | Address) -> str | None:
     """Returns a file's format by its name: `json` (`.jsonl`, `.json`) or `tsv` (`.tsv`, `.txt`).
 
     Each may end in `.gz`. Other names give None.
@@ -247,7 +251,7 @@ def kind_of(path: Path) -> str | None:
     return kinds.get(Path(name).suffix)
 
 
-def is_tsv(path: Path) -> bool:
+def is_tsv(path: Path | Address) -> bool:
     """Whether a file's name means TSV (else JSON lines); raises InputError for other names."""
     if kind := kind_of(path):
         return kind == "tsv"
@@ -264,10 +268,10 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _unpacked(path: Path, raw: IO[bytes], stack: ExitStack) -> IO[bytes]:
+def _unpacked(path: Path | Address, raw: IO[bytes], stack: ExitStack) -> IO[bytes]:
     """Returns a file's bytes without gzip; its name and first bytes must agree about gzip."""
     head = cast(BufferedReader, raw).peek(64)
-    refuse_pointer(path, head)
+    refuse_pointer(str(path), head)
     if path.suffix.lower() != ".gz":
         if head.startswith(_GZIPPED):
             raise InputError(f"{path}:1: is gzipped, but its name does not end in .gz; rename it")

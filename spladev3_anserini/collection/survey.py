@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from spladev3_anserini.collection.corpus import (
-    CorpusDigest,
-    Survey,
-    hash_of,
-    read_corpus,
-    survey,
-)
+from spladev3_anserini.collection.addresses import shown_source
+from spladev3_anserini.collection.corpus import CorpusDigest, Survey, hash_of, read_corpus, survey
 from spladev3_anserini.collection.qrels import hash_of_qrels, read_qrels
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
@@ -81,6 +76,6 @@ def texts_of_ids(corpus: str, queries: Mapping[str, str], source: str,
                 texts[document.id] = document.text
     for identifier, query in queries.items():
         if identifier not in texts:
-            raise InputError(f"{corpus}: no document {identifier!r}, which {source} has for query "
-                             f"{query!r}")
+            raise InputError(f"{shown_source(corpus)}: no document {identifier!r}, which {source} "
+                             f"has for query {query!r}")
     return texts

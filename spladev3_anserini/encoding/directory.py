@@ -27,13 +27,14 @@ from spladev3_anserini.impacts.manifest import (
     read_record,
     write_record,
 )
-from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, write_lines
+from spladev3_anserini.impacts.parquet_shards import ImpactRows
+from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, write_lines, write_rows
 from spladev3_anserini.progress import warn
 
 #: The log of skipped lines in an encoded directory.
 REJECTED = "rejected.jsonl"
 
-_SHARD = re.compile(r"\.?part-(\d+)\.jsonl(\.gz)?(\.tmp)?")
+_SHARD = re.compile(r"\.?part-(\d+)\.(jsonl|jsonl\.gz|parquet)(\.tmp)?")
 
 
 class Part(NamedTuple):
@@ -133,18 +134,22 @@ class EncodedDirectory:
         """This part's shards that are on disk."""
         return tuple(self._journal.shards.values())
 
-    def write(self, number: int, lines: Iterable[ImpactLine], texts: str, lost: Sequence[int],
-              versions: dict[str, str]) -> None:
+    def write(self, number: int, documents: Iterable[ImpactLine] | ImpactRows, texts: str,
+              lost: Sequence[int], versions: dict[str, str]) -> None:
         """Writes a shard, and then its line in the journal.
 
         Args:
             number: The number of the shard.
-            lines: As in `write_lines`.
+            documents: The lines of `write_lines`, or the rows of `write_rows` for a name that ends
+                in `.parquet`.
             texts: As in `write_lines`.
             lost: As in `write_lines`.
             versions: The versions and the device that encoded it.
         """
-        self.add(write_lines(self.folder, self.names[number], lines, texts, lost), versions)
+        name = self.names[number]
+        shard = write_rows(self.folder, name, documents, texts, lost) if isinstance(
+            documents, ImpactRows) else write_lines(self.folder, name, documents, texts, lost)
+        self.add(shard, versions)
 
     def add(self, shard: Shard, versions: dict[str, str]) -> None:
         """Adds a shard that is on disk to the journal."""

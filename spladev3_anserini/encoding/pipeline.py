@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -15,6 +16,7 @@ import transformers
 from scipy import sparse
 from tqdm import tqdm
 
+from spladev3_anserini.collection.addresses import shown_source
 from spladev3_anserini.encoding.cut import cut_line
 from spladev3_anserini.encoding.directory import REJECTED, EncodedDirectory
 from spladev3_anserini.encoding.encoder import Encoder, TextError
@@ -25,6 +27,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 from spladev3_anserini.impacts.lines import RowLines
 from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard
+from spladev3_anserini.impacts.parquet_shards import ImpactRows
 from spladev3_anserini.impacts.query_weights import (
     FROM_CORPUS,
     QUERY_WEIGHTS,
@@ -75,8 +78,11 @@ def encode_to_directory(plan: Plan, checkpoint: Checkpoint, encoder: Encoder,
         InputError: A text changed since the first pass; or as the readers, `EncodedDirectory` and
             `Encoder`.
     """
-    names = [shard_name(number, gzipped=output.gzip) for number in range(len(plan.shards))]
+    names = [shard_name(number, gzipped=output.gzip, form=output.format)
+             for number in range(len(plan.shards))]
     versions, written, encoded = environment(encoder.device), 0, 0
+    if output.format == "parquet":  # which decides the bytes of a shard
+        versions["pyarrow"] = version("pyarrow")
     with EncodedDirectory(output.folder, fingerprint(plan, encoder, output), names, output.part,
                           restart=output.restart, overwrite=output.overwrite) as directory:
         shards, lines = ShardSource(plan, encoder, output, directory), RowLines(encoder.terms)
@@ -93,14 +99,16 @@ def encode_to_directory(plan: Plan, checkpoint: Checkpoint, encoder: Encoder,
                     _refuse_collapsed(block.tokens.ids, matrix, encoder, checkpoint)
                 if not written and encoder.mode == "expand":
                     _warn_of_density(matrix, encoder, checkpoint)
-                contents = [text.text if output.contents else "" for text in block.texts]
-                writer.submit(directory.write, block.number, lines(
-                    [text.id for text in block.texts], contents, matrix),
-                    plan.shards[block.number].texts, block.tokens.lost, versions)
+                rows = ImpactRows([text.id for text in block.texts],
+                                  [text.text if output.contents else "" for text in block.texts],
+                                  matrix, encoder.terms)
+                writer.submit(directory.write, block.number,
+                              rows if output.format == "parquet" else lines(*rows[:3]),
+                              plan.shards[block.number].texts, block.tokens.lost, versions)
                 written += 1
                 encoded += len(block.texts)
         manifest = directory.publish(
-            checkpoint.absolute_name, _printable(output.source_name or plan.source),
+            checkpoint.absolute_name, _printable(output.source_name or shown_source(plan.source)),
             len(plan.rejected or ()), _write_table(output.folder, encoder, shards.query_weights()))
         _warn_of_cut(manifest.shards if manifest else directory.written, encoder)
     return EncodingOutcome(written, len(directory.shards) - written, manifest, encoded)
@@ -126,7 +134,8 @@ def fingerprint(plan: Plan, encoder: Encoder, output: EncodingOutput) -> Fingerp
         batch_tokens=encoder.batch_tokens, corpus=plan.corpus, documents=plan.documents,
         shards=len(plan.shards), shard_size=plan.shard_size, gzip=output.gzip,
         contents=output.contents, package=VERSION, query_model=encoder.query_model,
-        query_weights=FROM_CORPUS if encoder.counts_frequencies else encoder.query_weights_hash)
+        query_weights=FROM_CORPUS if encoder.counts_frequencies else encoder.query_weights_hash,
+        format=output.format)
 
 
 def environment(device: str) -> dict[str, str]:

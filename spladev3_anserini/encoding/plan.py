@@ -8,11 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from spladev3_anserini.collection.corpus import Document, RejectedLine, Rejects, hash_of
+from spladev3_anserini.collection.addresses import shown_source
+from spladev3_anserini.collection.corpus import hash_of
+from spladev3_anserini.collection.corpus_file import Document, RejectedLine, Rejects
 from spladev3_anserini.collection.places import (
     LocatedText,
     TextPlace,
     is_read_from_its_beginning,
+    shown_place,
     texts_from,
 )
 from spladev3_anserini.errors import InputError, first_line
@@ -120,8 +123,8 @@ def planned_texts(plan: Plan, numbers: Iterable[int]) -> Iterator[list[Document]
         following = number + 1
         extra = following == len(plan.shards) and plan.rejected is None and next(texts, None)
         if extra or hash_of(block) != shard.texts:
-            raise InputError(f"{_where(plan, shard)}: changed since it was planned; plan and "
-                             "encode it again with `restart`")
+            raise InputError(f"{shown_place(plan.source, shard.place)}: changed since it was "
+                             "planned; plan and encode it again with `restart`")
         yield block
 
 
@@ -142,16 +145,11 @@ def _skip(texts: Iterator[LocatedText], count: int) -> None:
         pass
 
 
-def _where(plan: Plan, shard: PlannedShard) -> str:
-    name = f"{plan.source}/{shard.place.file}" if shard.place.file else plan.source
-    return f"{name}:{shard.place.line + 1}"
-
-
 def write_plan(plan: Plan, path: Path) -> None:
     """Writes a plan, whole or not at all: its header, then its shards and its rejected lines."""
     rejected = plan.rejected
-    header = PlanHeader(source=plan.source, side=plan.side, shard_size=plan.shard_size,
-                        shards=len(plan.shards), corpus=plan.corpus,
+    header = PlanHeader(source=shown_source(plan.source), side=plan.side,
+                        shard_size=plan.shard_size, shards=len(plan.shards), corpus=plan.corpus,
                         rejected=None if rejected is None else len(rejected), package=VERSION)
     with appearing(path) as stream:
         for record in (header, *plan.shards):

@@ -14,13 +14,9 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from spladev3_anserini.collection.corpus import (
-    RejectedLine,
-    Rejects,
-    hash_of,
-    read_corpus,
-    refuse_duplicates,
-)
+from spladev3_anserini.collection.addresses import shown_source
+from spladev3_anserini.collection.corpus import hash_of, read_corpus, refuse_duplicates
+from spladev3_anserini.collection.corpus_file import RejectedLine, Rejects
 from spladev3_anserini.collection.places import (
     LocatedText,
     Stretch,
@@ -91,7 +87,8 @@ def plan_texts(source: str, side: str, shard_size: int = SHARD_SIZE, *, skip: bo
         with progress(iter(()), "checking") as bar, TemporaryFile() as hashes:
             shards, rejected = _collected(reading(repeated, 1, bar.update), hashes)
     if not shards:
-        raise InputError(f"{source}: no document in it{' that could be read' if skip else ''}")
+        raise InputError(f"{shown_source(source)}: no document in it"
+                         f"{' that could be read' if skip else ''}")
     return Plan(source, side, shard_size, tuple(shards), tuple(rejected) if skip else None)
 
 

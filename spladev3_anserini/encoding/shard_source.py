@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from spladev3_anserini.collection.corpus import Document
+from spladev3_anserini.collection.corpus_file import Document
 from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.plan import Plan, planned_texts
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, refuse_without
 from spladev3_anserini.impacts.query_weights import DocumentFrequencies, Weights
+from spladev3_anserini.impacts.shards import SHARD_FORMATS
 from spladev3_anserini.model.tokenizer import Tokenized
 
 #: The longest string that Anserini's JSON reader (Jackson) takes.
@@ -26,11 +27,12 @@ class EncodingOutput:
     Attributes:
         folder: The encoded directory.
         part: Which shards this process encodes.
-        gzip: Compress the shards.
+        gzip: Compress the shards of JSON lines; shards of parquet are compressed in any case.
         contents: Write each document's text into its line.
         restart: Begin from nothing, whatever the folder holds.
         source_name: The name of the source in the manifest; empty is its path.
         overwrite: Replace another encoding that the folder holds.
+        format: `jsonl`, which Anserini reads too, or `parquet`, a quarter of its size.
     """
 
     folder: Path
@@ -40,6 +42,18 @@ class EncodingOutput:
     restart: bool = False
     source_name: str = ""
     overwrite: bool = False
+    format: str = "jsonl"
+
+    def __post_init__(self) -> None:
+        """Raises InputError for an unknown format, for gzip with parquet, and without pyarrow."""
+        if self.format not in SHARD_FORMATS:
+            raise InputError(f"`format` {self.format[:20]}: expected "
+                             f"{' or '.join(SHARD_FORMATS)}")
+        if self.format == "parquet":
+            if self.gzip:
+                raise InputError("`gzip`: is for lines of JSON; `format` parquet is compressed "
+                                 "already")
+            refuse_without("pyarrow", "`format` parquet", "parquet")
 
 
 class ShardBlock(NamedTuple):

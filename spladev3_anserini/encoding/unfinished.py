@@ -61,7 +61,8 @@ def _command(folder: Path, fingerprint: Fingerprint, part: Part) -> str:
                "--max-length": (fingerprint.max_length, 256),
                "--dtype": (fingerprint.dtype or None, "float32"),
                "--device": (fingerprint.device or None, "cpu"),
-               "--batch-tokens": (fingerprint.batch_tokens or None, 1024)}
+               "--batch-tokens": (fingerprint.batch_tokens or None, 1024),
+               "--format": (fingerprint.format, "jsonl")}
     if fingerprint.quantizer != BINARY:
         scale = fingerprint.quantizer.removeprefix("x").partition("-")[0]
         options["--scale"] = (scale, "100")

@@ -42,7 +42,8 @@ class Fingerprint(Record):
     Bag-of-words queries use no model: `model`, `device` and `dtype` are empty and `batch_tokens`
     is 0. Batches count because padding may change a weight's last bit. `query_model` is the hash
     of what weights queries, empty if it is `model`: see `query_model_hash`. `query_weights` is the
-    hash of the queries' table, or `idf` if the table is counted from the documents.
+    hash of the queries' table, or `idf` if the table is counted from the documents. `format` is
+    `jsonl` or `parquet`.
     """
 
     model: str
@@ -65,6 +66,7 @@ class Fingerprint(Record):
     package: str
     query_model: str = ""
     query_weights: str = ""
+    format: str = "jsonl"
 
 
 class Shard(Record):

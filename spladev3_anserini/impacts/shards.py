@@ -7,11 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from spladev3_anserini.collection.records import IdHashes, checked_id, checked_text, json_records
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, sha256_of
-from spladev3_anserini.impacts.lines import ImpactLine
+from spladev3_anserini.impacts.lines import ImpactLine, impact_line
 from spladev3_anserini.impacts.manifest import Manifest, Shard, read_record
+from spladev3_anserini.impacts.parquet_shards import (
+    ImpactRows,
+    parquet_records,
+    write_parquet_rows,
+)
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
 from spladev3_anserini.impacts.query_weights import require_query_weights
 from spladev3_anserini.impacts.terms import term_fault
@@ -20,6 +27,8 @@ from spladev3_anserini.text import counted
 #: The folder of finished shards and nothing else, because Anserini reads every file in it.
 IMPACTS = "impacts"
 MANIFEST = "manifest.json"
+#: The formats of shards, by the ends of their names.
+SHARD_FORMATS = ("jsonl", "parquet")
 
 
 class ImpactDocument(NamedTuple):
@@ -30,9 +39,9 @@ class ImpactDocument(NamedTuple):
     vector: dict[str, int]
 
 
-def shard_name(number: int, *, gzipped: bool) -> str:
+def shard_name(number: int, *, gzipped: bool, form: str = "jsonl") -> str:
     """Returns a shard's name, such as `part-00000.jsonl`; shards are numbered over the corpus."""
-    return f"part-{number:05d}.jsonl{'.gz' if gzipped else ''}"
+    return f"part-{number:05d}.{form}{'.gz' if gzipped else ''}"
 
 
 def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str,
@@ -77,16 +86,35 @@ def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str
                  lost_wordpieces=sum(lost), size=final.stat().st_size)
 
 
+def write_rows(folder: Path, name: str, rows: ImpactRows, texts: str,
+               lost: Sequence[int] = ()) -> Shard:
+    """Writes one shard of an encoded directory as parquet; arguments and result as `write_lines`.
+
+    The same rows give the same bytes with the same version of pyarrow.
+    """
+    final = folder / IMPACTS / name
+    final.parent.mkdir(exist_ok=True)
+    with appearing(final, "wb", folder / f".{name}.tmp") as stream:
+        write_parquet_rows(stream, rows)
+    filled = np.diff(rows.matrix.indptr) > 0
+    return Shard(name=name, sha256=sha256_of(final), texts=texts, documents=len(rows.ids),
+                 nonempty=int(filled.sum()), postings=int(rows.matrix.nnz),
+                 impacts=int(rows.matrix.data.sum(dtype=np.int64)),
+                 max_impact=int(rows.matrix.data.max(initial=0)),
+                 empty_ids=tuple(rows.ids[row] for row in np.flatnonzero(~filled).tolist()),
+                 cut_texts=sum(n > 0 for n in lost), lost_wordpieces=sum(lost),
+                 size=final.stat().st_size)
+
+
 def read_shard(path: Path) -> Iterator[ImpactDocument]:
     """Yields the documents of a shard, or of any file of impact documents, and checks each.
 
-    Raises InputError, naming file and line, if Anserini would drop or change something: a missing
-    or wrong field, an id with white space, a term that it would split or cut, or an impact that is
-    no whole number from 1 to MAX_IMPACT.
+    Raises InputError, naming file and line (or row), if Anserini would drop or change something: a
+    missing or wrong field, an id with white space, a term that it would split or cut, or an impact
+    that is no whole number from 1 to MAX_IMPACT.
     """
     known: set[str] = set()
-    for number, record in json_records(path):
-        where = f"{path}:{number}"
+    for where, record in _impact_records(path):
         vector = record.get("vector")
         if "id" not in record or not isinstance(vector, dict):
             raise InputError(f"{where}: not an impact document (id, contents, vector)")
@@ -98,6 +126,15 @@ def read_shard(path: Path) -> Iterator[ImpactDocument]:
         known |= new
         contents = checked_text(record.get("contents", ""), where, "contents")
         yield ImpactDocument(checked_id(record["id"], where), contents, vector)
+
+
+def _impact_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (place, record) of a file of impact documents, as JSON lines or as parquet."""
+    if path.suffix.lower() == ".parquet":
+        yield from parquet_records(path)
+    else:
+        for number, record in json_records(path):
+            yield f"{path}:{number}", record
 
 
 def _refuse_vector(vector: dict[str, Any], where: str) -> None:
@@ -151,6 +188,23 @@ def read_encoded(folder: Path, manifest: Manifest) -> Iterator[ImpactDocument]:
     """Yields all impact documents of an encoded directory, in the corpus's order."""
     for shard in manifest.shards:
         yield from read_shard(folder / IMPACTS / shard.name)
+
+
+def json_shards(folder: Path, manifest: Manifest, scratch: Path) -> Path:
+    """Returns a folder of a finished encoding's shards as lines of JSON, which Anserini reads.
+
+    Shards of parquet are written as lines of JSON into `scratch`, an existing folder. Raises
+    InputError as `read_shard`.
+    """
+    if manifest.fingerprint.format == "jsonl":
+        return folder / IMPACTS
+    written = scratch / "json"
+    written.mkdir()
+    for shard in manifest.shards:
+        with appearing(written / f"{Path(shard.name).stem}.jsonl") as stream:
+            stream.writelines(impact_line(*document).line
+                              for document in read_shard(folder / IMPACTS / shard.name))
+    return written
 
 
 def recount(folder: Path, manifest: Manifest) -> None:

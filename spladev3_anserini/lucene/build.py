@@ -15,7 +15,13 @@ from spladev3_anserini.impacts.manifest import (
     write_record,
 )
 from spladev3_anserini.impacts.query_weights import QUERY_WEIGHTS
-from spladev3_anserini.impacts.shards import IMPACTS, read_encoded, read_manifest, verify_shards
+from spladev3_anserini.impacts.shards import (
+    IMPACTS,
+    json_shards,
+    read_encoded,
+    read_manifest,
+    verify_shards,
+)
 from spladev3_anserini.lucene.anserini import run_indexer
 from spladev3_anserini.lucene.check import (
     INDEX_MANIFEST,
@@ -49,7 +55,9 @@ def build_index(encoded: Path, index: Path, *, optimize: bool = False, engine: b
             lacks them is built again.
         overwrite: Replace an index of other shards.
         anserini_threads: Build it with Anserini's IndexCollection and this many threads. It is the
-            same index but for the order of its documents, and takes longer.
+            same index but for the order of its documents, and takes longer. It reads lines of
+            JSON, so shards of parquet are written as such beside the index meanwhile, about 12
+            bytes a posting.
 
     Returns:
         The index's manifest, and whether the index was built by this call.
@@ -86,8 +94,8 @@ def build_index(encoded: Path, index: Path, *, optimize: bool = False, engine: b
                 documents = arrays.passing(documents)
             if anserini_threads:
                 options = ["-impact", "-pretokenized", *(["-optimize"] if optimize else [])]
-                run_indexer("JsonVectorCollection", encoded / IMPACTS, fresh, anserini_threads,
-                            options, manifest.nonempty)
+                run_indexer("JsonVectorCollection", json_shards(encoded, manifest, scratch), fresh,
+                            anserini_threads, options, manifest.nonempty)
                 for _ in documents if engine else ():
                     pass
             else:

@@ -7,8 +7,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from spladev3_anserini.collection.addresses import Address, is_address, state_of
 from spladev3_anserini.collection.corpus import corpus_files
 from spladev3_anserini.collection.ir_datasets_source import irds_id
+from spladev3_anserini.collection.remote_corpus import corpus_addresses
 
 Opened = TypeVar("Opened")
 Slot = Literal["model", "texts"]
@@ -80,5 +82,8 @@ def file_states(paths: Iterable[Path]) -> tuple[tuple[str, int, int, int], ...]:
 
 
 def corpus_file_states(source: str) -> tuple[object, ...]:
-    """Returns `file_states` of the files of a corpus; for ir_datasets, only its id."""
+    """Returns `file_states` of the files of a corpus; of addresses, what their servers say; for
+    ir_datasets, only its id."""
+    if is_address(source):
+        return tuple((own, state_of(own)) for own in corpus_addresses(Address(source)))
     return (source,) if irds_id(source) else file_states(corpus_files(Path(source)))

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spladev3_anserini.collection.corpus import Document, Rejects, read_corpus, survey
+from spladev3_anserini.collection.corpus import read_corpus, survey
+from spladev3_anserini.collection.corpus_file import Document, Rejects
 from spladev3_anserini.collection.ir_datasets_source import text_of
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.records import IdHashes, checked_id
@@ -155,7 +156,7 @@ def test_a_truncated_gzip_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("source", "message"), [
     ("none.jsonl", "none.jsonl: no such file"),
     ("x.csv", "x.csv: unknown kind of file"),
-    ("folder", "folder: no .jsonl, .json, .tsv or .txt file"),
+    ("folder", "folder: no .jsonl, .json, .tsv, .txt, .parquet or .arrow file"),
 ])
 def test_a_source_that_is_none_is_refused(source: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("1,a\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import pickle
 import re
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import ipc, parquet
 from signed import sign
 
 from spladev3_anserini.analysis.diagnosis import read_curves, read_loss
@@ -164,6 +167,22 @@ def _quantizer_again(own: Quantizer) -> bytes:
 
 _DOCUMENTS = (_lines({"id": "d1", "contents": "a b"}, {"_id": 7, "title": "t", "text": "é\u2028x"}),
               b'\xef\xbb\xbf{"id": "d", "contents": ""}\r\n\n{"docid": "e", "text": "\\u00e9"}\n')
+
+
+def _parquet(columns: Mapping[str, Any], **options: Any) -> bytes:
+    stream = io.BytesIO()
+    parquet.write_table(pa.table(dict(columns)), stream, **options)
+    return stream.getvalue()
+
+
+def _arrow(columns: Mapping[str, Any]) -> bytes:
+    stream, table = io.BytesIO(), pa.table(dict(columns))
+    with ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    return stream.getvalue()
+
+
+_TABLE = {"id": ["d1", "é"], "text": ["a b", "x\u2028"], "title": [None, "t"]}
 _PAIRS = (b"1\twhat is lift\nq2\tan extra\ttab\n\n", "é\t中文\r\n".encode())
 _RUN = (b"q1 Q0 d2 1 510 tag\nq1 Q0 d1 2 340.5 tag\n\nq2 Q0 d1 1 1e-3 tag\n",)
 _SHARD = (_lines({"id": "d1", "contents": "", "vector": {"cat": 120, "##s": 4}},
@@ -278,6 +297,9 @@ READERS: dict[str, Reader] = {
                         lambda own: gzip.compress(_corpus_again(own)), lines=True),
     "corpus-beir": Reader("corpus.jsonl", lambda path: _corpus(path.parent), _DOCUMENTS,
                           _corpus_again, lines=True, around={"queries.jsonl": b"not read"}),
+    "corpus-parquet": Reader("c.parquet", _corpus, (_parquet(_TABLE), _parquet(
+        {"docid": [1, 2], "contents": ["", "b"]}, compression="none", write_page_checksum=True))),
+    "corpus-arrow": Reader("c.arrow", _corpus, (_arrow(_TABLE),)),
     "topics-json": Reader("t.jsonl", lambda path: [own[:2] for own in read_topics(str(path))],
                           (_lines({"_id": "1", "text": "a"}, {"qid": 2, "title": "b"}),),
                           _topics_again, lines=True),
@@ -292,6 +314,8 @@ READERS: dict[str, Reader] = {
                      lambda own: gzip.compress(_run_again(own)), lines=True),
     "shard": Reader("s.jsonl", lambda path: list(read_shard(path)), _SHARD, _named_lines,
                     lines=True),
+    "shard-parquet": Reader("s.parquet", lambda path: list(read_shard(path)), (_parquet(
+        {"id": ["d1", "none"], "terms": [["cat", "é"], []], "impacts": [[120, 4], []]}),)),
     "candidates": Reader("c.jsonl", lambda path: list(read_candidates(path)), _CANDIDATES,
                          _named_lines, lines=True),
     "scores": Reader("s.jsonl", lambda path: list(read_scores(path)), _SCORES, _named_lines,
