@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
-from spladev3_anserini.cli.options import part_option
 from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.impacts.query import MAX_THREADS
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
-    from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.impacts.manifest import IndexManifest
 
 
@@ -23,9 +21,9 @@ if TYPE_CHECKING:
 @click.option("--encoded", required=True, type=FOLDER,
               help="The encoded directory, as `encode` writes it.")
 @click.option("--index", required=True, type=FOLDER, help="The Lucene index to build.")
-@part_option("Index only part I of N: every Nth shard, from the Ith, as `encode --part`. It becomes "
-             "parts/000I-of-000N in INDEX. Build all parts, on any machines; `search --index INDEX` "
-             "then searches them as one index, and `merge-index` makes them one.")
+@click.option("--part", metavar="I/N", help="Index only part I of N: every Nth shard, from the "
+              "Ith, as `encode --part` does. It becomes a folder in INDEX/parts. Build all parts, "
+              "on any machines: `search` takes INDEX as one index, and `merge-index` makes it one.")
 @click.option("--optimize", is_flag=True,
               help="Merge the index into one segment. It is smaller, but slower to build.")
 @click.option("--no-engine", is_flag=True, help="Write no arrays for the exact engine, and save "
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
               help="Build with Anserini's IndexCollection and N threads. The index is the same, "
               "and takes several times longer.")
 @click.option("--overwrite", is_flag=True, help="Replace an index of other documents or settings.")
-def main(encoded: Path, index: Path, part: Part | None, optimize: bool, no_engine: bool,
+def main(encoded: Path, index: Path, part: str | None, optimize: bool, no_engine: bool,
          anserini_threads: int | None, overwrite: bool) -> None:
     """Build a checked Lucene index from impact documents.
 
@@ -46,13 +44,14 @@ def main(encoded: Path, index: Path, part: Part | None, optimize: bool, no_engin
     Example:
       spladev3-anserini index --encoded encoded --index index
     """
+    from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.lucene.build import build_index
     from spladev3_anserini.lucene.parts import part_folder
 
-    pace = Pace()
-    record, built = build_index(encoded, index, part=part, optimize=optimize, engine=not no_engine,
+    pace, own = Pace(), None if part is None else Part.parse(part)
+    record, built = build_index(encoded, index, part=own, optimize=optimize, engine=not no_engine,
                                 overwrite=overwrite, anserini_threads=anserini_threads or 0)
-    index = part_folder(index, part) if part else index
+    index = part_folder(index, own) if own else index
     echo(index_line(index, record, pace, built=built))
 
 

@@ -26,10 +26,6 @@ def main(runs: tuple[Path, ...], output: Path, hits: int, remove_query: bool) ->
 
     \b
     Example:
-      spladev3-anserini search --index index-parts --part 1/2 --topics topics.tsv \\
-        --output run.1.txt
-      spladev3-anserini search --index index-parts --part 2/2 --topics topics.tsv \\
-        --output run.2.txt
       spladev3-anserini merge-runs run.1.txt run.2.txt --output run.txt
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting

@@ -63,17 +63,6 @@ trust_option = click.option(
     "touched since they were last hashed.")
 
 
-def part_option(help_text: str) -> Decorator:
-    return click.option("--part", metavar="I/N", callback=_part, help=help_text)
-
-
-def _part(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Returns the Part that I/N names; None without the option."""
-    from spladev3_anserini.encoding.directory import Part
-
-    return None if value is None else Part.parse(value)
-
-
 # what a command writes
 
 run_output_option = click.option(

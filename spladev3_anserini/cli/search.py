@@ -20,7 +20,6 @@ from spladev3_anserini.cli.model_options import (
 from spladev3_anserini.cli.options import (
     TOPICS_HELP,
     hits_option,
-    part_option,
     remove_query_option,
     run_output_option,
     tag_option,
@@ -36,7 +35,6 @@ from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
-    from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.impacts.query import EncodedTopic
@@ -45,8 +43,9 @@ if TYPE_CHECKING:
 @click.command("search", context_settings=SETTINGS)
 @click.option("--index", required=True, type=FOLDER,
               help="The Lucene index of impacts, or a folder with all parts of one.")
-@part_option("Search only part I of N of an index in parts. `merge-runs` joins the runs of all "
-             "parts, and needs OUTPUT.part.json, which is written beside OUTPUT.")
+@click.option("--part", metavar="I/N", help="Search only part I of N of an index in parts. "
+              "`merge-runs` joins the runs of all parts, and needs OUTPUT.part.json, which is "
+              "written beside OUTPUT.")
 @topics_option(f"The queries, encoded now. {TOPICS_HELP}", required=False)
 @click.option("--queries", type=FOLDER, help="Instead of --topics: a folder of queries that "
               "`encode --topics` wrote.")
@@ -67,11 +66,11 @@ if TYPE_CHECKING:
 @special_tokens_option(None, "the index's; drop with --prebuilt")
 @query_weights_option(f"Weight the wordpieces of --topics {QUERY_TABLE_HELP}")
 @model_run_options
-def main(index: Path, part: Part | None, topics: str | None, queries: Path | None, model: str | None, variant: str,
-         output: Path, hits: int, threads: int, lucene: bool, remove_query: bool, tag: str,
-         prebuilt: bool, trust: bool, scale: float | None, special_tokens: str | None,
-         query_weights: str | None, max_length: int | None, batch_tokens: int | None, device: str,
-         dtype: str) -> None:
+def main(index: Path, part: str | None, topics: str | None, queries: Path | None,
+         model: str | None, variant: str, output: Path, hits: int, threads: int, lucene: bool,
+         remove_query: bool, tag: str, prebuilt: bool, trust: bool, scale: float | None,
+         special_tokens: str | None, query_weights: str | None, max_length: int | None,
+         batch_tokens: int | None, device: str, dtype: str) -> None:
     """Search an index of impacts and write a TREC run.
 
     Queries must have the model, tokenizer, variant, special tokens and scale of the index. The
@@ -88,10 +87,11 @@ def main(index: Path, part: Part | None, topics: str | None, queries: Path | Non
                     or query_weights):
         raise click.UsageError("--queries are encoded already: omit --model, --variant, --scale, "
                                "--special-tokens and --query-weights")
-    if part and (remove_query or is_stdout(output)):
+    if part is not None and (remove_query or is_stdout(output)):
         raise click.UsageError("--part: give --remove-query to merge-runs" if remove_query else
                                "--part: --output must be a file, which merge-runs reads")
     from spladev3_anserini.collection.overwriting import refuse_overwriting
+    from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
     from spladev3_anserini.impacts.manifest import refuse_other_values
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
@@ -100,11 +100,11 @@ def main(index: Path, part: Part | None, topics: str | None, queries: Path | Non
     from spladev3_anserini.lucene.parts import existing_part
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits, write_run
 
-    index = existing_part(index, part) if part else index
+    index = existing_part(index, Part.parse(part)) if part is not None else index
     refuse_overwriting(output, topics=topics, queries=queries, index=index, model=model,
                        query_weights=query_weights)
     searcher, record = open_searcher(index, trust=trust, lucene=lucene)
-    if part and (record is None or record.part != str(part)):
+    if part is not None and (record is None or record.part != str(Part.parse(part))):
         raise InputError(f"{index}: is not part {part} of an index")
     if record:
         refuse_other_values(scale, special_tokens, record)

@@ -84,10 +84,10 @@ def _choose_check(folder: Path) -> Callable[[Path], Checked] | None:
     """Returns the function that checks a folder, chosen by its files; None if there is none."""
     from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
-    from spladev3_anserini.lucene.parts import PARTS
+    from spladev3_anserini.lucene.parts import PARTS_FOLDER
 
     if any(any(folder.glob(pattern)) for pattern in (
-            "segments_*", "_*.si", INDEX_MANIFEST, f"{PARTS}/*-of-*/{INDEX_MANIFEST}")):
+            "segments_*", "_*.si", INDEX_MANIFEST, f"{PARTS_FOLDER}/*-of-*/{INDEX_MANIFEST}")):
         return _check_index
     if not (folder / MANIFEST).exists():
         return None

@@ -29,7 +29,7 @@ from spladev3_anserini.lucene.check import (
 )
 from spladev3_anserini.lucene.jvm import java_path, lucene_version, start_jvm, versions
 from spladev3_anserini.lucene.parts import (
-    PARTS,
+    PARTS_FOLDER,
     begun_parts,
     manifest_of_part,
     part_folder,
@@ -164,7 +164,7 @@ def _refuse_other_parts(index: Path, part: Part, expected: IndexManifest, overwr
     """
     if index.exists() and not index.is_dir():
         raise InputError(f"`index` {index}: exists and is no index; choose another name")
-    if index.is_dir() and any(path.name != PARTS and not path.name.startswith(".")
+    if index.is_dir() and any(path.name != PARTS_FOLDER and not path.name.startswith(".")
                               for path in index.iterdir()):
         raise InputError(f"`index` {index}: holds something other than parts of an index; choose "
                          "another name")

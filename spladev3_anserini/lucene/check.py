@@ -15,7 +15,7 @@ from spladev3_anserini.files import refuse_special
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.impacts.query_weights import require_query_weights
 from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path, lucene_version
-from spladev3_anserini.lucene.parts import PARTS, part_folders, whole_manifest
+from spladev3_anserini.lucene.parts import PARTS_FOLDER, part_folders, whole_manifest
 from spladev3_anserini.lucene.segments import newest_segments, written_by
 from spladev3_anserini.lucene.unchanged import require_unchanged
 from spladev3_anserini.progress import warn
@@ -188,7 +188,11 @@ def open_reader(index: Path) -> Any:
         try:
             readers.extend(map(open_reader, folders))
             with java_errors(f"{index}: Lucene cannot open its parts as one index"):
-                return java_class("org.apache.lucene.index.MultiReader")(*readers)
+                from jnius import cast
+
+                # without the cast, pyjnius would choose the overload of IndexReaderContext
+                return cast("org.apache.lucene.index.IndexReader",
+                            java_class("org.apache.lucene.index.MultiReader")(*readers))
         except BaseException:
             for reader in readers:
                 reader.close()
@@ -232,7 +236,7 @@ def folder_identity(index: Path) -> tuple[int, ...]:
 
     Those of its parts follow. There are none if there is no folder.
     """
-    states = [folder.stat() for folder in (index, *sorted((index / PARTS).glob("*-of-*")))
+    states = [folder.stat() for folder in (index, *sorted((index / PARTS_FOLDER).glob("*-of-*")))
               if folder.exists()]
     return tuple(number for state in states for number in (state.st_dev, state.st_ino))
 

@@ -17,7 +17,7 @@ from spladev3_anserini.lucene.check import (
     read_index_manifest,
     recorded_manifest,
 )
-from spladev3_anserini.lucene.parts import PARTS, refuse_too_many
+from spladev3_anserini.lucene.parts import PARTS_FOLDER, refuse_too_many
 from spladev3_anserini.lucene.postings import LucenePostings, open_lucene_postings
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.progress import log
@@ -103,5 +103,5 @@ def open_postings(index: Path) -> Iterator[Postings]:
 
 def _change_time(index: Path) -> list[int]:
     """Returns the ctimes of an index's folders, in ns; they detect replacements that cancel out."""
-    folders = (index, index / PARTS, *sorted((index / PARTS).glob("*-of-*")))
+    folders = (index, index / PARTS_FOLDER, *sorted((index / PARTS_FOLDER).glob("*-of-*")))
     return [folder.stat().st_ctime_ns for folder in folders if folder.exists()]

@@ -87,11 +87,11 @@ def read_part_runs(runs: Sequence[Path], hits: int) -> list[PartRun]:
 
 def _refuse_other_than_all_parts(runs: Sequence[Path], parts: Sequence[str]) -> None:
     of = parts[0].partition("/")[2]
-    for run, part in zip(runs, parts, strict=True):
+    for place, (run, part) in enumerate(zip(runs, parts, strict=True)):
         if part.partition("/")[2] != of:
             raise InputError(f"{run}: is of part {part}, and {runs[0]} of part {parts[0]}; they "
                              "cannot be merged")
-        if part in parts[: runs.index(run)]:
+        if part in parts[:place]:
             raise InputError(f"{run}: is of part {part}, and so is {runs[parts.index(part)]}")
     if missing := [part for number in range(1, int(of) + 1)
                    if (part := f"{number}/{of}") not in parts]:

@@ -20,7 +20,7 @@ from spladev3_anserini.lucene.segments import newest_segments
 from spladev3_anserini.text import counted
 
 #: The folder of parts in the folder of an index.
-PARTS = "parts"
+PARTS_FOLDER = "parts"
 #: Lucene's IndexWriter.MAX_DOCS: the most documents of an index, or of several read as one.
 MAX_DOCUMENTS = (1 << 31) - 129
 _NAME = re.compile(r"(\d{4,6})-of-(\d{4,6})", re.ASCII)
@@ -28,7 +28,7 @@ _NAME = re.compile(r"(\d{4,6})-of-(\d{4,6})", re.ASCII)
 
 def part_folder(index: Path, part: Part) -> Path:
     """Returns the folder of a part, such as `parts/0002-of-0004`; it may not exist."""
-    return index / PARTS / f"{part.number:04d}-of-{part.of:04d}"
+    return index / PARTS_FOLDER / f"{part.number:04d}-of-{part.of:04d}"
 
 
 def existing_part(index: Path, part: Part) -> Path:
@@ -50,7 +50,7 @@ def begun_parts(index: Path) -> dict[Path, Part]:
 
     Hidden folders are parts that are being built. Raises InputError for anything else.
     """
-    folder = index / PARTS
+    folder = index / PARTS_FOLDER
     if not folder.is_dir() or newest_segments(index) is not None:
         return {}
     parts: dict[Path, Part] = {}
@@ -71,15 +71,15 @@ def part_folders(index: Path) -> list[Path]:
     """
     parts = begun_parts(index)
     if not parts:
-        if (index / PARTS).is_dir() and newest_segments(index) is None:
-            raise InputError(f"{index / PARTS}: has no part of an index yet; build them: "
+        if (index / PARTS_FOLDER).is_dir() and newest_segments(index) is None:
+            raise InputError(f"{index / PARTS_FOLDER}: has no part of an index yet; build them: "
                              f"spladev3-anserini index --part 1/N")
         return []
     of = {part.of for part in parts.values()}
     if len(of) > 1:
         first, second = sorted(of)[:2]
-        raise InputError(f"{index / PARTS}: has parts of {first} and parts of {second}; move those "
-                         "away that are not of this index")
+        raise InputError(f"{index / PARTS_FOLDER}: has parts of {first} and parts of {second}; "
+                         "move those away that are not of this index")
     count = of.pop()
     folders = [part_folder(index, Part(number, count)) for number in range(1, count + 1)]
     if missing := [folder for folder in folders if folder not in parts]:
