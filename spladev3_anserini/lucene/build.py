@@ -164,11 +164,13 @@ def _refuse_other_parts(index: Path, part: Part, expected: IndexManifest, overwr
     """
     if index.exists() and not index.is_dir():
         raise InputError(f"`index` {index}: exists and is no index; choose another name")
-    if index.is_dir() and any(path.name != PARTS_FOLDER and not path.name.startswith(".")
-                              for path in index.iterdir()):
+    begun = begun_parts(index)
+    inside = {path for folder in (index, index / PARTS_FOLDER) if folder.is_dir()
+              for path in folder.iterdir() if not path.name.startswith(".")}
+    if inside - {index / PARTS_FOLDER} - begun.keys():
         raise InputError(f"`index` {index}: holds something other than parts of an index; choose "
                          "another name")
-    for folder, other in begun_parts(index).items():
+    for folder, other in begun.items():
         if other.of != part.of:
             raise InputError(f"`part` {part}: {folder.parent} has parts of {other.of}; give one of "
                              f"these, or choose another `index`")

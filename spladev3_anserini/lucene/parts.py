@@ -42,25 +42,26 @@ def existing_part(index: Path, part: Part) -> Path:
 def part_of_folder(folder: Path) -> Part | None:
     """Returns the part that a folder's name states; None for any other name."""
     match = _NAME.fullmatch(folder.name)
-    return Part(int(match[1]), int(match[2])) if match else None
+    part = Part(int(match[1]), int(match[2])) if match else None
+    if part is None or not 1 <= part.number <= part.of:
+        return None
+    return part if part_folder(Path(), part).name == folder.name else None
 
 
 def begun_parts(index: Path) -> dict[Path, Part]:
     """Returns the parts in an index's folder, by folder; none for an index that is whole.
 
-    Hidden folders are parts that are being built. Raises InputError for anything else.
+    Hidden folders are parts that are being built. Raises InputError for anything else that lies
+    among parts.
     """
     folder = index / PARTS_FOLDER
     if not folder.is_dir() or newest_segments(index) is not None:
         return {}
-    parts: dict[Path, Part] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        part = part_of_folder(path)
-        if part is None or not 1 <= part.number <= part.of or path != part_folder(index, part):
-            raise InputError(f"{path}: is no part of an index; move it away")
-        parts[path] = part
+    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    parts = {path: part for path in visible if (part := part_of_folder(path)) is not None}
+    if parts and len(parts) < len(visible):
+        foreign = next(path for path in visible if path not in parts)
+        raise InputError(f"{foreign}: is no part of an index; move it away")
     return parts
 
 
@@ -71,9 +72,6 @@ def part_folders(index: Path) -> list[Path]:
     """
     parts = begun_parts(index)
     if not parts:
-        if (index / PARTS_FOLDER).is_dir() and newest_segments(index) is None:
-            raise InputError(f"{index / PARTS_FOLDER}: has no part of an index yet; build them: "
-                             f"spladev3-anserini index --part 1/N")
         return []
     of = {part.of for part in parts.values()}
     if len(of) > 1:

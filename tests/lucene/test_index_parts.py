@@ -232,7 +232,12 @@ def test_what_a_part_is_refused_for(whole: Path, three: Path, copied: Path, tmp_
     assert "--anserini-threads: Anserini indexes all shards" in refused(
         *command, copied, "--part", "1/3", "--anserini-threads", 1)
     assert "holds an index in parts" in refused(*command, copied, "--overwrite")
-    for index in (whole, encoded.parent):
+    thesis = tmp_path / "thesis"
+    (thesis / PARTS_FOLDER / "chapter1").mkdir(parents=True)
+    assert "exists and is no index" in refused(*command, thesis)
+    assert "not a Lucene index" in refused("search", "--index", thesis, "--queries", "none", "--output",
+                                           tmp_path / "run")
+    for index in (whole, encoded.parent, thesis):
         assert "something other than parts" in refused(*command, index, "--part", "1/3")
     index_of([(f"d{number}", {"a": 2}) for number in range(9)], tmp_path / "other", shards=3)
     other = ("index", "--encoded", tmp_path / "other" / "encoded", "--index", copied, "--part")
@@ -249,7 +254,8 @@ def test_what_a_part_is_refused_for(whole: Path, three: Path, copied: Path, tmp_
 @pytest.mark.fault(12, "a part of an index missing, of another number of parts, of another encoding, "
                        "renamed, or with a file that is none of its",
                    detected="the names of the folders, and part and encoding in each manifest")
-def test_missing_and_foreign_parts(whole: Path, copied: Path, tmp_path: Path, cli: Cli) -> None:
+def test_missing_and_foreign_parts(whole: Path, copied: Path, tmp_path: Path, cli: Cli,
+                                   refused: Refused) -> None:
     source = queries_in(tmp_path, {"q": {"all": 1}})
     commands = (("search", "--index", copied, "--queries", source, "--output", tmp_path / "run"),
                 ("merge-index", "--parts", copied, "--index", tmp_path / "merged"),
@@ -281,11 +287,21 @@ def test_missing_and_foreign_parts(whole: Path, copied: Path, tmp_path: Path, cl
         (copied / PARTS_FOLDER / name).mkdir()
         refuse(f"{copied / PARTS_FOLDER / name}: is no part of an index")
         (copied / PARTS_FOLDER / name).rmdir()
+    manifest = second / INDEX_MANIFEST
+    sound = manifest.read_text("utf-8")
+    values = json.loads(sound)
+    values["encoded"]["shards"][0]["sha256"] = "0" * 64
+    manifest.write_text(json.dumps(signed(values)), "utf-8")
+    refuse(f"{copied}: its parts do not add up to the encoding that they name")
+    manifest.write_text(sound, "utf-8")
     # other shards under the same fingerprint, as a GPU may write them
     folder = tmp_path / "other"
     index_of([(identifier, {"all": 9}) for identifier, _ in random_documents(1, 1501)], folder, shards=7)
     build_index(folder / "encoded", folder / "p", part=Part(2, 3))
-    second.rename(away)
+    second.rename(away)  # a machine with only one part needs no other
+    assert cli(*commands[0], "--part", "1/3").code == 0
+    assert f"{second}: missing; build it" in refused(*commands[0], "--part", "2/3")
+    (tmp_path / "run").unlink()
     (folder / "p" / PARTS_FOLDER / "0002-of-0003").rename(second)
     refuse(f"{second}: is of another encoding than {copied / PARTS_FOLDER / '0001-of-0003'}; build it again")
     shutil.rmtree(second)
@@ -401,7 +417,11 @@ def test_queries_of_parts_are_encoded_as_the_index_says(tiny: Path, tmp_path: Pa
         assert runs[0] == runs[1] == (tmp_path / "run.txt").read_bytes() != b""
     explained = [cli("explain", "--index", tmp_path / name, "--docid", "d10", "--query", "air flow",
                      "--max-length", 64, "--format", "json").out for name in ("whole", "parts")]
-    print(explained)
+    one, other = map(json.loads, explained)
+    assert one["match"]["products"] == other["match"]["products"]
+    assert one["match"]["score"] == other["match"]["index_score"] > 0
+    assert one["match"]["rank"] == other["match"]["rank"] is not None
+    assert one["cost"]["postings"] == other["cost"]["postings"]
     for command in (("ask", "--index", tmp_path / "parts", "--max-length", 64, "cat"),
                     ("flops", "--index", tmp_path / "parts", "--topics", tmp_path / "topics.tsv",
                      "--max-length", 64)):
