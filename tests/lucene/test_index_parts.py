@@ -27,6 +27,7 @@ from spladev3_anserini.lucene.jvm import java_class
 from spladev3_anserini.lucene.opening import open_postings, open_searcher
 from spladev3_anserini.lucene.parts import MAX_DOCUMENTS, PARTS_FOLDER, part_folders
 from spladev3_anserini.lucene.postings import index_bytes, open_lucene_postings
+from spladev3_anserini.lucene.publish import scratch_beside
 from spladev3_anserini.lucene.unchanged import SOUND_NOTE
 
 Cli = Callable[..., Result]
@@ -339,6 +340,15 @@ def test_a_part_that_is_replaced_is_noticed(copied: Path, whole: Path) -> None:
     with (pytest.raises(InputError, match="was replaced while it was read"),
           refusing_replacement(copied)):
         build_index(whole.parent / "encoded", copied, part=Part(2, 3), overwrite=True)
+
+
+def test_a_part_that_is_being_built_is_left_alone(whole: Path, copied: Path) -> None:
+    """Parts are built at the same time, by processes or machines."""
+    with scratch_beside(copied / PARTS_FOLDER / "0001-of-0003") as scratch:
+        build_index(whole.parent / "encoded", copied, part=Part(2, 3), overwrite=True)
+        assert scratch.is_dir()
+        searcher, _ = open_searcher(copied)
+        assert len(searcher.search({"all": 1}, 5)) == 5
 
 
 def test_parts_without_a_term_and_without_arrays(tmp_path: Path, cli: Cli) -> None:
