@@ -23,9 +23,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
 def ours(model: str, corpus: str, output: Path, length: int) -> Callable[[], object]:
-    from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.encoding.pipeline import encode_to_directory
+    from spladev3_anserini.encoding.planning import plan_texts
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.encoding.shard_source import EncodingOutput
     from spladev3_anserini.model.checkpoint import open_checkpoint
@@ -36,8 +36,7 @@ def ours(model: str, corpus: str, output: Path, length: int) -> Callable[[], obj
                       EncoderSettings(max_length=length))
 
     def encode() -> object:
-        surveyed = survey_texts(corpus, "document")
-        return encode_to_directory(corpus, surveyed, checkpoint, encoder,
+        return encode_to_directory(plan_texts(corpus, "document"), checkpoint, encoder,
                                    EncodingOutput(folder=output))
 
     return encode

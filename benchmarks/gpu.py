@@ -22,9 +22,10 @@ import click
 import torch
 from timing import as_json
 
-from spladev3_anserini.collection.survey import read_texts, survey_texts
+from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.pipeline import encode_to_directory
+from spladev3_anserini.encoding.planning import plan_texts
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.encoding.shard_source import EncodingOutput
 from spladev3_anserini.model.batches import length_batches, padded_ids
@@ -79,10 +80,9 @@ def _measure(model: str | None, corpus: str | None, documents: int, device: str,
     encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", EncoderSettings(
         max_length=256, device=device, dtype=dtype, batch_tokens=best))
     started = time.perf_counter()
-    surveyed = survey_texts(source, "document")
-    encode_to_directory(source, surveyed, checkpoint, encoder,
-                        EncodingOutput(folder=work / "encoded"))
-    figures["whole_encode_passages_per_s"] = surveyed.documents / (time.perf_counter() - started)
+    plan = plan_texts(source, "document")
+    encode_to_directory(plan, checkpoint, encoder, EncodingOutput(folder=work / "encoded"))
+    figures["whole_encode_passages_per_s"] = plan.documents / (time.perf_counter() - started)
     return figures
 
 
@@ -90,7 +90,7 @@ def _first(corpus: str, documents: int, work: Path) -> Path:
     """Writes the first documents of a corpus as another corpus, and returns its file."""
     path = work / "corpus.jsonl"
     with path.open("w", encoding="utf-8") as stream:
-        for document in islice(read_texts(corpus, "document"), documents):
+        for document in islice(read_corpus(corpus), documents):
             stream.write(json.dumps({"id": document.id, "contents": document.text}) + "\n")
     return path
 
@@ -109,7 +109,7 @@ def _model_figures(encoder: Encoder, source: str, documents: int, device: str,
     Returns:
         Shares of `peak`, wordpieces and passages per second, and peak memory in bytes.
     """
-    texts = [document.text for document in islice(read_texts(source, "document"), documents)]
+    texts = [document.text for document in islice(read_corpus(source), documents)]
     ids = encoder.tokenized(texts).ids
     splade = encoder.network
     assert isinstance(splade, Splade)

@@ -73,9 +73,9 @@ def main() -> None:
     """Measures one run in this process: first only the tokeniser, then all but the model."""
     import shutil
 
-    from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.encoding.pipeline import encode_to_directory
+    from spladev3_anserini.encoding.planning import plan_texts
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.encoding.shard_source import EncodingOutput
     from spladev3_anserini.model.batches import padded_ids
@@ -105,8 +105,8 @@ def main() -> None:
         encoder.tokenized(block)
     tokenising = time.perf_counter() - started
     started = time.perf_counter()
-    encode_to_directory(corpus, survey_texts(corpus, "document"), checkpoint, encoder,
-                        EncodingOutput(folder=Path(output), shard_size=SHARD))
+    encode_to_directory(plan_texts(corpus, "document", SHARD), checkpoint, encoder,
+                        EncodingOutput(folder=Path(output)))
     encoding = time.perf_counter() - started
     print(json.dumps({"tokeniser": len(lines) / tokenising, "host": len(lines) / encoding}))
 

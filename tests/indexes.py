@@ -28,14 +28,14 @@ def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 0,
         model="m", tokenizer="t", variant="splade-v3", side="document", quantizer="x100-rint",
         special_tokens="drop", max_length=256, top_k=None, dtype="float32", device="cpu",
         batch_tokens=1024, corpus="c",
-        documents=len(documents), shard_size=1, gzip=False, contents=False, package="0")
+        documents=len(documents), shards=shards, shard_size=1, gzip=False, contents=False, package="0")
     encoded = folder / "encoded"
     encoded.mkdir(parents=True)
     written = [write_shard(encoded, f"part-{n:05d}.jsonl",
                            [ImpactDocument(i, "", v) for i, v in documents[n::shards]], "h")
                for n in range(shards)]
     write_record(Manifest(fingerprint=fingerprint, shards=tuple(written), model_name="m",
-                          input="x", environment={}), encoded / "manifest.json")
+                          input="x", environments=({},)), encoded / "manifest.json")
     build_index(encoded, folder / "index", anserini_threads=threads, optimize=optimize)
     return folder / "index"
 

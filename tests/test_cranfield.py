@@ -19,6 +19,7 @@ from signed import signed
 from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_run_file
+from spladev3_anserini.collection.survey import survey_corpus
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.shards import read_encoded, read_manifest
@@ -123,7 +124,7 @@ def assert_as_declared(variant: str, encoded: Path, index: Path, run: Path, cran
         measures, abs=tolerance.measures)
 
     manifest, found = read_manifest(encoded), statistics(index)
-    assert manifest.fingerprint.corpus == COLLECTION.corpus_sha256
+    assert survey_corpus(manifest.input).sha256 == COLLECTION.corpus_sha256
     assert manifest.empty_ids == ["471", "995"]
     assert found.documents == index_holds.documents
     assert found.postings == pytest.approx(index_holds.postings,

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 from spladev3_anserini.api.checks import path_text
 from spladev3_anserini.collection.corpus import document_of
 from spladev3_anserini.collection.in_memory import Texts, texts_of
-from spladev3_anserini.collection.survey import survey_texts
-from spladev3_anserini.encoding.directory import read_shard_journal
 from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.journal import read_shard_journal
 from spladev3_anserini.encoding.pipeline import encode_to_directory, fingerprint
+from spladev3_anserini.encoding.planning import plan_texts
 from spladev3_anserini.encoding.shard_source import EncodingOutput
 from spladev3_anserini.encoding.unfinished import JOURNALS
 from spladev3_anserini.errors import InputError
@@ -69,7 +69,7 @@ def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder
     Raises InputError as `Model.index`; only for the texts after anything is encoded.
     """
     folder, beside = target.folder, target.folder.with_name(f"{target.folder.name}.encoded")
-    output = EncodingOutput(folder=target.encoded or beside, shard_size=target.shard_size)
+    output = EncodingOutput(folder=target.encoded or beside)
     refuse_forked()
     java_home(), anserini_jar()  # refused now, not after hours of encoding
     with _renaming_in_errors(_PARAMETERS):
@@ -77,8 +77,8 @@ def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder
             java_path(path)
         occupied = is_occupied(folder)  # refuses other files before hours of encoding
         with _as_file(texts, folder, target.skip_errors) as (source, name):
-            surveyed = survey_texts(source, "document", skip=target.skip_errors)
-            expected = fingerprint(surveyed, encoder, output)
+            plan = plan_texts(source, "document", target.shard_size, skip=target.skip_errors)
+            expected = fingerprint(plan, encoder, output)
             was_complete = (output.folder / MANIFEST).exists()
             if occupied and _is_indexed(folder, expected, target.overwrite) and (
                     was_complete or not target.encoded):
@@ -86,7 +86,7 @@ def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder
             output = replace(
                 output, source_name=name,
                 restart=target.overwrite and _has_other_encoding(output.folder, expected))
-            manifest = encode_to_directory(source, surveyed, checkpoint, encoder, output).manifest
+            manifest = encode_to_directory(plan, checkpoint, encoder, output).manifest
             assert manifest is not None  # there is one part
             temporary = not target.encoded and not was_complete
             if not manifest.nonempty and temporary:
@@ -122,7 +122,8 @@ def _is_indexed(folder: Path, expected: Fingerprint, overwrite: bool) -> bool:
 
 def _has_other_encoding(encoded: Path, expected: Fingerprint) -> bool:
     """Whether a folder has the journal of an encoding with another fingerprint."""
-    return any(read_shard_journal(journal)[0] != expected for journal in encoded.glob(JOURNALS))
+    return any(read_shard_journal(journal).fingerprint != expected
+               for journal in encoded.glob(JOURNALS))
 
 
 @contextmanager

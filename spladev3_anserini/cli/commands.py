@@ -17,7 +17,7 @@ from spladev3_anserini.text import VERSION
 #: The commands under the headings of --help, in the order in which data flows.
 _SECTIONS = {
     "Start here": ("demo", "models"),
-    "Make an index": ("survey", "encode", "index", "merge-index", "verify"),
+    "Make an index": ("survey", "plan", "encode", "index", "merge-index", "verify"),
     "Search": ("search", "merge-runs", "ask", "explain"),
     "Judge": ("evaluate", "compare", "breakdown", "flops", "meta"),
     "Other rankers": ("bm25", "dense", "rerank"),

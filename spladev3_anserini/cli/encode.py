@@ -16,7 +16,8 @@ from spladev3_anserini.cli.model_options import (
 )
 from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, topics_option
 from spladev3_anserini.cli.pace import Pace
-from spladev3_anserini.cli.types import FOLDER, WholeNumber
+from spladev3_anserini.cli.shard_options import on_error_option, shard_size_option
+from spladev3_anserini.cli.types import FILE, FOLDER, WholeNumber
 from spladev3_anserini.text import counted
 
 
@@ -30,18 +31,17 @@ from spladev3_anserini.text import counted
 @special_tokens_option()
 @click.option("--top-k", type=WholeNumber(min=1), show_default="all",
               help="Keep only each text's N largest weights.")
-@click.option("--shard-size", default=5000, type=WholeNumber(1, 10_000_000),
-              help="Documents per file. Anserini indexes one file per thread.")
+@click.option("--plan", type=FILE,
+              help="The corpus's plan, which the command `plan` wrote. Only the texts of this "
+              "part's shards are read. --corpus then says where the corpus is now, if it moved.")
+@shard_size_option
 @click.option("--part", default="1/1", metavar="I/N",
-              help="Encode part I of N: every Nth shard, from the Ith. Run all parts, on any "
-              "machines, into the same folder. The last to finish writes the manifest.")
+              help="Encode part I of N of the shards. Run all parts, on any machines, into the "
+              "same folder. The last to finish writes the manifest.")
 @click.option("--gzip", is_flag=True, help="Compress the shards.")
 @click.option("--contents", is_flag=True,
               help="Keep each document's text in its shard. A query's text is always kept.")
-@click.option("--on-error", default="stop", type=click.Choice(["stop", "skip"]),
-              help="What to do at a line that cannot be read, or whose id occurred before. stop: "
-              "refuse the corpus; skip: skip the line, and log it with the reason in "
-              "OUTPUT/rejected.jsonl.")
+@on_error_option("OUTPUT/rejected.jsonl")
 @click.option("--resume/--restart", default=True,
               help="Continue an interrupted encode, or encode all shards again, whatever OUTPUT "
               "holds.")
@@ -54,10 +54,10 @@ from spladev3_anserini.text import counted
                       "index then holds, query_weights.json.")
 @model_run_options
 def main(model: str, variant: str, corpus: str | None, topics: str | None, output: Path,
-         scale: float, special_tokens: str, top_k: int | None, shard_size: int, part: str,
-         gzip: bool, contents: bool, on_error: str, resume: bool, overwrite: bool,
-         query_weights: str | None, max_length: int | None, batch_tokens: int | None, device: str,
-         dtype: str) -> None:
+         scale: float, special_tokens: str, top_k: int | None, plan: Path | None,
+         shard_size: int | None, part: str, gzip: bool, contents: bool, on_error: str,
+         resume: bool, overwrite: bool, query_weights: str | None, max_length: int | None,
+         batch_tokens: int | None, device: str, dtype: str) -> None:
     """Encode a corpus or topics as Lucene impact documents.
 
     The command writes OUTPUT/impacts/part-00000.jsonl ... in the order of the input, and
@@ -68,34 +68,38 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     Example:
       spladev3-anserini encode --model demo --corpus corpus.jsonl --output encoded
     """
-    from spladev3_anserini.collection.corpus import REJECTED
-    from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.cut import cut_line
-    from spladev3_anserini.encoding.directory import Part
+    from spladev3_anserini.encoding.directory import REJECTED, Part
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.encoding.pipeline import encode_to_directory
+    from spladev3_anserini.encoding.plan import read_plan
+    from spladev3_anserini.encoding.planning import SHARD_SIZE, plan_texts
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.encoding.shard_source import EncodingOutput
     from spladev3_anserini.impacts.quantize import Quantizer
     from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 
     pace = Pace()
-    if (corpus is None) == (topics is None):
-        raise click.UsageError("give either --corpus or --topics")
-    source, side = (corpus, "document") if corpus is not None else (str(topics), "query")
+    if (corpus is None and plan is None) == (topics is None):
+        raise click.UsageError("give --corpus, --plan or --topics")
+    if plan is not None and (shard_size or on_error == "skip"):
+        raise click.UsageError("--shard-size and --on-error are decided by the plan; give them to "
+                               "the command plan")
+    side = "document" if topics is None else "query"
     settings = EncoderSettings(
         max_length=max_length, quantizer=Quantizer.of(scale), special_tokens=special_tokens,
         top_k=top_k, batch_tokens=batch_tokens, device=device, dtype=dtype,
         query_weights=query_weights)
     target = EncodingOutput(
-        folder=output, shard_size=shard_size, part=Part.parse(part), gzip=gzip,
+        folder=output, part=Part.parse(part), gzip=gzip,
         contents=contents or side == "query", restart=not resume,
         overwrite=overwrite)
     checkpoint = open_checkpoint(model)
     chosen = chosen_variant(variant, checkpoint, query_weights)
-    surveyed = survey_texts(source, side, skip=on_error == "skip")
+    planned = read_plan(plan, corpus) if plan else plan_texts(
+        str(corpus or topics), side, shard_size or SHARD_SIZE, skip=on_error == "skip")
     encoder = Encoder(checkpoint, chosen, side, settings)
-    outcome = encode_to_directory(source, surveyed, checkpoint, encoder, target)
+    outcome = encode_to_directory(planned, checkpoint, encoder, target)
     shards = f"{counted(outcome.written, 'shard')} written, {outcome.kept} kept"
     noun, manifest = "query" if side == "query" else "document", outcome.manifest
     if manifest is None:

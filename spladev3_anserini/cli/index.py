@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 @click.option("--encoded", required=True, type=FOLDER,
               help="The encoded directory, as `encode` writes it.")
 @click.option("--index", required=True, type=FOLDER, help="The Lucene index to build.")
-@click.option("--part", metavar="I/N", help="Index only part I of N: every Nth shard, from the "
-              "Ith, as `encode --part` does. It becomes a folder in INDEX/parts. Build all parts, "
-              "on any machines: `search` takes INDEX as one index, and `merge-index` makes it one.")
+@click.option("--part", metavar="I/N", help="Index only part I of N: the shards that the same "
+              "part of `encode` writes. It becomes a folder in INDEX/parts. Build all parts, on "
+              "any machines: `search` takes INDEX as one index, and `merge-index` makes it one.")
 @click.option("--optimize", is_flag=True,
               help="Merge the index into one segment. It is smaller, but slower to build.")
 @click.option("--no-engine", is_flag=True, help="Write no arrays for the exact engine, and save "

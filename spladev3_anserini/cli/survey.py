@@ -31,12 +31,12 @@ def main(corpus: str | None, topics: str | None, qrels: str | None, form: str) -
       spladev3-anserini survey --corpus corpus.jsonl
       spladev3-anserini survey --topics topics.tsv --qrels qrels.txt
     """
-    from spladev3_anserini.collection.survey import survey_query_set, survey_texts
+    from spladev3_anserini.collection.survey import survey_corpus, survey_query_set
 
     if (topics is None) != (qrels is None) or (corpus is None) == (topics is None):
         raise click.UsageError("give either --corpus, or --topics and --qrels")
     if corpus is not None:
-        texts = survey_texts(corpus, "document")
+        texts = survey_corpus(corpus)
         echo({"documents": texts.documents, "sha256": texts.sha256} if form == "json"
              else f"{corpus}: {counted(texts.documents, 'document')}, sha256 {texts.sha256}")
         return

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds, text_of
 from spladev3_anserini.collection.records import (
@@ -33,16 +33,10 @@ Document = IdentifiedText
 
 
 class Survey(NamedTuple):
-    """The result of one pass over a corpus: the number of documents and a hash of ids and texts.
-
-    `rejected` is the number of skipped lines, None if no line may be skipped. `repeated` holds the
-    hashes of the ids that occur more than once; only the first document of such an id is kept.
-    """
+    """The number of documents of a corpus, and a hash of their ids and texts."""
 
     documents: int
     sha256: str
-    rejected: int | None = None
-    repeated: frozenset[int] = frozenset()
 
 
 class CorpusDigest:
@@ -85,45 +79,56 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
         InputError: A line is bad and there are no `rejects`; the message names file and line.
     """
     if dataset := irds_id(source):
-        for number, document in enumerate(load_irds(dataset, "docs"), 1):
-            where = f"{source}, document {number}"
-            try:
-                yield checked_item(document.doc_id, text_of(document, where), where)
-            except InputError as error:
-                if rejects is None:
-                    raise
-                rejects.add(where, str(document.doc_id), error)
+        yield from _irds_documents(dataset, source, rejects)
         return
     for path in corpus_files(Path(source)):
-        tsv = is_tsv(existing_file(path))
-        for number, line in raw_lines(path):
-            where = f"{path}:{number}"
-            try:
-                document = _document_of_line(decode_line(line, where, number), where, number, tsv)
-            except InputError as error:
-                if rejects is None:
-                    raise
-                rejects.add(where, _id_of_bad_line(line, tsv), error)
-            else:
-                if document is not None:
-                    yield document
+        for document, _, _ in documents_from(path, rejects):
+            yield document
 
 
-def skip_repeated_ids(documents: Iterator[Document], repeated: Set[int],
-                      rejects: Rejects) -> Iterator[Document]:
-    """Yields documents; of several with the same id only the first, the others are rejected.
+def _irds_documents(dataset: str, source: str, rejects: Rejects | None) -> Iterator[Document]:
+    for number, document in enumerate(load_irds(dataset, "docs"), 1):
+        where = f"{source}, document {number}"
+        try:
+            yield checked_item(document.doc_id, text_of(document, where), where)
+        except InputError as error:
+            if rejects is None:
+                raise
+            rejects.add(where, str(document.doc_id), error)
 
-    `repeated` holds the hashes of the ids that occur more than once.
+
+def documents_from(path: Path, rejects: Rejects | None = None, start: int = 0, line: int = 0,
+                   end: int | None = None) -> Iterator[tuple[Document, int, int]]:
+    """Yields the documents of one file of a corpus from a place on, and where each begins.
+
+    Args:
+        path: The file.
+        rejects: As in `read_corpus`.
+        start: The place: how many bytes are before it, unpacked.
+        line: How many lines are before it.
+        end: The first byte that is not read; None reads to the end of the file.
+
+    Yields:
+        (document, start, line): the latter two are of the document's own line.
+
+    Raises:
+        InputError: As `read_corpus`.
     """
-    first: dict[str, str] = {}
-    for document in documents:
-        if repeated and id_hash(document.id) in repeated:
-            if document.id in first:
-                rejects.add(document.where, document.id, f"the id {document.id!r} is already at "
-                                                         f"{first[document.id]}")
-                continue
-            first[document.id] = document.where
-        yield document
+    tsv, following = is_tsv(existing_file(path)), start
+    for number, content in raw_lines(path, start, line):
+        begin, following = following, following + len(content)
+        if end is not None and begin >= end:
+            return
+        where = f"{path}:{number}"
+        try:
+            document = _document_of_line(decode_line(content, where, number), where, number, tsv)
+        except InputError as error:
+            if rejects is None:
+                raise
+            rejects.add(where, _id_of_bad_line(content, tsv), error)
+        else:
+            if document is not None:
+                yield document, begin, number - 1
 
 
 def survey(source: str, documents: Iterator[Document]) -> Survey:
@@ -139,22 +144,16 @@ def survey(source: str, documents: Iterator[Document]) -> Survey:
     Raises:
         InputError: The corpus has no document, or two with the same id; and as `documents` does.
     """
-    surveyed, repeated = count_and_hash(documents)
-    if not surveyed.documents:
-        raise InputError(f"{source}: no document in it")
-    if repeated:
-        _refuse_duplicates(read_corpus(source), repeated)
-    return surveyed
-
-
-def count_and_hash(documents: Iterator[Document]) -> tuple[Survey, set[int]]:
-    """Returns the survey of some documents, and the hashes of ids that occur more than once."""
     hashes, digest, count = IdHashes(), CorpusDigest(), 0
     for document in documents:
         hashes.add(document.id)
         digest.add(document)
         count += 1
-    return Survey(count, digest.hexdigest()), hashes.repeated()
+    if not count:
+        raise InputError(f"{source}: no document in it")
+    if repeated := hashes.repeated():
+        refuse_duplicates(read_corpus(source), repeated)
+    return Survey(count, digest.hexdigest())
 
 
 def corpus_files(path: Path) -> list[Path]:
@@ -175,7 +174,11 @@ def corpus_files(path: Path) -> list[Path]:
     return whole or files
 
 
-def _refuse_duplicates(documents: Iterator[Document], repeated: set[int]) -> None:
+def refuse_duplicates(documents: Iterable[Document], repeated: Set[int]) -> None:
+    """Raises InputError for the first document whose id occurred before, and names both places.
+
+    `repeated` holds the hashes of all ids that may be there twice.
+    """
     first: dict[str, str] = {}
     for document in documents:
         if id_hash(document.id) in repeated:
@@ -221,28 +224,29 @@ def _text(record: dict[str, Any], where: str) -> str:
     return text if title is None else f"{checked_text(title, where, 'title')} {text}".strip()
 
 
-#: The log of skipped lines in an encoded directory.
-REJECTED = "rejected.jsonl"
+class RejectedLine(NamedTuple):
+    """A line that was skipped.
+
+    Attributes:
+        where: Its file and line.
+        id: The document's id; None if it cannot be read.
+        reason: Why it was skipped.
+    """
+
+    where: str
+    id: str | None
+    reason: str
 
 
 class Rejects:
-    """Counts the lines that a reader skips, and logs them if there is a stream.
+    """Collects the lines that a reader skips, in the corpus's order."""
 
-    The log has JSON lines `{"where": "corpus.jsonl:7", "id": "d6", "reason": "..."}`, in the
-    corpus's order.
-    """
-
-    def __init__(self, stream: IO[str] | None = None) -> None:
-        self.count = 0
-        self._stream = stream
+    def __init__(self) -> None:
+        self.lines: list[RejectedLine] = []
 
     def add(self, where: str, identifier: str | None, error: InputError | str) -> None:
-        """Counts and logs one line; `identifier` is None if it could not be read."""
-        self.count += 1
-        if self._stream is not None:
-            record = {"where": where, "id": identifier,
-                      "reason": str(error).removeprefix(f"{where}: ")}
-            self._stream.write(json.dumps(record) + "\n")
+        """Adds one line; `identifier` is None if it could not be read."""
+        self.lines.append(RejectedLine(where, identifier, str(error).removeprefix(f"{where}: ")))
 
 
 def _id_of_bad_line(line: bytes, tsv: bool) -> str | None:

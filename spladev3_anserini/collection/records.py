@@ -120,18 +120,24 @@ _GZIPPED = b"\x1f\x8b"
 _INNER_LINE = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]\\S+\t")
 
 
-def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def raw_lines(path: Path, start: int = 0, before: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yields (line number from 1, bytes) of a file, gzipped or not.
+
+    Reading may begin at a line other than the first: `start` counts the unpacked bytes before it,
+    and `before` the lines. A gzipped file is unpacked up to there.
 
     Raises InputError with file and line for a corrupt gzip file, a line of 256 MiB or more and a
     Git LFS pointer. Also raises as `existing_file` does for a stream.
     """
-    number = 0
+    number = before
     with naming(path), ExitStack() as stack:
         raw = stack.enter_context(existing_file(path, stream=True).open("rb"))
         stream = _unpacked(path, raw, stack)
         try:
-            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LINE), b""), 1):
+            if start:
+                stream.seek(start)
+            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LINE), b""),
+                                          before + 1):
                 if len(line) == _LONGEST_LINE:
                     raise InputError(f"{path}:{number}: a line of {_LONGEST_LINE:,} bytes or more")
                 yield number, line

@@ -1,69 +1,30 @@
-"""A corpus, topics or qrels -> texts to encode, and counts and hashes of what was read."""
+"""A corpus, topics or qrels -> counts and hashes of what was read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from spladev3_anserini.collection.corpus import (
     CorpusDigest,
-    Document,
-    Rejects,
     Survey,
-    count_and_hash,
     hash_of,
     read_corpus,
-    skip_repeated_ids,
     survey,
 )
-from spladev3_anserini.collection.ir_datasets_source import irds_id
 from spladev3_anserini.collection.qrels import hash_of_qrels, read_qrels
-from spladev3_anserini.collection.topics import read_topics, topics_file
+from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import existing_file
 from spladev3_anserini.progress import progress
 
 
-def read_texts(source: str, side: str, rejects: Rejects | None = None,
-               repeated: frozenset[int] = frozenset()) -> Iterator[Document]:
-    """Yields the documents of a corpus (`side` is document) or of a topic file (query).
+def survey_corpus(source: str) -> Survey:
+    """Reads all documents of a corpus once, with a progress bar, to check, count and hash them.
 
-    Args:
-        source: The corpus or the topics, as `read_corpus` or `read_topics` takes it.
-        side: `document` or `query`.
-        rejects: Collects the bad lines of a corpus, which are then skipped.
-        repeated: Hashes of ids that occur more than once. With `rejects`, only the first document
-            of such an id is kept.
-
-    Raises:
-        InputError: As the readers do.
+    Raises InputError as `survey` does.
     """
-    if side != "document":
-        return iter(read_topics(source))
-    documents = read_corpus(source, rejects)
-    return documents if rejects is None else skip_repeated_ids(documents, repeated, rejects)
-
-
-def survey_texts(source: str, side: str, *, skip: bool = False) -> Survey:
-    """Reads all texts once, with a progress bar, to check, count and hash them.
-
-    With `skip`, bad lines of a corpus are counted and skipped. The corpus is then read a second
-    time if an id occurs twice. Raises InputError as the readers and `survey` do, and for topics
-    with `skip`.
-    """
-    if side != "document" and not irds_id(source):
-        existing_file(topics_file(source))  # a stream could not be read twice
-    if not skip:
-        with progress(read_texts(source, side), "checking") as bar:
-            return survey(source, iter(bar))
-    if side != "document":
-        raise InputError("`on_error` skip: is for documents; topics are all read or refused")
-    surveyed, repeated = _survey_valid_lines(source, frozenset())
-    if repeated:
-        surveyed, _ = _survey_valid_lines(source, frozenset(repeated))
-    if not surveyed.documents:
-        raise InputError(f"{source}: no document in it that could be read")
-    return surveyed
+    with progress(read_corpus(source), "checking") as bar:
+        return survey(source, iter(bar))
 
 
 class SetSurvey(NamedTuple):
@@ -123,10 +84,3 @@ def texts_of_ids(corpus: str, queries: Mapping[str, str], source: str,
             raise InputError(f"{corpus}: no document {identifier!r}, which {source} has for query "
                              f"{query!r}")
     return texts
-
-
-def _survey_valid_lines(source: str, repeated: frozenset[int]) -> tuple[Survey, set[int]]:
-    rejects = Rejects()
-    with progress(read_texts(source, "document", rejects, repeated), "checking") as bar:
-        surveyed, repeated_now = count_and_hash(iter(bar))
-    return surveyed._replace(rejected=rejects.count, repeated=repeated), repeated_now

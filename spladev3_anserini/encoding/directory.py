@@ -9,33 +9,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from spladev3_anserini.collection.corpus import REJECTED
-from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import (
-    appearing,
-    append_line,
-    locked,
-    read_bytes,
-    sha256_of,
+from spladev3_anserini.encoding.journal import (
+    ShardJournal,
+    add_shard,
+    merged,
+    read_shard_journal,
+    write_shard_journal,
 )
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import locked, sha256_of
 from spladev3_anserini.impacts.lines import ImpactLine
 from spladev3_anserini.impacts.manifest import (
     Fingerprint,
     Manifest,
     Shard,
     differences_text,
-    from_json,
     read_record,
-    to_json,
     write_record,
 )
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, write_lines
+from spladev3_anserini.progress import warn
+
+#: The log of skipped lines in an encoded directory.
+REJECTED = "rejected.jsonl"
 
 _SHARD = re.compile(r"\.?part-(\d+)\.jsonl(\.gz)?(\.tmp)?")
 
 
 class Part(NamedTuple):
-    """Part `number` of `of`: the shards whose number modulo `of` is `number` - 1.
+    """Part `number` of `of`.
 
     Shards are numbered over the whole corpus, so all parts together give the shards of a single
     encode.
@@ -56,9 +58,16 @@ class Part(NamedTuple):
             raise InputError(f"`part` {text[:20]}: expected I/N with 1 <= I <= N, such as 2/8")
         return cls(int(number), int(count))
 
-    def has(self, shard: int) -> bool:
-        """Whether a shard, numbered from 0, belongs to this part."""
-        return shard % self.of == self.number - 1
+    def shards(self, count: int) -> range:
+        """Returns the numbers of this part's shards, from 0, of `count` in all.
+
+        They follow one another, so that a part reads few files.
+        """
+        return range(count * (self.number - 1) // self.of, count * self.number // self.of)
+
+    def has(self, block: int) -> bool:
+        """Whether a block of scores, numbered from 0, belongs to this part: every `of`th does."""
+        return block % self.of == self.number - 1
 
 
 WHOLE = Part(1, 1)
@@ -69,16 +78,17 @@ class EncodedDirectory:
 
     A journal (`progress-1-of-1.jsonl`) starts with the fingerprint. It gets a line for each shard
     once the shard has its final name. A shard is not encoded again if the journal names it and
-    the file on disk has the recorded sha256.
+    the file on disk has the recorded sha256. Of other parts, only the sizes of shards are compared.
     """
 
-    def __init__(self, folder: Path, fingerprint: Fingerprint, part: Part, *, restart: bool,
-                 overwrite: bool = False) -> None:
+    def __init__(self, folder: Path, fingerprint: Fingerprint, names: Sequence[str], part: Part,
+                 *, restart: bool, overwrite: bool = False) -> None:
         """Describes an output; entering the context opens or creates the folder.
 
         Args:
             folder: The encoded directory.
             fingerprint: Everything that decides the bytes of the encoding.
+            names: All shards of the encoding, of all parts, in order.
             part: Which shards this process writes.
             restart: Begin from nothing, whatever the folder holds.
             overwrite: Begin from nothing if the folder holds another encoding.
@@ -86,13 +96,13 @@ class EncodedDirectory:
         Entering raises InputError if the folder holds another encoding (the message has both
         fingerprints) or other files, or if another process is writing there.
         """
-        self.folder, self.fingerprint, self.part = folder, fingerprint, part
+        self.folder, self.fingerprint, self.names, self.part = folder, fingerprint, names, part
         self._restart, self._overwrite = restart, overwrite
-        self._journal = folder / f"progress-{part.number}-of-{part.of}.jsonl"
+        self._file = folder / f"progress-{part.number}-of-{part.of}.jsonl"
         self._lock = folder / f".lock-{part.number}-of-{part.of}"
         self._temporary = tuple(f".{name}." for name in (
-            self._journal.name, *([MANIFEST, REJECTED] if part == WHOLE else [])))
-        self._done: dict[str, Shard] = {}
+            self._file.name, *([MANIFEST, REJECTED] if part == WHOLE else [])))
+        self._journal = ShardJournal(fingerprint, {}, [])
 
     def __enter__(self) -> EncodedDirectory:
         _refuse_foreign(self.folder)
@@ -108,46 +118,67 @@ class EncodedDirectory:
                  trace: TracebackType | None) -> None:
         self._lock_stack.close()
 
-    def finished(self, name: str, texts: str) -> bool:
+    @property
+    def shards(self) -> range:
+        """The numbers of this part's shards."""
+        return self.part.shards(len(self.names))
+
+    def finished(self, number: int, texts: str) -> bool:
         """Whether a shard is already on disk, written from texts with the hash `texts`."""
-        return name in self._done and self._done[name].texts == texts
+        shard = self._journal.shards.get(self.names[number])
+        return shard is not None and shard.texts == texts
 
     @property
-    def shards(self) -> tuple[Shard, ...]:
+    def written(self) -> tuple[Shard, ...]:
         """This part's shards that are on disk."""
-        return tuple(self._done.values())
+        return tuple(self._journal.shards.values())
 
-    def write(self, name: str, lines: Iterable[ImpactLine], texts: str,
-              lost: Sequence[int]) -> None:
-        """Writes a shard and then its line in the journal; the arguments are `write_lines`'s."""
-        shard = write_lines(self.folder, name, lines, texts, lost)
-        append_line(self._journal, to_json(shard))
-        self._done[name] = shard
-
-    def publish(self, names: list[str], model_name: str, source: str,
-                environment: dict[str, str], rejected: int = 0,
-                query_weights: str = "") -> Manifest | None:
-        """Writes the manifest if every named shard is on disk, by whichever part.
+    def write(self, number: int, lines: Iterable[ImpactLine], texts: str, lost: Sequence[int],
+              versions: dict[str, str]) -> None:
+        """Writes a shard, and then its line in the journal.
 
         Args:
-            names: All shards of the encoding, of all parts, in order.
+            number: The number of the shard.
+            lines: As in `write_lines`.
+            texts: As in `write_lines`.
+            lost: As in `write_lines`.
+            versions: The versions and the device that encoded it.
+        """
+        self.add(write_lines(self.folder, self.names[number], lines, texts, lost), versions)
+
+    def add(self, shard: Shard, versions: dict[str, str]) -> None:
+        """Adds a shard that is on disk to the journal."""
+        add_shard(self._file, self._journal, shard, versions)
+
+    def publish(self, model_name: str, source: str, rejected: int = 0,
+                query_weights: str = "") -> Manifest | None:
+        """Writes the manifest if every shard is on disk, by whichever part.
+
+        Args:
             model_name: Where a search looks for the model.
             source: The corpus or topics, for people.
-            environment: Versions and device, for people.
             rejected: How many lines of the source were skipped.
+            query_weights: The hash of the table beside the manifest; empty without one.
 
         Returns:
             The manifest, or None if other parts are not finished.
         """
-        shards = dict(self._done)
-        for journal in self.folder.glob(f"progress-*-of-{self.part.of}.jsonl"):
-            fingerprint, others = read_shard_journal(journal)
-            if journal != self._journal and fingerprint == self.fingerprint:
-                shards |= {name: shard for name, shard in others.items() if self._on_disk(shard)}
-        if not all(name in shards for name in names):
+        journals = [self._journal]
+        for path in sorted(self.folder.glob(f"progress-*-of-{self.part.of}.jsonl")):
+            if path != self._file:
+                other = read_shard_journal(path)
+                if other.fingerprint == self.fingerprint:
+                    journals.append(other._replace(shards={
+                        name: shard for name, shard in other.shards.items()
+                        if self._has_size(shard)}))
+        if (found := merged(journals, self.names)) is None:
             return None
-        manifest = Manifest(fingerprint=self.fingerprint, shards=tuple(shards[n] for n in names),
-                            model_name=model_name, input=source, environment=environment,
+        shards, environments = found
+        if len(environments) > 1:
+            warn(f"{self.folder}: was encoded in {len(environments)} environments "
+                 f"({_differences(environments)}); an impact may differ by 1 from that of another")
+        manifest = Manifest(fingerprint=self.fingerprint, shards=tuple(shards),
+                            model_name=model_name, input=source, environments=tuple(environments),
                             rejected=rejected, query_weights=query_weights)
         write_record(manifest, self.folder / MANIFEST)
         return manifest
@@ -165,18 +196,17 @@ class EncodedDirectory:
         for path in self.folder.glob(".*.tmp"):  # left by an encode that was killed
             if self._is_in_part(path) or path.name.startswith(self._temporary):
                 path.unlink()
-        if self._journal.exists():
-            _, shards = read_shard_journal(self._journal)
-            self._done = {n: s for n, s in shards.items() if self._on_disk(s)}
-        with appearing(self._journal) as stream:
-            for record in (self.fingerprint, *self._done.values()):
-                stream.write(to_json(record) + "\n")
+        if self._file.exists():
+            before = read_shard_journal(self._file)
+            self._journal = before._replace(fingerprint=self.fingerprint, shards={
+                name: shard for name, shard in before.shards.items() if self._on_disk(shard)})
+        write_shard_journal(self._file, self._journal)
 
     def _refuse_others(self) -> None:
         """Raises InputError if a journal or the manifest is of another encoding."""
         journals = sorted(self.folder.glob("progress-*-of-*.jsonl"))
         for journal in journals:
-            if journal == self._journal or not self._restart:
+            if journal == self._file or not self._restart:
                 self._refuse_other(journal)
         manifest = self.folder / MANIFEST
         if manifest.exists():
@@ -191,7 +221,7 @@ class EncodedDirectory:
 
         An encode in one part removes those of all parts; raises InputError if one is running.
         """
-        journals = [self._journal]
+        journals = [self._file]
         if self.part == WHOLE:
             for lock in set(self.folder.glob(".lock-*")) - {self._lock}:
                 with locked(lock, "encode", f"part {lock.name.removeprefix('.lock-')}"):
@@ -203,14 +233,18 @@ class EncodedDirectory:
 
     def _is_in_part(self, path: Path) -> bool:
         match = _SHARD.fullmatch(path.name)
-        return match is not None and self.part.has(int(match[1]))
+        return match is not None and (self.part == WHOLE or int(match[1]) in self.shards)
 
     def _on_disk(self, shard: Shard) -> bool:
         path = self.folder / IMPACTS / shard.name
         return path.exists() and sha256_of(path) == shard.sha256
 
+    def _has_size(self, shard: Shard) -> bool:
+        path = self.folder / IMPACTS / shard.name
+        return path.exists() and path.stat().st_size == shard.size
+
     def _refuse_other(self, journal: Path) -> None:
-        recorded, _ = read_shard_journal(journal)
+        recorded = read_shard_journal(journal).fingerprint
         if recorded is None:
             raise InputError(f"{journal}: its first line is damaged, so it is unknown which "
                              "encoding this folder holds; `restart` to encode it again")
@@ -227,24 +261,12 @@ class EncodedDirectory:
                              "another `output`, or `restart` to replace it")
 
 
-def read_shard_journal(path: Path) -> tuple[Fingerprint | None, dict[str, Shard]]:
-    """Returns the fingerprint and the shards, by name, of a journal.
-
-    Reading stops at a line that a crash cut short or that changed since. The fingerprint is None
-    if the first line is such a line.
-    """
-    shards: dict[str, Shard] = {}
-    fingerprint = None
-    try:
-        for number, line in enumerate(read_bytes(path).splitlines()):
-            if number == 0:
-                fingerprint = from_json(Fingerprint, line)
-            else:
-                shard = from_json(Shard, line)
-                shards[shard.name] = shard
-    except (ValueError, RecursionError):
-        pass
-    return fingerprint, shards
+def _differences(environments: Sequence[dict[str, str]]) -> str:
+    """Returns what differs between environments, such as `torch 2.10.0, 2.13.0`."""
+    names = sorted({name for environment in environments for name in environment})
+    values = {name: sorted({environment.get(name, "none") for environment in environments})
+              for name in names}
+    return "; ".join(f"{name} {', '.join(v)}" for name, v in values.items() if len(v) > 1)
 
 
 def _refuse_foreign(folder: Path) -> None:

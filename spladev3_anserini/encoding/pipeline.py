@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -15,15 +15,11 @@ import transformers
 from scipy import sparse
 from tqdm import tqdm
 
-from spladev3_anserini.collection.corpus import (
-    REJECTED,
-    Rejects,
-    Survey,
-)
 from spladev3_anserini.encoding.cut import cut_line
-from spladev3_anserini.encoding.directory import EncodedDirectory
+from spladev3_anserini.encoding.directory import REJECTED, EncodedDirectory
 from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.encoding.overlap import Behind, ahead
+from spladev3_anserini.encoding.plan import Plan
 from spladev3_anserini.encoding.shard_source import EncodingOutput, ShardBlock, ShardSource
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
@@ -40,8 +36,6 @@ from spladev3_anserini.impacts.shards import shard_name
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.text import VERSION, counted
-
-_T = TypeVar("_T")
 
 #: Mean terms per text above which a model is probably no SPLADE: published ones give 50 to 1,300.
 #: The share of the vocabulary counts only if it is not small: a text may use most of 1,000 terms.
@@ -64,68 +58,52 @@ class EncodingOutcome(NamedTuple):
     texts: int
 
 
-def encode_to_directory(source: str, surveyed: Survey, checkpoint: Checkpoint, encoder: Encoder,
+def encode_to_directory(plan: Plan, checkpoint: Checkpoint, encoder: Encoder,
                         output: EncodingOutput) -> EncodingOutcome:
-    """Encodes every text of a source into impact shards; finished shards are kept.
+    """Encodes the texts of a plan into impact shards; finished shards are kept.
 
     Four shards of texts are in memory: one each is read, tokenised, encoded and written.
 
     Args:
-        source: The corpus or the topics.
-        surveyed: The result of the first pass, which ran before any model was loaded. It refused
-            or counted bad lines and duplicates, and hashed the source.
+        plan: The result of the first pass, which ran before any model was loaded. It refused or
+            counted bad lines and duplicates, and hashed the texts.
         checkpoint: The encoder's model, for messages and the manifest.
-        encoder: Computes the impacts; its side decides how the source is read.
+        encoder: Computes the impacts; its side is the plan's.
         output: Where and how the shards are written.
 
     Raises:
-        InputError: The source changed since the first pass; or as the readers,
-            `EncodedDirectory` and `Encoder`.
+        InputError: A text changed since the first pass; or as the readers, `EncodedDirectory` and
+            `Encoder`.
     """
-    if output.shard_size < 1:
-        raise InputError(f"`shard_size` {output.shard_size}: expected a number above 0")
-    count = -(-surveyed.documents // output.shard_size)
-    names = [shard_name(number, gzipped=output.gzip) for number in range(count)]
-    shards = ShardSource(source, surveyed, encoder, output, names)
-    written = kept = encoded = 0
-    with (
-        EncodedDirectory(output.folder, fingerprint(surveyed, encoder, output), output.part,
-                         restart=output.restart, overwrite=output.overwrite) as directory,
-        counter("encoding", surveyed.documents) as bar,
-    ):
-        lines = RowLines(encoder.terms)
+    names = [shard_name(number, gzipped=output.gzip) for number in range(len(plan.shards))]
+    versions, written, encoded = environment(encoder.device), 0, 0
+    with EncodedDirectory(output.folder, fingerprint(plan, encoder, output), names, output.part,
+                          restart=output.restart, overwrite=output.overwrite) as directory:
+        shards, lines = ShardSource(plan, encoder, output, directory), RowLines(encoder.terms)
+        _write_rejected(output.folder, plan)
         with (
-            _rejects(output.folder, surveyed) as rejects,
-            ahead(shards.read(rejects)) as texts,
-            ahead(shards.tokenized(texts, directory)) as blocks,
+            counter("encoding", sum(plan.shards[n].documents for n in shards.needed)) as bar,
+            ahead(shards.read()) as texts,
+            ahead(shards.tokenized(texts)) as blocks,
             Behind() as writer,
         ):
             for block in blocks:
-                if block.tokens is None:
-                    kept += block.in_part
-                    bar.update(len(block.texts))
-                    continue
-                matrix = _impacts(block, block.tokens.ids, encoder, bar)
-                if block.name == names[0] and encoder.side == "document":
+                matrix = _impacts(block, encoder, bar)
+                if block.number == 0 and encoder.side == "document":
                     _refuse_collapsed(block.tokens.ids, matrix, encoder, checkpoint)
                 if not written and encoder.mode == "expand":
                     _warn_of_density(matrix, encoder, checkpoint)
                 contents = [text.text if output.contents else "" for text in block.texts]
-                writer.submit(directory.write, block.name, lines(
-                    [text.id for text in block.texts], contents, matrix), block.texts_hash,
-                    block.tokens.lost)
+                writer.submit(directory.write, block.number, lines(
+                    [text.id for text in block.texts], contents, matrix),
+                    plan.shards[block.number].texts, block.tokens.lost, versions)
                 written += 1
                 encoded += len(block.texts)
-        rejected = rejects.count if rejects else None
-        if (shards.digest.hexdigest(), rejected) != (surveyed.sha256, surveyed.rejected):
-            raise InputError(f"{source}: changed while it was being encoded; encode it again with "
-                             "`restart`")
         manifest = directory.publish(
-            names, checkpoint.absolute_name, _printable(output.source_name or source),
-            environment(encoder.device), rejected or 0,
-            _write_table(output.folder, encoder, shards.query_weights()))
-        _warn_of_cut(manifest.shards if manifest else directory.shards, encoder)
-    return EncodingOutcome(written, kept, manifest, encoded)
+            checkpoint.absolute_name, _printable(output.source_name or plan.source),
+            len(plan.rejected or ()), _write_table(output.folder, encoder, shards.query_weights()))
+        _warn_of_cut(manifest.shards if manifest else directory.written, encoder)
+    return EncodingOutcome(written, len(directory.shards) - written, manifest, encoded)
 
 
 def _write_table(folder: Path, encoder: Encoder, weights: Weights | None) -> str:
@@ -137,7 +115,7 @@ def _write_table(folder: Path, encoder: Encoder, weights: Weights | None) -> str
     return hash_of_weights(encoder.terms, weights)
 
 
-def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> Fingerprint:
+def fingerprint(plan: Plan, encoder: Encoder, output: EncodingOutput) -> Fingerprint:
     """Returns everything that decides the bytes of an encoding."""
     settings = encoder.settings
     return Fingerprint(
@@ -145,8 +123,8 @@ def fingerprint(surveyed: Survey, encoder: Encoder, output: EncodingOutput) -> F
         variant=encoder.variant.name, side=encoder.side, quantizer=encoder.quantizer_name,
         special_tokens=settings.special_tokens, max_length=encoder.max_length,
         top_k=settings.top_k, dtype=encoder.dtype, device=encoder.device.partition(":")[0],
-        batch_tokens=encoder.batch_tokens, corpus=surveyed.sha256,
-        documents=surveyed.documents, shard_size=output.shard_size, gzip=output.gzip,
+        batch_tokens=encoder.batch_tokens, corpus=plan.corpus, documents=plan.documents,
+        shards=len(plan.shards), shard_size=plan.shard_size, gzip=output.gzip,
         contents=output.contents, package=VERSION, query_model=encoder.query_model,
         query_weights=FROM_CORPUS if encoder.counts_frequencies else encoder.query_weights_hash)
 
@@ -158,15 +136,14 @@ def environment(device: str) -> dict[str, str]:
             "device": device}
 
 
-@contextmanager
-def _rejects(folder: Path, surveyed: Survey) -> Iterator[Rejects | None]:
-    """Opens the file of skipped lines; yields None if no line may be skipped."""
-    if surveyed.rejected is None:
+def _write_rejected(folder: Path, plan: Plan) -> None:
+    """Writes the log of skipped lines beside the shards, or removes one where none may be."""
+    if plan.rejected is None:
         (folder / REJECTED).unlink(missing_ok=True)
-        yield None
         return
     with appearing(folder / REJECTED) as stream:
-        yield Rejects(stream)
+        for line in plan.rejected:
+            stream.write(json.dumps(line._asdict()) + "\n")
 
 
 def _printable(source: str) -> str:
@@ -174,11 +151,10 @@ def _printable(source: str) -> str:
     return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
-def _impacts(block: ShardBlock, ids: list[list[int]], encoder: Encoder,
-             bar: tqdm[NoReturn]) -> sparse.csr_matrix:
+def _impacts(block: ShardBlock, encoder: Encoder, bar: tqdm[NoReturn]) -> sparse.csr_matrix:
     """Returns the impacts of a shard's texts; an error names the file and line of the text."""
     try:
-        return encoder.impacts_of(ids, done=bar.update)
+        return encoder.impacts_of(block.tokens.ids, done=bar.update)
     except TextError as error:
         text = block.texts[error.position]
         raise InputError(f"{text.where}: {text.id!r}: {error}") from None

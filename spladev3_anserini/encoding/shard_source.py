@@ -1,22 +1,19 @@
-"""The texts of a corpus or of topics -> the shards to encode, with their wordpieces."""
+"""A plan -> the texts of the shards to encode, with their wordpieces."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from spladev3_anserini.collection.corpus import CorpusDigest, Document, Rejects, Survey, hash_of
-from spladev3_anserini.collection.survey import read_texts
+from spladev3_anserini.collection.corpus import Document
 from spladev3_anserini.encoding.directory import WHOLE, EncodedDirectory, Part
 from spladev3_anserini.encoding.encoder import Encoder
+from spladev3_anserini.encoding.plan import Plan, planned_texts
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query_weights import DocumentFrequencies, Weights
 from spladev3_anserini.model.tokenizer import Tokenized
-
-_T = TypeVar("_T")
 
 #: The longest string that Anserini's JSON reader (Jackson) takes.
 _LONGEST_CONTENTS = 20_000_000
@@ -28,7 +25,6 @@ class EncodingOutput:
 
     Attributes:
         folder: The encoded directory.
-        shard_size: Texts per shard; an interrupted encode resumes at a shard.
         part: Which shards this process encodes.
         gzip: Compress the shards.
         contents: Write each document's text into its line.
@@ -38,7 +34,6 @@ class EncodingOutput:
     """
 
     folder: Path
-    shard_size: int = 5000
     part: Part = WHOLE
     gzip: bool = False
     contents: bool = False
@@ -48,58 +43,47 @@ class EncodingOutput:
 
 
 class ShardBlock(NamedTuple):
-    """The texts of one shard.
+    """The texts of one shard and their wordpieces."""
 
-    `tokens` are their wordpieces, None for a shard that is not encoded. `in_part` is whether the
-    shard belongs to the part that this process encodes.
-    """
-
-    name: str
+    number: int
     texts: list[Document]
-    in_part: bool
-    texts_hash: str
-    tokens: Tokenized | None
+    tokens: Tokenized
 
 
 class ShardSource:
-    """Reads the texts of an encoding by shard, once and in order, and tokenises them if needed.
+    """Reads the texts of an encoding by shard, in order, and tokenises them.
 
-    `digest` hashes all texts that were read. `frequencies` counts their wordpieces if the encoder
-    asks for it; then all texts are tokenised, also those of other parts and of finished shards.
+    Only the shards that an encode still has to write are read. If the encoder counts the
+    wordpieces of all texts (`frequencies`), all shards are read and tokenised, also those of other
+    parts.
     """
 
-    def __init__(self, source: str, surveyed: Survey, encoder: Encoder, output: EncodingOutput,
-                 names: Sequence[str]) -> None:
-        self._source, self._surveyed, self._encoder = source, surveyed, encoder
-        self._output, self._names = output, names
-        self.digest = CorpusDigest()
+    def __init__(self, plan: Plan, encoder: Encoder, output: EncodingOutput,
+                 directory: EncodedDirectory) -> None:
+        self._plan, self._encoder, self._output = plan, encoder, output
+        #: The numbers of the shards to write.
+        self.needed = [number for number in directory.shards
+                       if not directory.finished(number, plan.shards[number].texts)]
         self.frequencies = DocumentFrequencies(len(encoder.terms))
 
-    def read(self, rejects: Rejects | None) -> Iterator[ShardBlock]:
-        """Yields all shards without wordpieces; skipped lines go to `rejects`."""
-        every = map(self.digest.add, read_texts(self._source, self._encoder.side, rejects,
-                                                self._surveyed.repeated))
-        texts = islice(every, self._surveyed.documents)
-        for number, block in enumerate(_blocks(texts, self._output.shard_size)):
-            if self._output.contents and self._encoder.side == "document":
-                _refuse_long_contents(block)
-            yield ShardBlock(self._names[number], block, self._output.part.has(number),
-                         hash_of(block), None)
-        next(every, None)  # an extra text changes the hash; bad lines after the last are rejected
-
-    def tokenized(self, blocks: Iterable[ShardBlock],
-                  directory: EncodedDirectory) -> Iterator[ShardBlock]:
-        """Yields the same shards; those of the part that are not finished get wordpieces."""
+    def read(self) -> Iterator[tuple[int, list[Document]]]:
+        """Yields the number and the texts of each shard that is read."""
         counts = self._encoder.counts_frequencies
-        for block in blocks:
-            needed = block.in_part and not directory.finished(block.name, block.texts_hash)
-            if needed or counts:
-                tokens = self._encoder.tokenized([text.text for text in block.texts])
-                if counts:
-                    self.frequencies.add(tokens.ids)
-                if needed:
-                    block = block._replace(tokens=tokens)
-            yield block
+        numbers = range(len(self._plan.shards)) if counts else self.needed
+        for number, texts in zip(numbers, planned_texts(self._plan, numbers), strict=True):
+            if self._output.contents and self._encoder.side == "document":
+                _refuse_long_contents(texts)
+            yield number, texts
+
+    def tokenized(self, shards: Iterable[tuple[int, list[Document]]]) -> Iterator[ShardBlock]:
+        """Yields the shards to write with their wordpieces."""
+        needed = set(self.needed)
+        for number, texts in shards:
+            tokens = self._encoder.tokenized([text.text for text in texts])
+            if self._encoder.counts_frequencies:
+                self.frequencies.add(tokens.ids)
+            if number in needed:
+                yield ShardBlock(number, texts, tokens)
 
     def query_weights(self) -> Weights | None:
         """The table that queries of these documents need, None if they need none."""
@@ -117,10 +101,3 @@ def _refuse_long_contents(texts: list[Document]) -> None:
                 (units := len(text.text.encode("utf-16-le")) // 2) > _LONGEST_CONTENTS:
             raise InputError(f"{text.where}: {text.id!r}: a text of {units:,} characters; Anserini "
                              f"reads {_LONGEST_CONTENTS:,} at most, so omit `contents`")
-
-
-def _blocks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """Yields the items in lists of `size`; the last one may be shorter."""
-    iterator = iter(items)
-    while block := list(islice(iterator, size)):
-        yield block

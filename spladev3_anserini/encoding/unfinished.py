@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from spladev3_anserini.encoding.directory import Part, read_shard_journal
+from spladev3_anserini.encoding.directory import Part
+from spladev3_anserini.encoding.journal import read_shard_journal
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import BINARY, Fingerprint, Shard
 from spladev3_anserini.impacts.shards import IMPACTS
@@ -20,17 +21,17 @@ def unfinished(folder: Path) -> str:
     finished, and the command for the first of them.
     """
     journals = [read_shard_journal(path) for path in sorted(folder.glob(JOURNALS))]
-    fingerprint = next((recorded for recorded, _ in journals if recorded), None)
+    fingerprint = next((journal.fingerprint for journal in journals if journal.fingerprint), None)
     if fingerprint is None:
         return (f"{folder}: an encode began here and no shard of it is known to be whole; run the "
                 "same encode again, with `restart` where it asks for it")
     name = next(folder.glob(JOURNALS)).stem.rpartition("-")[2]
     parts = int(name) if name.isdecimal() and 0 < int(name) < 10**6 else 1
-    count = -(-fingerprint.documents // max(1, fingerprint.shard_size))
-    done = {_number(shard) for recorded, shards in journals if recorded == fingerprint
-            for shard in shards.values() if _is_whole(folder, shard)}
-    remaining = [Part(number, parts) for number in range(1, parts + 1)
-                 if not done.issuperset(range(number - 1, count, parts))]
+    count = fingerprint.shards
+    done = {_number(shard) for journal in journals if journal.fingerprint == fingerprint
+            for shard in journal.shards.values() if _is_whole(folder, shard)}
+    remaining = [part for part in (Part(number, parts) for number in range(1, parts + 1))
+                 if not done.issuperset(part.shards(count))]
     which = (f"; left are the parts {', '.join(map(str, remaining[:5]))}"
              if parts > 1 and remaining else "")
     command = _command(folder, fingerprint, remaining[0] if remaining else Part(1, parts))

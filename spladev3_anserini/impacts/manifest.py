@@ -58,6 +58,7 @@ class Fingerprint(Record):
     batch_tokens: int
     corpus: str
     documents: int
+    shards: int
     shard_size: int
     gzip: bool
     contents: bool
@@ -71,7 +72,8 @@ class Shard(Record):
 
     `texts` is a hash of the ids and texts that were encoded. `impacts` is the sum of all impacts.
     `cut_texts` counts texts that were longer than the length of the fingerprint, and
-    `lost_wordpieces` the wordpieces that were cut off.
+    `lost_wordpieces` the wordpieces that were cut off. `size` is in bytes. `environment` is a place
+    in the manifest's `environments`.
     """
 
     name: FileName
@@ -85,22 +87,25 @@ class Shard(Record):
     empty_ids: tuple[str, ...]
     cut_texts: int = 0
     lost_wordpieces: int = 0
+    size: NonNegative = 0
+    environment: NonNegative = 0
 
 
 class Manifest(Record):
     """The manifest of a finished encoded directory: its fingerprint, its shards, their source.
 
-    A search looks for the model at `model_name` and compares its hash. `input` and `environment`
-    are for people and decide nothing. `rejected` counts the lines of the input that the user had
-    skipped: documents and rejected lines add up to all lines. `query_weights` is the sha256 of the
-    table of query weights beside the manifest, empty without one.
+    A search looks for the model at `model_name` and compares its hash. `input` and `environments`
+    are for people and decide nothing; the latter are the versions and devices that encoded the
+    shards. `rejected` counts the lines of the input that the user had skipped: documents and
+    rejected lines add up to all lines. `query_weights` is the sha256 of the table of query weights
+    beside the manifest, empty without one.
     """
 
     fingerprint: Fingerprint
     shards: tuple[Shard, ...]
     model_name: str
     input: str
-    environment: dict[str, str]
+    environments: tuple[dict[str, str], ...]
     rejected: int = 0
     query_weights: str = ""
 

@@ -74,7 +74,7 @@ def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str
     return Shard(name=name, sha256=sha256_of(final), texts=texts, documents=count,
                  nonempty=nonempty, postings=postings, impacts=total, max_impact=largest,
                  empty_ids=tuple(empty_ids), cut_texts=sum(n > 0 for n in lost),
-                 lost_wordpieces=sum(lost))
+                 lost_wordpieces=sum(lost), size=final.stat().st_size)
 
 
 def read_shard(path: Path) -> Iterator[ImpactDocument]:

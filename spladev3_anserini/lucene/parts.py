@@ -103,8 +103,8 @@ def manifest_of_part(manifest: Manifest, part: Part) -> Manifest:
         raise InputError(f"`part` {part}: the encoding has only "
                          f"{counted(len(manifest.shards), 'shard')}, so that is the most parts; "
                          "encode with a smaller `shard_size` for more")
-    return manifest.model_copy(update={"shards": tuple(
-        shard for number, shard in enumerate(manifest.shards) if part.has(number))})
+    numbers = part.shards(len(manifest.shards))
+    return manifest.model_copy(update={"shards": manifest.shards[numbers.start : numbers.stop]})
 
 
 def whole_manifest(index: Path, folders: Sequence[Path],
@@ -137,7 +137,7 @@ def whole_manifest(index: Path, folders: Sequence[Path],
                              f"{f' ({differing})' if differing else ''}; build it again: "
                              f"spladev3-anserini index --overwrite --part {record.part}")
         present.append(record)
-    shards = _in_order([record.encoded.shards for record in present])
+    shards = tuple(shard for record in present for shard in record.encoded.shards)
     if shards_hash(shards) != present[0].whole:
         raise InputError(f"{index}: its parts do not add up to the encoding that they name; build "
                          "them again: spladev3-anserini index --overwrite --part 1/N")
@@ -145,12 +145,6 @@ def whole_manifest(index: Path, folders: Sequence[Path],
     versions = dict(set.intersection(*(set(record.versions.items()) for record in filled)))
     return IndexManifest(encoded=present[0].encoded.model_copy(update={"shards": shards}),
                          versions=dict(sorted(versions.items())))
-
-
-def _in_order(parts: Sequence[Sequence[Shard]]) -> tuple[Shard, ...]:
-    """Returns the shards of all parts in the order of the encoding."""
-    rows = max(map(len, parts))
-    return tuple(shards[row] for row in range(rows) for shards in parts if row < len(shards))
 
 
 def refuse_too_many(index: Path, documents: int) -> None:

@@ -23,7 +23,7 @@ from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, verify_shar
 from spladev3_anserini.recipe.schema import QuerySet, SpladeRecipe
 from spladev3_anserini.reproduction.commands import command_text, run_command
 from spladev3_anserini.reproduction.experiment import Experiment
-from spladev3_anserini.reproduction.result import Result, read_result
+from spladev3_anserini.reproduction.result import IndexCounts, Result, read_result
 from spladev3_anserini.reproduction.session import Options, Session
 from spladev3_anserini.reproduction.verdict import same_recipe, verdicts
 from spladev3_anserini.text import counted
@@ -103,7 +103,8 @@ def _refuse_stale(experiment: Experiment, result: Result, session: Session,
     verify_shards(experiment.encoded, read_manifest(experiment.encoded))
     if not same_recipe(experiment, result) or session.model_sha256 != result.model_sha256 \
             or read_manifest(experiment.encoded).shards != record.shards \
-            or record.fingerprint.corpus != result.corpus_sha256:
+            or result.index != IndexCounts(documents=record.nonempty, postings=record.postings,
+                                           total_terms=record.impacts):
         raise InputError(f"{experiment.folder}: its recipe, model or index has changed since it "
                          f"ran; run it again first: {command_text(run_command(experiment))}")
     for name, recorded in result.query_sets.items():

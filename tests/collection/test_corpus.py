@@ -223,7 +223,7 @@ def test_records_of_ir_datasets_without_a_default_text(monkeypatch: pytest.Monke
         list(read_corpus("ir_datasets:x"))
     rejects = Rejects()
     assert list(read_corpus("ir_datasets:x", rejects)) == []
-    assert rejects.count == 1
+    assert len(rejects.lines) == 1
     records["docs"] = [_Broken("1", None)]
     with pytest.raises(InputError, match="ir_datasets:x, document 1: its text cannot be read"):
         list(read_corpus("ir_datasets:x"))

@@ -53,18 +53,18 @@ def test_bad_options(more: list[str], message: str, tiny: Path, tmp_path: Path,
 def test_a_corpus_that_changes_while_it_is_read(tiny: Path, tmp_path: Path,
                                                 monkeypatch: pytest.MonkeyPatch,
                                                 refused: Callable[..., str]) -> None:
-    import spladev3_anserini.collection.survey as texts
+    import spladev3_anserini.encoding.planning as texts
 
     corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
-    first_pass = texts.survey
+    first_pass = texts.plan_texts
 
-    def then_edit(*arguments: object) -> object:
-        surveyed = first_pass(*arguments)  # type: ignore[arg-type]
+    def then_edit(*arguments: object, **more: object) -> object:
+        surveyed = first_pass(*arguments, **more)  # type: ignore[arg-type]
         corpus.write_text(corpus.read_text("utf-8").replace("cat", "dog"), "utf-8")
         return surveyed
 
-    monkeypatch.setattr(texts, "survey", then_edit)
-    assert "changed while it was being encoded" in refused(
+    monkeypatch.setattr(texts, "plan_texts", then_edit)
+    assert "changed since it was planned" in refused(
         "encode", "--model", tiny, "--corpus", corpus, "--output", tmp_path / "out",
         "--max-length", 64)
     assert not (tmp_path / "out" / "manifest.json").exists()

@@ -162,18 +162,18 @@ def test_shards_of_a_corpus_that_changed_for_a_while_are_encoded_again(
         whole: dict[str, bytes], tiny: Path, corpus: Path, tmp_path: Path, cli: Cli,
         monkeypatch: pytest.MonkeyPatch) -> None:
     """The corpus is another during the second pass and itself again before the next encode."""
-    import spladev3_anserini.collection.survey as texts
+    import spladev3_anserini.encoding.planning as texts
 
-    own, first_pass, original = tmp_path / "own.jsonl", texts.survey, corpus.read_text()
+    own, first_pass, original = tmp_path / "own.jsonl", texts.plan_texts, corpus.read_text()
     own.write_text(original)
 
-    def then_edit(*given: object) -> object:
-        surveyed = first_pass(*given)  # type: ignore[arg-type]
+    def then_edit(*given: object, **more: object) -> object:
+        surveyed = first_pass(*given, **more)  # type: ignore[arg-type]
         own.write_text(original.replace("wing", "lift"))
         return surveyed
 
-    monkeypatch.setattr(texts, "survey", then_edit)
-    assert "changed while" in cli(*arguments(tiny, own, tmp_path / "o")).err
+    monkeypatch.setattr(texts, "plan_texts", then_edit)
+    assert "changed since it was planned" in cli(*arguments(tiny, own, tmp_path / "o")).err
     monkeypatch.undo()
     own.write_text(original)
     assert cli(*arguments(tiny, own, tmp_path / "o")).code == 0

@@ -94,8 +94,8 @@ def test_a_query_is_its_wordpieces_with_the_tables_weights(tiny: Path, tmp_path:
 def indexed(tiny: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory,
             request: pytest.FixtureRequest) -> Path:
     """A folder with `encoded` and `index` of the corpus with its IDF."""
-    from spladev3_anserini.collection.survey import survey_texts
     from spladev3_anserini.encoding.pipeline import encode_to_directory
+    from spladev3_anserini.encoding.planning import plan_texts
     from spladev3_anserini.encoding.shard_source import EncodingOutput
     from spladev3_anserini.lucene.build import build_index
 
@@ -103,7 +103,7 @@ def indexed(tiny: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory,
     checkpoint = open_checkpoint(str(tiny))
     encoder = Encoder(checkpoint, VARIANTS["static"], "document",
                       EncoderSettings(max_length=64, query_weights="idf"))
-    encode_to_directory(str(corpus), survey_texts(str(corpus), "document"), checkpoint, encoder,
+    encode_to_directory(plan_texts(str(corpus), "document"), checkpoint, encoder,
                         EncodingOutput(folder=folder / "encoded"))
     build_index(folder / "encoded", folder / "index")
     return folder

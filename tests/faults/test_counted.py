@@ -129,18 +129,18 @@ def test_stopping_is_the_default(tiny: Path, tmp_path: Path, refused: Callable[.
                    detected="hash of the texts")
 def test_a_corpus_that_grows(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                              refused: Callable[..., str]) -> None:
-    import spladev3_anserini.collection.survey as texts
+    import spladev3_anserini.encoding.planning as texts
 
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text('{"id": "a", "contents": "cat"}\n')
-    first_pass = texts.survey
+    first_pass = texts.plan_texts
 
-    def then_append(*given: object) -> object:
-        surveyed = first_pass(*given)  # type: ignore[arg-type]
+    def then_append(*given: object, **more: object) -> object:
+        surveyed = first_pass(*given, **more)  # type: ignore[arg-type]
         with corpus.open("a") as stream:
             stream.write('{"id": "b", "contents": "dog"}\n')
         return surveyed
 
-    monkeypatch.setattr(texts, "survey", then_append)
-    assert "changed while it was being encoded" in refused(
+    monkeypatch.setattr(texts, "plan_texts", then_append)
+    assert "changed since it was planned" in refused(
         "encode", "--model", tiny, "--corpus", corpus, "--output", tmp_path / "out", "--max-length", 8)

@@ -21,7 +21,8 @@ from spladev3_anserini.collection.corpus import read_corpus, survey
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_rankings, read_run_file
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.directory import Part, read_shard_journal
+from spladev3_anserini.encoding.directory import Part
+from spladev3_anserini.encoding.journal import read_shard_journal
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.measures import parse_measures
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
@@ -172,12 +173,12 @@ _FINGERPRINT = {
     "model": "m" * 64, "tokenizer": "t" * 64, "variant": "splade-v3", "side": "document",
     "quantizer": "x100-rint", "special_tokens": "drop", "max_length": 256, "top_k": None,
     "dtype": "float32", "device": "cpu", "batch_tokens": 1024, "corpus": "c" * 64, "documents": 3,
-    "shard_size": 5000, "gzip": False, "contents": False, "package": "0"}
+    "shards": 1, "shard_size": 5000, "gzip": False, "contents": False, "package": "0"}
 _SHARD_RECORD = {
     "name": "part-00000.jsonl", "sha256": "a" * 64, "texts": "b" * 64, "documents": 3,
     "nonempty": 2, "postings": 5, "impacts": 127, "max_impact": 120, "empty_ids": ["none"]}
 _MANIFEST = {"fingerprint": _FINGERPRINT, "shards": [_SHARD_RECORD], "model_name": "demo",
-             "input": "corpus.jsonl", "environment": {"python": "3.11"}}
+             "input": "corpus.jsonl", "environments": [{"python": "3.11"}]}
 _SCORE_MANIFEST = {
     "name": "t", "fingerprint": {
         "teacher": "a", "kind": "onnx", "max_length": 256, "batch_tokens": 1, "device": "cpu",
@@ -336,7 +337,7 @@ READERS: dict[str, Reader] = {
     "result": Reader("result.json", lambda path: read_result(sign(path).parent), (_json(_RESULT),),
                      lambda own: Result.model_dump_json(own).encode()),
     "journal": Reader("progress-1-of-1.jsonl", lambda path: read_shard_journal(sign(path)),
-                      (_lines(_FINGERPRINT, _SHARD_RECORD),)),
+                      (_lines(_FINGERPRINT, {"versions": {"python": "3.11"}}, _SHARD_RECORD),)),
     "stages": Reader("stages.json", _stages, (_json(_STAGES),)),
     "yaml": Reader("y.yaml", read_yaml, (
         b"a: 1\nb:\n  - 2e-5\n  - {c: 'no', d: 2026-11-23}\ne: 0.5\n",

@@ -35,7 +35,7 @@ FINGERPRINT = Fingerprint(
     model="m", tokenizer="t", variant="splade-v3", side="document", quantizer="x100-rint",
     special_tokens="drop", max_length=256, top_k=None, dtype="float32", device="cpu",
     batch_tokens=1024, corpus="c", documents=3,
-    shard_size=5000, gzip=False, contents=False, package="0")
+    shards=2, shard_size=5000, gzip=False, contents=False, package="0")
 
 
 def test_the_bytes_of_a_shard(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def encoded(tmp_path: Path) -> Path:
     shards = (write_shard(tmp_path, "part-00000.jsonl", DOCUMENTS[:1], "h"),
               write_shard(tmp_path, "part-00001.jsonl", DOCUMENTS[1:], "h"))
     manifest = Manifest(fingerprint=FINGERPRINT, shards=shards, model_name="demo", input="x",
-                        environment={})
+                        environments=({},))
     write_record(manifest, tmp_path / "manifest.json")
     return tmp_path
 

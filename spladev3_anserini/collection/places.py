@@ -1,0 +1,165 @@
+"""A corpus or topics -> places in it, and the texts from a place on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from spladev3_anserini.collection.corpus import (
+    Rejects,
+    corpus_files,
+    documents_from,
+    read_corpus,
+)
+from spladev3_anserini.collection.ir_datasets_source import irds_id
+from spladev3_anserini.collection.records import IdentifiedText
+from spladev3_anserini.collection.topics import read_topics, topics_file
+from spladev3_anserini.files import existing_file
+
+#: Bytes of a corpus that are read in one go, at most, unless a file cannot be divided.
+CHUNK = 1 << 28
+
+
+class TextPlace(NamedTuple):
+    """Where a text begins.
+
+    Attributes:
+        file: The name of its file in the corpus's folder; empty if the corpus is no folder.
+        start: The bytes of this file before it, unpacked. The texts before it in topics and in
+            ir_datasets, which can only be read from the beginning.
+        line: The lines of this file before it.
+    """
+
+    file: str
+    start: int
+    line: int
+
+
+class Stretch(NamedTuple):
+    """A file of a corpus, or a part of it: its first place, and the byte at which it ends.
+
+    `end` is None at the end of the file. The line is not known in the middle of a file: it is 1.
+    """
+
+    place: TextPlace
+    end: int | None
+
+
+class LocatedText(NamedTuple):
+    """A text and its place."""
+
+    text: IdentifiedText
+    place: TextPlace
+
+
+def is_read_from_its_beginning(source: str, side: str) -> bool:
+    """Whether a text can only be reached by reading all texts before it."""
+    return side != "document" or bool(irds_id(source))
+
+
+def chunks_of(source: str, side: str, size: int = CHUNK) -> list[list[Stretch]]:
+    """Divides a corpus into chunks, which may be read at the same time.
+
+    A chunk is a part of a large file, or consecutive files of up to `size` bytes in all. Gzipped
+    files are not divided. Topics and data sets of ir_datasets are one chunk. So is every corpus of
+    at most `size` bytes.
+
+    Args:
+        source: The corpus or the topics.
+        side: `document` or `query`.
+        size: The bytes of a chunk.
+
+    Returns:
+        The chunks, in the order of the texts.
+
+    Raises:
+        InputError: There is no such file, or as `corpus_files`.
+    """
+    if is_read_from_its_beginning(source, side):
+        if not irds_id(source):
+            existing_file(topics_file(source))  # a stream could not be read twice
+        return [[Stretch(TextPlace("", 0, 0), None)]]
+    chunks: list[list[Stretch]] = []
+    room = 0
+    for path in corpus_files(Path(source)):
+        name = _name_in(source, path)
+        length = existing_file(path).stat().st_size
+        if length > size and path.suffix.lower() != ".gz":
+            starts = _line_starts(path, range(0, length, size))
+            chunks += [[Stretch(TextPlace(name, start, int(start > 0)), end)]
+                       for start, end in zip(starts, [*starts[1:], None], strict=True)]
+            room = 0
+            continue
+        if not chunks or length > room:
+            chunks.append([])
+            room = size
+        chunks[-1].append(Stretch(TextPlace(name, 0, 0), None))
+        room -= length
+    return chunks
+
+
+def _line_starts(path: Path, offsets: Sequence[int]) -> list[int]:
+    """Returns where the first line at or after each byte begins, without repetitions."""
+    starts = [0]
+    with path.open("rb") as stream:
+        for offset in offsets[1:]:
+            stream.seek(offset - 1)
+            while (line := stream.readline(1 << 20)) and not line.endswith(b"\n"):
+                pass
+            if starts[-1] < stream.tell() < path.stat().st_size:
+                starts.append(stream.tell())
+    return starts
+
+
+def count_lines(source: str, stretch: Stretch) -> int:
+    """Counts the lines of a stretch of a file that is not gzipped."""
+    count, left = 0, (stretch.end or 0) - stretch.place.start
+    with path_of(source, stretch.place).open("rb") as stream:
+        stream.seek(stretch.place.start)
+        while left > 0 and (block := stream.read(min(left, 1 << 20))):
+            count += block.count(b"\n")
+            left -= len(block)
+    return count
+
+
+def texts_of_stretch(source: str, side: str, stretch: Stretch,
+                     rejects: Rejects | None = None) -> Iterator[LocatedText]:
+    """Yields the texts of a stretch; raises InputError as `read_corpus` and `read_topics` do.
+
+    Args:
+        source: The corpus or the topics.
+        side: `document` or `query`.
+        stretch: What to read of it.
+        rejects: Collects the bad lines of a corpus, which are then skipped.
+    """
+    place = stretch.place
+    if is_read_from_its_beginning(source, side):
+        texts = read_corpus(source, rejects) if side == "document" else iter(read_topics(source))
+        for number, text in enumerate(islice(texts, place.start, None), place.start):
+            yield LocatedText(text, TextPlace("", number, number))
+        return
+    for text, start, line in documents_from(path_of(source, place), rejects, place.start,
+                                            place.line, stretch.end):
+        yield LocatedText(text, TextPlace(place.file, start, line))
+
+
+def texts_from(source: str, side: str, place: TextPlace,
+               rejects: Rejects | None = None) -> Iterator[LocatedText]:
+    """Yields all texts from a place to the end of the corpus, as `texts_of_stretch` does."""
+    yield from texts_of_stretch(source, side, Stretch(place, None), rejects)
+    if not place.file:
+        return
+    files = [_name_in(source, path) for path in corpus_files(Path(source))]
+    for name in files[files.index(place.file) + 1 :]:
+        yield from texts_of_stretch(source, side, Stretch(TextPlace(name, 0, 0), None), rejects)
+
+
+def _name_in(source: str, path: Path) -> str:
+    return "" if path == Path(source) else path.relative_to(source).as_posix()
+
+
+def path_of(source: str, place: TextPlace) -> Path:
+    """Returns the path of a place's file."""
+    return Path(source, place.file) if place.file else Path(source)
