@@ -37,7 +37,7 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
     given.
 
     Args:
-        folder: The index.
+        folder: The index, or the folder with all parts of one.
         model: The folder or hub id of the model; None: the one that the index names.
         variant: As in `load`; `auto` is the variant of the index.
         scale: As in `load`; None: the scale of the index, or 100 with `prebuilt`.

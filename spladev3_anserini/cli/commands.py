@@ -17,8 +17,8 @@ from spladev3_anserini.text import VERSION
 #: The commands under the headings of --help, in the order in which data flows.
 _SECTIONS = {
     "Start here": ("demo", "models"),
-    "Make an index": ("survey", "plan", "encode", "index", "verify"),
-    "Search": ("search", "ask", "explain"),
+    "Make an index": ("survey", "plan", "encode", "index", "merge-index", "verify"),
+    "Search": ("search", "merge-runs", "ask", "explain"),
     "Judge": ("evaluate", "compare", "breakdown", "flops", "meta"),
     "Other engines": ("export-to", "load", "check"),
     "Other rankers": ("bm25", "dense", "rerank"),

@@ -29,9 +29,10 @@ from spladev3_anserini.cli.options import (
     trust_option,
 )
 from spladev3_anserini.cli.pace import Pace
-from spladev3_anserini.cli.searched import open_engine, open_index
+from spladev3_anserini.cli.searched import folder_to_search, open_engine, open_index
 from spladev3_anserini.cli.types import FOLDER
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import is_stdout
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
@@ -42,7 +43,11 @@ if TYPE_CHECKING:
 
 
 @click.command("search", context_settings=SETTINGS)
-@click.option("--index", type=FOLDER, help="The Lucene index of impacts.")
+@click.option("--index", type=FOLDER,
+              help="The Lucene index of impacts, or a folder with all parts of one.")
+@click.option("--part", metavar="I/N", help="Search only part I of N of an index in parts. "
+              "`merge-runs` joins the runs of all parts, and needs OUTPUT.part.json, which is "
+              "written beside OUTPUT.")
 @click.option("--engine", type=FOLDER, help="Instead of --index: a folder of `export-to`, which "
               "`load` has loaded at --url. The run is the same.")
 @url_option(required=False)
@@ -67,10 +72,10 @@ if TYPE_CHECKING:
 @special_tokens_option(None, "the index's; drop with --prebuilt")
 @query_weights_option(f"Weight the wordpieces of --topics {QUERY_TABLE_HELP}")
 @model_run_options
-def main(index: Path | None, engine: Path | None, url: str | None, name: str, topics: str | None,
-         queries: Path | None, model: str | None, variant: str, output: Path, hits: int,
-         threads: int, lucene: bool, remove_query: bool, tag: str, prebuilt: bool, trust: bool,
-         scale: float | None, special_tokens: str | None, query_weights: str | None,
+def main(index: Path | None, part: str | None, engine: Path | None, url: str | None, name: str,
+         topics: str | None, queries: Path | None, model: str | None, variant: str, output: Path,
+         hits: int, threads: int, lucene: bool, remove_query: bool, tag: str, prebuilt: bool,
+         trust: bool, scale: float | None, special_tokens: str | None, query_weights: str | None,
          max_length: int | None, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Search an index of impacts and write a TREC run.
 
@@ -86,26 +91,29 @@ def main(index: Path | None, engine: Path | None, url: str | None, name: str, to
         raise click.UsageError("give either --index or --engine")
     if (engine is None) != (url is None):
         raise click.UsageError("give --engine and --url together")
-    if engine and (lucene or prebuilt or trust):
-        raise click.UsageError("--lucene, --prebuilt and --trust are for an --index")
+    if engine and (lucene or prebuilt or trust or part):
+        raise click.UsageError("--lucene, --part, --prebuilt and --trust are for an --index")
     if (topics is None) == (queries is None):
         raise click.UsageError("give either --topics or --queries")
     if queries and (model or scale is not None or special_tokens or variant != "auto"
                     or query_weights):
         raise click.UsageError("--queries are encoded already: omit --model, --variant, --scale, "
                                "--special-tokens and --query-weights")
+    if part is not None and (remove_query or is_stdout(output)):
+        raise click.UsageError("--part: give --remove-query to merge-runs" if remove_query else
+                               "--part: --output must be a file, which merge-runs reads")
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
     from spladev3_anserini.impacts.manifest import refuse_other_values
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
+    from spladev3_anserini.lucene.part_runs import write_part_run
     from spladev3_anserini.lucene.ranking import write_run
 
-    folder = engine or index
-    assert folder is not None
-    refuse_overwriting(output, topics=topics, queries=queries, index=index, engine=engine,
-                       model=model, query_weights=query_weights)
+    folder = engine or folder_to_search(index, part)
+    refuse_overwriting(output, topics=topics, queries=queries, index=folder, model=model,
+                       query_weights=query_weights)
     searched = open_engine(engine, str(url), name) if engine else open_index(
-        folder, trust=trust, lucene=lucene)
+        folder, part, trust=trust, lucene=lucene)
     record = searched.record
     if record:
         refuse_other_values(scale, special_tokens, record)
@@ -128,6 +136,8 @@ def main(index: Path | None, engine: Path | None, url: str | None, name: str, to
     answered, lines = write_run(output, searched.rank(
         encoded, hits, threads, remove_query=remove_query), tag)
     searched.close()
+    if record and record.part and output.is_file() and not remove_query:
+        write_part_run(output, record, encoded, hits, tag)
     summary(output, f"{output}: {counted(len(encoded), 'query')}, {answered:,} with hits, "
                     f"{counted(lines, 'line')}, by {searched.name}"
                     f"{'; index files not hashed (--trust)' if trust else ''}"

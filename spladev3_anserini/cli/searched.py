@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from spladev3_anserini.errors import InputError
+
 if TYPE_CHECKING:
     from spladev3_anserini.collection.runs import Ranking
     from spladev3_anserini.impacts.manifest import IndexManifest
@@ -24,12 +26,24 @@ class Searched(NamedTuple):
     close: Callable[[], None]
 
 
-def open_index(index: Path, *, trust: bool, lucene: bool) -> Searched:
-    """Opens an index on this machine."""
+def folder_to_search(index: Path | None, part: str | None) -> Path:
+    """Returns the folder of an index, or that of its part `I/N`."""
+    from spladev3_anserini.encoding.directory import Part
+    from spladev3_anserini.lucene.parts import existing_part
+
+    assert index is not None
+    return index if part is None else existing_part(index, Part.parse(part))
+
+
+def open_index(index: Path, part: str | None, *, trust: bool, lucene: bool) -> Searched:
+    """Opens an index on this machine; raises InputError if it is not the part `I/N`."""
+    from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.lucene.opening import open_searcher
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits
 
     searcher, record = open_searcher(index, trust=trust, lucene=lucene)
+    if part is not None and (record is None or record.part != str(Part.parse(part))):
+        raise InputError(f"{index}: is not part {part} of an index")
 
     def ranked(topics: list[EncodedTopic], hits: int, threads: int, *,
                remove_query: bool) -> Iterator[tuple[str, Ranking]]:

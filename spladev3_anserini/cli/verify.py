@@ -54,12 +54,14 @@ def main(folder: Path, form: str) -> None:
     """
     from spladev3_anserini.lucene.check import OtherLuceneError
     from spladev3_anserini.lucene.jvm import java_path
+    from spladev3_anserini.lucene.parts import part_folders
 
     check = _choose_check(folder)
     if check is None:
         raise InputError(_describe_folder(folder))
     if check is _check_index:
         java_path(folder)  # a name that Java cannot open says nothing of the index
+        part_folders(folder)  # nor does a part that is not built yet
     try:
         counts, remark = check(folder)
         echo(counts if form == "json" else f"{folder}: sound; {_counts_text(counts)}{remark}")
@@ -82,8 +84,10 @@ def _choose_check(folder: Path) -> Callable[[Path], Checked] | None:
     """Returns the function that checks a folder, chosen by its files; None if there is none."""
     from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST
     from spladev3_anserini.lucene.check import INDEX_MANIFEST
+    from spladev3_anserini.lucene.parts import PARTS_FOLDER
 
-    if any(any(folder.glob(pattern)) for pattern in ("segments_*", "_*.si", INDEX_MANIFEST)):
+    if any(any(folder.glob(pattern)) for pattern in (
+            "segments_*", "_*.si", INDEX_MANIFEST, f"{PARTS_FOLDER}/*-of-*/{INDEX_MANIFEST}")):
         return _check_index
     if not (folder / MANIFEST).exists():
         return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -56,6 +58,33 @@ def read_run_file(path: Path) -> RunScores:
     without a line.
     """
     run: RunScores = {}
+    for where, query, document, score in _run_lines(path):
+        if (documents := run.get(query)) is None:
+            documents = run[checked_id(query, where)] = {}
+        if document in documents:
+            raise InputError(f"{where}: {document!r} is there twice for query {query!r}")
+        documents[checked_id(document, where)] = _finite(score, where)
+    if not run:
+        raise InputError(f"{path}: no line in it")
+    return run
+
+
+def read_rankings(path: Path) -> Iterator[tuple[str, Ranking]]:
+    """Yields (query, hits) of a TREC run in the order of the file; memory holds one query.
+
+    Scores that are whole numbers stay whole. The lines of a query must lie together: a query that
+    comes again is yielded again. Raises InputError as `read_run_file`, but not for a document that
+    is there twice, or for a run without a line.
+    """
+    lines = ((query, (checked_id(document, where), int(score) if score.isdecimal()
+                      and score.isascii() else _finite(score, where)))
+             for where, query, document, score in _run_lines(path))
+    for query, group in groupby(lines, key=itemgetter(0)):
+        yield query, [hit for _, hit in group]
+
+
+def _run_lines(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Yields (file and line, query, document, score) for each line that is not blank."""
     for number, line in numbered_lines(path):
         where = f"{path}:{number}"
         refuse_inner_cr(line, where)
@@ -66,14 +95,7 @@ def read_run_file(path: Path) -> RunScores:
             raise InputError(f"{where}: {counted(len(columns), 'column')}, a TREC run has 6 "
                              "(qid Q0 docid rank score tag)")
         query, _, document, _, score, _ = columns
-        if (documents := run.get(query)) is None:
-            documents = run[checked_id(query, where)] = {}
-        if document in documents:
-            raise InputError(f"{where}: {document!r} is there twice for query {query!r}")
-        documents[checked_id(document, where)] = _finite(score, where)
-    if not run:
-        raise InputError(f"{path}: no line in it")
-    return run
+        yield where, query, document, score
 
 
 def _finite(text: str, where: str) -> float:

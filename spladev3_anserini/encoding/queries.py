@@ -15,7 +15,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest, QueryIdentity, refuse_mismatch
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.query import EncodedTopic
-from spladev3_anserini.impacts.query_weights import QUERY_WEIGHTS
+from spladev3_anserini.impacts.query_weights import query_weights_in
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.variants import variant_named
 from spladev3_anserini.progress import counter, warn
@@ -59,7 +59,7 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
     else:
         chosen = variant_named(documents.variant if variant == "auto" else variant)
         if record.encoded.query_weights and chosen.name == documents.variant:
-            settings = replace(settings, query_weights=index / QUERY_WEIGHTS)
+            settings = replace(settings, query_weights=query_weights_in(index))
     encoder = Encoder(checkpoint, chosen, "query", settings, network)
     by_graph = encoder.model_hash != identity.model and encoder.source_hash == identity.model != ""
     queries = QueryIdentity(

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import local
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,16 @@ _TOO_LARGE = 1 << 63 - 16
 _AHEAD = 16
 
 
+class _Part(NamedTuple):
+    """The arrays of an index or of a part of one, the column of each term, its largest impact."""
+
+    arrays: EngineArrays
+    columns: dict[str, int]
+    largest: NDArray[np.int64]
+
+
 class EngineSearcher:
-    """Searches the arrays of an index for the exact top k.
+    """Searches the arrays of an index, or of all its parts, for the exact top k.
 
     Documents, scores and order are those of ImpactSearcher, also where scores are beyond 2^24.
     The result does not depend on the machine or the number of threads. Python threads may share a
@@ -37,26 +45,33 @@ class EngineSearcher:
     #: There is no score above which sums are not exact.
     largest_exact: int | None = None
 
-    def __init__(self, arrays: EngineArrays) -> None:
-        """Searches open arrays.
+    def __init__(self, *parts: EngineArrays) -> None:
+        """Searches the open arrays of an index, or of all its parts.
 
         The first searcher on a machine waits some seconds while numba compiles.
         """
-        self._arrays = arrays
-        self._columns = term_columns(arrays)
-        self._largest = arrays.largest.max(axis=0).astype(np.int64)  # of each term
+        self._parts = [_Part(arrays, term_columns(arrays),
+                             arrays.largest.max(axis=0).astype(np.int64)) for arrays in parts]
         self._thread = local()
-        self._best(np.zeros(1, np.int64), np.ones(1, np.int64), 1)  # compiles, or fails now
+        for part in self._parts:  # compiles, or fails now
+            self._best(part, np.zeros(1, np.int64), np.ones(1, np.int64), 1)
 
     def search(self, query: Mapping[str, int], hits: int) -> Ranking:
         """Returns the best `hits` documents of one query; none for a query without terms."""
-        found = [(column, weight) for term, weight in query.items()
-                 if weight > 0 and (column := self._columns.get(term)) is not None]
-        if not found or hits < 1:
+        if hits < 1:
             return []
+        best = [(part.arrays, *self._best_of_part(part, query, hits)) for part in self._parts]
+        return _hits_of(*best[0]) if len(best) == 1 else _merged(best, hits)
+
+    def _best_of_part(self, part: _Part, query: Mapping[str, int],
+                      hits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns scores and numbers of the best documents of a part, best first."""
+        found = [(column, weight) for term, weight in query.items()
+                 if weight > 0 and (column := part.columns.get(term)) is not None]
+        if not found:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
         columns, weights = np.array(found, np.int64).T.copy()
-        scores, numbers = self._best(columns, weights, min(hits, self._arrays.size))
-        return list(zip(ids_of(self._arrays, numbers), scores.tolist(), strict=True))
+        return self._best(part, columns, weights, min(hits, part.arrays.size))
 
     def search_all(self, queries: Sequence[Mapping[str, int]], hits: int,
                    threads: int) -> list[Ranking]:
@@ -83,14 +98,14 @@ class EngineSearcher:
     def close(self) -> None:
         """Does nothing: the arrays are released with the searcher."""
 
-    def _best(self, columns: NDArray[np.int64], weights: NDArray[np.int64],
+    def _best(self, part: _Part, columns: NDArray[np.int64], weights: NDArray[np.int64],
               hits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns scores and numbers of the best documents.
 
         A key of the kernel has 63 bits for score and number. All blocks are searched at once, or
         as many at a time as leave a key room for the largest possible score.
         """
-        arrays, bound = self._arrays, int(weights @ self._largest[columns])
+        arrays, bound = part.arrays, int(weights @ part.largest[columns])
         if bound >= _TOO_LARGE:
             raise InputError(f"`query`: a document could score {bound:,}; scores from "
                              f"{_TOO_LARGE:,} on cannot be ranked")
@@ -119,3 +134,25 @@ class EngineSearcher:
             setattr(self._thread, name, np.zeros(BLOCK, kind))
         sums: NDArray[Any] = getattr(self._thread, name)
         return sums
+
+
+def _hits_of(arrays: EngineArrays, scores: NDArray[np.int64],
+             numbers: NDArray[np.int64]) -> Ranking:
+    ids = ids_of(arrays, numbers) if len(numbers) else []
+    return list(zip(ids, scores.tolist(), strict=True))
+
+
+def _merged(best: Sequence[tuple[EngineArrays, NDArray[np.int64], NDArray[np.int64]]],
+            hits: int) -> Ranking:
+    """Returns the best hits of all parts, of the best hits of each.
+
+    Ids are fetched only of documents that reach the score of the last of them.
+    """
+    scores = np.concatenate([found for _, found, _ in best])
+    least = np.partition(scores, -hits)[-hits] if len(scores) > hits else 0
+    ranking = []
+    for arrays, found, numbers in best:
+        count = np.count_nonzero(found >= least)
+        ranking += _hits_of(arrays, found[:count], numbers[:count])
+    ranking.sort(key=lambda hit: (-hit[1], hit[0]))
+    return ranking[:hits]

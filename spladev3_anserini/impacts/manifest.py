@@ -164,12 +164,15 @@ class IndexManifest(Record):
     """The manifest of a Lucene index: its impact documents, its files, and the versions.
 
     Index formats differ between Lucene versions, so `versions` names those that built the index.
-    `files` is empty only in an index that an older version of this package built.
+    `files` is empty only in an index that an older version of this package built. In a part of an
+    index `part` is I/N, `encoded` has only its shards, and `whole` is the hash of all shards.
     """
 
     encoded: Manifest
     versions: dict[str, str]
     files: tuple[IndexFile, ...] = ()
+    part: str = ""
+    whole: str = ""
 
 
 _R = TypeVar("_R", bound=Record)

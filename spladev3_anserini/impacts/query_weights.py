@@ -108,6 +108,12 @@ def require_query_weights(folder: Path, sha256: str) -> None:
                          "to restore it")
 
 
+def query_weights_in(index: Path) -> Path:
+    """Returns the table in an index's folder; of an index in parts, that of its first part."""
+    own = index / QUERY_WEIGHTS
+    return own if own.exists() else min(index.glob(f"parts/*-of-*/{QUERY_WEIGHTS}"), default=own)
+
+
 def _as_json(terms: Terms, weights: Weights) -> str:
     table = {terms[place]: float(str(weights[place]))
              for place in np.flatnonzero(weights).tolist()}

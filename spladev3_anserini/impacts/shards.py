@@ -162,14 +162,15 @@ def read_manifest(folder: Path) -> Manifest:
     return read_record(Manifest, folder / MANIFEST)
 
 
-def verify_shards(folder: Path, manifest: Manifest) -> None:
+def verify_shards(folder: Path, manifest: Manifest, some: Sequence[Shard] | None = None) -> None:
     """Checks that `impacts/` holds exactly the manifest's shards, byte for byte.
 
-    Raises InputError naming the first file that is missing, changed, or not in the manifest.
+    With `some`, only these are read. Raises InputError naming the first file that is missing,
+    changed, or not in the manifest.
     """
     impacts = folder / IMPACTS
     require_query_weights(folder, manifest.query_weights)
-    for shard in manifest.shards:
+    for shard in manifest.shards if some is None else some:
         path = impacts / shard.name
         if not path.exists():
             raise InputError(f"{path}: missing; encode again to restore it")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.engine.arrays import ENGINE, ENGINE_FORMAT
 from spladev3_anserini.engine.build import ArrayBuilder
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import (
     IndexManifest,
-    Manifest,
     differences_text,
+    read_record,
     write_record,
 )
 from spladev3_anserini.impacts.query_weights import QUERY_WEIGHTS
@@ -33,13 +34,22 @@ from spladev3_anserini.lucene.check import (
     statistics,
 )
 from spladev3_anserini.lucene.jvm import java_path, lucene_version, start_jvm, versions
+from spladev3_anserini.lucene.parts import (
+    PARTS_FOLDER,
+    begun_parts,
+    manifest_of_part,
+    part_folder,
+    refuse_too_many,
+    shards_hash,
+)
 from spladev3_anserini.lucene.publish import FRESH, publish, scratch_beside
 from spladev3_anserini.lucene.unchanged import hashed_files
 from spladev3_anserini.lucene.writer import write_index
 
 
-def build_index(encoded: Path, index: Path, *, optimize: bool = False, engine: bool = True,
-                overwrite: bool = False, anserini_threads: int = 0) -> tuple[IndexManifest, bool]:
+def build_index(encoded: Path, index: Path, *, part: Part | None = None, optimize: bool = False,
+                engine: bool = True, overwrite: bool = False,
+                anserini_threads: int = 0) -> tuple[IndexManifest, bool]:
     """Indexes an encoded directory, unless a sound index of it is already there.
 
     The shards are checked before (every byte), and the index afterwards: CheckIndex, and
@@ -50,6 +60,7 @@ def build_index(encoded: Path, index: Path, *, optimize: bool = False, engine: b
     Args:
         encoded: The encoded directory.
         index: The new index's folder.
+        part: Only index the shards of this part, into `parts/` of the folder.
         optimize: Merge the index into one segment.
         engine: Also write the arrays of the exact engine, about 4 bytes a posting. An index that
             lacks them is built again.
@@ -64,26 +75,40 @@ def build_index(encoded: Path, index: Path, *, optimize: bool = False, engine: b
 
     Raises:
         InputError: A shard or the index is damaged, or another index has that name and
-            `overwrite` is not set.
+            `overwrite` is not set. The folder has parts of another encoding, or there are more
+            documents than Lucene can number.
         JavaError: Java cannot start or failed.
     """
     java_path(encoded)
     java_path(index)
     if index.is_symlink():  # the folder it leads to is built or replaced, never the link
         index = index.resolve()
-    manifest = read_manifest(encoded)
-    if manifest.fingerprint.side != "document":
+    whole = read_manifest(encoded)
+    if whole.fingerprint.side != "document":
         raise InputError(f"{encoded}: holds encoded queries; only documents are indexed")
-    if not manifest.nonempty:
+    if not whole.nonempty:
         raise InputError(f"{encoded}: no document in it has any term; nothing to index")
     if encoded.resolve() in index.resolve().parents:
         raise InputError(f"`index` {index}: is inside `encoded`, which must hold only the "
                          "encoding; choose another name")
-    if is_occupied(index) and (record := _existing_record(index, manifest, overwrite)):
+    expected = IndexManifest(encoded=whole, versions={})
+    if part is not None:
+        if anserini_threads:
+            raise InputError("`anserini_threads`: Anserini indexes all shards of a folder; omit it "
+                             "for a part")
+        expected = IndexManifest(encoded=manifest_of_part(whole, part), versions={},
+                                 part=str(part), whole=shards_hash(whole.shards))
+        _refuse_other_parts(index, part, expected, overwrite)
+        index = part_folder(index, part)
+        index = index.resolve() if index.is_symlink() else index
+    manifest = expected.encoded
+    engine = engine and manifest.nonempty > 0
+    refuse_too_many(encoded if part is None else index, manifest.nonempty)
+    if is_occupied(index) and (record := existing_record(index, expected, overwrite)):
         if not engine or not lack_of_arrays(record):
             return record, False
         overwrite = True  # by an index of the same documents, with arrays
-    verify_shards(encoded, manifest)
+    verify_shards(encoded, whole, manifest.shards)
     start_jvm()
     with scratch_beside(index) as scratch:
         fresh = scratch / FRESH
@@ -102,19 +127,70 @@ def build_index(encoded: Path, index: Path, *, optimize: bool = False, engine: b
                 write_index(documents, fresh, manifest.nonempty, optimize=optimize)
             if engine:
                 arrays.write(fresh, encoded / IMPACTS)
-                compare_with_manifest(array_statistics(fresh), manifest, index)
-        compare_with_manifest(statistics(fresh), manifest, index)
-        check_index(fresh)
-        (fresh / "write.lock").unlink(missing_ok=True)
-        if manifest.query_weights:
-            shutil.copyfile(encoded / QUERY_WEIGHTS, fresh / QUERY_WEIGHTS)
-        record = _write_manifest(fresh, IndexManifest(
-            encoded=manifest, versions=versions() | {"lucene": lucene_version()}
-            | ({ENGINE: ENGINE_FORMAT} if engine else {})))
-        if not overwrite and index.exists() and any(index.iterdir()):
-            raise InputError(f"`index` {index}: appeared while this was built; choose another name")
-        publish(fresh, index)
+        record = publish_checked(fresh, index, expected, encoded, engine=engine,
+                                 overwrite=overwrite)
     return record, True
+
+
+def publish_checked(fresh: Path, index: Path, expected: IndexManifest, weights: Path, *,
+                    engine: bool, overwrite: bool) -> IndexManifest:
+    """Checks a new index, writes its manifest, gives it its final name; returns the manifest.
+
+    Args:
+        fresh: The new index.
+        index: Its final name.
+        expected: What it must hold, without versions and files.
+        weights: The folder with the table of query weights, if the documents have one.
+        engine: Whether it has the arrays of the exact engine.
+        overwrite: Replace another index of that name.
+
+    Raises:
+        InputError: The index is damaged or does not hold what was encoded, or another one
+            appeared meanwhile.
+    """
+    manifest = expected.encoded
+    if engine:
+        compare_with_manifest(array_statistics(fresh), manifest, index)
+    compare_with_manifest(statistics(fresh), manifest, index)
+    check_index(fresh)
+    (fresh / "write.lock").unlink(missing_ok=True)
+    if manifest.query_weights:
+        shutil.copyfile(weights / QUERY_WEIGHTS, fresh / QUERY_WEIGHTS)
+    record = _write_manifest(fresh, expected.model_copy(update={
+        "versions": versions() | {"lucene": lucene_version()}
+        | ({ENGINE: ENGINE_FORMAT} if engine else {})}))
+    if not overwrite and index.exists() and any(index.iterdir()):
+        raise InputError(f"`index` {index}: appeared while this was built; choose another name")
+    publish(fresh, index)
+    return record
+
+
+def _refuse_other_parts(index: Path, part: Part, expected: IndexManifest, overwrite: bool) -> None:
+    """Raises InputError unless a folder is free for a part, or has parts of the same encoding.
+
+    With `overwrite`, the other parts may be of another encoding, but not of another number.
+    """
+    if index.exists() and not index.is_dir():
+        raise InputError(f"`index` {index}: exists and is no index; choose another name")
+    begun = begun_parts(index)
+    inside = {path for folder in (index, index / PARTS_FOLDER) if folder.is_dir()
+              for path in folder.iterdir() if not path.name.startswith(".")}
+    if inside - {index / PARTS_FOLDER} - begun.keys():
+        raise InputError(f"`index` {index}: holds something other than parts of an index; choose "
+                         "another name")
+    for folder, other in begun.items():
+        if other.of != part.of:
+            raise InputError(f"`part` {part}: {folder.parent} has parts of {other.of}; give one of "
+                             f"these, or choose another `index`")
+        manifest = folder / INDEX_MANIFEST
+        if overwrite or other == part or not manifest.exists():
+            continue
+        record = read_record(IndexManifest, manifest)
+        if record.whole != expected.whole:
+            differing = differences_text(record.encoded.fingerprint, expected.encoded.fingerprint)
+            raise InputError(f"`index` {index}: has parts of something else"
+                             f"{f' ({differing})' if differing else ''}; choose another name, or "
+                             "`overwrite`")
 
 
 def is_occupied(index: Path) -> bool:
@@ -124,22 +200,26 @@ def is_occupied(index: Path) -> bool:
     """
     if not index.exists() or (index.is_dir() and not any(index.iterdir())):
         return False
+    if index.is_dir() and begun_parts(index):
+        raise InputError(f"`index` {index}: holds an index in parts; choose another name")
     has_manifest = (index / INDEX_MANIFEST).exists()  # also if another file is missing
     if not index.is_dir() or not (has_manifest or any(index.glob("segments_*"))):
         raise InputError(f"`index` {index}: exists and is no index; choose another name")
     return True
 
 
-def _existing_record(index: Path, manifest: Manifest, overwrite: bool) -> IndexManifest | None:
+def existing_record(index: Path, expected: IndexManifest, overwrite: bool) -> IndexManifest | None:
     """Checks an existing index of the same shards and returns its manifest; None to replace it.
 
-    Raises InputError for an index of other shards, or a damaged one, unless `overwrite` is set.
+    `expected` states what it must hold. Raises InputError for an index of other shards, or a
+    damaged one, unless `overwrite` is set.
     """
     if overwrite:
         return None
-    record = read_index_manifest(index, every=True)
+    record, manifest = read_index_manifest(index, every=True), expected.encoded
     if record is None or record.encoded.shards != manifest.shards or (
-            record.encoded.query_weights != manifest.query_weights):
+            (record.encoded.query_weights, record.part, record.whole)
+            != (manifest.query_weights, expected.part, expected.whole)):
         indexed = record.encoded.fingerprint if record else manifest.fingerprint
         differing = differences_text(indexed, manifest.fingerprint)
         raise InputError(f"`index` {index}: holds an index of something else"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from spladev3_anserini.engine.arrays import ENGINE, ENGINE_FORMAT, open_arrays
+from spladev3_anserini.engine.arrays import ENGINE, ENGINE_FORMAT, EngineArrays, open_arrays
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import refuse_special
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.impacts.query_weights import require_query_weights
 from spladev3_anserini.lucene.jvm import java_class, java_errors, java_path, lucene_version
+from spladev3_anserini.lucene.parts import PARTS_FOLDER, part_folders, whole_manifest
 from spladev3_anserini.lucene.segments import newest_segments, written_by
 from spladev3_anserini.lucene.unchanged import require_unchanged
 from spladev3_anserini.progress import warn
@@ -42,6 +43,8 @@ def statistics(index: Path) -> Statistics:
 
     Raises InputError if there is no index or Lucene cannot open it.
     """
+    if folders := part_folders(index):
+        return Statistics(*map(sum, zip(*map(statistics, folders), strict=True)))
     reader = open_reader(index)
     try:
         with java_errors(f"{index}: Lucene cannot read it"):
@@ -57,9 +60,20 @@ def statistics(index: Path) -> Statistics:
 
 def array_statistics(index: Path) -> Statistics:
     """Returns the same counts of the arrays of the exact engine, which have no segments."""
-    arrays = open_arrays(index)
-    return Statistics(arrays.size, len(arrays.documents),
-                      int(arrays.impacts.sum(dtype=np.int64)), 0)
+    parts = index_arrays(index)
+    return Statistics(sum(arrays.size for arrays in parts),
+                      sum(len(arrays.documents) for arrays in parts),
+                      sum(int(arrays.impacts.sum(dtype=np.int64)) for arrays in parts), 0)
+
+
+def index_arrays(index: Path) -> list[EngineArrays]:
+    """Maps the arrays of an index into memory: one entry, or one per part that has a document."""
+    folders = part_folders(index)
+    if not folders:
+        return [open_arrays(index)]
+    records = zip(folders, _part_manifests(folders), strict=True)
+    return [open_arrays(folder) for folder, record in records
+            if record is not None and record.encoded.nonempty]
 
 
 def lack_of_arrays(record: IndexManifest | None) -> str:
@@ -74,6 +88,10 @@ def lack_of_arrays(record: IndexManifest | None) -> str:
 
 def check_index(index: Path) -> None:
     """Runs Lucene's CheckIndex, which reads every byte; raises InputError for a damaged index."""
+    if folders := part_folders(index):
+        for folder in folders:
+            check_index(folder)
+        return
     require_index(index)
     with lucene_opens(index, "damaged"):
         folder = open_folder(index)
@@ -107,11 +125,18 @@ def read_index_manifest(index: Path, *, trust: bool = False,
         every: Compare the sha256 of every file, not only of files that changed since.
 
     Returns:
-        The manifest; None for an index that this package did not build.
+        The manifest; None for an index that this package did not build. Of an index in parts, it
+        is that of the whole.
 
     Raises:
-        InputError: There is no index, or as `require_unchanged`.
+        InputError: There is no index, or as `require_unchanged`, `part_folders` and
+            `whole_manifest`.
     """
+    if folders := part_folders(index):
+        whole = whole_manifest(index, folders, _part_manifests(folders))
+        for folder in folders:
+            read_index_manifest(folder, trust=trust, every=every)
+        return whole
     path = index / INDEX_MANIFEST
     record = read_record(IndexManifest, path) if path.exists() else None
     if record and record.files:
@@ -124,8 +149,27 @@ def read_index_manifest(index: Path, *, trust: bool = False,
     return record
 
 
+def recorded_manifest(index: Path) -> IndexManifest | None:
+    """Reads the manifest as `read_index_manifest` does, but compares no file of the index."""
+    if folders := part_folders(index):
+        return whole_manifest(index, folders, _part_manifests(folders))
+    path = index / INDEX_MANIFEST
+    return read_record(IndexManifest, path) if path.exists() else None
+
+
+def _part_manifests(folders: Sequence[Path]) -> list[IndexManifest | None]:
+    return [recorded_manifest(folder) for folder in folders]
+
+
 def require_index(index: Path) -> None:
-    """Raises InputError unless the folder holds a committed Lucene index, in plain files."""
+    """Raises InputError unless the folder holds a committed Lucene index, in plain files.
+
+    Of an index in parts, each part must hold one.
+    """
+    if folders := part_folders(index):
+        for folder in folders:
+            require_index(folder)
+        return
     if not index.is_dir():
         raise InputError(f"{index}: no such index; build one: spladev3-anserini index --encoded "
                          f"ENCODED --index {index}")
@@ -135,7 +179,24 @@ def require_index(index: Path) -> None:
 
 
 def open_reader(index: Path) -> Any:
-    """Opens Lucene's reader of an index; raises InputError if there is none or Lucene cannot."""
+    """Opens Lucene's reader of an index; raises InputError if there is none or Lucene cannot.
+
+    An index in parts is read as one, by a MultiReader.
+    """
+    if folders := part_folders(index):
+        readers: list[Any] = []
+        try:
+            readers.extend(map(open_reader, folders))
+            with java_errors(f"{index}: Lucene cannot open its parts as one index"):
+                from jnius import cast
+
+                # without the cast, pyjnius would choose the overload of IndexReaderContext
+                return cast("org.apache.lucene.index.IndexReader",
+                            java_class("org.apache.lucene.index.MultiReader")(*readers))
+        except BaseException:
+            for reader in readers:
+                reader.close()
+            raise
     require_index(index)
     with lucene_opens(index):
         return java_class("io.anserini.index.IndexReaderUtils").getReader(java_path(index))
@@ -170,12 +231,14 @@ def open_folder(index: Path) -> Any:
         path, java_class("org.apache.lucene.store.NoLockFactory").INSTANCE)
 
 
-def folder_identity(index: Path) -> tuple[int, int] | None:
-    """Returns (device, inode) of an index's folder, which differ for a later build of that name."""
-    if not index.exists():
-        return None
-    state = index.stat()
-    return state.st_dev, state.st_ino
+def folder_identity(index: Path) -> tuple[int, ...]:
+    """Returns device and inode of an index's folder, which differ for a later build of that name.
+
+    Those of its parts follow. There are none if there is no folder.
+    """
+    states = [folder.stat() for folder in (index, *sorted((index / PARTS_FOLDER).glob("*-of-*")))
+              if folder.exists()]
+    return tuple(number for state in states for number in (state.st_dev, state.st_ino))
 
 
 @contextmanager

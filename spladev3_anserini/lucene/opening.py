@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from spladev3_anserini.engine.arrays import open_arrays
-from spladev3_anserini.engine.postings import EnginePostings
+from spladev3_anserini.engine.postings import EnginePostings, PartsPostings
 from spladev3_anserini.errors import SpladeError, first_line
-from spladev3_anserini.impacts.manifest import IndexManifest, read_record
+from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.lucene.check import (
-    INDEX_MANIFEST,
     folder_identity,
+    index_arrays,
     lack_of_arrays,
     read_index_manifest,
+    recorded_manifest,
 )
+from spladev3_anserini.lucene.parts import PARTS_FOLDER, refuse_too_many
 from spladev3_anserini.lucene.postings import LucenePostings, open_lucene_postings
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.progress import log
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # it imports numba
 #: What searches an index for the exact top k. Both have the same methods, and Python threads may
 #: share either.
 Searcher: TypeAlias = "EngineSearcher | ImpactSearcher"
-Postings = EnginePostings | LucenePostings
+Postings = EnginePostings | LucenePostings | PartsPostings
 
 
 def open_searcher(index: Path, *, trust: bool = False,
@@ -36,7 +37,7 @@ def open_searcher(index: Path, *, trust: bool = False,
     """Opens an index and reads its manifest, both of the same build.
 
     The exact engine answers if the index has its arrays and numba is installed, else Lucene. If
-    the index is replaced meanwhile, both are read again.
+    the index is replaced meanwhile, both are read again. An index in parts answers as one index.
 
     Args:
         index: The index's folder.
@@ -68,16 +69,18 @@ def searcher_of(index: Path, record: IndexManifest | None, *, lucene: bool) -> S
     """Opens an index whose manifest was read; see `open_searcher`."""
     reason = "as requested" if lucene else lack_of_arrays(record)
     if not reason:
-        arrays = open_arrays(index)
+        parts = index_arrays(index)
         try:
             from spladev3_anserini.engine.searcher import EngineSearcher
 
-            return EngineSearcher(arrays)
+            return EngineSearcher(*parts)
         except ImportError as error:
             reason = (f"the exact engine needs numba: {first_line(error)}; "
                       "pip install 'spladev3-anserini[fast]'")
         except Exception as error:  # numba can raise anything while it compiles or reads its cache
             reason = f"numba does not compile the exact engine: {first_line(error)}"
+    if record is not None:
+        refuse_too_many(index, record.encoded.nonempty)
     return ImpactSearcher(index, trust=True, reason=reason)
 
 
@@ -87,14 +90,18 @@ def open_postings(index: Path) -> Iterator[Postings]:
 
     Raises InputError if there is no index, or as `open_lucene_postings`.
     """
-    path = index / INDEX_MANIFEST
-    if path.exists() and not lack_of_arrays(read_record(IndexManifest, path)):
-        yield EnginePostings(index)
-    else:
-        with open_lucene_postings(index) as postings:
-            yield postings
+    record = recorded_manifest(index)
+    if not lack_of_arrays(record):
+        parts = [EnginePostings(index, arrays) for arrays in index_arrays(index)]
+        yield parts[0] if len(parts) == 1 else PartsPostings(parts)
+        return
+    if record is not None:
+        refuse_too_many(index, record.encoded.nonempty)
+    with open_lucene_postings(index) as postings:
+        yield postings
 
 
-def _change_time(index: Path) -> int:
-    """Returns the ctime of a folder, in ns; it detects two replacements that cancel out."""
-    return index.stat().st_ctime_ns if index.exists() else 0
+def _change_time(index: Path) -> list[int]:
+    """Returns the ctimes of an index's folders, in ns; they detect replacements that cancel out."""
+    folders = (index, index / PARTS_FOLDER, *sorted((index / PARTS_FOLDER).glob("*-of-*")))
+    return [folder.stat().st_ctime_ns for folder in folders if folder.exists()]

@@ -11,6 +11,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.check import open_reader
 from spladev3_anserini.lucene.jvm import index_searcher, java_class, java_errors
+from spladev3_anserini.lucene.parts import part_folders
 
 _FIELD = "contents"
 _LUCENE = "org.apache.lucene"
@@ -102,8 +103,9 @@ def index_bytes(index: Path) -> tuple[int, int | None]:
 
     The latter is None if these files are inside compound files.
     """
-    files = [path for path in index.iterdir() if path.name.startswith(("_", "segments"))]
-    sizes = {path.name: path.stat().st_size for path in files}
-    postings = sum(size for name, size in sizes.items() if name.endswith(POSTING_FILES))
-    compound = any(name.endswith(".cfs") for name in sizes)
-    return sum(sizes.values()), None if compound else postings
+    files = [path for folder in part_folders(index) or [index] for path in folder.iterdir()
+             if path.name.startswith(("_", "segments"))]
+    sizes = [(path.name, path.stat().st_size) for path in files]
+    postings = sum(size for name, size in sizes if name.endswith(POSTING_FILES))
+    compound = any(name.endswith(".cfs") for name, _ in sizes)
+    return sum(size for _, size in sizes), None if compound else postings

@@ -1,8 +1,8 @@
-"""Impact documents -> a Lucene index, by an IndexWriter in this process."""
+"""Impact documents, or several indexes -> a Lucene index, by an IndexWriter in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -63,6 +63,36 @@ def write_index(documents: Iterable[ImpactDocument], index: Path, total: int, *,
         with java_errors(what):
             writer.rollback()
         raise
+
+
+def join_indexes(parts: Sequence[Path], index: Path, *, optimize: bool) -> None:
+    """Writes the documents of several Lucene indexes as one, by copying their segments.
+
+    Args:
+        parts: The folders of the indexes.
+        index: The new index's folder, which exists.
+        optimize: Merge the index into one segment.
+
+    Raises:
+        InputError: Lucene refuses an index, or the disk is full.
+        JavaError: Java failed.
+    """
+    what = f"{index}: Lucene cannot write it"
+    with java_errors(what):
+        writer = _open_writer(index)
+        folders: list[Any] = []
+        try:
+            folders.extend(map(open_folder, parts))
+            writer.addIndexes(*folders)
+            if optimize:
+                writer.forceMerge(1)
+            writer.close()
+        except BaseException:
+            writer.rollback()
+            raise
+        finally:
+            for folder in folders:
+                folder.close()
 
 
 def _open_writer(index: Path) -> Any:

@@ -81,6 +81,56 @@ def test_an_index_killed_at_any_time(breaking: Break, encoding: Encoding, tmp_pa
     assert not commands_with(str(tmp_path))
 
 
+@pytest.mark.fault(11, "the build of a part of an index killed (kill -9) at a file operation",
+                   then="no such part, the others intact; rerun clean",
+                   detected="renamed last; leftovers are removed by the next")
+def test_a_part_killed_and_built_again(breaking: Break, encoding: Encoding, tmp_path: Path,
+                                       refused: Callable[..., str], cli: Cli,
+                                       chance: random.Random) -> None:
+    index, command = tmp_path / "index", ("index", "--encoded", encoding.folder, "--part")
+    first, second = (index / "parts" / f"000{number}-of-0002" for number in (1, 2))
+    assert cli(*command, "1/2", "--index", index).code == 0
+    command = (*command, "2/2", "--index", index)
+    events = breaking(tmp_path, *command).events
+    published = next(place for place, event in enumerate(events) if event == "os.rename fresh")
+    assert published > 10
+    for _ in range(draws(2, 0.05)):
+        shutil.rmtree(second)
+        broken = breaking(tmp_path, *command, event=chance.randrange(published), how="kill")
+        assert broken.code == -9
+        assert f"{second}: missing; build it: " in refused("verify", index)
+        assert cli("verify", first).code == 0
+        assert cli(*command).code == 0
+        tried()
+    assert cli("verify", index).code == 0
+    assert sorted(path for path in first.parent.iterdir()) == [first, second]
+
+
+@pytest.mark.fault(11, "merge-index killed (kill -9) at a file operation, or without room for a file",
+                   then="no index, the parts intact; rerun clean",
+                   detected="renamed last; leftovers are removed by the next")
+def test_a_merge_killed_and_run_again(breaking: Break, encoding: Encoding, tmp_path: Path, cli: Cli,
+                                      chance: random.Random) -> None:
+    parts, merged = tmp_path / "parts", tmp_path / "merged"
+    for number in (1, 2):
+        assert cli("index", "--encoded", encoding.folder, "--index", parts, "--part",
+                   f"{number}/2").code == 0
+    command = ("merge-index", "--parts", parts, "--index", merged)
+    events = breaking(tmp_path, *command).events
+    shutil.rmtree(merged)
+    published = next(place for place, event in enumerate(events) if event == "os.rename fresh")
+    assert breaking(tmp_path, *command, event=chance.randrange(published), how="kill").code == -9
+    tried()
+    full = breaking(tmp_path, *command, limit=1000, how="full")
+    assert full.code == 2, full.out
+    assert "File too large" in one_line(full.out)
+    tried()
+    assert not merged.exists()
+    assert cli(*command).code == 0
+    assert cli("verify", parts).code == cli("verify", merged).code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["merged", "parts"]
+
+
 @pytest.mark.fault(11, "the Java of Anserini's index command killed (kill -9)",
                    detected="its exit code")
 def test_java_killed(breaking: Break, encoding: Encoding, tmp_path: Path,

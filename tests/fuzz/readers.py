@@ -22,7 +22,7 @@ from spladev3_anserini.analysis.diagnosis import read_curves, read_loss
 from spladev3_anserini.analysis.effect_files import read_effects
 from spladev3_anserini.collection.corpus import read_corpus, survey
 from spladev3_anserini.collection.qrels import read_qrels
-from spladev3_anserini.collection.runs import read_run_file
+from spladev3_anserini.collection.runs import read_rankings, read_run_file
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.encoding.journal import read_shard_journal
@@ -31,6 +31,7 @@ from spladev3_anserini.evaluation.measures import parse_measures
 from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.shards import read_shard
+from spladev3_anserini.lucene.part_runs import PartRun
 from spladev3_anserini.lucene.segments import written_by
 from spladev3_anserini.lucene.unchanged import SOUND_NOTE, _read_note
 from spladev3_anserini.model.checkpoint import open_checkpoint, weight_files
@@ -312,6 +313,12 @@ READERS: dict[str, Reader] = {
     "run": Reader("r.txt", read_run_file, _RUN, _run_again, lines=True),
     "run-gz": Reader("r.txt.gz", read_run_file, tuple(map(gzip.compress, _RUN)),
                      lambda own: gzip.compress(_run_again(own)), lines=True),
+    "rankings": Reader("r.txt", lambda path: list(read_rankings(path)), _RUN, lambda rankings: "".join(
+        f"{query} Q0 {document} 1 {score!r} t\n" for query, ranking in rankings
+        for document, score in ranking).encode(), lines=True),
+    "part-run": Reader("r.txt.part.json", lambda path: read_record(PartRun, sign(path)), (_json({
+        "part": "1/2", "whole": "w", "queries": "q", "run": "r", "hits": 10, "tag": "t",
+        "topics": ["q1", "q2"]}),), lambda own: own.model_dump_json().encode()),
     "shard": Reader("s.jsonl", lambda path: list(read_shard(path)), _SHARD, _named_lines,
                     lines=True),
     "shard-parquet": Reader("s.parquet", lambda path: list(read_shard(path)), (_parquet(
@@ -338,7 +345,8 @@ READERS: dict[str, Reader] = {
     "index-manifest": Reader("m.json", lambda path: read_record(IndexManifest, sign(path)),
                              (_json({"encoded": _MANIFEST, "versions": {"lucene": "10"}}),
                               _json({"encoded": _MANIFEST, "versions": {}, "files": [
-                                  {"name": "segments_1", "size": 9, "sha256": "a" * 64}]})),
+                                  {"name": "segments_1", "size": 9, "sha256": "a" * 64}],
+                                  "part": "2/3", "whole": "w" * 64})),
                              lambda own: own.model_dump_json().encode()),
     "export": Reader("export.json", lambda path: read_export(sign(path).parent),
                      (_json(_EXPORT), _json(_EXPORT | {"queries": None, "hits": 10**15})),
