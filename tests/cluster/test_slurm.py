@@ -27,7 +27,8 @@ __all__ = ["data"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "slurm.md"
 #: Built beside these templates.
-NOT_YET = {("index", "--part"), ("search", "--part"), ("merge-runs", "")}
+NOT_YET = {("index", "--part"), ("search", "--part"), ("merge-runs", ""), ("plan", ""),
+           ("encode", "--plan")}
 
 #: `spladev3-anserini` in a process of its own, that of the task $STOPPED: it stops before it gives its
 #: third shard its name, and waits to be killed.
@@ -161,7 +162,7 @@ def test_the_lines_from_a_corpus_to_a_run(cluster: Cluster, programs: Path, fold
         assert calls[f"index-{part}"][1:] == [
             "index", "--encoded", "encoded", "--index", "index", "--part", f"{part}/4"]
         assert calls[f"search-{part}"][1:] == [
-            "search", "--index", "index", "--topics", "topics.tsv", "--output",
+            "search", "--threads", "8", "--index", "index", "--topics", "topics.tsv", "--output",
             f"runs/run-{part}.txt", "--part", f"{part}/4"]
     order = [*calls]
     assert {name.split("-")[0] for name in order[:8]} == {"encode"}
@@ -169,7 +170,45 @@ def test_the_lines_from_a_corpus_to_a_run(cluster: Cluster, programs: Path, fold
         assert order.index(f"index-{part}") < order.index(f"search-{part}")
     assert calls[order[-1]][1:] == [
         "merge-runs", *(f"runs/run-{part}.txt" for part in range(1, 5)), "--output", "run.txt"]
-    assert unknown(calls) == NOT_YET
+    assert unknown(calls) <= NOT_YET
+
+
+def test_the_lines_of_a_large_corpus(cluster: Cluster, programs: Path, folder: Path) -> None:
+    install(programs / "spladev3-anserini", NOTES)
+    last = cluster.bash(page_block("A large corpus"), folder).split()[-1]
+    assert states(cluster.finished(last)) == ["COMPLETED"] * 8
+    calls = noted(folder)
+    first, *others = calls.values()
+    assert first[1:4] == ["plan", "--processes", "8"]
+    assert len(others) == 8
+    assert first[first.index("--output") + 1] == others[0][others[0].index("--plan") + 1]
+    assert unknown(calls) <= NOT_YET
+
+
+@pytest.mark.skipif("--part" not in {option for parameter in import_module(COMMANDS["index"]).main.params
+                                     for option in parameter.opts}, reason="`index` has no --part")
+def test_the_run_of_the_parts_is_that_of_one_index(
+        cluster: Cluster, programs: Path, folder: Path, tiny: Path,
+        monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Result]) -> None:
+    """The page's own lines with fewer parts, and the commands themselves; many scores are equal."""
+    draw = random.Random(8)
+    texts = [" ".join(draw.choices(WORDS, k=draw.randint(0, 6))) for _ in range(40)]
+    write_corpus(folder / "corpus.jsonl", {f"d{n}": draw.choice(texts) for n in range(120)})
+    (folder / "topics.tsv").write_text("".join(
+        f"q{n}\t{' '.join(draw.choices(WORDS, k=3))}\n" for n in range(5)))
+    install(programs / "spladev3-anserini", f'#!/bin/sh\nexec {shlex.join(program())} "$@"\n')
+    options = f"--model {tiny} --corpus corpus.jsonl --output encoded --shard-size 10 --device cpu"
+    lines = page_block("From a corpus to a run").replace("1-8", "1-2").replace("1-4", "1-3")
+    lines = re.sub(r"--model .* --output encoded", options, lines)
+    last = cluster.bash(lines, folder).split()[-1]
+    assert states(cluster.finished(last)) == ["COMPLETED"]
+    monkeypatch.chdir(folder)
+    assert cli("encode", *options.replace("encoded", "whole").split()).code == 0
+    assert cli("index", "--encoded", "whole", "--index", "one").code == 0
+    assert cli("search", "--index", "one", "--topics", "topics.tsv", "--output", "one.txt").code == 0
+    run = (folder / "one.txt").read_bytes()
+    assert (folder / "run.txt").read_bytes() == run
+    assert run.count(b"\n") > 5 * 50
 
 
 def unknown(calls: dict[str, list[str]]) -> set[tuple[str, str]]:
