@@ -106,7 +106,7 @@ def test_every_command_is_in_the_documents_and_every_option_there_exists() -> No
                "--nproc-per-node", "--full", "--target",
                # those of sbatch, apt-get and tools/scale_costs.py
                "--array", "--constraint", "--cpus-per-task", "--dependency", "--gres",
-               "--kill-on-invalid-dep", "--nodes", "--parsable", "--partition", "--requeue", "--wait",
+               "--nodes", "--parsable", "--partition", "--requeue", "--wait",
                "--no-install-recommends", "--wordpieces", "--terms",
                "--plan"}  # until `encode` has it
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= options | foreign
