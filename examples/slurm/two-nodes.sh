@@ -29,7 +29,7 @@ MpiDefault=none
 MailProg=/bin/true
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
-SchedulerParameters=sched_min_interval=100000
+SchedulerParameters=sched_min_interval=100000,sched_interval=1,bf_interval=1
 GresTypes=gpu
 ReturnToService=2
 SlurmdParameters=config_overrides
