@@ -33,7 +33,7 @@ from spladev3_anserini.progress import warn
 #: The log of skipped lines in an encoded directory.
 REJECTED = "rejected.jsonl"
 
-_SHARD = re.compile(r"\.?part-(\d+)\.jsonl(\.gz)?(\.tmp)?")
+_SHARD = re.compile(r"\.?part-(\d+)\.jsonl(\.gz)?(\..*\.tmp)?")
 
 
 class Part(NamedTuple):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import transformers
 from scipy import sparse
-from tqdm import tqdm
 
 from spladev3_anserini.encoding.cut import cut_line
 from spladev3_anserini.encoding.directory import REJECTED, EncodedDirectory
@@ -23,11 +22,12 @@ from spladev3_anserini.encoding.plan import Plan
 from spladev3_anserini.encoding.shard_source import EncodingOutput, ShardBlock, ShardSource
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
-from spladev3_anserini.impacts.lines import RowLines
+from spladev3_anserini.impacts.lines import ImpactLine, RowLines
 from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard
 from spladev3_anserini.impacts.query_weights import (
     FROM_CORPUS,
     QUERY_WEIGHTS,
+    Terms,
     Weights,
     hash_of_weights,
     write_query_weights,
@@ -80,7 +80,7 @@ def encode_to_directory(plan: Plan, checkpoint: Checkpoint, encoder: Encoder,
     with EncodedDirectory(output.folder, fingerprint(plan, encoder, output), names, output.part,
                           restart=output.restart, overwrite=output.overwrite) as directory:
         shards, lines = ShardSource(plan, encoder, output, directory), RowLines(encoder.terms)
-        _write_rejected(output.folder, plan)
+        write_rejected(output.folder, plan)
         with (
             counter("encoding", sum(plan.shards[n].documents for n in shards.needed)) as bar,
             ahead(shards.read()) as texts,
@@ -88,31 +88,73 @@ def encode_to_directory(plan: Plan, checkpoint: Checkpoint, encoder: Encoder,
             Behind() as writer,
         ):
             for block in blocks:
-                matrix = _impacts(block, encoder, bar)
-                if block.number == 0 and encoder.side == "document":
-                    _refuse_collapsed(block.tokens.ids, matrix, encoder, checkpoint)
-                if not written and encoder.mode == "expand":
-                    _warn_of_density(matrix, encoder, checkpoint)
-                contents = [text.text if output.contents else "" for text in block.texts]
-                writer.submit(directory.write, block.number, lines(
-                    [text.id for text in block.texts], contents, matrix),
-                    plan.shards[block.number].texts, block.tokens.lost, versions)
+                encoded_lines = lines_of_shard(block, checkpoint, encoder, output, lines,
+                                               bar.update, first=not written)
+                writer.submit(directory.write, block.number, encoded_lines,
+                              plan.shards[block.number].texts, block.tokens.lost, versions)
                 written += 1
                 encoded += len(block.texts)
-        manifest = directory.publish(
-            checkpoint.absolute_name, _printable(output.source_name or plan.source),
-            len(plan.rejected or ()), _write_table(output.folder, encoder, shards.query_weights()))
-        _warn_of_cut(manifest.shards if manifest else directory.written, encoder)
+        manifest = publish_encoding(directory, plan, checkpoint, output, encoder.terms,
+                                    shards.query_weights())
     return EncodingOutcome(written, len(directory.shards) - written, manifest, encoded)
 
 
-def _write_table(folder: Path, encoder: Encoder, weights: Weights | None) -> str:
+def lines_of_shard(block: ShardBlock, checkpoint: Checkpoint, encoder: Encoder,
+                   output: EncodingOutput, lines: RowLines, done: Callable[[int], object], *,
+                   first: bool) -> Iterator[ImpactLine]:
+    """Encodes the texts of one shard, and returns the lines to write.
+
+    Args:
+        block: The texts and their wordpieces.
+        checkpoint: The encoder's model, for messages.
+        encoder: Computes the impacts.
+        output: Whether the lines hold their texts.
+        lines: Formats impacts of the encoder's terms.
+        done: Called as `done(n)` after every n texts.
+        first: Whether no other shard was encoded before; a warning is given only then.
+
+    Raises:
+        InputError: A text gets weights that cannot be used, or the first shard gets none.
+    """
+    matrix = _impacts(block, encoder, done)
+    if block.number == 0 and encoder.side == "document":
+        _refuse_collapsed(block.tokens.ids, matrix, encoder, checkpoint)
+    if first and encoder.mode == "expand":
+        _warn_of_density(matrix, encoder, checkpoint)
+    contents = [text.text if output.contents else "" for text in block.texts]
+    return lines([text.id for text in block.texts], contents, matrix)
+
+
+def publish_encoding(directory: EncodedDirectory, plan: Plan, checkpoint: Checkpoint,
+                     output: EncodingOutput, terms: Terms,
+                     weights: Weights | None) -> Manifest | None:
+    """Writes the table of query weights, if there is one, and the manifest if all is encoded.
+
+    Args:
+        directory: The output, open.
+        plan: What was encoded.
+        checkpoint: The model, for its name.
+        output: How the source is named.
+        terms: The vocabulary by id, shape (V).
+        weights: The table that queries of these documents need, shape (V); None if they need none.
+
+    Returns:
+        The manifest, or None if other parts are not finished.
+    """
+    manifest = directory.publish(
+        checkpoint.absolute_name, _printable(output.source_name or plan.source),
+        len(plan.rejected or ()), _write_table(output.folder, terms, weights))
+    _warn_of_cut(manifest.shards if manifest else directory.written, directory.fingerprint)
+    return manifest
+
+
+def _write_table(folder: Path, terms: Terms, weights: Weights | None) -> str:
     """Writes the table of query weights beside the shards; returns its hash, empty for none."""
     if weights is None:
         (folder / QUERY_WEIGHTS).unlink(missing_ok=True)
         return ""
-    write_query_weights(folder / QUERY_WEIGHTS, encoder.terms, weights)
-    return hash_of_weights(encoder.terms, weights)
+    write_query_weights(folder / QUERY_WEIGHTS, terms, weights)
+    return hash_of_weights(terms, weights)
 
 
 def fingerprint(plan: Plan, encoder: Encoder, output: EncodingOutput) -> Fingerprint:
@@ -136,7 +178,7 @@ def environment(device: str) -> dict[str, str]:
             "device": device}
 
 
-def _write_rejected(folder: Path, plan: Plan) -> None:
+def write_rejected(folder: Path, plan: Plan) -> None:
     """Writes the log of skipped lines beside the shards, or removes one where none may be."""
     if plan.rejected is None:
         (folder / REJECTED).unlink(missing_ok=True)
@@ -151,21 +193,21 @@ def _printable(source: str) -> str:
     return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
-def _impacts(block: ShardBlock, encoder: Encoder, bar: tqdm[NoReturn]) -> sparse.csr_matrix:
+def _impacts(block: ShardBlock, encoder: Encoder,
+             done: Callable[[int], object]) -> sparse.csr_matrix:
     """Returns the impacts of a shard's texts; an error names the file and line of the text."""
     try:
-        return encoder.impacts_of(block.tokens.ids, done=bar.update)
+        return encoder.impacts_of(block.tokens.ids, done=done)
     except TextError as error:
         text = block.texts[error.position]
         raise InputError(f"{text.where}: {text.id!r}: {error}") from None
 
 
-
-def _warn_of_cut(shards: Sequence[Shard], encoder: Encoder) -> None:
+def _warn_of_cut(shards: Sequence[Shard], encoding: Fingerprint) -> None:
     if cut := sum(shard.cut_texts for shard in shards):
         warn(cut_line(cut, sum(shard.documents for shard in shards),
-                      "query" if encoder.side == "query" else "document",
-                      f"`max_length` {encoder.settings.max_length}",
+                      "query" if encoding.side == "query" else "document",
+                      f"`max_length` {encoding.max_length}",
                       sum(shard.lost_wordpieces for shard in shards)))
 
 

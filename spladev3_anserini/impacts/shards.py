@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,7 +42,8 @@ def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str
     """Writes one shard of an encoded directory.
 
     The file is written outside `impacts/`, synced, then renamed into it, so a shard under its
-    final name is complete. The same lines give the same bytes.
+    final name is complete. The same lines give the same bytes, so it does no harm if two processes
+    write the same shard; each has a temporary file of its own.
 
     Args:
         folder: The encoded directory.
@@ -56,7 +59,8 @@ def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str
     empty_ids: list[str] = []
     final = folder / IMPACTS / name
     final.parent.mkdir(exist_ok=True)
-    with appearing(final, "wb", folder / f".{name}.tmp") as raw:
+    writer = f"{socket.gethostname()}-{os.getpid()}"
+    with appearing(final, "wb", folder / f".{name}.{writer}.tmp") as raw:
         # without a name and a time in its header the same lines give the same gzip bytes
         packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if name.endswith(".gz") else raw
         for line in lines:
