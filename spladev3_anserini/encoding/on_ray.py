@@ -83,7 +83,7 @@ def encode_on_ray(ray: Any, plan: Plan, checkpoint: Checkpoint, variant: Variant
         queue = deque(number for number in directory.shards
                       if not directory.finished(number, plan.shards[number].texts))
         texts = sum(plan.shards[number].documents for number in queue)
-        written = _empty(queue, workers, directory, texts)
+        written = empty_queue(queue, workers, directory, texts)
         manifest = publish_encoding(directory, plan, checkpoint, output, ready.terms,
                                     ready.query_weights)
     return EncodingOutcome(written, len(names) - written, manifest, texts)
@@ -98,8 +98,22 @@ def _resource(ray: Any, settings: EncoderSettings, checkpoint: Checkpoint) -> st
     return "GPU" if wanted and has_gpus else "CPU"
 
 
-def _empty(queue: deque[int], workers: RayWorkers, directory: EncodedDirectory, texts: int) -> int:
-    """Has all shards of a queue encoded; returns how many there were."""
+def empty_queue(queue: deque[int], workers: RayWorkers, directory: EncodedDirectory,
+                texts: int) -> int:
+    """Has all shards of a queue encoded and added to the journal.
+
+    Args:
+        queue: The numbers of the shards; it is empty afterwards.
+        workers: The workers, of which one is ready.
+        directory: The output, open.
+        texts: How many texts the shards have, for the progress bar.
+
+    Returns:
+        How many shards there were.
+
+    Raises:
+        InputError: As `encode_on_ray` does for workers.
+    """
     needed, written, losses, proven = len(queue), 0, Counter[int](), set[int]()
     free = workers.slots(workers.ready)
     first = True
@@ -110,15 +124,15 @@ def _empty(queue: deque[int], workers: RayWorkers, directory: EncodedDirectory, 
                 first = False
             event = workers.next()
             if isinstance(event.result, WorkerReady):
-                _refuse_other(event.result, directory.fingerprint)
+                refuse_other_encoding(event.result, directory.fingerprint)
                 free += workers.slots([event.worker])
             elif event.result is not None:
-                origin = workers.ready[event.worker]
-                _add(directory, event.result, origin)
+                add_shard_of(directory, event.result, workers.told[event.worker])
                 written += 1
                 bar.update(event.result.shard.documents)
-                proven.add(event.worker)
-                free.append(event.worker)
+                if event.worker in workers.ready:  # else lost with its other shard
+                    proven.add(event.worker)
+                    free.append(event.worker)
             else:
                 free = [worker for worker in free if worker != event.worker]
                 if event.worker in proven:
@@ -135,15 +149,15 @@ def _empty(queue: deque[int], workers: RayWorkers, directory: EncodedDirectory, 
     return written
 
 
-def _refuse_other(ready: WorkerReady, encoding: Fingerprint) -> None:
+def refuse_other_encoding(ready: WorkerReady, encoding: Fingerprint) -> None:
     """Raises InputError if a worker would write something else than the others."""
     if differing := differences_text(encoding, ready.fingerprint):
         raise InputError(f"`ray`: the worker on {ready.host} would write another encoding "
                          f"({differing}); all nodes need the same model, versions and device")
 
 
-def _add(directory: EncodedDirectory, encoded: EncodedShard, origin: WorkerReady) -> None:
-    """Adds a worker's shard to the journal, if its file is what the worker says it wrote."""
+def add_shard_of(directory: EncodedDirectory, encoded: EncodedShard, origin: WorkerReady) -> None:
+    """Adds a worker's shard to the journal; raises InputError if its file is not what it wrote."""
     path, until = directory.folder / IMPACTS / encoded.shard.name, time.monotonic() + _SEEN_WITHIN
     while not path.exists():
         if time.monotonic() > until:

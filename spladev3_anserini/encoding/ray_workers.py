@@ -25,7 +25,7 @@ from spladev3_anserini.errors import InputError, first_line, import_optional, re
 from spladev3_anserini.progress import warn
 
 #: Seconds between two looks at a cluster in which nothing happens.
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def connected(address: str) -> Iterator[Any]:
         InputError: Ray is not installed, or no cluster is there.
     """
     host, _, port = address.rpartition(":")
-    if address != "auto" and not (host and re.fullmatch(r"\d{1,5}", port, re.ASCII)):
+    if address != "auto" and not re.fullmatch(r"[^/]+:\d{1,5}", address, re.ASCII):
         raise InputError(f"`ray` {address}: expected auto or HOST:PORT")
     # Ray prints what it thinks of lost workers on standard output, but for lines that match
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
@@ -73,7 +73,8 @@ class RayWorkers:
     """The actors of an encode, numbered in the order of their start.
 
     Attributes:
-        ready: What each worker reported whose model is loaded.
+        ready: The workers whose model is loaded, without those that were lost.
+        told: What each worker reported when its model was loaded.
         reason: Why the last one was lost.
     """
 
@@ -89,7 +90,8 @@ class RayWorkers:
         self._running: dict[Any, tuple[int, int | None]] = {}  # the tasks, by their results
         self._started = 0
         self._warned: set[str] = set()
-        self.ready: dict[int, WorkerReady] = {}
+        self.ready: set[int] = set()
+        self.told: dict[int, WorkerReady] = {}
         self.reason = "the cluster has none"
         for _ in range(min(most, self._capacity())):
             self.start()
@@ -126,8 +128,8 @@ class RayWorkers:
             if done:
                 return self._event(done[0])
             if not self.ready:
-                self._warn(f"`ray`: no worker is ready yet; each needs a {self._resource} that no "
-                           "other work of the cluster holds")
+                self._warn(f"`ray`: no worker is ready after {_PATIENCE:.0f} s: they load the "
+                           f"model, or other work of the cluster holds the {self._resource}s")
         raise InputError(f"`ray`: no worker is left ({self.reason}); the same command continues, "
                          "with `ray` or without")
 
@@ -145,16 +147,18 @@ class RayWorkers:
         for message in result.warnings:
             self._warn(message)
         if isinstance(result, WorkerReady):
-            self.ready[worker] = result
+            self.ready.add(worker)
+            self.told[worker] = result
         return TaskEnd(worker, number, result)
 
     def _lose(self, worker: int, error: Exception) -> None:
         if (handle := self._handles.pop(worker, None)) is None:
             return  # its other task told it
-        lost = self.ready.pop(worker, None)
+        self.ready.discard(worker)
         self._ray.kill(handle)  # Ray may have lost only the connection
         self.reason = _reason(error)
-        warn(f"`ray`: lost a worker{f' on {lost.host}' if lost else ''}: {self.reason}")
+        where = f" on {self.told[worker].host}" if worker in self.told else ""
+        warn(f"`ray`: lost a worker{where}: {self.reason}")
 
     def _warn(self, message: str) -> None:
         """Warns once of what several workers say."""

@@ -130,7 +130,7 @@ def whole(tiny: Path, corpus: Path, tmp_path: Path, cli: Cli) -> dict[str, bytes
 @contextmanager
 def after(number: int, what: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Lets both workers load their models first, and calls `what` when so many shards are done."""
-    before, first, done = on_ray._add, RayWorkers.first, []
+    before, first, done = on_ray.add_shard_of, RayWorkers.first, []
 
     def counting(*arguments: Any) -> None:
         before(*arguments)
@@ -144,7 +144,7 @@ def after(number: int, what: Callable[[], None], monkeypatch: pytest.MonkeyPatch
             workers.next()
         return ready
 
-    monkeypatch.setattr(on_ray, "_add", counting)
+    monkeypatch.setattr(on_ray, "add_shard_of", counting)
     monkeypatch.setattr(RayWorkers, "first", both)
     yield
     assert len(done) == SHARDS
@@ -218,9 +218,9 @@ def test_a_fault_of_the_data_ends_the_run_with_its_line(
         return first(workers)
 
     monkeypatch.setattr(RayWorkers, "first", changing)
-    message = refused(*arguments(tiny, tmp_path / "corpus.jsonl", tmp_path / "out", "--ray",
-                                 cluster.address))
-    assert f"{tmp_path / 'corpus.jsonl'}:31: changed since it was planned" in message
+    message = refused(*arguments(tiny, tmp_path / "corpus.jsonl", tmp_path / "out", "--shard-size",
+                                 500, "--ray", cluster.address))
+    assert f"{tmp_path / 'corpus.jsonl'}:1: changed since it was planned" in message
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
