@@ -69,9 +69,9 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     the first missing shard.
 
     \b
-    Examples:
+    Example:
       spladev3-anserini encode --model demo --corpus corpus.jsonl --output encoded
-      spladev3-anserini encode --model demo --plan plan --output encoded --ray auto
+      spladev3-anserini encode --model demo --plan plan --output out --ray auto
     """
     from spladev3_anserini.encoding.cut import cut_line
     from spladev3_anserini.encoding.directory import REJECTED, Part

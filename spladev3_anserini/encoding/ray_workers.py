@@ -172,10 +172,10 @@ class RayWorkers:
 
 
 def _reason(error: Exception) -> str:
-    """Returns the line of Ray's text that says why a worker was lost."""
+    """Returns the sentence of Ray's text that says why a worker was lost."""
     lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines
-               if re.match(r"\w+(Error|Exception): |The actor is dead", line)]
-    return first_line(Exception(telling[-1])) if telling else first_line(error)
-
-
+    if telling := [line for line in lines if re.match(r"\w+(Error|Exception): ", line)]:
+        return first_line(Exception(telling[-1]))
+    if found := re.search(r"(?:The actor is dead|The actor died) because [^.\n]+", str(error)):
+        return f"the actor{found[0].removeprefix('The actor')}"
+    return first_line(error)

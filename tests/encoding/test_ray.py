@@ -180,7 +180,8 @@ def test_a_worker_is_killed(whole: dict[str, bytes], tiny: Path, corpus: Path, t
     assert f"{SHARDS} shards written, 0 kept" in result.out
     lost = [line for line in result.err.splitlines() if "lost a worker" in line]
     assert len(lost) == 1, result.err
-    assert lost[0].startswith(f"warning: --ray: lost a worker on {socket.gethostname()}: ")
+    assert lost[0] == (f"warning: --ray: lost a worker on {socket.gethostname()}: the actor is dead because "
+                       "its worker process has died")
     assert content(tmp_path / "out") == whole
 
 
@@ -234,3 +235,27 @@ def test_a_node_is_killed(whole: dict[str, bytes], tiny: Path, corpus: Path, tmp
     assert f"{SHARDS} shards written, 0 kept" in result.out
     assert result.err.count("lost a worker") == 1, result.err
     assert content(tmp_path / "out") == whole
+
+
+@pytest.mark.fault(1, "all workers on Ray killed (kill -9)",
+                   detected="Ray, that an actor has died; none is left")
+def test_all_workers_are_killed(tiny: Path, corpus: Path, tmp_path: Path, cluster: Cluster,
+                                cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One node is left here, and workers are killed before their first shard: none is replaced."""
+    following = RayWorkers.next
+
+    def killing(workers: RayWorkers) -> Any:
+        while workers._running and not cluster.processes(2, b"ray::ShardWorker"):
+            time.sleep(0.01)
+        if workers._running:
+            cluster.kill_worker(2)
+        return following(workers)
+
+    monkeypatch.setattr(RayWorkers, "next", killing)
+    result = cli(*arguments(tiny, corpus, tmp_path / "out", "--ray", cluster.address))
+    assert (result.code, result.out) == (2, "")
+    *warnings, error = result.err.splitlines()
+    assert {line.partition(" worker")[0] for line in warnings} == {"warning: --ray: lost a"}
+    assert error.startswith("spladev3-anserini: --ray: no worker is left (")
+    assert error.endswith("); the same command continues, with --ray or without")
+    assert not (tmp_path / "out" / "manifest.json").exists()

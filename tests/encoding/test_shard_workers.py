@@ -225,3 +225,15 @@ def test_ray_that_is_not_installed_is_named(tiny: Path, tmp_path: Path, refused:
         "--ray", "auto")
 
 
+
+
+def test_a_worker_with_another_model_is_refused_with_both_shown(job: EncodingJob, tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ready = ShardWorker(job).load()
+    assert isinstance(ready, WorkerReady)
+    on_ray.refuse_other_encoding(ready, ready.fingerprint)
+    other = ready.fingerprint.model_copy(update={"package": "0.1.0"})
+    with pytest.raises(InputError, match=rf"the worker on \S+ would write another encoding \(package: 0\.1\.0 "
+                                         rf"there, {ready.fingerprint.package} now\)"):
+        on_ray.refuse_other_encoding(ready, other)
