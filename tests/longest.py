@@ -2,7 +2,8 @@
 first; `make test-fast` leaves them out."""
 
 LONGEST = """
-    test_documents test_cranfield cluster/test_slurm training/test_trainer reproduction/test_mirror
+    encoding/test_ray test_documents test_cranfield cluster/test_slurm training/test_trainer
+    reproduction/test_mirror
     reproduction/test_reproduce model/test_onnx reproduction/test_export reproduction/test_mini
     encoding/test_resume commands/test_search lucene/test_build faults/test_index
     lucene/test_exactness reproduction/test_trained security/test_tokens test_outputs

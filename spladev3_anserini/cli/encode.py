@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -38,6 +39,9 @@ from spladev3_anserini.text import counted
 @click.option("--part", default="1/1", metavar="I/N",
               help="Encode part I of N of the shards. Run all parts, on any machines, into the "
               "same folder. The last to finish writes the manifest.")
+@click.option("--ray", metavar="ADDRESS",
+              help="Encode on all nodes of a Ray cluster: auto, or the HOST:PORT of its head. Each "
+              "GPU, or else each CPU, is a worker that takes shard after shard. See docs/ray.md.")
 @click.option("--format", "form", default="jsonl", type=click.Choice(["jsonl", "parquet"]),
               help="The shards' format. jsonl: lines that Anserini reads too; parquet: a quarter "
               "of their size, for index and all other commands.")
@@ -58,9 +62,9 @@ from spladev3_anserini.text import counted
 @model_run_options
 def main(model: str, variant: str, corpus: str | None, topics: str | None, output: Path,
          scale: float, special_tokens: str, top_k: int | None, plan: Path | None,
-         shard_size: int | None, part: str, form: str, gzip: bool, contents: bool, on_error: str,
-         resume: bool, overwrite: bool, query_weights: str | None, max_length: int | None,
-         batch_tokens: int | None, device: str, dtype: str) -> None:
+         shard_size: int | None, part: str, ray: str | None, form: str, gzip: bool,
+         contents: bool, on_error: str, resume: bool, overwrite: bool, query_weights: str | None,
+         max_length: int | None, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Encode a corpus or topics as Lucene impact documents.
 
     The command writes OUTPUT/impacts/part-00000.jsonl ... (or .parquet) in the order of the input,
@@ -70,13 +74,16 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     \b
     Example:
       spladev3-anserini encode --model demo --corpus corpus.jsonl --output encoded
+      spladev3-anserini encode --model demo --plan plan --output out --ray auto
     """
     from spladev3_anserini.encoding.cut import cut_line
     from spladev3_anserini.encoding.directory import REJECTED, Part
     from spladev3_anserini.encoding.encoder import Encoder
+    from spladev3_anserini.encoding.on_ray import encode_on_ray, refuse_for_ray
     from spladev3_anserini.encoding.pipeline import encode_to_directory
     from spladev3_anserini.encoding.plan import read_plan
     from spladev3_anserini.encoding.planning import SHARD_SIZE, plan_texts
+    from spladev3_anserini.encoding.ray_workers import connected
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.encoding.shard_source import EncodingOutput
     from spladev3_anserini.impacts.quantize import Quantizer
@@ -97,24 +104,29 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
         folder=output, part=Part.parse(part), gzip=gzip,
         contents=contents or side == "query", restart=not resume,
         overwrite=overwrite, format=form)
+    if ray is not None:
+        refuse_for_ray(settings, target)
     checkpoint = open_checkpoint(model)
     chosen = chosen_variant(variant, checkpoint, query_weights)
-    planned = read_plan(plan, corpus) if plan else plan_texts(
-        str(corpus or topics), side, shard_size or SHARD_SIZE, skip=on_error == "skip")
-    encoder = Encoder(checkpoint, chosen, side, settings)
-    outcome = encode_to_directory(planned, checkpoint, encoder, target)
+    with connected(ray) if ray is not None else nullcontext() as cluster:
+        planned = read_plan(plan, corpus) if plan else plan_texts(
+            str(corpus or topics), side, shard_size or SHARD_SIZE, skip=on_error == "skip")
+        outcome = encode_to_directory(
+            planned, checkpoint, Encoder(checkpoint, chosen, side, settings), target,
+        ) if cluster is None else encode_on_ray(
+            cluster, planned, checkpoint, chosen, settings, target)
     shards = f"{counted(outcome.written, 'shard')} written, {outcome.kept} kept"
     noun, manifest = "query" if side == "query" else "document", outcome.manifest
     if manifest is None:
         echo(f"{output}: part {part}: {shards}; other parts still have work to do"
              f"{pace.text(outcome.texts, noun)}")
         return
-    echo(f"{output}: {encoder.variant.name}, {counted(manifest.documents, noun)}, "
+    echo(f"{output}: {chosen.name}, {counted(manifest.documents, noun)}, "
          f"{manifest.postings / manifest.documents:.1f} terms each; {shards}"
          f"{pace.text(outcome.texts, noun)}")
     if cut := manifest.cut_texts:
-        echo(cut_line(cut, manifest.documents, noun, f"--max-length {encoder.max_length}",
-                      manifest.lost_wordpieces))
+        echo(cut_line(cut, manifest.documents, noun,
+                      f"--max-length {manifest.fingerprint.max_length}", manifest.lost_wordpieces))
     if manifest.rejected:
         echo(f"{counted(manifest.rejected, 'line')} left out: {output / REJECTED}")
     if empty := manifest.empty_ids:

@@ -28,13 +28,13 @@ from spladev3_anserini.impacts.manifest import (
     write_record,
 )
 from spladev3_anserini.impacts.parquet_shards import ImpactRows
-from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, write_lines, write_rows
+from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, write_documents
 from spladev3_anserini.progress import warn
 
 #: The log of skipped lines in an encoded directory.
 REJECTED = "rejected.jsonl"
 
-_SHARD = re.compile(r"\.?part-(\d+)\.(jsonl|jsonl\.gz|parquet)(\.tmp)?")
+_SHARD = re.compile(r"\.?part-(\d+)\.(jsonl|jsonl\.gz|parquet)(\..*\.tmp)?")
 
 
 class Part(NamedTuple):
@@ -140,16 +140,12 @@ class EncodedDirectory:
 
         Args:
             number: The number of the shard.
-            documents: The lines of `write_lines`, or the rows of `write_rows` for a name that ends
-                in `.parquet`.
-            texts: As in `write_lines`.
-            lost: As in `write_lines`.
+            documents: As in `write_documents`.
+            texts: As in `write_documents`.
+            lost: As in `write_documents`.
             versions: The versions and the device that encoded it.
         """
-        name = self.names[number]
-        shard = write_rows(self.folder, name, documents, texts, lost) if isinstance(
-            documents, ImpactRows) else write_lines(self.folder, name, documents, texts, lost)
-        self.add(shard, versions)
+        self.add(write_documents(self.folder, self.names[number], documents, texts, lost), versions)
 
     def add(self, shard: Shard, versions: dict[str, str]) -> None:
         """Adds a shard that is on disk to the journal."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import transformers
 from scipy import sparse
-from tqdm import tqdm
 
 from spladev3_anserini.collection.addresses import shown_source
 from spladev3_anserini.encoding.cut import cut_line
@@ -25,12 +24,13 @@ from spladev3_anserini.encoding.plan import Plan
 from spladev3_anserini.encoding.shard_source import EncodingOutput, ShardBlock, ShardSource
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
-from spladev3_anserini.impacts.lines import RowLines
+from spladev3_anserini.impacts.lines import ImpactLine, RowLines
 from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard
 from spladev3_anserini.impacts.parquet_shards import ImpactRows
 from spladev3_anserini.impacts.query_weights import (
     FROM_CORPUS,
     QUERY_WEIGHTS,
+    Terms,
     Weights,
     hash_of_weights,
     write_query_weights,
@@ -78,15 +78,12 @@ def encode_to_directory(plan: Plan, checkpoint: Checkpoint, encoder: Encoder,
         InputError: A text changed since the first pass; or as the readers, `EncodedDirectory` and
             `Encoder`.
     """
-    names = [shard_name(number, gzipped=output.gzip, form=output.format)
-             for number in range(len(plan.shards))]
-    versions, written, encoded = environment(encoder.device), 0, 0
-    if output.format == "parquet":  # which decides the bytes of a shard
-        versions["pyarrow"] = version("pyarrow")
-    with EncodedDirectory(output.folder, fingerprint(plan, encoder, output), names, output.part,
-                          restart=output.restart, overwrite=output.overwrite) as directory:
+    versions, written, encoded = shard_environment(encoder.device, output), 0, 0
+    with EncodedDirectory(output.folder, fingerprint(plan, encoder, output),
+                          names_of_shards(plan, output), output.part, restart=output.restart,
+                          overwrite=output.overwrite) as directory:
         shards, lines = ShardSource(plan, encoder, output, directory), RowLines(encoder.terms)
-        _write_rejected(output.folder, plan)
+        write_rejected(output.folder, plan)
         with (
             counter("encoding", sum(plan.shards[n].documents for n in shards.needed)) as bar,
             ahead(shards.read()) as texts,
@@ -94,33 +91,81 @@ def encode_to_directory(plan: Plan, checkpoint: Checkpoint, encoder: Encoder,
             Behind() as writer,
         ):
             for block in blocks:
-                matrix = _impacts(block, encoder, bar)
-                if block.number == 0 and encoder.side == "document":
-                    _refuse_collapsed(block.tokens.ids, matrix, encoder, checkpoint)
-                if not written and encoder.mode == "expand":
-                    _warn_of_density(matrix, encoder, checkpoint)
-                rows = ImpactRows([text.id for text in block.texts],
-                                  [text.text if output.contents else "" for text in block.texts],
-                                  matrix, encoder.terms)
-                writer.submit(directory.write, block.number,
-                              rows if output.format == "parquet" else lines(*rows[:3]),
+                encoded_rows = encode_shard(block, checkpoint, encoder, output, lines, bar.update,
+                                            first=not written)
+                writer.submit(directory.write, block.number, encoded_rows,
                               plan.shards[block.number].texts, block.tokens.lost, versions)
                 written += 1
                 encoded += len(block.texts)
-        manifest = directory.publish(
-            checkpoint.absolute_name, _printable(output.source_name or shown_source(plan.source)),
-            len(plan.rejected or ()), _write_table(output.folder, encoder, shards.query_weights()))
-        _warn_of_cut(manifest.shards if manifest else directory.written, encoder)
+        manifest = publish_encoding(directory, plan, checkpoint, output, encoder.terms,
+                                    shards.query_weights())
     return EncodingOutcome(written, len(directory.shards) - written, manifest, encoded)
 
 
-def _write_table(folder: Path, encoder: Encoder, weights: Weights | None) -> str:
+def names_of_shards(plan: Plan, output: EncodingOutput) -> list[str]:
+    """Returns the names of all shards, in order."""
+    return [shard_name(number, gzipped=output.gzip, form=output.format)
+            for number in range(len(plan.shards))]
+
+
+def encode_shard(block: ShardBlock, checkpoint: Checkpoint, encoder: Encoder,
+                 output: EncodingOutput, lines: RowLines, done: Callable[[int], object], *,
+                 first: bool) -> Iterable[ImpactLine] | ImpactRows:
+    """Encodes the texts of one shard, and returns the lines or rows to write.
+
+    Args:
+        block: The texts and their wordpieces.
+        checkpoint: The encoder's model, for messages.
+        encoder: Computes the impacts.
+        output: The format, and whether the texts are written too.
+        lines: Formats impacts of the encoder's terms.
+        done: Called as `done(n)` after every n texts.
+        first: Whether no other shard was encoded before; a warning is given only then.
+
+    Raises:
+        InputError: A text gets weights that cannot be used, or the first shard gets none.
+    """
+    matrix = _impacts(block, encoder, done)
+    if block.number == 0 and encoder.side == "document":
+        _refuse_collapsed(block.tokens.ids, matrix, encoder, checkpoint)
+    if first and encoder.mode == "expand":
+        _warn_of_density(matrix, encoder, checkpoint)
+    rows = ImpactRows([text.id for text in block.texts],
+                      [text.text if output.contents else "" for text in block.texts], matrix,
+                      encoder.terms)
+    return rows if output.format == "parquet" else lines(*rows[:3])
+
+
+def publish_encoding(directory: EncodedDirectory, plan: Plan, checkpoint: Checkpoint,
+                     output: EncodingOutput, terms: Terms,
+                     weights: Weights | None) -> Manifest | None:
+    """Writes the table of query weights, if there is one, and the manifest if all is encoded.
+
+    Args:
+        directory: The output, open.
+        plan: What was encoded.
+        checkpoint: The model, for its name.
+        output: How the source is named.
+        terms: The vocabulary by id, shape (V).
+        weights: The table that queries of these documents need, shape (V); None if they need none.
+
+    Returns:
+        The manifest, or None if other parts are not finished.
+    """
+    manifest = directory.publish(
+        checkpoint.absolute_name, _printable(output.source_name or shown_source(plan.source)),
+        len(plan.rejected or ()), _write_table(output.folder, terms, weights))
+    _warn_of_cut(manifest.shards if manifest else directory.written, directory.fingerprint)
+    return manifest
+
+
+def _write_table(folder: Path, terms: Terms, weights: Weights | None) -> str:
     """Writes the table of query weights beside the shards; returns its hash, empty for none."""
     if weights is None:
         (folder / QUERY_WEIGHTS).unlink(missing_ok=True)
         return ""
-    write_query_weights(folder / QUERY_WEIGHTS, encoder.terms, weights)
-    return hash_of_weights(encoder.terms, weights)
+    write_query_weights(folder / QUERY_WEIGHTS, terms, weights)
+    return hash_of_weights(terms, weights)
 
 
 def fingerprint(plan: Plan, encoder: Encoder, output: EncodingOutput) -> Fingerprint:
@@ -145,7 +190,7 @@ def environment(device: str) -> dict[str, str]:
             "device": device}
 
 
-def _write_rejected(folder: Path, plan: Plan) -> None:
+def write_rejected(folder: Path, plan: Plan) -> None:
     """Writes the log of skipped lines beside the shards, or removes one where none may be."""
     if plan.rejected is None:
         (folder / REJECTED).unlink(missing_ok=True)
@@ -155,26 +200,32 @@ def _write_rejected(folder: Path, plan: Plan) -> None:
             stream.write(json.dumps(line._asdict()) + "\n")
 
 
+def shard_environment(device: str, output: EncodingOutput) -> dict[str, str]:
+    """Returns the versions and the device that decide the bytes of shards."""
+    arrow = {"pyarrow": version("pyarrow")} if output.format == "parquet" else {}
+    return environment(device) | arrow
+
+
 def _printable(source: str) -> str:
     """Returns a path as text that UTF-8 can write; bytes that are not UTF-8 are escaped."""
     return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
-def _impacts(block: ShardBlock, encoder: Encoder, bar: tqdm[NoReturn]) -> sparse.csr_matrix:
+def _impacts(block: ShardBlock, encoder: Encoder,
+             done: Callable[[int], object]) -> sparse.csr_matrix:
     """Returns the impacts of a shard's texts; an error names the file and line of the text."""
     try:
-        return encoder.impacts_of(block.tokens.ids, done=bar.update)
+        return encoder.impacts_of(block.tokens.ids, done=done)
     except TextError as error:
         text = block.texts[error.position]
         raise InputError(f"{text.where}: {text.id!r}: {error}") from None
 
 
-
-def _warn_of_cut(shards: Sequence[Shard], encoder: Encoder) -> None:
+def _warn_of_cut(shards: Sequence[Shard], encoding: Fingerprint) -> None:
     if cut := sum(shard.cut_texts for shard in shards):
         warn(cut_line(cut, sum(shard.documents for shard in shards),
-                      "query" if encoder.side == "query" else "document",
-                      f"`max_length` {encoder.settings.max_length}",
+                      "query" if encoding.side == "query" else "document",
+                      f"`max_length` {encoding.max_length}",
                       sum(shard.lost_wordpieces for shard in shards)))
 
 

@@ -85,8 +85,7 @@ class ShardSource:
         counts = self._encoder.counts_frequencies
         numbers = range(len(self._plan.shards)) if counts else self.needed
         for number, texts in zip(numbers, planned_texts(self._plan, numbers), strict=True):
-            if self._output.contents and self._encoder.side == "document":
-                _refuse_long_contents(texts)
+            refuse_long_contents(texts, self._plan, self._output)
             yield number, texts
 
     def tokenized(self, shards: Iterable[tuple[int, list[Document]]]) -> Iterator[ShardBlock]:
@@ -108,8 +107,9 @@ class ShardSource:
         return self._encoder.query_weights
 
 
-def _refuse_long_contents(texts: list[Document]) -> None:
-    for text in texts:
+def refuse_long_contents(texts: list[Document], plan: Plan, output: EncodingOutput) -> None:
+    """Raises InputError for a document that Anserini could not read with its text in its line."""
+    for text in texts if output.contents and plan.side == "document" else ():
         # Jackson counts UTF-16 units; a character has two at most
         if 2 * len(text.text) > _LONGEST_CONTENTS and \
                 (units := len(text.text.encode("utf-16-le")) // 2) > _LONGEST_CONTENTS:

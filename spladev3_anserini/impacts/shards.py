@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,12 +46,25 @@ def shard_name(number: int, *, gzipped: bool, form: str = "jsonl") -> str:
     return f"part-{number:05d}.{form}{'.gz' if gzipped else ''}"
 
 
+def write_documents(folder: Path, name: str, documents: Iterable[ImpactLine] | ImpactRows,
+                    texts: str, lost: Sequence[int] = ()) -> Shard:
+    """Writes one shard of an encoded directory.
+
+    `documents` are the lines of `write_lines`, or the rows of `write_rows` for a name that ends in
+    `.parquet`. The other arguments are theirs.
+    """
+    if isinstance(documents, ImpactRows):
+        return write_rows(folder, name, documents, texts, lost)
+    return write_lines(folder, name, documents, texts, lost)
+
+
 def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str,
                 lost: Sequence[int] = ()) -> Shard:
     """Writes one shard of an encoded directory.
 
     The file is written outside `impacts/`, synced, then renamed into it, so a shard under its
-    final name is complete. The same lines give the same bytes.
+    final name is complete. The same lines give the same bytes, so it does no harm if two processes
+    write the same shard; each has a temporary file of its own.
 
     Args:
         folder: The encoded directory.
@@ -65,7 +80,7 @@ def write_lines(folder: Path, name: str, lines: Iterable[ImpactLine], texts: str
     empty_ids: list[str] = []
     final = folder / IMPACTS / name
     final.parent.mkdir(exist_ok=True)
-    with appearing(final, "wb", folder / f".{name}.tmp") as raw:
+    with appearing(final, "wb", _temporary(folder, name)) as raw:
         # without a name and a time in its header the same lines give the same gzip bytes
         packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if name.endswith(".gz") else raw
         for line in lines:
@@ -94,7 +109,7 @@ def write_rows(folder: Path, name: str, rows: ImpactRows, texts: str,
     """
     final = folder / IMPACTS / name
     final.parent.mkdir(exist_ok=True)
-    with appearing(final, "wb", folder / f".{name}.tmp") as stream:
+    with appearing(final, "wb", _temporary(folder, name)) as stream:
         write_parquet_rows(stream, rows)
     filled = np.diff(rows.matrix.indptr) > 0
     return Shard(name=name, sha256=sha256_of(final), texts=texts, documents=len(rows.ids),
@@ -104,6 +119,11 @@ def write_rows(folder: Path, name: str, rows: ImpactRows, texts: str,
                  empty_ids=tuple(rows.ids[row] for row in np.flatnonzero(~filled).tolist()),
                  cut_texts=sum(n > 0 for n in lost), lost_wordpieces=sum(lost),
                  size=final.stat().st_size)
+
+
+def _temporary(folder: Path, name: str) -> Path:
+    """Returns the temporary file of a shard, of this process alone."""
+    return folder / f".{name}.{socket.gethostname()}-{os.getpid()}.tmp"
 
 
 def read_shard(path: Path) -> Iterator[ImpactDocument]:
