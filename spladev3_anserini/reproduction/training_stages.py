@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from spladev3_anserini.collection.fingerprint import source_fingerprint
 from spladev3_anserini.errors import InputError, refuse_without
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
@@ -18,7 +19,7 @@ from spladev3_anserini.recipe.training import flatten
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import usable_checkpoint
 from spladev3_anserini.reproduction.session import Session
-from spladev3_anserini.reproduction.sources import Sources, source_fingerprint
+from spladev3_anserini.reproduction.sources import Sources
 from spladev3_anserini.reproduction.stage import Inputs, Stage, option
 from spladev3_anserini.reproduction.training_files import first_stage_length, training_files
 from spladev3_anserini.training.mining import NegativeSampling

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -23,7 +22,6 @@ from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.text import VERSION
-from spladev3_anserini.training.dataset import TrainingQuery
 
 RECORD = "training.json"
 BEGUN = "begun.json"
@@ -44,7 +42,7 @@ def training_record(section: Training, variant: Variant, start: Checkpoint, toke
         variant: The variant that is trained.
         start: The checkpoint that the training starts from.
         tokenizer: Hash of the tokenizer.
-        data: Hash of the training data; see `training_data_hash`.
+        data: Hash of the training data; see `TrainingDataRecord`.
         sources: Names of the inputs, such as the candidates' file, for people.
         accumulate: Batches per optimiser step.
         precision: `fp32`, `fp16` or `bf16`.
@@ -56,16 +54,6 @@ def training_record(section: Training, variant: Variant, start: Checkpoint, toke
             "ranks": int(os.environ.get("WORLD_SIZE", "1")),
             "environment": {"python": platform.python_version(), "torch": str(torch.__version__),
                             "transformers": transformers.__version__, "precision": precision}}
-
-
-def training_data_hash(queries: Sequence[TrainingQuery], texts: Mapping[str, str]) -> str:
-    """Returns the sha256 of all training data: queries, documents, scores and texts."""
-    digest = hashlib.sha256()
-    for query in queries:
-        digest.update((json.dumps(query) + "\n").encode())
-    for name in sorted(texts):
-        digest.update((json.dumps([name, texts[name]]) + "\n").encode())
-    return digest.hexdigest()
 
 
 @contextmanager

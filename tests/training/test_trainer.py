@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from layouts import add_modules
 from matrix_rows import vector_of
 from reliability import draws, tried
 from safetensors.torch import load_file, save_file
+from training.plain_examples import mapped
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.training.checkpoints import exclusive_output
-from spladev3_anserini.training.dataset import Examples, TrainingQuery
+from spladev3_anserini.training.dataset import Examples
+from spladev3_anserini.training.queries import TrainingQuery, read_training_queries
 
 Cli = Callable[..., Result]
 
@@ -123,12 +126,12 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
-def test_examples_are_drawn_from_seed_epoch_and_place_alone() -> None:
+def test_examples_are_drawn_from_seed_epoch_and_place_alone(tmp_path: Path) -> None:
     scores = {f"d{n}": float(n) for n in range(12)}
     queries = [TrainingQuery("q", "text", ["d0", "d1"], [f"d{n}" for n in range(2, 12)], scores),
                TrainingQuery("r", "text", ["d0"], ["d2", "d3"], scores)]
-    texts = {name: name for name in scores}
-    examples = Examples(queries, texts, 4, seed=3)
+    data = mapped(tmp_path, queries, {name: name for name in scores})
+    examples = Examples(data, 4, seed=3)
     first = [examples[0] for _ in range(2)]
     assert first[0] == first[1]
     assert len(set(first[0].documents)) == 5
@@ -141,9 +144,9 @@ def test_examples_are_drawn_from_seed_epoch_and_place_alone() -> None:
     assert len(set(drawn)) > 30
     assert {d[0] for d in drawn} == {"d0", "d1"}
     assert {name for d in drawn for name in d[1:]} == {f"d{n}" for n in range(2, 12)}
-    assert tuple(Examples(queries, texts, 4, seed=3)[2 * 17].documents) == drawn[17]
-    assert tuple(Examples(queries, texts, 4, seed=4)[2 * 17].documents) != drawn[17]
-    every = Examples(queries, texts, 10, seed=3)
+    assert tuple(Examples(data, 4, seed=3)[2 * 17].documents) == drawn[17]
+    assert tuple(Examples(data, 4, seed=4)[2 * 17].documents) != drawn[17]
+    every = Examples(data, 10, seed=3)
     assert set(every[0].documents[1:]) == {f"d{n}" for n in range(2, 12)}
 
 
@@ -546,16 +549,17 @@ def test_a_start_with_more_outputs_than_terms_is_refused_though_it_encodes(
 
 
 def test_a_positive_without_a_score_takes_its_querys_best(tmp_path: Path) -> None:
-    from spladev3_anserini.training.run import read_training_queries
-
     (tmp_path / "topics.tsv").write_text("q\tone\nr\ttwo\n")
     write_lines(tmp_path / "candidates.jsonl", [
         {"query": "q", "positives": ["p", "s"], "candidates": ["a", "b", "c"]}])
     write_lines(tmp_path / "scores.jsonl", [
         {"query": "q", "scores": {"s": 2.0, "a": 3.0, "b": -1.0}},
         {"query": "r", "scores": {"a": 1.0}}])
+    skipped: Counter[str] = Counter()
     own, = read_training_queries(tmp_path / "candidates.jsonl", tmp_path / "scores.jsonl",
-                                 str(tmp_path / "topics.tsv"))
+                                 str(tmp_path / "topics.tsv"), skipped)
+    assert {name: count for name, count in skipped.items() if count} == {
+        "queries": 1, "unknown": 1, "filled": 1, "unscored": 1}
     assert (own.positives, own.negatives) == (["p", "s"], ["a", "b"])
     assert own.scores == {"p": 3.0, "s": 2.0, "a": 3.0, "b": -1.0}
 
