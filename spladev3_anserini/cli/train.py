@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from spladev3_anserini.cli import signals
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.model_options import query_weights_option
 from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, recipes_option, topics_option
@@ -67,13 +68,18 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
       spladev3-anserini train --recipe splade-v3 --candidates candidates.jsonl \\
         --scores scores/ensemble.jsonl --output model
     """
+    from spladev3_anserini.lucene.publish import die_with_parent
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import variant_named
     from spladev3_anserini.recipe.library import Library, default_folder
     from spladev3_anserini.recipe.validation import changed_training
     from spladev3_anserini.training.checkpoints import BEGUN
+    from spladev3_anserini.training.launch import world_size
     from spladev3_anserini.training.run import Machine, train_model
 
+    if world_size() > 1:
+        signals.end_at_once()
+        die_with_parent()
     recipe_data = Library(recipes or default_folder()).recipe(recipe)
     if recipe_data.training is None:
         raise InputError(f"--recipe {recipe}: has no training section")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import shutil
@@ -22,6 +21,7 @@ from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.text import VERSION
+from spladev3_anserini.training.launch import world_size
 
 RECORD = "training.json"
 BEGUN = "begun.json"
@@ -51,9 +51,15 @@ def training_record(section: Training, variant: Variant, start: Checkpoint, toke
             "tokenizer": tokenizer, "package": VERSION,
             "training": section.model_dump(exclude={"sources"}),
             "data": data, "inputs": dict(sources), "accumulate": accumulate,
-            "ranks": int(os.environ.get("WORLD_SIZE", "1")),
+            "ranks": world_size(),
             "environment": {"python": platform.python_version(), "torch": str(torch.__version__),
                             "transformers": transformers.__version__, "precision": precision}}
+
+
+def ranks_of(output: Path) -> int | None:
+    """Returns how many ranks began the training that a folder holds; None if it holds none."""
+    ranks = _read_or_empty(output / BEGUN).get("ranks")
+    return ranks if isinstance(ranks, int) else None
 
 
 @contextmanager

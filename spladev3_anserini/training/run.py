@@ -31,6 +31,8 @@ from spladev3_anserini.training.checkpoints import (
     training_record,
 )
 from spladev3_anserini.training.dataset import Collator, Examples
+from spladev3_anserini.training.distributed import ending_with_others
+from spladev3_anserini.training.launch import world_size
 from spladev3_anserini.training.mapped_data import TrainingData, open_training_data
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.provenance import read_provenance, warn_of_differing_scores
@@ -135,8 +137,8 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
         _warn_of_few(data, section, variant, machine)
     dataset = Examples(data, section.negatives, section.seed)
     collator = Collator(tokenizer, section.max_length)
-    with (exclusive_output(output, record, resume=resume, replace=replace)
-          if leads else nullcontext()):
+    with ending_with_others(), (exclusive_output(output, record, resume=resume, replace=replace)
+                                if leads else nullcontext()):
         arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda,
                                precision)
         arguments._n_gpu = min(1, arguments.n_gpu)  # with more the Trainer would use DataParallel
@@ -155,9 +157,9 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
         collator.cuts.warn("drawn text", f"max_length {section.max_length}")
         if is_first := trainer.is_world_process_zero():
             _write(output, trainer, record, variant, tokenizer)
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
     if not is_first:
         return {}
     logged: list[dict[str, float]] = trainer.state.log_history
@@ -227,8 +229,7 @@ def _warn_of_few(data: TrainingData, section: Training, variant: Variant,
 
 def _steps(section: Training, machine: Machine, size: int) -> int:
     """The number of optimiser steps of all epochs."""
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    per_epoch = max(1, size // (section.batch_size * ranks * machine.accumulate))
+    per_epoch = max(1, size // (section.batch_size * world_size() * machine.accumulate))
     return max(1, round(per_epoch * section.epochs))
 
 

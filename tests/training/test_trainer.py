@@ -564,6 +564,30 @@ def test_a_positive_without_a_score_takes_its_querys_best(tmp_path: Path) -> Non
     assert own.scores == {"p": 3.0, "s": 2.0, "a": 3.0, "b": -1.0}
 
 
+def torchrun(ranks: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command on several ranks of this machine."""
+    return subprocess.run(
+        [*program(), "-c", "from torch.distributed.run import main; main()", "--nproc-per-node",
+         str(ranks), "--no-python", *program(), *words], capture_output=True, text=True,
+        check=False, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.fault(21, "a loss that is NaN on one of two ranks",
+                   detected="every step, told to all ranks", then="both stop with one line")
+def test_a_fault_of_one_rank_stops_all_at_the_same_step(data: Path, tmp_path: Path) -> None:
+    """A score that is no number in float32. Batches of 2 go to the ranks in turn."""
+    scores = [json.loads(line) for line in (data / "scores.jsonl").read_text().splitlines()]
+    place = np.random.default_rng([SECTION["seed"], 0]).permutation(8).tolist()[7]
+    scores[place]["scores"] = dict.fromkeys(scores[place]["scores"], 1e300)
+    write_lines(data / "scores.jsonl", scores)
+    done = torchrun(2, *command(data, tmp_path / "model"))
+    said = [line for line in done.stderr.splitlines() if line.startswith("spladev3-anserini: ")]
+    assert said == ["spladev3-anserini: step 2: rank 1: the loss is nan; the batch's queries are "
+                    + said[0].rpartition(" are ")[2]] * 2, done.stderr
+    assert scores[place]["query"] in said[0]
+    assert done.stderr.count("Traceback (most recent call last):") == 1, done.stderr  # torchrun's
+
+
 def test_two_ranks_are_one_with_the_same_global_batch(data: Path, tmp_path: Path,
                                                       cli: Cli) -> None:
     """Same loss, regularisers and sparsity at every step, to what summing in another order does.
@@ -574,12 +598,7 @@ def test_two_ranks_are_one_with_the_same_global_batch(data: Path, tmp_path: Path
     every_part = ("--set", "anti_zero=1.0", "--set", "loss.contrastive=0.1")
     one = cli(*command(data, tmp_path / "one", "--set", "batch_size=4", *every_part))
     assert one.code == 0, one
-    done = subprocess.run(
-        [*program(), "-c", "from torch.distributed.run import main; main()", "--nproc-per-node",
-         "2", "--master-port", str(20000 + os.getpid() % 20000), "--no-python", *program(),
-         *command(data, tmp_path / "two", *every_part)], capture_output=True, text=True,
-         check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = torchrun(2, *command(data, tmp_path / "two", *every_part))
     assert done.returncode == 0, done.stderr[-3000:]
 
     def curves(name: str) -> list[dict[str, float]]:
