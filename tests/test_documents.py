@@ -103,7 +103,10 @@ def test_every_command_is_in_the_documents_and_every_option_there_exists() -> No
     options = {option for command in commands for parameter in command.params
                for option in (*parameter.opts, *parameter.secondary_opts)}
     foreign = {"--help", "--no-deps", "--ignore-requires-python", "--add-modules",
-               "--nproc-per-node", "--full", "--target"}
+               "--nproc-per-node", "--full", "--target",
+               # of torchrun and SLURM
+               "--standalone", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id",
+               "--ntasks-per-node", "--gpus-per-node"}
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= options | foreign
 
 

@@ -94,7 +94,7 @@ def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
 @batch_tokens_option
 @threads_option()
 @click.option("--ranks", default=1, type=WholeNumber(min=1),
-              help="Train with this many processes on this machine, one for each GPU.")
+              help="Train with this many processes on this machine, one for each GPU, such as 4.")
 @click.option("--dry-run", is_flag=True, help="Print the commands and run nothing.")
 def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Path | None,
          sets: str | None, stages: str, model: str | None, device: str, batch_tokens: int | None,

@@ -192,7 +192,7 @@ def test_mapping_that_is_broken_leaves_nothing_half(
     for how in ("kill", "full"):
         for _ in range(draws(1, 0.1)):
             shutil.rmtree(shelf, ignore_errors=True)
-            broken = breaking(shelf, *words, event=chance.randrange(2, 12), how=how)
+            broken = breaking(shelf, *words, event=chance.randrange(2, 16), how=how)
             assert broken.code == (-9 if how == "kill" else 2), broken
             assert not list(shelf.glob("[!.]*"))
             assert not (tmp_path / "model").exists()
