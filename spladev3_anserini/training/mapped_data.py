@@ -39,13 +39,13 @@ class TrainingDataRecord(Record):
     """What the arrays of a training hold.
 
     `key` is the hash of the files that they were made of, `sha256` that of all queries, documents,
-    scores and texts. `sizes` are the bytes of the arrays' files. `skipped` are the counts of
+    scores and texts. `arrays` are the sha256 of the arrays' files. `skipped` are the counts of
     `read_training_queries`.
     """
 
     key: str
     sha256: str
-    sizes: dict[str, int]
+    arrays: dict[str, str]
     skipped: dict[str, int]
 
 
@@ -187,8 +187,7 @@ def write_training_data(folder: Path, queries: Iterable[TrainingQuery], corpus: 
             begin, end = spans[numbers[name]].tolist()
             text = texts[begin:end].tobytes().decode()
             digest.update((json.dumps([name, text]) + "\n").encode())
-        sizes = {name: os.fstat(file.fileno()).st_size for name, file in files.items()}
-    write_record(TrainingDataRecord(key=key, sha256=digest.hexdigest(), sizes=sizes,
+    write_record(TrainingDataRecord(key=key, sha256=digest.hexdigest(), arrays=_hashes(folder),
                                     skipped=dict(skipped)), folder / _RECORD)
 
 
@@ -196,8 +195,7 @@ def map_training_data(folder: Path, key: str) -> TrainingData | None:
     """Maps the arrays of a folder; returns None if they are not whole or have another key."""
     try:
         record = read_record(TrainingDataRecord, folder / _RECORD)
-        if record.key != key or record.sizes != {
-                name: (folder / f"{name}.bin").stat().st_size for name in _TYPES}:
+        if record.key != key or record.arrays != _hashes(folder):
             return None
     except (InputError, OSError):
         return None
@@ -207,6 +205,10 @@ def map_training_data(folder: Path, key: str) -> TrainingData | None:
     for name in ("query_spans", "text_spans"):
         arrays[name] = arrays[name].reshape(-1, 2)
     return TrainingData(record, **arrays)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {name: sha256_of(folder / f"{name}.bin") for name in _TYPES}
 
 
 def _write(file: IO[bytes], values: Any, kind: str) -> None:
