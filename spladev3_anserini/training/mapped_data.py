@@ -197,11 +197,11 @@ def map_training_data(folder: Path, key: str) -> TrainingData | None:
         record = read_record(TrainingDataRecord, folder / _RECORD)
         if record.key != key or record.arrays != _hashes(folder):
             return None
-    except (InputError, OSError):
+        arrays: dict[str, Any] = {
+            name: np.asarray(np.memmap(folder / f"{name}.bin", kind, "r"))
+            for name, kind in _TYPES.items()}
+    except (InputError, OSError, ValueError):
         return None
-    arrays: dict[str, Any] = {
-        name: np.asarray(np.memmap(folder / f"{name}.bin", kind, "r"))
-        for name, kind in _TYPES.items()}
     for name in ("query_spans", "text_spans"):
         arrays[name] = arrays[name].reshape(-1, 2)
     return TrainingData(record, **arrays)
