@@ -109,7 +109,10 @@ def test_every_command_is_in_the_documents_and_every_option_there_exists() -> No
                "--nodes", "--parsable", "--partition", "--requeue", "--wait",
                "--no-install-recommends", "--wordpieces", "--terms",
                # those of ray
-               "--head", "--address"}
+               "--head", "--address",
+               # of torchrun and SLURM
+               "--standalone", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id",
+               "--ntasks-per-node", "--gpus-per-node"}
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= options | foreign
 
 

@@ -25,15 +25,16 @@ from spladev3_anserini.text import counted
               "among them, gzipped ones are not. The plan does not depend on their number.")
 def main(corpus: str, output: Path, shard_size: int | None, on_error: str,
          processes: int | None) -> None:
-    """Read a corpus once and write where each shard of its texts begins.
+    """Note where each shard of a corpus begins.
 
-    `encode --plan` then reads only the texts of its own shards. Without a plan, each process of a
-    large encode first reads the whole corpus.
+    The corpus is read once and checked. `encode --plan` then reads only the texts of its own
+    shards. Without a plan, each process of a large encode first reads the whole corpus.
 
     \b
     Example:
       spladev3-anserini plan --corpus corpus.jsonl --output plan.jsonl
-      spladev3-anserini encode --plan plan.jsonl --part 2/8 --model demo --output encoded
+      spladev3-anserini encode --plan plan.jsonl --part 2/8 --model demo \
+        --output encoded
     """
     from spladev3_anserini.collection.addresses import is_address
     from spladev3_anserini.collection.ir_datasets_source import irds_id

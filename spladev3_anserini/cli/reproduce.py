@@ -11,7 +11,7 @@ from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.groups import Group
 from spladev3_anserini.cli.model_options import batch_tokens_option, device_option
 from spladev3_anserini.cli.options import recipes_option, threads_option, together
-from spladev3_anserini.cli.types import COLLECTION, FOLDER, MODEL, RECIPE
+from spladev3_anserini.cli.types import COLLECTION, FOLDER, MODEL, RECIPE, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.reproduction.stage import PARTS
 from spladev3_anserini.text import table
@@ -93,14 +93,17 @@ def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
 @device_option
 @batch_tokens_option
 @threads_option()
+@click.option("--ranks", default=1, type=WholeNumber(min=1),
+              help="Train with this many processes on this machine, one for each GPU, such as 4.")
 @click.option("--dry-run", is_flag=True, help="Print the commands and run nothing.")
 def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Path | None,
          sets: str | None, stages: str, model: str | None, device: str, batch_tokens: int | None,
-         threads: int, dry_run: bool) -> None:
+         threads: int, ranks: int, dry_run: bool) -> None:
     """Run a recipe on a collection, and compare the values.
 
     The stages download, encode, index, check, search and evaluate. A stage is skipped if its inputs
-    and files have not changed since it ran.
+    and files have not changed since it ran. On several machines torchrun starts this command, with
+    --stages train.
 
     Exit 0: every value declared for these settings and data was met. Exit 1: one was not.
 
@@ -110,6 +113,7 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     """
     from spladev3_anserini.reproduction.commands import command_text, commands
     from spladev3_anserini.reproduction.experiment import chosen_sets, open_experiment
+    from spladev3_anserini.reproduction.ranks import ranks_that_train, reproduce_together
     from spladev3_anserini.reproduction.session import Options
 
     experiment = open_experiment(_library(recipes), recipe, collection, output, prebuilt)
@@ -123,16 +127,14 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     if parts == ("train",) and (experiment.recipe.model or not experiment.recipe.training):
         raise InputError(f"--stages train: {experiment.recipe_name} trains no model")
     options = Options(parts=parts, threads=threads, device=device, batch_tokens=batch_tokens,
-                      model=model)
+                      model=model, ranks=ranks_that_train(parts, ranks))
     if dry_run:
         echo("\n".join(map(command_text, commands(experiment, chosen, options))))
         return
     from spladev3_anserini.cli.commands import invoke
-    from spladev3_anserini.reproduction.run import reproduce
     from spladev3_anserini.reproduction.verdict import format_verdicts, verdicts
 
-    result = reproduce(experiment, chosen, options, invoke)
-    if result is None:
+    if (result := reproduce_together(experiment, chosen, options, invoke)) is None:
         return
     judged = verdicts(experiment, result, list(chosen))
     echo(format_verdicts(experiment, result, judged))

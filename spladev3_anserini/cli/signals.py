@@ -38,6 +38,15 @@ def unwind_from_here() -> None:
     _signal.signal(_signal.SIGTERM, _raise_exit)
 
 
+def end_at_once() -> None:
+    """Makes a signal end the process at once, for one of several ranks.
+
+    A rank that waits for another in torch's code would see an exception only after the wait.
+    """
+    for number in NAMES:
+        _signal.signal(number, _signal.SIG_DFL)
+
+
 def _exit_now(number: int, _: object) -> None:
     os.write(2, f"spladev3-anserini: {NAMES[number]}\n".encode())
     os._exit(128 + number)

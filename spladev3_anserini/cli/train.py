@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from spladev3_anserini.cli import signals
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.model_options import query_weights_option
 from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, recipes_option, topics_option
@@ -67,32 +68,35 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
       spladev3-anserini train --recipe splade-v3 --candidates candidates.jsonl \\
         --scores scores/ensemble.jsonl --output model
     """
+    from spladev3_anserini.lucene.publish import die_with_parent
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import variant_named
     from spladev3_anserini.recipe.library import Library, default_folder
     from spladev3_anserini.recipe.validation import changed_training
     from spladev3_anserini.training.checkpoints import BEGUN
-    from spladev3_anserini.training.run import Machine, read_training_queries, train_model
+    from spladev3_anserini.training.launch import world_size
+    from spladev3_anserini.training.run import Machine, train_model
 
+    if world_size() > 1:
+        signals.end_at_once()
+        die_with_parent()
     recipe_data = Library(recipes or default_folder()).recipe(recipe)
     if recipe_data.training is None:
         raise InputError(f"--recipe {recipe}: has no training section")
     section = changed_training(recipe_data.training, changes)
     corpus, topics = corpus or section.corpus, topics or section.topics
     checkpoint = open_checkpoint(start or section.start, option="--start-from")
-    queries = read_training_queries(candidates, scores, topics)
     machine = Machine(device=device, accumulate=accumulate, checkpointing=checkpointing,
                       save_steps=save_steps, log_steps=log_steps, max_steps=max_steps or -1,
                       tensorboard=tensorboard)
     sources = {"candidates": str(candidates), "scores": str(scores), "corpus": corpus,
                "topics": topics}
-    last = train_model(section, variant_named(recipe_data.variant), checkpoint, corpus, queries,
-                       output, sources=sources, machine=machine, replace=overwrite,
-                       query_weights=query_weights,
+    last = train_model(section, variant_named(recipe_data.variant), checkpoint, sources, output,
+                       machine=machine, replace=overwrite, query_weights=query_weights,
                        resume=resume or (overwrite and (output / BEGUN).exists()))
     if last:
         logged = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
                  "nonzero_documents")
         values = ", ".join(f"{name} {last[name]:.4g}" for name in logged if name in last)
-        echo(f"{output}: trained on {counted(len(queries), 'query')}; step {last['step']}: "
+        echo(f"{output}: trained on {counted(int(last['queries']), 'query')}; step {last['step']}: "
              f"{values}")

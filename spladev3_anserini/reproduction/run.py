@@ -29,9 +29,10 @@ from spladev3_anserini.reproduction.result import (
 from spladev3_anserini.reproduction.session import Options, Session
 from spladev3_anserini.reproduction.stage import PARTS, Stage
 from spladev3_anserini.reproduction.stages import stages_of
-from spladev3_anserini.reproduction.training_stages import refuse_untrainable
+from spladev3_anserini.reproduction.training_stages import refuse_other_ranks, refuse_untrainable
 from spladev3_anserini.reproduction.verdict import same_query_set
 from spladev3_anserini.text import VERSION, counted
+from spladev3_anserini.training.launch import TORCHRUN, launch
 
 #: Runs a command line in this process and returns its standard output. Raises InputError as the
 #: command does.
@@ -95,6 +96,7 @@ def _fail_early(session: Session) -> None:
     elif not session.trains:
         _ = session.model_sha256, session.index
     elif "train" in session.options.parts:
+        refuse_other_ranks(experiment, session.options.ranks)
         refuse_untrainable(experiment)
 
 
@@ -105,7 +107,8 @@ def _run_commands(stage: Stage, invoke: Invoke) -> str:
     if stage.record_values:
         command, = commands
         return stage.record_values(json.loads(invoke([*command, "--format", "json"])))
-    lines = [_summary(command, invoke(command)) for command in commands]
+    lines = [_summary(command, (launch if command[0] == TORCHRUN else invoke)(command))
+             for command in commands]
     prefix = f"{counted(len(lines), 'query set')}: " if len(lines) > 1 else ""
     return prefix + "; ".join(lines)
 

@@ -43,6 +43,7 @@ class Options:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         batch_tokens: Wordpieces per batch, padding included; None lets the encoder choose.
         model: The model, if the recipe names none.
+        ranks: Processes that train together, each with batches of the recipe's size.
     """
 
     parts: tuple[str, ...] = PARTS
@@ -50,6 +51,7 @@ class Options:
     device: str = "auto"
     batch_tokens: int | None = None
     model: str | None = None
+    ranks: int = 1
 
     def arguments(self, *names: str) -> list[str]:
         """Returns the options among `names` that differ from the commands' defaults, as words."""

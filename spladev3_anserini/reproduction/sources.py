@@ -1,4 +1,4 @@
-"""The sources that a collection names -> paths or ids for the readers, and fingerprints."""
+"""The sources that a collection names -> paths or ids for the readers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import platform
 from pathlib import Path
 from typing import NamedTuple
 
-from spladev3_anserini.collection.corpus import corpus_files
-from spladev3_anserini.collection.ir_datasets_source import import_irds, irds_id
 from spladev3_anserini.collection.qrels import qrels_file
 from spladev3_anserini.collection.records import kind_of
-from spladev3_anserini.collection.topics import topics_file
 from spladev3_anserini.demo.insuranceqa import SPLITS
 from spladev3_anserini.demo.python_docs import DEMO_FILES
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import refuse_links_out, sha256_of
+from spladev3_anserini.files import refuse_links_out
 from spladev3_anserini.recipe.schema import is_path
 
 _DEMO, _INSURANCEQA = "demo:", "insuranceqa:"
@@ -111,19 +108,3 @@ class Sources:
             raise InputError(f"{self._file}: {_INSURANCEQA}{name}: expected one of "
                              f"{', '.join(names)}")
         return self._downloads / "insuranceqa" / names[name]
-
-
-def source_fingerprint(source: str, part: str) -> str:
-    """Returns a string that changes whenever the content of a resolved source may have changed.
-
-    For local files it holds their sha256. For ir_datasets, which checks the md5 of its downloads,
-    it holds id, version and download folder. `part` is docs, queries or qrels.
-    """
-    if dataset := irds_id(source):
-        ir_datasets = import_irds(dataset)
-        return f"{source} {ir_datasets.__version__} {ir_datasets.util.home_path()}"
-    if part == "docs":
-        files = corpus_files(Path(source))
-    else:
-        files = [(topics_file if part == "queries" else qrels_file)(source)]
-    return " ".join(sha256_of(file) for file in files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from spladev3_anserini.collection.fingerprint import source_fingerprint
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.shards import MANIFEST
@@ -13,7 +14,6 @@ from spladev3_anserini.recipe.schema import BaselineRecipe
 from spladev3_anserini.reproduction.baseline_stages import baseline_search_stage
 from spladev3_anserini.reproduction.experiment import measures_of
 from spladev3_anserini.reproduction.session import Session
-from spladev3_anserini.reproduction.sources import source_fingerprint
 from spladev3_anserini.reproduction.stage import Inputs, Stage, option
 from spladev3_anserini.reproduction.training_stages import encoded_files, training_stages
 from spladev3_anserini.text import VERSION, counted

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from spladev3_anserini.collection.fingerprint import source_fingerprint
 from spladev3_anserini.errors import InputError, refuse_without
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
@@ -18,9 +19,11 @@ from spladev3_anserini.recipe.training import flatten
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import usable_checkpoint
 from spladev3_anserini.reproduction.session import Session
-from spladev3_anserini.reproduction.sources import Sources, source_fingerprint
+from spladev3_anserini.reproduction.sources import Sources
 from spladev3_anserini.reproduction.stage import Inputs, Stage, option
 from spladev3_anserini.reproduction.training_files import first_stage_length, training_files
+from spladev3_anserini.training.checkpoints import ranks_of
+from spladev3_anserini.training.launch import torchrun_words, world_size
 from spladev3_anserini.training.mining import NegativeSampling
 from spladev3_anserini.training.score_files import SCORE_MANIFEST
 
@@ -50,6 +53,19 @@ def refuse_untrainable(experiment: Experiment) -> None:
     usable_checkpoint(section.start, experiment.output)
     for name in section.teachers:
         find_pair_scorer(name)
+
+
+def refuse_other_ranks(experiment: Experiment, ranks: int) -> None:
+    """Raises InputError if the model was trained, or begun, by another number of ranks.
+
+    Their number decides the weights. A training that took days is not replaced for a forgotten
+    option.
+    """
+    model = training_files(experiment).model
+    begun = ranks_of(model)
+    if begun not in (None, ranks):
+        raise InputError(f"`ranks` {ranks}: {model} was begun with {begun}; ask for as many, or "
+                         "remove that folder to train it anew")
 
 
 def encoded_files(folder: Path) -> Iterator[Path]:
@@ -181,6 +197,8 @@ class _Training:
 
         def inputs() -> Inputs:
             values = flatten(section.model_dump(exclude={"sources", "corpus", "start"}))
+            if self.options.ranks > 1:
+                values["ranks"] = self.options.ranks
             if table := self.session.query_weights_hash:
                 values["query_weights"] = table
             return {"start": model_hash(self.start),
@@ -192,7 +210,7 @@ class _Training:
 
         return self._stage(
             "train", self.files.recipe, [
-                _PROGRAM, "train",
+                *self._train_words(),
                 *option("recipe", self.experiment.recipe_name if file.is_relative_to(library)
                         else file),
                 *([] if library == default_folder() else option("recipes", library)),
@@ -203,6 +221,11 @@ class _Training:
                 *option("overwrite", True), *self.options.arguments("device")],
             inputs,
             lambda: [self.files.model / name for name in ("model.safetensors", "config.json")])
+
+    def _train_words(self) -> list[str]:
+        """Returns the words that begin the command; under torchrun this process is a rank."""
+        ranks = self.options.ranks
+        return torchrun_words(ranks) if ranks > world_size() else [_PROGRAM, "train"]
 
     def _stage(self, name: str, folder: Path, command: list[str],
                inputs: Callable[[], Inputs], outputs: Callable[[], Iterable[Path]]) -> Stage:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import platform
 import re
 import shutil
@@ -23,7 +21,7 @@ from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.text import VERSION
-from spladev3_anserini.training.dataset import TrainingQuery
+from spladev3_anserini.training.launch import world_size
 
 RECORD = "training.json"
 BEGUN = "begun.json"
@@ -44,7 +42,7 @@ def training_record(section: Training, variant: Variant, start: Checkpoint, toke
         variant: The variant that is trained.
         start: The checkpoint that the training starts from.
         tokenizer: Hash of the tokenizer.
-        data: Hash of the training data; see `training_data_hash`.
+        data: Hash of the training data; see `TrainingDataRecord`.
         sources: Names of the inputs, such as the candidates' file, for people.
         accumulate: Batches per optimiser step.
         precision: `fp32`, `fp16` or `bf16`.
@@ -53,19 +51,15 @@ def training_record(section: Training, variant: Variant, start: Checkpoint, toke
             "tokenizer": tokenizer, "package": VERSION,
             "training": section.model_dump(exclude={"sources"}),
             "data": data, "inputs": dict(sources), "accumulate": accumulate,
-            "ranks": int(os.environ.get("WORLD_SIZE", "1")),
+            "ranks": world_size(),
             "environment": {"python": platform.python_version(), "torch": str(torch.__version__),
                             "transformers": transformers.__version__, "precision": precision}}
 
 
-def training_data_hash(queries: Sequence[TrainingQuery], texts: Mapping[str, str]) -> str:
-    """Returns the sha256 of all training data: queries, documents, scores and texts."""
-    digest = hashlib.sha256()
-    for query in queries:
-        digest.update((json.dumps(query) + "\n").encode())
-    for name in sorted(texts):
-        digest.update((json.dumps([name, texts[name]]) + "\n").encode())
-    return digest.hexdigest()
+def ranks_of(output: Path) -> int | None:
+    """Returns how many ranks began the training that a folder holds; None if it holds none."""
+    ranks = _read_or_empty(output / BEGUN).get("ranks")
+    return ranks if isinstance(ranks, int) else None
 
 
 @contextmanager

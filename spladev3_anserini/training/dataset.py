@@ -1,8 +1,8 @@
-"""Candidates, teachers' scores and texts -> training examples, in an order that a seed fixes."""
+"""Mapped training data -> training examples, in an order that a seed fixes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,19 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from spladev3_anserini.encoding.cut import Cuts
-from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.batches import padded_ids
 from spladev3_anserini.model.tokenizer import Tokenizer
-
-
-class TrainingQuery(NamedTuple):
-    """A training query: its text, its documents' ids, and the teachers' scores by document id."""
-
-    id: str
-    text: str
-    positives: list[str]
-    negatives: list[str]
-    scores: dict[str, float]
+from spladev3_anserini.training.mapped_data import TrainingData
 
 
 class Example(NamedTuple):
@@ -43,27 +33,23 @@ class Examples(Dataset[Example]):
     item's number because workers and ranks have copies of this data set.
     """
 
-    def __init__(self, queries: Sequence[TrainingQuery], texts: Mapping[str, str], negatives: int,
-                 seed: int) -> None:
-        """Raises InputError if there is no query. `texts` are the documents' texts by id."""
-        if not queries:
-            raise InputError("no training query has a positive, candidates and scores")
-        self._queries, self._texts = queries, texts
-        self._negatives, self._seed = negatives, seed
+    def __init__(self, data: TrainingData, negatives: int, seed: int) -> None:
+        self._data, self._negatives, self._seed = data, negatives, seed
 
     def __len__(self) -> int:
-        return len(self._queries)
+        return self._data.size
 
     def __getitem__(self, number: int) -> Example:
         epoch, index = divmod(number, len(self))
-        query = self._queries[index]
-        generator = np.random.default_rng([self._seed, epoch, index])
-        positive = query.positives[int(generator.integers(len(query.positives)))]
-        too_few = len(query.negatives) < self._negatives
-        places = generator.choice(len(query.negatives), self._negatives, replace=too_few)
-        chosen = [positive, *(query.negatives[place] for place in places.tolist())]
-        return Example(query.id, query.text, [self._texts[d] for d in chosen],
-                       [query.scores[d] for d in chosen])
+        data, generator = self._data, np.random.default_rng([self._seed, epoch, index])
+        begin, end = data.starts[index : index + 2].tolist()
+        positives = int(data.positives[index])
+        candidates = end - begin - positives
+        positive = int(generator.integers(positives))
+        places = generator.choice(candidates, self._negatives, replace=candidates < self._negatives)
+        pairs = [begin + positive, *(begin + positives + places).tolist()]
+        return Example(*data.query(index), [data.text(d) for d in data.documents[pairs].tolist()],
+                       data.scores[pairs].tolist())
 
 
 class Order(Sampler[int]):

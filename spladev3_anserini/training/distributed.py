@@ -7,10 +7,15 @@ batch. Every rank must make the same calls. Without torch.distributed the functi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
+
+from spladev3_anserini.errors import first_line
+from spladev3_anserini.progress import warn
 
 
 def is_distributed() -> bool:
@@ -29,6 +34,44 @@ def gather_over_ranks(rows: Tensor) -> Tensor:
     Every rank must have the same number of rows.
     """
     return _Gather.apply(rows) if is_distributed() else rows  # type: ignore[no-untyped-call]
+
+
+def first_fault(fault: str, device: torch.device) -> str:
+    """Returns the fault of the first rank that has one, with its number; every rank gets the same.
+
+    So all ranks stop at the same step. A rank that stopped alone would leave the others waiting.
+
+    Args:
+        fault: This rank's fault, empty without one.
+        device: Where this rank's tensors are.
+    """
+    if not is_distributed():
+        return fault
+    # one number in each step; the texts are only sent if there is a fault
+    faulty = torch.tensor(float(bool(fault)), device=device)
+    distributed.all_reduce(faulty, distributed.ReduceOp.MAX)
+    if not faulty:
+        return ""
+    faults: list[Any] = [""] * distributed.get_world_size()
+    distributed.all_gather_object(faults, fault)
+    return next(f"rank {rank}: {text}" for rank, text in enumerate(faults) if text)
+
+
+#: The exit code of a rank that stops because it lost another one, which has the error.
+LOST_RANK = 75
+
+
+@contextmanager
+def ending_with_others() -> Iterator[None]:
+    """Warns and exits with LOST_RANK if torch finds another rank ended or out of reach."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_distributed() or not (isinstance(error, distributed.DistError)
+                                        or "/gloo/" in str(error)):
+            raise
+        warn(f"another process of this training has ended or is out of reach: {first_line(error)}")
+        raise SystemExit(LOST_RANK) from None
 
 
 class _Sum(torch.autograd.Function):

@@ -13,8 +13,6 @@ from typing import Any
 import torch
 import transformers
 
-from spladev3_anserini.collection.survey import texts_of_ids
-from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.errors import InputError, first_line, out_of_memory, refuse_without
 from spladev3_anserini.files import appearing, naming
 from spladev3_anserini.impacts.query_weights import QueryTable, hash_of_weights
@@ -30,19 +28,17 @@ from spladev3_anserini.training.checkpoints import (
     RECORD,
     exclusive_output,
     newest_intact_checkpoint,
-    training_data_hash,
     training_record,
 )
-from spladev3_anserini.training.dataset import Collator, Examples, TrainingQuery
+from spladev3_anserini.training.dataset import Collator, Examples
+from spladev3_anserini.training.distributed import ending_with_others
+from spladev3_anserini.training.launch import world_size
+from spladev3_anserini.training.mapped_data import TrainingData, open_training_data
 from spladev3_anserini.training.model import TrainedSplade
-from spladev3_anserini.training.provenance import (
-    read_provenance,
-    refuse_changed_scores,
-    warn_of_differing_scores,
-)
+from spladev3_anserini.training.provenance import read_provenance, warn_of_differing_scores
+from spladev3_anserini.training.queries import warn_of_skipped
 from spladev3_anserini.training.regularizers import ramp
 from spladev3_anserini.training.saving import WRITING, save_model
-from spladev3_anserini.training.score_files import read_candidates, read_scores
 from spladev3_anserini.training.static_queries import training_query_weights
 
 _CHECKPOINTS = "checkpoints"
@@ -73,61 +69,12 @@ class Machine:
     tensorboard: bool = False
 
 
-def read_training_queries(candidates: Path, scores: Path, topics: str) -> list[TrainingQuery]:
-    """Reads the training queries that have a positive and a candidate with a score.
-
-    A candidate without a score is skipped. A positive without one gets its query's maximum, as in
-    an ensemble. Warnings count both, and the queries that only one of the files has.
-
-    Args:
-        candidates: The mined candidates, JSON lines.
-        scores: A file or folder of scores.
-        topics: The topics with the queries' texts.
-
-    Raises:
-        InputError: A file cannot be read, every query's scores are all equal, so that nothing can
-            be learned, or the scores changed since the record beside them was written.
-    """
-    refuse_changed_scores(scores)
-    texts = {topic.id: topic.text for topic in read_topics(topics)}
-    entries = {entry.query: entry for entry in read_candidates(candidates)}
-    queries, unscored, unknown, filled = [], 0, 0, 0
-    for query, query_scores in read_scores(scores):
-        entry = entries.get(query)
-        if entry is None:
-            unknown += 1
-            continue
-        if query not in texts:
-            raise InputError(f"{topics}: no query {query!r}, which {candidates} has")
-        negatives = [d for d in entry.candidates if d in query_scores]
-        unscored += len(entry.candidates) - len(negatives)
-        if entry.positives and negatives:
-            best = max(query_scores.values())
-            missing = {d: best for d in entry.positives if d not in query_scores}
-            filled += len(missing)
-            queries.append(TrainingQuery(query, texts[query], entry.positives, negatives,
-                                         query_scores | missing))
-    if queries and all(len(set(query.scores.values())) == 1 for query in queries):
-        raise InputError(f"{scores}: the scores of every query are all equal, which teaches "
-                         "nothing")
-    if unknown:
-        warn(f"{scores}: {counted(unknown, 'query')} not in {candidates}, skipped")
-    if filled:
-        warn(f"{scores}: {counted(filled, 'positive')} without a score: the query's best is used")
-    if unscored:
-        warn(f"{scores}: {counted(unscored, 'candidate')} without a score, skipped")
-    if skipped := len(entries) - len(queries):
-        warn(f"{scores}: {skipped:,} of {counted(len(entries), 'query')} without a positive, or "
-             "without a candidate that has a score, skipped")
-    return queries
-
-
 @quiet_transformers()
-def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: str,
-                queries: list[TrainingQuery], output: Path, *, sources: Mapping[str, str],
-                machine: Machine, resume: bool, replace: bool = False,
+def train_model(section: Training, variant: Variant, start: Checkpoint,
+                sources: Mapping[str, str], output: Path, *, machine: Machine, resume: bool,
+                replace: bool = False,
                 query_weights: QueryTable | None = None) -> dict[str, float]:
-    """Trains a model, writes it to a folder, and returns the values logged at the last step.
+    """Trains a model and writes it to a folder.
 
     `output/checkpoints` holds the Trainer's checkpoints. On a CPU, a resumed training gives the
     weights of an uninterrupted one, bit for bit. A warning says where the scores differ from the
@@ -137,30 +84,33 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
         section: The training section of the recipe.
         variant: The variant to train.
         start: The checkpoint to start from.
-        corpus: The corpus with the documents' texts.
-        queries: The training queries; see `read_training_queries`.
+        sources: The inputs `candidates`, `scores`, `topics` and `corpus`; see
+            `open_training_data`.
         output: The folder of the trained model.
-        sources: Names of the inputs, `candidates` and `scores` at least, for `training.json`.
         machine: How this machine trains.
         resume: Continue from the newest intact checkpoint of this training.
         replace: Remove another training that the output holds.
         query_weights: The table of static queries; see `training_query_weights`.
 
+    Returns:
+        The values logged at the last step, and the number of `queries`. Only the first of several
+        ranks gets them.
+
     Raises:
-        InputError: The output holds something else or is in use (see `exclusive_output`), the model
-            does not fit the section, a step does not fit into memory, or the training fails as
-            `SpladeTrainer` describes.
+        InputError: An input cannot be used (see `open_training_data`), the output holds something
+            else or is in use (see `exclusive_output`), the model does not fit the section, a step
+            does not fit into memory, or the training fails as `SpladeTrainer` describes.
     """
     refuse_without("accelerate", "training", "train")
     if machine.tensorboard:
         refuse_without("tensorboard", "`tensorboard`", "train")
     cuda, precision = _device(machine.device, section.precision)
-    if len(queries) < section.batch_size:
-        raise InputError(f"{counted(len(queries), 'training query')} cannot fill one batch of "
+    candidates, scores, corpus = Path(sources["candidates"]), Path(sources["scores"]), \
+        sources["corpus"]
+    data = open_training_data(candidates, scores, sources["topics"], corpus, output)
+    if data.size < section.batch_size:
+        raise InputError(f"{counted(data.size, 'training query')} cannot fill one batch of "
                          f"{section.batch_size}")
-    texts = texts_of_ids(corpus, {document: query.id for query in queries
-                                  for document in (*query.positives, *query.negatives)},
-                         sources["candidates"])
     tokenizer = start.settings.load_tokenizer()
     torch.manual_seed(section.seed)
     table = training_query_weights(start, variant, tokenizer, query_weights, corpus,
@@ -175,20 +125,20 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
         model.checkpoint_activations()
     from spladev3_anserini.training.trainer import SpladeTrainer
 
-    record = training_record(section, variant, start, tokenizer.sha256,
-                             training_data_hash(queries, texts), sources, machine.accumulate,
-                             precision)
+    record = training_record(section, variant, start, tokenizer.sha256, data.record.sha256,
+                             sources, machine.accumulate, precision)
     if table is not None:
         record["query_weights"] = hash_of_weights(tokenizer.terms, table)
-    record["scores"] = read_provenance(scores := Path(sources["scores"]))
+    record["scores"] = read_provenance(scores)
     leads = os.environ.get("RANK", "0") == "0"  # one process prepares and locks the folder
     if leads:
-        warn_of_differing_scores(scores, Path(sources["candidates"]), section)
-        _warn_of_few(queries, section, variant, machine)
-    dataset = Examples(queries, texts, section.negatives, section.seed)
+        warn_of_skipped(data.record.skipped, candidates, scores)
+        warn_of_differing_scores(scores, candidates, section)
+        _warn_of_few(data, section, variant, machine)
+    dataset = Examples(data, section.negatives, section.seed)
     collator = Collator(tokenizer, section.max_length)
-    with (exclusive_output(output, record, resume=resume, replace=replace)
-          if leads else nullcontext()):
+    with ending_with_others(), (exclusive_output(output, record, resume=resume, replace=replace)
+                                if leads else nullcontext()):
         arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda,
                                precision)
         arguments._n_gpu = min(1, arguments.n_gpu)  # with more the Trainer would use DataParallel
@@ -207,11 +157,14 @@ def train_model(section: Training, variant: Variant, start: Checkpoint, corpus: 
         collator.cuts.warn("drawn text", f"max_length {section.max_length}")
         if is_first := trainer.is_world_process_zero():
             _write(output, trainer, record, variant, tokenizer)
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-    logged: list[dict[str, float]] = trainer.state.log_history if is_first else []
-    return next((values for values in reversed(logged) if "loss" in values), {})
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+    if not is_first:
+        return {}
+    logged: list[dict[str, float]] = trainer.state.log_history
+    last = next((values for values in reversed(logged) if "loss" in values), {})
+    return last | {"queries": data.size} if last else {}
 
 
 def _write(output: Path, trainer: Any, record: dict[str, Any], variant: Variant,
@@ -256,13 +209,13 @@ def _device(name: str, precision: str) -> tuple[bool, str]:
     return device == "cuda", precision
 
 
-def _warn_of_few(queries: list[TrainingQuery], section: Training, variant: Variant,
+def _warn_of_few(data: TrainingData, section: Training, variant: Variant,
                  machine: Machine) -> None:
     """Warns if there are fewer negatives, or fewer steps, than the section expects."""
-    if few := sum(len(query.negatives) < section.negatives for query in queries):
+    if few := int((data.negatives < section.negatives).sum()):
         warn(f"{counted(few, 'query')} with fewer than {section.negatives} negatives: some are "
              "drawn more than once")
-    steps = _steps(section, machine, len(queries))
+    steps = _steps(section, machine, data.size)
     sides = {"documents": section.documents} | (
         {"queries": section.queries} if variant.learns_queries else {})
     for side, regularizer in sides.items():
@@ -276,8 +229,7 @@ def _warn_of_few(queries: list[TrainingQuery], section: Training, variant: Varia
 
 def _steps(section: Training, machine: Machine, size: int) -> int:
     """The number of optimiser steps of all epochs."""
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    per_epoch = max(1, size // (section.batch_size * ranks * machine.accumulate))
+    per_epoch = max(1, size // (section.batch_size * world_size() * machine.accumulate))
     return max(1, round(per_epoch * section.epochs))
 
 

@@ -128,7 +128,7 @@ def read_scores(path: Path) -> Iterator[Scores]:
             another sha256 than its manifest says.
     """
     seen: set[str] = set()
-    for file in _files(path):
+    for file in score_files(path):
         for number, record in json_records(file):
             where = f"{file}:{number}"
             yield Scores(_new_query(record, where, seen), _scores(record, where))
@@ -144,8 +144,11 @@ def write_scores(path: Path, items: Iterable[Scores], temporary: Path | None = N
     return _write(path, (entry._asdict() for entry in items), temporary)
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """Yields the files of a folder of scores after comparing their hashes; a file is itself."""
+def score_files(path: Path) -> Iterator[Path]:
+    """Yields the files of a folder of scores after comparing their hashes; a file is itself.
+
+    Raises InputError if the folder is not finished, or a file is missing or has changed.
+    """
     if not path.is_dir():
         yield path
         return

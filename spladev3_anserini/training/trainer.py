@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from spladev3_anserini.training.checkpoints import (
     write_checkpoint_hashes,
 )
 from spladev3_anserini.training.dataset import Order
+from spladev3_anserini.training.distributed import first_fault
 from spladev3_anserini.training.losses import distillation_loss
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.regularizers import anti_zero, flops_loss, l1, mean_nonzeros, ramp
@@ -65,7 +66,7 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         """Returns the loss of one batch with its regularisers, and collects the values for `log`.
 
         Raises InputError with the batch's query ids if the loss is not finite, or if all
-        documents, or all learned queries, are empty.
+        documents, or all learned queries, are empty. If one rank finds this, all ranks raise it.
         """
         names, scores = inputs.pop("names"), inputs.pop("scores")
         queries, documents = model(**inputs)
@@ -84,16 +85,12 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             penalty = torch.stack([anti_zero(weights) for weights in learned]).sum()
             loss = loss + self.section.anti_zero * penalty
             parts["anti_zero"] = penalty.detach()
-        counts = {"document": mean_nonzeros(documents), "query": mean_nonzeros(queries)}
+        counts = {"query": mean_nonzeros(queries), "document": mean_nonzeros(documents)}
         parts |= {"nonzero_documents": counts["document"], "nonzero_queries": counts["query"]}
-        for side, count in counts.items():
-            if count == 0 and (side == "document" or self.variant.learns_queries):
-                raise InputError(f"step {step}: every {side} of the batch is empty: the model has "
-                                 "collapsed (weaker regularisers or a lower learning rate may "
-                                 f"help); the batch's queries are {', '.join(names)}")
-        if not bool(torch.isfinite(loss)):
-            raise InputError(f"step {step}: the loss is {float(loss.detach())}; the batch's "
-                             f"queries are {', '.join(names)}")
+        if not self.variant.learns_queries:
+            del counts["query"]
+        if fault := first_fault(_fault(loss, counts, names), loss.device):
+            raise InputError(f"step {step}: {fault}")
         for name, value in parts.items():
             term = torch.as_tensor(value, dtype=torch.float64, device=loss.device).detach()
             self._sums[name] = self._sums.get(name, torch.zeros_like(term)) + term
@@ -235,6 +232,19 @@ class _SetEpoch(TrainerCallback):  # type: ignore[misc]
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._order.epoch = int((state.epoch or 0) + 1e-6)
+
+
+def _fault(loss: Tensor, nonzeros: Mapping[str, float], names: Sequence[str]) -> str:
+    """Says why a rank's batch cannot be learned from; an empty text if it can.
+
+    `nonzeros` are the mean non-zeros of each learned side, and `names` the batch's query ids.
+    """
+    fault = "" if torch.isfinite(loss) else f"the loss is {float(loss.detach())}"
+    for side, count in nonzeros.items():
+        if count == 0:
+            fault = (f"every {side} of the batch is empty: the model has collapsed (weaker "
+                     "regularisers or a lower learning rate may help)")
+    return fault and f"{fault}; the batch's queries are {', '.join(names)}"
 
 
 def _penalty(section: Regularizer, representations: Tensor, step: int) -> tuple[Tensor, float]:

@@ -26,9 +26,6 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 __all__ = ["data"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "slurm.md"
-#: Built beside these templates.
-NOT_YET = {("index", "--part"), ("search", "--part"), ("merge-runs", ""), ("plan", ""),
-           ("encode", "--plan")}
 
 #: `spladev3-anserini` in a process of its own, that of the task $STOPPED: it stops before it gives its
 #: third shard its name, and waits to be killed.
@@ -170,7 +167,7 @@ def test_the_lines_from_a_corpus_to_a_run(cluster: Cluster, programs: Path, fold
         assert order.index(f"index-{part}") < order.index(f"search-{part}")
     assert calls[order[-1]][1:] == [
         "merge-runs", *(f"runs/run-{part}.txt" for part in range(1, 5)), "--output", "run.txt"]
-    assert unknown(calls) <= NOT_YET
+    assert unknown(calls) == set()
 
 
 def test_the_lines_of_a_large_corpus(cluster: Cluster, programs: Path, folder: Path) -> None:
@@ -182,11 +179,9 @@ def test_the_lines_of_a_large_corpus(cluster: Cluster, programs: Path, folder: P
     assert first[1:4] == ["plan", "--processes", "8"]
     assert len(others) == 8
     assert first[first.index("--output") + 1] == others[0][others[0].index("--plan") + 1]
-    assert unknown(calls) <= NOT_YET
+    assert unknown(calls) == set()
 
 
-@pytest.mark.skipif("--part" not in {option for parameter in import_module(COMMANDS["index"]).main.params
-                                     for option in parameter.opts}, reason="`index` has no --part")
 def test_the_run_of_the_parts_is_that_of_one_index(
         cluster: Cluster, programs: Path, folder: Path, tiny: Path,
         monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Result]) -> None:

@@ -28,7 +28,7 @@ from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.encoding.journal import read_shard_journal
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.measures import parse_measures
-from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record
+from spladev3_anserini.impacts.manifest import IndexManifest, Manifest, read_record, to_json
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.shards import read_shard
 from spladev3_anserini.lucene.part_runs import PartRun
@@ -50,6 +50,7 @@ from spladev3_anserini.training.checkpoints import (
     read_step_counts,
 )
 from spladev3_anserini.training.ensemble import EnsembleRecord
+from spladev3_anserini.training.mapped_data import TrainingDataRecord, map_training_data
 from spladev3_anserini.training.pickled_scores import read_pickle
 from spladev3_anserini.training.score_files import (
     ScoreManifest,
@@ -237,6 +238,13 @@ _EFFECTS = (b"set\tgroup\tmean\tcount\tvariance\na\tg\t0.1\t9\t0.5\nb\t\t\xe2\x8
             b"mean\tset\tgroup\tcount\tlow\thigh\n1\tx\t\t3\t0.5\t1.5\n")
 _CURVES = (_lines({"step": 1, "kl": 0.5, "penalty_documents": 1.0, "lambda_documents": 0.1,
                    "nonzero_documents": 30.0, "nonzero_queries": 9}, {"loss": 1}),)
+_ARRAYS = {f"{name}.bin": array.tobytes() for name, array in {
+    "starts": np.array([0, 2]), "positives": np.array([1], "i4"), "documents": np.array([0, 1], "i4"),
+    "scores": np.array([1.5, -2.0]), "query_spans": np.array([0, 3]), "text_spans": np.array([0, 1, 2, 3]),
+    "queries": np.frombuffer(b"q\ta\n", "u1"), "texts": np.frombuffer(b"b\nc\n", "u1")}.items()}
+_MAPPED = to_json(TrainingDataRecord(key="key", sha256="a", skipped={"queries": 1}, arrays={
+    name.removesuffix(".bin"): hashlib.sha256(content).hexdigest()
+    for name, content in _ARRAYS.items()})).encode()
 _TRAINING = _json({"training": {"loss": {"kl": 1.0, "margin_mse": 0.05}}, "steps": 3})
 
 _MODEL = {"config.json": b'{"model_type": "bert"}', "vocab.txt": b"a\n", "model.safetensors": b""}
@@ -333,6 +341,8 @@ READERS: dict[str, Reader] = {
                         tuple(gzip.compress(own, mtime=0) for own in _PICKLES)),
     "effects": Reader("e.tsv", read_effects, _EFFECTS, None, lines=True),
     "curves": Reader("curves.jsonl", read_curves, _CURVES, None, lines=True),
+    "training data": Reader("data.json", lambda path: map_training_data(path.parent, "key"),
+                            (_MAPPED,), around=_ARRAYS),
     "training": Reader("training.json", lambda path: read_loss(path.parent), (_TRAINING,)),
     "begun": Reader("begun.json", _prepare, (_json(_BEGUN),)),
     "whole": Reader("checkpoint-5/whole.json", lambda path: newest_intact_checkpoint(path.parents[1]),

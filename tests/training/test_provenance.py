@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from spladev3_anserini.recipe.library import default_folder
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine
 from spladev3_anserini.training.provenance import read_provenance, warn_of_differing_scores
-from spladev3_anserini.training.run import read_training_queries
+from spladev3_anserini.training.queries import read_training_queries
 from spladev3_anserini.training.score_files import ScoreFingerprint, ScoreManifest, ScorePart
 from spladev3_anserini.training.scoring import read_scoring_work, score_candidates
 
@@ -110,7 +111,8 @@ def test_scores_that_changed_are_not_trained_on(name: str, damage: Callable[[Pat
             environment={}), data / "manifest.json")
 
     def read() -> int:
-        return len(read_training_queries(data / "candidates.jsonl", made, str(data / "topics.tsv")))
+        return len(list(read_training_queries(data / "candidates.jsonl", made,
+                                              str(data / "topics.tsv"), Counter())))
 
     assert read() == 2
     damage(data / name)
@@ -124,8 +126,8 @@ def test_scores_without_a_record_of_ours_are_taken(beside: str | None, data: Pat
         (data / "raw.json").write_text(beside)
         (data / "manifest.json").write_text(beside)
     (data / "topics.tsv").write_text("q\tcat\n")
-    assert len(read_training_queries(data / "candidates.jsonl", data / "raw.jsonl",
-                                     str(data / "topics.tsv"))) == 1
+    assert len(list(read_training_queries(data / "candidates.jsonl", data / "raw.jsonl",
+                                          str(data / "topics.tsv"), Counter()))) == 1
 
 
 def test_raw_scores_are_told_by_folder_and_by_file(data: Path,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from conftest import write_lines
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.training.dataset import TrainingQuery
-from spladev3_anserini.training.run import read_training_queries
+from spladev3_anserini.training.queries import (
+    TrainingQuery,
+    read_training_queries,
+    warn_of_skipped,
+)
 
 DOCUMENTS = [f"d{n}" for n in range(9)]
 
@@ -24,8 +28,10 @@ def read(folder: Path, scores: list[list[float]]) -> list[TrainingQuery]:
     write_lines(folder / "scores.jsonl", [
         {"query": f"q{n}", "scores": dict(zip(DOCUMENTS, own, strict=False))}
         for n, own in enumerate(scores)])
-    return read_training_queries(folder / "candidates.jsonl", folder / "scores.jsonl",
-                                 str(folder / "topics.tsv"))
+    files, skipped = (folder / "candidates.jsonl", folder / "scores.jsonl"), Counter[str]()
+    queries = list(read_training_queries(*files, str(folder / "topics.tsv"), skipped))
+    warn_of_skipped(skipped, *files)
+    return queries
 
 
 @pytest.mark.fault(21, "teachers' scores that are all equal", detected="before training begins")

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from layouts import add_modules
 from matrix_rows import vector_of
 from reliability import draws, tried
 from safetensors.torch import load_file, save_file
+from training.plain_examples import mapped
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.training.checkpoints import exclusive_output
-from spladev3_anserini.training.dataset import Examples, TrainingQuery
+from spladev3_anserini.training.dataset import Examples
+from spladev3_anserini.training.queries import TrainingQuery, read_training_queries
 
 Cli = Callable[..., Result]
 
@@ -123,12 +126,12 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
-def test_examples_are_drawn_from_seed_epoch_and_place_alone() -> None:
+def test_examples_are_drawn_from_seed_epoch_and_place_alone(tmp_path: Path) -> None:
     scores = {f"d{n}": float(n) for n in range(12)}
     queries = [TrainingQuery("q", "text", ["d0", "d1"], [f"d{n}" for n in range(2, 12)], scores),
                TrainingQuery("r", "text", ["d0"], ["d2", "d3"], scores)]
-    texts = {name: name for name in scores}
-    examples = Examples(queries, texts, 4, seed=3)
+    data = mapped(tmp_path, queries, {name: name for name in scores})
+    examples = Examples(data, 4, seed=3)
     first = [examples[0] for _ in range(2)]
     assert first[0] == first[1]
     assert len(set(first[0].documents)) == 5
@@ -141,9 +144,9 @@ def test_examples_are_drawn_from_seed_epoch_and_place_alone() -> None:
     assert len(set(drawn)) > 30
     assert {d[0] for d in drawn} == {"d0", "d1"}
     assert {name for d in drawn for name in d[1:]} == {f"d{n}" for n in range(2, 12)}
-    assert tuple(Examples(queries, texts, 4, seed=3)[2 * 17].documents) == drawn[17]
-    assert tuple(Examples(queries, texts, 4, seed=4)[2 * 17].documents) != drawn[17]
-    every = Examples(queries, texts, 10, seed=3)
+    assert tuple(Examples(data, 4, seed=3)[2 * 17].documents) == drawn[17]
+    assert tuple(Examples(data, 4, seed=4)[2 * 17].documents) != drawn[17]
+    every = Examples(data, 10, seed=3)
     assert set(every[0].documents[1:]) == {f"d{n}" for n in range(2, 12)}
 
 
@@ -546,18 +549,43 @@ def test_a_start_with_more_outputs_than_terms_is_refused_though_it_encodes(
 
 
 def test_a_positive_without_a_score_takes_its_querys_best(tmp_path: Path) -> None:
-    from spladev3_anserini.training.run import read_training_queries
-
     (tmp_path / "topics.tsv").write_text("q\tone\nr\ttwo\n")
     write_lines(tmp_path / "candidates.jsonl", [
         {"query": "q", "positives": ["p", "s"], "candidates": ["a", "b", "c"]}])
     write_lines(tmp_path / "scores.jsonl", [
         {"query": "q", "scores": {"s": 2.0, "a": 3.0, "b": -1.0}},
         {"query": "r", "scores": {"a": 1.0}}])
+    skipped: Counter[str] = Counter()
     own, = read_training_queries(tmp_path / "candidates.jsonl", tmp_path / "scores.jsonl",
-                                 str(tmp_path / "topics.tsv"))
+                                 str(tmp_path / "topics.tsv"), skipped)
+    assert {name: count for name, count in skipped.items() if count} == {
+        "queries": 1, "unknown": 1, "filled": 1, "unscored": 1}
     assert (own.positives, own.negatives) == (["p", "s"], ["a", "b"])
     assert own.scores == {"p": 3.0, "s": 2.0, "a": 3.0, "b": -1.0}
+
+
+def torchrun(ranks: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command on several ranks of this machine."""
+    return subprocess.run(
+        [*program(), "-c", "from torch.distributed.run import main; main()", "--nproc-per-node",
+         str(ranks), "--no-python", *program(), *words], capture_output=True, text=True,
+        check=False, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.fault(21, "a loss that is NaN on one of two ranks",
+                   detected="every step, told to all ranks", then="both stop with one line")
+def test_a_fault_of_one_rank_stops_all_at_the_same_step(data: Path, tmp_path: Path) -> None:
+    """A score that is no number in float32. Batches of 2 go to the ranks in turn."""
+    scores = [json.loads(line) for line in (data / "scores.jsonl").read_text().splitlines()]
+    place = np.random.default_rng([SECTION["seed"], 0]).permutation(8).tolist()[7]
+    scores[place]["scores"] = dict.fromkeys(scores[place]["scores"], 1e300)
+    write_lines(data / "scores.jsonl", scores)
+    done = torchrun(2, *command(data, tmp_path / "model"))
+    said = [line for line in done.stderr.splitlines() if line.startswith("spladev3-anserini: ")]
+    assert said == ["spladev3-anserini: step 2: rank 1: the loss is nan; the batch's queries are "
+                    + said[0].rpartition(" are ")[2]] * 2, done.stderr
+    assert scores[place]["query"] in said[0]
+    assert done.stderr.count("Traceback (most recent call last):") == 1, done.stderr  # torchrun's
 
 
 def test_two_ranks_are_one_with_the_same_global_batch(data: Path, tmp_path: Path,
@@ -570,12 +598,7 @@ def test_two_ranks_are_one_with_the_same_global_batch(data: Path, tmp_path: Path
     every_part = ("--set", "anti_zero=1.0", "--set", "loss.contrastive=0.1")
     one = cli(*command(data, tmp_path / "one", "--set", "batch_size=4", *every_part))
     assert one.code == 0, one
-    done = subprocess.run(
-        [*program(), "-c", "from torch.distributed.run import main; main()", "--nproc-per-node",
-         "2", "--master-port", str(20000 + os.getpid() % 20000), "--no-python", *program(),
-         *command(data, tmp_path / "two", *every_part)], capture_output=True, text=True,
-         check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = torchrun(2, *command(data, tmp_path / "two", *every_part))
     assert done.returncode == 0, done.stderr[-3000:]
 
     def curves(name: str) -> list[dict[str, float]]:
