@@ -33,7 +33,7 @@ def main(corpus: str, output: Path, shard_size: int | None, on_error: str,
     \b
     Example:
       spladev3-anserini plan --corpus corpus.jsonl --output plan.jsonl
-      spladev3-anserini encode --plan plan.jsonl --part 2/8 --model demo \
+      spladev3-anserini encode --plan plan.jsonl --part 2/8 --model demo
         --output encoded
     """
     from spladev3_anserini.collection.addresses import is_address

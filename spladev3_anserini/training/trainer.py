@@ -26,7 +26,7 @@ from spladev3_anserini.training.checkpoints import (
     write_checkpoint_hashes,
 )
 from spladev3_anserini.training.dataset import Order
-from spladev3_anserini.training.distributed import first_fault
+from spladev3_anserini.training.distributed import ending_with_others, first_fault
 from spladev3_anserini.training.losses import distillation_loss
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.regularizers import anti_zero, flops_loss, l1, mean_nonzeros, ramp
@@ -156,7 +156,7 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         if folder in self._saved:
             return
         leads = self.is_world_process_zero()
-        with naming(folder, *WRITING):
+        with naming(folder, *WRITING), ending_with_others():
             if leads and folder.exists():
                 shutil.rmtree(folder)  # an interrupted or damaged checkpoint of the same step
             self.accelerator.wait_for_everyone()
