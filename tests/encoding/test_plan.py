@@ -17,10 +17,11 @@ from conftest import Result
 
 from spladev3_anserini.collection import places
 from spladev3_anserini.collection.corpus import read_corpus
-from spladev3_anserini.encoding import planning
+from spladev3_anserini.encoding import pipeline, planning
 from spladev3_anserini.encoding.plan import Plan, planned_texts, read_plan, write_plan
 from spladev3_anserini.encoding.planning import plan_texts
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.shards import read_manifest
 
 Cli = Callable[..., Result]
 
@@ -243,3 +244,27 @@ def test_encode_with_a_plan_gives_the_same_bytes(tiny: Path, tmp_path: Path, cli
     refused = cli(*options, tmp_path / "x", "--plan", tmp_path / "plan.jsonl", "--shard-size", 9)
     assert refused.code == 2
     assert "--shard-size and --on-error are decided by the plan" in refused.err
+
+
+@pytest.mark.fault(5, "parts of one encode with different versions of torch", then="a warning",
+                   detected="the environment of each shard in the journal")
+def test_every_environment_is_in_the_manifest(tiny: Path, tmp_path: Path, cli: Cli,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(lines(0, 40)))
+    options = ("encode", "--model", tiny, "--max-length", 32, "--corpus", corpus, "--shard-size", 10,
+               "--output", tmp_path / "parts")
+    here = pipeline.environment("cpu")
+    for part, version in (("2/2", "0.1"), ("1/2", here["torch"])):
+        monkeypatch.setattr(pipeline, "environment", lambda device, v=version: here | {"torch": v})
+        done = cli(*options, "--part", part)
+        assert done.code == 0
+    assert "was encoded in 2 environments (torch " in done.err
+    manifest = read_manifest(tmp_path / "parts")
+    assert sorted(e["torch"] for e in manifest.environments) == sorted(["0.1", here["torch"]])
+    assert [manifest.environments[shard.environment]["torch"] for shard in manifest.shards] == [
+        here["torch"]] * 2 + ["0.1"] * 2
+    # the same again, whoever finishes last
+    before = (tmp_path / "parts" / "manifest.json").read_bytes()
+    assert cli(*options, "--part", "2/2").code == 0
+    assert (tmp_path / "parts" / "manifest.json").read_bytes() == before
