@@ -69,7 +69,7 @@ def launch(command: list[str]) -> str:
 
 
 def _rank_command(module: str, words: list[str]) -> list[str]:
-    return [sys.executable, "-m", module, *words]
+    return [sys.executable, "-P", "-m", module, *words]
 
 
 def _refuse(failures: Mapping[int, Any], logs: Path) -> None:

@@ -72,12 +72,12 @@ def test_parts_and_a_mended_shard_give_the_bytes_of_the_whole(encoded: Path, tin
     again = shutil.copytree(encoded / "parquet", tmp_path / "again")
     shard = again / "impacts" / "part-00003.parquet"
     shard.write_bytes(shard.read_bytes()[:-9])
-    (again / ".part-00001.parquet.tmp").write_bytes(b"PAR1")
+    (again / ".part-00001.parquet.host-1.tmp").write_bytes(b"PAR1")
     assert cli("verify", again).code == 1
     result = cli(*arguments(tiny, corpus, again, *more))
     assert "1 shard written, 4 kept" in result.out
     assert content(again) == content(encoded / "parquet")
-    assert not (again / ".part-00001.parquet.tmp").exists()
+    assert not (again / ".part-00001.parquet.host-1.tmp").exists()
 
 
 def test_the_other_format_is_another_encoding(encoded: Path, tiny: Path, corpus: Path, tmp_path: Path,
