@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import secrets
 import socket
 import sys
 import tarfile
@@ -41,7 +42,8 @@ def appearing(path: Path, mode: str = "w", temporary: Path | None = None) -> Ite
         raise InputError(f"{path}: is a folder, expected a file")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}; make it first")
-    temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary or path.with_name(
+        f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         encoding = None if "b" in mode else "utf-8"
         with naming(path), temporary.open(mode, encoding=encoding) as stream:

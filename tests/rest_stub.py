@@ -22,6 +22,7 @@ class Cluster:
         self.lose: set[str] = set()
         self.failed_shards = 0
         self.off_by = 0.0
+        self.answers: Any = None
         self.searches: list[dict[str, Any]] = []
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
@@ -45,13 +46,18 @@ class Cluster:
         if verb == "_refresh":
             return 200, {"_shards": {"failed": 0}}
         if verb == "_count":
-            ((field, value),) = json.loads(body)["query"]["term"].items()
+            query = json.loads(body)["query"]
+            if "match_all" in query:
+                return 200, {"count": len(index["documents"])}
+            ((field, value),) = query["term"].items()
             return 200, {"count": sum(d[field] == value for d in index["documents"].values())}
         if verb == "_bulk":
             return 200, self._bulk(index, body)
         assert verb == "_search"
         request = json.loads(body)
         self.searches.append(request)
+        if self.answers is not None:
+            return 200, self.answers
         return 200, {"timed_out": False, "_shards": {"failed": self.failed_shards},
                      "hits": {"hits": self._search(index, request)}}
 

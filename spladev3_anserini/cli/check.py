@@ -67,5 +67,7 @@ def main(path: Path, encoded: Path, queries: Path, hits: int | None, ties: str,
                 + ", ".join(f"{kinds[kind]:,} {words}" for kind, words in _KINDS.items()
                             if kinds[kind])
                 + f"; the first is {found[0].query!r}: {found[0].first}")
-    echo(f"{path}: exact; documents, scores and order of {counted(len(topics), 'query')} are those "
-         f"of the integer dot products{'; ties in any order' if ties == 'any' else ''}")
+    depth = hits or max(map(len, run.values()))
+    echo(f"{path}: exact to {counted(depth, 'hit')}; documents, scores and order of "
+         f"{counted(len(topics), 'query')} are those of the integer dot products"
+         f"{'; ties in any order' if ties == 'any' else ''}")

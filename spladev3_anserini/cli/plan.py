@@ -7,17 +7,19 @@ from pathlib import Path
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo
+from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.options import corpus_option
 from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.shard_options import on_error_option, shard_size_option
 from spladev3_anserini.cli.types import FILE, WholeNumber
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 
 
 @click.command("plan", context_settings=SETTINGS)
 @corpus_option()
-@click.option("--output", required=True, type=FILE, help="The plan to write, as JSON lines.")
+@click.option("--output", required=True, type=FILE, help="The plan to write, as JSON lines. "
+              ".gz compresses it; - is standard output.")
 @shard_size_option
 @on_error_option("the plan")
 @click.option("--processes", type=WholeNumber(1, 1024), show_default="all cores",
@@ -44,10 +46,14 @@ def main(corpus: str, output: Path, shard_size: int | None, on_error: str,
 
     pace = Pace()
     refuse_overwriting(output, "`output`", corpus=corpus)
+    if Path(corpus).is_dir() and output.resolve().parent == Path(corpus).resolve():
+        raise InputError(f"`output` {output}: is in the corpus's folder, and would be read as part "
+                         "of it; choose another")
     source = corpus if irds_id(corpus) or is_address(corpus) else os.path.abspath(corpus)
     plan = plan_texts(source, "document", shard_size or SHARD_SIZE, skip=on_error == "skip",
                       processes=processes or os.cpu_count() or 1)
     write_plan(plan, output)
     left_out = f", {counted(len(plan.rejected), 'line')} left out" if plan.rejected else ""
-    echo(f"{output}: {counted(plan.documents, 'document')} in {counted(len(plan.shards), 'shard')}"
-         f"{left_out}{pace.text(plan.documents, 'document')}")
+    shards = counted(len(plan.shards), "shard")
+    summary(output, f"{output}: {counted(plan.documents, 'document')} in {shards}{left_out}"
+                    f"{pace.text(plan.documents, 'document')}")

@@ -68,7 +68,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
       spladev3-anserini train --recipe splade-v3 --candidates candidates.jsonl \\
         --scores scores/ensemble.jsonl --output model
     """
-    from spladev3_anserini.lucene.publish import die_with_parent
+    from spladev3_anserini.encoding.processes import die_with_parent
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import variant_named
     from spladev3_anserini.recipe.library import Library, default_folder

@@ -53,6 +53,20 @@ class LocatedText(NamedTuple):
     place: TextPlace
 
 
+def sizes_of_files(source: str, side: str) -> tuple[tuple[str, int], ...]:
+    """Returns the names and sizes in bytes of a corpus's files; none for other sources.
+
+    Raises InputError as `files_of_corpus`.
+    """
+    if is_read_from_its_beginning(source, side):
+        return ()
+    return tuple((name, _size_of(path)) for name, path in files_of_corpus(source).items())
+
+
+def _size_of(path: Path | Address) -> int:
+    return state_of(path).size if isinstance(path, Address) else existing_file(path).stat().st_size
+
+
 def is_read_from_its_beginning(source: str, side: str) -> bool:
     """Whether a text can only be reached by reading all texts before it."""
     return side != "document" or bool(irds_id(source))
@@ -83,8 +97,7 @@ def chunks_of(source: str, side: str, size: int = CHUNK) -> list[list[Stretch]]:
     chunks: list[list[Stretch]] = []
     room = 0
     for name, path in files_of_corpus(source).items():
-        length = (state_of(path).size if isinstance(path, Address)
-                  else existing_file(path).stat().st_size)
+        length = _size_of(path)
         if length > size and isinstance(path, Path) and _can_be_divided(path):
             starts = _line_starts(path, range(0, length, size))
             chunks += [[Stretch(TextPlace(name, start, int(start > 0)), end)]

@@ -218,23 +218,33 @@ class EncodedDirectory:
                     raise
 
     def _remove_part(self) -> None:
-        """Removes the manifest, and the journal and shards of this part.
+        """Removes the manifest, the journal and shards of this part, and what no part would remove.
 
-        An encode in one part removes those of all parts; raises InputError if one is running.
+        An encode in one part removes all journals and shards; another one the journals of other
+        encodings or of another number of parts. Raises InputError if one of them is running.
         """
-        journals = [self._file]
-        if self.part == WHOLE:
-            for lock in set(self.folder.glob(".lock-*")) - {self._lock}:
-                with locked(lock, "encode", f"part {lock.name.removeprefix('.lock-')}"):
+        journals = [journal for journal in self.folder.glob("progress-*-of-*.jsonl")
+                    if self.part == WHOLE or journal == self._file or not self._is_sister(journal)]
+        for journal in journals:
+            part = journal.stem.removeprefix("progress-")
+            lock = self.folder / f".lock-{part}"
+            if lock != self._lock and lock.exists():
+                with locked(lock, "encode", f"part {part}"):
                     pass
-            journals = list(self.folder.glob("progress-*-of-*.jsonl"))
         for path in [self.folder / MANIFEST, *journals, *self.folder.glob(f"{IMPACTS}/part-*")]:
             if path.parent == self.folder or self._is_in_part(path):
                 path.unlink(missing_ok=True)
 
+    def _is_sister(self, journal: Path) -> bool:
+        """Whether a journal is of another part of the same encode."""
+        return journal.stem.endswith(f"-of-{self.part.of}") and (
+            read_shard_journal(journal).fingerprint == self.fingerprint)
+
     def _is_in_part(self, path: Path) -> bool:
+        """Whether a file is a shard of this part, or one that the encoding does not have."""
         match = _SHARD.fullmatch(path.name)
-        return match is not None and (self.part == WHOLE or int(match[1]) in self.shards)
+        return match is not None and (self.part == WHOLE or int(match[1]) in self.shards
+                                      or int(match[1]) >= len(self.names))
 
     def _on_disk(self, shard: Shard) -> bool:
         path = self.folder / IMPACTS / shard.name

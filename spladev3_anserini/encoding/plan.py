@@ -16,10 +16,12 @@ from spladev3_anserini.collection.places import (
     TextPlace,
     is_read_from_its_beginning,
     shown_place,
+    sizes_of_files,
     texts_from,
 )
+from spladev3_anserini.collection.records import numbered_lines
 from spladev3_anserini.errors import InputError, first_line
-from spladev3_anserini.files import appearing, existing_file, read_bytes
+from spladev3_anserini.files import output_file
 from spladev3_anserini.impacts.manifest import NonNegative, Record, from_json, to_json
 from spladev3_anserini.text import VERSION
 
@@ -57,6 +59,7 @@ class PlanHeader(Record):
     shards: NonNegative
     corpus: str
     rejected: NonNegative | None
+    files: tuple[tuple[str, NonNegative], ...]
     package: str
 
 
@@ -77,6 +80,7 @@ class Plan(NamedTuple):
         shard_size: The most texts of a shard.
         shards: The shards, in the order of the corpus.
         rejected: The lines that were skipped; None if none may be skipped.
+        files: The names and sizes of the corpus's files; see `sizes_of_files`.
     """
 
     source: str
@@ -84,6 +88,7 @@ class Plan(NamedTuple):
     shard_size: int
     shards: tuple[PlannedShard, ...]
     rejected: tuple[RejectedLine, ...] | None = None
+    files: tuple[tuple[str, int], ...] = ()
 
     @property
     def documents(self) -> int:
@@ -104,6 +109,9 @@ def planned_texts(plan: Plan, numbers: Iterable[int]) -> Iterator[list[Document]
 
     Raises InputError if a text changed since the plan was made, and as `read_corpus` does.
     """
+    if plan.files != sizes_of_files(plan.source, plan.side):
+        raise InputError(f"{shown_source(plan.source)}: a file was added, removed or changed since "
+                         "it was planned; plan and encode it again with `restart`")
     texts: Iterator[LocatedText] = iter(())
     following = len(plan.shards)  # the shard whose texts `texts` yields next
     for number in numbers:
@@ -115,14 +123,14 @@ def planned_texts(plan: Plan, numbers: Iterable[int]) -> Iterator[list[Document]
         if following != number:
             texts = _texts_at(plan, shard)
         span = list(islice(texts, shard.span))
-        if span and span[0].place != shard.place:  # lines left out between two chunks
+        if span and span[0].place != shard.place and plan.rejected is not None:
+            # lines were left out between two chunks
             texts = _texts_at(plan, shard)
             span = list(islice(texts, shard.span))
         left_out = set(shard.left_out)
         block = [located.text for place, located in enumerate(span) if place not in left_out]
         following = number + 1
-        extra = following == len(plan.shards) and plan.rejected is None and next(texts, None)
-        if extra or hash_of(block) != shard.texts:
+        if hash_of(block) != shard.texts or span[0].place != shard.place:
             raise InputError(f"{shown_place(plan.source, shard.place)}: changed since it was "
                              "planned; plan and encode it again with `restart`")
         yield block
@@ -150,8 +158,9 @@ def write_plan(plan: Plan, path: Path) -> None:
     rejected = plan.rejected
     header = PlanHeader(source=shown_source(plan.source), side=plan.side,
                         shard_size=plan.shard_size, shards=len(plan.shards), corpus=plan.corpus,
-                        rejected=None if rejected is None else len(rejected), package=VERSION)
-    with appearing(path) as stream:
+                        rejected=None if rejected is None else len(rejected), files=plan.files,
+                        package=VERSION)
+    with output_file(path) as stream:
         for record in (header, *plan.shards):
             stream.write(to_json(record) + "\n")
         for line in rejected or ():
@@ -168,7 +177,7 @@ def read_plan(path: Path, source: str | None = None) -> Plan:
     Raises:
         InputError: A line is missing or damaged, or the file was written by another version.
     """
-    lines = read_bytes(existing_file(path)).splitlines()
+    lines = [line for _, line in numbered_lines(path)]
     header = _record(PlanHeader, path, lines, 0)
     if header.package != VERSION:
         raise InputError(f"{path}: was made by version {header.package}, this is {VERSION}; plan "
@@ -180,13 +189,14 @@ def read_plan(path: Path, source: str | None = None) -> Plan:
         for number in range(end, end + header.rejected))
     if len(lines) > end + (header.rejected or 0):
         raise InputError(f"{path}:{len(lines)}: more lines than its first line says; plan again")
-    plan = Plan(source or header.source, header.side, header.shard_size, shards, rejected)
+    plan = Plan(source or header.source, header.side, header.shard_size, shards, rejected,
+                header.files)
     if plan.corpus != header.corpus:
         raise InputError(f"{path}: its shards are not those of its first line; plan again")
     return plan
 
 
-def _record(kind: type[_R], path: Path, lines: Sequence[bytes], number: int) -> _R:
+def _record(kind: type[_R], path: Path, lines: Sequence[str], number: int) -> _R:
     try:
         return from_json(kind, lines[number])
     except IndexError:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from functools import partial
 from itertools import chain
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from tempfile import TemporaryFile
 from typing import IO, NamedTuple
 
@@ -23,10 +25,12 @@ from spladev3_anserini.collection.places import (
     TextPlace,
     chunks_of,
     count_lines,
+    sizes_of_files,
     texts_of_stretch,
 )
 from spladev3_anserini.collection.records import id_hash
 from spladev3_anserini.encoding.plan import Plan, PlannedShard
+from spladev3_anserini.encoding.processes import die_with_parent
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.progress import progress
 
@@ -76,7 +80,7 @@ def plan_texts(source: str, side: str, shard_size: int = SHARD_SIZE, *, skip: bo
         raise InputError(f"`shard_size` {shard_size}: expected a number above 0")
     if skip and side != "document":
         raise InputError("`on_error` skip: is for documents; topics are all read or refused")
-    chunks = chunks_of(source, side)
+    chunks, sizes = chunks_of(source, side), sizes_of_files(source, side)
     reading = partial(_read, source, side, chunks, shard_size, skip)
     with progress(iter(()), "checking") as bar, TemporaryFile() as hashes:
         shards, rejected = _collected(reading(frozenset(), processes, bar.update), hashes)
@@ -89,7 +93,7 @@ def plan_texts(source: str, side: str, shard_size: int = SHARD_SIZE, *, skip: bo
     if not shards:
         raise InputError(f"{shown_source(source)}: no document in it"
                          f"{' that could be read' if skip else ''}")
-    return Plan(source, side, shard_size, tuple(shards), tuple(rejected) if skip else None)
+    return Plan(source, side, shard_size, tuple(shards), tuple(rejected) if skip else None, sizes)
 
 
 def _collected(chunks: Iterable[_Chunk],
@@ -120,8 +124,9 @@ def _read(source: str, side: str, chunks: Sequence[list[Stretch]], shard_size: i
     with ExitStack() as stack:
         running: list[Future[_Chunk]] = []
         if processes > 1 and len(chunks) > 1:
-            pool = ProcessPoolExecutor(min(processes, len(chunks)), get_context("spawn"))
-            stack.callback(pool.shutdown, cancel_futures=True)
+            pool = ProcessPoolExecutor(min(processes, len(chunks)), get_context("spawn"),
+                                       die_with_parent)
+            stack.callback(_end, pool, set(active_children()))
             running = [pool.submit(_chunk, source, side, chunk, shard_size, skip)
                        for chunk in chunks]
         for number, (head, *_) in enumerate(chunks):
@@ -136,12 +141,22 @@ def _read(source: str, side: str, chunks: Sequence[list[Stretch]], shard_size: i
             before += chunk.lines
 
 
+def _end(pool: ProcessPoolExecutor, others: Set[BaseProcess]) -> None:
+    """Ends a pool at once, also in the middle of a chunk; `others` are no processes of it."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in set(active_children()) - others:
+        process.terminate()
+
+
 def _result(future: Future[_Chunk]) -> _Chunk | None:
     """Returns what another process read; None if its chunk has an error."""
     try:
         return future.result()
     except InputError:
         return None
+    except BrokenProcessPool:
+        raise InputError("`processes`: a process that read the corpus was killed, perhaps for lack "
+                         "of memory; plan again with fewer") from None
 
 
 def _moved(chunk: _Chunk, lines: int) -> _Chunk:

@@ -65,7 +65,7 @@ def _difference(topic: EncodedTopic, ranked: Mapping[str, float], oracle: ExactS
     scores = dict(oracle.search(topic.query, oracle.documents))
     for docid, score in actual:
         if score != scores.get(docid):
-            return RunDifference(topic.id, "score", f"{docid!r} has {score:g} instead of "
+            return RunDifference(topic.id, "score", f"{docid!r} has {_number(score)} instead of "
                                                     f"{scores.get(docid, 'no score')}")
     place = next((place for place, pair in enumerate(zip(actual, expected, strict=False))
                   if pair[0] != pair[1]), min(len(actual), len(expected)))
@@ -78,4 +78,9 @@ def _hit(ranking: Ranking, place: int) -> str:
     if place >= len(ranking):
         return "missing"
     docid, score = ranking[place]
-    return f"{docid!r} ({score:g})"
+    return f"{docid!r} ({_number(score)})"
+
+
+def _number(score: float) -> str:
+    """Returns a score with all its digits."""
+    return repr(score).removesuffix(".0")

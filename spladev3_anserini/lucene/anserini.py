@@ -7,9 +7,9 @@ import signal
 import subprocess
 from pathlib import Path
 
+from spladev3_anserini.encoding.processes import die_with_parent
 from spladev3_anserini.errors import InputError, JavaError
 from spladev3_anserini.lucene.jvm import java_command, java_path
-from spladev3_anserini.lucene.publish import die_with_parent
 from spladev3_anserini.lucene.start import STARVED, advice, environment_of_java, error_line
 from spladev3_anserini.progress import counter
 

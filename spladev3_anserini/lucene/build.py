@@ -39,6 +39,7 @@ from spladev3_anserini.lucene.parts import (
     begun_parts,
     manifest_of_part,
     part_folder,
+    part_of_folder,
     refuse_too_many,
     shards_hash,
 )
@@ -83,11 +84,17 @@ def build_index(encoded: Path, index: Path, *, part: Part | None = None, optimiz
     java_path(index)
     if index.is_symlink():  # the folder it leads to is built or replaced, never the link
         index = index.resolve()
+    if (own_part := part_of_folder(index)) and index.parent.name == PARTS_FOLDER:
+        raise InputError(f"`index` {index}: is the folder of a part; give {index.parent.parent} "
+                         f"and `part` {own_part}")
     whole = read_manifest(encoded)
     if whole.fingerprint.side != "document":
         raise InputError(f"{encoded}: holds encoded queries; only documents are indexed")
     if not whole.nonempty:
         raise InputError(f"{encoded}: no document in it has any term; nothing to index")
+    if part is None and index.resolve() in (own := encoded.resolve(), *own.parents):
+        raise InputError(f"`encoded` {encoded}: is inside `index`, which would be replaced; choose "
+                         "another name")
     if encoded.resolve() in index.resolve().parents:
         raise InputError(f"`index` {index}: is inside `encoded`, which must hold only the "
                          "encoding; choose another name")
@@ -205,6 +212,9 @@ def is_occupied(index: Path) -> bool:
     has_manifest = (index / INDEX_MANIFEST).exists()  # also if another file is missing
     if not index.is_dir() or not (has_manifest or any(index.glob("segments_*"))):
         raise InputError(f"`index` {index}: exists and is no index; choose another name")
+    if folder := next((path for path in sorted(index.iterdir()) if path.is_dir()), None):
+        raise InputError(f"{folder}: is not of the index; move it away, as the whole folder would "
+                         "be replaced")
     return True
 
 

@@ -16,7 +16,6 @@ from spladev3_anserini.errors import SpladeError
 from spladev3_anserini.files import sync_folder
 
 _CWD, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
-_KILL_WITH_PARENT, _SIGKILL = 1, 9  # PR_SET_PDEATHSIG
 #: The name of the new folder in the temporary one.
 FRESH = "fresh"
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -70,12 +69,6 @@ def publish(fresh: Path, final: Path) -> None:
 
 def _final_names(text: str, scratch: Path, final: Path) -> str:
     return text.replace(str(scratch / FRESH), str(final)).replace(str(scratch), str(final))
-
-
-def die_with_parent() -> None:
-    """Makes Linux kill the calling child process when its parent dies, for whatever reason."""
-    if hasattr(_LIBC, "prctl"):
-        _LIBC.prctl(_KILL_WITH_PARENT, _SIGKILL)
 
 
 def _exchanged(one: Path, other: Path) -> bool:

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from spladev3_anserini.encoding.processes import die_with_parent
 from spladev3_anserini.errors import InputError, JavaError, first_line
-from spladev3_anserini.lucene.publish import die_with_parent
 
 #: Java decodes file names by the locale; under the C locale it refuses names that are not ASCII.
 _LOCALE = {"LC_ALL": "C.UTF-8"}

@@ -19,6 +19,7 @@ from spladev3_anserini.engine.arrays import ENGINE_PREFIX
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import IndexFile, Record, from_json, write_record
+from spladev3_anserini.lucene.parts import part_of_folder
 from spladev3_anserini.progress import counter, warn
 
 #: A file inside the index's folder. If it is lost or damaged, the index is only read once more.
@@ -85,10 +86,17 @@ def require_unchanged(index: Path, files: Sequence[IndexFile], *, trust: bool = 
     for file in unknown:
         if digests[file.name] != file.sha256:
             raise InputError(f"{index / file.name}: changed since the index was built (sha256); "
-                             "build it again: spladev3-anserini index --overwrite")
+                             f"build it again: {_command(index)}")
     if marks != _compared_marks(index, files):
         raise InputError(f"{index}: changed while it was read; run the same command again")
     _write_note(index, files, marks, began)
+
+
+def _command(index: Path) -> str:
+    """Returns the command that builds an index, or a part of one, again."""
+    part = part_of_folder(index)
+    return (f"spladev3-anserini index --overwrite --part {part}" if part
+            else "spladev3-anserini index --overwrite")
 
 
 def _compared_marks(index: Path, files: Sequence[IndexFile]) -> dict[str, tuple[int, ...]]:
@@ -97,11 +105,11 @@ def _compared_marks(index: Path, files: Sequence[IndexFile]) -> dict[str, tuple[
     for file in files:
         if (size := marks[file.name][0]) != file.size:
             raise InputError(f"{index / file.name}: changed since the index was built "
-                             f"({size:,} bytes instead of {file.size:,}); build it "
-                             "again: spladev3-anserini index --overwrite")
+                             f"({size:,} bytes instead of {file.size:,}); build it again: "
+                             f"{_command(index)}")
     if added := _names(index) - marks.keys():
         raise InputError(f"{index / min(added)}: was added since the index was built; move it "
-                         "away, or build the index again: spladev3-anserini index --overwrite")
+                         f"away, or build the index again: {_command(index)}")
     return marks
 
 

@@ -32,7 +32,8 @@ class Connection(Protocol):
         """Makes `counts` see what an earlier load sent."""
 
     def counts(self, parts: int) -> list[int]:
-        """Returns how many documents of each part the index holds."""
+        """Returns how many documents of each part the index holds, and in the end, how many in all.
+        """
 
     def send(self, lines: Sequence[str], first: str) -> None:
         """Sends lines of a bulk file; documents that are there already are replaced.

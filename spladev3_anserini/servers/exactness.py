@@ -103,9 +103,11 @@ def refuse_inexact_documents(engine: Engine, storage: str, documents: Manifest,
     most, largest = engine.storages[storage], documents.max_impact
     if largest > most:
         scale = Quantizer.parse(documents.fingerprint.quantizer).scale
+        wider = [name for name, kept in engine.storages.items() if kept >= largest]
         raise InputError(
             f"{folder}: its largest impact is {largest:,}; {engine.title} keeps whole numbers "
-            f"exact up to {most:,} ({storage}); encode documents and queries again: "
+            f"exact up to {most:,} ({storage}); {f'use `storage` {wider[0]}, or ' if wider else ''}"
+            f"encode documents and queries again: "
             f"spladev3-anserini encode --scale {fitting_scale(scale, largest, most):g}")
 
 

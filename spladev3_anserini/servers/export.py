@@ -24,7 +24,7 @@ from spladev3_anserini.servers.exactness import (
     refuse_inexact_queries,
 )
 from spladev3_anserini.servers.numbering import TermNumbers, model_vocabulary
-from spladev3_anserini.servers.record import EXPORT, SETUP, ExportRecord, bulk_name
+from spladev3_anserini.servers.record import EXPORT, SETUP, ExportRecord, bulk_name, read_export
 from spladev3_anserini.servers.table import engine_named
 from spladev3_anserini.text import counted
 
@@ -58,6 +58,7 @@ def export_to(name: str, encoded: Path, output: Path, *, queries: Path | None = 
         InputError: The engine would not keep an impact or a score exact, does not take an id or a
             query, an input is damaged, or `output` is something else.
     """
+    output = output.resolve() if output.is_symlink() else output  # never the link is replaced
     engine = engine_named(name)
     storage, form = chosen_storage(engine, storage), chosen_form(engine, query_form)
     if not 1 <= hits <= engine.most_hits:
@@ -69,7 +70,7 @@ def export_to(name: str, encoded: Path, output: Path, *, queries: Path | None = 
     if not documents.nonempty:
         raise InputError(f"{encoded}: no document in it has any term; nothing to export")
     refuse_inexact_documents(engine, storage, documents, encoded)
-    _refuse_occupied(output, encoded, overwrite=overwrite)
+    _refuse_occupied(output, encoded, queries, overwrite=overwrite)
     topics: list[EncodedTopic] = []
     asked: Manifest | None = None
     if queries is not None:
@@ -106,14 +107,23 @@ def export_to(name: str, encoded: Path, output: Path, *, queries: Path | None = 
     return record
 
 
-def _refuse_occupied(output: Path, encoded: Path, *, overwrite: bool) -> None:
+def _refuse_occupied(output: Path, encoded: Path, queries: Path | None, *,
+                     overwrite: bool) -> None:
     """Raises InputError if a folder may not be written: only an export is ever replaced."""
     if encoded.resolve() in output.resolve().parents:
         raise InputError(f"`output` {output}: is inside `encoded`; choose another name")
+    for name, source in (("encoded", encoded), ("queries", queries)):
+        if source is not None and output.resolve() in (own := source.resolve(), *own.parents):
+            raise InputError(f"`{name}` {source}: is inside `output`, which would be replaced; "
+                             "choose another name")
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not (output / EXPORT).is_file():
         raise InputError(f"`output` {output}: exists and is no export; choose another name")
+    known = {EXPORT, QUERY_WEIGHTS, *(file.name for file in read_export(output, only=()).files)}
+    if foreign := sorted({path.name for path in output.iterdir()} - known):
+        raise InputError(f"{output / foreign[0]}: is not of the export; move it away, as the "
+                         "folder would be replaced")
     if not overwrite:
         raise InputError(f"`output` {output}: holds an export already; choose another name, or "
                          "`overwrite`")
@@ -130,9 +140,9 @@ def _write_documents(engine: Engine, encoded: Path, documents: Manifest, numbers
             with output_file(folder / bulk_name(part, gzipped=gzipped)) as stream:
                 for line, document in enumerate(read_shard(path), 1):
                     where = f"{path}:{line}"
-                    if engine.longest_id is not None:
-                        _refuse_long_id(document.id, engine, where)
                     if document.vector:
+                        if engine.longest_id is not None:
+                            _refuse_long_id(document.id, engine, where)
                         vector = numbers.number(document.vector, where)
                         stream.write(engine.document(number, part, document.id, vector))
                         number += 1

@@ -45,7 +45,7 @@ def load_export(folder: Path, record: ExportRecord, index: Connection) -> int:
         index.create(read_json(folder / SETUP, dict), export)
     index.refresh()
     expected = [shard.nonempty for shard in record.encoded.shards]
-    before = index.counts(len(expected))
+    *before, _ = index.counts(len(expected))
     sent = 0
     with counter("loading", sum(expected)) as bar:
         for part, (there, documents) in enumerate(zip(before, expected, strict=True)):
@@ -63,15 +63,21 @@ def load_export(folder: Path, record: ExportRecord, index: Connection) -> int:
 
 
 def refuse_incomplete(record: ExportRecord, index: Connection) -> None:
-    """Raises InputError unless an index holds as many documents of each part as the export has."""
+    """Raises InputError unless an index holds as many documents of each part as the export has.
+
+    Also raises for documents that are of no part.
+    """
     expected = [shard.nonempty for shard in record.encoded.shards]
-    loaded = index.counts(len(expected))
+    *loaded, total = index.counts(len(expected))
     if loaded != expected:
         part = next(place for place, pair in enumerate(zip(loaded, expected, strict=True))
                     if pair[0] != pair[1])
         raise InputError(f"{index.where}: holds {counted(sum(loaded), 'document')} of "
                          f"{sum(expected):,}; the first part that differs is "
                          f"{bulk_name(part, gzipped=record.gzip)}; run the same load again")
+    if total != sum(loaded):
+        raise InputError(f"{index.where}: holds {counted(total - sum(loaded), 'document')} that "
+                         "the export does not have; remove the index there, and load again")
 
 
 def _requests(path: Path, lines_each: int) -> Iterator[tuple[str, list[str]]]:

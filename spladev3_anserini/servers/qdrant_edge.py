@@ -70,11 +70,12 @@ class EdgeIndex:
         """Does nothing: a point counts at once."""
 
     def counts(self, parts: int) -> list[int]:
-        """Returns the points of each part."""
+        """Returns the points of each part, and of all but the one that holds the export's id."""
         library = self._library
         with refusing(self.where):
-            return [self._count(library.Filter(must=[library.FieldCondition(
+            points = [self._count(library.Filter(must=[library.FieldCondition(
                 "part", match=library.MatchValue(part))])) for part in range(parts)]
+            return [*points, self._count() - 1]
 
     def send(self, lines: Sequence[str], first: str) -> None:
         """Sends points, a line each."""
@@ -117,4 +118,6 @@ class EdgeIndex:
 
 def open_qdrant_edge(folder: str) -> EdgeIndex:
     """Returns a folder of Qdrant Edge, which may not be there yet."""
-    return EdgeIndex(import_optional("qdrant_edge", "Qdrant Edge", "qdrant"), Path(folder))
+    path = Path(folder)
+    return EdgeIndex(import_optional("qdrant_edge", "Qdrant Edge", "qdrant"),
+                     path.resolve() if path.is_symlink() else path)

@@ -54,12 +54,13 @@ class CollectionIndex:
         """Does nothing: a point counts at once."""
 
     def counts(self, parts: int) -> list[int]:
-        """Returns the points of each part."""
+        """Returns the points of each part, and of all but the one that holds the export's id."""
         models = self._models
         with refusing(self.where):
-            return [int(self._client.count(self._name, exact=True, count_filter=models.Filter(
+            points = [int(self._client.count(self._name, exact=True, count_filter=models.Filter(
                 must=[models.FieldCondition(key="part", match=models.MatchValue(value=part))],
             )).count) for part in range(parts)]
+            return [*points, int(self._client.count(self._name, exact=True).count) - 1]
 
     def send(self, lines: Sequence[str], first: str) -> None:
         """Sends points, a line each, and waits until the server has them."""

@@ -35,7 +35,7 @@ class RestIndex:
                 return None
             answer = self._client.indices.get_mapping(index=self._name)
             (index,) = answer.values()
-        export = index["mappings"].get("_meta", {}).get(_META)
+            export = (index["mappings"].get("_meta") or {}).get(_META)
         if export is None:
             raise InputError(f"{self.where}: exists and was not made by load; choose another "
                              "`name`")
@@ -53,11 +53,11 @@ class RestIndex:
             self._client.indices.refresh(index=self._name)
 
     def counts(self, parts: int) -> list[int]:
-        """Returns the documents of each part."""
+        """Returns the documents of each part, and of all."""
+        queries = [*({"term": {"part": part}} for part in range(parts)), {"match_all": {}}]
         with refusing(self.where):
-            return [int(self._client.count(
-                index=self._name, body={"query": {"term": {"part": part}}})["count"])
-                for part in range(parts)]
+            return [int(self._client.count(index=self._name, body={"query": query})["count"])
+                    for query in queries]
 
     def send(self, lines: Sequence[str], first: str) -> None:
         """Sends documents, two lines each; those that the server has no room for again, later."""
@@ -65,8 +65,8 @@ class RestIndex:
         for pause in (*_PAUSES, None):
             with refusing(f"{first}: {self.where}"):
                 answer = self._client.bulk(index=self._name, body=waiting)
-            items = [item["index"] for item in answer["items"]]
-            failed = [place for place, item in enumerate(items) if item["status"] >= 300]
+                items = [item["index"] for item in answer["items"]]
+                failed = [place for place, item in enumerate(items) if item["status"] >= 300]
             for place in failed:
                 item = items[place]
                 if item["status"] != _NO_ROOM or pause is None:
@@ -96,14 +96,14 @@ class RestIndex:
             page = body | {"size": size} | ({"search_after": after} if after else {})
             with refusing(self.where):
                 answer = self._client.search(index=self._name, body=page)
-            if answer.get("timed_out") or answer["_shards"]["failed"]:
-                raise InputError(f"{self.where}: a part of the index did not answer; the hits "
-                                 "would not be complete")
-            rows = answer["hits"]["hits"]
-            found += [(str(row["_id"]), float(row["_score"])) for row in rows]
-            if len(rows) < size:
-                break
-            after = rows[-1]["sort"]
+                if answer.get("timed_out") or answer["_shards"]["failed"]:
+                    raise InputError(f"{self.where}: a part of the index did not answer; the hits "
+                                     "would not be complete")
+                rows = answer["hits"]["hits"]
+                found += [(str(row["_id"]), float(row["_score"])) for row in rows]
+                if len(rows) < size:
+                    break
+                after = rows[-1]["sort"]
         return found
 
     def close(self) -> None:

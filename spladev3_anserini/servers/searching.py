@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import EncodedTopic
@@ -36,13 +37,14 @@ def search_engine(folder: Path, record: ExportRecord, index: Connection,
 
     Raises:
         InputError: The index holds another export or not all of it, a query cannot be scored
-            exactly, or a score that comes back is no whole number.
+            exactly, or what comes back is no ranking by whole scores and ids.
     """
     engine = engine_named(record.engine)
     refuse_inexact_queries(engine, record.encoded, topics, folder)
-    if index.loaded_export() != export_id(folder):
-        raise InputError(f"{index.where}: does not hold the export {folder}; load it: "
-                         f"spladev3-anserini load {folder}")
+    if (loaded := index.loaded_export()) != export_id(folder):
+        holds = "does not hold" if loaded is None else "holds another export than"
+        raise InputError(f"{index.where}: {holds} {folder}; load it, under another name if it "
+                         f"holds another: spladev3-anserini load {folder} --url ADDRESS")
     refuse_incomplete(record, index)
     numbers = read_terms(folder)
 
@@ -63,7 +65,18 @@ def _hits(engine: Engine, form: str, index: Connection, vector: dict[int, int],
           hits: int) -> Ranking:
     divisor = divisor_of(engine, form, max(vector.values()))
     found = index.search(engine.query(form, vector, divisor, hits), hits)
-    return [(docid, whole_score(score * divisor, docid, index.where)) for docid, score in found]
+    ranking: Ranking = [
+        (checked_id(docid, index.where), whole_score(score * divisor, docid, index.where))
+        for docid, score in found]
+    keys = [(-score, docid) for docid, score in ranking]
+    wrong = next((docid for (docid, score), key, before in zip(ranking, keys, [None, *keys],
+                                                               strict=False)
+                  if score < 1 or (before is not None and key <= before)), None)
+    if wrong is not None or len(ranking) > hits:
+        raise InputError(f"{index.where}: its hits are not those of a search: "
+                         + (f"{len(ranking):,} of {hits:,}" if wrong is None else
+                            f"{wrong!r} is out of the order of scores and ids, or there twice"))
+    return ranking
 
 
 def whole_score(score: float, docid: str, where: str) -> int:
@@ -72,6 +85,6 @@ def whole_score(score: float, docid: str, where: str) -> int:
     A sum of products of whole numbers that is none was not computed from the impacts as they are.
     """
     if not score.is_integer():
-        raise InputError(f"{where}: gives {docid!r} the score {score:g}, which is no whole number, "
+        raise InputError(f"{where}: gives {docid!r} the score {score!r}, which is no whole number, "
                          "so the engine has changed impacts")
     return int(score)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +27,14 @@ from spladev3_anserini.training.checkpoints import (
     write_checkpoint_hashes,
 )
 from spladev3_anserini.training.dataset import Order
-from spladev3_anserini.training.distributed import ending_with_others, first_fault
+from spladev3_anserini.training.distributed import LOST_RANK, ending_with_others, first_fault
 from spladev3_anserini.training.losses import distillation_loss
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.regularizers import anti_zero, flops_loss, l1, mean_nonzeros, ramp
 from spladev3_anserini.training.saving import WRITING, save_model
+
+#: Seconds that the first rank has to say why all ranks end.
+_GRACE = 10.0
 
 
 class SpladeTrainer(Trainer):  # type: ignore[misc]
@@ -66,7 +70,8 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         """Returns the loss of one batch with its regularisers, and collects the values for `log`.
 
         Raises InputError with the batch's query ids if the loss is not finite, or if all
-        documents, or all learned queries, are empty. If one rank finds this, all ranks raise it.
+        documents, or all learned queries, are empty. If one rank finds this, all ranks end: the
+        first with this error, the others with LOST_RANK.
         """
         names, scores = inputs.pop("names"), inputs.pop("scores")
         queries, documents = model(**inputs)
@@ -90,6 +95,9 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         if not self.variant.learns_queries:
             del counts["query"]
         if fault := first_fault(_fault(loss, counts, names), loss.device):
+            if not self.is_world_process_zero():
+                time.sleep(_GRACE)  # what ends first ends all, and the first rank says why
+                raise SystemExit(LOST_RANK)
             raise InputError(f"step {step}: {fault}")
         for name, value in parts.items():
             term = torch.as_tensor(value, dtype=torch.float64, device=loss.device).detach()

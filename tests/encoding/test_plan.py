@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from itertools import islice
+from os import abort
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,13 @@ def test_no_shard_reads_more_than_its_texts(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.fault(5, "a planned corpus that changed: a text, a line more or less, a file gone",
                    detected="the hash of each shard's texts")
+@pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("change", ["text", "more", "less", "gone"])
-def test_a_corpus_that_changed(change: str, tmp_path: Path) -> None:
+def test_a_corpus_that_changed(change: str, skip: bool, tmp_path: Path) -> None:
     path = tmp_path / "corpus.jsonl"
     content = [json.dumps({"id": f"d{n}", "contents": f"text {n}"}) + "\n" for n in range(20)]
     path.write_text("".join(content))
-    plan = plan_texts(str(path), "document", 8)
+    plan = plan_texts(str(path), "document", 8, skip=skip)
     if change == "text":
         path.write_text("".join(content).replace("text 19", "text 91"))
     elif change == "more":
@@ -178,10 +180,78 @@ def test_a_corpus_that_changed(change: str, tmp_path: Path) -> None:
         path.write_text("".join(content[:-1]))
     else:
         path.unlink()
-    with pytest.raises(InputError, match=r"corpus.jsonl(:17: changed since|: no such file)"):
+    message = {"text": ":17: changed since it was planned", "gone": ": no such file"}.get(
+        change, ": a file was added, removed or changed since it was planned")
+    with pytest.raises(InputError, match=f"corpus.jsonl{message}"):
         list(planned_texts(plan, [2]))
-    if change != "gone":
+    if change == "text":
         assert len(list(planned_texts(plan, [0, 1]))) == 2  # theirs are the same
+
+
+def test_a_file_that_came_to_a_corpus_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "c"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines(100 * ord(name), 20)))
+    plan = plan_texts(str(tmp_path), "document", 8)
+    (tmp_path / "b.jsonl").write_text("".join(lines(0, 3)))
+    with pytest.raises(InputError, match="a file was added, removed or changed since it was planned"):
+        list(planned_texts(plan, [0]))
+
+
+def test_a_text_in_the_place_of_a_blank_line_is_refused(tmp_path: Path) -> None:
+    """Between two shards, where the hash of neither has it."""
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"id": "a", "contents": ""}\n' + " " * 27 + '\n{"id": "b", "contents": ""}\n')
+    plan = plan_texts(str(path), "document", 1)
+    path.write_text(path.read_text().replace(" " * 27, '{"id": "c", "contents": ""}'))
+    with pytest.raises(InputError, match="corpus.jsonl:3: changed since it was planned"):
+        list(planned_texts(plan, [0, 1]))
+
+
+@pytest.mark.fault(15, "a process of plan that is killed", then="one line", detected="the pool")
+def test_a_process_of_a_plan_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("".join(lines(0, 60)))
+    monkeypatch.setattr(planning, "chunks_of",
+                        lambda source, side: places.chunks_of(source, side, 1000))
+    monkeypatch.setattr(planning, "die_with_parent", abort)
+    with pytest.raises(InputError, match="a process that read the corpus was killed, perhaps for lack"):
+        plan_texts(str(path), "document", 10, processes=2)
+
+
+def test_where_a_plan_may_be_written(tmp_path: Path, cli: Cli) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "a.jsonl").write_text("".join(lines(0, 9)))
+    refused = cli("plan", "--corpus", corpus, "--output", corpus / "plan.jsonl")
+    assert refused.code == 2
+    assert "is in the corpus's folder, and would be read as part of it" in refused.err
+    (tmp_path / "link").symlink_to(tmp_path / "plan.jsonl.gz")
+    for name in ("link", "plan.jsonl.gz", "plan.jsonl"):
+        assert cli("plan", "--corpus", corpus, "--output", tmp_path / name).code == 0
+        assert read_plan(tmp_path / name) == plan_texts(str(corpus), "document")
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_parts_may_begin_again_with_fewer_shards(tiny: Path, tmp_path: Path, cli: Cli) -> None:
+    corpus, output = tmp_path / "corpus.jsonl", tmp_path / "parts"
+    corpus.write_text("".join(lines(0, 40)))
+    options = ("encode", "--model", tiny, "--max-length", 16, "--corpus", corpus, "--output")
+    assert cli(*options, output, "--shard-size", 5).code == 0
+    for part in ("1/2", "2/2"):
+        again = (*options, output, "--shard-size", 20, "--part", part)
+        assert cli(*again, "--overwrite").code == 0
+        assert "1 kept" in cli(*again).out
+        assert "1 kept" in cli(*again, "--overwrite").out
+    assert cli(*options, tmp_path / "whole", "--shard-size", 20).code == 0
+    names = sorted(path.name for path in (output / "impacts").iterdir())
+    assert names == ["part-00000.jsonl", "part-00001.jsonl"]
+    for name in ("manifest.json", *(f"impacts/{name}" for name in names)):
+        assert (output / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    three = (*options, output, "--shard-size", 10, "--restart", "--part")
+    assert [cli(*three, f"{part}/3").code for part in (1, 2, 3)] == [0, 0, 0]
+    assert [cli(*three, f"{part}/2").code for part in (1, 2)] == [0, 0]
+    assert sorted(path.name for path in output.glob("progress-*")) == [
+        "progress-1-of-2.jsonl", "progress-2-of-2.jsonl"]
 
 
 def test_bad_lines_and_repeated_ids_are_left_out(corpus: Path, chunk: int) -> None:

@@ -253,3 +253,15 @@ def test_errors_name_the_index_and_not_its_temporary_folder(tmp_path: Path,
         write()
     assert f"{tmp_path}/index/_0.fdt" in str(raised.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("indexing_process")
+def test_a_folder_in_an_index_is_not_replaced(encoded: Path, tmp_path: Path, cli: Cli,
+                                              refused: Callable[..., str]) -> None:
+    index = tmp_path / "index"
+    assert cli("index", "--encoded", encoded, "--index", index).code == 0
+    shutil.copytree(encoded, index / "encoded")
+    again = ("index", "--index", index, "--overwrite", "--encoded")
+    assert "is inside --index, which would be replaced" in refused(*again, index / "encoded")
+    assert f"{index / 'encoded'}: is not of the index; move it away" in refused(*again, encoded)
+    assert (index / "encoded" / "manifest.json").exists()

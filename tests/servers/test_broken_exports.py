@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,26 @@ def test_a_killed_load_continues(breaking: Break, chance: random.Random, tmp_pat
             name: oracle.search(query, 100) for name, query in QUERIES.items()}
         index.close()
         tried()
+
+
+def test_nothing_of_the_user_is_replaced(tmp_path: Path, refused: Callable[..., str]) -> None:
+    encoded, queries = encode_both(tmp_path, [("d1", {"a": 1})], {"q": {"a": 1}})
+    out = tmp_path / "export"
+    export_to("qdrant", encoded, out)
+    for name, source in (("encoded", encoded), ("queries", queries)):
+        shutil.copytree(source, out / name)
+    again = ("export-to", "qdrant", "--output", out, "--overwrite", "--encoded")
+    assert "is inside --output, which would be replaced" in refused(*again, out / "encoded")
+    assert "is inside --output" in refused(*again, encoded, "--queries", out / "queries")
+    assert f"{out / 'encoded'}: is not of the export; move it away" in refused(*again, encoded)
+    assert (out / "queries" / "manifest.json").exists()
+
+
+def test_a_link_leads_to_the_export(tmp_path: Path) -> None:
+    encoded, _ = encode_both(tmp_path, [("d1", {"a": 1})], {"q": {"a": 1}})
+    (tmp_path / "big").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "big")
+    for overwrite in (False, True):
+        export_to("qdrant", encoded, tmp_path / "out", overwrite=overwrite)
+        assert (tmp_path / "out").is_symlink()
+        assert (tmp_path / "big" / "export.json").exists()

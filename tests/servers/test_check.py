@@ -30,7 +30,7 @@ def check(tmp_path: Path, cli: Callable[..., Result]) -> Callable[..., Result]:
 
 def test_a_right_run_is_exact(check: Callable[..., Result]) -> None:
     done = check(RIGHT)
-    assert (done.code, "run.txt: exact; documents, scores and order of 3 queries" in done.out) == (0, True)
+    assert (done.code, "hits; documents, scores and order of 3 queries" in done.out) == (0, True)
     assert check([*RIGHT, "q2 Q0 d3 4 2 x"], "--hits", 4).code == 0
     assert check(RIGHT, "--sample", 1).out.count("of 1 query are") == 1
 

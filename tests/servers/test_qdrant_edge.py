@@ -145,7 +145,7 @@ def test_what_the_engine_holds_must_be_the_export(tmp_path: Path) -> None:
     record = read_export(tmp_path / "other")
     with pytest.raises(InputError, match="holds another export"):
         load_export(tmp_path / "other", record, index)
-    with pytest.raises(InputError, match=r"does not hold the export .*load it: spladev3-anserini load"):
+    with pytest.raises(InputError, match=r"holds another export than .*: spladev3-anserini load .* --url ADDRESS"):
         list(search_engine(tmp_path / "other", record, index, [EncodedTopic("q", {"a": 1})], 10, 1))
     index.close()
     with pytest.raises(InputError, match="is no folder of Qdrant Edge"):

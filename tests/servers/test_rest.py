@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Result
@@ -113,7 +114,7 @@ def test_what_a_server_answers_is_not_believed_blindly(engine: str, stub: tuple[
         load_export(folder, record, connect(engine, url, "foreign"))
     index = connect(engine, url, "splade")
     topics = [EncodedTopic("q", {"a": 1})]
-    with pytest.raises(InputError, match=r"does not hold the export .*: spladev3-anserini load "):
+    with pytest.raises(InputError, match=r"does not hold .*: spladev3-anserini load .* --url ADDRESS"):
         list(search_engine(folder, record, index, topics, 10, 1))
     load_export(folder, record, index)
     other, its_record = exported(tmp_path / "two", "opensearch", "neural_sparse")
@@ -124,6 +125,27 @@ def test_what_a_server_answers_is_not_believed_blindly(engine: str, stub: tuple[
         list(search_engine(folder, record, index, topics, 10, 1))
     cluster.off_by, cluster.failed_shards = 0, 1
     with pytest.raises(InputError, match="a part of the index did not answer"):
+        list(search_engine(folder, record, index, topics, 10, 1))
+    cluster.failed_shards = 0
+
+    def hits(*pairs: tuple[str, float]) -> dict[str, Any]:
+        return {"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": [
+            {"_id": docid, "_score": score, "sort": [score, docid]} for docid, score in pairs]}}
+
+    for answer, message in (
+            (hits(("x", 2), ("x", 2)), "'x' is out of the order of scores and ids, or there twice"),
+            (hits(("x", 1), ("y", 2)), "'y' is out of the order"), (hits(("b", 2), ("a", 2)), "'a' is out of"),
+            (hits(("x", 0)), "'x' is out of"), (hits(("x y", 2)), "white space"),
+            (hits(*((f"d{n:02d}", 2) for n in range(11))), "its hits are not those of a search: 11 of 10"),
+            (hits(("x", 1234567.5)), "the score 1234567.5, which is no whole number"),
+            ("<html>", "index splade: "), ([], "index splade: "), ({"timed_out": False}, "index splade: "),
+            ({"_shards": {"failed": 0}, "hits": None}, "index splade: ")):
+        cluster.answers = answer
+        with pytest.raises(InputError, match=message):
+            list(search_engine(folder, record, index, topics, 10, 1))
+    cluster.answers = None
+    cluster.indexes["splade"]["documents"]["foreign"] = {"docid": "foreign", "part": 7, "impacts": {}}
+    with pytest.raises(InputError, match="holds 1 document that the export does not have; remove the index"):
         list(search_engine(folder, record, index, topics, 10, 1))
     index.close()
     gone = connect(engine, "http://127.0.0.1:9", "splade")
