@@ -52,7 +52,7 @@ def main(corpus: str, output: Path, shard_size: int | None, on_error: str,
     source = corpus if irds_id(corpus) or is_address(corpus) else os.path.abspath(corpus)
     plan = plan_texts(source, "document", shard_size or SHARD_SIZE, skip=on_error == "skip",
                       processes=processes or os.cpu_count() or 1)
-    write_plan(plan, output)
+    write_plan(plan._replace(typed=corpus), output)
     left_out = f", {counted(len(plan.rejected), 'line')} left out" if plan.rejected else ""
     shards = counted(len(plan.shards), "shard")
     summary(output, f"{output}: {counted(plan.documents, 'document')} in {shards}{left_out}"

@@ -122,10 +122,10 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     if not parts or not set(parts) <= set(_STAGES.split()):
         raise InputError(f"--stages {stages}: expected some of {_STAGES}")
     if model and experiment.recipe.model:
-        raise InputError(f"--model: {experiment.recipe_name} names its own, "
-                         f"{experiment.recipe.model}")
-    if parts == ("train",) and (experiment.recipe.model or not experiment.recipe.training):
-        raise InputError(f"--stages train: {experiment.recipe_name} trains no model")
+        raise InputError(f"--model: the recipe names its own, {experiment.recipe.model}")
+    no_training = experiment.recipe.model or not experiment.recipe.training
+    if no_training and (parts == ("train",) or ranks > 1):
+        raise InputError(f"{experiment.recipe_name}: trains no model; v3-from-mlm does, for one")
     options = Options(parts=parts, threads=threads, device=device, batch_tokens=batch_tokens,
                       model=model, ranks=ranks_that_train(parts, ranks))
     if dry_run:

@@ -25,15 +25,13 @@ _IDENTITY = ("ETag", "etag", "Content-MD5", "Digest", "Last-Modified", "LastModi
              "updated", "checksum", "md5")
 #: Bytes of a read, and those that are asked of a store at once.
 _BUFFER, _AHEAD = 1 << 20, 1 << 24
-#: Seconds without a byte after which a web server counts as gone; the whole may take any time.
-_SILENCE = 300
+_SILENCE = 300  # seconds without a byte after which a web server counts as gone
 
 
 class Address(NamedTuple):
     """The address of a file or a folder, such as `s3://bucket/corpus.jsonl.gz`.
 
-    As a string it has neither the user and password nor the part after `?`, which may hold a
-    signature.
+    As a string it has no user, no password and nothing after `?`, which may be a signature.
     """
 
     text: str
@@ -248,12 +246,14 @@ class _Checked(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self._ended:
+            return 0  # aiohttp logs a stack at a second read of the end
         with _refusing(self._address):
             data = self._inner.read(len(buffer))
         buffer[: len(data)] = data
         self._count += len(data)
-        if self._state is not None and not data and not self._ended:
-            self._ended = True
+        self._ended = not data
+        if self._ended and self._state is not None:
             if self._count != self._state.size:
                 raise InputError(f"{self._address}: ended after {self._count:,} of "
                                  f"{self._state.size:,} bytes; the connection broke, or the file "

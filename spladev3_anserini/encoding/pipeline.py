@@ -20,7 +20,7 @@ from spladev3_anserini.encoding.cut import cut_line
 from spladev3_anserini.encoding.directory import REJECTED, EncodedDirectory
 from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.encoding.overlap import Behind, ahead
-from spladev3_anserini.encoding.plan import Plan
+from spladev3_anserini.encoding.plan import Plan, refuse_changed_files
 from spladev3_anserini.encoding.shard_source import EncodingOutput, ShardBlock, ShardSource
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
@@ -78,12 +78,16 @@ def encode_to_directory(plan: Plan, checkpoint: Checkpoint, encoder: Encoder,
         InputError: A text changed since the first pass; or as the readers, `EncodedDirectory` and
             `Encoder`.
     """
+    refuse_changed_files(plan)  # before the output is begun
     versions, written, encoded = shard_environment(encoder.device, output), 0, 0
     with EncodedDirectory(output.folder, fingerprint(plan, encoder, output),
                           names_of_shards(plan, output), output.part, restart=output.restart,
                           overwrite=output.overwrite) as directory:
         shards, lines = ShardSource(plan, encoder, output, directory), RowLines(encoder.terms)
         write_rejected(output.folder, plan)
+        if not directory.shards:
+            warn(f"`part` {output.part}: has no shard, as there are only {len(plan.shards)}; a "
+                 "smaller `shard_size` makes more")
         with (
             counter("encoding", sum(plan.shards[n].documents for n in shards.needed)) as bar,
             ahead(shards.read()) as texts,
@@ -153,7 +157,8 @@ def publish_encoding(directory: EncodedDirectory, plan: Plan, checkpoint: Checkp
         The manifest, or None if other parts are not finished.
     """
     manifest = directory.publish(
-        checkpoint.absolute_name, _printable(output.source_name or shown_source(plan.source)),
+        checkpoint.absolute_name,
+        _printable(output.source_name or shown_source(plan.typed or plan.source)),
         len(plan.rejected or ()), _write_table(output.folder, terms, weights))
     _warn_of_cut(manifest.shards if manifest else directory.written, directory.fingerprint)
     return manifest

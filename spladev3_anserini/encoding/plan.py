@@ -60,6 +60,7 @@ class PlanHeader(Record):
     corpus: str
     rejected: NonNegative | None
     files: tuple[tuple[str, NonNegative], ...]
+    typed: str
     package: str
 
 
@@ -81,6 +82,7 @@ class Plan(NamedTuple):
         shards: The shards, in the order of the corpus.
         rejected: The lines that were skipped; None if none may be skipped.
         files: The names and sizes of the corpus's files; see `sizes_of_files`.
+        typed: The source as the user gave it, for the manifest; empty if it is `source`.
     """
 
     source: str
@@ -89,6 +91,7 @@ class Plan(NamedTuple):
     shards: tuple[PlannedShard, ...]
     rejected: tuple[RejectedLine, ...] | None = None
     files: tuple[tuple[str, int], ...] = ()
+    typed: str = ""
 
     @property
     def documents(self) -> int:
@@ -109,9 +112,7 @@ def planned_texts(plan: Plan, numbers: Iterable[int]) -> Iterator[list[Document]
 
     Raises InputError if a text changed since the plan was made, and as `read_corpus` does.
     """
-    if plan.files != sizes_of_files(plan.source, plan.side):
-        raise InputError(f"{shown_source(plan.source)}: a file was added, removed or changed since "
-                         "it was planned; plan and encode it again with `restart`")
+    refuse_changed_files(plan)
     texts: Iterator[LocatedText] = iter(())
     following = len(plan.shards)  # the shard whose texts `texts` yields next
     for number in numbers:
@@ -134,6 +135,21 @@ def planned_texts(plan: Plan, numbers: Iterable[int]) -> Iterator[list[Document]
             raise InputError(f"{shown_place(plan.source, shard.place)}: changed since it was "
                              "planned; plan and encode it again with `restart`")
         yield block
+
+
+def refuse_changed_files(plan: Plan) -> None:
+    """Raises InputError if a corpus has other files than when it was planned, or other sizes."""
+    before = dict(plan.files)
+    after = dict(sizes_of_files(plan.source, plan.side))
+    if name := next((n for n in [*before, *after] if before.get(n) != after.get(n)), None):
+        what = ("was removed" if name not in after else "was added" if name not in before
+                else "changed")
+        raise InputError(f"{shown_source(plan.source)}: {name} {what} since it was planned; if the "
+                         "corpus has moved, give its new place as `corpus`; else plan and encode "
+                         "it again with `restart`")
+    if before != after:
+        raise InputError(f"{shown_source(plan.source)}: changed since it was planned; plan and "
+                         "encode it again with `restart`")
 
 
 def _is_on_the_way(plan: Plan, following: int, number: int) -> bool:
@@ -159,7 +175,7 @@ def write_plan(plan: Plan, path: Path) -> None:
     header = PlanHeader(source=shown_source(plan.source), side=plan.side,
                         shard_size=plan.shard_size, shards=len(plan.shards), corpus=plan.corpus,
                         rejected=None if rejected is None else len(rejected), files=plan.files,
-                        package=VERSION)
+                        typed=shown_source(plan.typed), package=VERSION)
     with output_file(path) as stream:
         for record in (header, *plan.shards):
             stream.write(to_json(record) + "\n")
@@ -190,7 +206,7 @@ def read_plan(path: Path, source: str | None = None) -> Plan:
     if len(lines) > end + (header.rejected or 0):
         raise InputError(f"{path}:{len(lines)}: more lines than its first line says; plan again")
     plan = Plan(source or header.source, header.side, header.shard_size, shards, rejected,
-                header.files)
+                header.files, source or header.typed)
     if plan.corpus != header.corpus:
         raise InputError(f"{path}: its shards are not those of its first line; plan again")
     return plan

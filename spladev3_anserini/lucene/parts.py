@@ -34,6 +34,8 @@ def part_folder(index: Path, part: Part) -> Path:
 def existing_part(index: Path, part: Part) -> Path:
     """Returns the folder of a part; raises InputError if there is none."""
     folder = part_folder(index, part)
+    if newest_segments(index) is not None:
+        raise InputError(f"{index}: is a whole index; omit `part`")
     if not folder.is_dir():
         raise InputError(f"{folder}: missing; build it: spladev3-anserini index --part {part}")
     return folder

@@ -31,8 +31,15 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import Shard
 from spladev3_anserini.impacts.shards import IMPACTS, shard_name
 from spladev3_anserini.model.checkpoint import open_checkpoint
+from spladev3_anserini.progress import log
 
 Cli = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker keeps the warnings of its process, which ends with it."""
+    monkeypatch.setattr(log, "handlers", [*log.handlers])
 
 
 @pytest.fixture
