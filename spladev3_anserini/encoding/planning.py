@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 from multiprocessing import active_children, get_context
@@ -127,8 +127,9 @@ def _read(source: str, side: str, chunks: Sequence[list[Stretch]], shard_size: i
             pool = ProcessPoolExecutor(min(processes, len(chunks)), get_context("spawn"),
                                        die_with_parent)
             stack.callback(_end, pool, set(active_children()))
-            running = [pool.submit(_chunk, source, side, chunk, shard_size, skip)
-                       for chunk in chunks]
+            with _naming_lost_processes():
+                running = [pool.submit(_chunk, source, side, chunk, shard_size, skip)
+                           for chunk in chunks]
         for number, (head, *_) in enumerate(chunks):
             before = before if head.place.start else 0
             chunk = _result(running[number]) if running else None
@@ -150,10 +151,17 @@ def _end(pool: ProcessPoolExecutor, others: Set[BaseProcess]) -> None:
 
 def _result(future: Future[_Chunk]) -> _Chunk | None:
     """Returns what another process read; None if its chunk has an error."""
+    with _naming_lost_processes():
+        try:
+            return future.result()
+        except InputError:
+            return None
+
+
+@contextmanager
+def _naming_lost_processes() -> Iterator[None]:
     try:
-        return future.result()
-    except InputError:
-        return None
+        yield
     except BrokenProcessPool:
         raise InputError("`processes`: a process that read the corpus was killed, perhaps for lack "
                          "of memory; plan again with fewer") from None
