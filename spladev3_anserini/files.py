@@ -212,7 +212,8 @@ def locked(lock: Path, work: str, part: str = "") -> Iterator[None]:
 
 def _write_lock_owner(lock: Path) -> None:
     """Writes the id of this process and its host into the lock file."""
-    lock.write_text(f"{os.getpid()} on {socket.gethostname()}\n")
+    with naming(lock):
+        lock.write_text(f"{os.getpid()} on {socket.gethostname()}\n")
 
 
 def _lock_owner(lock: Path) -> str:

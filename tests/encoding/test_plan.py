@@ -197,6 +197,16 @@ def test_a_file_that_came_to_a_corpus_is_refused(tmp_path: Path) -> None:
         list(planned_texts(plan, [0]))
 
 
+def test_topics_that_grew_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "topics.tsv"
+    path.write_text("q1\ta\nq2\tb\n")
+    plan = plan_texts(str(path), "query", 1)
+    path.write_text("q1\ta\nq2\tb\nq3\tc\n")
+    assert [topic.id for (topic,) in planned_texts(plan, [0])] == ["q1"]
+    with pytest.raises(InputError, match="topics.tsv:2: changed since it was planned"):
+        list(planned_texts(plan, [0, 1]))
+
+
 def test_a_text_in_the_place_of_a_blank_line_is_refused(tmp_path: Path) -> None:
     """Between two shards, where the hash of neither has it."""
     path = tmp_path / "corpus.jsonl"
