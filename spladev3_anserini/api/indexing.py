@@ -17,11 +17,10 @@ from spladev3_anserini.api.checks import path_text
 from spladev3_anserini.collection.corpus_file import document_of
 from spladev3_anserini.collection.in_memory import Texts, texts_of
 from spladev3_anserini.encoding.encoder import Encoder
-from spladev3_anserini.encoding.journal import read_shard_journal
+from spladev3_anserini.encoding.journal import JOURNALS, read_shard_journal
 from spladev3_anserini.encoding.pipeline import encode_to_directory, fingerprint
 from spladev3_anserini.encoding.planning import plan_texts
 from spladev3_anserini.encoding.shard_source import EncodingOutput
-from spladev3_anserini.encoding.unfinished import JOURNALS
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import Fingerprint, differences_text
 from spladev3_anserini.impacts.shards import MANIFEST

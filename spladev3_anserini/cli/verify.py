@@ -142,7 +142,8 @@ def _check_scores(folder: Path) -> Checked:
 
 def _describe_folder(folder: Path) -> str:
     """Returns what a folder is that this command cannot check, and which command can."""
-    from spladev3_anserini.encoding.unfinished import JOURNALS, unfinished
+    from spladev3_anserini.encoding.journal import JOURNALS
+    from spladev3_anserini.encoding.unfinished import unfinished
 
     for pattern, message in _ELSEWHERE:
         if any(folder.glob(pattern)):

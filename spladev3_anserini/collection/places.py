@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -132,7 +132,7 @@ def _line_starts(path: Path, offsets: Sequence[int]) -> list[int]:
 def count_lines(source: str, stretch: Stretch) -> int:
     """Counts the lines of a stretch of a file on disk that is not gzipped."""
     count, left = 0, (stretch.end or 0) - stretch.place.start
-    path = _file_of(source, stretch.place)
+    path = _file_of(source, files_of_corpus(source), stretch.place)
     assert isinstance(path, Path)  # a file at an address is not divided
     with path.open("rb") as stream:
         stream.seek(stretch.place.start)
@@ -142,36 +142,37 @@ def count_lines(source: str, stretch: Stretch) -> int:
     return count
 
 
-def texts_of_stretch(source: str, side: str, stretch: Stretch,
-                     rejects: Rejects | None = None) -> Iterator[LocatedText]:
-    """Yields the texts of a stretch; raises InputError as `read_corpus` and `read_topics` do.
+def texts_of_chunk(source: str, side: str, chunk: Sequence[Stretch],
+                   rejects: Rejects | None = None) -> Iterator[LocatedText]:
+    """Yields the texts of a chunk; raises InputError as `read_corpus` and `read_topics` do.
 
     Args:
         source: The corpus or the topics.
         side: `document` or `query`.
-        stretch: What to read of it.
+        chunk: What to read of it.
         rejects: Collects the bad lines of a corpus, which are then skipped.
     """
-    place = stretch.place
     if is_read_from_its_beginning(source, side):
+        first = chunk[0].place.start
         texts = read_corpus(source, rejects) if side == "document" else iter(read_topics(source))
-        for number, text in enumerate(islice(texts, place.start, None), place.start):
+        for number, text in enumerate(islice(texts, first, None), first):
             yield LocatedText(text, TextPlace("", number, number))
         return
-    for text, start, line in documents_from(_file_of(source, place), rejects, place.start,
-                                            place.line, stretch.end):
-        yield LocatedText(text, TextPlace(place.file, start, line))
+    files = files_of_corpus(source)
+    for place, end in chunk:
+        for text, start, line in documents_from(_file_of(source, files, place), rejects,
+                                                place.start, place.line, end):
+            yield LocatedText(text, TextPlace(place.file, start, line))
 
 
 def texts_from(source: str, side: str, place: TextPlace,
                rejects: Rejects | None = None) -> Iterator[LocatedText]:
-    """Yields all texts from a place to the end of the corpus, as `texts_of_stretch` does."""
-    yield from texts_of_stretch(source, side, Stretch(place, None), rejects)
-    if not place.file:
-        return
-    names = list(files_of_corpus(source))
-    for name in names[names.index(place.file) + 1 :]:
-        yield from texts_of_stretch(source, side, Stretch(TextPlace(name, 0, 0), None), rejects)
+    """Yields all texts from a place to the end of the corpus, as `texts_of_chunk` does."""
+    names = [] if is_read_from_its_beginning(source, side) else list(files_of_corpus(source))
+    following = names[names.index(place.file) + 1 :] if place.file in names else []
+    yield from texts_of_chunk(source, side, [
+        Stretch(place, None), *(Stretch(TextPlace(name, 0, 0), None) for name in following)],
+        rejects)
 
 
 def shown_place(source: str, place: TextPlace) -> str:
@@ -181,9 +182,8 @@ def shown_place(source: str, place: TextPlace) -> str:
         f"{file}:{place.line + 1}")
 
 
-def _file_of(source: str, place: TextPlace) -> Path | Address:
+def _file_of(source: str, files: Mapping[str, Path | Address], place: TextPlace) -> Path | Address:
     """Returns a place's file; raises InputError if the corpus has no such file any more."""
-    files = files_of_corpus(source)
     if place.file not in files:
         raise InputError(f"{shown_source(source)}: has no file {place.file or 'of its own name'} "
                          "any more; plan again")

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from spladev3_anserini.encoding.journal import (
+    JOURNALS,
     ShardJournal,
     add_shard,
     merged,
@@ -205,7 +206,7 @@ class EncodedDirectory:
 
     def _refuse_others(self) -> None:
         """Raises InputError if a journal or the manifest is of another encoding."""
-        journals = sorted(self.folder.glob("progress-*-of-*.jsonl"))
+        journals = sorted(self.folder.glob(JOURNALS))
         for journal in journals:
             if journal == self._file or not self._restart:
                 self._refuse_other(journal)
@@ -223,7 +224,7 @@ class EncodedDirectory:
         An encode in one part removes all journals and shards; another one the journals of other
         encodings or of another number of parts. Raises InputError if one of them is running.
         """
-        journals = [journal for journal in self.folder.glob("progress-*-of-*.jsonl")
+        journals = [journal for journal in self.folder.glob(JOURNALS)
                     if self.part == WHOLE or journal == self._file or not self._is_sister(journal)]
         for journal in journals:
             part = journal.stem.removeprefix("progress-")
@@ -290,6 +291,6 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _is_encoding(folder: Path) -> bool:
-    if any(folder.glob("progress-*-of-*.jsonl")) or any(folder.glob(".lock-*-of-*")):
+    if any(folder.glob(JOURNALS)) or any(folder.glob(".lock-*-of-*")):
         return True
     return (folder / MANIFEST).exists() and bool(read_record(Manifest, folder / MANIFEST))

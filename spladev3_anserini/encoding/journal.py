@@ -9,6 +9,9 @@ from typing import NamedTuple
 from spladev3_anserini.files import appearing, append_line, read_bytes
 from spladev3_anserini.impacts.manifest import Fingerprint, Record, Shard, from_json, to_json
 
+#: The names of the journals of all parts, as a pattern.
+JOURNALS = "progress-*-of-*.jsonl"
+
 
 class Environment(Record):
     """The versions and the device that encoded the shards of the lines after this one."""

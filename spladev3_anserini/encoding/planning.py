@@ -8,7 +8,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import chain
 from multiprocessing import active_children, get_context
 from multiprocessing.process import BaseProcess
 from tempfile import TemporaryFile
@@ -26,7 +25,7 @@ from spladev3_anserini.collection.places import (
     chunks_of,
     count_lines,
     sizes_of_files,
-    texts_of_stretch,
+    texts_of_chunk,
 )
 from spladev3_anserini.collection.records import id_hash
 from spladev3_anserini.encoding.plan import Plan, PlannedShard
@@ -193,8 +192,7 @@ def _chunk(source: str, side: str, stretches: Sequence[Stretch], shard_size: int
     """
     rejects, hashes, shards = Rejects(), array("Q"), []
     known = {} if first is None else first
-    texts = chain.from_iterable(texts_of_stretch(source, side, stretch, rejects if skip else None)
-                                for stretch in stretches)
+    texts = texts_of_chunk(source, side, stretches, rejects if skip else None)
     while span := _span(texts, shard_size, repeated, known, rejects):
         block = [located.text for located in span.texts]
         hashes.extend([id_hash(text.id) for text in block])

@@ -6,12 +6,10 @@ import shlex
 from pathlib import Path
 
 from spladev3_anserini.encoding.directory import Part
-from spladev3_anserini.encoding.journal import read_shard_journal
+from spladev3_anserini.encoding.journal import JOURNALS, read_shard_journal
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import BINARY, Fingerprint, Shard
 from spladev3_anserini.impacts.shards import IMPACTS
-
-JOURNALS = "progress-*-of-*.jsonl"
 
 
 def unfinished(folder: Path) -> str:
