@@ -4,7 +4,7 @@ that our requests are what their clients send and their documents describe, not 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -98,15 +98,21 @@ class Cluster:
 def rest_stub() -> Iterator[tuple[str, Cluster]]:
     """Serves a cluster; yields its address and itself."""
     cluster = Cluster()
+    with json_server(cluster.answer) as url:
+        yield url, cluster
 
+
+@contextmanager
+def json_server(answer: Callable[[str, str, bytes], tuple[int, Any]]) -> Iterator[str]:
+    """Serves (method, path, body) -> (status, answer as JSON) on this machine; yields its address."""
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # one packet an answer: two wait for each other's acknowledgement
 
-        def answer(self) -> None:
+        def reply(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, answer = cluster.answer(self.command, self.path, body)
-            content = b"" if self.command == "HEAD" else json.dumps(answer).encode()
+            status, found = answer(self.command, self.path, body)
+            content = b"" if self.command == "HEAD" else json.dumps(found).encode()
             self.send_response(status)
             self.send_header("X-Elastic-Product", "Elasticsearch")
             accepted = self.headers.get("Accept") or "application/json"
@@ -116,16 +122,16 @@ def rest_stub() -> Iterator[tuple[str, Cluster]]:
             self.wfile.write(content)
 
         def do_GET(self) -> None:
-            self.answer()
+            self.reply()
 
         def do_HEAD(self) -> None:
-            self.answer()
+            self.reply()
 
         def do_POST(self) -> None:
-            self.answer()
+            self.reply()
 
         def do_PUT(self) -> None:
-            self.answer()
+            self.reply()
 
         def log_message(self, *of: object) -> None:
             pass
@@ -134,7 +140,7 @@ def rest_stub() -> Iterator[tuple[str, Cluster]]:
     thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", cluster
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -6,13 +6,12 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 from exports import encode_both
+from rest_stub import json_server
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.exact import ExactSearcher
@@ -69,39 +68,12 @@ class Collections:
 def qdrant_stub(folder: Path) -> Iterator[tuple[str, Collections]]:
     collections = Collections(folder)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
+    def answer(method: str, path: str, body: bytes) -> tuple[int, Any]:
+        found = collections.answer(method, path, json.loads(body or "null"))
+        return 200, {"result": found, "status": "ok", "time": 0}
 
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            answer = collections.answer(self.command, self.path, json.loads(body or "null"))
-            content = json.dumps({"result": answer, "status": "ok", "time": 0}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def do_GET(self) -> None:
-            self.answer()
-
-        def do_POST(self) -> None:
-            self.answer()
-
-        def do_PUT(self) -> None:
-            self.answer()
-
-        def log_message(self, *of: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", collections
-    finally:
-        server.shutdown()
-        server.server_close()
+    with json_server(answer) as url:
+        yield url, collections
 
 
 def test_load_and_search_give_the_oracles_hits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
