@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import WORDS, Result, write_corpus
+from conftest import Result
+from encodes import content, corpus_of_words, encode_command
 
 from spladev3_anserini.encoding.shard_source import EncodingOutput
 from spladev3_anserini.errors import InputError
@@ -21,19 +21,11 @@ Cli = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    draw = random.Random(3)
-    texts = {f"d{n}": " ".join(draw.choices(WORDS, k=draw.randint(0, 30))) for n in range(90)}
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", texts)
+    return corpus_of_words(tmp_path_factory.mktemp("corpus"), 3, 90, 30)
 
 
-def arguments(tiny: Path, corpus: Path, output: Path, *more: object) -> list[object]:
-    return ["encode", "--model", tiny, "--corpus", corpus, "--output", output, "--max-length", 64,
-            "--shard-size", 20, *more]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes()
-            for path in [*(folder / "impacts").iterdir(), folder / "manifest.json"]}
+def arguments(tiny: Path, corpus: Path, output: Path, *more: object) -> list[str]:
+    return encode_command(tiny, corpus, output, 20, *more)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -20,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import WORDS, Result, write_corpus
+from conftest import Result
+from encodes import content, corpus_of_words, encode_command
 from forked import kill, program
 
 from spladev3_anserini.encoding import on_ray
@@ -104,20 +104,11 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    draw = random.Random(1)
-    texts = {f"d{n}": " ".join(draw.choices(WORDS, k=draw.randint(0, 50))) for n in range(3 * SHARDS)}
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", texts)
+    return corpus_of_words(tmp_path_factory.mktemp("corpus"), 1, 3 * SHARDS, 50)
 
 
 def arguments(tiny: Path, corpus: Path, output: Path, *more: object) -> list[str]:
-    return [str(a) for a in ("encode", "--model", tiny, "--corpus", corpus, "--output", output,
-                             "--max-length", 64, "--shard-size", 3, *more)]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """The shards and the manifest of an encoded directory."""
-    return {path.name: path.read_bytes()
-            for path in [*(folder / "impacts").iterdir(), folder / "manifest.json"]}
+    return encode_command(tiny, corpus, output, 3, *more)
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import WORDS, Result, make_tiny, write_corpus
+from conftest import Result, make_tiny, write_corpus
+from encodes import content, corpus_of_words, encode_command
 from forked import program
 from signed import signed
 
@@ -19,20 +19,11 @@ Cli = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    draw = random.Random(1)
-    texts = {f"d{n}": " ".join(draw.choices(WORDS, k=draw.randint(0, 50))) for n in range(230)}
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "corpus.jsonl", texts)
+    return corpus_of_words(tmp_path_factory.mktemp("corpus"), 1, 230, 50)
 
 
 def arguments(tiny: Path, corpus: Path, output: Path, *more: object) -> list[str]:
-    return [str(a) for a in ("encode", "--model", tiny, "--corpus", corpus, "--output", output,
-                             "--max-length", 64, "--shard-size", 20, *more)]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """The shards and the manifest of an encoded directory."""
-    return {path.name: path.read_bytes()
-            for path in [*(folder / "impacts").iterdir(), folder / "manifest.json"]}
+    return encode_command(tiny, corpus, output, 20, *more)
 
 
 @pytest.fixture
