@@ -11,20 +11,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import Result
 from encodes import content, corpus_of_words, encode_command
 from forked import kill, program
-
-from spladev3_anserini.encoding import on_ray
-from spladev3_anserini.encoding.ray_workers import RayWorkers
+from two_nodes import wait_until
 
 pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="the extra [ray] is not installed"),
@@ -118,37 +115,69 @@ def whole(tiny: Path, corpus: Path, tmp_path: Path, cli: Cli) -> dict[str, bytes
     return content(tmp_path / "whole")
 
 
-@contextmanager
-def after(number: int, what: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Lets both workers load their models first, and calls `what` when so many shards are done."""
-    before, first, done = on_ray.add_shard_of, RayWorkers.first, []
+#: An encode that waits, while the file of its first argument exists, when as many shards are done as
+#: its second says; without a number, before its first worker is ready.
+DRIVER = """
+import os, sys, time
+from spladev3_anserini.encoding import on_ray
+from spladev3_anserini.encoding.ray_workers import RayWorkers
 
-    def counting(*arguments: Any) -> None:
-        before(*arguments)
-        done.append(arguments)
-        if len(done) == number:
-            what()
+here, after, *words = sys.argv[1:]
+before, first, done = on_ray.add_shard_of, RayWorkers.first, []
 
-    def both(workers: RayWorkers) -> Any:
-        ready = first(workers)
-        while len(workers.ready) < 2:
-            workers.next()
-        return ready
+def wait():
+    open(here, "w").close()
+    while os.path.exists(here):
+        time.sleep(.002)
 
-    monkeypatch.setattr(on_ray, "add_shard_of", counting)
-    monkeypatch.setattr(RayWorkers, "first", both)
-    yield
-    assert len(done) == SHARDS
+def counting(*arguments):
+    before(*arguments)
+    done.append(arguments)
+    if after == str(len(done)):
+        wait()
+
+def both(workers):
+    if not after:
+        wait()
+    ready = first(workers)
+    while after and len(workers.ready) < 2:
+        workers.next()
+    return ready
+
+on_ray.add_shard_of, RayWorkers.first = counting, both
+from spladev3_anserini.cli.app import run
+from spladev3_anserini.cli.commands import commands
+run(commands, words)
+"""
+
+
+def encode(cluster: Cluster, tmp_path: Path, tiny: Path, corpus: Path, *more: object,
+           after: int | str, what: Callable[[], object] = bool) -> Result:
+    """Encodes to `out` on the cluster; calls `what` where DRIVER waits.
+
+    In a process of its own: Ray ends a driver that it has lost, and its handlers of signals are not
+    Java's, which the tests' own process runs.
+    """
+    here = tmp_path / "here"
+    driver = subprocess.Popen(
+        [*program(), "-c", DRIVER, str(here), str(after), *arguments(
+            tiny, corpus, Path("out"), *more, "--ray", cluster.address)],
+        cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: here.exists() or driver.poll() is not None, "the driver does not begin", 120)
+    what()
+    here.unlink(missing_ok=True)
+    out, err = driver.communicate(timeout=240)
+    return Result(driver.returncode, out, err)
 
 
 def test_workers_of_a_cluster_write_what_one_process_writes(
         whole: dict[str, bytes], tiny: Path, corpus: Path, tmp_path: Path, cluster: Cluster,
         cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # relative names hold on the nodes too
-    with after(SHARDS, lambda: None, monkeypatch):
-        result = cli(*arguments(tiny, corpus, Path("out"), "--ray", cluster.address))
+    """Relative names hold on the nodes too."""
+    result = encode(cluster, tmp_path, tiny, corpus, after=SHARDS)
     assert result.code == 0, result.err
     assert f"270 documents, {terms(whole):.1f} terms each; {SHARDS} shards written, 0 kept" in result.out
+    monkeypatch.chdir(tmp_path)
     assert len(result.out.splitlines()) == len(cli(*arguments(
         tiny, corpus, Path("out"))).out.splitlines())
     assert content(tmp_path / "out") == whole
@@ -164,9 +193,8 @@ def terms(whole: dict[str, bytes]) -> float:
 @pytest.mark.fault(1, "a worker on Ray killed (kill -9) between two shards", then="same bytes",
                    detected="Ray, that an actor has died; the queue of the driver")
 def test_a_worker_is_killed(whole: dict[str, bytes], tiny: Path, corpus: Path, tmp_path: Path,
-                            cluster: Cluster, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    with after(7, lambda: cluster.kill_worker(3), monkeypatch):
-        result = cli(*arguments(tiny, corpus, tmp_path / "out", "--ray", cluster.address))
+                            cluster: Cluster) -> None:
+    result = encode(cluster, tmp_path, tiny, corpus, after=7, what=lambda: cluster.kill_worker(3))
     assert result.code == 0, result.err
     assert f"{SHARDS} shards written, 0 kept" in result.out
     lost = [line for line in result.err.splitlines() if "lost a worker" in line]
@@ -183,9 +211,11 @@ def test_the_driver_is_killed_and_a_plain_encode_finishes(
         cli: Cli) -> None:
     out = tmp_path / "out"
     driver = subprocess.Popen([*program(), *arguments(tiny, corpus, out, "--ray", cluster.address)])
-    while not (out / "impacts").exists() or len(list((out / "impacts").iterdir())) < 5:
+    def begun() -> bool:
         assert driver.poll() is None
-        time.sleep(0.002)
+        return (out / "impacts").exists() and len(list((out / "impacts").iterdir())) >= 5
+
+    wait_until(begun, "the driver does not begin", 120)
     kill(driver)
     assert not (out / "manifest.json").exists()
     result = cli(*arguments(tiny, corpus, out))
@@ -197,31 +227,24 @@ def test_the_driver_is_killed_and_a_plain_encode_finishes(
 
 
 def test_a_fault_of_the_data_ends_the_run_with_its_line(
-        tiny: Path, corpus: Path, tmp_path: Path, cluster: Cluster, refused: Callable[..., str],
-        monkeypatch: pytest.MonkeyPatch) -> None:
+        tiny: Path, corpus: Path, tmp_path: Path, cluster: Cluster) -> None:
     """A text that changes after it was planned, which only the worker that reads it can see."""
-    (tmp_path / "corpus.jsonl").write_bytes(corpus.read_bytes())
+    changing = tmp_path / "corpus.jsonl"
+    changing.write_bytes(corpus.read_bytes())
     lines = corpus.read_text().splitlines()
     lines[30] = lines[30].replace('"d30"', '"e30"')
-    first = RayWorkers.first
-
-    def changing(workers: RayWorkers) -> Any:
-        (tmp_path / "corpus.jsonl").write_text("\n".join(lines) + "\n")
-        return first(workers)
-
-    monkeypatch.setattr(RayWorkers, "first", changing)
-    message = refused(*arguments(tiny, tmp_path / "corpus.jsonl", tmp_path / "out", "--shard-size",
-                                 500, "--ray", cluster.address))
-    assert f"{tmp_path / 'corpus.jsonl'}:1: changed since it was planned" in message
+    result = encode(cluster, tmp_path, tiny, changing, "--shard-size", 500, after="",
+                    what=lambda: changing.write_text("\n".join(lines) + "\n"))
+    assert (result.code, result.out, len(result.err.splitlines())) == (2, "", 1), result
+    assert f"{changing}:1: changed since it was planned" in result.err
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 @pytest.mark.fault(1, "a node of a Ray cluster killed (kill -9 of all its processes)",
                    then="same bytes", detected="Ray, that an actor has died; the queue of the driver")
 def test_a_node_is_killed(whole: dict[str, bytes], tiny: Path, corpus: Path, tmp_path: Path,
-                          cluster: Cluster, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    with after(7, lambda: cluster.kill_node(3), monkeypatch):
-        result = cli(*arguments(tiny, corpus, tmp_path / "out", "--ray", cluster.address))
+                          cluster: Cluster) -> None:
+    result = encode(cluster, tmp_path, tiny, corpus, after=7, what=lambda: cluster.kill_node(3))
     assert result.code == 0, result.err
     assert f"{SHARDS} shards written, 0 kept" in result.out
     assert result.err.count("lost a worker") == 1, result.err
@@ -230,20 +253,20 @@ def test_a_node_is_killed(whole: dict[str, bytes], tiny: Path, corpus: Path, tmp
 
 @pytest.mark.fault(1, "all workers on Ray killed (kill -9)",
                    detected="Ray, that an actor has died; none is left")
-def test_all_workers_are_killed(tiny: Path, corpus: Path, tmp_path: Path, cluster: Cluster,
-                                cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_workers_are_killed(tiny: Path, corpus: Path, tmp_path: Path,
+                                cluster: Cluster) -> None:
     """One node is left here, and workers are killed before their first shard: none is replaced."""
-    following = RayWorkers.next
+    ended = threading.Event()
 
-    def killing(workers: RayWorkers) -> Any:
-        while workers._running and not cluster.processes(2, b"ray::ShardWorker"):
-            time.sleep(0.01)
-        if workers._running:
-            cluster.kill_worker(2)
-        return following(workers)
+    def kill_all() -> None:
+        while not ended.wait(0.01):
+            for worker in cluster.processes(2, b"ray::ShardWorker"):
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
 
-    monkeypatch.setattr(RayWorkers, "next", killing)
-    result = cli(*arguments(tiny, corpus, tmp_path / "out", "--ray", cluster.address))
+    result = encode(cluster, tmp_path, tiny, corpus, after="",
+                    what=threading.Thread(target=kill_all, daemon=True).start)
+    ended.set()
     assert (result.code, result.out) == (2, "")
     *warnings, error = result.err.splitlines()
     assert {line.partition(" worker")[0] for line in warnings} == {"warning: --ray: lost a"}
