@@ -57,6 +57,22 @@ def first_fault(fault: str, device: torch.device) -> str:
     return next(f"rank {rank}: {text}" for rank, text in enumerate(faults) if text)
 
 
+#: Of the last barrier, held until the process ends.
+_HELD: list[Any] = []
+
+
+def leave_ranks() -> None:
+    """Waits until every rank is here, then leaves them; without ranks it does nothing.
+
+    The thread of torch that ran the barrier needs Python's lock to free it, and the group's
+    destructor waits for that thread with the lock held. So the barrier is never freed.
+    """
+    if is_distributed():
+        _HELD.append(distributed.barrier(async_op=True))
+        _HELD[-1].wait()
+        distributed.destroy_process_group()
+
+
 #: The exit code of a rank that stops because it lost another one, which has the error.
 LOST_RANK = 75
 

@@ -31,7 +31,7 @@ from spladev3_anserini.training.checkpoints import (
     training_record,
 )
 from spladev3_anserini.training.dataset import Collator, Examples
-from spladev3_anserini.training.distributed import ending_with_others
+from spladev3_anserini.training.distributed import ending_with_others, leave_ranks
 from spladev3_anserini.training.launch import world_size
 from spladev3_anserini.training.mapped_data import TrainingData, open_training_data
 from spladev3_anserini.training.model import TrainedSplade
@@ -157,9 +157,7 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
         collator.cuts.warn("drawn text", f"max_length {section.max_length}")
         if is_first := trainer.is_world_process_zero():
             _write(output, trainer, record, variant, tokenizer)
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()
-            torch.distributed.destroy_process_group()
+        leave_ranks()
     if not is_first:
         return {}
     logged: list[dict[str, float]] = trainer.state.log_history

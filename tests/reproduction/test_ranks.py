@@ -77,7 +77,6 @@ def test_two_ranks_train_what_one_process_does(still: Path, cli: Cli) -> None:
     assert "\ntorchrun --standalone --nproc-per-node 2 -m spladev3_anserini.train --recipe" in shown
 
 
-@pytest.mark.long  # one run in ten waits for ever at the end of a rank, in torch's own clean-up
 def test_two_machines_train_what_two_ranks_do(still: Path, cli: Cli) -> None:
     """Two agents of torchrun, which begin with nothing mined or scored."""
     assert run(cli, still, "small", "--stages", "train", "--ranks", 2).code == 0
