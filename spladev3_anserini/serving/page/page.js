@@ -126,8 +126,9 @@ function follow() {
   say("");
   document.title = asked.q ? `${asked.q} · spladev3_anserini` : "spladev3_anserini";
   $("start").hidden = Boolean(asked.q);
-  if (asked.q) search();
-  else $("answer").hidden = true;
+  if (asked.q) return search();
+  $("answer").hidden = true;
+  $("question").focus();
 }
 
 function submitted(event) {
@@ -161,8 +162,8 @@ const unchanged = () => ({ query: asked.q, index: asked.index, variant: asked.va
 
 /** The query's impacts: the model's, with what was changed; terms that are off are left out. */
 function impacts() {
-  return new Map([...plain.impacts.map(({ term, impact }) => [term, impact]), ...asked.changed]
-    .filter(([, impact]) => impact > 0));
+  const all = new Map([...plain.impacts.map(({ term, impact }) => [term, impact]), ...asked.changed]);
+  return new Map([...all].filter(([, impact]) => impact > 0));
 }
 
 /** The same with the weights as they are now. */
@@ -196,8 +197,7 @@ function changed() {
 function showQuery() {
   const terms = plain.impacts;
   const most = Math.max(10, Math.ceil(1.5 * Math.max(0, ...terms.map(({ impact }) => impact))));
-  $("unweighed").hidden = terms.length > 0;
-  $("json").hidden = !terms.length;
+  $("unweighed").hidden = indexes.find(({ name }) => name === asked.index).kind !== "bm25";
   $("terms").replaceChildren(...groups(terms, "In the question", "Added by the model",
     (term) => slider(term, most)));
   showBody();
@@ -207,17 +207,18 @@ function showBody() {
   $("reset").hidden = !asked.changed.size;
   $("cut").textContent = plain.cut ? `${counted(plain.cut, "wordpiece")} at the end of the question ` +
     "were cut off: it is too long for the model." : "";
-  $("body").textContent = JSON.stringify(
-    { impacts: Object.fromEntries(impacts()), index: asked.index, hits: asked.hits }, null, 1);
+  $("terms").classList.toggle("changed", asked.changed.size > 0);
+  const weights = plain.impacts.length ? { impacts: Object.fromEntries(impacts()) } : { query: asked.q };
+  $("body").textContent = JSON.stringify({ ...weights, index: asked.index, hits: asked.hits }, null, 1);
   $("copy").textContent = "Copy";
 }
 
-/** Terms apart by whether they are the text's own: headings, lists of rows, and a way to see all. */
+/** Terms apart by whether they are the text's own (null: its text is not known), as lists of rows. */
 function groups(terms, own, added, row) {
   const total = sum(terms.map(({ impact }) => impact));
-  return [[own, "own", terms.filter((term) => term.own)],
-    [added, "added", terms.filter((term) => !term.own)]].filter(([, , part]) => part.length)
-    .map(([title, kind, part]) => {
+  const kinds = [[own, "own", true], [added, "added", false], ["Terms", "any", null]];
+  return kinds.map(([title, kind, which]) => [title, kind, terms.filter((term) => term.own === which)])
+    .filter(([, , part]) => part.length).map(([title, kind, part]) => {
       const share = Math.round(100 * sum(part.map(({ impact }) => impact)) / total);
       const rows = part.map(row);
       const rest = rows.slice(SHOWN);
@@ -239,7 +240,7 @@ function slider({ term, impact }, most) {
   const box = element("input", { type: "checkbox", change() { set(box.checked ? range.value : 0); } });
   const range = element("input", { type: "range", min: 0, max: most, value: now || impact,
     "aria-label": `Weight of ${term}`, input() { set(range.value); } });
-  const output = element("output", {});
+  const output = element("span", { class: "value", "aria-hidden": "true" });
   const row = element("li", {}, element("label", {}, box, element("span", { class: "term" }, term)),
     range, output);
   const show = (value) => {
@@ -391,14 +392,14 @@ function systems() {
     ways.unshift({ title: "your weights", note: several ? asked.index : null, body: query() });
   }
   const fuse = indexes.map(({ name }) => name);
-  if (several) ways.push({ title: "fused", note: fuse.join(" + "), body: { query: asked.q, fuse } });
+  if (several) ways.push({ title: "fused", note: `${fuse.join(" + ")}, by rank`, body: { query: asked.q, fuse } });
   return ways;
 }
 
 function compare() {
   const columns = systems().map(({ title, note, body }) => {
     const list = element("ol", {}, element("li", { class: "soft" }, "…"));
-    return { list, body: { ...body, hits: asked.hits, texts: false }, node: element("section", { "aria-label": title },
+    return { list, body: { ...body, hits: asked.hits }, node: element("section", { "aria-label": title },
       element("h3", {}, title, element("span", { class: "share" }, note ? ` ${note}` : "")), list) };
   });
   $("systems").replaceChildren(...columns.map(({ node }) => node));
@@ -408,10 +409,11 @@ function compare() {
       try {
         const before = place ? ranks(await answers[0].catch(() => ({ hits: [] }))) : null;
         const { hits } = await answers[place];
-        list.replaceChildren(...hits.map(({ docid, rank, score }) =>
-          element("li", { "data-docid": docid }, element("span", { class: "docid" }, docid),
-            before && moved(rank, before.get(docid)),
-            element("span", { class: "score" }, figure(score)))));
+        list.replaceChildren(...hits.map((hit) => element("li", { "data-docid": hit.docid },
+          element("div", { class: "hit" }, element("span", { class: "rank" }, String(hit.rank)),
+            element("span", { class: "docid" }, hit.docid),
+            before && moved(hit.rank, before.get(hit.docid)),
+            element("span", { class: "score" }, figure(hit.score))), snippet(hit))));
         if (!hits.length) list.replaceWith(element("p", { class: "soft" }, "No hits."));
       } catch (error) {
         if (!signal.aborted) list.replaceWith(element("p", { class: "fault" }, error.message));
@@ -447,6 +449,10 @@ function look(view) {
   showView();
 }
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // a new fragment would be a new place to go back to
+  $("results").focus();
+});
 $("ask").addEventListener("submit", submitted);
 $("index").addEventListener("change", () => { fillVariants(); submitted(); });
 for (const id of ["variant", "count"]) $(id).addEventListener("change", () => submitted());
