@@ -82,7 +82,7 @@ def page_server(answers: Answers, port: int = 0) -> Iterator[str]:
     """Serves page and answers; yields the address."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             parts = urlsplit(self.path)
             if parts.path == "/" or parts.path.startswith("/page/"):
                 name = parts.path.removeprefix("/page/").strip("/") or "index.html"
@@ -92,7 +92,7 @@ def page_server(answers: Answers, port: int = 0) -> Iterator[str]:
                 self.answer(unquote(parts.path), None)
             assert set(parse_qs(parts.query)) <= {"q", "index", "variant", "hits", "view", "weights"}
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             self.answer(self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
         def answer(self, path: str, body: dict[str, Any] | None) -> None:
