@@ -17,42 +17,52 @@ from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, read_shard
 
 def texts_of_encoding(encoded: Path, corpus: str | None = None,
                       shards: Sequence[Shard] | None = None) -> Iterator[tuple[str, str]]:
+    """Yields the ids and texts of an encoded directory; see `texts_of_manifest`.
+
+    Without `corpus`, texts that `encode` wrote into the shards are read from there.
+    """
+    manifest = read_manifest(encoded)
+    documents = None
+    if manifest.fingerprint.contents and corpus is None:
+        documents = _texts_in_shards(encoded, manifest)
+    return texts_of_manifest(manifest, encoded, corpus, shards, documents)
+
+
+def texts_of_manifest(manifest: Manifest, folder: Path, corpus: str | None = None,
+                      shards: Sequence[Shard] | None = None,
+                      documents: Iterator[Document] | None = None) -> Iterator[tuple[str, str]]:
     """Yields the ids and texts that were encoded, in the order of the corpus.
 
-    The corpus is read, or the shards where `encode` wrote the texts into them. Memory holds the
-    texts of one shard, whose hash is compared before the first of them is yielded.
+    Memory holds the texts of one shard, whose hash is compared before the first one is yielded.
 
     Args:
-        encoded: The encoded directory.
+        manifest: The manifest of the whole encoding.
+        folder: The folder that has the manifest, for messages.
         corpus: Where the corpus is now; None is where it was when it was encoded.
         shards: Only yield the texts of these shards, which follow one another.
+        documents: The documents; None reads the corpus.
 
     Raises:
         InputError: There is no corpus, or its texts are not those that were encoded; and as
             `read_corpus`.
     """
-    manifest = read_manifest(encoded)
+    source = shown_source(corpus or manifest.input)
+    texts = documents or _texts_of_corpus(manifest, folder, corpus)
     wanted = {shard.name for shard in (manifest.shards if shards is None else shards)}
-    if manifest.fingerprint.contents and corpus is None:
-        source, texts = str(encoded), _texts_in_shards(encoded, manifest)
-    else:
-        source = shown_source(manifest.input if corpus is None else corpus)
-        texts = _texts_of_corpus(encoded, manifest, corpus)
-    left = len(wanted)
     for shard in manifest.shards:
-        if not left:
+        if not wanted:
             return
         block = list(islice(texts, shard.documents))
         if shard.name not in wanted:
             continue
+        wanted.remove(shard.name)
         if hash_of(block) != shard.texts:
             raise InputError(f"{block[0].where if block else source}: the texts from here on are "
-                             f"not those that {encoded} was encoded from; give its own corpus as "
+                             f"not those that {folder} was encoded from; give its own corpus as "
                              "`corpus`, or encode it again")
         yield from ((document.id, document.text) for document in block)
-        left -= 1
     if more := next(texts, None):
-        raise InputError(f"{more.where}: is more than {encoded} was encoded from; give its own "
+        raise InputError(f"{more.where}: is more than {folder} was encoded from; give its own "
                          "corpus as `corpus`, or encode it again")
 
 
@@ -63,20 +73,21 @@ def _texts_in_shards(encoded: Path, manifest: Manifest) -> Iterator[Document]:
             yield Document(document.id, document.contents, f"{path}:{number}")
 
 
-def _texts_of_corpus(encoded: Path, manifest: Manifest, corpus: str | None) -> Iterator[Document]:
-    """Yields the documents of the corpus as they were planned: bad lines were left out only if
-    the manifest counts some, and so were repeated ids."""
-    texts = read_corpus(manifest.input if corpus is None else corpus,
-                        Rejects() if manifest.rejected else None)
-    try:
-        texts = texts if corpus else chain([next(texts)], texts)
-    except StopIteration:
-        return
-    except InputError as error:
-        raise InputError(f"{encoded} names its corpus, but {error}; give its place as "
-                         "`corpus`") from None
+def _texts_of_corpus(manifest: Manifest, folder: Path, corpus: str | None) -> Iterator[Document]:
+    """Yields the documents of the corpus as they were planned.
+
+    Bad lines and repeated ids were left out, if the manifest counts any.
+    """
+    texts = read_corpus(corpus or manifest.input, Rejects() if manifest.rejected else None)
     seen: set[int] = set()
-    for document in texts:
+    try:
+        first = next(texts, None)
+    except InputError as error:
+        if corpus:
+            raise
+        raise InputError(f"{folder} names its corpus, but {error}; give its place as "
+                         "`corpus`") from None
+    for document in chain([] if first is None else [first], texts):
         if manifest.rejected:
             if (own := id_hash(document.id)) in seen:
                 continue
