@@ -58,9 +58,10 @@ def merge_parts(parts: Path, index: Path, *, optimize: bool = False,
         expected = IndexManifest(encoded=record.encoded, versions={})
         engine = not lack_of_arrays(record)
         if is_occupied(index) and (existing := existing_record(index, expected, overwrite)):
-            if not engine or not lack_of_arrays(existing):
+            in_pieces = optimize and len(list(index.glob("*.si"))) > 1  # a file for each segment
+            if not in_pieces and (not engine or not lack_of_arrays(existing)):
                 return existing, False
-            overwrite = True  # by an index of the same documents, with arrays
+            overwrite = True  # by an index of the same documents, in one segment or with arrays
         start_jvm()
         with scratch_beside(index) as scratch:
             fresh = scratch / FRESH
