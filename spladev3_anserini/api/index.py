@@ -28,7 +28,13 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError, SpladeError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
-from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS, EncodedTopic, ImpactQuery
+from spladev3_anserini.impacts.query import (
+    MAX_HITS,
+    MAX_THREADS,
+    EncodedTopic,
+    ImpactQuery,
+    available_cores,
+)
 from spladev3_anserini.lucene.opening import open_with_texts
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
 from spladev3_anserini.lucene.texts import require_texts, text_of
@@ -194,7 +200,7 @@ class Index:
     def _rankings(self, topics: Topics | None, hits: int, queries: StrPath | None,
                   threads: int | None, remove_query: bool) -> Iterator[tuple[str, Ranking]]:
         hits = whole_number("hits", hits, 1, MAX_HITS)
-        cores = optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1
+        cores = optional_number("threads", threads, 1, MAX_THREADS) or available_cores()
         self._refuse_closed()
         if (topics is None) == (queries is None):
             raise InputError("give either `topics` or `queries`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spladev3_anserini.collection.stored_texts import open_texts
 from spladev3_anserini.engine.build import merge_arrays
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest
@@ -60,10 +61,14 @@ def merge_parts(parts: Path, index: Path, *, optimize: bool = False,
         expected = IndexManifest(encoded=record.encoded, versions={})
         engine, texts = not lack_of_arrays(record), texts_of_parts(parts, folders)
         if is_occupied(index) and (existing := existing_record(index, expected, overwrite)):
-            if (not engine or not lack_of_arrays(existing)) and (
-                    texts is None or has_texts(existing)):
+            in_pieces = optimize and len(list(index.glob("*.si"))) > 1  # a file for each segment
+            lacking = (engine and lack_of_arrays(existing)) or (
+                texts is not None and not has_texts(existing))
+            if not in_pieces and not lacking:
                 return existing, False
-            overwrite = True  # by an index of the same documents, with arrays and texts
+            overwrite = True  # by an index of the same documents, in one segment or with more
+            if texts is None and has_texts(existing):
+                texts = open_texts(index)
         start_jvm()
         with scratch_beside(index) as scratch:
             fresh = scratch / FRESH

@@ -7,7 +7,6 @@ read them all.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import stat
 import time
@@ -20,6 +19,7 @@ from spladev3_anserini.engine.arrays import ENGINE_PREFIX
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import IndexFile, Record, from_json, write_record
+from spladev3_anserini.impacts.query import available_cores
 from spladev3_anserini.lucene.parts import part_of_folder
 from spladev3_anserini.progress import counter, warn
 
@@ -32,7 +32,7 @@ _READ = re.compile(
 #: A file that changed this recently is not noted as sound. It may change once more within one tick
 #: of the file system's clock (2 s at worst) and keep its times.
 _TICK_NS = 2 * 10**9
-_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = min(4, available_cores())
 
 
 class Sound(Record):
