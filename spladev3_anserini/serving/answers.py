@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +11,9 @@ from typing import Any, TypeVar
 
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking
+from spladev3_anserini.collection.snippets import Word, plain_words, snippet
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.query import ImpactQuery
+from spladev3_anserini.impacts.query import ImpactQuery, available_cores
 from spladev3_anserini.model.variants import VARIANTS, QueryMode
 from spladev3_anserini.rankers.fusion import reciprocal_rank
 from spladev3_anserini.serving.batching import Batcher
@@ -23,7 +23,7 @@ from spladev3_anserini.serving.contract import ExplainRequest, SearchRequest
 from spladev3_anserini.serving.limits import FUSED_DEPTH, Limits
 from spladev3_anserini.serving.metrics import ENCODING_SECONDS, SEARCH_SECONDS
 from spladev3_anserini.serving.opened import Served, ServedImpacts
-from spladev3_anserini.serving.query_encoders import EncodedText
+from spladev3_anserini.serving.query_encoders import NO_TERMS, EncodedText
 
 _R = TypeVar("_R")
 
@@ -41,7 +41,7 @@ class Service:
     def __init__(self, catalog: Catalog, limits: Limits) -> None:
         self._catalog, self.limits = catalog, limits
         self._batcher = Batcher()
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="search")
+        self._threads = ThreadPoolExecutor(available_cores(), thread_name_prefix="search")
 
     async def search(self, request: SearchRequest) -> dict[str, Any]:
         """Returns the answer of `/search`.
@@ -138,34 +138,44 @@ def _found(names: Sequence[str], indexes: Sequence[Served],
            queries: Sequence[EncodedText | str], request: SearchRequest) -> dict[str, Any]:
     """Searches, and returns the answer but for the time of encoding."""
     depth = max(request.hits, FUSED_DEPTH) if request.fuse else request.hits
-    began, rankings = time.perf_counter(), []
-    for name, index, query in zip(names, indexes, queries, strict=True):
-        with SEARCH_SECONDS.labels(name).time():
-            if isinstance(index, Bm25Searcher) or isinstance(query, str):
-                assert isinstance(index, Bm25Searcher) and isinstance(query, str)
-                rankings.append(index.search(query, depth))
-            else:
-                rankings.append(index.search(query.impacts, depth))
+    began = time.perf_counter()
+    rankings = [_ranking(name, index, query, depth)
+                for name, index, query in zip(names, indexes, queries, strict=True)]
     hits = reciprocal_rank(rankings, hits=request.hits) if request.fuse else rankings[0]
     seconds = time.perf_counter() - began
-    encoded = next((query for query in queries if isinstance(query, EncodedText)), None)
-    own = None if encoded is None or request.query is None else encoded.own
+    impacts, own, cut = next((one for one in queries if isinstance(one, EncodedText)), NO_TERMS)
     modes = [index.encoders.own for index in indexes if isinstance(index, ServedImpacts)]
-    variant = None if request.query is None else (request.variant or modes[0] if modes else "bm25")
-    return {"index": None if request.fuse else names[0], "fuse": request.fuse, "variant": variant,
-            "query": request.query, "impacts": _terms(encoded.impacts if encoded else {}, own),
-            "cut": encoded.cut if encoded else 0,
-            "hits": _hits(hits, indexes, request, encoded.impacts if encoded else {}),
+    by_text = request.query is not None
+    return {"index": None if request.fuse else names[0], "fuse": request.fuse,
+            "variant": (request.variant or modes[0] if modes else "bm25") if by_text else None,
+            "query": request.query, "impacts": _terms(impacts, own if by_text else None),
+            "cut": cut, "hits": _hits(hits, indexes, request, impacts),
             "milliseconds": {"search": round(seconds * 1000, 3)}}
+
+
+def _ranking(name: str, index: Served, query: EncodedText | str, hits: int) -> Ranking:
+    with SEARCH_SECONDS.labels(name).time():
+        if isinstance(index, Bm25Searcher):
+            assert isinstance(query, str)
+            return index.search(query, hits)
+        assert isinstance(query, EncodedText)
+        return index.search(query.impacts, hits)
 
 
 def _hits(ranking: Ranking, indexes: Sequence[Served], request: SearchRequest,
           impacts: ImpactQuery) -> list[dict[str, Any]]:
-    texts = [index.texts for index in indexes if request.texts and index.texts is not None]
+    """Returns the rows of hits. In a text the words are marked that the query has: wordpieces of
+    its impacts, or for BM25 alone the words of its text."""
+    stores = [index.texts for index in indexes if request.texts and index.texts is not None]
+    tokenized = [index.encoders for index in indexes if isinstance(index, ServedImpacts)]
+    words: Callable[[str], Iterable[Word]] = tokenized[0].words if tokenized else plain_words
+    terms = impacts if tokenized else {word for *_, pieces in plain_words(request.query or "")
+                                       for word in pieces}
     rows = []
     for rank, (docid, score) in enumerate(ranking, 1):
-        text = _text(texts, docid)
-        rows.append({"rank": rank, "docid": docid, "score": score, "text": text, "snippet": None})
+        text = _text(stores, docid)
+        rows.append({"rank": rank, "docid": docid, "score": score, "text": text,
+                     "snippet": None if text is None else snippet(text, terms, words=words)})
     return rows
 
 

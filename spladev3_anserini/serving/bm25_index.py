@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.collection.runs import Ranking
-from spladev3_anserini.rankers.bm25 import OpenBm25, has_positions
+from spladev3_anserini.rankers.open_bm25 import OpenBm25, has_positions
 
 
 def is_bm25_index(index: Path) -> bool:

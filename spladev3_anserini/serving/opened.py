@@ -14,7 +14,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.check import folder_identity, recorded_manifest
 from spladev3_anserini.lucene.jvm import JNIUS_LOCK
-from spladev3_anserini.lucene.opening import open_searcher
+from spladev3_anserini.lucene.opening import open_with_texts
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.serving.bm25_index import Bm25Searcher, is_bm25_index
 from spladev3_anserini.serving.query_encoders import QueryEncoders
@@ -46,12 +46,12 @@ class ServedImpacts:
         meanwhile.
         """
         before = folder_identity(index)
-        self._searcher, record = open_searcher(index, trust=options.trust, lucene=options.lucene)
+        self._searcher, record, self.texts = open_with_texts(index, trust=options.trust,
+                                                             lucene=options.lucene)
         if record is None:
             raise InputError(f"{index}: was not built by this package, so how to encode a query "
                              "for it is unknown, and it is none of texts for BM25")
-        self._record, self._index = record, index
-        self.texts: Any = None
+        self._record = record
         self.encoders = QueryEncoders(index, record, options.model, options.settings)
         self._lock: Any = nullcontext()
         if isinstance(self._searcher, ImpactSearcher):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.api.checks import LOADING
+from spladev3_anserini.collection.snippets import Word
 from spladev3_anserini.encoding.encoder import Encoder, TextError
 from spladev3_anserini.encoding.queries import encoder_for_index
 from spladev3_anserini.encoding.settings import EncoderSettings
@@ -28,11 +29,15 @@ class EncodedText(NamedTuple):
     cut: int = 0
 
 
+#: A query without terms.
+NO_TERMS = EncodedText({}, frozenset())
+
+
 class QueryEncoders:
     """The encoders of an index's queries.
 
     Documents of all variants are encoded alike, so another way to weight a query finds them too,
-    with other scores. One thread at a time may use them.
+    with other scores. One thread at a time may use them, but for `words`.
 
     Attributes:
         own: The index's own way to weight a query.
@@ -67,6 +72,8 @@ class QueryEncoders:
                     self._add(mode, first)
             if table is not None:
                 self._encoders["static"] = encoder_for_index(index, record, model, "auto", settings)
+            checkpoint = open_checkpoint(model or record.encoded.model_name).of("query")
+            self._for_words = checkpoint.settings.load_tokenizer()
         self.modes: list[QueryMode] = list(self._encoders)
 
     def _add(self, mode: QueryMode, first: Encoder) -> None:
@@ -106,6 +113,13 @@ class QueryEncoders:
         encoder = self._encoders[self.own]
         (ids,) = encoder.tokenizer.ids([text], self._record.encoded.fingerprint.max_length)
         return self._terms(encoder, ids)
+
+    def words(self, text: str) -> list[Word]:
+        """Returns the words of a text for `snippet`, in any thread.
+
+        It has a tokenizer of its own, because the library locks one while a length is set.
+        """
+        return list(self._for_words.words(text))
 
     def _terms(self, encoder: Encoder, ids: Sequence[int]) -> frozenset[str]:
         tokenizer = encoder.tokenizer
