@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 from spladev3_anserini import progress as reports
 from spladev3_anserini.api.checks import (
@@ -19,12 +19,8 @@ from spladev3_anserini.api.checks import (
     path_text,
     whole_number,
 )
-from spladev3_anserini.api.queries import (
-    Topics,
-    checked_query,
-    impacts_of,
-    topics_of,
-)
+from spladev3_anserini.api.hits import Hit, TextHit
+from spladev3_anserini.api.queries import Topics, checked_query, impacts_of, topics_of
 from spladev3_anserini.api.run import Run
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking
@@ -32,27 +28,22 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError, SpladeError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
-from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS, EncodedTopic, ImpactQuery
-from spladev3_anserini.lucene.opening import open_searcher
+from spladev3_anserini.impacts.query import (
+    MAX_HITS,
+    MAX_THREADS,
+    EncodedTopic,
+    ImpactQuery,
+    available_cores,
+)
+from spladev3_anserini.lucene.opening import open_with_texts
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
+from spladev3_anserini.lucene.texts import require_texts, text_of
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.encoding.weigher import Network
-
-
-class Hit(NamedTuple):
-    """One document of a ranking.
-
-    Attributes:
-        docid: The id of the document.
-        score: Its score, a whole number.
-    """
-
-    docid: str
-    score: float
 
 
 _hit = partial(tuple.__new__, Hit)
@@ -72,7 +63,8 @@ class Index:
                  settings: Callable[[], EncoderSettings], network: Network | None = None,
                  trust: bool = False, lucene: bool = False) -> None:
         self.folder = folder
-        self._searcher, self.manifest = open_searcher(folder, trust=trust, lucene=lucene)
+        self._searcher, self.manifest, self._texts = open_with_texts(folder, trust=trust,
+                                                                     lucene=lucene)
         self._model, self._variant, self._settings = model, variant, settings
         self._network = network
         self._encoder: Encoder | None = None
@@ -107,32 +99,56 @@ class Index:
         self._closed = True
         self._searcher.close()
 
+    @overload
+    def search(self, query: str | Mapping[str, int], hits: int = 10, *,
+               texts: Literal[False] = False) -> list[Hit]: ...
+
+    @overload
+    def search(self, query: str | Mapping[str, int], hits: int = 10, *,
+               texts: Literal[True]) -> list[TextHit]: ...
+
     @one_family
-    def search(self, query: str | Mapping[str, int], hits: int = 10) -> list[Hit]:
+    def search(self, query: str | Mapping[str, int], hits: int = 10, *,
+               texts: bool = False) -> list[Hit] | list[TextHit]:
         """Search with one query, exactly.
 
         Args:
             query: A text, or impacts: {term: whole number}.
             hits: The largest number of documents to return.
+            texts: Also return their texts, which an index keeps that was built with `store_texts`.
 
         Returns:
-            Hits (docid, score), best first. The score is the dot product of the impacts, a whole
-            number. Ties are ordered by id, ascending.
+            Hits (docid, score), or (docid, score, text) with `texts`, best first. The score is the
+            dot product of the impacts, a whole number. Ties are ordered by id, ascending.
 
         Raises:
             InputError: The query is neither text nor impacts, an impact is not a whole number, or
-                the model is not that of the index.
+                the model is not that of the index. Or it keeps no texts.
             JavaError: Java is missing, or it failed.
         """
         hits = whole_number("hits", hits, 1, MAX_HITS)
         self._refuse_closed()
+        if flag("texts", texts):
+            require_texts(self.folder, self._texts)
         if isinstance(query, str):
             topic = Topic("query", checked_text(query, "`query`", "text"), "`query`")
             (encoded,) = self._encode([topic])
         else:
             encoded = EncodedTopic("query", checked_query(query, "`query`"))
         warn_of_limits([encoded], self.manifest, self._searcher)
-        return list(map(_hit, self._searcher.search(encoded.query, hits)))
+        found = self._searcher.search(encoded.query, hits)
+        if texts:
+            return [TextHit(docid, score, self.text(docid)) for docid, score in found]
+        return list(map(_hit, found))
+
+    @one_family
+    def text(self, docid: str) -> str:
+        """The text of a document, as it was encoded.
+
+        Raises InputError if there is no such document, or if the index keeps no texts.
+        """
+        self._refuse_closed()
+        return text_of(self.folder, self._texts, docid)
 
     @one_family
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
@@ -184,7 +200,7 @@ class Index:
     def _rankings(self, topics: Topics | None, hits: int, queries: StrPath | None,
                   threads: int | None, remove_query: bool) -> Iterator[tuple[str, Ranking]]:
         hits = whole_number("hits", hits, 1, MAX_HITS)
-        cores = optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1
+        cores = optional_number("threads", threads, 1, MAX_THREADS) or available_cores()
         self._refuse_closed()
         if (topics is None) == (queries is None):
             raise InputError("give either `topics` or `queries`")

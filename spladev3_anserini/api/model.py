@@ -192,7 +192,7 @@ class Model:
     def index(self, texts: Texts | StrPath, folder: StrPath, *, overwrite: bool = False,
               optimize: bool = False, engine: bool = True, shard_size: int = 5000,
               skip_errors: bool = False, encoded: StrPath | None = None,
-              progress: bool = False) -> Index:
+              store_texts: bool = False, progress: bool = False) -> Index:
         """Encode documents and build a checked Lucene index of them.
 
         After an interruption, the same call continues at the first missing shard. If `folder`
@@ -214,6 +214,7 @@ class Model:
                 Only for a path; `encoded` then holds `rejected.jsonl` with the reasons.
             encoded: A folder that keeps the impact documents. If it is None, they are in
                 `FOLDER.encoded` until the index is built.
+            store_texts: Also keep the texts, compressed, for `Index.text` and hits with texts.
             progress: Draw progress bars.
 
         Returns:
@@ -229,7 +230,7 @@ class Model:
             None if encoded is None else output_folder("encoded", encoded),
             whole_number("shard_size", shard_size, 1, 10_000_000),
             flag("optimize", optimize), flag("engine", engine), flag("overwrite", overwrite),
-            flag("skip_errors", skip_errors))
+            flag("skip_errors", skip_errors), flag("store_texts", store_texts))
         encoder = self._encoder("document")
         with reports.reporting("bars" if flag("progress", progress) else "off"):
             build(texts, self._checkpoint, encoder, target)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spladev3_anserini.engine.arrays import (
     BLOCK,
     EngineArrays,
     id_at,
     open_arrays,
-    postings_of_block,
     term_columns,
 )
 from spladev3_anserini.errors import InputError
@@ -41,14 +42,23 @@ class EnginePostings:
     def vector(self, docid: str) -> ImpactQuery:
         """Returns {term: impact} of one document, terms ascending.
 
-        It reads all postings of the document's block. Raises InputError for an id that is not in
-        the index.
+        Raises InputError for an id that is not in the index.
         """
-        number, terms = self._number(docid), list(self._columns)
-        documents, columns, impacts = postings_of_block(self._arrays, number // BLOCK)
-        own = documents == number
+        terms = list(self._columns)
+        found, impacts = self._impacts(self._number(docid), np.arange(len(terms)))
         return {terms[column]: impact for column, impact in
-                zip(columns[own].tolist(), impacts[own].tolist(), strict=True)}
+                zip(found.tolist(), impacts.tolist(), strict=True)}
+
+    def impacts_of_terms(self, terms: Iterable[str], docid: str) -> ImpactQuery:
+        """Returns {term: impact} of those terms that one document has.
+
+        Raises InputError for an id that is not in the index.
+        """
+        columns = {column: term for term in terms
+                   if (column := self._columns.get(term)) is not None}
+        found, impacts = self._impacts(self._number(docid), np.fromiter(columns, np.int64))
+        return {columns[column]: impact for column, impact in
+                zip(found.tolist(), impacts.tolist(), strict=True)}
 
     def score(self, query: Mapping[str, int], docid: str) -> int:
         """Returns the score of one document, whatever its rank; 0 if it shares no term.
@@ -56,15 +66,27 @@ class EnginePostings:
         It looks the document up in the list of each term. Raises InputError for an id that is not
         in the index.
         """
-        block, local = divmod(self._number(docid), BLOCK)
-        arrays, total = self._arrays, 0
-        for term, weight in query.items():
-            if (column := self._columns.get(term)) is not None:
-                low, high = arrays.starts[block, column], arrays.starts[block + 1, column]
-                place = low + np.searchsorted(arrays.documents[low:high], local)
-                if place < high and arrays.documents[place] == local:
-                    total += weight * int(arrays.impacts[place])
-        return total
+        return sum(query[term] * impact
+                   for term, impact in self.impacts_of_terms(query, docid).items())
+
+    def _impacts(self, number: int, columns: NDArray[np.int64]) -> tuple[
+            NDArray[np.int64], NDArray[Any]]:
+        """Returns those of the columns that a document has a posting of, and their impacts.
+
+        Its place in the lists of all columns is searched at the same time, by halves.
+        """
+        arrays, (block, local) = self._arrays, divmod(number, BLOCK)
+        low, ends = arrays.starts[block, columns], arrays.starts[block + 1, columns]
+        high = ends.copy()
+        while (open_lists := low < high).any():
+            middle = (low + high) // 2
+            # a list that is found already may end at the end of the array
+            before = open_lists & (arrays.documents[np.where(open_lists, middle, 0)] < local)
+            low = np.where(before, middle + 1, low)
+            high = np.where(open_lists & ~before, middle, high)
+        inside = low < ends
+        found = inside & (arrays.documents[np.where(inside, low, 0)] == local)
+        return columns[found], arrays.impacts[low[found]]
 
     def has(self, docid: str) -> bool:
         """Whether a document is in the index, by binary search."""
@@ -100,6 +122,10 @@ class PartsPostings:
     def vector(self, docid: str) -> ImpactQuery:
         """Returns {term: impact} of one document; raises InputError for an unknown id."""
         return self._part_of(docid).vector(docid)
+
+    def impacts_of_terms(self, terms: Iterable[str], docid: str) -> ImpactQuery:
+        """Returns {term: impact} of those terms that one document has, as `vector` does."""
+        return self._part_of(docid).impacts_of_terms(terms, docid)
 
     def score(self, query: Mapping[str, int], docid: str) -> int:
         """Returns the score of one document; raises InputError for an unknown id."""

@@ -56,6 +56,11 @@ class EngineSearcher:
         for part in self._parts:  # compiles, or fails now
             self._best(part, np.zeros(1, np.int64), np.ones(1, np.int64), 1)
 
+    @property
+    def arrays(self) -> list[EngineArrays]:
+        """The open arrays of the index, or of each of its parts."""
+        return [part.arrays for part in self._parts]
+
     def search(self, query: Mapping[str, int], hits: int) -> Ranking:
         """Returns the best `hits` documents of one query; none for a query without terms."""
         if hits < 1:

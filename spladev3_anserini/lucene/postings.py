@@ -51,6 +51,22 @@ class LucenePostings:
                 vector[str(term.utf8ToString())] = int(postings.freq())
         return vector
 
+    def impacts_of_terms(self, terms: Iterable[str], docid: str) -> ImpactQuery:
+        """Returns {term: impact} of those terms that one document has.
+
+        Raises InputError for an id that is not in the index.
+        """
+        number, vector = self._number(docid), {}
+        term_of = java_class(f"{_LUCENE}.index.Term")
+        postings_of = java_class(f"{_LUCENE}.index.MultiTerms").getTermPostingsEnum
+        frequencies = java_class(f"{_LUCENE}.index.PostingsEnum").FREQS
+        for term in terms:
+            name = term_of(_FIELD, term)
+            postings = postings_of(self._reader, _FIELD, name.bytes(), frequencies)
+            if postings is not None and postings.advance(number) == number:
+                vector[term] = int(postings.freq())
+        return vector
+
     def score(self, query: Mapping[str, int], docid: str) -> float:
         """Returns Lucene's score of one document, whatever its rank; 0 if it shares no term.
 

@@ -30,6 +30,7 @@ from spladev3_anserini.lucene.jvm import (
     java_errors,
     lucene_version,
 )
+from spladev3_anserini.lucene.postings import LucenePostings
 
 _FIELD, _ID = "contents", "id"
 _SEARCH = "org.apache.lucene.search"
@@ -67,6 +68,11 @@ class ImpactSearcher:
                 java_class("io.anserini.search.similarity.ImpactSimilarity")())
         self.name = f"Lucene {lucene_version()}{f' ({reason})' if reason else ''}"
         self._handles: dict[int, Any] = {}
+        self._index = index
+
+    def postings(self) -> LucenePostings:
+        """Returns the postings of the open index; hold JNIUS_LOCK while you use them."""
+        return LucenePostings(self._reader, self._index)
 
     def search(self, query: Mapping[str, int], hits: int) -> Ranking:
         """Returns the best `hits` documents of one query; none for a query without terms."""
