@@ -182,7 +182,6 @@ def test_refused_from_python(arguments: tuple[Any, ...], message: str) -> None:
         splade.fuse(*arguments, **options)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("count", [2, 3])
 def test_it_is_pyserinis(count: int, tmp_path: Path, cli: Callable[..., Result]) -> None:
     """Its `rrf`, `normalize`, `average` and `interpolation`: the same hits in the same order. The sums of
