@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.jvm import versions
 from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
@@ -70,9 +69,6 @@ def model_of(baseline: Baseline, session: Session) -> tuple[str, str]:
     The hash has nothing of the runs that it re-ranks or fuses. Raises InputError if a model is not
     available.
     """
-    if session.options.model and not session.experiment.takes_model:
-        raise InputError(f"`model`: {session.experiment.recipe_name} is a baseline, whose recipe "
-                         "names its model")
     if isinstance(baseline, Dense):
         folder = find_dense_model(_readable_model(baseline.model, session), baseline.pooling,
                                   baseline.similarity, baseline.query_max_length,

@@ -55,9 +55,13 @@ def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Opt
         The result, or None if `options.parts` has no evaluate.
 
     Raises:
-        InputError: A command fails, or a part that is not in `options.parts` but needed is not
-            done.
+        InputError: A command fails, a part that is not in `options.parts` but needed is not done,
+            or `options.model` is given to a baseline that takes none.
     """
+    if options.model and isinstance(experiment.recipe, BaselineRecipe) \
+            and not experiment.takes_model:
+        raise InputError(f"`model`: {experiment.recipe_name} is a baseline, whose recipe names its "
+                         "model")
     for first in experiment.firsts:
         report_stage("first", f"{experiment.recipe_name} begins with {first.recipe_name}")
         reproduce(first, sets, options_of(first, options), invoke)
