@@ -18,12 +18,12 @@ from spladev3_anserini.text import counted
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=FILE)
 @run_output_option
 @click.option("--method", default="rrf", type=click.Choice(["rrf", "sum"]),
-              help="rrf: the sum of 1 / (k + rank). sum: the weighted sum of the scores, after "
-              "each query's scores of each run are scaled to 0 ... 1 (min-max).")
+              help="How scores are made. rrf adds 1 / (k + rank). sum adds weighted scores; each "
+              "run's scores of a query are scaled to 0 ... 1 first (min-max).")
 @click.option("--k", show_default="60", type=WholeNumber(0, 1_000_000),
               help="The k of rrf. The larger it is, the less the first ranks count for.")
 @click.option("--weights", metavar="W,W,...", show_default="1 for each run",
-              help="The weights of sum, one for each RUN, in their order: .7,.3")
+              help="The weights of sum, one for each RUN and in their order, such as .7,.3.")
 @click.option("--raw-scores", is_flag=True,
               help="With --method sum, add the scores as they are, without min-max.")
 @hits_option(1000)
