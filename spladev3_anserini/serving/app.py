@@ -35,7 +35,7 @@ from spladev3_anserini.text import VERSION, one_line
 
 #: The files of the page, and their types; no other name is ever served.
 _PAGE = {"index.html": "text/html; charset=utf-8", "page.css": "text/css; charset=utf-8",
-         "page.js": "text/javascript; charset=utf-8"}
+         "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 
 
 def make_app(service: Service, hosts: Collection[str] | None = None) -> ASGIApp:

@@ -274,7 +274,7 @@ function showHits({ hits, milliseconds }) {
     : "No document shares a term with this question.";
   $("status").textContent = hits.length
     ? counted(hits.length, "hit") + (others ? `, ${others} moved` : "") : none;
-  $("times").textContent = Object.entries(milliseconds ?? {})
+  $("times").textContent = Object.entries(milliseconds ?? {}).filter(([, time]) => time > 0)
     .map(([step, time]) => `${step} ${time.toFixed(1)} ms`).join(", ");
 }
 
