@@ -37,7 +37,7 @@ from spladev3_anserini.impacts.query import (
 )
 from spladev3_anserini.lucene.opening import open_with_texts
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
-from spladev3_anserini.lucene.texts import require_texts, text_of
+from spladev3_anserini.lucene.texts import require_texts, stored_text
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
@@ -148,7 +148,7 @@ class Index:
         Raises InputError if there is no such document, or if the index keeps no texts.
         """
         self._refuse_closed()
-        return text_of(self.folder, self._texts, docid)
+        return stored_text(self.folder, self._texts, docid)
 
     @one_family
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
