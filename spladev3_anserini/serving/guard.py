@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Collection
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spladev3_anserini.serving.limits import MAX_BODY, Limits
@@ -22,12 +23,11 @@ _HEADERS = [
 _ALWAYS = ("/health", "/metrics")
 
 
-class RefusedRequestError(Exception):
-    """A request that is not answered, with its status and the reason in one line."""
+class RefusedRequestError(HTTPException):
+    """A request that is not answered: its status, and the reason in one line.
 
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
+    FastAPI passes on no other exception while it reads a body.
+    """
 
 
 class Guard:
@@ -56,7 +56,7 @@ class Guard:
                     await _refused(answer, *answer.too_slow(self._limits.seconds))
             except RefusedRequestError as error:
                 if answer.status == 0:
-                    await _refused(answer, error.status, str(error))
+                    await _refused(answer, error.status_code, error.detail)
         finally:
             self._running -= 1
             RUNNING.set(self._running)
@@ -84,7 +84,7 @@ class _Answered:
     """Sends an answer with the headers for browsers, and notes its status."""
 
     def __init__(self, send: Send) -> None:
-        self._send, self.status, self.body_read = send, 0, False
+        self._send, self.status, self.reading = send, 0, False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -94,7 +94,7 @@ class _Answered:
 
     def too_slow(self, seconds: float) -> tuple[int, str]:
         """Returns status and reason when the time is over: the client's fault, or ours."""
-        if not self.body_read:
+        if self.reading:
             return 408, f"the body was not there within {seconds:g} seconds"
         return 503, f"the answer took more than {seconds:g} seconds; ask for less, or again later"
 
@@ -105,11 +105,12 @@ def _limited(scope: Scope, receive: Receive, answer: _Answered) -> Receive:
 
     async def receive_limited() -> Message:
         nonlocal size
+        answer.reading = True
         message = await receive()
+        answer.reading = False
         size += len(message.get("body", b""))
         if size > MAX_BODY:
             raise RefusedRequestError(413, f"the body has more than {MAX_BODY:,} bytes")
-        answer.body_read = not message.get("more_body", False)
         return message
 
     return receive_limited
