@@ -44,22 +44,23 @@ def main(output: Path) -> None:
         (output / name).write_text(data.joinpath(name).read_text("utf-8"), "utf-8")
     corpus, encoded, index = output / "corpus.jsonl", output / "encoded", output / "index"
     topics, splade_run = output / "topics.tsv", output / "run.splade.txt"
-    bm25, fused = output / "run.bm25.txt", output / "run.fused.txt"
+    bm25, fused, words = output / "run.bm25.txt", output / "run.fused.txt", output / "bm25"
     echo(f"# the documentation of Python {sys.version.split()[0]} as a collection")
     _run([sys.executable, "-I", "-S", "-E", str(data.joinpath("pydocs.py")), str(corpus)])
     _step("models", "fetch", "demo")
     _step("encode", "--model", "demo", "--corpus", corpus, "--output", encoded,
           "--shard-size", 1000)
-    _step("index", "--encoded", encoded, "--index", index, "--optimize")
+    _step("index", "--encoded", encoded, "--index", index, "--optimize",
+          "--store-texts")
     _step("search", "--index", index, "--topics", topics, "--output", splade_run)
-    _step("bm25", "--corpus", corpus, "--topics", topics, "--output", bm25,
-          "--index", output / "bm25")
+    _step("bm25", "--corpus", corpus, "--topics", topics, "--output", bm25, "--index", words)
     _step("fuse", splade_run, bm25, "--output", fused)
-    _step("ask", "--index", index, "--corpus", corpus, "--hits", 3, *QUESTIONS)
+    _step("ask", "--index", index, "--hits", 3, *QUESTIONS)
     _step("evaluate", "--qrels", output / "qrels.txt", "--run", splade_run, "--run", bm25,
           "--run", fused, "--measures", "RR@10 nDCG@10 R@100")
-    echo(f"\ndone in {time.monotonic() - started:.0f} s. Ask your own question:\n  "
-         f"{_program()} ask --index {index} --corpus {corpus} \"how do I ...\"")
+    echo(f"\ndone in {time.monotonic() - started:.0f} s. Ask your own question, here or on a page:\n"
+         f"  {_program()} ask --index {index} \"how do I ...\"\n"
+         f"  {_program()} serve --index {index} --index {words}")
 
 
 def _prepare_folder(output: Path) -> None:

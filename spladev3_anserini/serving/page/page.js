@@ -126,6 +126,7 @@ function follow() {
   say("");
   document.title = asked.q ? `${asked.q} · spladev3_anserini` : "spladev3_anserini";
   $("start").hidden = Boolean(asked.q);
+  document.querySelector(".skip").hidden = !asked.q;
   if (asked.q) return search();
   $("answer").hidden = true;
   $("question").focus();
