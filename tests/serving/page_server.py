@@ -1,126 +1,98 @@
-"""What the page is given: the server's answers, made from documents and weights in memory."""
+"""The real application on a port, and a service whose documents and weights are made by hand."""
 
 from __future__ import annotations
 
-import json
-import mimetypes
+import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
-POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+import uvicorn
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.serving.answers import Service, UnknownDocumentError
+from spladev3_anserini.serving.app import make_app
+from spladev3_anserini.serving.contract import (
+    DocumentAnswer,
+    ExplainRequest,
+    Explanation,
+    SearchAnswer,
+    SearchRequest,
+    ServedIndexes,
+)
+from spladev3_anserini.serving.limits import Limits
+
 Vector = Mapping[str, int]
 
 
-class Answers:
-    """One index of impacts, and "bm25", which is asked the same but has no impacts."""
+class MadeService(Service):
+    """`index`, an index of impacts, and `bm25`, whose scores are the same; no model, no folder."""
 
     def __init__(self, texts: Mapping[str, str], vectors: Mapping[str, Vector],
                  weigh: Callable[[str, str], Vector]) -> None:
-        self.texts, self.vectors, self.weigh = texts, vectors, weigh
-        self.variants = ["expand", "lexical", "bow"]
-        self.before_search: Callable[[dict[str, Any]], None] = lambda body: None
+        self.texts, self.vectors, self.weigh, self.limits = texts, vectors, weigh, Limits()
+        self.before_search: Callable[[SearchRequest], None] = lambda request: None
 
     def models(self) -> dict[str, Any]:
-        return {"indexes": [
-            {"name": "index", "kind": "impact", "model": "demo", "variant": self.variants[0],
-             "variants": self.variants, "documents": len(self.texts), "texts": True, "engine": "arrays"},
+        rest = {"documents": len(self.texts), "texts": True}
+        return ServedIndexes.model_validate({"indexes": [
+            {"name": "index", "kind": "impact", "model": "made", "variant": "expand",
+             "variants": ["expand", "lexical", "bow"], "engine": "arrays", **rest},
             {"name": "bm25", "kind": "bm25", "model": "bm25", "variant": "bm25", "variants": [],
-             "documents": len(self.texts), "texts": True, "engine": "lucene"}]}
+             "engine": "lucene", **rest}]}).model_dump()
 
-    def query(self, body: dict[str, Any]) -> Vector:
-        given = body.get("impacts")
-        if (given is None) == (body.get("query") is None) or (given and body.get("variant")):
-            raise ValueError("give exactly one of query and impacts; impacts are weighted already")
-        return given or self.weigh(body["query"], body.get("variant") or self.variants[0])
+    def query(self, request: SearchRequest | ExplainRequest) -> Vector:
+        return request.impacts or self.weigh(request.query or "", request.variant or "expand")
 
-    def search(self, body: dict[str, Any]) -> dict[str, Any]:
-        self.before_search(body)
-        if body.get("query") == "refuse":
-            raise ValueError("the question is refused: ask another <b>one</b>")
-        query = self.query(body)
+    async def search(self, request: SearchRequest) -> dict[str, Any]:
+        await asyncio.to_thread(self.before_search, request)
+        if request.query == "refuse":
+            raise InputError("the question is refused: ask another <b>one</b>")
+        query = self.query(request)
         scores = {docid: sum(weight * vector.get(term, 0) for term, weight in query.items())
                   for docid, vector in self.vectors.items()}
         best = sorted((docid for docid in scores if scores[docid]), key=lambda d: (-scores[d], d))
-        without = body.get("fuse") or body.get("index") == "bm25"
-        return {"index": body.get("index"), "variant": body.get("variant"), "query": body.get("query"),
-                "impacts": [] if without else self.terms(query, body.get("query") or ""), "hits": [
-                    {"rank": rank, "docid": docid, "score": scores[docid], "text": self.texts[docid],
-                     "snippet": [[word + " ", word.lower() in query]
-                                 for word in self.texts[docid].split(" ")]}
-                    for rank, docid in enumerate(best[:body.get("hits", 10)], 1)],
-                "cut": 0, "milliseconds": {"encoding": 12.5, "search": 0.5}}
+        words = request.index == "bm25"
+        hits = [{"rank": rank, "docid": docid, "score": scores[docid], "text": self.texts[docid],
+                 "snippet": [(f"{word} ", word.lower() in query) for word in self.texts[docid].split()]}
+                for rank, docid in enumerate(best[:request.hits], 1)]
+        return SearchAnswer.model_validate({
+            "index": request.index, "fuse": request.fuse, "variant": request.variant, "query": request.query,
+            "impacts": [] if words else terms(query, request.query), "cut": 0, "hits": hits,
+            "milliseconds": {"encoding": 12.5, "search": 0.5}}).model_dump()
 
-    def explain(self, body: dict[str, Any]) -> dict[str, Any]:
-        vector = self.vectors[body["docid"]]
-        terms = [{"term": term, "query": weight, "document": vector[term], "product": weight * vector[term]}
-                 for term, weight in self.query(body).items() if term in vector]
-        return {"docid": body["docid"], "score": sum(term["product"] for term in terms),
-                "terms": sorted(terms, key=lambda term: -term["product"]), "text": None}
+    async def explain(self, request: ExplainRequest) -> dict[str, Any]:
+        vector = self.vectors[request.docid]
+        rows = [{"term": term, "query": weight, "document": vector[term], "product": weight * vector[term]}
+                for term, weight in self.query(request).items() if term in vector]
+        return Explanation.model_validate({
+            "docid": request.docid, "score": sum(row["product"] for row in rows), "text": None,
+            "terms": sorted(rows, key=lambda row: -row["product"])}).model_dump()
 
-    def document(self, docid: str) -> dict[str, Any]:
-        return {"docid": docid, "text": self.texts[docid],
-                "impacts": self.terms(self.vectors[docid], self.texts[docid])}
+    async def document(self, name: str | None, docid: str) -> dict[str, Any]:
+        if docid not in self.texts:
+            raise UnknownDocumentError(f"`docid` {docid}: not in {name}")
+        return DocumentAnswer.model_validate({
+            "docid": docid, "text": self.texts[docid],
+            "impacts": terms(self.vectors[docid], self.texts[docid])}).model_dump()
 
-    def terms(self, vector: Vector, text: str) -> list[dict[str, Any]]:
-        words = text.lower().split()
-        return [{"term": term, "impact": impact, "own": term in words}
-                for term, impact in sorted(vector.items(), key=lambda item: (-item[1], item[0]))]
 
-    def answer(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        if body is not None:
-            return self.search(body) if path == "/search" else self.explain(body)
-        return self.models() if path == "/models" else self.document(path.removeprefix("/documents/"))
+def terms(vector: Vector, text: str | None) -> list[dict[str, Any]]:
+    return [{"term": term, "impact": impact, "own": None if text is None else term in text.lower().split()}
+            for term, impact in sorted(vector.items(), key=lambda item: (-item[1], item[0]))]
 
 
 @contextmanager
-def page_server(answers: Answers, port: int = 0) -> Iterator[str]:
-    """Serves page and answers; yields the address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            if parts.path == "/" or parts.path.startswith("/page/"):
-                name = parts.path.removeprefix("/page/").strip("/") or "index.html"
-                self.reply(200, files("spladev3_anserini.serving").joinpath("page", name).read_bytes(),
-                           mimetypes.guess_type(name)[0] or "")
-            else:
-                self.answer(unquote(parts.path), None)
-            assert set(parse_qs(parts.query)) <= {"q", "index", "variant", "hits", "view", "weights"}
-
-        def do_POST(self) -> None:
-            self.answer(self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-        def answer(self, path: str, body: dict[str, Any] | None) -> None:
-            try:
-                status, value = 200, answers.answer(path, body)
-            except (KeyError, ValueError) as error:
-                status, value = 400, {"error": str(error)}
-            self.reply(status, json.dumps(value).encode(), "application/json")
-
-        def reply(self, status: int, content: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", f"{kind}; charset=utf-8")
-            self.send_header("Content-Security-Policy", POLICY)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            pass  # the page went elsewhere before the answer came
-
-    server = Server(("127.0.0.1", port), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+def page_server(service: Service) -> Iterator[str]:
+    """Serves the application on a free port; yields its address."""
+    server = uvicorn.Server(uvicorn.Config(make_app(service), port=0, log_level="error"))
+    thread = Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()

@@ -6,16 +6,24 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib.resources import files
+from pathlib import Path
 from threading import Event
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from page_server import Answers, Vector, page_server
+from conftest import index_here, write_corpus
+from page_server import MadeService, Vector, page_server
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from served import serving
+
+import spladev3_anserini as splade
+from spladev3_anserini.collection.topics import Topic
+from spladev3_anserini.rankers.bm25 import bm25_rankings
+from spladev3_anserini.serving.contract import SearchRequest
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium here")
@@ -48,10 +56,10 @@ def weigh(text: str, variant: str) -> Vector:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[str, Answers]]:
-    answers = Answers(TEXTS, VECTORS, weigh)
-    with page_server(answers) as address:
-        yield address, answers
+def served() -> Iterator[tuple[str, MadeService]]:
+    service = MadeService(TEXTS, VECTORS, weigh)
+    with page_server(service) as address:
+        yield address, service
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +71,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def look(browser: Browser, served: tuple[str, Answers]) -> Iterator[Callable[..., Page]]:
+def look(browser: Browser, served: tuple[str, MadeService]) -> Iterator[Callable[..., Page]]:
     """Opens an address of the page; at the end nothing may have failed or left the host."""
-    address, wrong = served[0], []
+    wrong: list[str] = []
     with ExitStack() as stack:
-        def opened(path: str = "/", failures: bool = False, **settings: Any) -> Page:
+        def opened(path: str = "/", failures: bool = False, address: str = served[0],
+                   **settings: Any) -> Page:
             context = browser.new_context(base_url=address, **settings)
             stack.callback(context.close)
             page = context.new_page()
@@ -85,20 +94,21 @@ def look(browser: Browser, served: tuple[str, Answers]) -> Iterator[Callable[...
     assert wrong == []
 
 
-def asked(address: str, **body: Any) -> list[tuple[str, int]]:
+def asked(address: str, **body: Any) -> list[tuple[str, float]]:
     """What the server itself says: ids and scores."""
     request = Request(f"{address}/search", json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urlopen(request) as answer:
         return [(hit["docid"], hit["score"]) for hit in json.load(answer)["hits"]]
 
 
-def expect_hits(hits: Locator, expected: list[tuple[str, int]]) -> None:
+def expect_hits(hits: Locator, expected: Sequence[tuple[str, float]]) -> None:
     expect(hits.locator("h3, .docid")).to_have_text([docid for docid, _ in expected])
-    expect(hits.locator(".score")).to_have_text([f"{score:,}" for _, score in expected])
+    expect(hits.locator(".score")).to_have_text([
+        f"{score:,.0f}" if score == int(score) else f"{score:.4f}" for _, score in expected])
 
 
 def test_a_question_is_typed_and_the_hits_are_those_of_the_server(
-        look: Callable[..., Page], served: tuple[str, Answers]) -> None:
+        look: Callable[..., Page], served: tuple[str, MadeService]) -> None:
     page = look()
     expect(page.get_by_text("Ask a question.")).to_be_visible()
     expect(page.get_by_label("Question")).to_be_focused()
@@ -118,7 +128,7 @@ def test_a_question_is_typed_and_the_hits_are_those_of_the_server(
 
 
 def test_a_term_that_is_switched_off_or_reweighed_changes_the_hits_at_once(
-        look: Callable[..., Page], served: tuple[str, Answers]) -> None:
+        look: Callable[..., Page], served: tuple[str, MadeService]) -> None:
     page = look("/?q=engine+air")
     page.get_by_role("checkbox", name="engine").uncheck()
     without = asked(served[0], impacts={"air": 30, "plane": 40, "<script>": 2})
@@ -174,7 +184,7 @@ def test_a_document_shows_its_text_and_its_own_terms(look: Callable[..., Page]) 
     expect(page.locator("#terms .added li:visible")).to_have_count(25)
 
 
-def test_all_ways_to_ask_are_side_by_side(look: Callable[..., Page], served: tuple[str, Answers]) -> None:
+def test_all_ways_to_ask_are_side_by_side(look: Callable[..., Page], served: tuple[str, MadeService]) -> None:
     page = look("/?q=engine+air")
     page.get_by_role("checkbox", name="engine").uncheck()
     page.get_by_role("button", name="Side by side").click()
@@ -200,7 +210,7 @@ def test_all_ways_to_ask_are_side_by_side(look: Callable[..., Page], served: tup
 
 
 def test_other_weights_and_another_index_are_chosen(look: Callable[..., Page],
-                                                    served: tuple[str, Answers]) -> None:
+                                                    served: tuple[str, MadeService]) -> None:
     page = look("/?q=engine+air")
     page.get_by_label("Query weights").select_option("bow")
     expect_hits(page.locator("#hits > li"), asked(served[0], query="engine air", variant="bow"))
@@ -214,7 +224,7 @@ def test_other_weights_and_another_index_are_chosen(look: Callable[..., Page],
 
 
 def test_the_back_button_and_a_reload_bring_a_question_again(
-        look: Callable[..., Page], served: tuple[str, Answers]) -> None:
+        look: Callable[..., Page], served: tuple[str, MadeService]) -> None:
     page = look()
     for question in ("engine", "lift", "lift"):
         page.get_by_label("Question").fill(question)
@@ -232,7 +242,7 @@ def test_the_back_button_and_a_reload_bring_a_question_again(
     expect_hits(page.locator("#hits > li"), asked(served[0], query="engine"))
 
 
-def test_the_json_gives_the_same_hits_again(look: Callable[..., Page], served: tuple[str, Answers]) -> None:
+def test_the_json_gives_the_same_hits_again(look: Callable[..., Page], served: tuple[str, MadeService]) -> None:
     page = look("/?q=engine+air", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("checkbox", name="engine").uncheck()
     page.get_by_text("Query as JSON").click()
@@ -243,11 +253,11 @@ def test_the_json_gives_the_same_hits_again(look: Callable[..., Page], served: t
     expect_hits(page.locator("#hits > li"), asked(served[0], **body))
 
 
-def test_an_answer_that_comes_late_is_dropped(look: Callable[..., Page], served: tuple[str, Answers]) -> None:
+def test_an_answer_that_comes_late_is_dropped(look: Callable[..., Page], served: tuple[str, MadeService]) -> None:
     held, come, lift = Event(), Event(), asked(served[0], query="lift")
 
-    def hold(body: dict[str, Any]) -> None:
-        if body.get("query") == "engine":
+    def hold(request: SearchRequest) -> None:
+        if request.query == "engine":
             come.set()
             held.wait(5)
 
@@ -262,7 +272,7 @@ def test_an_answer_that_comes_late_is_dropped(look: Callable[..., Page], served:
         expect_hits(page.locator("#hits > li"), lift)
     finally:
         held.set()
-        served[1].before_search = lambda body: None
+        served[1].before_search = lambda request: None
     page.wait_for_load_state("networkidle")
     expect_hits(page.locator("#hits > li"), lift)
     expect(page.locator("body")).to_have_attribute("aria-busy", "false")
@@ -405,7 +415,41 @@ def test_a_screen_reader_finds_landmarks_names_and_headings(look: Callable[..., 
     assert not re.findall(r"^ *- (?:button|checkbox|slider|combobox|searchbox|link)(?!.*\")[^\n]*", tree, re.M)
 
 
-def test_the_page_is_three_plain_files_that_ask_nobody_else() -> None:
+def test_an_index_of_a_model_is_shown_as_the_commands_show_it(
+        look: Callable[..., Page], demo_model: Path, tmp_path: Path) -> None:
+    """A real index and BM25: what the API, Anserini and the arithmetic of RRF say is what is seen."""
+    texts = {"wing": "Air that flows over a wing gives it lift.",
+             "jet": "A jet engine burns fuel and pushes hot gas backwards.",
+             "glider": "A glider has no engine and stays up in rising warm air."}
+    corpus = write_corpus(tmp_path / "texts" / "corpus.jsonl", texts)
+    index_here("JsonCollection", corpus.parent, tmp_path / "bm25", 1, ["-storeRaw", "-storePositions"], 3)
+    question = "what keeps a plane in the air"
+    with splade.load(demo_model).index(corpus, tmp_path / "index", store_texts=True) as index:
+        weights, expected = index.impacts(question), [(hit.docid, hit.score) for hit in index.search(question)]
+    (_, words), = bm25_rankings(str(corpus), [Topic("q", question, "")], 10, 0.9, 0.4, 1)
+    ranks = [{docid: rank for rank, (docid, _) in enumerate(run, 1)} for run in (expected, words)]
+    fused = {docid: sum(1 / (60 + run[docid]) for run in ranks if docid in run) for docid in texts}
+    with serving({name: tmp_path / name for name in ("index", "bm25")}) as service, \
+            page_server(service) as address:
+        page = look(f"/?q={question.replace(' ', '+')}", address=address)
+        expect_hits(page.locator("#hits > li"), expected)
+        assert sorted(zip(page.locator("#terms .term").all_text_contents(),
+                          page.locator("#terms .value").all_text_contents(), strict=True)) == sorted(
+            (term, str(weight)) for term, weight in weights.items())
+        first = page.locator("#hits > li").first
+        first.get_by_role("button", name="Why this score").click()
+        expect(first.locator("tfoot td")).to_have_text(f"{expected[0][1]:,.0f}")
+        first.get_by_role("button", name="The document").click()
+        expect(first.locator(".whole")).to_have_text(texts[expected[0][0]])
+        expect(first.locator("mark").first).to_be_visible()
+        page.get_by_role("button", name="Side by side").click()
+        expect(page.locator("#systems > section")).to_have_count(5)
+        expect_hits(page.get_by_role("region", name="bm25").locator("li"), words)
+        expect_hits(page.get_by_role("region", name="fused").locator("li"),
+                    sorted(fused.items(), key=lambda hit: (-hit[1], hit[0])))
+
+
+def test_the_page_is_plain_files_that_ask_nobody_else() -> None:
     page = files("spladev3_anserini.serving").joinpath("page")
     texts = {file.name: file.read_text("utf-8") for file in page.iterdir()}
     assert texts.keys() == {"index.html", "page.css", "page.js", "icon.svg"}
