@@ -83,7 +83,7 @@ clean:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 2; }
 	@echo "setting up .venv with $(PYTHON): about 2 minutes and 2.4 GB"
 	$(PYTHON) -m venv .venv
-	$(INSTALL) -e '.[analysis,fast]'
+	$(INSTALL) -e '.[analysis,fast,serve]'
 	@touch $@
 
 .venv/.ready-to-test: .venv/.ready

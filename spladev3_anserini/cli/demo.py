@@ -58,8 +58,8 @@ def main(output: Path) -> None:
     _step("ask", "--index", index, "--hits", 3, *QUESTIONS)
     _step("evaluate", "--qrels", output / "qrels.txt", "--run", splade_run, "--run", bm25,
           "--run", fused, "--measures", "RR@10 nDCG@10 R@100")
-    echo(f"\ndone in {time.monotonic() - started:.0f} s. Ask your own question, here or on a page:\n"
-         f"  {_program()} ask --index {index} \"how do I ...\"\n"
+    echo(f"\ndone in {time.monotonic() - started:.0f} s. Ask your own question, here or on a "
+         f"page:\n  {_program()} ask --index {index} \"how do I ...\"\n"
          f"  {_program()} serve --index {index} --index {words}")
 
 

@@ -11,7 +11,7 @@ from spladev3_anserini.recipe.schema import BaselineRecipe, QuerySet
 from spladev3_anserini.reproduction.baseline_stages import model_name
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import converted_folder
-from spladev3_anserini.reproduction.session import Options, Session, options_of
+from spladev3_anserini.reproduction.session import Options, Session, options_of_first
 from spladev3_anserini.reproduction.sources import Download
 from spladev3_anserini.reproduction.stages import stages_of
 from spladev3_anserini.reproduction.training_stages import training_sources
@@ -31,7 +31,7 @@ def commands(experiment: Experiment, sets: Mapping[str, QuerySet] | None = None,
     session = Session(experiment, sets, options)
     lines: list[list[str]] = []
     for first in experiment.firsts:
-        lines += [command for command in commands(first, sets, options_of(first, options))
+        lines += [command for command in commands(first, sets, options_of_first(first, options))
                   if command not in lines]
     fetches = [download.argv for download in downloads(session)] + _model_commands(session)
     lines += [command for command in fetches if command not in lines]

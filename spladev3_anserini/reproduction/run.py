@@ -26,7 +26,7 @@ from spladev3_anserini.reproduction.result import (
     read_result,
     write_result,
 )
-from spladev3_anserini.reproduction.session import Options, Session, options_of
+from spladev3_anserini.reproduction.session import Options, Session, options_of_first
 from spladev3_anserini.reproduction.stage import PARTS, Stage
 from spladev3_anserini.reproduction.stages import stages_of
 from spladev3_anserini.reproduction.training_stages import refuse_other_ranks, refuse_untrainable
@@ -64,7 +64,7 @@ def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Opt
                          "model")
     for first in experiment.firsts:
         report_stage("first", f"{experiment.recipe_name} begins with {first.recipe_name}")
-        reproduce(first, sets, options_of(first, options), invoke)
+        reproduce(first, sets, options_of_first(first, options), invoke)
     session = Session(experiment, sets, options)
     last = max(map(PARTS.index, options.parts))
     stages = [stage for stage in stages_of(session) if PARTS.index(stage.part) <= last]

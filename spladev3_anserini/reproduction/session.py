@@ -61,7 +61,7 @@ class Options:
         return [word for name in names for word in option(name, chosen[name])]
 
 
-def options_of(first: Experiment, options: Options) -> Options:
+def options_of_first(first: Experiment, options: Options) -> Options:
     """Returns the options for an experiment that another begins with: `model` if it takes one."""
     return options if first.takes_model else replace(options, model=None)
 
