@@ -77,7 +77,7 @@ def read_part_runs(runs: Sequence[Path], hits: int) -> list[PartRun]:
         first = records[0] if records else record
         for field, what in (("whole", "an index of another encoding"), ("queries", "other queries"),
                             ("topics", "other queries"), ("tag", f"another tag, {record.tag}"),
-                            ("passages", f"other `passages`, {record.passages or 'none'},")):
+                            ("passages", f"other passage scores ({record.passages or 'none'})")):
             if getattr(record, field) != getattr(first, field):
                 raise InputError(f"{run}: is of {what} than {runs[0]}; they cannot be merged")
         if record.hits < hits:
