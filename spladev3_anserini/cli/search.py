@@ -27,6 +27,7 @@ from spladev3_anserini.cli.options import (
     trust_option,
 )
 from spladev3_anserini.cli.pace import Pace
+from spladev3_anserini.cli.passage_options import passage_score_options
 from spladev3_anserini.cli.search_queries import encoded_now, query_option, run_or_stdout_option
 from spladev3_anserini.cli.searched import folder_to_search, open_engine, open_index
 from spladev3_anserini.cli.types import FOLDER
@@ -57,6 +58,7 @@ from spladev3_anserini.text import counted
 @click.option("--lucene", is_flag=True, help="Search with Lucene, also where the exact engine "
               "could. The hits are the same.")
 @remove_query_option
+@passage_score_options("max", "first", "sum", "mean", more=", the sum or the mean over all of them")
 @tag_option("spladev3-anserini")
 @click.option("--prebuilt", is_flag=True, help="Search an index that another program built. "
               "Nothing about it can be checked.")
@@ -69,9 +71,9 @@ from spladev3_anserini.text import counted
 def main(index: Path | None, part: str | None, engine: Path | None, url: str | None, name: str,
          topics: str | None, queries: Path | None, query: str | None, model: str | None,
          variant: str, output: Path, hits: int, threads: int, lucene: bool, remove_query: bool,
-         tag: str, prebuilt: bool, trust: bool, scale: float | None, special_tokens: str | None,
-         query_weights: str | None, max_length: int | None, batch_tokens: int | None, device: str,
-         dtype: str) -> None:
+         passages: str | None, passage_delimiter: str | None, tag: str, prebuilt: bool,
+         trust: bool, scale: float | None, special_tokens: str | None, query_weights: str | None,
+         max_length: int | None, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Search an index of impacts and write a TREC run.
 
     Queries must have the model, tokenizer, variant, special tokens and scale of the index. The
@@ -86,8 +88,11 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
         raise click.UsageError("give either --index or --engine")
     if (engine is None) != (url is None):
         raise click.UsageError("give --engine and --url together")
-    if engine and (lucene or prebuilt or trust or part):
-        raise click.UsageError("--lucene, --part, --prebuilt and --trust are for an --index")
+    if engine and (lucene or prebuilt or trust or part or passages):
+        raise click.UsageError("--lucene, --part, --prebuilt, --trust and --passages are for an "
+                               "--index; evaluate --max-passage gives documents of other runs")
+    if passage_delimiter and not passages:
+        raise click.UsageError("--passage-delimiter: give --max-passage or --passages too")
     if (topics, queries, query).count(None) != 2:
         raise click.UsageError("give either --topics or --queries, or one --query")
     if queries and (model or scale is not None or special_tokens or variant != "auto"
@@ -108,7 +113,7 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
     refuse_overwriting(output, topics=topics, queries=queries, index=folder, model=model,
                        query_weights=query_weights)
     searched = open_engine(engine, str(url), name) if engine else open_index(
-        folder, part, trust=trust, lucene=lucene)
+        folder, part, trust=trust, lucene=lucene, passages=passages, delimiter=passage_delimiter)
     record = searched.record
     if record:
         refuse_other_values(scale, special_tokens, record)
@@ -132,7 +137,7 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
         encoded, hits, threads, remove_query=remove_query), tag)
     searched.close()
     if record and record.part and output.is_file() and not remove_query:
-        write_part_run(output, record, encoded, hits, tag)
+        write_part_run(output, record, encoded, hits, tag, passages or "")
     summary(output, f"{output}: {counted(len(encoded), 'query')}, {answered:,} with hits, "
                     f"{counted(lines, 'line')}, by {searched.name}"
                     f"{'; index files not hashed (--trust)' if trust else ''}"
