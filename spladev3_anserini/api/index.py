@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
@@ -19,7 +18,7 @@ from spladev3_anserini.api.checks import (
     path_text,
     whole_number,
 )
-from spladev3_anserini.api.hits import Hit, TextHit
+from spladev3_anserini.api.hits import Hit, TextHit, hits_of
 from spladev3_anserini.api.queries import (
     Topics,
     checked_query,
@@ -52,9 +51,6 @@ if TYPE_CHECKING:
     from spladev3_anserini.encoding.weigher import Network
 
 
-_hit = partial(tuple.__new__, Hit)
-
-
 class Index:
     """An open Lucene index of impacts; a context manager that closes it.
 
@@ -71,8 +67,7 @@ class Index:
         self.folder = folder
         self._searcher, self.manifest, self._texts = open_with_texts(folder, trust=trust,
                                                                      lucene=lucene)
-        self._model, self._variant, self._settings = model, variant, settings
-        self._network = network
+        self._model, self._variant, self._settings, self._network = model, variant, settings, network
         self._encoder: Encoder | None = None
         self._closed = False
         self._of_documents: dict[tuple[str, str | None], Searcher] = {}
@@ -146,17 +141,14 @@ class Index:
             require_texts(self.folder, self._texts)
             if passages:
                 raise InputError("`texts`: the index has those of passages; omit `passages`")
-        if isinstance(query, str):
-            topic = Topic("query", checked_text(query, "`query`", "text"), "`query`")
-            (encoded,) = self._encode([topic])
-        else:
-            encoded = EncodedTopic("query", checked_query(query, "`query`"))
+        encoded = (self._encode_text("query", query) if isinstance(query, str) else
+                   EncodedTopic("query", checked_query(query, "`query`")))
         searcher = self._searcher_of(passages, passage_delimiter)
         warn_of_limits([encoded], self.manifest, searcher)
         found = searcher.search(encoded.query, hits)
         if texts:
             return [TextHit(docid, score, self.text(docid)) for docid, score in found]
-        return list(map(_hit, found))
+        return hits_of(found)
 
     @one_family
     def text(self, docid: str) -> str:
@@ -218,7 +210,7 @@ class Index:
         """
         rankings = self._rankings(topics, hits, queries, threads, remove_query, passages,
                                   passage_delimiter)
-        return ((topic, list(map(_hit, ranking))) for topic, ranking in rankings)
+        return ((topic, hits_of(ranking)) for topic, ranking in rankings)
 
     def _rankings(self, topics: Topics | None, hits: int, queries: StrPath | None,
                   threads: int | None, remove_query: bool, passages: str | None,
@@ -276,12 +268,15 @@ class Index:
             InputError: The text is not a string, or the model is not that of the index.
         """
         self._refuse_closed()
-        topic = Topic("text", checked_text(text, "`text`", "text"), "`text`")
-        (encoded,) = self._encode([topic])
-        return dict(sorted(encoded.query.items(), key=lambda item: (-item[1], item[0])))
+        query = self._encode_text("text", text).query
+        return dict(sorted(query.items(), key=lambda item: (-item[1], item[0])))
 
     def _encoded(self, topics: Any) -> list[EncodedTopic]:
         return impacts_of(topics) or self._encode(topics_of(topics))
+
+    def _encode_text(self, parameter: str, text: Any) -> EncodedTopic:
+        where = f"`{parameter}`"
+        return self._encode([Topic(parameter, checked_text(text, where, "text"), where)])[0]
 
     def _encode(self, topics: list[Topic]) -> list[EncodedTopic]:
         from spladev3_anserini.encoding.queries import encode_topics
