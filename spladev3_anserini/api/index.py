@@ -67,7 +67,8 @@ class Index:
         self.folder = folder
         self._searcher, self.manifest, self._texts = open_with_texts(folder, trust=trust,
                                                                      lucene=lucene)
-        self._model, self._variant, self._settings, self._network = model, variant, settings, network
+        self._model, self._variant, self._network = model, variant, network
+        self._settings = settings
         self._encoder: Encoder | None = None
         self._closed = False
         self._of_documents: dict[tuple[str, str | None], Searcher] = {}
@@ -274,9 +275,8 @@ class Index:
     def _encoded(self, topics: Any) -> list[EncodedTopic]:
         return impacts_of(topics) or self._encode(topics_of(topics))
 
-    def _encode_text(self, parameter: str, text: Any) -> EncodedTopic:
-        where = f"`{parameter}`"
-        return self._encode([Topic(parameter, checked_text(text, where, "text"), where)])[0]
+    def _encode_text(self, name: str, text: Any) -> EncodedTopic:
+        return self._encode([Topic(name, checked_text(text, f"`{name}`", "text"), f"`{name}`")])[0]
 
     def _encode(self, topics: list[Topic]) -> list[EncodedTopic]:
         from spladev3_anserini.encoding.queries import encode_topics
