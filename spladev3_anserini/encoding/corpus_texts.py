@@ -73,8 +73,8 @@ def _block(texts: Iterator[Document], count: int,
            split: PassageSplitter | None) -> tuple[list[Document], list[Document]]:
     """Returns the next documents that have so many passages, and these; fewer at the end."""
     if split is None:
-        documents = list(islice(texts, count))
-        return documents, documents
+        whole = list(islice(texts, count))
+        return whole, whole
     documents: list[Document] = []
     passages: list[Document] = []
     while len(passages) < count and (document := next(texts, None)):
