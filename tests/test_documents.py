@@ -132,5 +132,7 @@ def test_the_demo_runs_from_nothing(tmp_path: Path, demo_model: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "spladev3_anserini", "demo", "--output",
                            str(tmp_path / "demo")], capture_output=True, text=True, check=True)
     assert "difflib.get_close_matches" in done.stdout
-    assert re.search(r"run\.splade\.txt +0\.\d{4} +0\.\d{4} +0\.\d{4}\n", done.stdout)
+    for run in ("splade", "bm25", "fused"):
+        assert re.search(rf"run\.{run}\.txt +0\.\d{{4}} +0\.\d{{4}} +0\.\d{{4}}\n", done.stdout)
+    assert all(list((tmp_path / "demo" / name).glob("segments_*")) for name in ("index", "bm25"))
     assert "Ask your own question" in done.stdout

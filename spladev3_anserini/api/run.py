@@ -34,7 +34,6 @@ from spladev3_anserini.evaluation.judged import evaluate_scores
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES, Evaluation
 from spladev3_anserini.evaluation.query_values import group_by_measure
 from spladev3_anserini.lucene.ranking import write_run
-from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 #: The name in messages of a run without a name.
@@ -62,6 +61,8 @@ class Run(Mapping[str, dict[str, float]]):
         self.name = str(name)
         #: The inputs of the run, {parameter: path}; `save` refuses to overwrite them.
         self.sources: dict[str, str] = {}
+        #: Whether `save` writes all digits of every score, as for a fused run.
+        self.exact = False
         self._scores = {checked_id(query, self.name): _ranked(documents, f"{name}, query {query!r}")
                         for query, documents in scores.items()}
         refuse_merged(self.name, scores, self._scores)
@@ -93,8 +94,8 @@ class Run(Mapping[str, dict[str, float]]):
     def save(self, path: StrPath, tag: str = "spladev3-anserini") -> None:
         """Write a TREC run, whole or not at all.
 
-        Whole scores are written as they are, others with six digits after the point. A warning
-        reports different scores that become equal by that.
+        Whole scores are written as they are, others with six digits after the point. If that
+        would make different scores of a query equal, all scores are written with all digits.
 
         Args:
             path: The file to write. A name that ends in `.gz` is compressed.
@@ -105,13 +106,11 @@ class Run(Mapping[str, dict[str, float]]):
         """
         path = path_text("path", path)
         refuse_overwriting(Path(path), "`path`", **self.sources)
-        tied = [query for query, hits in self._scores.items()
-                if len(set(map(score_text, hits.values()))) < len(set(hits.values()))]
-        if tied:
-            warn(f"{path}: different scores of {counted(len(tied), 'query')} are equal with six "
-                 f"digits after the point: {', '.join(tied[:5])}; multiply all scores, or the "
-                 "order of these hits is lost")
-        write_run(Path(path), ((query, list(hits.items())) for query, hits in self.items()), tag)
+        exact = self.exact or any(
+            len(set(map(score_text, hits.values()))) < len(set(hits.values()))
+            for hits in self._scores.values())
+        write_run(Path(path), ((query, list(hits.items())) for query, hits in self.items()), tag,
+                  exact=exact)
 
     @one_family
     def evaluate(self, qrels: Judgments, measures: Measures = DEFAULT_MEASURES) -> Evaluation:
@@ -237,7 +236,7 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
         raise InputError(f"`baseline` {baseline}: is none of the runs")
     judged, source = judgments_of(qrels)
     parsed = parsed_measures(measures)
-    opened = {name: _run(run, name) for name, run in runs.items()}
+    opened = {name: opened_run(run, name) for name, run in runs.items()}
     results = {name: evaluate_scores(dict(run), run.name, judged, source, parsed)
                for name, run in opened.items()}
     names = {name: run.name for name, run in opened.items()}
@@ -251,7 +250,7 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     return Compared(values, compared, settings, samples)
 
 
-def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:
+def opened_run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:
     """Returns a run with a name for messages: that of its file, else that of its system."""
     if isinstance(run, (str, os.PathLike)):
         return read_run(run)

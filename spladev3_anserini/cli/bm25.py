@@ -17,7 +17,7 @@ from spladev3_anserini.cli.options import (
     topics_option,
 )
 from spladev3_anserini.cli.pace import Pace
-from spladev3_anserini.cli.types import Number
+from spladev3_anserini.cli.types import FOLDER, Number
 from spladev3_anserini.text import counted
 
 
@@ -31,11 +31,14 @@ from spladev3_anserini.text import counted
               "term count for more.")
 @click.option("--b", default=0.4, type=Number(min=0, max=1), metavar="B",
               help="Normalisation by document length, from 0 (none) to 1 (full).")
+@click.option("--index", type=FOLDER, show_default="none is kept",
+              help="Keep the index in this new folder, with positions and texts, for Anserini, "
+              "Pyserini and a server.")
 @remove_query_option
 @threads_option("Threads of indexing and of searching.")
 @tag_option("bm25")
 def main(corpus: str, topics: str, output: Path, hits: int, k1: float, b: float,
-         remove_query: bool, threads: int, tag: str) -> None:
+         index: Path | None, remove_query: bool, threads: int, tag: str) -> None:
     """Rank a corpus by BM25 with Anserini.
 
     \b
@@ -46,13 +49,15 @@ def main(corpus: str, topics: str, output: Path, hits: int, k1: float, b: float,
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
     from spladev3_anserini.lucene.ranking import without_self_hits, write_run
-    from spladev3_anserini.rankers.bm25 import bm25_rankings
+    from spladev3_anserini.rankers.bm25 import bm25_rankings, build_bm25_index
 
     pace = Pace()
     refuse_overwriting(output, corpus=corpus, topics=topics)
     queries = read_topics(topics)
-    rankings = without_self_hits(bm25_rankings(corpus, queries, hits, k1, b, threads),
-                                 enabled=remove_query)
+    if index:
+        build_bm25_index(corpus, index, threads)
+    rankings = without_self_hits(
+        bm25_rankings(corpus, queries, hits, k1, b, threads, index), enabled=remove_query)
     answered, lines = write_run(output, rankings, tag)
     summary(output, f"{output}: {counted(len(queries), 'query')}, {answered:,} with hits, "
                     f"{counted(lines, 'line')}{pace.text(len(queries), 'query')}")

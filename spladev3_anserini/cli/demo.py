@@ -44,7 +44,7 @@ def main(output: Path) -> None:
         (output / name).write_text(data.joinpath(name).read_text("utf-8"), "utf-8")
     corpus, encoded, index = output / "corpus.jsonl", output / "encoded", output / "index"
     topics, splade_run = output / "topics.tsv", output / "run.splade.txt"
-    bm25 = output / "run.bm25.txt"
+    bm25, fused = output / "run.bm25.txt", output / "run.fused.txt"
     echo(f"# the documentation of Python {sys.version.split()[0]} as a collection")
     _run([sys.executable, "-I", "-S", "-E", str(data.joinpath("pydocs.py")), str(corpus)])
     _step("models", "fetch", "demo")
@@ -52,10 +52,12 @@ def main(output: Path) -> None:
           "--shard-size", 1000)
     _step("index", "--encoded", encoded, "--index", index, "--optimize")
     _step("search", "--index", index, "--topics", topics, "--output", splade_run)
-    _step("bm25", "--corpus", corpus, "--topics", topics, "--output", bm25)
+    _step("bm25", "--corpus", corpus, "--topics", topics, "--output", bm25,
+          "--index", output / "bm25")
+    _step("fuse", splade_run, bm25, "--output", fused)
     _step("ask", "--index", index, "--corpus", corpus, "--hits", 3, *QUESTIONS)
     _step("evaluate", "--qrels", output / "qrels.txt", "--run", splade_run, "--run", bm25,
-          "--measures", "RR@10 nDCG@10 R@100")
+          "--run", fused, "--measures", "RR@10 nDCG@10 R@100")
     echo(f"\ndone in {time.monotonic() - started:.0f} s. Ask your own question:\n  "
          f"{_program()} ask --index {index} --corpus {corpus} \"how do I ...\"")
 
@@ -69,7 +71,7 @@ def _prepare_folder(output: Path) -> None:
     if output.exists() and not marker.exists() and any(output.iterdir()):
         raise InputError(f"--output {output}: has files in it that no demo wrote; choose another "
                          "folder")
-    for name in ("encoded", "index"):
+    for name in ("encoded", "index", "bm25"):
         shutil.rmtree(output / name, ignore_errors=True)
     output.mkdir(parents=True, exist_ok=True)
     marker.touch()

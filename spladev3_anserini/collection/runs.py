@@ -39,9 +39,14 @@ def warn_of_self_retrieval(path: Path | str, topics: Sequence[str], total: int) 
              "ArguAna, search with `remove_query`")
 
 
-def write_hits(stream: IO[str], topic: str, hits: Iterable[tuple[str, float]], tag: str) -> None:
-    """Writes the ranking of one topic: `qid Q0 docid rank score tag`, ranks from 1."""
-    stream.write("".join([f"{topic} Q0 {docid} {rank} {score_text(score)} {tag}\n"
+def write_hits(stream: IO[str], topic: str, hits: Iterable[tuple[str, float]], tag: str, *,
+               exact: bool = False) -> None:
+    """Writes the ranking of one topic: `qid Q0 docid rank score tag`, ranks from 1.
+
+    Scores are formatted by `score_text`. With `exact` each is read back as the same number.
+    """
+    text = repr if exact else score_text
+    stream.write("".join([f"{topic} Q0 {docid} {rank} {text(score)} {tag}\n"
                           for rank, (docid, score) in enumerate(hits, 1)]))
 
 

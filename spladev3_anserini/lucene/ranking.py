@@ -53,7 +53,8 @@ def warn_of_limits(topics: Sequence[EncodedTopic], record: IndexManifest | None,
                  f"float32 sums are not exact: {', '.join(inexact[:5])}; use a smaller `scale`")
 
 
-def write_run(path: Path, rankings: Iterator[tuple[str, Ranking]], tag: str) -> tuple[int, int]:
+def write_run(path: Path, rankings: Iterator[tuple[str, Ranking]], tag: str, *,
+              exact: bool = False) -> tuple[int, int]:
     """Writes a TREC run, completely or not at all.
 
     Warns if the first hit of many topics is the document of the same id.
@@ -62,6 +63,7 @@ def write_run(path: Path, rankings: Iterator[tuple[str, Ranking]], tag: str) -> 
         path: Any path that `output_file` takes; its folder is created.
         rankings: (topic id, hits) in the order of the run.
         tag: The run's name in its last column, one word.
+        exact: Write all digits of a score, so that different scores stay different.
 
     Returns:
         (topics with a hit, lines).
@@ -78,7 +80,7 @@ def write_run(path: Path, rankings: Iterator[tuple[str, Ranking]], tag: str) -> 
     self_hits: list[str] = []
     with output_file(path) as stream:
         for topic, hits in rankings:
-            write_hits(stream, topic, hits, tag)
+            write_hits(stream, topic, hits, tag, exact=exact)
             topics += 1
             answered += bool(hits)
             lines += len(hits)

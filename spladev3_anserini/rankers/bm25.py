@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import jsonlines
@@ -22,6 +22,7 @@ from spladev3_anserini.lucene.jvm import (
     java_path,
     start_jvm,
 )
+from spladev3_anserini.lucene.publish import FRESH, publish, scratch_beside
 from spladev3_anserini.model.kept import corpus_file_states, open_cached
 from spladev3_anserini.progress import progress
 from spladev3_anserini.text import counted
@@ -30,8 +31,30 @@ from spladev3_anserini.text import counted
 _JAVA_BLANK = "".join(map(chr, range(0x21)))
 
 
+#: Options of an index that is kept: Anserini's searchers may ask for phrases and texts.
+_KEPT = ["-storePositions", "-storeRaw"]
+
+
+def build_bm25_index(corpus: str, index: Path, threads: int) -> None:
+    """Builds a Lucene index of a corpus's words, with their positions and the texts.
+
+    Args:
+        corpus: The corpus to index.
+        index: The new folder, which appears whole or not at all.
+        threads: Threads that index.
+
+    Raises:
+        InputError: The folder exists, the corpus cannot be read, or Lucene holds another number of
+            documents than the corpus has.
+    """
+    if index.exists():
+        raise InputError(f"`index` {index}: exists already; remove it, or choose another folder")
+    with scratch_beside(index) as scratch:
+        publish(_build(corpus, scratch, threads, _KEPT), index)
+
+
 def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b: float,
-                  threads: int) -> Iterator[tuple[str, Ranking]]:
+                  threads: int, index: Path | None = None) -> Iterator[tuple[str, Ranking]]:
     """Indexes a corpus and yields each topic's id and its best hits, best first.
 
     The index is temporary. It is removed after the iteration, or kept for the next topics inside
@@ -44,31 +67,38 @@ def bm25_rankings(corpus: str, topics: Sequence[Topic], hits: int, k1: float, b:
         k1: BM25's term saturation; 0.9 in Anserini's regressions.
         b: BM25's length normalisation; 0.4 in Anserini's regressions.
         threads: Threads that index and search.
+        index: An index that `build_bm25_index` built of this corpus, which is searched instead.
 
     Raises:
         InputError: The corpus cannot be read, or Lucene holds another number of documents than the
             corpus has.
     """
     key = ("bm25", corpus_file_states(corpus), threads)
-    with open_cached("model", key, lambda: _index(corpus, threads)) as index:
-        yield from _search(index, topics, hits, k1, b, threads)
+    with nullcontext(index) if index else open_cached(
+            "model", key, lambda: _index(corpus, threads)) as opened:
+        yield from _search(opened, topics, hits, k1, b, threads)
 
 
 @contextmanager
 def _index(corpus: str, threads: int) -> Iterator[Path]:
     """Builds an index of the corpus's words in a temporary folder; removes it after the block."""
     with tempfile.TemporaryDirectory() as scratch:
-        java_path(Path(scratch))
-        start_jvm()
-        expected = survey(corpus, read_corpus(corpus)).documents
-        texts, index = Path(scratch) / "texts", Path(scratch) / "index"
-        filled = _write_texts(corpus, texts, threads, expected)
-        run_indexer("JsonCollection", texts, index, threads, [], filled)
-        indexed = statistics(index).documents
-        if indexed != filled:
-            raise InputError(f"{corpus}: BM25's index holds {indexed:,} of "
-                             f"{counted(filled, 'document')}")
-        yield index
+        yield _build(corpus, Path(scratch), threads, [])
+
+
+def _build(corpus: str, scratch: Path, threads: int, options: list[str]) -> Path:
+    """Builds an index in a folder for temporary files, and returns its folder there."""
+    java_path(scratch)
+    start_jvm()
+    expected = survey(corpus, read_corpus(corpus)).documents
+    texts, index = scratch / "texts", scratch / FRESH
+    filled = _write_texts(corpus, texts, threads, expected)
+    run_indexer("JsonCollection", texts, index, threads, options, filled)
+    indexed = statistics(index).documents
+    if indexed != filled:
+        raise InputError(f"{corpus}: BM25's index holds {indexed:,} of "
+                         f"{counted(filled, 'document')}")
+    return index
 
 
 def _write_texts(corpus: str, folder: Path, files: int, expected: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from spladev3_anserini.recipe.fields import Section, Text
 
@@ -49,4 +49,31 @@ class Rerank(Section):
     max_length: Annotated[int, Field(ge=4)] = 256
 
 
-Baseline = Annotated[Bm25 | Dense | Rerank, Field(discriminator="kind")]
+class Fuse(Section):
+    """The fused runs of other recipes, with the settings of the command `fuse`.
+
+    `of` names these recipes; their runs are on the same collection. `weights` are in their order.
+    """
+
+    kind: Literal["fuse"]
+    of: Annotated[list[Text], Field(min_length=2)]
+    method: Literal["rrf", "sum"] = "rrf"
+    k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    weights: list[Annotated[float, Field(ge=0, le=1_000_000)]] | None = None
+    raw_scores: bool | None = None
+
+    @model_validator(mode="after")
+    def _settings_are_used(self) -> Fuse:
+        if self.method == "rrf" and (self.weights is not None or self.raw_scores):
+            raise ValueError("weights, raw_scores: only the method sum uses them")
+        if self.method == "sum" and self.k is not None:
+            raise ValueError("k: only the method rrf uses it")
+        weights = [1.0] * len(self.of) if self.weights is None else self.weights
+        if len(weights) != len(self.of) or not any(weights):
+            raise ValueError("weights: expected one for each recipe of `of`, not all of them 0")
+        if len(set(self.of)) < len(self.of):
+            raise ValueError("of: names a recipe twice")
+        return self
+
+
+Baseline = Annotated[Bm25 | Dense | Rerank | Fuse, Field(discriminator="kind")]

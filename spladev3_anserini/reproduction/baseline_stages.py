@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.jvm import versions
 from spladev3_anserini.model.weights import MODEL_FILES, folder_hash
 from spladev3_anserini.rankers.dense_models import find_dense_model
 from spladev3_anserini.rankers.registry import find_pair_scorer
-from spladev3_anserini.recipe.baseline import Baseline, Bm25, Dense, Rerank
+from spladev3_anserini.recipe.baseline import Baseline, Bm25, Dense, Fuse, Rerank
+from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import converted_folder, usable_checkpoint
 from spladev3_anserini.reproduction.result import read_result
 from spladev3_anserini.reproduction.session import Session
@@ -27,7 +27,7 @@ def baseline_search_stage(baseline: Baseline, session: Session) -> Stage:
 
     It is one stage for all query sets, because its index is not kept after the stage.
     """
-    experiment, first = session.experiment, session.experiment.first
+    experiment = session.experiment
 
     def inputs() -> Inputs:
         values = {name: str(value) for name, value in baseline.stated_values().items()} | {
@@ -38,8 +38,9 @@ def baseline_search_stage(baseline: Baseline, session: Session) -> Stage:
             values |= {f"topics {name}": session.note(f"data.{name}")["topics"],
                        f"hits {name}": str(query_set.hits),
                        f"remove_query {name}": str(query_set.remove_query)}
-            if first:
-                values[f"run {name}"] = sha256_of(first.run_file(name))
+            for first in experiment.firsts:
+                of = f" of {first.recipe_name}" if len(experiment.firsts) > 1 else ""
+                values[f"run {name}{of}"] = sha256_of(first.run_file(name))
         return values
 
     def replacements() -> dict[str, str]:
@@ -56,22 +57,18 @@ def baseline_search_stage(baseline: Baseline, session: Session) -> Stage:
 
 
 def model_name(baseline: Baseline) -> str | None:
-    """Returns a baseline's model as its recipe names it; None for BM25."""
-    if isinstance(baseline, Bm25):
+    """Returns a baseline's model as its recipe names it; None for BM25 and fused runs."""
+    if isinstance(baseline, Bm25 | Fuse):
         return None
     return baseline.model if isinstance(baseline, Dense) else baseline.teacher
 
 
 def model_of(baseline: Baseline, session: Session) -> tuple[str, str]:
-    """Returns a baseline's model and a hash of everything that decides its scores.
+    """Returns the names of a baseline's models and a hash of everything that decides its scores.
 
-    A re-ranker's hash includes the model of the run that it re-ranks. Raises InputError if a
-    model is not available.
+    The hash has nothing of the runs that it re-ranks or fuses. Raises InputError if a model is not
+    available.
     """
-    first = session.experiment.first
-    if session.options.model and first is None:
-        raise InputError(f"`model`: {session.experiment.recipe_name} is a baseline, whose recipe "
-                         "names its model")
     if isinstance(baseline, Dense):
         folder = find_dense_model(_readable_model(baseline.model, session), baseline.pooling,
                                   baseline.similarity, baseline.query_max_length,
@@ -79,31 +76,49 @@ def model_of(baseline: Baseline, session: Session) -> tuple[str, str]:
         return baseline.model, folder_hash(folder, (*MODEL_FILES, "*/config.json"))
     if isinstance(baseline, Rerank):
         kind, folder = find_pair_scorer(_readable_model(baseline.teacher, session))
-        result = read_result(first.folder) if first else None
-        hashes = f"{folder_hash(folder, kind.files)} {result.model_sha256 if result else ''}"
-        return baseline.teacher, hashlib.sha256(hashes.encode()).hexdigest()
+        return baseline.teacher, folder_hash(folder, kind.files)
+    if isinstance(baseline, Fuse):  # its weights too are in the hash
+        settings = repr(baseline.stated_values())
+        return " + ".join(baseline.of), hashlib.sha256(settings.encode()).hexdigest()
     return "BM25", hashlib.sha256(b"BM25").hexdigest()
+
+
+def whole_hash(digest: str, experiment: Experiment) -> str:
+    """Returns a baseline's hash with those of the results that it re-ranks or fuses."""
+    if not experiment.firsts:
+        return digest
+    for first in experiment.firsts:
+        result = read_result(first.folder)
+        digest += f" {result.settings} {result.model_sha256}" if result else ""
+    return hashlib.sha256(digest.encode()).hexdigest()
 
 
 def _command(baseline: Baseline, session: Session, name: str) -> list[str]:
     """Returns the command line that ranks for one query set."""
     experiment, query_set = session.experiment, session.sets[name]
+    runs = [first.run_file(name) for first in experiment.firsts]
     words = [_PROGRAM, baseline.kind]
-    if experiment.first:
-        words += option("run", experiment.first.run_file(name))
-    words += option("corpus", session.sources.argument(experiment.collection.corpus))
-    if not experiment.first:
-        words += [*option("hits", query_set.hits), *option("remove-query", query_set.remove_query)]
-    words += [*option("topics", session.sources.argument(query_set.topics)),
-              *option("output", experiment.run_file(name)),
+    if isinstance(baseline, Fuse):
+        words += map(str, runs)
+    else:
+        words += option("run", runs[0]) if runs else []
+        words += option("corpus", session.sources.argument(experiment.collection.corpus))
+    if not isinstance(baseline, Rerank):
+        words += option("hits", query_set.hits)
+    if not isinstance(baseline, Fuse):
+        words += option("remove-query", query_set.remove_query and not runs)
+        words += option("topics", session.sources.argument(query_set.topics))
+    words += [*option("output", experiment.run_file(name)),
               *option("tag", experiment.recipe_name)]
     for key, value in baseline.stated_values().items():
         if key not in {"kind", "of"}:
             if value == model_name(baseline):
                 value = _model_argument(str(value), session)
+            elif isinstance(value, list):
+                value = ",".join(map(str, value))
             words += option(_OPTIONS.get(key, key.replace("_", "-")), value)
     machine_options = {"bm25": ["threads"], "dense": ["threads", "device", "batch-tokens"],
-                       "rerank": ["device", "batch-tokens"]}
+                       "rerank": ["device", "batch-tokens"], "fuse": []}
     return words + session.options.arguments(*machine_options[baseline.kind])
 
 

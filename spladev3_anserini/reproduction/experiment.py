@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.recipe.baseline import Rerank
+from spladev3_anserini.recipe.baseline import Fuse, Rerank
 from spladev3_anserini.recipe.library import Declared, Library, declared_values, name_of
 from spladev3_anserini.recipe.schema import (
     BaselineRecipe,
@@ -30,7 +30,7 @@ class Experiment:
             from. For an ablation it is its base's file.
         prebuilt: The name of Pyserini's index, or None if the run builds an index.
         output: The folder of all experiments.
-        first: For a re-ranker, the experiment whose run it re-ranks.
+        firsts: The experiments that run before it, because it re-ranks or fuses their runs.
     """
 
     library: Library
@@ -43,13 +43,20 @@ class Experiment:
     collection_file: Path
     prebuilt: str | None
     output: Path
-    first: Experiment | None = None
+    firsts: tuple[Experiment, ...] = ()
 
     @property
     def splade(self) -> SpladeRecipe:
         """The recipe, which the caller knows to be a SPLADE recipe."""
         assert isinstance(self.recipe, SpladeRecipe)
         return self.recipe
+
+    @property
+    def takes_model(self) -> bool:
+        """Whether a user may name the model, for this recipe or one that runs before it."""
+        if isinstance(self.recipe, SpladeRecipe):
+            return self.recipe.model is None
+        return any(first.takes_model for first in self.firsts)
 
     @property
     def settings(self) -> Settings:
@@ -90,7 +97,7 @@ class Experiment:
 
 
 def open_experiment(library: Library, recipe_name: str, collection_name: str, output: Path,
-                    prebuilt: bool = False, first_of: Path | None = None) -> Experiment:
+                    prebuilt: bool = False, needed_by: tuple[Path, ...] = ()) -> Experiment:
     """Reads a recipe and a collection.
 
     Args:
@@ -99,11 +106,12 @@ def open_experiment(library: Library, recipe_name: str, collection_name: str, ou
         collection_name: A collection, by name or by the path of its file.
         output: The folder of all experiments.
         prebuilt: Whether to use Pyserini's index of the model on the collection.
-        first_of: The file of the re-ranker that re-ranks this experiment's run, if any.
+        needed_by: The files of the recipes that re-rank or fuse this experiment's run, the last
+            one directly.
 
     Raises:
-        InputError: A file is bad, values are declared for an unknown query set, a re-ranker
-            re-ranks another re-ranker, or Pyserini offers no such index.
+        InputError: A file is bad, values are declared for an unknown query set, a recipe needs its
+            own run, or Pyserini offers no such index.
     """
     collection, on = library.collection(collection_name), name_of(collection_name)
     collection_file = library.collection_file(collection_name)
@@ -117,17 +125,18 @@ def open_experiment(library: Library, recipe_name: str, collection_name: str, ou
         if index is None:
             raise InputError(f"`prebuilt`: Pyserini offers no index of {name} on {on}; remove it "
                              "to encode and index yourself")
-    first = None
-    if isinstance(recipe, BaselineRecipe) and isinstance(recipe.baseline, Rerank):
-        if first_of:
-            raise InputError(f"{first_of}: of: {recipe_name} re-ranks too; name a recipe that "
-                             "searches")
-        first = open_experiment(library, recipe.baseline.of, collection_name, output,
-                                first_of=recipe_file)
+    if recipe_file in needed_by:
+        raise InputError(f"{needed_by[-1]}: of: {recipe_name} needs the run of "
+                         f"{name_of(needed_by[-1].name)} itself")
+    firsts: tuple[Experiment, ...] = ()
+    if isinstance(recipe, BaselineRecipe) and isinstance(recipe.baseline, Rerank | Fuse):
+        names = [recipe.baseline.of] if isinstance(recipe.baseline, Rerank) else recipe.baseline.of
+        firsts = tuple(open_experiment(library, name, collection_name, output,
+                                       needed_by=(*needed_by, recipe_file)) for name in names)
     experiment = Experiment(
         library=library, recipe_name=name, recipe=recipe, recipe_file=recipe_file,
         training_file=training_file, collection_name=on, collection=collection,
-        collection_file=collection_file, prebuilt=index, output=output, first=first)
+        collection_file=collection_file, prebuilt=index, output=output, firsts=firsts)
     sets = collection.query_sets.keys()
     for block in experiment.declared_values():
         for unknown in block.values.keys() - sets:

@@ -18,6 +18,7 @@ _GENERATED = ("<!-- Written by `spladev3-anserini reproduce pages` from recipes/
 def render_pages(library: Library) -> dict[str, str]:
     """Returns {file name: Markdown}: a page for each collection, and their index README.md."""
     recipes = [name for name, path in library.recipes().items() if path.parent == library.folder]
+    recipes += library.baselines()
     pages, rows = {}, []
     for name in library.collections():
         experiments = [open_experiment(library, recipe, name, Path("reproduced"))

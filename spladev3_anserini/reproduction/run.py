@@ -15,7 +15,7 @@ from spladev3_anserini.files import sha256_of
 from spladev3_anserini.lucene.jvm import lucene_version, versions
 from spladev3_anserini.model.kept import caching
 from spladev3_anserini.recipe.schema import BaselineRecipe, QuerySet
-from spladev3_anserini.reproduction.baseline_stages import model_of
+from spladev3_anserini.reproduction.baseline_stages import model_of, whole_hash
 from spladev3_anserini.reproduction.commands import downloads
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.journal import Journal, report_stage
@@ -26,7 +26,7 @@ from spladev3_anserini.reproduction.result import (
     read_result,
     write_result,
 )
-from spladev3_anserini.reproduction.session import Options, Session
+from spladev3_anserini.reproduction.session import Options, Session, options_of_first
 from spladev3_anserini.reproduction.stage import PARTS, Stage
 from spladev3_anserini.reproduction.stages import stages_of
 from spladev3_anserini.reproduction.training_stages import refuse_other_ranks, refuse_untrainable
@@ -43,7 +43,7 @@ def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Opt
               invoke: Invoke) -> Result | None:
     """Runs an experiment and returns its result.
 
-    A re-ranker's first recipe runs before the re-ranker.
+    The recipes whose runs it re-ranks or fuses run before it.
 
     Args:
         experiment: The recipe on the collection.
@@ -55,13 +55,16 @@ def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Opt
         The result, or None if `options.parts` has no evaluate.
 
     Raises:
-        InputError: A command fails, or a part that is not in `options.parts` but needed is not
-            done.
+        InputError: A command fails, a part that is not in `options.parts` but needed is not done,
+            or `options.model` is given to a baseline that takes none.
     """
-    if experiment.first:
-        report_stage("first",
-                     f"{experiment.recipe_name} begins with {experiment.first.recipe_name}")
-        reproduce(experiment.first, sets, options, invoke)
+    if options.model and isinstance(experiment.recipe, BaselineRecipe) \
+            and not experiment.takes_model:
+        raise InputError(f"`model`: {experiment.recipe_name} is a baseline, whose recipe names its "
+                         "model")
+    for first in experiment.firsts:
+        report_stage("first", f"{experiment.recipe_name} begins with {first.recipe_name}")
+        reproduce(first, sets, options_of_first(first, options), invoke)
     session = Session(experiment, sets, options)
     last = max(map(PARTS.index, options.parts))
     stages = [stage for stage in stages_of(session) if PARTS.index(stage.part) <= last]
@@ -136,6 +139,7 @@ def _gather_result(session: Session) -> Result:
         corpus = session.note("corpus")
     if isinstance(recipe, BaselineRecipe):
         model, digest = model_of(recipe.baseline, session)
+        digest = whole_hash(digest, experiment)
     else:
         model, digest, index = session.checkpoint.name, session.model_sha256, session.note("check")
     sets = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,11 @@ class Options:
                   "device": None if self.device == "auto" else self.device,
                   "batch-tokens": self.batch_tokens}
         return [word for name in names for word in option(name, chosen[name])]
+
+
+def options_of_first(first: Experiment, options: Options) -> Options:
+    """Returns the options for an experiment that another begins with: `model` if it takes one."""
+    return options if first.takes_model else replace(options, model=None)
 
 
 class Session:

@@ -20,7 +20,9 @@ def experiment_text(experiment: Experiment) -> str:
     recipe, collection = experiment.recipe, experiment.collection
     facts = [
         ("recipe", recipe.title), ("model", _model(recipe)), ("licence", recipe.licence),
-        ("settings", ", ".join(f"{k} {v}" for k, v in experiment.ranking_settings().items())),
+        ("settings", ", ".join(f"{key} {' + '.join(map(str, value))}" if isinstance(value, list)
+                               else f"{key} {value}"
+                               for key, value in experiment.ranking_settings().items())),
         ("collection", collection.title),
         ("documents", f"{collection.documents:,}" if collection.documents else "counted by a run"),
         ("its licence", collection.licence or "not stated: see the collection's page"),
@@ -68,7 +70,15 @@ def _model(recipe: Recipe) -> str:
     return f"{recipe.model} ({pinned}{gated})"
 
 
+def _fused(experiment: Experiment) -> str:
+    """Returns the names of the recipes whose runs are fused; an empty text for other recipes."""
+    names = [first.recipe_name for first in experiment.firsts]
+    return ", ".join(names) if experiment.recipe.kind == "fuse" else ""
+
+
 def _downloads(experiment: Experiment) -> str:
+    if names := _fused(experiment):
+        return f"those of {names}"
     model = experiment.recipe.download_bytes
     parts = [f"model {human_size(model)}" if model else
              "model of unknown size" if experiment.recipe.model else "no model"]
@@ -84,6 +94,8 @@ def _downloads(experiment: Experiment) -> str:
 
 
 def _disk(experiment: Experiment) -> str:
+    if names := _fused(experiment):
+        return f"its runs, and the files of {names}"
     if isinstance(experiment.recipe, BaselineRecipe):
         return "only its runs; its index is removed after the search"
     documents = experiment.collection.documents
@@ -96,6 +108,8 @@ def _disk(experiment: Experiment) -> str:
 
 def _time(experiment: Experiment) -> str:
     documents, parameters = experiment.collection.documents, experiment.recipe.parameters
+    if names := _fused(experiment):
+        return f"seconds, after {names}"
     if isinstance(experiment.recipe, BaselineRecipe):
         return "depends on its model"
     if experiment.prebuilt or not documents or not parameters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from conftest import Result, write_corpus, write_lines
 
 from spladev3_anserini.collection.runs import read_run_file
-from spladev3_anserini.lucene.jvm import java_command, start_jvm
+from spladev3_anserini.lucene.jvm import java_class, java_command, start_jvm
 
 TEXTS = {"d1": "wing lift drag", "d2": "wing wing flow", "d3": "heat pressure flow flow boundary",
          "d4": "", "d5": "shock wave"}
@@ -52,6 +53,29 @@ def test_a_topic_beyond_lucenes_clauses_is_searched_whole(tmp_path: Path,
     assert done.code == 0, done
     run = read_run_file(tmp_path / "run")
     assert run["q2"] == pytest.approx(run["q1"])
+
+
+def test_a_kept_index_gives_the_same_run_and_has_positions_and_texts(
+        tmp_path: Path, cli: Callable[..., Result], refused: Callable[..., str]) -> None:
+    corpus = write_corpus(tmp_path / "corpus.jsonl", TEXTS)
+    (tmp_path / "topics.tsv").write_text("q1\twing flow\n")
+    asked = ("bm25", "--corpus", corpus, "--topics", tmp_path / "topics.tsv", "--output")
+    cli(*asked, tmp_path / "run")
+    index = tmp_path / "new" / "bm25"
+    done = cli(*asked, tmp_path / "kept", "--index", index)
+    assert done.code == 0, done
+    assert (tmp_path / "kept").read_bytes() == (tmp_path / "run").read_bytes()
+    assert [path.name for path in index.parent.iterdir()] == ["bm25"]
+    assert f"--index {index}: exists already" in refused(*asked, tmp_path / "again", "--index", index)
+    assert not (tmp_path / "again").exists()
+    reader = java_class("org.apache.lucene.index.DirectoryReader").open(
+        java_class("org.apache.lucene.store.FSDirectory").open(
+            java_class("java.io.File")(str(index)).toPath()))
+    raw = java_class("io.anserini.index.IndexReaderUtils").documentRaw(reader, "d3")
+    assert json.loads(str(raw)) == {"id": "d3", "contents": TEXTS["d3"]}
+    fields = java_class("org.apache.lucene.index.FieldInfos").getMergedFieldInfos(reader)
+    assert fields.fieldInfo("contents").getIndexOptions().toString() == "DOCS_AND_FREQS_AND_POSITIONS"
+    reader.close()
 
 
 def test_it_is_pyserinis_own(cranfield: Path, tmp_path: Path, cli: Callable[..., Result]) -> None:

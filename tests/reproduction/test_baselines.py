@@ -1,7 +1,8 @@
-"""Baselines as recipes: the runs of the ordinary commands, what is done again, what is refused."""
+"""Baselines and fused systems as recipes: the runs of the ordinary commands, what is done again and refused."""
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import shlex
@@ -35,7 +36,7 @@ def saved(model: Any, folder: Path) -> Path:
 
 
 class Bench:
-    """A library of three baselines over a collection of two query sets, in one folder."""
+    """A library of baselines and fused systems over a collection of two query sets, in one folder."""
 
     def __init__(self, folder: Path, cli: Callable[..., Result]) -> None:
         from transformers import BertConfig, BertForSequenceClassification, BertModel
@@ -52,6 +53,8 @@ class Bench:
         self.recipe("dense", kind="dense", model=str(dense), pooling="mean", similarity="cosine",
                     max_length=32, query_max_length=16)
         self.recipe("rerank", kind="rerank", of="bm25", teacher=str(ranker), top=3, max_length=32)
+        self.recipe("fused", kind="fuse", of=["dense", "bm25"], k=10)
+        self.recipe("summed", kind="fuse", of=["rerank", "bm25"], method="sum", weights=[0.75, 0.25])
         data = folder / "collections"
         write_corpus(data / "corpus.jsonl", WORDED)
         (data / "topics.tsv").write_text("q1\twing flow air\nd3\tboundary layer heat\n")
@@ -80,7 +83,7 @@ def bench(tmp_path: Path, cli: Callable[..., Result]) -> Bench:
     return Bench(tmp_path, cli)
 
 
-@pytest.mark.parametrize("name", ["bm25", "dense", "rerank"])
+@pytest.mark.parametrize("name", ["bm25", "dense", "rerank", "fused", "summed"])
 def test_a_run_is_that_of_the_commands_and_the_second_is_skipped(name: str, bench: Bench) -> None:
     first = bench.run(name)
     assert first.code == 0, first.err
@@ -120,14 +123,69 @@ def test_a_reranker_follows_what_it_begins_with(bench: Bench) -> None:
     assert list(read_run_file(bench.file("bm25", "all"))["q1"]) != list(begun["q1"])
 
 
+def test_a_fused_run_follows_those_of_its_recipes(bench: Bench) -> None:
+    first = bench.run("fused")
+    assert re.findall("^first +(.*)", first.out, re.M) == [
+        "fused begins with dense", "fused begins with bm25"]
+    runs = [read_run_file(bench.file(name, "all")) for name in ("dense", "bm25")]
+    for query, documents in read_run_file(bench.file("fused", "all")).items():
+        ranks = [{name: rank for rank, name in enumerate(run[query], 1)} for run in runs]
+        assert documents == {name: pytest.approx(sum(1 / (10 + own[name]) for own in ranks if name in own))
+                             for name in documents}
+        assert set(documents) == {name for own in ranks for name in own}
+    before = json.loads((bench.file("fused", "all").parent / "result.json").read_text())
+    assert (before["variant"], before["model"], before["index"]) == ("fuse", "dense + bm25", None)
+    assert before["settings"] == {"kind": "fuse", "of": ["dense", "bm25"], "method": "rrf", "k": 10}
+
+    bench.recipe("bm25", kind="bm25", b=0.9)
+    again = bench.run("fused", "--stages", "search")
+    assert len(re.findall("^search +again", again.out, re.M)) == 2
+    assert re.search(r"again \(run (all|few) of bm25 was", again.out)
+    done = bench.run("fused", "--stages", "evaluate")  # the stages before it count as done
+    assert done.code == 0, done.err
+    after = json.loads((bench.file("fused", "all").parent / "result.json").read_text())
+    assert after["model_sha256"] != before["model_sha256"]
+    bench.recipe("summed", kind="fuse", of=["dense", "bm25"], method="sum", weights=[1.0, 2.0])
+    bench.run("summed")
+    bench.recipe("summed", kind="fuse", of=["dense", "bm25"], method="sum", weights=[2.0, 1.0])
+    assert len(re.findall("^search +again", bench.run("summed").out, re.M)) == 1
+
+
+def test_a_declared_value_of_a_fused_run_has_a_verdict(bench: Bench) -> None:
+    bench.run("fused")
+    result = json.loads((bench.file("fused", "all").parent / "result.json").read_text())
+    value = result["query_sets"]["all"]["measures"]["nDCG@10"]
+    file = bench.folder / "collections" / "texts.yaml"
+    data = yaml.safe_load(file.read_text())
+    data["expected"] = [{
+        "source": "measured", "where": "here", "date": datetime.date(2026, 11, 27), "versions": {"python": "3"},
+        "settings": {}, "corpus_sha256": result["corpus_sha256"],
+        "tolerance": {"measures": 0.0005, "because": "rounding"},
+        "values": {"fused": {"all": {"nDCG@10": round(value, 4)}}}}]
+    file.write_text(yaml.safe_dump(data))
+    assert re.search(r"^\[OK\] +all +nDCG@10", bench.run("fused").out, re.M)
+    bench.cli("reproduce", "pages", "--recipes", bench.folder, "--to", bench.folder / "pages")
+    assert f"| all | nDCG@10 | {value:.4f} |" in (bench.folder / "pages" / "texts.md").read_text()
+    data["expected"][0]["values"]["fused"]["all"]["nDCG@10"] = abs(round(value, 4) - 0.1)
+    file.write_text(yaml.safe_dump(data))
+    failed = bench.run("fused")
+    assert failed.code == 1
+    assert re.search(r"^\[FAIL\] +all +nDCG@10", failed.out, re.M)
+
+
 def test_the_report_has_a_column_for_each_that_ran(bench: Bench) -> None:
-    bench.run("bm25")
+    bench.run("fused")
     done = bench.cli("reproduce", "report", "--recipes", bench.folder, "--output",
                      bench.folder / "out")
-    assert "1 no reference" in done.out, done
-    assert "| bm25 |" in (bench.folder / "out" / "report.md").read_text()
+    assert "3 no reference" in done.out, done
+    report = (bench.folder / "out" / "report.md").read_text()
+    assert all(f"| {name} |" in report for name in ("bm25", "dense", "fused"))
     shown = bench.cli("reproduce", "show", "bm25", "--on", "texts", "--recipes", bench.folder).out
     assert "kind bm25, k1 0.9, b 0.5" in shown
+    shown = bench.cli("reproduce", "show", "summed", "--on", "texts", "--recipes", bench.folder).out
+    assert "of rerank + bm25, method sum, weights 0.75 + 0.25" in shown
+    assert "disk        its runs, and the files of rerank, bm25" in shown
+    assert len(re.findall(" bm25 --corpus .*/run.all.txt", shown)) == 1  # though two recipes need it
 
 
 def test_a_pickle_is_converted_once(bench: Bench) -> None:
@@ -164,9 +222,21 @@ def test_refused(bench: Bench, refused: Callable[..., str]) -> None:
     assert "bad.yaml:" in call()
     bench.recipe("bad", kind="rerank", of="nowhere", teacher="x")
     assert "no recipe 'nowhere'" in call()
-    for name in ("rerank", "bad"):
-        bench.recipe("bad", kind="rerank", of=name, teacher="x")
-        assert f"of: {name} re-ranks too" in call()
+    bench.recipe("bad", kind="rerank", of="bad", teacher="x")
+    assert "bad.yaml: of: bad needs the run of bad itself" in call()
+    bench.recipe("bad", kind="fuse", of=["bm25", "worse"])
+    bench.recipe("worse", kind="rerank", of="bad", teacher="x")
+    assert "worse.yaml: of: bad needs the run of worse itself" in call()
+    for wrong, message in (
+            ({"of": ["bm25"]}, "bad.yaml:"), ({"of": ["bm25", "bm25"]}, "of: names a recipe twice"),
+            ({"weights": [1.0, 1.0]}, "weights, raw_scores: only the method sum uses them"),
+            ({"method": "sum", "k": 60}, "k: only the method rrf uses it"),
+            ({"method": "sum", "weights": [1.0]}, "weights: expected one for each recipe"),
+            ({"method": "sum", "weights": [0.0, 0.0]}, "not all of them 0"), ({"k": -1}, "bad.yaml:")):
+        bench.recipe("bad", **{"kind": "fuse", "of": ["bm25", "dense"]} | wrong)
+        assert message in call()
+    bench.recipe("bad", kind="fuse", of=["bm25", "dense"])
+    assert "is a baseline, whose recipe names its model" in call("--model", "demo")
     bench.recipe("bad", kind="dense", model="nowhere")
     assert "--model nowhere: no such folder" in call()
     bench.recipe("bad", kind="bm25")
