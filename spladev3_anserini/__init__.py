@@ -33,9 +33,8 @@ __all__ = ["Compared", "Evaluation", "Hit", "Index", "InputError", "JavaError", 
 _PUBLIC = {
     "load": "api.model", "Model": "api.model", "open_index": "api.opening", "Index": "api.index",
     "read_run": "api.run", "Run": "api.run", "compare": "api.run", "Compared": "api.run",
-    "fuse": "api.fusing", "Hit": "api.hits", "TextHit": "api.hits",
-    "Evaluation": "evaluation.measures", "SpladeError": "errors", "InputError": "errors",
-    "JavaError": "errors",
+    "Hit": "api.hits", "TextHit": "api.hits", "Evaluation": "evaluation.measures",
+    "SpladeError": "errors", "InputError": "errors", "JavaError": "errors", "fuse": "api.fusing",
 }
 
 # for `python -m spladev3_anserini.encode` and seven more: the main commands as modules

@@ -28,12 +28,12 @@ def make_index(model: Path, folder: Path, texts: Mapping[str, str] = TEXTS, *,
 
 
 @contextmanager
-def serving(folders: Mapping[str, Path], *, limits: Limits = Limits(), table: Path | None = None,
+def serving(folders: Mapping[str, Path], *, limits: Limits | None = None, table: Path | None = None,
             lucene: bool = False) -> Iterator[Service]:
     """A service of open indexes, closed after the block."""
     settings = EncoderSettings(query_weights=None if table is None else str(table))
     catalog = Catalog(folders, OpeningOptions(settings=settings, lucene=lucene))
-    service = Service(catalog, limits)
+    service = Service(catalog, limits or Limits())
     try:
         yield service
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -53,35 +54,32 @@ def main(indexes: tuple[str, ...], host: str, port: int, mcp: bool, model: str |
       spladev3-anserini serve --index index
       curl 'http://127.0.0.1:8080/search?q=what+lifts+a+wing&hits=3'
     """
-    for package in ("mcp",) if mcp else ("fastapi", "uvicorn", "prometheus_client"):
+    for package in ("fastapi", "mcp", "prometheus_client", "uvicorn"):
         refuse_without(package, "serve", "serve")
     from spladev3_anserini.encoding.settings import EncoderSettings
     from spladev3_anserini.model.kept import caching
     from spladev3_anserini.serving.answers import Service
+    from spladev3_anserini.serving.app import make_app
     from spladev3_anserini.serving.catalog import Catalog
     from spladev3_anserini.serving.limits import Limits
+    from spladev3_anserini.serving.mcp_tools import run_tools
     from spladev3_anserini.serving.opened import OpeningOptions
+    from spladev3_anserini.serving.program import hosts_of, listening_socket, run_server
 
     limits = Limits(hits=max_hits, seconds=max_seconds, connections=max_connections)
     options = OpeningOptions(model=model, trust=trust, settings=EncoderSettings(
         max_length=max_length, batch_tokens=batch_tokens, device=device, dtype=dtype,
         query_weights=query_weights))
     folders = _named_indexes(indexes)
-    if mcp:
-        from spladev3_anserini.serving.mcp_tools import run_tools
-
-        with caching():
-            run_tools(Service(Catalog(folders, options), limits))
-        return
-    from spladev3_anserini.serving.app import make_app
-    from spladev3_anserini.serving.program import hosts_of, listening_socket, run_server
-
-    bound = listening_socket(host, port)
-    with bound, caching():
+    bound = None if mcp else listening_socket(host, port)  # before the models are loaded
+    with bound or nullcontext(), caching():
         catalog = Catalog(folders, options)
         service = Service(catalog, limits)
-        shown = f"[{host}]" if ":" in host else host
         try:
+            if bound is None:
+                run_tools(service)
+                return
+            shown = f"[{host}]" if ":" in host else host
             run_server(make_app(service, hosts_of(host)), bound, limits, lambda: echo(
                 f"serving {', '.join(folders)}: http://{shown}:{bound.getsockname()[1]}/"))
         finally:
