@@ -106,7 +106,8 @@ def test_every_folder_of_the_package_is_installed(setup: ConfigParser) -> None:
     data = setup["options.package_data"]
     for path in package.rglob("*"):
         if path.is_file() and path.suffix != ".py" and path.parent.name != "__pycache__":
-            room = path.parent.relative_to(ROOT).as_posix().replace("/", ".")
+            folder = next(folder for folder in path.parents if (folder / "__init__.py").exists())
+            room = folder.relative_to(ROOT).as_posix().replace("/", ".")
             patterns = re.split(r"[,\s]+", data[room])
             assert any(path.match(pattern) for pattern in patterns), path
     for path in (ROOT / "recipes").rglob("*.yaml"):
