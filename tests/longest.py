@@ -17,5 +17,5 @@ LONGEST = """
     faults/test_lack_of_memory commands/test_verify baselines/test_rerank diagnosis/test_diagnose
     model/test_architectures model/test_vocabularies
     analysis/test_breakdown analysis/test_explain analysis/test_flops analysis/test_plots
-    api/test_api api/test_python_page
+    api/test_api api/test_python_page serving/test_page_in_a_browser
 """.split()

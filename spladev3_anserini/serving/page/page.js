@@ -196,7 +196,9 @@ function changed() {
 // The query's terms -------------------------------------------------------------------------------
 
 function showQuery() {
-  const terms = plain.impacts;
+  const given = new Set(plain.impacts.map(({ term }) => term));
+  const others = [...asked.changed.keys()].filter((term) => !given.has(term)); // of the address
+  const terms = [...plain.impacts, ...others.map((term) => ({ term, impact: 0, own: null }))];
   const most = Math.max(10, Math.ceil(1.5 * Math.max(0, ...terms.map(({ impact }) => impact))));
   $("unweighed").hidden = indexes.find(({ name }) => name === asked.index).kind !== "bm25";
   $("terms").replaceChildren(...groups(terms, "In the question", "Added by the model",
@@ -238,7 +240,9 @@ function groups(terms, own, added, row) {
 function slider({ term, impact }, most) {
   const now = asked.changed.get(term) ?? impact;
   most = Math.max(most, now);
-  const box = element("input", { type: "checkbox", change() { set(box.checked ? range.value : 0); } });
+  const box = element("input", { type: "checkbox", change() {
+    set(box.checked ? Number(range.value) || impact : 0);
+  } });
   const range = element("input", { type: "range", min: 0, max: most, value: now || impact,
     "aria-label": `Weight of ${term}`, input() { set(range.value); } });
   const output = element("span", { class: "value", "aria-hidden": "true" });
@@ -254,6 +258,7 @@ function slider({ term, impact }, most) {
   };
   const set = (text) => {
     const value = Number(text);
+    if (value) range.value = value;
     if (value === impact) asked.changed.delete(term);
     else asked.changed.set(term, value);
     show(value);
@@ -275,7 +280,7 @@ function showHits({ hits, milliseconds }) {
     : "No document shares a term with this question.";
   $("status").textContent = hits.length
     ? counted(hits.length, "hit") + (others ? `, ${others} moved` : "") : none;
-  $("times").textContent = Object.entries(milliseconds ?? {}).filter(([, time]) => time > 0)
+  $("times").textContent = Object.entries(milliseconds ?? {}).filter(([, time]) => time >= 0.05)
     .map(([step, time]) => `${step} ${time.toFixed(1)} ms`).join(", ");
 }
 
