@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from spladev3_anserini.collection.passages import PassageSplit
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.lines import impact_line
 from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard, write_record
@@ -38,14 +39,15 @@ def write_parquet_shard(folder: Path, documents: list[ImpactDocument], name: str
 
 
 def index_of(documents: Corpus, folder: Path, shards: int = 2, threads: int = 0,
-             optimize: bool = False) -> Path:
+             optimize: bool = False, passages: PassageSplit | None = None) -> Path:
     """A real index of documents given as impacts, through shards and manifest; by Anserini
     if it has `threads`."""
     fingerprint = Fingerprint(
         model="m", tokenizer="t", variant="splade-v3", side="document", quantizer="x100-rint",
         special_tokens="drop", max_length=256, top_k=None, dtype="float32", device="cpu",
         batch_tokens=1024, corpus="c",
-        documents=len(documents), shards=shards, shard_size=1, gzip=False, contents=False, package="0")
+        documents=len(documents), shards=shards, shard_size=1, gzip=False, contents=False, package="0",
+        passages=passages)
     encoded = folder / "encoded"
     encoded.mkdir(parents=True)
     written = [write_shard(encoded, f"part-{n:05d}.jsonl",

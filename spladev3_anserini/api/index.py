@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
@@ -19,8 +18,14 @@ from spladev3_anserini.api.checks import (
     path_text,
     whole_number,
 )
-from spladev3_anserini.api.hits import Hit, TextHit
-from spladev3_anserini.api.queries import Topics, checked_query, impacts_of, topics_of
+from spladev3_anserini.api.hits import Hit, TextHit, hits_of
+from spladev3_anserini.api.queries import (
+    Topics,
+    checked_query,
+    impacts_of,
+    query_encoder,
+    topics_of,
+)
 from spladev3_anserini.api.run import Run
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking
@@ -35,18 +40,15 @@ from spladev3_anserini.impacts.query import (
     ImpactQuery,
     available_cores,
 )
-from spladev3_anserini.lucene.opening import open_with_texts
+from spladev3_anserini.lucene.opening import Searcher, open_with_texts
+from spladev3_anserini.lucene.passage_searcher import passage_searcher
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
-from spladev3_anserini.lucene.texts import require_texts, text_of
-from spladev3_anserini.progress import warn
+from spladev3_anserini.lucene.texts import require_texts, stored_text
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.encoding.weigher import Network
-
-
-_hit = partial(tuple.__new__, Hit)
 
 
 class Index:
@@ -65,10 +67,11 @@ class Index:
         self.folder = folder
         self._searcher, self.manifest, self._texts = open_with_texts(folder, trust=trust,
                                                                      lucene=lucene)
-        self._model, self._variant, self._settings = model, variant, settings
-        self._network = network
+        self._model, self._variant, self._network = model, variant, network
+        self._settings = settings
         self._encoder: Encoder | None = None
         self._closed = False
+        self._of_documents: dict[tuple[str, str | None], Searcher] = {}
 
     @property
     def answers(self) -> str:
@@ -100,60 +103,68 @@ class Index:
         self._searcher.close()
 
     @overload
-    def search(self, query: str | Mapping[str, int], hits: int = 10, *,
+    def search(self, query: str | Mapping[str, int], hits: int = 10, *, passages: str | None = None,
+               passage_delimiter: str | None = None,
                texts: Literal[False] = False) -> list[Hit]: ...
 
     @overload
-    def search(self, query: str | Mapping[str, int], hits: int = 10, *,
-               texts: Literal[True]) -> list[TextHit]: ...
+    def search(self, query: str | Mapping[str, int], hits: int = 10, *, passages: str | None = None,
+               passage_delimiter: str | None = None, texts: Literal[True]) -> list[TextHit]: ...
 
     @one_family
     def search(self, query: str | Mapping[str, int], hits: int = 10, *,
+               passages: str | None = None, passage_delimiter: str | None = None,
                texts: bool = False) -> list[Hit] | list[TextHit]:
         """Search with one query, exactly.
 
         Args:
             query: A text, or impacts: {term: whole number}.
             hits: The largest number of documents to return.
+            passages: Return the documents of the index's passages, scored by their best passage
+                (`max`), by passage 0 (`first`), or by the `sum` or `mean` over all of them.
+            passage_delimiter: What stands before the number of a passage in its id. None: `#`,
+                and the index must have been encoded with `passages`.
             texts: Also return their texts, which an index keeps that was built with `store_texts`.
 
         Returns:
             Hits (docid, score), or (docid, score, text) with `texts`, best first. The score is the
-            dot product of the impacts, a whole number. Ties are ordered by id, ascending.
+            dot product of the impacts, a whole number (a mean may be none). Ties are ordered by id,
+            ascending.
 
         Raises:
-            InputError: The query is neither text nor impacts, an impact is not a whole number, or
-                the model is not that of the index. Or it keeps no texts.
+            InputError: The query is neither text nor impacts, an impact is not a whole number, the
+                model is not that of the index, or the index has no passages, or keeps no texts.
             JavaError: Java is missing, or it failed.
         """
         hits = whole_number("hits", hits, 1, MAX_HITS)
         self._refuse_closed()
         if flag("texts", texts):
             require_texts(self.folder, self._texts)
-        if isinstance(query, str):
-            topic = Topic("query", checked_text(query, "`query`", "text"), "`query`")
-            (encoded,) = self._encode([topic])
-        else:
-            encoded = EncodedTopic("query", checked_query(query, "`query`"))
-        warn_of_limits([encoded], self.manifest, self._searcher)
-        found = self._searcher.search(encoded.query, hits)
+            if passages:
+                raise InputError("`texts`: the index has those of passages; omit `passages`")
+        encoded = (self._encode_text("query", query) if isinstance(query, str) else
+                   EncodedTopic("query", checked_query(query, "`query`")))
+        searcher = self._searcher_of(passages, passage_delimiter)
+        warn_of_limits([encoded], self.manifest, searcher)
+        found = searcher.search(encoded.query, hits)
         if texts:
             return [TextHit(docid, score, self.text(docid)) for docid, score in found]
-        return list(map(_hit, found))
+        return hits_of(found)
 
     @one_family
     def text(self, docid: str) -> str:
-        """The text of a document, as it was encoded.
+        """The text of the document or passage with the id `docid`, as it was encoded.
 
         Raises InputError if there is no such document, or if the index keeps no texts.
         """
         self._refuse_closed()
-        return text_of(self.folder, self._texts, docid)
+        return stored_text(self.folder, self._texts, docid)
 
     @one_family
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
             queries: StrPath | None = None, threads: int | None = None,
-            remove_query: bool = False, progress: bool = False) -> Run:
+            remove_query: bool = False, passages: str | None = None,
+            passage_delimiter: str | None = None, progress: bool = False) -> Run:
         """Search with every topic.
 
         Args:
@@ -165,6 +176,8 @@ class Index:
             queries: Instead of `topics`: the folder of queries that `encode` wrote.
             threads: Threads that search; None: one per core.
             remove_query: Remove a document with the topic's own id from its hits (ArguAna).
+            passages: Return documents instead of passages, as `search` does.
+            passage_delimiter: As in `search`.
             progress: Draw progress bars.
 
         Returns:
@@ -175,7 +188,8 @@ class Index:
             JavaError: Java is missing, or it failed.
         """
         with reports.reporting("bars" if flag("progress", progress) else "off"):
-            run = Run.of_rankings(self._rankings(topics, hits, queries, threads, remove_query))
+            run = Run.of_rankings(self._rankings(topics, hits, queries, threads, remove_query,
+                                                 passages, passage_delimiter))
         inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
         run.sources = {name: os.fspath(path) for name, path in inputs.items()
                        if isinstance(path, (str, os.PathLike))}
@@ -184,7 +198,8 @@ class Index:
     @one_family
     def rankings(self, topics: Topics | None = None, hits: int = 1000, *,
                  queries: StrPath | None = None, threads: int | None = None,
-                 remove_query: bool = False) -> Iterator[tuple[str, list[Hit]]]:
+                 remove_query: bool = False, passages: str | None = None,
+                 passage_delimiter: str | None = None) -> Iterator[tuple[str, list[Hit]]]:
         """Search with every topic, one ranking at a time: for runs larger than memory.
 
         The call itself encodes and checks all topics. Rankings are searched as they are read.
@@ -194,11 +209,13 @@ class Index:
         Yields:
             (topic id, hits), in the order of the topics; hits are those of `search`.
         """
-        rankings = self._rankings(topics, hits, queries, threads, remove_query)
-        return ((topic, list(map(_hit, ranking))) for topic, ranking in rankings)
+        rankings = self._rankings(topics, hits, queries, threads, remove_query, passages,
+                                  passage_delimiter)
+        return ((topic, hits_of(ranking)) for topic, ranking in rankings)
 
     def _rankings(self, topics: Topics | None, hits: int, queries: StrPath | None,
-                  threads: int | None, remove_query: bool) -> Iterator[tuple[str, Ranking]]:
+                  threads: int | None, remove_query: bool, passages: str | None,
+                  delimiter: str | None) -> Iterator[tuple[str, Ranking]]:
         hits = whole_number("hits", hits, 1, MAX_HITS)
         cores = optional_number("threads", threads, 1, MAX_THREADS) or available_cores()
         self._refuse_closed()
@@ -207,9 +224,22 @@ class Index:
         encoded = self._encoded(topics) if queries is None else read_encoded_queries(
             Path(path_text("queries", queries)), self.folder,
             self.manifest.encoded if self.manifest else None)
-        warn_of_limits(encoded, self.manifest, self._searcher)
-        return self._while_open(rank(self._searcher, encoded, hits, cores,
+        searcher = self._searcher_of(passages, delimiter)
+        warn_of_limits(encoded, self.manifest, searcher)
+        return self._while_open(rank(searcher, encoded, hits, cores,
                                      remove_query=flag("remove_query", remove_query)))
+
+    def _searcher_of(self, passages: str | None, delimiter: str | None) -> Searcher:
+        """Returns what searches for the indexed texts, or for the documents of passages."""
+        if passages is None:
+            if delimiter is not None:
+                raise InputError("`passage_delimiter`: give `passages` too")
+            return self._searcher
+        key = (str(passages), delimiter)
+        if key not in self._of_documents:
+            self._of_documents[key] = passage_searcher(self._searcher, self.folder, self.manifest,
+                                                       *key)
+        return self._of_documents[key]
 
     def _while_open(self, rankings: Iterator[tuple[str, Ranking]]) -> Iterator[
             tuple[str, Ranking]]:
@@ -239,12 +269,14 @@ class Index:
             InputError: The text is not a string, or the model is not that of the index.
         """
         self._refuse_closed()
-        topic = Topic("text", checked_text(text, "`text`", "text"), "`text`")
-        (encoded,) = self._encode([topic])
-        return dict(sorted(encoded.query.items(), key=lambda item: (-item[1], item[0])))
+        query = self._encode_text("text", text).query
+        return dict(sorted(query.items(), key=lambda item: (-item[1], item[0])))
 
     def _encoded(self, topics: Any) -> list[EncodedTopic]:
         return impacts_of(topics) or self._encode(topics_of(topics))
+
+    def _encode_text(self, name: str, text: Any) -> EncodedTopic:
+        return self._encode([Topic(name, checked_text(text, f"`{name}`", "text"), f"`{name}`")])[0]
 
     def _encode(self, topics: list[Topic]) -> list[EncodedTopic]:
         from spladev3_anserini.encoding.queries import encode_topics
@@ -259,21 +291,9 @@ class Index:
         """
         with LOADING:
             if self._encoder is None:
-                self._encoder = self._loaded_encoder()
+                self._encoder = query_encoder(self.folder, self.manifest, self._model,
+                                              self._variant, self._settings(), self._network)
         return self._encoder
-
-    def _loaded_encoder(self) -> Encoder:
-        from spladev3_anserini.encoding import queries
-
-        if self.manifest is not None:
-            return queries.encoder_for_index(self.folder, self.manifest, self._model,
-                                             self._variant, self._settings(), self._network)
-        if self._model is None:
-            raise InputError(f"{self.folder}: was built elsewhere; pass its `model`, or search "
-                             "with impacts")
-        warn(f"{self.folder}: prebuilt; not checked: model, tokenizer, variant, special "
-             "tokens, scale")
-        return queries.encoder_for_prebuilt(self._model, self._variant, self._settings())
 
     def _refuse_closed(self) -> None:
         if self._closed:

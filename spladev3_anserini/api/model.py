@@ -28,6 +28,7 @@ from spladev3_anserini.api.indexing import IndexTarget, build
 from spladev3_anserini.collection.in_memory import Texts, checked_texts
 from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.encoding.encoder import Encoder, TextError
+from spladev3_anserini.encoding.passages import chosen_split
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer
@@ -192,7 +193,8 @@ class Model:
     def index(self, texts: Texts | StrPath, folder: StrPath, *, overwrite: bool = False,
               optimize: bool = False, engine: bool = True, shard_size: int = 5000,
               skip_errors: bool = False, encoded: StrPath | None = None,
-              store_texts: bool = False, progress: bool = False) -> Index:
+              passages: int | None = None, stride: int | None = None, store_texts: bool = False,
+              progress: bool = False) -> Index:
         """Encode documents and build a checked Lucene index of them.
 
         After an interruption, the same call continues at the first missing shard. If `folder`
@@ -214,6 +216,10 @@ class Model:
                 Only for a path; `encoded` then holds `rejected.jsonl` with the reasons.
             encoded: A folder that keeps the impact documents. If it is None, they are in
                 `FOLDER.encoded` until the index is built.
+            passages: Index passages of at most this many wordpieces, [CLS] and [SEP] included,
+                instead of cutting long documents. Their ids are `DOCID#N`, from 0.
+            stride: The most wordpieces between the beginnings of two passages; None: half of
+                `passages`.
             store_texts: Also keep the texts, compressed, for `Index.text` and hits with texts.
             progress: Draw progress bars.
 
@@ -231,12 +237,24 @@ class Model:
             whole_number("shard_size", shard_size, 1, 10_000_000),
             flag("optimize", optimize), flag("engine", engine), flag("overwrite", overwrite),
             flag("skip_errors", skip_errors), flag("store_texts", store_texts))
-        encoder = self._encoder("document")
+        encoder = self._passage_encoder(passages, stride)
         with reports.reporting("bars" if flag("progress", progress) else "off"):
             build(texts, self._checkpoint, encoder, target)
         settings = replace(self._settings, query_weights=None)  # the index holds the table
         return Index(target.folder, self._checkpoint.name, self.variant, lambda: settings,
                      network=encoder.network)
+
+    def _passage_encoder(self, passages: int | None, stride: int | None) -> Encoder:
+        """Returns the encoder of documents, or of their passages."""
+        documents = self._encoder("document")
+        if passages is None:
+            if stride is not None:
+                raise InputError("`stride`: give `passages` too")
+            return documents
+        split = chosen_split(whole_number("passages", passages, 1),
+                             optional_number("stride", stride, 1))
+        return Encoder(self._checkpoint, self._variant, "document",
+                       replace(self._settings, passages=split), documents.network)
 
     def _encoder(self, side: str) -> Encoder:
         one_of("side", side, ("document", "query"))

@@ -27,6 +27,7 @@ from spladev3_anserini.api.checks import (
 )
 from spladev3_anserini.api.judging import Judgments, Measures, judgments_of, parsed_measures
 from spladev3_anserini.collection.overwriting import refuse_overwriting
+from spladev3_anserini.collection.passages import PassageScoring, documents_of_run
 from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.collection.runs import Ranking, read_run_file, score_text
 from spladev3_anserini.errors import InputError
@@ -133,6 +134,21 @@ class Run(Mapping[str, dict[str, float]]):
         """
         judged, source = judgments_of(qrels)
         return evaluate_scores(self._scores, self.name, judged, source, parsed_measures(measures))
+
+    @one_family
+    def documents(self, passages: str = "max", passage_delimiter: str = "#") -> Run:
+        """Return the run of documents of a run of passages; ties are ordered by id, ascending.
+
+        Args:
+            passages: A document's score: of its best passage (`max`) or of passage 0 (`first`).
+            passage_delimiter: What stands before the number of a passage in its id.
+
+        Raises:
+            InputError: An id names no passage; or `sum`, `mean`: `Index.run` has all passages.
+        """
+        run, scoring = Run({}, self.name), PassageScoring(passages, passage_delimiter)
+        run._scores, run.sources = documents_of_run(self._scores, scoring, self.name), self.sources
+        return run
 
 
 @one_family

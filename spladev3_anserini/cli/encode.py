@@ -17,7 +17,12 @@ from spladev3_anserini.cli.model_options import (
 )
 from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, topics_option
 from spladev3_anserini.cli.pace import Pace
-from spladev3_anserini.cli.shard_options import on_error_option, shard_size_option
+from spladev3_anserini.cli.shard_options import (
+    chosen_passages,
+    on_error_option,
+    passages_options,
+    shard_size_option,
+)
 from spladev3_anserini.cli.types import FILE, FOLDER, WholeNumber
 from spladev3_anserini.text import counted
 
@@ -32,6 +37,7 @@ from spladev3_anserini.text import counted
 @special_tokens_option()
 @click.option("--top-k", type=WholeNumber(min=1), show_default="all",
               help="Keep only each text's N largest weights.")
+@passages_options
 @click.option("--plan", type=FILE,
               help="The corpus's plan, which the command `plan` wrote. Only the texts of this "
               "part's shards are read. --corpus then says where the corpus is now, if it moved.")
@@ -61,10 +67,11 @@ from spladev3_anserini.text import counted
                       "index then holds, query_weights.json.")
 @model_run_options
 def main(model: str, variant: str, corpus: str | None, topics: str | None, output: Path,
-         scale: float, special_tokens: str, top_k: int | None, plan: Path | None,
-         shard_size: int | None, part: str, ray: str | None, form: str, gzip: bool,
-         contents: bool, on_error: str, resume: bool, overwrite: bool, query_weights: str | None,
-         max_length: int | None, batch_tokens: int | None, device: str, dtype: str) -> None:
+         scale: float, special_tokens: str, top_k: int | None, passages: int | None,
+         stride: int | None, plan: Path | None, shard_size: int | None, part: str,
+         ray: str | None, form: str, gzip: bool, contents: bool, on_error: str, resume: bool,
+         overwrite: bool, query_weights: str | None, max_length: int | None,
+         batch_tokens: int | None, device: str, dtype: str) -> None:
     """Encode a corpus or topics as Lucene impact documents.
 
     The command writes OUTPUT/impacts/part-00000.jsonl ... (or .parquet) in the order of the input,
@@ -74,6 +81,8 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     \b
     Example:
       spladev3-anserini encode --model demo --corpus corpus.jsonl --output encoded
+      spladev3-anserini encode --model demo --corpus corpus.jsonl --output encoded
+        --passages 256 --stride 128
       spladev3-anserini encode --model demo --plan plan --output out --ray auto
     """
     from spladev3_anserini.encoding.cut import cut_line
@@ -99,7 +108,7 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     settings = EncoderSettings(
         max_length=max_length, quantizer=Quantizer.of(scale), special_tokens=special_tokens,
         top_k=top_k, batch_tokens=batch_tokens, device=device, dtype=dtype,
-        query_weights=query_weights)
+        query_weights=query_weights, passages=chosen_passages(passages, stride))
     target = EncodingOutput(
         folder=output, part=Part.parse(part), gzip=gzip,
         contents=contents or side == "query", restart=not resume,
@@ -116,12 +125,14 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
         ) if cluster is None else encode_on_ray(
             cluster, planned, checkpoint, chosen, settings, target)
     shards = f"{counted(outcome.written, 'shard')} written, {outcome.kept} kept"
-    noun, manifest = "query" if side == "query" else "document", outcome.manifest
+    manifest = outcome.manifest
+    noun = "query" if side == "query" else "passage" if passages else "document"
     if manifest is None:
         echo(f"{output}: part {part}: {shards}; other parts still have work to do"
              f"{pace.text(outcome.texts, noun)}")
         return
-    echo(f"{output}: {chosen.name}, {counted(manifest.documents, noun)}, "
+    whole = f" of {counted(planned.documents, 'document')}" if passages else ""
+    echo(f"{output}: {chosen.name}, {counted(manifest.documents, noun)}{whole}, "
          f"{manifest.postings / manifest.documents:.1f} terms each; {shards}"
          f"{pace.text(outcome.texts, noun)}")
     if cut := manifest.cut_texts:

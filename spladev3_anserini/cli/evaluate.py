@@ -14,6 +14,12 @@ from spladev3_anserini.cli.options import (
     qrels_option,
     runs_option,
 )
+from spladev3_anserini.cli.passage_options import passage_score_options
+from spladev3_anserini.collection.passages import (
+    OF_BEST_PASSAGES,
+    PASSAGE_DELIMITER,
+    PassageScoring,
+)
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES
 from spladev3_anserini.text import table
 
@@ -25,9 +31,11 @@ if TYPE_CHECKING:
 @qrels_option()
 @runs_option(required=True)
 @measures_option(DEFAULT_MEASURES)
+@passage_score_options(*OF_BEST_PASSAGES)
 @click.option("--per-query", is_flag=True, help="Also print the values of every query.")
 @format_option()
-def main(qrels: str, runs: tuple[str, ...], measures: str, per_query: bool, form: str) -> None:
+def main(qrels: str, runs: tuple[str, ...], measures: str, passages: str | None,
+         passage_delimiter: str | None, per_query: bool, form: str) -> None:
     """Evaluate runs with the rules of trec_eval -c.
 
     A judged query without results counts as 0, and a warning says how many there are. Documents
@@ -43,10 +51,13 @@ def main(qrels: str, runs: tuple[str, ...], measures: str, per_query: bool, form
     from spladev3_anserini.evaluation.judged import evaluate_run
     from spladev3_anserini.evaluation.measures import parse_measures
 
+    if passage_delimiter and not passages:
+        raise click.UsageError("--passage-delimiter: give --max-passage or --passages too")
+    scoring = PassageScoring(passages, passage_delimiter or PASSAGE_DELIMITER) if passages else None
     parsed, judged = parse_measures(measures), read_qrels(qrels)
     results: dict[str, Evaluation] = {}
     for name, path in named_paths("--run", runs).items():
-        results[name] = evaluate_run(path, judged, qrels, parsed)
+        results[name] = evaluate_run(path, judged, qrels, parsed, scoring)
     echo({name: _as_json(r, per_query) for name, r in results.items()} if form == "json"
          else _table(results, per_query))
 

@@ -35,15 +35,20 @@ def folder_to_search(index: Path | None, part: str | None) -> Path:
     return index if part is None else existing_part(index, Part.parse(part))
 
 
-def open_index(index: Path, part: str | None, *, trust: bool, lucene: bool) -> Searched:
-    """Opens an index on this machine; raises InputError if it is not the part `I/N`."""
+def open_index(index: Path, part: str | None, *, trust: bool, lucene: bool,
+               passages: str | None, delimiter: str | None) -> Searched:
+    """Opens an index on this machine; raises InputError if it is not the part `I/N`, and as
+    `passage_searcher` if `passages` says how documents are scored by their passages."""
     from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.lucene.opening import open_searcher
+    from spladev3_anserini.lucene.passage_searcher import passage_searcher
     from spladev3_anserini.lucene.ranking import rank, warn_of_limits
 
     searcher, record = open_searcher(index, trust=trust, lucene=lucene)
     if part is not None and (record is None or record.part != str(Part.parse(part))):
         raise InputError(f"{index}: is not part {part} of an index")
+    if passages:
+        searcher = passage_searcher(searcher, index, record, passages, delimiter)
 
     def ranked(topics: list[EncodedTopic], hits: int, threads: int, *,
                remove_query: bool) -> Iterator[tuple[str, Ranking]]:

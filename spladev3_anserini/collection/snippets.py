@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 #: A word of a text: where it begins and ends, and its wordpieces by the names of their terms.
 Word = tuple[int, int, Sequence[str]]
@@ -27,13 +28,14 @@ def snippet(text: str, terms: Collection[str], characters: int = 240,
             words: Callable[[str], Iterable[Word]] = plain_words) -> list[tuple[str, bool]]:
     """Returns the part of a text that has most of the words that match a query.
 
-    A word matches if at least half of its letters are in wordpieces that are among the terms. Of
-    two parts, the better one has more different words that match, then more of them, then it is
-    the first. Runs of white space become one space.
+    A word matches if at least half of its letters are in wordpieces that are among the terms. The
+    part is the one whose different words that match have the largest sum of impacts, each counted
+    once; then the one with more such words, then the first. Runs of white space become one space.
 
     Args:
         text: The text of a document. Only its first 65,536 characters are looked at.
-        terms: The terms of the query that count.
+        terms: The terms of the query, or its impacts: {term: impact}. Without impacts, all terms
+            count the same.
         characters: The most characters that are returned.
         words: Returns the words of a text.
 
@@ -43,43 +45,57 @@ def snippet(text: str, terms: Collection[str], characters: int = 240,
         matches, and empty for a text without words.
     """
     line = " ".join(text[:_READ].split())
-    wanted = terms if isinstance(terms, (set, frozenset, dict)) else set(terms)
-    matching = [(start, end, tuple(pieces)) for start, end, pieces in words(line)
-                if _matches(pieces, wanted)]
+    impacts = terms if isinstance(terms, Mapping) else dict.fromkeys(terms, 1)
+    matching = [_Match(start, end, tuple(pieces), impact) for start, end, pieces in words(line)
+                if (impact := _impact(pieces, impacts))]
     room = max(1, characters - 2 * len(_ELLIPSIS))
     if len(line) <= characters:
         start, end = 0, len(line)
     else:
         start, end = _surrounded(line, *_best(matching, room), room)
-    inside = [(max(start, first), min(end, last)) for first, last, _ in matching
-              if first < end and last > start]
     pieces, place = [(_ELLIPSIS, False)] if start else [], start
-    for first, last in inside:
-        pieces += [(line[place:first], False), (line[first:last], True)]
-        place = last
-    pieces += [(line[place:end], False), (" …" if end < len(line) else "", False)]
+    for match in matching:
+        if match.start < end and match.end > start:
+            first, last = max(start, match.start), min(end, match.end)
+            pieces += [(line[place:first], False), (line[first:last], True)]
+            place = last
+    pieces += [(line[place:end], False), (_ELLIPSIS[::-1] if end < len(line) else "", False)]
     return [(piece, marked) for piece, marked in pieces if piece]
 
 
-def _matches(pieces: Sequence[str], terms: Collection[str]) -> bool:
-    lengths = [(len(piece.removeprefix("##")), piece in terms) for piece in pieces]
-    return 0 < sum(n for n, _ in lengths) <= 2 * sum(n for n, among in lengths if among)
+class _Match(NamedTuple):
+    """A word that matches: its place, its wordpieces, and the largest impact among them."""
+
+    start: int
+    end: int
+    pieces: tuple[str, ...]
+    impact: int
 
 
-def _best(matching: Sequence[tuple[int, int, tuple[str, ...]]], room: int) -> tuple[int, int]:
+def _impact(pieces: Sequence[str], impacts: Mapping[str, int]) -> int:
+    """Returns the largest impact of a word's wordpieces, 0 if it does not match."""
+    lengths = [(len(piece.removeprefix("##")), impacts.get(piece, 0)) for piece in pieces]
+    among = sum(length for length, impact in lengths if impact)
+    if 2 * among < sum(length for length, _ in lengths):
+        return 0
+    return max((impact for _, impact in lengths), default=0)
+
+
+def _best(matching: Sequence[_Match], room: int) -> tuple[int, int]:
     """Returns where the best part begins and ends: at words that match, or at 0 without any."""
     best, found = (0, 0), (0, 0)
     inside: Counter[tuple[str, ...]] = Counter()
-    first = 0
-    for number, (_, end, pieces) in enumerate(matching):
-        inside[pieces] += 1
-        while end - matching[first][0] > room and first < number:
-            inside[matching[first][2]] -= 1
-            inside += Counter()  # drops those that are 0
+    first = total = 0
+    for number, match in enumerate(matching):
+        inside[match.pieces] += 1
+        total += match.impact if inside[match.pieces] == 1 else 0
+        while match.end - matching[first].start > room and first < number:
+            gone = matching[first]
+            inside[gone.pieces] -= 1
+            total -= 0 if inside[gone.pieces] else gone.impact
             first += 1
-        score = (len(inside), number + 1 - first)
-        if score > best:
-            best, found = score, (matching[first][0], end)
+        if (total, number + 1 - first) > best:
+            best, found = (total, number + 1 - first), (matching[first].start, match.end)
     return found
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.collection.records import id_hash
-from spladev3_anserini.collection.snippets import snippet as snippet
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import appearing
 

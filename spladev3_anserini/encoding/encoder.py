@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spladev3_anserini.encoding.passages import PassageSplitter
 from spladev3_anserini.encoding.settings import EncoderSettings, chosen_length
 from spladev3_anserini.encoding.weigher import bags_of_words, model_weigher, own_wordpieces
 from spladev3_anserini.errors import InputError
@@ -38,6 +39,7 @@ from spladev3_anserini.text import counted
 if TYPE_CHECKING:
     from scipy import sparse
 
+    from spladev3_anserini.collection.corpus_file import Document
     from spladev3_anserini.encoding.weigher import Network
 
 #: Without a model, batches only bound the memory of texts x vocabulary.
@@ -122,10 +124,17 @@ class Encoder:
         self.batch_tokens = self._weigher.batch_tokens if self._weigher else 0
         if side == "query" and self.device == "cpu":
             self.batch_tokens = 1  # a query's impacts depend on no other query
+        split = settings.passages
+        if split and side == "query":
+            raise InputError("`passages`: are of documents; queries are encoded whole")
+        if split and settings.max_length and split.length > settings.max_length:
+            raise InputError(f"`passages` {split.length}: are longer than `max_length` "
+                             f"{settings.max_length}")
         self.max_length = chosen_length(
-            settings.max_length, checkpoint, self.tokenizer.added,
+            split.length if split else settings.max_length, checkpoint, self.tokenizer.added,
             self._weigher.network.max_positions if self._weigher else None)
         self.settings = replace(settings, max_length=self.max_length)
+        self._splitter = PassageSplitter(self.tokenizer, self.prompt, split) if split else None
         if self._weigher and (message := checkpoint.length_warning(self.max_length)):
             warn(message)
         self._model_hash = (self._weigher.sha256 if self._weigher
@@ -194,6 +203,12 @@ class Encoder:
         if self.prompt:
             texts = [self.prompt + text for text in texts]
         return self.tokenizer.tokenized(texts, self.max_length)
+
+    def tokenized_documents(self, documents: list[Document]) -> tuple[list[Document], Tokenized]:
+        """Tokenises documents as `tokenized`, or their passages; returns the texts too."""
+        if self._splitter:
+            return self._splitter(documents)
+        return documents, self.tokenized([document.text for document in documents])
 
     def weights_of(self, ids: list[list[int]],
                    done: Callable[[int], object] = lambda count: None) -> sparse.csr_matrix:

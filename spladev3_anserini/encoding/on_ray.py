@@ -84,7 +84,9 @@ def encode_on_ray(ray: Any, plan: Plan, checkpoint: Checkpoint, variant: Variant
         queue = deque(number for number in directory.shards
                       if not directory.finished(number, plan.shards[number].texts))
         texts = sum(plan.shards[number].documents for number in queue)
+        needed = {names[number] for number in queue}
         written = empty_queue(queue, workers, directory, texts)
+        texts = sum(shard.documents for shard in directory.written if shard.name in needed)
         manifest = publish_encoding(directory, plan, checkpoint, output, ready.terms,
                                     ready.query_weights)
     return EncodingOutcome(written, len(names) - written, manifest, texts)

@@ -95,8 +95,12 @@ def encode_to_directory(plan: Plan, checkpoint: Checkpoint, encoder: Encoder,
             Behind() as writer,
         ):
             for block in blocks:
-                encoded_rows = encode_shard(block, checkpoint, encoder, output, lines, bar.update,
+                documents = plan.shards[block.number].documents
+                each = len(block.texts) == documents  # else a document is several passages
+                encoded_rows = encode_shard(block, checkpoint, encoder, output, lines,
+                                            bar.update if each else lambda count: None,
                                             first=not written)
+                bar.update(0 if each else documents)
                 writer.submit(directory.write, block.number, encoded_rows,
                               plan.shards[block.number].texts, block.tokens.lost, versions)
                 written += 1
@@ -185,7 +189,7 @@ def fingerprint(plan: Plan, encoder: Encoder, output: EncodingOutput) -> Fingerp
         shards=len(plan.shards), shard_size=plan.shard_size, gzip=output.gzip,
         contents=output.contents, package=VERSION, query_model=encoder.query_model,
         query_weights=FROM_CORPUS if encoder.counts_frequencies else encoder.query_weights_hash,
-        format=output.format)
+        format=output.format, passages=settings.passages)
 
 
 def environment(device: str) -> dict[str, str]:
@@ -228,10 +232,13 @@ def _impacts(block: ShardBlock, encoder: Encoder,
 
 def _warn_of_cut(shards: Sequence[Shard], encoding: Fingerprint) -> None:
     if cut := sum(shard.cut_texts for shard in shards):
-        warn(cut_line(cut, sum(shard.documents for shard in shards),
-                      "query" if encoding.side == "query" else "document",
-                      f"`max_length` {encoding.max_length}",
-                      sum(shard.lost_wordpieces for shard in shards)))
+        whole = encoding.side == "document" and not encoding.passages
+        noun = ("query" if encoding.side == "query" else
+                "passage" if encoding.passages else "document")
+        line = cut_line(cut, sum(shard.documents for shard in shards), noun,
+                        f"`max_length` {encoding.max_length}",
+                        sum(shard.lost_wordpieces for shard in shards))
+        warn(f"{line}; `passages` encodes all of them" if whole else line)
 
 
 def _refuse_collapsed(ids: list[list[int]], matrix: sparse.csr_matrix, encoder: Encoder,

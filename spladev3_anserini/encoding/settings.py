@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from spladev3_anserini.collection.passages import PassageSplit
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.query_weights import QueryTable
@@ -30,6 +31,8 @@ class EncoderSettings:
         query_weights: The table of static queries: a file, {term: weight}, or FROM_CORPUS to count
             it from the documents; None is the checkpoint's.
         dtype: `auto` (float32, or the precision of an ONNX graph) or one of `DTYPES`.
+        passages: Divide documents into passages; None encodes whole texts. The length of passages
+            is then `max_length`.
     """
 
     max_length: int | None = None
@@ -40,6 +43,7 @@ class EncoderSettings:
     device: str = "auto"
     dtype: str = "auto"
     query_weights: QueryTable | None = None
+    passages: PassageSplit | None = None
 
 
 def chosen_length(chosen: int | None, checkpoint: Checkpoint, added: int,

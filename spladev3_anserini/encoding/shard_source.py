@@ -92,7 +92,7 @@ class ShardSource:
         """Yields the shards to write with their wordpieces."""
         needed = set(self.needed)
         for number, texts in shards:
-            tokens = self._encoder.tokenized([text.text for text in texts])
+            texts, tokens = self._encoder.tokenized_documents(texts)
             if self._encoder.counts_frequencies:
                 self.frequencies.add(tokens.ids)
             if number in needed:

@@ -143,7 +143,7 @@ class ShardWorker:
             self._number = number
             texts = next(self._texts)
         refuse_long_contents(texts, job.plan, job.output)
-        block = ShardBlock(number, texts, encoder.tokenized([text.text for text in texts]))
+        block = ShardBlock(number, *encoder.tokenized_documents(texts))
         with self._computing:
             documents = encode_shard(block, self._checkpoint, encoder, job.output, self._lines,
                                      lambda count: None, first=first)

@@ -61,6 +61,10 @@ def _command(folder: Path, fingerprint: Fingerprint, part: Part) -> str:
                "--device": (fingerprint.device or None, "cpu"),
                "--batch-tokens": (fingerprint.batch_tokens or None, 1024),
                "--format": (fingerprint.format, "jsonl")}
+    if split := fingerprint.passages:
+        del options["--max-length"]
+        options |= {"--passages": (split.length, None),
+                    "--stride": (split.stride, split.length // 2)}
     if fingerprint.quantizer != BINARY:
         scale = fingerprint.quantizer.removeprefix("x").partition("-")[0]
         options["--scale"] = (scale, "100")

@@ -100,6 +100,13 @@ class EngineSearcher:
         finally:
             pool.shutdown(cancel_futures=True)
 
+    def ids(self) -> Iterator[str]:
+        """Yields the ids of all documents, part by part."""
+        for part in self._parts:
+            for first in range(0, part.arrays.size, BLOCK):
+                yield from ids_of(part.arrays,
+                                  np.arange(first, min(first + BLOCK, part.arrays.size)))
+
     def close(self) -> None:
         """Does nothing: the arrays are released with the searcher."""
 

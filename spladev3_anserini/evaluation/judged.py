@@ -8,6 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from spladev3_anserini.collection.passages import (
+    PASSAGE_DELIMITER,
+    PassageScoring,
+    documents_of_run,
+)
 from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.collection.runs import RunScores, read_run_file, warn_of_self_retrieval
 from spladev3_anserini.errors import InputError
@@ -19,12 +24,16 @@ from spladev3_anserini.text import counted
 _SEARCHED = 100
 
 
-def evaluate_run(path: Path, qrels: Qrels, source: str, measures: list[Any]) -> Evaluation:
+def evaluate_run(path: Path, qrels: Qrels, source: str, measures: list[Any],
+                 passages: PassageScoring | None = None) -> Evaluation:
     """Reads a run file and evaluates it, as `evaluate_scores` does.
 
-    Raises InputError as `read_run_file` and `evaluate_scores` do.
+    With `passages`, the run is one of passages, and its documents are evaluated. Raises InputError
+    as `read_run_file`, `documents_of_run` and `evaluate_scores` do.
     """
-    return evaluate_scores(read_run_file(path), path, qrels, source, measures)
+    run = read_run_file(path)
+    return evaluate_scores(documents_of_run(run, passages, str(path)) if passages else run, path,
+                           qrels, source, measures)
 
 
 def evaluate_scores(run: RunScores, path: Path | str, qrels: Qrels, source: str,
@@ -78,7 +87,11 @@ def _warn_of_documents(path: Path | str, qrels: Qrels, source: str, run: RunScor
         query = next(q for q in common if not qrels[q].keys() & run[q].keys())
         few = f"only {overlapping} of {len(common)} queries have a judged document among their " \
             "results" if overlapping else "no document in it is judged"
-        warn(f"{path}: {few}, so its values mean little; do the ids differ? The query {query!r} "
+        passages = any(document.rpartition(PASSAGE_DELIMITER)[0] in qrels[query]
+                       for query in common for document in run[query])
+        cause = ("its ids are of passages, `max_passage` gives their documents." if passages else
+                 "do the ids differ?")
+        warn(f"{path}: {few}, so its values mean little; {cause} The query {query!r} "
              f"has {next(iter(run[query]))!r} here, {next(iter(qrels[query]))!r} in {source}")
     similar = [pair for query in common for pair in _similar_ids(
         [d for d in qrels[query] if d not in run[query]],

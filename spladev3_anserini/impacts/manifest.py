@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from spladev3_anserini.collection.passages import PassageSplit
 from spladev3_anserini.errors import InputError, first_line, first_problem
 from spladev3_anserini.files import appearing, read_bytes, short
 from spladev3_anserini.impacts.quantize import Quantizer
@@ -43,7 +44,7 @@ class Fingerprint(Record):
     is 0. Batches count because padding may change a weight's last bit. `query_model` is the hash
     of what weights queries, empty if it is `model`: see `query_model_hash`. `query_weights` is the
     hash of the queries' table, or `idf` if the table is counted from the documents. `format` is
-    `jsonl` or `parquet`.
+    `jsonl` or `parquet`. `documents` are those of the corpus, before they became `passages`.
     """
 
     model: str
@@ -67,6 +68,7 @@ class Fingerprint(Record):
     query_model: str = ""
     query_weights: str = ""
     format: str = "jsonl"
+    passages: PassageSplit | None = None
 
 
 class Shard(Record):
@@ -113,7 +115,7 @@ class Manifest(Record):
 
     @property
     def documents(self) -> int:
-        """The documents of all shards."""
+        """The documents of all shards, or their passages."""
         return sum(shard.documents for shard in self.shards)
 
     @property

@@ -20,6 +20,7 @@ from spladev3_anserini.lucene.check import (
     recorded_manifest,
 )
 from spladev3_anserini.lucene.parts import PARTS_FOLDER, refuse_too_many
+from spladev3_anserini.lucene.passage_searcher import PassageSearcher
 from spladev3_anserini.lucene.postings import LucenePostings, open_lucene_postings
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.progress import log
@@ -28,9 +29,9 @@ if TYPE_CHECKING:  # it imports numba
     from spladev3_anserini.engine.searcher import EngineSearcher
 
 
-#: What searches an index for the exact top k. Both have the same methods, and Python threads may
-#: share either.
-Searcher: TypeAlias = "EngineSearcher | ImpactSearcher"
+#: What searches an index for the exact top k. All have the same methods, and Python threads may
+#: share one.
+Searcher: TypeAlias = "EngineSearcher | ImpactSearcher | PassageSearcher"
 Postings = EnginePostings | LucenePostings | PartsPostings
 
 

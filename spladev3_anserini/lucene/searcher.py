@@ -118,6 +118,18 @@ class ImpactSearcher:
                 with JNIUS_LOCK:
                     answers.close()
 
+    def ids(self) -> Iterator[str]:
+        """Yields the ids of all documents, ascending."""
+        with JNIUS_LOCK, java_errors("search"):
+            terms = java_class("org.apache.lucene.index.MultiTerms").getTerms(self._reader, _ID)
+            names = None if terms is None else terms.iterator()
+        while names is not None:
+            with JNIUS_LOCK, java_errors("search"):
+                if (name := names.next()) is None:
+                    return
+                text = str(name.utf8ToString())
+            yield text
+
     def close(self) -> None:
         """Closes the index; it cannot be searched afterwards."""
         with JNIUS_LOCK, java_errors("search"):

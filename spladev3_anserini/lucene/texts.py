@@ -65,7 +65,7 @@ def require_texts(index: Path, texts: StoredTexts | None) -> StoredTexts:
     return texts
 
 
-def text_of(index: Path, texts: StoredTexts | None, docid: str) -> str:
+def stored_text(index: Path, texts: StoredTexts | None, docid: str) -> str:
     """Returns the text of a document of an index.
 
     Raises InputError if there is no such document, or if the index keeps no texts.

@@ -35,6 +35,15 @@ class Tokenized(NamedTuple):
     lost: list[int]
 
 
+class PieceOffsets(NamedTuple):
+    """The wordpieces of a text, without special tokens: the characters at which each begins and
+    ends, and the number of its word."""
+
+    starts: list[int]
+    ends: list[int]
+    words: list[int | None]
+
+
 class Tokenizer:
     """A checkpoint's tokenizer.
 
@@ -120,6 +129,21 @@ class Tokenizer:
                             if len(encoding) >= max_length else 0)
         return self._within(max_length, ids, lost)
 
+    def require_offsets(self, parameter: str) -> None:
+        """Raises InputError, naming the parameter, if the tokenizer has no `offsets`."""
+        if not self._backend:
+            raise InputError(f"{parameter}: the tokenizer in {self._folder} is written in Python "
+                             "and does not say where its wordpieces are in a text")
+
+    def offsets(self, texts: Sequence[str]) -> Iterator[PieceOffsets]:
+        """Yields the wordpieces of uncut texts; only for a tokenizer with `require_offsets`."""
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        for chunk in _chunks(texts):
+            for encoding in self._encoded(chunk, offsets=True):
+                starts, ends = zip(*encoding.offsets, strict=True) if encoding.ids else ((), ())
+                yield PieceOffsets(list(starts), list(ends), encoding.word_ids)
+
     def _within(self, max_length: int, ids: list[list[int]], lost: list[int]) -> Tokenized:
         if ids and (longest := max(map(len, ids))) > max_length:
             raise InputError(f"{self._folder}: the tokenizer makes {longest} ids of a text that "
@@ -137,16 +161,18 @@ class Tokenizer:
     def _lowered(self, text: str) -> str:
         return text.lower() if self._lower_case and not self._backend else text
 
-    def _encoded(self, texts: list[str]) -> list[Any]:
-        """Returns the library's encodings; if it fails, the error names the first such text."""
+    def _encoded(self, texts: list[str], *, offsets: bool = False) -> list[Any]:
+        """Returns the library's encodings, or those with offsets but without special tokens; if it
+        fails, the error names the first such text."""
         quiet = without_panic_report if self._can_panic else nullcontext
         try:
             with refusing(f"{self._folder}: the tokenizer fails on the text {texts[0][:60]!r}"), \
                     quiet():
-                return list(self._backend.encode_batch_fast(texts))
+                return list(self._backend.encode_batch(texts, add_special_tokens=False) if offsets
+                            else self._backend.encode_batch_fast(texts))
         except InputError:
             for text in texts if len(texts) > 1 else ():
-                self._encoded([text])
+                self._encoded([text], offsets=offsets)
             raise
 
     def ids(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
