@@ -18,11 +18,7 @@ from spladev3_anserini.text import VERSION
 _SECTIONS = {
     "Start here": ("demo", "models"),
     "Make an index": ("survey", "plan", "encode", "index", "merge-index", "verify"),
-<<<<<<< HEAD
-    "Search": ("search", "merge-runs", "fuse", "ask", "explain", "serve"),
-=======
-    "Search": ("search", "merge-runs", "ask", "explain", "doc"),
->>>>>>> w-texts
+    "Search": ("search", "merge-runs", "fuse", "ask", "explain", "doc", "serve"),
     "Judge": ("evaluate", "compare", "breakdown", "flops", "meta"),
     "Other engines": ("export-to", "load", "check"),
     "Other rankers": ("bm25", "dense", "rerank"),
