@@ -23,7 +23,7 @@ from typing import Any
 import click
 from timing import as_json
 
-SECTIONS = ("encoding", "host", "quality", "indexing", "search", "copies", "growth")
+SECTIONS = ("encoding", "host", "quality", "indexing", "search", "serving", "copies", "growth")
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -44,7 +44,7 @@ def main(indexes: tuple[str, ...], host: str, port: int, mcp: bool, model: str |
          max_hits: int, max_seconds: float, max_connections: int, trust: bool,
          query_weights: str | None, max_length: int | None, batch_tokens: int | None, device: str,
          dtype: str) -> None:
-    """Serve indexes: search, explanations, documents, and a page to look at them.
+    """Serve indexes: search, explanations, documents, a page.
 
     SIGTERM or Ctrl-C ends it; requests that are running are answered. An index that is built
     again in its place is taken up without a restart.

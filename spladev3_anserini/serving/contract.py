@@ -10,7 +10,7 @@ from spladev3_anserini.impacts.quantize import MAX_IMPACT
 from spladev3_anserini.impacts.query import MAX_HITS
 from spladev3_anserini.serving.limits import MAX_FUSED, MAX_QUERY, MAX_TERMS
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+IndexName = Annotated[str, Field(min_length=1, max_length=200)]
 DocumentId = Annotated[str, Field(min_length=1, max_length=10_000)]
 Impact = Annotated[int, Field(ge=0, le=MAX_IMPACT)]
 
@@ -25,8 +25,8 @@ class _Asked(_Strict):
     query: str | None = Field(None, max_length=MAX_QUERY, description="The text of the query.")
     impacts: dict[str, Impact] | None = Field(
         None, max_length=MAX_TERMS, description="Instead of a text: the impact of each term.")
-    index: Name | None = Field(None, description="The name of an index; null: the first.")
-    variant: Name | None = Field(
+    index: IndexName | None = Field(None, description="The name of an index; null: the first.")
+    variant: IndexName | None = Field(
         None, description="How the query is weighted, one of the index's `variants`; null: as the "
         "index's own queries are.")
 
@@ -42,7 +42,7 @@ class _Asked(_Strict):
 class SearchRequest(_Asked):
     """A query, and which hits are wanted."""
 
-    fuse: list[Name] | None = Field(
+    fuse: list[IndexName] | None = Field(
         None, min_length=2, max_length=MAX_FUSED, description="Names of indexes whose rankings are "
         "fused by reciprocal rank (k = 60), instead of `index`.")
     hits: int = Field(10, ge=1, le=MAX_HITS, description="The most hits.")

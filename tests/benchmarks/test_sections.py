@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from collections.abc import Callable
 from importlib import import_module
 from math import log2
@@ -13,6 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from indexes import index_of
+from served import make_index
 
 from spladev3_anserini.impacts.exact import ExactSearcher
 from spladev3_anserini.impacts.shards import ImpactDocument
@@ -120,6 +122,33 @@ def test_a_line_is_fitted_to_relative_errors(section: Section) -> None:
     assert line([1, 2, 1000], [5, 7, 2003]) == pytest.approx((2, 3))
     slope, start = line([1, 2, 1000], [5, 7, 2500])
     assert start + slope == pytest.approx(5, rel=0.1)
+
+
+@pytest.mark.long
+def test_the_server_is_measured_beside_the_loop(section: Section, tiny: Path, tmp_path: Path) -> None:
+    """Two fresh processes of Python; figures of one second each."""
+    if shutil.which("wrk") is None:
+        pytest.skip("wrk is not installed")
+    index = make_index(tiny, tmp_path)
+    (tmp_path / "topics.tsv").write_text("q1\tthe cat\nq2\theat and air\n")
+    serving = section("serving")
+    measured = serving.measured_server(index, tmp_path / "topics.tsv", tmp_path / "work", 1, seconds=1,
+                                       clients=(1, 8), requests=20)
+    assert all(run["requests"] > 0 and run["failed"] == 0
+               for runs in measured["asked"].values() for run in runs)
+    page = serving.page(measured, tmp_path)
+    assert "| the server, 8 clients | " in page
+    assert f"after {measured['memory'][-1][0]:,}." in page
+
+
+def test_a_page_says_that_the_server_missed_its_target(section: Section) -> None:
+    run = {"requests": 890, "seconds": 10, "p50": 1.04, "p99": 9, "failed": 0}
+    page = section("serving").page({"loop": [90, 100, 110], "asked": {"1": [run], "8": [run, run | {
+        "requests": 880}, run]}, "memory": [[500, 2e8], [1000, 2.1e8]]}, Path())
+    assert "| the API in a loop | 100 |  | 10.0 |  |  |\n" in page
+    assert "| the server, 1 client | 89 | 89% | 1.0 | 9.0 | 0 |\n" in page
+    assert "| the server, 8 clients | 89 | 89%, missed | 1.0 | 9.0 | 0 |\n" in page
+    assert "is 200 MB after 500 requests, and 210 MB after 1,000." in page
 
 
 def test_json_that_is_kept_has_a_list_of_numbers_on_one_line(section: Section) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -247,6 +249,20 @@ def test_lucene_answers_as_the_arrays_do(folder: Path, client: TestClient) -> No
         error = error_of(lucene.post("/search", json={"impacts": dict.fromkeys(["cat", "theory", "pressure", "air"], 32767)}), 422)
         assert error == "impacts: scores from 16,777,216 on are not exact in Lucene; take smaller impacts"
     assert ask(client, impacts=dict.fromkeys(["cat", "theory", "pressure", "air"], 32767))["hits"][0]["score"] > 1 << 24
+
+
+def test_the_requests_of_the_page_are_answered(client: TestClient) -> None:
+    """Each line of curl in docs/serve.md, without its address."""
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text("utf-8")
+    lines = [shlex.split(line) for line in re.findall(r"^curl .*$", page, re.M)]
+    assert len(lines) == 7
+    for line in lines:
+        (url,) = (word for word in line if word.startswith("http://127.0.0.1:8080/"))
+        body = line[line.index("-d") + 1] if "-d" in line else None
+        answer = client.request("POST" if body else "GET", url.removeprefix("http://127.0.0.1:8080"),
+                                content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 200, (line, answer.text)
+        assert answer.json().get("hits") != [], line
 
 
 def test_metrics_count_requests_and_time(client: TestClient) -> None:
