@@ -450,4 +450,4 @@ def test_the_readme_says_what_was_measured_here() -> None:
                 for values in declared_values(recipe, content, collection, data)
                 if values.by.source == "measured"}
     assert {collection for _, collection in measured} == run["collections"]
-    assert {recipe for recipe, _ in measured} <= run["models"] | run["ablations"]
+    assert {recipe for recipe, _ in measured} <= run["models"] | run["ablations"] | run["baselines"]
