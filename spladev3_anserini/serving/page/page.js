@@ -2,7 +2,7 @@
 // text nodes or attributes of known names; nothing is parsed as HTML.
 
 const SHOWN = 10; // terms of a group before "Show all"
-const PAUSE = 120; // milliseconds between the last move of a slider and the search
+const PAUSE = 100; // milliseconds between the searches while a slider moves
 const WAYS = { expand: "the model’s, new terms too", lexical: "the model’s, own words only",
   bow: "1 for each word", static: "a table’s" };
 const $ = (id) => document.getElementById(id);
@@ -15,7 +15,7 @@ let asked = {}; // the question on show: q, index, variant, hits, view, changed 
 let plain = null; // the server's answer to it, with the weights of the model
 let shown = {}; // the query of the hits on show, as /explain takes it
 let open = new Map(); // docid -> the panel that is open there
-let timer = 0; // of the search that follows the moves of a slider
+let timer = 0; // of the next search while a slider moves
 const running = {}; // the latest request of each kind; a newer one stops it
 
 /** An element with attributes, listeners (functions) and children; strings become text. */
@@ -90,7 +90,10 @@ function writeAddress(how) {
   if (asked.hits !== 10) address.set("hits", asked.hits);
   if (asked.view !== "ranking") address.set("view", asked.view);
   if (asked.changed.size) address.set("weights", JSON.stringify(weights));
-  if (`?${address}` !== location.search) history[how](null, "", `?${address}`);
+  if (`?${address}` === location.search) return;
+  try {
+    history[how](null, "", `?${address}`);
+  } catch { /* a browser that allows so many a minute: a later one is written again */ }
 }
 
 // The question ------------------------------------------------------------------------------------
@@ -119,6 +122,7 @@ function fillVariants(chosen) {
 /** Shows what the address asks; the back button comes here too. */
 function follow() {
   clearTimeout(timer);
+  timer = 0;
   Object.values(running).forEach((control) => control.abort());
   asked = readAddress();
   open = new Map();
@@ -179,9 +183,9 @@ async function reweighed(signal) {
 }
 
 function changed() {
-  clearTimeout(timer);
   showBody();
-  timer = setTimeout(() => {
+  timer ||= setTimeout(() => {
+    timer = 0;
     writeAddress("replaceState");
     latest("search", async (signal) => {
       showHits(await reweighed(signal));
