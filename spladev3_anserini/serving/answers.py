@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
+from spladev3_anserini.analysis.asked import without_title
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.collection.snippets import Word, plain_words, snippet
@@ -175,7 +176,8 @@ def _hits(ranking: Ranking, indexes: Sequence[Served], request: SearchRequest,
     for rank, (docid, score) in enumerate(ranking, 1):
         text = _text(stores, docid)
         rows.append({"rank": rank, "docid": docid, "score": score, "text": text,
-                     "snippet": None if text is None else snippet(text, terms, words=words)})
+                     "snippet": None if text is None else snippet(
+                         without_title(docid, text), terms, words=words)})
     return rows
 
 

@@ -15,6 +15,7 @@ from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.check import folder_identity, recorded_manifest
 from spladev3_anserini.lucene.jvm import JNIUS_LOCK
 from spladev3_anserini.lucene.opening import open_with_texts
+from spladev3_anserini.lucene.passage_searcher import PassageSearcher
 from spladev3_anserini.lucene.searcher import ImpactSearcher
 from spladev3_anserini.serving.bm25_index import Bm25Searcher, is_bm25_index
 from spladev3_anserini.serving.query_encoders import QueryEncoders
@@ -51,6 +52,7 @@ class ServedImpacts:
         if record is None:
             raise InputError(f"{index}: was not built by this package, so how to encode a query "
                              "for it is unknown, and it is none of texts for BM25")
+        assert not isinstance(self._searcher, PassageSearcher)  # nobody asked for documents
         self._record = record
         self.encoders = QueryEncoders(index, record, options.model, options.settings)
         self._lock: Any = nullcontext()
