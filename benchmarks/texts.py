@@ -73,8 +73,8 @@ def opened_here(folder: Path) -> Callable[[str], str]:
 def store_in_lucene(texts: dict[str, str], folder: Path, mode: str) -> None:
     """Stores ids and texts as fields of Lucene, with one of its two compressions."""
     config = java_class(f"{_LUCENE}.index.IndexWriterConfig")()
-    modes = java_class(f"{_LUCENE}.codecs.lucene101.Lucene101Codec$Mode")
-    config.setCodec(java_class(f"{_LUCENE}.codecs.lucene101.Lucene101Codec")(
+    modes = java_class(f"{_LUCENE}.codecs.lucene99.Lucene99Codec$Mode")
+    config.setCodec(java_class(f"{_LUCENE}.codecs.lucene99.Lucene99Codec")(
         getattr(modes, mode)))
     writer = java_class(f"{_LUCENE}.index.IndexWriter")(open_folder(folder), config)
     yes = java_class(f"{_LUCENE}.document.Field$Store").YES
