@@ -15,6 +15,7 @@ from spladev3_anserini.cli import signals
 from spladev3_anserini.text import VERSION
 
 if TYPE_CHECKING:
+    from spladev3_anserini.api.hits import Hit, TextHit
     from spladev3_anserini.api.index import Index
     from spladev3_anserini.api.model import Model, load
     from spladev3_anserini.api.opening import open_index
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 
 __version__ = VERSION
 __all__ = ["Compared", "Evaluation", "Hit", "Index", "InputError", "JavaError", "Model", "Run",
-           "SpladeError", "__version__", "compare", "load", "open_index", "read_run"]
+           "SpladeError", "TextHit", "__version__", "compare", "load", "open_index", "read_run"]
 
 #: The module of each public name; it is imported when the name is first used.
 _PUBLIC = {
     "load": "api.model", "Model": "api.model", "open_index": "api.opening", "Index": "api.index",
     "read_run": "api.run", "Run": "api.run", "compare": "api.run", "Compared": "api.run",
-    "Hit": "api.index", "Evaluation": "evaluation.measures", "SpladeError": "errors",
-    "InputError": "errors", "JavaError": "errors",
+    "Hit": "api.hits", "TextHit": "api.hits", "Evaluation": "evaluation.measures",
+    "SpladeError": "errors", "InputError": "errors", "JavaError": "errors",
 }
 
 # for `python -m spladev3_anserini.encode` and seven more: the main commands as modules

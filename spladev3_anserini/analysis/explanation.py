@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,7 +134,7 @@ def explain_text(encoder: Encoder, text: str) -> TextExplanation:
     vector = _encode(encoder, text, "`text`")
     total = sum(vector.values())
     terms = [Term(term, impact, term in wordpieces, impact / total)
-             for term, impact in _by_impact(vector)]
+             for term, impact in by_impact(vector)]
     return TextExplanation(text, terms, [term for term in wordpieces if term not in vector],
                            encoder.tokenized([text]).lost[0])
 
@@ -165,13 +165,9 @@ def explain_match(encoder: Encoder, index: Path, searcher: Searcher, docid: str,
         document = postings.vector(docid)
         index_score = postings.score(query, docid)
         cost = _document_cost(postings, document, index)
-    shared = {term: weight * document[term] for term, weight in query.items() if term in document}
-    products, so_far = [], 0
-    for term, product in _by_impact(shared):
-        so_far += product
-        products.append(Product(term, term in wordpieces, query[term], document[term], product,
-                                so_far))
-    unmatched = dict(_by_impact({t: w for t, w in query.items() if t not in document}))
+    products = products_of(query, document, wordpieces)
+    so_far = products[-1].so_far if products else 0
+    unmatched = dict(by_impact({t: w for t, w in query.items() if t not in document}))
     ranked = [docid for docid, _ in searcher.search(query, hits)]
     rank = ranked.index(docid) + 1 if docid in ranked else None
     return Match(text, docid, products, unmatched, so_far, index_score, rank, hits), cost
@@ -181,7 +177,25 @@ def _encode(encoder: Encoder, text: str, option: str) -> ImpactQuery:
     return encode_topics(encoder, [Topic("text", text, option)])[0].query
 
 
-def _by_impact(vector: Mapping[str, int]) -> list[tuple[str, int]]:
+def products_of(query: Mapping[str, int], document: Mapping[str, int],
+                wordpieces: Set[str]) -> list[Product]:
+    """Returns the products of the terms that a query and a document share, the largest first.
+
+    Args:
+        query: The impacts of the query.
+        document: The impacts of the document.
+        wordpieces: The query's own wordpieces.
+    """
+    shared = {term: weight * document[term] for term, weight in query.items() if term in document}
+    products, so_far = [], 0
+    for term, product in by_impact(shared):
+        so_far += product
+        products.append(Product(term, term in wordpieces, query[term], document[term], product,
+                                so_far))
+    return products
+
+
+def by_impact(vector: Mapping[str, int]) -> list[tuple[str, int]]:
     """Returns terms by impact descending, ties by term."""
     return sorted(vector.items(), key=lambda item: (-item[1], item[0]))
 

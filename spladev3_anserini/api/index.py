@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 from spladev3_anserini import progress as reports
 from spladev3_anserini.api.checks import (
@@ -15,45 +15,43 @@ from spladev3_anserini.api.checks import (
     StrPath,
     flag,
     one_family,
+    one_of,
     optional_number,
     path_text,
     whole_number,
 )
+from spladev3_anserini.api.hits import Hit, TextHit
 from spladev3_anserini.api.queries import (
     Topics,
     checked_query,
     impacts_of,
+    loaded_encoder,
     topics_of,
 )
 from spladev3_anserini.api.run import Run
+from spladev3_anserini.collection.passages import PASSAGE_SCORES
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError, SpladeError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
-from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS, EncodedTopic, ImpactQuery
-from spladev3_anserini.lucene.opening import Searcher, open_searcher
+from spladev3_anserini.impacts.query import (
+    MAX_HITS,
+    MAX_THREADS,
+    EncodedTopic,
+    ImpactQuery,
+    available_cores,
+)
+from spladev3_anserini.lucene.opening import Searcher, open_with_texts
 from spladev3_anserini.lucene.passage_searcher import passage_searcher
 from spladev3_anserini.lucene.ranking import rank, warn_of_limits
-from spladev3_anserini.progress import warn
+from spladev3_anserini.lucene.texts import require_texts, stored_text
 from spladev3_anserini.text import counted
 
 if TYPE_CHECKING:
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.encoding.weigher import Network
-
-
-class Hit(NamedTuple):
-    """One document of a ranking.
-
-    Attributes:
-        docid: The id of the document.
-        score: Its score, a whole number.
-    """
-
-    docid: str
-    score: float
 
 
 _hit = partial(tuple.__new__, Hit)
@@ -71,14 +69,17 @@ class Index:
 
     def __init__(self, folder: Path, model: str | None, variant: str,
                  settings: Callable[[], EncoderSettings], network: Network | None = None,
-                 trust: bool = False, lucene: bool = False) -> None:
+                 trust: bool = False, lucene: bool = False,
+                 passage_delimiter: str | None = None) -> None:
         self.folder = folder
-        self._searcher, self.manifest = open_searcher(folder, trust=trust, lucene=lucene)
+        self._searcher, self.manifest, self._texts = open_with_texts(folder, trust=trust,
+                                                                     lucene=lucene)
         self._model, self._variant, self._settings = model, variant, settings
         self._network = network
         self._encoder: Encoder | None = None
         self._closed = False
-        self._of_documents: dict[tuple[str, str | None], Searcher] = {}
+        self._delimiter = passage_delimiter
+        self._of_documents: dict[str, Searcher] = {}
 
     @property
     def answers(self) -> str:
@@ -109,44 +110,67 @@ class Index:
         self._closed = True
         self._searcher.close()
 
+    @overload
+    def search(self, query: str | Mapping[str, int], hits: int = 10, *,
+               texts: Literal[False] = False, passages: str | None = None) -> list[Hit]: ...
+
+    @overload
+    def search(self, query: str | Mapping[str, int], hits: int = 10, *,
+               texts: Literal[True]) -> list[TextHit]: ...
+
     @one_family
     def search(self, query: str | Mapping[str, int], hits: int = 10, *,
-               passages: str | None = None, passage_delimiter: str | None = None) -> list[Hit]:
+               texts: bool = False, passages: str | None = None) -> list[Hit] | list[TextHit]:
         """Search with one query, exactly.
 
         Args:
             query: A text, or impacts: {term: whole number}.
             hits: The largest number of documents to return.
-            passages: Return the documents of the index's passages, scored by their best passage
-                (`max`), by passage 0 (`first`), or by the `sum` or `mean` over all of them.
-            passage_delimiter: What stands before the number of a passage in its id. None: `#`,
-                and the index must have been encoded with `passages`.
+            texts: Also return their texts, which an index keeps that was built with `store_texts`.
+            passages: Return the documents of passages, scored by their best passage (`max`),
+                by passage 0 (`first`), or by the `sum` or `mean` over all of them.
 
         Returns:
-            Hits (docid, score), best first. The score is the dot product of the impacts, a whole
-            number (a mean may be none). Ties are ordered by id, ascending.
+            Hits (docid, score), or (docid, score, text) with `texts`, best first. The score is the
+            dot product of the impacts, a whole number. Ties are ordered by id, ascending.
 
         Raises:
-            InputError: The query is neither text nor impacts, an impact is not a whole number, the
-                model is not that of the index, or the index has no passages.
+            InputError: The query is neither text nor impacts, an impact is not a whole number, or
+                the model is not that of the index. Or it keeps no texts, or has no passages.
             JavaError: Java is missing, or it failed.
         """
         hits = whole_number("hits", hits, 1, MAX_HITS)
         self._refuse_closed()
+        if flag("texts", texts):
+            require_texts(self.folder, self._texts)
+            if passages is not None:
+                raise InputError("`texts`: are those of passages; omit `passages`")
         if isinstance(query, str):
             topic = Topic("query", checked_text(query, "`query`", "text"), "`query`")
             (encoded,) = self._encode([topic])
         else:
             encoded = EncodedTopic("query", checked_query(query, "`query`"))
-        searcher = self._searcher_of(passages, passage_delimiter)
+        searcher = self._searcher_of(passages)
         warn_of_limits([encoded], self.manifest, searcher)
-        return list(map(_hit, searcher.search(encoded.query, hits)))
+        found = searcher.search(encoded.query, hits)
+        if texts:
+            return [TextHit(docid, score, self.text(docid)) for docid, score in found]
+        return list(map(_hit, found))
+
+    @one_family
+    def text(self, docid: str) -> str:
+        """The text of a document, as it was encoded.
+
+        Raises InputError if there is no such document, or if the index keeps no texts.
+        """
+        self._refuse_closed()
+        return stored_text(self.folder, self._texts, docid)
 
     @one_family
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
             queries: StrPath | None = None, threads: int | None = None,
             remove_query: bool = False, passages: str | None = None,
-            passage_delimiter: str | None = None, progress: bool = False) -> Run:
+            progress: bool = False) -> Run:
         """Search with every topic.
 
         Args:
@@ -158,8 +182,7 @@ class Index:
             queries: Instead of `topics`: the folder of queries that `encode` wrote.
             threads: Threads that search; None: one per core.
             remove_query: Remove a document with the topic's own id from its hits (ArguAna).
-            passages: Return documents instead of passages, as `search` does.
-            passage_delimiter: As in `search`.
+            passages: As in `search`.
             progress: Draw progress bars.
 
         Returns:
@@ -171,7 +194,7 @@ class Index:
         """
         with reports.reporting("bars" if flag("progress", progress) else "off"):
             run = Run.of_rankings(self._rankings(topics, hits, queries, threads, remove_query,
-                                                 passages, passage_delimiter))
+                                                 passages))
         inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
         run.sources = {name: os.fspath(path) for name, path in inputs.items()
                        if isinstance(path, (str, os.PathLike))}
@@ -180,8 +203,8 @@ class Index:
     @one_family
     def rankings(self, topics: Topics | None = None, hits: int = 1000, *,
                  queries: StrPath | None = None, threads: int | None = None,
-                 remove_query: bool = False, passages: str | None = None,
-                 passage_delimiter: str | None = None) -> Iterator[tuple[str, list[Hit]]]:
+                 remove_query: bool = False,
+                 passages: str | None = None) -> Iterator[tuple[str, list[Hit]]]:
         """Search with every topic, one ranking at a time: for runs larger than memory.
 
         The call itself encodes and checks all topics. Rankings are searched as they are read.
@@ -191,37 +214,34 @@ class Index:
         Yields:
             (topic id, hits), in the order of the topics; hits are those of `search`.
         """
-        rankings = self._rankings(topics, hits, queries, threads, remove_query, passages,
-                                  passage_delimiter)
+        rankings = self._rankings(topics, hits, queries, threads, remove_query, passages)
         return ((topic, list(map(_hit, ranking))) for topic, ranking in rankings)
 
     def _rankings(self, topics: Topics | None, hits: int, queries: StrPath | None,
-                  threads: int | None, remove_query: bool, passages: str | None,
-                  delimiter: str | None) -> Iterator[tuple[str, Ranking]]:
+                  threads: int | None, remove_query: bool,
+                  passages: str | None) -> Iterator[tuple[str, Ranking]]:
         hits = whole_number("hits", hits, 1, MAX_HITS)
-        cores = optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1
+        cores = optional_number("threads", threads, 1, MAX_THREADS) or available_cores()
         self._refuse_closed()
         if (topics is None) == (queries is None):
             raise InputError("give either `topics` or `queries`")
         encoded = self._encoded(topics) if queries is None else read_encoded_queries(
             Path(path_text("queries", queries)), self.folder,
             self.manifest.encoded if self.manifest else None)
-        searcher = self._searcher_of(passages, delimiter)
+        searcher = self._searcher_of(passages)
         warn_of_limits(encoded, self.manifest, searcher)
         return self._while_open(rank(searcher, encoded, hits, cores,
                                      remove_query=flag("remove_query", remove_query)))
 
-    def _searcher_of(self, passages: str | None, delimiter: str | None) -> Searcher:
-        """Returns what searches for the indexed texts, or for the documents of passages."""
+    def _searcher_of(self, passages: str | None) -> Searcher:
+        """Returns what searches for what is indexed, or for documents by their passages."""
         if passages is None:
-            if delimiter is not None:
-                raise InputError("`passage_delimiter`: give `passages` too")
             return self._searcher
-        key = (str(passages), delimiter)
-        if key not in self._of_documents:
-            self._of_documents[key] = passage_searcher(self._searcher, self.folder, self.manifest,
-                                                       *key)
-        return self._of_documents[key]
+        how = one_of("passages", passages, PASSAGE_SCORES)
+        if how not in self._of_documents:
+            self._of_documents[how] = passage_searcher(self._searcher, self.folder, self.manifest,
+                                                       how, self._delimiter)
+        return self._of_documents[how]
 
     def _while_open(self, rankings: Iterator[tuple[str, Ranking]]) -> Iterator[
             tuple[str, Ranking]]:
@@ -271,21 +291,9 @@ class Index:
         """
         with LOADING:
             if self._encoder is None:
-                self._encoder = self._loaded_encoder()
+                self._encoder = loaded_encoder(self.folder, self.manifest, self._model,
+                                               self._variant, self._settings(), self._network)
         return self._encoder
-
-    def _loaded_encoder(self) -> Encoder:
-        from spladev3_anserini.encoding import queries
-
-        if self.manifest is not None:
-            return queries.encoder_for_index(self.folder, self.manifest, self._model,
-                                             self._variant, self._settings(), self._network)
-        if self._model is None:
-            raise InputError(f"{self.folder}: was built elsewhere; pass its `model`, or search "
-                             "with impacts")
-        warn(f"{self.folder}: prebuilt; not checked: model, tokenizer, variant, special "
-             "tokens, scale")
-        return queries.encoder_for_prebuilt(self._model, self._variant, self._settings())
 
     def _refuse_closed(self) -> None:
         if self._closed:

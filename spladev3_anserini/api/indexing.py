@@ -16,16 +16,17 @@ from typing import Any, NamedTuple
 from spladev3_anserini.api.checks import path_text
 from spladev3_anserini.collection.corpus_file import document_of
 from spladev3_anserini.collection.in_memory import Texts, texts_of
+from spladev3_anserini.encoding.corpus_texts import texts_of_manifest
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.journal import JOURNALS, read_shard_journal
 from spladev3_anserini.encoding.pipeline import encode_to_directory, fingerprint
 from spladev3_anserini.encoding.planning import plan_texts
 from spladev3_anserini.encoding.shard_source import EncodingOutput
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.manifest import Fingerprint, differences_text
+from spladev3_anserini.impacts.manifest import Fingerprint, IndexManifest, differences_text
 from spladev3_anserini.impacts.shards import MANIFEST
-from spladev3_anserini.lucene.build import build_index, is_occupied
-from spladev3_anserini.lucene.check import read_index_manifest
+from spladev3_anserini.lucene.build import add_texts, build_index, is_occupied
+from spladev3_anserini.lucene.check import has_texts, read_index_manifest
 from spladev3_anserini.lucene.jvm import anserini_jar, java_home, java_path, refuse_forked
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.text import counted
@@ -46,6 +47,7 @@ class IndexTarget(NamedTuple):
         engine: Also write the arrays of the exact engine.
         overwrite: Replace an index or an encoding of other documents.
         skip_errors: Skip bad documents of a corpus.
+        store_texts: Also keep the texts.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class IndexTarget(NamedTuple):
     engine: bool
     overwrite: bool
     skip_errors: bool
+    store_texts: bool
 
 
 def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder: Encoder,
@@ -79,8 +82,10 @@ def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder
             plan = plan_texts(source, "document", target.shard_size, skip=target.skip_errors)
             expected = fingerprint(plan, encoder, output)
             was_complete = (output.folder / MANIFEST).exists()
-            if occupied and _is_indexed(folder, expected, target.overwrite) and (
+            if occupied and (record := _indexed(folder, expected, target.overwrite)) and (
                     was_complete or not target.encoded):
+                if target.store_texts and not has_texts(record):
+                    add_texts(folder, record, texts_of_manifest(record.encoded, folder, source))
                 return
             output = replace(
                 output, source_name=name,
@@ -93,30 +98,31 @@ def build(texts: Texts | str | os.PathLike[str], checkpoint: Checkpoint, encoder
             if not manifest.nonempty:
                 raise InputError("`texts`: no document in it has a term; there is nothing to index")
             build_index(output.folder, folder, optimize=target.optimize,
-                        engine=target.engine, overwrite=target.overwrite)
+                        engine=target.engine, overwrite=target.overwrite,
+                        store_texts=target.store_texts, corpus=source)
             if temporary:
                 shutil.rmtree(output.folder)
 
 
-def _is_indexed(folder: Path, expected: Fingerprint, overwrite: bool) -> bool:
-    """Whether an index was built from an encoding with the fingerprint `expected`.
+def _indexed(folder: Path, expected: Fingerprint, overwrite: bool) -> IndexManifest | None:
+    """The manifest of an index that was built from an encoding with the fingerprint `expected`.
 
-    Raises InputError for another index, or a damaged one, unless `overwrite` is set.
+    With `overwrite`, it is None for another index or a damaged one; without, they raise InputError.
     """
     try:
         record = read_index_manifest(folder)
     except InputError:
         if overwrite:
-            return False
+            return None
         raise
     indexed = record.encoded.fingerprint if record else None
     if indexed == expected:
-        return True
+        return record
     if not overwrite:
         differing = f" ({differences_text(indexed, expected)})" if indexed else ""
         raise InputError(f"`folder` {folder}: holds an index of something else{differing}; choose "
                          "another name, or `overwrite`")
-    return False
+    return None
 
 
 def _has_other_encoding(encoded: Path, expected: Fingerprint) -> bool:

@@ -194,7 +194,7 @@ class Model:
               optimize: bool = False, engine: bool = True, shard_size: int = 5000,
               skip_errors: bool = False, encoded: StrPath | None = None,
               passages: int | None = None, stride: int | None = None,
-              progress: bool = False) -> Index:
+              store_texts: bool = False, progress: bool = False) -> Index:
         """Encode documents and build a checked Lucene index of them.
 
         After an interruption, the same call continues at the first missing shard. If `folder`
@@ -220,6 +220,7 @@ class Model:
                 instead of cutting long documents. Their ids are `DOCID#N`, from 0.
             stride: The most wordpieces between the beginnings of two passages; None: half of
                 `passages`.
+            store_texts: Also keep the texts, compressed, for `Index.text` and hits with texts.
             progress: Draw progress bars.
 
         Returns:
@@ -235,7 +236,7 @@ class Model:
             None if encoded is None else output_folder("encoded", encoded),
             whole_number("shard_size", shard_size, 1, 10_000_000),
             flag("optimize", optimize), flag("engine", engine), flag("overwrite", overwrite),
-            flag("skip_errors", skip_errors))
+            flag("skip_errors", skip_errors), flag("store_texts", store_texts))
         encoder = self._passage_encoder(passages, stride)
         with reports.reporting("bars" if flag("progress", progress) else "off"):
             build(texts, self._checkpoint, encoder, target)

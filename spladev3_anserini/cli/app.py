@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -120,6 +121,12 @@ def echo(value: object = "", err: bool = False) -> None:
     text = visible(value) if isinstance(value, str) else visible(
         json.dumps(value, indent=1, ensure_ascii=False), lambda hidden: json.dumps(hidden)[1:-1])
     click.echo(text, err=err)
+
+
+def echo_marked(pieces: Iterable[tuple[str, bool]]) -> None:
+    """Prints pieces of text as a line, as `echo`; marked ones are bold on a terminal."""
+    click.echo("".join(click.style(visible(piece), bold=True) if marked else visible(piece)
+                       for piece, marked in pieces))
 
 
 def summary(output: Path, text: str) -> None:

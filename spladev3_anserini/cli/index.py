@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
+from spladev3_anserini.cli.options import CORPUS_HELP, corpus_option
 from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.types import FOLDER, WholeNumber
 from spladev3_anserini.impacts.query import MAX_THREADS
@@ -28,12 +29,18 @@ if TYPE_CHECKING:
               help="Merge the index into one segment. It is smaller, but slower to build.")
 @click.option("--no-engine", is_flag=True, help="Write no arrays for the exact engine, and save "
               "about 4 bytes a posting. Searches then use Lucene, and are about 10 times slower.")
+@click.option("--store-texts", is_flag=True, help="Also keep the texts, compressed: `ask`, "
+              "`explain` and `doc` then show them without the corpus. An index without texts gets "
+              "them, and is not built again.")
+@corpus_option(f"The documents, for --store-texts. {CORPUS_HELP}", required=False,
+               default="the corpus that ENCODED names")
 @click.option("--anserini-threads", type=WholeNumber(1, MAX_THREADS), metavar="N",
               help="Build with Anserini's IndexCollection and N threads. The index is the same, "
               "and takes several times longer.")
 @click.option("--overwrite", is_flag=True, help="Replace an index of other documents or settings.")
 def main(encoded: Path, index: Path, part: str | None, optimize: bool, no_engine: bool,
-         anserini_threads: int | None, overwrite: bool) -> None:
+         store_texts: bool, corpus: str | None, anserini_threads: int | None,
+         overwrite: bool) -> None:
     """Build a checked Lucene index from impact documents.
 
     The hashes of the shards are compared first. The index is then written, with arrays for the
@@ -48,25 +55,30 @@ def main(encoded: Path, index: Path, part: str | None, optimize: bool, no_engine
     from spladev3_anserini.lucene.build import build_index
     from spladev3_anserini.lucene.parts import part_folder
 
+    if corpus is not None and not store_texts:
+        raise click.UsageError("--corpus is for --store-texts")
     pace, own = Pace(), None if part is None else Part.parse(part)
     record, built = build_index(encoded, index, part=own, optimize=optimize, engine=not no_engine,
-                                overwrite=overwrite, anserini_threads=anserini_threads or 0)
+                                overwrite=overwrite, anserini_threads=anserini_threads or 0,
+                                store_texts=store_texts, corpus=corpus)
     index = part_folder(index, own) if own else index
     echo(index_line(index, record, pace, built=built))
 
 
 def index_line(index: Path, record: IndexManifest, pace: Pace, *, built: bool) -> str:
     """Returns the summary of an index that was built, or was there already."""
+    from spladev3_anserini.collection.stored_texts import TEXTS_PREFIX
     from spladev3_anserini.engine.arrays import ENGINE_PREFIX
     from spladev3_anserini.lucene.postings import index_bytes
 
     manifest, postings = record.encoded, max(1, record.encoded.postings)
-    sizes = {"index": index_bytes(index)[0],
-             "arrays for the exact engine": sum(file.size for file in record.files
-                                                if file.name.startswith(ENGINE_PREFIX))}
+    arrays, texts = (sum(file.size for file in record.files if file.name.startswith(prefix))
+                     for prefix in (ENGINE_PREFIX, TEXTS_PREFIX))
+    sizes = {"index": index_bytes(index)[0], "arrays for the exact engine": arrays}
     return (f"{index}: {counted(manifest.nonempty, 'document')}, "
             f"{counted(manifest.postings, 'posting')}, {counted(manifest.impacts, 'total term')}, "
             + ", ".join(f"{size / 1e6:.1f} MB of {what} ({size / postings:.2f} bytes a posting)"
                         for what, size in sizes.items() if size) +
+            (f", {texts / 1e6:.1f} MB of texts" if texts else "") +
             f"{'' if built else '; was there already'}"
             f"{pace.text(manifest.documents if built else 0)}")

@@ -12,7 +12,7 @@ import click
 from spladev3_anserini.cli.types import CORPUS, FILE, FOLDER, QRELS, RUN, TOPICS, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout
-from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS
+from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS, available_cores
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -99,7 +99,7 @@ def hits_option(default: int, help_text: str = "Documents per query.") -> Decora
 
 
 def threads_option(help_text: str = "Queries searched at the same time.") -> Decorator:
-    return click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
+    return click.option("--threads", default=available_cores(), show_default="all cores",
                         type=WholeNumber(1, MAX_THREADS), help=help_text)
 
 

@@ -13,6 +13,7 @@ from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.shard_options import on_error_option, shard_size_option
 from spladev3_anserini.cli.types import FILE, WholeNumber
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.query import available_cores
 from spladev3_anserini.text import counted
 
 
@@ -51,7 +52,7 @@ def main(corpus: str, output: Path, shard_size: int | None, on_error: str,
                          "of it; choose another")
     source = corpus if irds_id(corpus) or is_address(corpus) else os.path.abspath(corpus)
     plan = plan_texts(source, "document", shard_size or SHARD_SIZE, skip=on_error == "skip",
-                      processes=processes or os.cpu_count() or 1)
+                      processes=processes or available_cores())
     write_plan(plan._replace(typed=corpus), output)
     left_out = f", {counted(len(plan.rejected), 'line')} left out" if plan.rejected else ""
     shards = counted(len(plan.shards), "shard")

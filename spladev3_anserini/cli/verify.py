@@ -114,6 +114,7 @@ def _check_index(folder: Path) -> Checked:
         read_index_manifest,
         statistics,
     )
+    from spladev3_anserini.lucene.texts import check_texts
 
     counts = statistics(folder)  # first, because it detects an index of another Lucene
     record = read_index_manifest(folder, every=True)
@@ -122,6 +123,8 @@ def _check_index(folder: Path) -> Checked:
     if record is not None:
         compare_with_manifest(counts, record.encoded, folder)
         remark = f"; {compare_engine(folder, record)}"
+        if texts := check_texts(folder, record):
+            remark += f"; {counted(texts, 'text')}"
     return ({"documents": counts.documents, "total_terms": counts.impacts,
              "segments": counts.segments, "postings": counts.postings},
             remark)

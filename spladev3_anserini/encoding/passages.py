@@ -13,6 +13,8 @@ from spladev3_anserini.collection.corpus_file import Document
 from spladev3_anserini.collection.passages import PassageSplit, passage_id
 from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.manifest import Manifest
+from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.tokenizer import PieceOffsets, Tokenized, Tokenizer
 
 #: The shortest passage; much of a shorter one would be [CLS] and [SEP].
@@ -112,6 +114,21 @@ class PassageSplitter:
             for number, text in enumerate(texts)
         ], Tokenized([ids for own in tokens for ids in own.ids],
                      [lost for own in tokens for lost in own.lost])
+
+
+def splitter_of(manifest: Manifest) -> PassageSplitter | None:
+    """Returns what divided the documents of an encoding into passages, None for whole documents.
+
+    Raises InputError if its model is not there any more, or has another tokenizer.
+    """
+    if (split := manifest.fingerprint.passages) is None:
+        return None
+    settings = open_checkpoint(manifest.model_name).of("document").settings
+    tokenizer = settings.load_tokenizer()
+    if tokenizer.sha256 != manifest.fingerprint.tokenizer:
+        raise InputError(f"{manifest.model_name}: has another tokenizer than the one that divided "
+                         "these documents into passages")
+    return PassageSplitter(tokenizer, settings.prompt, split)
 
 
 def _checked(document: Document, number: int) -> str:

@@ -78,6 +78,34 @@ def encoder_for_index(index: Path, record: IndexManifest, model: str | None, var
     return encoder
 
 
+def encoder_of_variant(index: Path, record: IndexManifest, model: str | None, variant: str,
+                       settings: EncoderSettings) -> Encoder:
+    """Opens a query encoder of an index that may weight queries in another way than the index's.
+
+    All variants encode documents alike, so it finds them too, with other scores; a warning says so.
+    Arguments are those of `encoder_for_index`.
+
+    Raises InputError as that does, for a learned variant of an index whose queries are not learned,
+    and for static queries without a table.
+    """
+    if settings.query_weights is not None:
+        return encoder_for_index(index, record, model, variant, settings)
+    own = encoder_for_index(index, record, model, "auto", settings)
+    if variant == "auto" or variant_named(variant).query == own.variant.query:
+        return own
+    chosen = variant_named(variant)
+    if chosen.query == "static" or (chosen.learns_queries and not own.variant.learns_queries):
+        raise InputError(f"`variant` {variant}: the index is of {own.variant.name}; its queries "
+                         "can also be of splade-v3-doc, or weighted by `query_weights`")
+    checkpoint = open_checkpoint(model or record.encoded.model_name)
+    encoder = Encoder(checkpoint, chosen, "query", replace(own.settings, query_weights=None),
+                      own.network)
+    if encoder.tokenizer.sha256 != own.tokenizer.sha256:
+        raise InputError(f"`variant` {variant}: {checkpoint.name} has another tokenizer for it")
+    warn(f"queries are of {variant}, the index is of {own.variant.name}: scores are others")
+    return encoder
+
+
 def encoder_for_prebuilt(model: str, variant: str, settings: EncoderSettings) -> Encoder:
     """Opens the query encoder for an index without a manifest: the user decides everything."""
     checkpoint = open_checkpoint(model)

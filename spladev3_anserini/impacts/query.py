@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -20,6 +22,12 @@ MAX_HITS = 100_000
 
 #: The most threads of one search or one build.
 MAX_THREADS = 1024
+
+
+def available_cores() -> int:
+    """Returns how many cores this process may use; a scheduler may allow fewer than there are."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
 
 #: Lucene sums scores in float32, which is exact for whole numbers up to this one.
 MAX_EXACT_SCORE = 1 << 24

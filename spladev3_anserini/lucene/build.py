@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
+from spladev3_anserini.collection.stored_texts import TEXTS, TEXTS_FORMAT, open_texts
+from spladev3_anserini.encoding.corpus_texts import texts_of_encoding
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.engine.arrays import ENGINE, ENGINE_FORMAT
 from spladev3_anserini.engine.build import ArrayBuilder
@@ -29,6 +32,7 @@ from spladev3_anserini.lucene.check import (
     array_statistics,
     check_index,
     compare_with_manifest,
+    has_texts,
     lack_of_arrays,
     read_index_manifest,
     statistics,
@@ -44,13 +48,15 @@ from spladev3_anserini.lucene.parts import (
     shards_hash,
 )
 from spladev3_anserini.lucene.publish import FRESH, publish, scratch_beside
+from spladev3_anserini.lucene.texts import link_files, write_texts_of
 from spladev3_anserini.lucene.unchanged import hashed_files
 from spladev3_anserini.lucene.writer import write_index
 
 
 def build_index(encoded: Path, index: Path, *, part: Part | None = None, optimize: bool = False,
-                engine: bool = True, overwrite: bool = False,
-                anserini_threads: int = 0) -> tuple[IndexManifest, bool]:
+                engine: bool = True, overwrite: bool = False, anserini_threads: int = 0,
+                store_texts: bool = False,
+                corpus: str | None = None) -> tuple[IndexManifest, bool]:
     """Indexes an encoded directory, unless a sound index of it is already there.
 
     The shards are checked before (every byte), and the index afterwards: CheckIndex, and
@@ -70,9 +76,12 @@ def build_index(encoded: Path, index: Path, *, part: Part | None = None, optimiz
             same index but for the order of its documents, and takes longer. It reads lines of
             JSON, so shards of parquet are written as such beside the index meanwhile, about 12
             bytes a posting.
+        store_texts: Also keep the texts of the documents, compressed. An index that lacks them
+            gets them, and is not built again for this.
+        corpus: Where these texts are; None is the corpus that `encoded` names.
 
     Returns:
-        The index's manifest, and whether the index was built by this call.
+        The index's manifest, and whether the index was built, or got its texts, by this call.
 
     Raises:
         InputError: A shard or the index is damaged, or another index has that name and
@@ -111,15 +120,22 @@ def build_index(encoded: Path, index: Path, *, part: Part | None = None, optimiz
     manifest = expected.encoded
     engine = engine and manifest.nonempty > 0
     refuse_too_many(encoded if part is None else index, manifest.nonempty)
+    texts = texts_of_encoding(encoded, corpus, manifest.shards) if store_texts else None
     if is_occupied(index) and (record := existing_record(index, expected, overwrite)):
         if not engine or not lack_of_arrays(record):
-            return record, False
+            if texts is None or has_texts(record):
+                return record, False
+            return add_texts(index, record, texts), True
         overwrite = True  # by an index of the same documents, with arrays
+        if has_texts(record) and (kept := open_texts(index)):
+            texts = kept.items()
     verify_shards(encoded, whole, manifest.shards)
     start_jvm()
     with scratch_beside(index) as scratch:
         fresh = scratch / FRESH
         fresh.mkdir()  # with the user's umask; the scratch folder around it is for the user alone
+        if texts is not None:
+            write_texts_of(manifest, texts, fresh)
         with ArrayBuilder(scratch) as arrays:
             documents = read_encoded(encoded, manifest)
             if engine:
@@ -135,12 +151,37 @@ def build_index(encoded: Path, index: Path, *, part: Part | None = None, optimiz
             if engine:
                 arrays.write(fresh, encoded / IMPACTS)
         record = publish_checked(fresh, index, expected, encoded, engine=engine,
-                                 overwrite=overwrite)
+                                 texts=texts is not None, overwrite=overwrite)
     return record, True
 
 
+def add_texts(index: Path, record: IndexManifest,
+              texts: Iterable[tuple[str, str]]) -> IndexManifest:
+    """Adds the texts of its documents to an index, which is replaced in one step; see `publish`.
+
+    Args:
+        index: The index.
+        record: Its manifest.
+        texts: The ids and texts that were encoded.
+
+    Returns:
+        The new manifest.
+
+    Raises:
+        InputError: The texts are not those of all documents, or as `publish_checked`.
+    """
+    start_jvm()
+    with scratch_beside(index) as scratch:
+        fresh = scratch / FRESH
+        fresh.mkdir()
+        write_texts_of(record.encoded, texts, fresh)
+        link_files(index, record.files, fresh)
+        return publish_checked(fresh, index, record, index, engine=not lack_of_arrays(record),
+                               texts=True, overwrite=True)
+
+
 def publish_checked(fresh: Path, index: Path, expected: IndexManifest, weights: Path, *,
-                    engine: bool, overwrite: bool) -> IndexManifest:
+                    engine: bool, texts: bool, overwrite: bool) -> IndexManifest:
     """Checks a new index, writes its manifest, gives it its final name; returns the manifest.
 
     Args:
@@ -149,6 +190,7 @@ def publish_checked(fresh: Path, index: Path, expected: IndexManifest, weights: 
         expected: What it must hold, without versions and files.
         weights: The folder with the table of query weights, if the documents have one.
         engine: Whether it has the arrays of the exact engine.
+        texts: Whether it has the texts of its documents.
         overwrite: Replace another index of that name.
 
     Raises:
@@ -165,7 +207,7 @@ def publish_checked(fresh: Path, index: Path, expected: IndexManifest, weights: 
         shutil.copyfile(weights / QUERY_WEIGHTS, fresh / QUERY_WEIGHTS)
     record = _write_manifest(fresh, expected.model_copy(update={
         "versions": versions() | {"lucene": lucene_version()}
-        | ({ENGINE: ENGINE_FORMAT} if engine else {})}))
+        | ({ENGINE: ENGINE_FORMAT} if engine else {}) | ({TEXTS: TEXTS_FORMAT} if texts else {})}))
     if not overwrite and index.exists() and any(index.iterdir()):
         raise InputError(f"`index` {index}: appeared while this was built; choose another name")
     publish(fresh, index)

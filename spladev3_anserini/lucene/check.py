@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from spladev3_anserini.collection.stored_texts import TEXTS, TEXTS_FORMAT
 from spladev3_anserini.engine.arrays import ENGINE, ENGINE_FORMAT, EngineArrays, open_arrays
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import refuse_special
@@ -84,6 +85,11 @@ def lack_of_arrays(record: IndexManifest | None) -> str:
     if version != ENGINE_FORMAT:
         return f"its arrays are of format {version}, the exact engine reads format {ENGINE_FORMAT}"
     return ""
+
+
+def has_texts(record: IndexManifest | None) -> bool:
+    """Whether an index has the texts of its documents, in the format that is read."""
+    return record is not None and record.versions.get(TEXTS) == TEXTS_FORMAT
 
 
 def check_index(index: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spladev3_anserini.collection.stored_texts import open_texts
 from spladev3_anserini.engine.build import merge_arrays
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.lucene.build import existing_record, is_occupied, publish_checked
 from spladev3_anserini.lucene.check import (
+    has_texts,
     index_arrays,
     lack_of_arrays,
     read_index_manifest,
@@ -17,6 +19,7 @@ from spladev3_anserini.lucene.check import (
 from spladev3_anserini.lucene.jvm import java_path, start_jvm
 from spladev3_anserini.lucene.parts import part_folders, refuse_too_many
 from spladev3_anserini.lucene.publish import FRESH, scratch_beside
+from spladev3_anserini.lucene.texts import texts_of_parts, write_texts_of
 from spladev3_anserini.lucene.writer import join_indexes
 
 
@@ -56,11 +59,16 @@ def merge_parts(parts: Path, index: Path, *, optimize: bool = False,
         assert record is not None  # each part has one
         refuse_too_many(parts, record.encoded.nonempty)
         expected = IndexManifest(encoded=record.encoded, versions={})
-        engine = not lack_of_arrays(record)
+        engine, texts = not lack_of_arrays(record), texts_of_parts(parts, folders)
         if is_occupied(index) and (existing := existing_record(index, expected, overwrite)):
-            if not engine or not lack_of_arrays(existing):
+            in_pieces = optimize and len(list(index.glob("*.si"))) > 1  # a file for each segment
+            lacking = (engine and lack_of_arrays(existing)) or (
+                texts is not None and not has_texts(existing))
+            if not in_pieces and not lacking:
                 return existing, False
-            overwrite = True  # by an index of the same documents, with arrays
+            overwrite = True  # by an index of the same documents, in one segment or with more
+            if texts is None and has_texts(existing):
+                texts = open_texts(index)
         start_jvm()
         with scratch_beside(index) as scratch:
             fresh = scratch / FRESH
@@ -68,5 +76,7 @@ def merge_parts(parts: Path, index: Path, *, optimize: bool = False,
             join_indexes(folders, fresh, optimize=optimize)
             if engine:
                 merge_arrays(index_arrays(parts), fresh)
+            if texts is not None:
+                write_texts_of(record.encoded, texts.items(), fresh)
             return publish_checked(fresh, index, expected, folders[0], engine=engine,
-                                   overwrite=overwrite), True
+                                   texts=texts is not None, overwrite=overwrite), True

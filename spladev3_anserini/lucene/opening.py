@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from spladev3_anserini.collection.stored_texts import StoredTexts, open_texts
 from spladev3_anserini.engine.postings import EnginePostings, PartsPostings
 from spladev3_anserini.errors import SpladeError, first_line
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.lucene.check import (
     folder_identity,
+    has_texts,
     index_arrays,
     lack_of_arrays,
     read_index_manifest,
@@ -63,6 +65,23 @@ def open_searcher(index: Path, *, trust: bool = False,
         if before == folder_identity(index):
             log.debug("%s: searched by %s", index, searcher.name)
             return searcher, record
+        searcher.close()
+
+
+def open_with_texts(index: Path, *, trust: bool = False, lucene: bool = False) -> tuple[
+        Searcher, IndexManifest | None, StoredTexts | None]:
+    """Opens an index as `open_searcher`, and its texts of the same build; None if it has none."""
+    while True:
+        before = folder_identity(index)
+        searcher, record = open_searcher(index, trust=trust, lucene=lucene)
+        try:
+            texts = open_texts(index) if has_texts(record) else None
+        except (SpladeError, FileNotFoundError):
+            if before == folder_identity(index):
+                raise
+        else:
+            if before == folder_identity(index):
+                return searcher, record, texts
         searcher.close()
 
 

@@ -7,7 +7,6 @@ read them all.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import stat
 import time
@@ -15,22 +14,25 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from spladev3_anserini.collection.stored_texts import TEXTS_PREFIX
 from spladev3_anserini.engine.arrays import ENGINE_PREFIX
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import sha256_of
 from spladev3_anserini.impacts.manifest import IndexFile, Record, from_json, write_record
+from spladev3_anserini.impacts.query import available_cores
 from spladev3_anserini.lucene.parts import part_of_folder
 from spladev3_anserini.progress import counter, warn
 
 #: A file inside the index's folder. If it is lost or damaged, the index is only read once more.
 SOUND_NOTE = "spladev3_anserini.sound.json"
 
-#: The names of files that Lucene or the exact engine reads; both ignore all others.
-_READ = re.compile(rf"_|segments|pending_segments|{re.escape(ENGINE_PREFIX)}")
+#: The names of files of Lucene, of the exact engine and of the texts; all others are ignored.
+_READ = re.compile(
+    rf"_|segments|pending_segments|{re.escape(ENGINE_PREFIX)}|{re.escape(TEXTS_PREFIX)}")
 #: A file that changed this recently is not noted as sound. It may change once more within one tick
 #: of the file system's clock (2 s at worst) and keep its times.
 _TICK_NS = 2 * 10**9
-_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = min(4, available_cores())
 
 
 class Sound(Record):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.errors import InputError, out_of_memory
+from spladev3_anserini.impacts.query import available_cores
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,7 @@ def cpu_threads() -> int:
     process may use."""
     if chosen := re.match(r"[1-9]\d{0,3}", os.environ.get("OMP_NUM_THREADS", "")):
         return int(chosen[0])
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return available_cores()
 
 
 def largest_batch(vocabulary: int, device: str) -> int:

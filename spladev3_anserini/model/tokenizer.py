@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from pathlib import Path
@@ -24,6 +25,7 @@ _CHUNK = 1 << 22
 _PROBES = ("the cat sat on a mat", "", "\U000f8fff é 中 123", "a b " * 20)
 #: What can panic inside the tokenizers library on some text: a user's pattern, or a user's table.
 _CAN_PANIC = ('"Regex"', '"Precompiled"')
+_WORD = re.compile(r"\w+")
 
 
 class Tokenized(NamedTuple):
@@ -198,12 +200,36 @@ class Tokenizer:
     def pieces(self, text: str) -> list[str]:
         """Returns a text's wordpieces by their names in `terms`, without [CLS] and [SEP]."""
         if self._backend:
-            self._backend.no_truncation()
-            ids = self._backend.encode(text, add_special_tokens=False).ids
+            ids = [place for part in self._whole(text) for place in part.ids]
         else:
             ids = self._library(self._lowered(text), add_special_tokens=False, truncation=False,
                                 verbose=False)["input_ids"]
         return [str(self.terms[place]) for place in ids]
+
+    def words(self, text: str) -> list[tuple[int, int, list[str]]]:
+        """Returns where each word of a text begins and ends, and its wordpieces as `pieces`."""
+        if not self._backend:
+            return [(*match.span(), self.pieces(match[0])) for match in _WORD.finditer(text)]
+        words: list[tuple[int, int, list[str]]] = []
+        before = None
+        for part in self._whole(text):
+            for word, place, (start, end) in zip(part.word_ids, part.ids, part.offsets,
+                                                 strict=True):
+                if words and word == before and word is not None:
+                    first, _, pieces = words.pop()
+                    words.append((first, end, [*pieces, str(self.terms[place])]))
+                else:
+                    words.append((start, end, [str(self.terms[place])]))
+                before = word
+        return words
+
+    def _whole(self, text: str) -> list[Any]:
+        """Returns the library's encodings of a whole text, which are several if `tokenized` left it
+        a length. Its settings stay, as other threads may use them."""
+        with refusing(f"{self._folder}: the tokenizer fails on the text {text[:60]!r}"):
+            first = self._backend.encode(text, add_special_tokens=False)
+        parts = [part for part in (first, *first.overflowing) if len(part)]
+        return sorted(parts, key=lambda part: part.offsets[0])
 
     def _content_hash(self, content: dict[str, Any]) -> str:
         """Returns a sha256 of everything that decides the ids of a text.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, read_json, sha256_of
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.quantize import Quantizer
+from spladev3_anserini.impacts.query import available_cores
 from spladev3_anserini.impacts.query_weights import FROM_CORPUS
 from spladev3_anserini.lucene.check import INDEX_MANIFEST, read_index_manifest
 from spladev3_anserini.lucene.prebuilt import prebuilt_index
@@ -30,7 +30,7 @@ from spladev3_anserini.reproduction.sources import root_folder
 from spladev3_anserini.reproduction.stage import PARTS, option
 from spladev3_anserini.reproduction.training_files import training_files
 
-_CORES = os.cpu_count() or 1
+_CORES = available_cores()
 
 
 @dataclass(frozen=True, kw_only=True)

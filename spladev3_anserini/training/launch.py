@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.query import available_cores
 from spladev3_anserini.training.distributed import LOST_RANK
 
 #: The program that begins the command line.
@@ -95,7 +96,7 @@ def _quietly(ranks: int) -> Iterator[None]:
     handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
     handlers = {number: signal.getsignal(number) for number in handled}
     threads = os.environ.get("OMP_NUM_THREADS")
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // ranks)))
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)  # torch repeats each failure in many lines
     try:
