@@ -161,14 +161,6 @@ def test_a_tokenizer_without_places_is_refused(tmp_path: Path) -> None:
         divided(tmp_path, "a b", 16)
 
 
-def test_a_document_is_divided_again_where_its_passages_have_more_wordpieces(tiny: Path) -> None:
-    """In one long word of which no piece but the first is a word of its own."""
-    text = "wing" + "s" * 90
-    passages = divided(tiny, text, 32)
-    assert "".join(passages[0::2])[:20] == text[:20]
-    assert max(map(len, Tokenizer(tiny).ids(passages, 1000))) <= 32
-
-
 def test_of_a_text_that_fits_nothing_is_changed(tiny: Path) -> None:
     assert divided(tiny, " the cat sat \n", 16) == [" the cat sat \n"]
     assert divided(tiny, "", 16) == [""]
