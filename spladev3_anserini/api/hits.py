@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
+
+from spladev3_anserini.collection.runs import Ranking
 
 
 class Hit(NamedTuple):
@@ -29,3 +32,8 @@ class TextHit(NamedTuple):
     docid: str
     score: float
     text: str
+
+
+def hits_of(ranking: Ranking) -> list[Hit]:
+    """Returns a ranking as hits."""
+    return list(map(partial(tuple.__new__, Hit), ranking))

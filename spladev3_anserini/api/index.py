@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
@@ -20,12 +19,12 @@ from spladev3_anserini.api.checks import (
     path_text,
     whole_number,
 )
-from spladev3_anserini.api.hits import Hit, TextHit
+from spladev3_anserini.api.hits import Hit, TextHit, hits_of
 from spladev3_anserini.api.queries import (
     Topics,
     checked_query,
     impacts_of,
-    loaded_encoder,
+    query_encoder,
     topics_of,
 )
 from spladev3_anserini.api.run import Run
@@ -54,9 +53,6 @@ if TYPE_CHECKING:
     from spladev3_anserini.encoding.weigher import Network
 
 
-_hit = partial(tuple.__new__, Hit)
-
-
 class Index:
     """An open Lucene index of impacts; a context manager that closes it.
 
@@ -74,8 +70,8 @@ class Index:
         self.folder = folder
         self._searcher, self.manifest, self._texts = open_with_texts(folder, trust=trust,
                                                                      lucene=lucene)
-        self._model, self._variant, self._settings = model, variant, settings
-        self._network = network
+        self._model, self._variant, self._network = model, variant, network
+        self._settings = settings
         self._encoder: Encoder | None = None
         self._closed = False
         self._delimiter = passage_delimiter
@@ -111,32 +107,33 @@ class Index:
         self._searcher.close()
 
     @overload
-    def search(self, query: str | Mapping[str, int], hits: int = 10, *,
-               texts: Literal[False] = False, passages: str | None = None) -> list[Hit]: ...
+    def search(self, query: str | Mapping[str, int], hits: int = 10, *, passages: str | None = None,
+               texts: Literal[False] = False) -> list[Hit]: ...
 
     @overload
-    def search(self, query: str | Mapping[str, int], hits: int = 10, *,
+    def search(self, query: str | Mapping[str, int], hits: int = 10, *, passages: str | None = None,
                texts: Literal[True]) -> list[TextHit]: ...
 
     @one_family
     def search(self, query: str | Mapping[str, int], hits: int = 10, *,
-               texts: bool = False, passages: str | None = None) -> list[Hit] | list[TextHit]:
+               passages: str | None = None, texts: bool = False) -> list[Hit] | list[TextHit]:
         """Search with one query, exactly.
 
         Args:
             query: A text, or impacts: {term: whole number}.
             hits: The largest number of documents to return.
-            texts: Also return their texts, which an index keeps that was built with `store_texts`.
             passages: Return the documents of passages, scored by their best passage (`max`),
                 by passage 0 (`first`), or by the `sum` or `mean` over all of them.
+            texts: Also return their texts, which an index keeps that was built with `store_texts`.
 
         Returns:
             Hits (docid, score), or (docid, score, text) with `texts`, best first. The score is the
-            dot product of the impacts, a whole number. Ties are ordered by id, ascending.
+            dot product of the impacts, a whole number (a mean may be none). Ties are ordered by id,
+            ascending.
 
         Raises:
-            InputError: The query is neither text nor impacts, an impact is not a whole number, or
-                the model is not that of the index. Or it keeps no texts, or has no passages.
+            InputError: The query is neither text nor impacts, an impact is not a whole number, the
+                model is not that of the index, or the index has no passages, or keeps no texts.
             JavaError: Java is missing, or it failed.
         """
         hits = whole_number("hits", hits, 1, MAX_HITS)
@@ -144,22 +141,19 @@ class Index:
         if flag("texts", texts):
             require_texts(self.folder, self._texts)
             if passages is not None:
-                raise InputError("`texts`: are those of passages; omit `passages`")
-        if isinstance(query, str):
-            topic = Topic("query", checked_text(query, "`query`", "text"), "`query`")
-            (encoded,) = self._encode([topic])
-        else:
-            encoded = EncodedTopic("query", checked_query(query, "`query`"))
+                raise InputError("`texts`: the index has those of passages; omit `passages`")
+        encoded = (self._encode_text("query", query) if isinstance(query, str) else
+                   EncodedTopic("query", checked_query(query, "`query`")))
         searcher = self._searcher_of(passages)
         warn_of_limits([encoded], self.manifest, searcher)
         found = searcher.search(encoded.query, hits)
         if texts:
             return [TextHit(docid, score, self.text(docid)) for docid, score in found]
-        return list(map(_hit, found))
+        return hits_of(found)
 
     @one_family
     def text(self, docid: str) -> str:
-        """The text of a document, as it was encoded.
+        """The text of the document or passage with the id `docid`, as it was encoded.
 
         Raises InputError if there is no such document, or if the index keeps no texts.
         """
@@ -215,7 +209,7 @@ class Index:
             (topic id, hits), in the order of the topics; hits are those of `search`.
         """
         rankings = self._rankings(topics, hits, queries, threads, remove_query, passages)
-        return ((topic, list(map(_hit, ranking))) for topic, ranking in rankings)
+        return ((topic, hits_of(ranking)) for topic, ranking in rankings)
 
     def _rankings(self, topics: Topics | None, hits: int, queries: StrPath | None,
                   threads: int | None, remove_query: bool,
@@ -271,12 +265,14 @@ class Index:
             InputError: The text is not a string, or the model is not that of the index.
         """
         self._refuse_closed()
-        topic = Topic("text", checked_text(text, "`text`", "text"), "`text`")
-        (encoded,) = self._encode([topic])
-        return dict(sorted(encoded.query.items(), key=lambda item: (-item[1], item[0])))
+        query = self._encode_text("text", text).query
+        return dict(sorted(query.items(), key=lambda item: (-item[1], item[0])))
 
     def _encoded(self, topics: Any) -> list[EncodedTopic]:
         return impacts_of(topics) or self._encode(topics_of(topics))
+
+    def _encode_text(self, name: str, text: Any) -> EncodedTopic:
+        return self._encode([Topic(name, checked_text(text, f"`{name}`", "text"), f"`{name}`")])[0]
 
     def _encode(self, topics: list[Topic]) -> list[EncodedTopic]:
         from spladev3_anserini.encoding.queries import encode_topics
@@ -291,8 +287,8 @@ class Index:
         """
         with LOADING:
             if self._encoder is None:
-                self._encoder = loaded_encoder(self.folder, self.manifest, self._model,
-                                               self._variant, self._settings(), self._network)
+                self._encoder = query_encoder(self.folder, self.manifest, self._model,
+                                              self._variant, self._settings(), self._network)
         return self._encoder
 
     def _refuse_closed(self) -> None:

@@ -193,8 +193,8 @@ class Model:
     def index(self, texts: Texts | StrPath, folder: StrPath, *, overwrite: bool = False,
               optimize: bool = False, engine: bool = True, shard_size: int = 5000,
               skip_errors: bool = False, encoded: StrPath | None = None,
-              passages: int | None = None, stride: int | None = None,
-              store_texts: bool = False, progress: bool = False) -> Index:
+              passages: int | None = None, stride: int | None = None, store_texts: bool = False,
+              progress: bool = False) -> Index:
         """Encode documents and build a checked Lucene index of them.
 
         After an interruption, the same call continues at the first missing shard. If `folder`

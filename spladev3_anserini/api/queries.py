@@ -71,11 +71,12 @@ def checked_query(query: Any, where: str) -> ImpactQuery:
     return {term: int(impact) for term, impact in query.items()}
 
 
-def loaded_encoder(index: Path, record: IndexManifest | None, model: str | None, variant: str,
-                   settings: EncoderSettings, network: Network | None) -> Encoder:
-    """Returns the query encoder of an index; see `encoder_for_index`.
+def query_encoder(index: Path, record: IndexManifest | None, model: str | None, variant: str,
+                  settings: EncoderSettings, network: Network | None) -> Encoder:
+    """Opens the query encoder of an index; of one that was built elsewhere, with a warning.
 
-    Raises InputError also for an index that was built elsewhere, if there is no model.
+    Raises InputError if its model, tokenizer or settings are not those of the index, or if there is
+    no model for an index that was built elsewhere.
     """
     from spladev3_anserini.encoding import queries
 

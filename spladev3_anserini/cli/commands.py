@@ -18,7 +18,7 @@ from spladev3_anserini.text import VERSION
 _SECTIONS = {
     "Start here": ("demo", "models"),
     "Make an index": ("survey", "plan", "encode", "index", "merge-index", "verify"),
-    "Search": ("search", "merge-runs", "ask", "explain"),
+    "Search": ("search", "merge-runs", "ask", "explain", "doc"),
     "Judge": ("evaluate", "compare", "breakdown", "flops", "meta"),
     "Other engines": ("export-to", "load", "check"),
     "Other rankers": ("bm25", "dense", "rerank"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from spladev3_anserini.cli.app import SETTINGS, echo, fail
+from spladev3_anserini.cli.app import SETTINGS, echo, echo_marked, fail
 from spladev3_anserini.cli.model_options import (
     QUERY_TABLE_HELP,
     model_option,
@@ -22,6 +23,9 @@ from spladev3_anserini.errors import InputError
 if TYPE_CHECKING:
     from spladev3_anserini.analysis.explanation import DocumentCost, Match, TextExplanation
     from spladev3_anserini.encoding.settings import EncoderSettings
+
+#: Characters of the document's text that are shown, where the terms that match are.
+_IN_TEXT, _ON_PAGE = 240, 2000
 
 
 @click.command("explain", context_settings=SETTINGS)
@@ -50,7 +54,8 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
     """Show the terms of a text, or why a document matches a query.
 
     A + marks an expansion: a term that is not a wordpiece of the text (or query). A score is shown
-    term by term: the products sum to the index's score.
+    term by term: the products sum to the index's score. The document's text is shown if the index
+    has it (`index --store-texts`).
 
     Exit 1: the sum is not the index's score.
 
@@ -84,18 +89,37 @@ def main(text: str | None, side: str, variant: str, scale: float, index: Path | 
             raise click.UsageError("--text needs --model, and neither --docid nor --query")
         explanation = _of_text(text, model, side, variant, settings)
         values, text_output = text_as_json(explanation), text_table(explanation, terms)
+        marked: list[tuple[str, bool]] = []
         page: dict[str, object] = {"title": f"What {model} makes of a {side}",
-                                   "explanation": explanation, "match": None, "cost": None}
+                                   "explanation": explanation, "match": None, "cost": None,
+                                   "text": []}
     else:
         if index is None or docid is None or query is None:
             raise click.UsageError("--index needs --docid and --query")
-        match, cost = _of_match(index, model, docid, query, hits, settings, trust)
-        values, text_output = match_as_json(match, cost), match_table(match, cost)
+        match, cost, document = _of_match(index, model, docid, query, hits, settings, trust)
+        values = match_as_json(match, cost) | {"text": document.text}
+        marked, text_output = document.part(match, _IN_TEXT), match_table(match, cost)
         page = {"title": f"Why {docid} has its score", "explanation": None, "match": match,
-                "cost": cost}
+                "cost": cost, "text": document.part(match, _ON_PAGE)}
+    if marked and form == "text":
+        echo_marked([*marked, ("\n", False)])
     echo(values if form == "json" else text_output)
     if html:
         write_page(html, "analysis", "explanation.html.j2", **page)
+
+
+class _Document(NamedTuple):
+    """A document's text, None if the index has none, and what finds its words."""
+
+    text: str | None
+    words: Callable[[str], Iterable[tuple[int, int, Sequence[str]]]]
+
+    def part(self, match: Match, characters: int) -> list[tuple[str, bool]]:
+        """Returns the part of the text where the terms are that match."""
+        from spladev3_anserini.collection.snippets import snippet
+
+        terms = {product.term: product.product for product in match.products}
+        return [] if self.text is None else snippet(self.text, terms, characters, self.words)
 
 
 def _of_text(text: str, model: str, side: str, variant: str,
@@ -110,21 +134,22 @@ def _of_text(text: str, model: str, side: str, variant: str,
 
 
 def _of_match(index: Path, model: str | None, docid: str, query: str, hits: int,
-              settings: EncoderSettings, trust: bool) -> tuple[Match, DocumentCost]:
+              settings: EncoderSettings, trust: bool) -> tuple[Match, DocumentCost, _Document]:
     from spladev3_anserini.analysis.explanation import explain_match
     from spladev3_anserini.encoding.queries import encoder_for_index
     from spladev3_anserini.lucene.check import refusing_replacement
-    from spladev3_anserini.lucene.opening import open_searcher
+    from spladev3_anserini.lucene.opening import open_with_texts
 
     with refusing_replacement(index):
-        searcher, record = open_searcher(index, trust=trust)
+        searcher, record, texts = open_with_texts(index, trust=trust)
         if record is None:
             raise InputError(f"{index}: was not built by this package, so how to encode a query "
                              "for it is unknown")
         encoder = encoder_for_index(index, record, model, "auto", settings)
         match, cost = explain_match(encoder, index, searcher, docid, query, hits)
+        document = _Document(texts.text(docid) if texts else None, encoder.tokenizer.words)
         searcher.close()
     if match.score != match.index_score:
         fail(1, f"{docid}: the products sum to {match.score:,}, the index's score is "
                 f"{match.index_score:,.1f} (Lucene's are exact up to 2^24 alone)")
-    return match, cost
+    return match, cost, document

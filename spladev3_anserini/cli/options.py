@@ -66,9 +66,8 @@ trust_option = click.option(
 
 # what a command writes
 
-run_output_option = click.option(
-    "--output", required=True, type=RUN,
-    help="The TREC run to write. .gz compresses it; - is standard output.")
+RUN_OUTPUT_HELP = "The TREC run to write. .gz compresses it; - is standard output."
+run_output_option = click.option("--output", required=True, type=RUN, help=RUN_OUTPUT_HELP)
 
 
 def tag_option(default: str) -> Decorator:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -22,7 +21,6 @@ from spladev3_anserini.cli.options import (
     TOPICS_HELP,
     hits_option,
     remove_query_option,
-    run_output_option,
     tag_option,
     threads_option,
     topics_option,
@@ -30,17 +28,12 @@ from spladev3_anserini.cli.options import (
 )
 from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.cli.passage_options import passage_score_options
+from spladev3_anserini.cli.search_queries import encoded_now, query_option, run_or_stdout_option
 from spladev3_anserini.cli.searched import folder_to_search, open_engine, open_index
 from spladev3_anserini.cli.types import FOLDER
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout
-from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
-
-if TYPE_CHECKING:
-    from spladev3_anserini.encoding.settings import EncoderSettings
-    from spladev3_anserini.impacts.manifest import IndexManifest
-    from spladev3_anserini.impacts.query import EncodedTopic
 
 
 @click.command("search", context_settings=SETTINGS)
@@ -56,9 +49,10 @@ if TYPE_CHECKING:
 @topics_option(f"The queries, encoded now. {TOPICS_HELP}", required=False)
 @click.option("--queries", type=FOLDER, help="Instead of --topics: a folder of queries that "
               "`encode --topics` wrote.")
+@query_option
 @model_option(f"The model of the queries. {MODEL_HELP}", default="the one the index names")
 @variant_option("the variant of the index")
-@run_output_option
+@run_or_stdout_option
 @hits_option(1000)
 @threads_option()
 @click.option("--lucene", is_flag=True, help="Search with Lucene, also where the exact engine "
@@ -74,13 +68,12 @@ if TYPE_CHECKING:
 @special_tokens_option(None, "the index's; drop with --prebuilt")
 @query_weights_option(f"Weight the wordpieces of --topics {QUERY_TABLE_HELP}")
 @model_run_options
-def main(index: Path | None, part: str | None, engine: Path | None, url: str | None,
-         name: str, topics: str | None, queries: Path | None, model: str | None,
-         variant: str, output: Path, hits: int, threads: int, lucene: bool,
-         remove_query: bool, passages: str | None, passage_delimiter: str | None,
-         tag: str, prebuilt: bool, trust: bool, scale: float | None,
-         special_tokens: str | None, query_weights: str | None, max_length: int | None,
-         batch_tokens: int | None, device: str, dtype: str) -> None:
+def main(index: Path | None, part: str | None, engine: Path | None, url: str | None, name: str,
+         topics: str | None, queries: Path | None, query: str | None, model: str | None,
+         variant: str, output: Path, hits: int, threads: int, lucene: bool, remove_query: bool,
+         passages: str | None, passage_delimiter: str | None, tag: str, prebuilt: bool,
+         trust: bool, scale: float | None, special_tokens: str | None, query_weights: str | None,
+         max_length: int | None, batch_tokens: int | None, device: str, dtype: str) -> None:
     """Search an index of impacts and write a TREC run.
 
     Queries must have the model, tokenizer, variant, special tokens and scale of the index. The
@@ -100,8 +93,8 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
                                "--index; evaluate --max-passage gives documents of other runs")
     if passage_delimiter and not passages:
         raise click.UsageError("--passage-delimiter: give --max-passage or --passages too")
-    if (topics is None) == (queries is None):
-        raise click.UsageError("give either --topics or --queries")
+    if (topics, queries, query).count(None) != 2:
+        raise click.UsageError("give either --topics or --queries, or one --query")
     if queries and (model or scale is not None or special_tokens or variant != "auto"
                     or query_weights):
         raise click.UsageError("--queries are encoded already: omit --model, --variant, --scale, "
@@ -127,7 +120,7 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
     elif not prebuilt:
         raise InputError(f"{folder}: no {INDEX_MANIFEST} in it, so its model, variant and scale "
                          "are unknown; search it with --prebuilt and say them yourself")
-    elif topics and not model:
+    elif queries is None and not model:
         raise InputError("--prebuilt: say the model with --model")
     if queries is not None:
         encoded = read_encoded_queries(queries, folder, record.encoded if record else None)
@@ -139,7 +132,7 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
             max_length=max_length, quantizer=Quantizer() if scale is None else Quantizer.of(scale),
             special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
             dtype=dtype, query_weights=query_weights)
-        encoded = _encoded(folder, record, str(topics), model, variant, settings)
+        encoded = encoded_now(folder, record, topics, query, model, variant, settings)
     answered, lines = write_run(output, searched.rank(
         encoded, hits, threads, remove_query=remove_query), tag)
     searched.close()
@@ -149,21 +142,3 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
                     f"{counted(lines, 'line')}, by {searched.name}"
                     f"{'; index files not hashed (--trust)' if trust else ''}"
                     f"{pace.text(len(encoded), 'query')}")
-
-
-def _encoded(index: Path, record: IndexManifest | None, topics: str, model: str | None,
-             variant: str, settings: EncoderSettings) -> list[EncodedTopic]:
-    from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.encoding.queries import (
-        encode_topics,
-        encoder_for_index,
-        encoder_for_prebuilt,
-    )
-
-    queries = read_topics(topics)
-    if record is not None:
-        encoder = encoder_for_index(index, record, model, variant, settings)
-    else:
-        warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
-        encoder = encoder_for_prebuilt(str(model), variant, settings)
-    return encode_topics(encoder, queries)

@@ -10,11 +10,11 @@ from spladev3_anserini.collection.addresses import shown_source
 from spladev3_anserini.collection.corpus import CorpusDigest, hash_of, read_corpus
 from spladev3_anserini.collection.corpus_file import Document, Rejects
 from spladev3_anserini.collection.records import id_hash
-from spladev3_anserini.encoding.passages import splitter_of
+from spladev3_anserini.encoding.passages import PassageSplitter
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
-from spladev3_anserini.impacts.manifest import Manifest, Shard
-from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, read_shard
+from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard
+from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, read_shard, verify_shards
+from spladev3_anserini.model.checkpoint import open_checkpoint
 
 
 def texts_of_encoding(encoded: Path, corpus: str | None = None,
@@ -24,74 +24,76 @@ def texts_of_encoding(encoded: Path, corpus: str | None = None,
     Without `corpus`, texts that `encode` wrote into the shards are read from there.
     """
     manifest = read_manifest(encoded)
-    documents = None
-    if manifest.fingerprint.contents and corpus is None:
-        documents = _texts_in_shards(encoded, manifest)
-    return texts_of_manifest(manifest, encoded, corpus, shards, documents)
+    if not manifest.fingerprint.contents or corpus is not None:
+        yield from texts_of_manifest(manifest, encoded, corpus, shards)
+        return
+    verify_shards(encoded, manifest, shards)
+    for shard in manifest.shards if shards is None else shards:
+        for document in read_shard(encoded / IMPACTS / shard.name):
+            yield document.id, document.contents
 
 
 def texts_of_manifest(manifest: Manifest, folder: Path, corpus: str | None = None,
-                      shards: Sequence[Shard] | None = None,
-                      documents: Iterator[Document] | None = None) -> Iterator[tuple[str, str]]:
+                      shards: Sequence[Shard] | None = None) -> Iterator[tuple[str, str]]:
     """Yields the ids and texts that were encoded, in the order of the corpus.
 
-    Memory holds the texts of one shard, whose hash is compared before the first one is yielded. Of
-    documents that were encoded as passages, the passages are yielded.
+    If passages were encoded, the documents are divided again, by the tokenizer of the model. Memory
+    holds the texts of one shard, whose hash is compared before the first one is yielded.
 
     Args:
         manifest: The manifest of the whole encoding.
         folder: The folder that has the manifest, for messages.
         corpus: Where the corpus is now; None is where it was when it was encoded.
         shards: Only yield the texts of these shards, which follow one another.
-        documents: What was encoded, from its shards; None reads the corpus.
 
     Raises:
         InputError: There is no corpus, or its texts are not those that were encoded; and as
             `read_corpus`.
     """
-    source = shown_source(corpus or manifest.input)
-    divided = None if documents else splitter_of(manifest)
-    texts = documents or _texts_of_corpus(manifest, folder, corpus)
+    texts, split = _texts_of_corpus(manifest, folder, corpus), _splitter(manifest)
     wanted = {shard.name for shard in (manifest.shards if shards is None else shards)}
     for shard in manifest.shards:
         if not wanted:
             return
-        block = (_documents_of_shard(texts, shard, manifest.fingerprint.shard_size) if divided
-                 else list(islice(texts, shard.documents)))
+        documents = _documents_of(texts, shard, manifest.fingerprint)
         if shard.name not in wanted:
             continue
         wanted.remove(shard.name)
-        if hash_of(block) != shard.texts and not (documents and manifest.fingerprint.passages):
-            raise InputError(f"{block[0].where if block else source}: the texts from here on are "
-                             f"not those that {folder} was encoded from; give its own corpus as "
-                             "`corpus`, or encode it again")
-        if divided:
-            block, _ = divided(block)
-        yield from ((document.id, document.text) for document in block)
+        if hash_of(documents) != shard.texts:
+            where = documents[0].where if documents else shown_source(corpus or manifest.input)
+            raise InputError(f"{where}: the texts from here on are not those that {folder} was "
+                             "encoded from; give its own corpus as `corpus`, or encode it again")
+        passages = split(documents)[0] if split else documents
+        yield from ((passage.id, passage.text) for passage in passages)
     if more := next(texts, None):
         raise InputError(f"{more.where}: is more than {folder} was encoded from; give its own "
                          "corpus as `corpus`, or encode it again")
 
 
-def _documents_of_shard(texts: Iterator[Document], shard: Shard, most: int) -> list[Document]:
-    """Reads the documents of a shard of passages: up to the one that completes their hash."""
-    block: list[Document] = []
+def _documents_of(texts: Iterator[Document], shard: Shard, encoding: Fingerprint) -> list[Document]:
+    """Reads the documents of a shard; of one of passages, up to that which completes their hash."""
+    if encoding.passages is None:
+        return list(islice(texts, shard.documents))
+    documents: list[Document] = []
     digest = CorpusDigest()
-    for document in islice(texts, most):
-        block.append(digest.add(document))
+    for document in islice(texts, encoding.shard_size):
+        documents.append(digest.add(document))
         if digest.hexdigest() == shard.texts:
             break
-    return block
+    return documents
 
 
-def _texts_in_shards(encoded: Path, manifest: Manifest) -> Iterator[Document]:
-    for shard in manifest.shards:
-        path = encoded / IMPACTS / shard.name
-        if manifest.fingerprint.passages and sha256_of(path) != shard.sha256:
-            # the hash of the texts is that of the documents
-            raise InputError(f"{path}: changed since it was written (sha256); encode it again")
-        for number, document in enumerate(read_shard(path), 1):
-            yield Document(document.id, document.contents, f"{path}:{number}")
+def _splitter(manifest: Manifest) -> PassageSplitter | None:
+    """What divided the documents; raises InputError if the model's tokenizer is another one now."""
+    encoding = manifest.fingerprint
+    if encoding.passages is None:
+        return None
+    side = open_checkpoint(manifest.model_name).of("document").settings
+    tokenizer = side.load_tokenizer()
+    if tokenizer.sha256 != encoding.tokenizer:
+        raise InputError(f"{manifest.model_name}: has another tokenizer than the one that divided "
+                         "the documents into passages; encode them again")
+    return PassageSplitter(tokenizer, side.prompt, encoding.passages)
 
 
 def _texts_of_corpus(manifest: Manifest, folder: Path, corpus: str | None) -> Iterator[Document]:

@@ -13,8 +13,6 @@ from spladev3_anserini.collection.corpus_file import Document
 from spladev3_anserini.collection.passages import PassageSplit, passage_id
 from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.manifest import Manifest
-from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.tokenizer import PieceOffsets, Tokenized, Tokenizer
 
 #: The shortest passage; much of a shorter one would be [CLS] and [SEP].
@@ -117,21 +115,6 @@ class PassageSplitter:
     def _tokenized(self, texts: Sequence[str]) -> Tokenized:
         return self._tokenizer.tokenized([self._prompt + text for text in texts],
                                          self._split.length)
-
-
-def splitter_of(manifest: Manifest) -> PassageSplitter | None:
-    """Returns what divided the documents of an encoding into passages, None for whole documents.
-
-    Raises InputError if its model is not there any more, or has another tokenizer.
-    """
-    if (split := manifest.fingerprint.passages) is None:
-        return None
-    settings = open_checkpoint(manifest.model_name).of("document").settings
-    tokenizer = settings.load_tokenizer()
-    if tokenizer.sha256 != manifest.fingerprint.tokenizer:
-        raise InputError(f"{manifest.model_name}: has another tokenizer than the one that divided "
-                         "these documents into passages")
-    return PassageSplitter(tokenizer, settings.prompt, split)
 
 
 def _checked(document: Document, number: int) -> str:

@@ -253,7 +253,7 @@ def test_texts_beside_passages_are_passages(contents: list[str], tiny: Path, tmp
                "--store-texts").code == 0
     with splade.open_index(tmp_path / "index") as opened:
         assert {name: opened.text(name) for name in expected} == expected
-        with pytest.raises(InputError, match="`texts`: are those of passages"):
+        with pytest.raises(InputError, match="has those of passages"):
             opened.search("wing", texts=True, passages="max")
     lines = corpus.read_text().splitlines()
     corpus.write_text("\n".join([*lines[:4], lines[4].replace("the", "a"), *lines[5:]]))
