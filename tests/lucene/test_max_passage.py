@@ -368,7 +368,7 @@ def test_evaluate_gives_the_documents_of_a_run(index: Path, passages: Corpus, tm
 
     warning = evaluated("passages.txt").err
     assert "no document in it is judged" in warning
-    assert "its ids are of passages, --max-passage gives their documents" in warning
+    assert "its ids are of passages; give --max-passage to search or evaluate" in warning
     assert len(warning.splitlines()) == 1
     again = ["evaluate", "--qrels", qrels, "--run", tmp_path / "max.txt"]
     assert "names no passage of a document (it has no '%p')" in refused(
