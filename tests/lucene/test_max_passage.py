@@ -120,13 +120,15 @@ def test_documents_are_those_of_all_passages(seed: int, monkeypatch: pytest.Monk
     assert sorted(found.ids()) == sorted({name.rpartition("#")[0] for name, _ in nonempty} | {"only"})
 
 
-def test_ties_beyond_what_is_fetched_first(tmp_path: Path) -> None:
-    """The last passages that are fetched first have the last document's score: others may come before it."""
-    passages = [(f"{document}#{number}", {"t": 3 if document == "z" else 2})
-                for document in ["z", *(f"m{n:03d}" for n in range(500))] for number in range(9)]
-    passages += [(f"a!#{n}", {"t": 2}) for n in range(2)] + [("a#0", {"t": 2})]
-    found = PassageSearcher(engine_of(passages, tmp_path), PassageScoring(), "here")
+@pytest.mark.parametrize("how", ["max", "first"])
+def test_ties_beyond_what_is_fetched_first(how: str, tmp_path: Path) -> None:
+    """What is fetched first are passages of `a!`, which come before that of `a`; documents do not."""
+    passages = [("z#0", {"t": 3}), ("a#0", {"t": 2})]
+    passages += [(f"a!#{n}", {"t": 2}) for n in range(20)] + [(f"b{n}#0", {"t": 2}) for n in range(30)]
+    found = PassageSearcher(engine_of(passages, tmp_path), PassageScoring(how), "here")
+    assert found.search({"t": 1}, 2) == [("z", 3), ("a", 2)]
     assert found.search({"t": 1}, 3) == [("z", 3), ("a", 2), ("a!", 2)]
+    assert found.search({"t": 1}, 1) == [("z", 3)]
 
 
 @pytest.mark.parametrize("how", ["max", "first"])
