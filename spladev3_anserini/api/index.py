@@ -14,6 +14,7 @@ from spladev3_anserini.api.checks import (
     StrPath,
     flag,
     one_family,
+    one_of,
     optional_number,
     path_text,
     whole_number,
@@ -27,6 +28,7 @@ from spladev3_anserini.api.queries import (
     topics_of,
 )
 from spladev3_anserini.api.run import Run
+from spladev3_anserini.collection.passages import PASSAGE_SCORES
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.collection.topics import Topic
@@ -63,7 +65,8 @@ class Index:
 
     def __init__(self, folder: Path, model: str | None, variant: str,
                  settings: Callable[[], EncoderSettings], network: Network | None = None,
-                 trust: bool = False, lucene: bool = False) -> None:
+                 trust: bool = False, lucene: bool = False,
+                 passage_delimiter: str | None = None) -> None:
         self.folder = folder
         self._searcher, self.manifest, self._texts = open_with_texts(folder, trust=trust,
                                                                      lucene=lucene)
@@ -71,7 +74,8 @@ class Index:
         self._settings = settings
         self._encoder: Encoder | None = None
         self._closed = False
-        self._of_documents: dict[tuple[str, str | None], Searcher] = {}
+        self._delimiter = passage_delimiter
+        self._of_documents: dict[str, Searcher] = {}
 
     @property
     def answers(self) -> str:
@@ -104,26 +108,22 @@ class Index:
 
     @overload
     def search(self, query: str | Mapping[str, int], hits: int = 10, *, passages: str | None = None,
-               passage_delimiter: str | None = None,
                texts: Literal[False] = False) -> list[Hit]: ...
 
     @overload
     def search(self, query: str | Mapping[str, int], hits: int = 10, *, passages: str | None = None,
-               passage_delimiter: str | None = None, texts: Literal[True]) -> list[TextHit]: ...
+               texts: Literal[True]) -> list[TextHit]: ...
 
     @one_family
     def search(self, query: str | Mapping[str, int], hits: int = 10, *,
-               passages: str | None = None, passage_delimiter: str | None = None,
-               texts: bool = False) -> list[Hit] | list[TextHit]:
+               passages: str | None = None, texts: bool = False) -> list[Hit] | list[TextHit]:
         """Search with one query, exactly.
 
         Args:
             query: A text, or impacts: {term: whole number}.
             hits: The largest number of documents to return.
-            passages: Return the documents of the index's passages, scored by their best passage
-                (`max`), by passage 0 (`first`), or by the `sum` or `mean` over all of them.
-            passage_delimiter: What stands before the number of a passage in its id. None: `#`,
-                and the index must have been encoded with `passages`.
+            passages: Return the documents of passages, scored by their best passage (`max`),
+                by passage 0 (`first`), or by the `sum` or `mean` over all of them.
             texts: Also return their texts, which an index keeps that was built with `store_texts`.
 
         Returns:
@@ -140,11 +140,11 @@ class Index:
         self._refuse_closed()
         if flag("texts", texts):
             require_texts(self.folder, self._texts)
-            if passages:
+            if passages is not None:
                 raise InputError("`texts`: the index has those of passages; omit `passages`")
         encoded = (self._encode_text("query", query) if isinstance(query, str) else
                    EncodedTopic("query", checked_query(query, "`query`")))
-        searcher = self._searcher_of(passages, passage_delimiter)
+        searcher = self._searcher_of(passages)
         warn_of_limits([encoded], self.manifest, searcher)
         found = searcher.search(encoded.query, hits)
         if texts:
@@ -164,7 +164,7 @@ class Index:
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
             queries: StrPath | None = None, threads: int | None = None,
             remove_query: bool = False, passages: str | None = None,
-            passage_delimiter: str | None = None, progress: bool = False) -> Run:
+            progress: bool = False) -> Run:
         """Search with every topic.
 
         Args:
@@ -176,8 +176,7 @@ class Index:
             queries: Instead of `topics`: the folder of queries that `encode` wrote.
             threads: Threads that search; None: one per core.
             remove_query: Remove a document with the topic's own id from its hits (ArguAna).
-            passages: Return documents instead of passages, as `search` does.
-            passage_delimiter: As in `search`.
+            passages: As in `search`.
             progress: Draw progress bars.
 
         Returns:
@@ -189,7 +188,7 @@ class Index:
         """
         with reports.reporting("bars" if flag("progress", progress) else "off"):
             run = Run.of_rankings(self._rankings(topics, hits, queries, threads, remove_query,
-                                                 passages, passage_delimiter))
+                                                 passages))
         inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
         run.sources = {name: os.fspath(path) for name, path in inputs.items()
                        if isinstance(path, (str, os.PathLike))}
@@ -198,8 +197,8 @@ class Index:
     @one_family
     def rankings(self, topics: Topics | None = None, hits: int = 1000, *,
                  queries: StrPath | None = None, threads: int | None = None,
-                 remove_query: bool = False, passages: str | None = None,
-                 passage_delimiter: str | None = None) -> Iterator[tuple[str, list[Hit]]]:
+                 remove_query: bool = False,
+                 passages: str | None = None) -> Iterator[tuple[str, list[Hit]]]:
         """Search with every topic, one ranking at a time: for runs larger than memory.
 
         The call itself encodes and checks all topics. Rankings are searched as they are read.
@@ -209,13 +208,12 @@ class Index:
         Yields:
             (topic id, hits), in the order of the topics; hits are those of `search`.
         """
-        rankings = self._rankings(topics, hits, queries, threads, remove_query, passages,
-                                  passage_delimiter)
+        rankings = self._rankings(topics, hits, queries, threads, remove_query, passages)
         return ((topic, hits_of(ranking)) for topic, ranking in rankings)
 
     def _rankings(self, topics: Topics | None, hits: int, queries: StrPath | None,
-                  threads: int | None, remove_query: bool, passages: str | None,
-                  delimiter: str | None) -> Iterator[tuple[str, Ranking]]:
+                  threads: int | None, remove_query: bool,
+                  passages: str | None) -> Iterator[tuple[str, Ranking]]:
         hits = whole_number("hits", hits, 1, MAX_HITS)
         cores = optional_number("threads", threads, 1, MAX_THREADS) or available_cores()
         self._refuse_closed()
@@ -224,22 +222,20 @@ class Index:
         encoded = self._encoded(topics) if queries is None else read_encoded_queries(
             Path(path_text("queries", queries)), self.folder,
             self.manifest.encoded if self.manifest else None)
-        searcher = self._searcher_of(passages, delimiter)
+        searcher = self._searcher_of(passages)
         warn_of_limits(encoded, self.manifest, searcher)
         return self._while_open(rank(searcher, encoded, hits, cores,
                                      remove_query=flag("remove_query", remove_query)))
 
-    def _searcher_of(self, passages: str | None, delimiter: str | None) -> Searcher:
-        """Returns what searches for the indexed texts, or for the documents of passages."""
+    def _searcher_of(self, passages: str | None) -> Searcher:
+        """Returns what searches for what is indexed, or for documents by their passages."""
         if passages is None:
-            if delimiter is not None:
-                raise InputError("`passage_delimiter`: give `passages` too")
             return self._searcher
-        key = (str(passages), delimiter)
-        if key not in self._of_documents:
-            self._of_documents[key] = passage_searcher(self._searcher, self.folder, self.manifest,
-                                                       *key)
-        return self._of_documents[key]
+        how = one_of("passages", passages, PASSAGE_SCORES)
+        if how not in self._of_documents:
+            self._of_documents[how] = passage_searcher(self._searcher, self.folder, self.manifest,
+                                                       how, self._delimiter)
+        return self._of_documents[how]
 
     def _while_open(self, rankings: Iterator[tuple[str, Ranking]]) -> Iterator[
             tuple[str, Ranking]]:

@@ -16,6 +16,7 @@ from spladev3_anserini.api.checks import (
     query_table,
 )
 from spladev3_anserini.api.index import Index
+from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import refuse_other_values
@@ -29,7 +30,8 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
                scale: float | None = None, special_tokens: str | None = None,
                max_length: int | None = None, batch_tokens: int | None = None, device: str = "auto",
                dtype: str = "auto", query_weights: StrPath | Mapping[str, float] | None = None,
-               trust: bool = False, prebuilt: bool = False, lucene: bool = False) -> Index:
+               trust: bool = False, prebuilt: bool = False, lucene: bool = False,
+               passage_delimiter: str | None = None) -> Index:
     """Open an index that `Model.index` or the command `index` built.
 
     Model, variant, scale and special tokens are read from the index; other values are refused.
@@ -52,6 +54,9 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
         prebuilt: Open an index that another program built. Nothing about it can be checked:
             give `model`, `variant`, `scale` and `special_tokens` yourself.
         lucene: Search with Lucene, also where the exact engine could. The hits are the same.
+        passage_delimiter: What stands before the number of a passage in an id, for the argument
+            `passages` of searches. None: `#`, and the index must hold passages of `Model.index` or
+            `encode`.
 
     Returns:
         The index, open.
@@ -79,7 +84,8 @@ def open_index(folder: StrPath, *, model: StrPath | None = None, variant: str = 
             dtype=one_of("dtype", dtype, ["auto", *DTYPES]), query_weights=table)
 
     index = Index(path, None if model is None else path_text("model", model), variant, settings,
-                  trust=trust, lucene=lucene)
+                  trust=trust, lucene=lucene, passage_delimiter=None if passage_delimiter is None
+                  else checked_text(passage_delimiter, "`passage_delimiter`", "text"))
     try:
         if index.manifest is not None:
             refuse_other_values(scale, tokens, index.manifest)

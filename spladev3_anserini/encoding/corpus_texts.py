@@ -7,12 +7,12 @@ from itertools import chain, islice
 from pathlib import Path
 
 from spladev3_anserini.collection.addresses import shown_source
-from spladev3_anserini.collection.corpus import hash_of, read_corpus
+from spladev3_anserini.collection.corpus import CorpusDigest, hash_of, read_corpus
 from spladev3_anserini.collection.corpus_file import Document, Rejects
 from spladev3_anserini.collection.records import id_hash
 from spladev3_anserini.encoding.passages import PassageSplitter
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.manifest import Manifest, Shard
+from spladev3_anserini.impacts.manifest import Fingerprint, Manifest, Shard
 from spladev3_anserini.impacts.shards import IMPACTS, read_manifest, read_shard, verify_shards
 from spladev3_anserini.model.checkpoint import open_checkpoint
 
@@ -55,32 +55,32 @@ def texts_of_manifest(manifest: Manifest, folder: Path, corpus: str | None = Non
     for shard in manifest.shards:
         if not wanted:
             return
-        documents, passages = _block(texts, shard.documents, split)
+        documents = _documents_of(texts, shard, manifest.fingerprint)
         if shard.name not in wanted:
             continue
         wanted.remove(shard.name)
-        if hash_of(documents) != shard.texts or len(passages) != shard.documents:
+        if hash_of(documents) != shard.texts:
             where = documents[0].where if documents else shown_source(corpus or manifest.input)
             raise InputError(f"{where}: the texts from here on are not those that {folder} was "
                              "encoded from; give its own corpus as `corpus`, or encode it again")
+        passages = split(documents)[0] if split else documents
         yield from ((passage.id, passage.text) for passage in passages)
     if more := next(texts, None):
         raise InputError(f"{more.where}: is more than {folder} was encoded from; give its own "
                          "corpus as `corpus`, or encode it again")
 
 
-def _block(texts: Iterator[Document], count: int,
-           split: PassageSplitter | None) -> tuple[list[Document], list[Document]]:
-    """Returns the next documents that have so many passages, and these; fewer at the end."""
-    if split is None:
-        whole = list(islice(texts, count))
-        return whole, whole
+def _documents_of(texts: Iterator[Document], shard: Shard, encoding: Fingerprint) -> list[Document]:
+    """Reads the documents of a shard; of one of passages, up to that which completes their hash."""
+    if encoding.passages is None:
+        return list(islice(texts, shard.documents))
     documents: list[Document] = []
-    passages: list[Document] = []
-    while len(passages) < count and (document := next(texts, None)):
-        documents.append(document)
-        passages += split([document])[0]
-    return documents, passages
+    digest = CorpusDigest()
+    for document in islice(texts, encoding.shard_size):
+        documents.append(digest.add(document))
+        if digest.hexdigest() == shard.texts:
+            break
+    return documents
 
 
 def _splitter(manifest: Manifest) -> PassageSplitter | None:

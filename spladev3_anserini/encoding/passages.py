@@ -88,17 +88,16 @@ class PassageSplitter:
             return self._divided(documents)
 
     def _divided(self, documents: Sequence[Document]) -> tuple[list[Document], Tokenized]:
-        rooms = dict.fromkeys(range(len(documents)), self._room)
-        passages: list[list[str]] = [[] for _ in documents]
-        tokens: list[Tokenized] = [Tokenized([], [])] * len(documents)
+        whole = self._tokenized([document.text for document in documents])
+        passages = [[document.text] for document in documents]
+        tokens = [Tokenized([ids], [lost]) for ids, lost in zip(*whole, strict=True)]
+        rooms = {place: self._room for place, lost in enumerate(whole.lost) if lost}
         while rooms:
             texts = [documents[place].text for place in rooms]
             for (place, room), text, pieces in zip(rooms.items(), texts,
                                                    self._tokenizer.offsets(texts), strict=True):
                 passages[place] = passages_of(text, pieces, room, self._split.stride)
-            found = self._tokenizer.tokenized(
-                [self._prompt + text for place in rooms for text in passages[place]],
-                self._split.length)
+            found = self._tokenized([text for place in rooms for text in passages[place]])
             again, end = {}, 0
             for place, room in rooms.items():
                 begin, end = end, end + len(passages[place])
@@ -112,6 +111,10 @@ class PassageSplitter:
             for number, text in enumerate(texts)
         ], Tokenized([ids for own in tokens for ids in own.ids],
                      [lost for own in tokens for lost in own.lost])
+
+    def _tokenized(self, texts: Sequence[str]) -> Tokenized:
+        return self._tokenizer.tokenized([self._prompt + text for text in texts],
+                                         self._split.length)
 
 
 def _checked(document: Document, number: int) -> str:

@@ -96,11 +96,9 @@ def encode_to_directory(plan: Plan, checkpoint: Checkpoint, encoder: Encoder,
         ):
             for block in blocks:
                 documents = plan.shards[block.number].documents
-                each = len(block.texts) == documents  # else a document is several passages
-                encoded_rows = encode_shard(block, checkpoint, encoder, output, lines,
-                                            bar.update if each else lambda count: None,
-                                            first=not written)
-                bar.update(0 if each else documents)
+                encoded_rows = encode_shard(
+                    block, checkpoint, encoder, output, lines,
+                    _in_documents(bar.update, documents, len(block.texts)), first=not written)
                 writer.submit(directory.write, block.number, encoded_rows,
                               plan.shards[block.number].texts, block.tokens.lost, versions)
                 written += 1
@@ -108,6 +106,19 @@ def encode_to_directory(plan: Plan, checkpoint: Checkpoint, encoder: Encoder,
         manifest = publish_encoding(directory, plan, checkpoint, output, encoder.terms,
                                     shards.query_weights())
     return EncodingOutcome(written, len(directory.shards) - written, manifest, encoded)
+
+
+def _in_documents(update: Callable[[int], object], documents: int,
+                  passages: int) -> Callable[[int], None]:
+    """Returns what is called with numbers of passages and reports numbers of documents."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        before, done = done * documents // passages, done + count
+        update(done * documents // passages - before)
+
+    return advance
 
 
 def names_of_shards(plan: Plan, output: EncodingOutput) -> list[str]:

@@ -89,8 +89,8 @@ def _warn_of_documents(path: Path | str, qrels: Qrels, source: str, run: RunScor
             "results" if overlapping else "no document in it is judged"
         passages = any(document.rpartition(PASSAGE_DELIMITER)[0] in qrels[query]
                        for query in common for document in run[query])
-        cause = ("its ids are of passages, `max_passage` gives their documents." if passages else
-                 "do the ids differ?")
+        cause = ("its ids are of passages; give `max_passage` to search or evaluate."
+                 if passages else "do the ids differ?")
         warn(f"{path}: {few}, so its values mean little; {cause} The query {query!r} "
              f"has {next(iter(run[query]))!r} here, {next(iter(qrels[query]))!r} in {source}")
     similar = [pair for query in common for pair in _similar_ids(

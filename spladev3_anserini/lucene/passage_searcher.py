@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Protocol
 
@@ -98,8 +98,10 @@ class PassageSearcher:
         left = list(range(len(queries))) if hits > 0 else []
         fetched = _TIMES * hits if self._scoring.how in OF_BEST_PASSAGES else _ALL
         while left:
-            passages = self._searcher.rankings([queries[n] for n in left], fetched,
-                                               min(threads, len(left)))
+            some = [queries[number] for number in left]
+            # all passages of many queries at a time would fill the memory
+            passages = (map(self._searcher.search, some, repeat(fetched)) if fetched == _ALL else
+                        self._searcher.rankings(some, fetched, min(threads, len(some))))
             uncertain = []
             for number, ranking in zip(left, passages, strict=True):
                 documents = self._scoring.documents(ranking, self._where, self._counts)

@@ -6,19 +6,34 @@ import json
 import random
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import WORDS, Result, write_corpus
+import tokenizers
+import transformers
+from conftest import SPECIALS, WORDS, Result, write_corpus
 from encodes import content
+from tokenizers import models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
 from spladev3_anserini.collection.corpus_file import Document
 from spladev3_anserini.encoding.passages import PassageSplitter, chosen_split
+from spladev3_anserini.encoding.planning import plan_texts
+from spladev3_anserini.encoding.settings import EncoderSettings
+from spladev3_anserini.encoding.shard_source import EncodingOutput
+from spladev3_anserini.encoding.shard_worker import (
+    EncodedShard,
+    EncodingJob,
+    ShardWorker,
+    WorkerReady,
+)
 from spladev3_anserini.encoding.unfinished import unfinished
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.shards import read_encoded, read_manifest
+from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.progress import log
 
 Cli = Callable[..., Result]
 
@@ -92,6 +107,58 @@ def test_every_wordpiece_is_in_a_passage_that_fits(stride: int, prompt: str, tin
             assert 0 <= begin <= covered
             covered = begin + len(passage)
         assert not ids(text[covered:])
+
+
+def trained(kind: str, folder: Path) -> Path:
+    """A tokenizer of bytes or of sentence pieces, which have the space before a word in the word."""
+    characters = "abcdefghijklmnopqrstuvwxyz .,!?"
+    if kind == "bytes":
+        own = tokenizers.Tokenizer(models.BPE(unk_token="[UNK]"))
+        own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIALS,
+                                      initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    else:
+        own = tokenizers.Tokenizer(models.Unigram())
+        own.normalizer = normalizers.NFKC()
+        own.pre_tokenizer = pre_tokenizers.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=SPECIALS, unk_token="[UNK]",
+                                          initial_alphabet=[*characters, "中", "。"])
+    own.train_from_iterator([" ".join(PLAIN), *HOSTILE] * 3, trainer)
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=own, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
+        mask_token="[MASK]").save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["bytes", "sentencepiece"])
+@pytest.mark.parametrize("stride", [5, 24])
+def test_other_tokenizers(kind: str, stride: int, tmp_path: Path) -> None:
+    tokenizer = Tokenizer(trained(kind, tmp_path / "model"))
+    splitter = PassageSplitter(tokenizer, "", chosen_split(24, stride))
+    draw = random.Random(stride)
+    texts = [*HOSTILE, *(sentences(draw, 30, 12) for _ in range(5)), "中文" * 200 + "。" + "文中" * 90]
+    for text in texts:
+        passages, tokens = splitter([Document("d", text, "here")])
+        assert all(len(ids) <= 24 for ids in tokens.ids)
+        assert not any(tokens.lost)
+        assert tokens == tokenizer.tokenized([passage.text for passage in passages], 24)
+        covered = 0
+        for passage in passages:
+            while covered < len(text) and not text[covered].strip():
+                covered += 1
+            begin = text.rfind(passage.text, 0, covered + len(passage.text))
+            assert 0 <= begin <= covered
+            covered = begin + len(passage.text)
+        assert not text[covered:].strip()
+
+
+def test_a_tokenizer_without_places_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIALS, "a", "b"]) + "\n")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "basic",
+        "subword_tokenizer_type": "character"}))
+    with pytest.raises(InputError, match="`passages`: the tokenizer in .* is written in Python"):
+        divided(tmp_path, "a b", 16)
 
 
 def test_of_a_text_that_fits_nothing_is_changed(tiny: Path) -> None:
@@ -192,6 +259,28 @@ def test_parts_plans_and_resumed_encodes_have_the_same_bytes(
     assert cli("encode", "--model", tiny, "--plan", tmp_path / "plan", "--output", tmp_path / "planned",
                "--passages", 24, "--stride", 16, "--contents", *more).code == 0
     assert content(tmp_path / "planned") == content(tmp_path / "whole")
+
+
+def test_workers_write_the_same_bytes(cli: Cli, tiny: Path, corpus: Path, tmp_path: Path,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `--ray` starts on each node; two threads of a worker share its tokenizer."""
+    encode(cli, tiny, corpus, tmp_path / "whole")
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(log, "handlers", [*log.handlers])
+    monkeypatch.chdir(tmp_path)
+    worker = ShardWorker(EncodingJob(
+        tmp_path, str(tiny), open_checkpoint(str(tiny)).variant,
+        EncoderSettings(device="cpu", passages=chosen_split(24, 16)), plan_texts(str(corpus), "document", 4),
+        EncodingOutput(folder=tmp_path / "out", contents=True)))
+    ready = worker.load()
+    assert isinstance(ready, WorkerReady)
+    manifest = read_manifest(tmp_path / "whole")
+    assert ready.fingerprint == manifest.fingerprint
+    with ThreadPoolExecutor(2) as pool:
+        written = list(pool.map(lambda number: worker.encode(number, False), [3, 0, 4, 1, 2]))
+    for answer in written:
+        assert isinstance(answer, EncodedShard)
+        assert answer.shard.sha256 == {shard.name: shard.sha256 for shard in manifest.shards}[answer.shard.name]
 
 
 def test_another_split_is_another_encoding(cli: Cli, refused: Callable[..., str], tiny: Path, corpus: Path,

@@ -15,6 +15,8 @@ from indexes import Corpus, index_of
 from reliability import draws
 
 import spladev3_anserini as splade
+from spladev3_anserini.collection.corpus import read_corpus
+from spladev3_anserini.collection.corpus_file import Document
 from spladev3_anserini.collection.passages import (
     PASSAGE_SCORES,
     PassageScoring,
@@ -22,15 +24,18 @@ from spladev3_anserini.collection.passages import (
     documents_of_run,
 )
 from spladev3_anserini.collection.runs import Ranking
+from spladev3_anserini.encoding.corpus_texts import texts_of_encoding
+from spladev3_anserini.encoding.passages import PassageSplitter
 from spladev3_anserini.engine import arrays, build, postings, searcher
 from spladev3_anserini.engine.arrays import open_arrays
 from spladev3_anserini.engine.build import ArrayBuilder
 from spladev3_anserini.engine.searcher import EngineSearcher
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.exact import ExactSearcher
-from spladev3_anserini.impacts.shards import ImpactDocument
+from spladev3_anserini.impacts.shards import ImpactDocument, read_manifest
 from spladev3_anserini.lucene.opening import open_searcher
 from spladev3_anserini.lucene.passage_searcher import PassageSearcher
+from spladev3_anserini.model.tokenizer import Tokenizer
 
 Cli = Callable[..., Result]
 Refused = Callable[..., str]
@@ -115,13 +120,15 @@ def test_documents_are_those_of_all_passages(seed: int, monkeypatch: pytest.Monk
     assert sorted(found.ids()) == sorted({name.rpartition("#")[0] for name, _ in nonempty} | {"only"})
 
 
-def test_ties_beyond_what_is_fetched_first(tmp_path: Path) -> None:
-    """The last passages that are fetched first have the last document's score: others may come before it."""
-    passages = [(f"{document}#{number}", {"t": 3 if document == "z" else 2})
-                for document in ["z", *(f"m{n:03d}" for n in range(500))] for number in range(9)]
-    passages += [(f"a!#{n}", {"t": 2}) for n in range(2)] + [("a#0", {"t": 2})]
-    found = PassageSearcher(engine_of(passages, tmp_path), PassageScoring(), "here")
+@pytest.mark.parametrize("how", ["max", "first"])
+def test_ties_beyond_what_is_fetched_first(how: str, tmp_path: Path) -> None:
+    """What is fetched first are passages of `a!`, which come before that of `a`; documents do not."""
+    passages = [("z#0", {"t": 3}), ("a#0", {"t": 2})]
+    passages += [(f"a!#{n}", {"t": 2}) for n in range(20)] + [(f"b{n}#0", {"t": 2}) for n in range(30)]
+    found = PassageSearcher(engine_of(passages, tmp_path), PassageScoring(how), "here")
+    assert found.search({"t": 1}, 2) == [("z", 3), ("a", 2)]
     assert found.search({"t": 1}, 3) == [("z", 3), ("a", 2), ("a!", 2)]
+    assert found.search({"t": 1}, 1) == [("z", 3)]
 
 
 @pytest.mark.parametrize("how", ["max", "first"])
@@ -203,10 +210,10 @@ def test_python_finds_documents(index: Path, passages: Corpus) -> None:
         every = opened.run(queries, hits=100_000)
         for how in ("max", "first"):
             assert dict(every.documents(how)) == dict(opened.run(queries, hits=100_000, passages=how))
-        with pytest.raises(InputError, match="`passages` best: expected max, first, sum, mean"):
+        with pytest.raises(InputError, match="`passages` .best"):
             opened.search({"all": 1}, passages="best")
-        with pytest.raises(InputError, match="give `passages` too"):
-            opened.search({"all": 1}, passage_delimiter="#")
+        with pytest.raises(InputError, match="`passages` \\['max'\\]: expected one of max, first"):
+            opened.search({"all": 1}, passages=["max"])  # type: ignore[call-overload]
 
 
 def test_foreign_passages_need_their_delimiter(foreign: Path, passages: Corpus, tmp_path: Path, cli: Cli,
@@ -221,6 +228,57 @@ def test_foreign_passages_need_their_delimiter(foreign: Path, passages: Corpus, 
     assert not (tmp_path / "run.txt").exists()
     assert cli(*search, "--passage-delimiter", "#").code == 0
     assert (tmp_path / "run.txt").read_text() == run_text(passages, queries, "max", 5)
+
+
+def test_python_takes_a_delimiter_for_foreign_passages(foreign: Path, passages: Corpus) -> None:
+    with splade.open_index(foreign) as opened, pytest.raises(InputError, match="encoded without `passages`"):
+        opened.search({"all": 1}, passages="max")
+    with splade.open_index(foreign, passage_delimiter="#") as opened:
+        assert opened.search({"all": 1}, 5, passages="sum") == brute_force(passages, {"all": 1}, "sum")[:5]
+
+
+@pytest.mark.parametrize("contents", [[], ["--contents"]])
+def test_texts_beside_passages_are_passages(contents: list[str], tiny: Path, tmp_path: Path, cli: Cli) -> None:
+    draw = random.Random(5)
+    corpus = write_corpus(tmp_path / "corpus.jsonl", {
+        f"d{n}": ". ".join(" ".join(draw.choices(WORDS[:30], k=6)) for _ in range(9)) for n in range(7)})
+    assert cli("encode", "--model", tiny, "--corpus", corpus, "--output", tmp_path / "encoded",
+               "--passages", 32, "--shard-size", 3, *contents).code == 0
+    splitter = PassageSplitter(Tokenizer(tiny), "", PassageSplit(length=32, stride=16))
+    expected = {text.id: text.text for text in splitter(list(read_corpus(str(corpus))))[0]}
+    assert len(expected) > 14
+    assert dict(texts_of_encoding(tmp_path / "encoded")) == expected
+    shards = read_manifest(tmp_path / "encoded").shards[1:]
+    assert list(texts_of_encoding(tmp_path / "encoded", shards=shards)) == [
+        item for item in expected.items() if item[0] >= "d3"]
+    assert cli("index", "--encoded", tmp_path / "encoded", "--index", tmp_path / "index",
+               "--store-texts").code == 0
+    with splade.open_index(tmp_path / "index") as opened:
+        assert {name: opened.text(name) for name in expected} == expected
+        with pytest.raises(InputError, match="has those of passages"):
+            opened.search("wing", texts=True, passages="max")
+    lines = corpus.read_text().splitlines()
+    corpus.write_text("\n".join([*lines[:4], lines[4].replace("the", "a"), *lines[5:]]))
+    with pytest.raises(InputError, match="are not those that"):
+        list(texts_of_encoding(tmp_path / "encoded", str(corpus)))
+
+
+def test_python_indexes_passages(tiny: Path, tmp_path: Path) -> None:
+    draw = random.Random(6)
+    texts = {f"d{n}": " ".join(draw.choices(WORDS[:30], k=60)) for n in range(4)}
+    model = splade.load(tiny, max_length=64)
+    with model.index(texts, tmp_path / "index", passages=32, stride=20, store_texts=True) as index:
+        splitter = PassageSplitter(Tokenizer(tiny), "", PassageSplit(length=32, stride=20))
+        passages = splitter([Document(name, text, "") for name, text in texts.items()])[0]
+        assert {name: index.text(name) for name, _, _ in passages} == {
+            name: text for name, text, _ in passages}
+        assert index.manifest is not None
+        assert index.manifest.encoded.fingerprint.passages == PassageSplit(length=32, stride=20)
+        assert {hit.docid for hit in index.search("the wing of a cat", passages="max")} == set(texts)
+    with pytest.raises(InputError, match="`stride`: give `passages` too"):
+        model.index(texts, tmp_path / "other", stride=20)
+    with pytest.raises(InputError, match="holds an index of something else"):
+        model.index(texts, tmp_path / "index")
 
 
 def test_what_would_be_wrong_is_refused(index: Path, tmp_path: Path, refused: Refused) -> None:
@@ -312,7 +370,7 @@ def test_evaluate_gives_the_documents_of_a_run(index: Path, passages: Corpus, tm
 
     warning = evaluated("passages.txt").err
     assert "no document in it is judged" in warning
-    assert "its ids are of passages, --max-passage gives their documents" in warning
+    assert "its ids are of passages; give --max-passage to search or evaluate" in warning
     assert len(warning.splitlines()) == 1
     again = ["evaluate", "--qrels", qrels, "--run", tmp_path / "max.txt"]
     assert "names no passage of a document (it has no '%p')" in refused(
