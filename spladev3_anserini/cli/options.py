@@ -17,9 +17,9 @@ from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
-CORPUS_HELP = ("JSON lines, TSV (.gz too) or parquet, a folder of them, a BEIR folder, a folder of "
+CORPUS_HELP = ("JSON lines, TSV, CSV (.gz too) or parquet, a folder of them, a BEIR folder, a folder of "
                "Hugging Face datasets, an address of these (s3://, https://), or ir_datasets:ID.")
-TOPICS_HELP = "TSV or JSON lines, a BEIR folder, or ir_datasets:ID."
+TOPICS_HELP = "TSV, JSON lines or CSV, a BEIR folder, or ir_datasets:ID."
 
 
 def together(*options: Decorator) -> Decorator:

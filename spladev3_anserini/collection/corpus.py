@@ -63,9 +63,9 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
     file has columns of these names.
 
     Args:
-        source: A JSON-lines, TSV or CSV file (also `.gz`), a table (`.parquet`, `.arrow`), a BEIR folder
-            (`corpus.jsonl`), any other folder of such files (read in name order), a folder of
-            tables as `tables_of_folder` takes it, a pattern of tables (`train-*.parquet`), the
+        source: A JSON-lines, TSV or CSV file (also `.gz`), a table (`.parquet`, `.arrow`), a BEIR
+            folder (`corpus.jsonl`), any other folder of such files (read in name order), a folder
+            of tables as `tables_of_folder` takes it, a pattern of tables (`train-*.parquet`), the
             address of such a file or folder (`s3://`, `https://`), or `ir_datasets:ID`.
         rejects: Collects the bad lines, which are then skipped. None stops at the first one.
 

@@ -76,8 +76,8 @@ def chunks_of(source: str, side: str, size: int = CHUNK) -> list[list[Stretch]]:
     """Divides a corpus into chunks, which may be read at the same time.
 
     A chunk is a part of a large file, or consecutive files of up to `size` bytes in all. Gzipped
-    files, CSV, tables and files at addresses are not divided. Topics and data sets of ir_datasets are
-    one chunk. So is every corpus of at most `size` bytes.
+    files, CSV files, tables and files at addresses are not divided. Topics and data sets of
+    ir_datasets are one chunk. So is every corpus of at most `size` bytes.
 
     Args:
         source: The corpus or the topics.
