@@ -19,6 +19,7 @@ from spladev3_anserini.api.checks import (
     path_text,
     whole_number,
 )
+from spladev3_anserini.api.judging import Excluded, excluded_of
 from spladev3_anserini.api.queries import (
     Topics,
     checked_query,
@@ -26,6 +27,7 @@ from spladev3_anserini.api.queries import (
     topics_of,
 )
 from spladev3_anserini.api.run import Run
+from spladev3_anserini.collection.exclusions import Exclusions
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.collection.topics import Topic
@@ -34,7 +36,7 @@ from spladev3_anserini.errors import InputError, SpladeError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
 from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS, EncodedTopic, ImpactQuery
 from spladev3_anserini.lucene.opening import open_searcher
-from spladev3_anserini.lucene.ranking import rank, warn_of_limits
+from spladev3_anserini.lucene.ranking import rank, refuse_other_exclusions, warn_of_limits
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
@@ -137,7 +139,8 @@ class Index:
     @one_family
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
             queries: StrPath | None = None, threads: int | None = None,
-            remove_query: bool = False, progress: bool = False) -> Run:
+            remove_query: bool = False, exclude: Excluded = None,
+            progress: bool = False) -> Run:
         """Search with every topic.
 
         Args:
@@ -149,6 +152,9 @@ class Index:
             queries: Instead of `topics`: the folder of queries that `encode` wrote.
             threads: Threads that search; None: one per core.
             remove_query: Remove a document with the topic's own id from its hits (ArguAna).
+            exclude: Documents that are removed from the hits of a topic (BRIGHT): the path of TSV
+                or of JSON lines as for `search --exclude`, `ir_datasets:ID`, or {topic id:
+                document ids}.
             progress: Draw progress bars.
 
         Returns:
@@ -159,8 +165,10 @@ class Index:
             JavaError: Java is missing, or it failed.
         """
         with reports.reporting("bars" if flag("progress", progress) else "off"):
-            run = Run.of_rankings(self._rankings(topics, hits, queries, threads, remove_query))
-        inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
+            run = Run.of_rankings(self._rankings(
+                topics, hits, queries, threads, excluded_of(remove_query, exclude)))
+        inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model,
+                  "exclude": exclude}
         run.sources = {name: os.fspath(path) for name, path in inputs.items()
                        if isinstance(path, (str, os.PathLike))}
         return run
@@ -168,7 +176,8 @@ class Index:
     @one_family
     def rankings(self, topics: Topics | None = None, hits: int = 1000, *,
                  queries: StrPath | None = None, threads: int | None = None,
-                 remove_query: bool = False) -> Iterator[tuple[str, list[Hit]]]:
+                 remove_query: bool = False,
+                 exclude: Excluded = None) -> Iterator[tuple[str, list[Hit]]]:
         """Search with every topic, one ranking at a time: for runs larger than memory.
 
         The call itself encodes and checks all topics. Rankings are searched as they are read.
@@ -178,11 +187,12 @@ class Index:
         Yields:
             (topic id, hits), in the order of the topics; hits are those of `search`.
         """
-        rankings = self._rankings(topics, hits, queries, threads, remove_query)
+        rankings = self._rankings(topics, hits, queries, threads,
+                                  excluded_of(remove_query, exclude))
         return ((topic, list(map(_hit, ranking))) for topic, ranking in rankings)
 
     def _rankings(self, topics: Topics | None, hits: int, queries: StrPath | None,
-                  threads: int | None, remove_query: bool) -> Iterator[tuple[str, Ranking]]:
+                  threads: int | None, excluded: Exclusions) -> Iterator[tuple[str, Ranking]]:
         hits = whole_number("hits", hits, 1, MAX_HITS)
         cores = optional_number("threads", threads, 1, MAX_THREADS) or os.cpu_count() or 1
         self._refuse_closed()
@@ -192,8 +202,8 @@ class Index:
             Path(path_text("queries", queries)), self.folder,
             self.manifest.encoded if self.manifest else None)
         warn_of_limits(encoded, self.manifest, self._searcher)
-        return self._while_open(rank(self._searcher, encoded, hits, cores,
-                                     remove_query=flag("remove_query", remove_query)))
+        refuse_other_exclusions(excluded, self.folder, encoded)
+        return self._while_open(rank(self._searcher, encoded, hits, cores, excluded))
 
     def _while_open(self, rankings: Iterator[tuple[str, Ranking]]) -> Iterator[
             tuple[str, Ranking]]:

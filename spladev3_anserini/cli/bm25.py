@@ -9,8 +9,8 @@ import click
 from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.options import (
     corpus_option,
+    exclusion_options,
     hits_option,
-    remove_query_option,
     run_output_option,
     tag_option,
     threads_option,
@@ -31,11 +31,11 @@ from spladev3_anserini.text import counted
               "term count for more.")
 @click.option("--b", default=0.4, type=Number(min=0, max=1), metavar="B",
               help="Normalisation by document length, from 0 (none) to 1 (full).")
-@remove_query_option
+@exclusion_options
 @threads_option("Threads of indexing and of searching.")
 @tag_option("bm25")
 def main(corpus: str, topics: str, output: Path, hits: int, k1: float, b: float,
-         remove_query: bool, threads: int, tag: str) -> None:
+         remove_query: bool, exclude: str | None, threads: int, tag: str) -> None:
     """Rank a corpus by BM25 with Anserini.
 
     \b
@@ -43,16 +43,19 @@ def main(corpus: str, topics: str, output: Path, hits: int, k1: float, b: float,
       spladev3-anserini bm25 --corpus corpus.jsonl --topics topics.tsv \\
         --output run.bm25.txt
     """
+    from spladev3_anserini.collection.exclusions import exclusions_of
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.lucene.ranking import without_self_hits, write_run
+    from spladev3_anserini.lucene.ranking import write_run
     from spladev3_anserini.rankers.bm25 import bm25_rankings
 
     pace = Pace()
-    refuse_overwriting(output, corpus=corpus, topics=topics)
+    refuse_overwriting(output, corpus=corpus, topics=topics, exclude=exclude)
     queries = read_topics(topics)
-    rankings = without_self_hits(bm25_rankings(corpus, queries, hits, k1, b, threads),
-                                 enabled=remove_query)
-    answered, lines = write_run(output, rankings, tag)
+    ids = [query.id for query in queries]
+    excluded = exclusions_of(remove_query, exclude)
+    excluded.refuse_other_queries(ids, topics)
+    rankings = bm25_rankings(corpus, queries, excluded.depth(hits, ids), k1, b, threads)
+    answered, lines = write_run(output, excluded.applied(rankings, hits), tag)
     summary(output, f"{output}: {counted(len(queries), 'query')}, {answered:,} with hits, "
                     f"{counted(lines, 'line')}{pace.text(len(queries), 'query')}")

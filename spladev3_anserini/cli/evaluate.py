@@ -8,6 +8,7 @@ import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.options import (
+    exclusion_options,
     format_option,
     measures_option,
     named_paths,
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 @qrels_option()
 @runs_option(required=True)
 @measures_option(DEFAULT_MEASURES)
+@exclusion_options
 @click.option("--per-query", is_flag=True, help="Also print the values of every query.")
 @format_option()
-def main(qrels: str, runs: tuple[str, ...], measures: str, per_query: bool, form: str) -> None:
+def main(qrels: str, runs: tuple[str, ...], measures: str, remove_query: bool,
+         exclude: str | None, per_query: bool, form: str) -> None:
     """Evaluate runs with the rules of trec_eval -c.
 
     A judged query without results counts as 0, and a warning says how many there are. Documents
@@ -39,14 +42,19 @@ def main(qrels: str, runs: tuple[str, ...], measures: str, per_query: bool, form
       spladev3-anserini evaluate --qrels qrels.txt --run run.txt \\
         --measures "RR@10 nDCG@10"
     """
+    from spladev3_anserini.collection.exclusions import exclusions_of
     from spladev3_anserini.collection.qrels import read_qrels
-    from spladev3_anserini.evaluation.judged import evaluate_run
+    from spladev3_anserini.collection.runs import read_run_file
+    from spladev3_anserini.evaluation.judged import evaluate_scores
     from spladev3_anserini.evaluation.measures import parse_measures
 
     parsed, judged = parse_measures(measures), read_qrels(qrels)
+    excluded = exclusions_of(remove_query, exclude)
     results: dict[str, Evaluation] = {}
     for name, path in named_paths("--run", runs).items():
-        results[name] = evaluate_run(path, judged, qrels, parsed)
+        scores = read_run_file(path)
+        excluded.refuse_other_queries(scores, str(path))
+        results[name] = evaluate_scores(excluded.scores(scores), path, judged, qrels, parsed)
     echo({name: _as_json(r, per_query) for name, r in results.items()} if form == "json"
          else _table(results, per_query))
 

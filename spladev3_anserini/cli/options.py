@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from spladev3_anserini.cli.types import CORPUS, FILE, FOLDER, QRELS, RUN, TOPICS, WholeNumber
+from spladev3_anserini.cli.types import (
+    CORPUS,
+    EXCLUSIONS,
+    FILE,
+    FOLDER,
+    QRELS,
+    RUN,
+    TOPICS,
+    WholeNumber,
+)
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout
 from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS
@@ -17,8 +26,9 @@ from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
-CORPUS_HELP = ("JSON lines, TSV, CSV (.gz too) or parquet, a folder of them, a BEIR folder, a folder of "
-               "Hugging Face datasets, an address of these (s3://, https://), or ir_datasets:ID.")
+CORPUS_HELP = ("JSON lines, TSV, CSV (.gz too) or parquet, a folder of them, a BEIR folder, a "
+               "folder of Hugging Face datasets, an address of these (s3://, https://), or "
+               "ir_datasets:ID.")
 TOPICS_HELP = "TSV, JSON lines or CSV, a BEIR folder, or ir_datasets:ID."
 
 
@@ -103,9 +113,12 @@ def threads_option(help_text: str = "Queries searched at the same time.") -> Dec
                         type=WholeNumber(1, MAX_THREADS), help=help_text)
 
 
-remove_query_option = click.option(
-    "--remove-query", is_flag=True, help="Remove a document with the query's own id from the "
-    "query's hits. BEIR's ArguAna needs this.")
+exclusion_options = together(
+    click.option("--remove-query", is_flag=True, help="Remove a document with the query's own id "
+                 "from the query's hits. BEIR's ArguAna needs this."),
+    click.option("--exclude", type=EXCLUSIONS, help="Remove the documents that this file excludes "
+                 "for a query: TSV (query, document), JSON lines with excluded_ids (BRIGHT), or "
+                 "ir_datasets:ID."))
 
 
 # how runs are judged

@@ -20,8 +20,9 @@ class PartRun(Record):
     """What a run of a part was searched for. It lies beside the run.
 
     `part` is I/N. `whole` is the hash of the encoding's shards, `queries` that of the topics'
-    impacts, and `run` that of the run's bytes. `hits` is the most hits per topic. `topics` are in
-    the order of the search, also those without a hit.
+    impacts, and `run` that of the run's bytes. `hits` is the most hits per topic. `excluded` is the
+    hash of what was taken out of the hits, empty for nothing. `topics` are in the order of the
+    search, also those without a hit.
     """
 
     part: str
@@ -30,6 +31,7 @@ class PartRun(Record):
     run: str
     hits: int
     tag: str
+    excluded: str = ""
     topics: tuple[str, ...]
 
 
@@ -39,10 +41,10 @@ def part_run_file(run: Path) -> Path:
 
 
 def write_part_run(run: Path, index: IndexManifest, topics: Sequence[EncodedTopic], hits: int,
-                   tag: str) -> None:
+                   tag: str, excluded: str) -> None:
     """Writes the record of a run that was written, of a search of the part `index`."""
     queries = json.dumps([[topic.id, sorted(topic.query.items())] for topic in topics])
-    write_record(PartRun(part=index.part, whole=index.whole, hits=hits, tag=tag,
+    write_record(PartRun(part=index.part, whole=index.whole, hits=hits, tag=tag, excluded=excluded,
                          queries=hashlib.sha256(queries.encode()).hexdigest(), run=sha256_of(run),
                          topics=tuple(topic.id for topic in topics)), part_run_file(run))
 
@@ -74,7 +76,8 @@ def read_part_runs(runs: Sequence[Path], hits: int) -> list[PartRun]:
                              "again")
         first = records[0] if records else record
         for field, what in (("whole", "an index of another encoding"), ("queries", "other queries"),
-                            ("topics", "other queries"), ("tag", f"another tag, {record.tag}")):
+                            ("topics", "other queries"), ("tag", f"another tag, {record.tag}"),
+                            ("excluded", "other excluded documents")):
             if getattr(record, field) != getattr(first, field):
                 raise InputError(f"{run}: is of {what} than {runs[0]}; they cannot be merged")
         if record.hits < hits:
