@@ -34,10 +34,10 @@ def baseline_search_stage(baseline: Baseline, session: Session) -> Stage:
             "corpus": session.note("corpus")["sha256"],
             "weights": model_of(baseline, session)[1], "package": VERSION}
         values |= versions() if isinstance(baseline, Bm25) else {"device": session.device}
-        for name, query_set in session.sets.items():
-            values |= {f"topics {name}": session.note(f"data.{name}")["topics"],
-                       f"hits {name}": str(query_set.hits),
-                       f"remove_query {name}": str(query_set.remove_query)}
+        for name in session.sets:
+            values[f"topics {name}"] = session.note(f"data.{name}")["topics"]
+            values |= {f"{key} {name}": value
+                       for key, value in session.search_inputs(name).items()}
             if first:
                 values[f"run {name}"] = sha256_of(first.run_file(name))
         return values
@@ -93,7 +93,7 @@ def _command(baseline: Baseline, session: Session, name: str) -> list[str]:
         words += option("run", experiment.first.run_file(name))
     words += option("corpus", session.sources.argument(experiment.collection.corpus))
     if not experiment.first:
-        words += [*option("hits", query_set.hits), *option("remove-query", query_set.remove_query)]
+        words += session.search_words(name)
     words += [*option("topics", session.sources.argument(query_set.topics)),
               *option("output", experiment.run_file(name)),
               *option("tag", experiment.recipe_name)]

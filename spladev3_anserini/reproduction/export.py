@@ -192,6 +192,9 @@ def _anserini_regression(experiment: Experiment, result: Result,
         raise InputError(f"{experiment.collection_name}: its query sets differ in hits or "
                          "remove_query, but a regression has one value for all; export them one "
                          "by one with `sets`")
+    if any(collection.query_sets[s].exclude for s in sets):
+        raise InputError(f"{experiment.collection_name}: excludes documents of its queries, which "
+                         "a regression of Anserini cannot do")
     search = f"-impact -pretokenized -hits {hits.pop()}" + (" -removeQuery" if remove.pop() else "")
     assert result.index is not None  # only a baseline's result has none, and it is not exported
     return {
