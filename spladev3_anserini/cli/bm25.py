@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
+from spladev3_anserini.cli.exclusion_options import exclusion_options
 from spladev3_anserini.cli.options import (
     corpus_option,
-    exclusion_options,
     hits_option,
     run_output_option,
     tag_option,

@@ -8,10 +8,10 @@ from typing import Literal
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
+from spladev3_anserini.cli.exclusion_options import exclusion_options
 from spladev3_anserini.cli.model_options import batch_tokens_option, device_option, model_option
 from spladev3_anserini.cli.options import (
     corpus_option,
-    exclusion_options,
     hits_option,
     run_output_option,
     tag_option,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
+from spladev3_anserini.cli.exclusion_options import exclusion_options
 from spladev3_anserini.cli.options import (
-    exclusion_options,
     format_option,
     measures_option,
     named_paths,

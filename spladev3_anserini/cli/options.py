@@ -9,16 +9,7 @@ from typing import Any
 
 import click
 
-from spladev3_anserini.cli.types import (
-    CORPUS,
-    EXCLUSIONS,
-    FILE,
-    FOLDER,
-    QRELS,
-    RUN,
-    TOPICS,
-    WholeNumber,
-)
+from spladev3_anserini.cli.types import CORPUS, FILE, FOLDER, QRELS, RUN, TOPICS, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout
 from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS
@@ -111,14 +102,6 @@ def hits_option(default: int, help_text: str = "Documents per query.") -> Decora
 def threads_option(help_text: str = "Queries searched at the same time.") -> Decorator:
     return click.option("--threads", default=os.cpu_count() or 1, show_default="all cores",
                         type=WholeNumber(1, MAX_THREADS), help=help_text)
-
-
-exclusion_options = together(
-    click.option("--remove-query", is_flag=True, help="Remove a document with the query's own id "
-                 "from the query's hits. BEIR's ArguAna needs this."),
-    click.option("--exclude", type=EXCLUSIONS, help="Remove the documents that this file excludes "
-                 "for a query: TSV (query, document), JSON lines with excluded_ids (BRIGHT), or "
-                 "ir_datasets:ID."))
 
 
 # how runs are judged

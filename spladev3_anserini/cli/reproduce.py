@@ -131,8 +131,8 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     options = Options(parts=parts, threads=threads, device=device, batch_tokens=batch_tokens,
                       model=model, ranks=ranks_that_train(parts, ranks))
     if dry_run:
-        echo("\n".join(dict.fromkeys(command_text(words) for one in members for words in commands(
-            one.experiment, one.sets, options))))
+        echo("\n".join(command_text(words) for one in members for words in commands(
+            one.experiment, one.sets, options)))
         return
     missed = 0
     for text, failed in run_members(members, options, invoke):

@@ -9,6 +9,7 @@ import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.engine_options import name_option, url_option
+from spladev3_anserini.cli.exclusion_options import exclusion_options
 from spladev3_anserini.cli.model_options import (
     MODEL_HELP,
     QUERY_TABLE_HELP,
@@ -20,7 +21,6 @@ from spladev3_anserini.cli.model_options import (
 )
 from spladev3_anserini.cli.options import (
     TOPICS_HELP,
-    exclusion_options,
     hits_option,
     run_output_option,
     tag_option,

@@ -195,7 +195,8 @@ def _anserini_regression(experiment: Experiment, result: Result,
     if any(collection.query_sets[s].exclude for s in sets):
         raise InputError(f"{experiment.collection_name}: excludes documents of its queries, which "
                          "a regression of Anserini cannot do")
-    search = f"-impact -pretokenized -hits {hits.pop()}" + (" -removeQuery" if remove.pop() else "")
+    own = remove.pop()  # neither toolkit fetches another document for one that it removes
+    search = f"-impact -pretokenized -hits {hits.pop() + own}{' -removeQuery' if own else ''}"
     assert result.index is not None  # only a baseline's result has none, and it is not exported
     return {
         "corpus": name, "corpus_path": f"collections/{name}",
@@ -230,7 +231,7 @@ def _pyserini_conditions(experiment: Experiment, result: Result,
         "display-row": "",
         "command": "python -m pyserini.search.lucene --threads ${sparse_threads} --batch-size "
         f"${{sparse_batch_size}} --index indexes/lucene-inverted.{name} --topics $topics "
-        f"--output $output --hits {query_set.hits} --impact --min-idf -1{remove}",
+        f"--output $output --hits {query_set.hits + query_set.remove_query} --impact --min-idf -1{remove}",
         "topics": [{"topic_key": f"{TOPICS}/{_topics_name(name, s)}",
                     "eval_key": f"{TOPICS}/{_qrels_name(name, s)}",
                     "scores": [{_PYSERINI_NAMES.get(measure, measure): _rounded(value)
