@@ -224,14 +224,15 @@ def _pyserini_conditions(experiment: Experiment, result: Result,
     name = regression_name(experiment)
     first = next(iter(result.query_sets))
     query_set = experiment.collection.query_sets[first]
-    remove = " --remove-query" if query_set.remove_query else ""
+    search = (f"--hits {query_set.hits + query_set.remove_query} --impact --min-idf -1"
+              f"{' --remove-query' if query_set.remove_query else ''}")
     return {"conditions": [{
         "name": experiment.recipe_name, "display": experiment.recipe.title,
         "display-html": html.escape(experiment.recipe.title),
         "display-row": "",
         "command": "python -m pyserini.search.lucene --threads ${sparse_threads} --batch-size "
         f"${{sparse_batch_size}} --index indexes/lucene-inverted.{name} --topics $topics "
-        f"--output $output --hits {query_set.hits + query_set.remove_query} --impact --min-idf -1{remove}",
+        f"--output $output {search}",
         "topics": [{"topic_key": f"{TOPICS}/{_topics_name(name, s)}",
                     "eval_key": f"{TOPICS}/{_qrels_name(name, s)}",
                     "scores": [{_PYSERINI_NAMES.get(measure, measure): _rounded(value)
