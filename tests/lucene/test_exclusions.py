@@ -17,6 +17,7 @@ import spladev3_anserini as splade
 from spladev3_anserini.collection.exclusions import Exclusions, exclusions_of, read_exclusions
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.exact import ExactSearcher
+from spladev3_anserini.lucene.postings import open_lucene_postings
 
 Cli = Callable[..., Result]
 Refused = Callable[..., str]
@@ -119,14 +120,14 @@ def test_a_bad_file_is_refused(name: str, content: str, message: str, tmp_path: 
 
 
 @pytest.fixture
-def command(index: Path, tmp_path: Path) -> list[object]:
+def command(index: Path, tmp_path: Path) -> list[Any]:
     from test_index_parts import queries_in
 
     return ["search", "--index", index, "--queries", queries_in(tmp_path, QUERIES), "--hits", 4,
             "--output", tmp_path / "run.txt"]
 
 
-def test_the_command_and_evaluate(command: list[object], tmp_path: Path, cli: Cli) -> None:
+def test_the_command_and_evaluate(command: list[Any], tmp_path: Path, cli: Cli) -> None:
     assert cli(*command).code == 0
     plain = splade.read_run(tmp_path / "run.txt")["q"]
     first, second, third, _ = sorted(plain, key=lambda own: (plain[own], own), reverse=True)  # trec_eval's
@@ -147,7 +148,7 @@ def test_the_command_and_evaluate(command: list[object], tmp_path: Path, cli: Cl
         query: hits for query, hits in wanted.items() if hits}
 
 
-def test_ids_are_compared_with_topics_and_index(command: list[object], tmp_path: Path, cli: Cli,
+def test_ids_are_compared_with_topics_and_index(command: list[Any], tmp_path: Path, cli: Cli,
                                                 refused: Refused) -> None:
     file = tmp_path / "x.tsv"
     for content, message in (("Q\td1\n", "no query of it is in the topics (its first is 'Q')"),
@@ -157,6 +158,8 @@ def test_ids_are_compared_with_topics_and_index(command: list[object], tmp_path:
         assert result.code == 2
         assert f"x.tsv: {message}" in result.err.splitlines()[-1]
         assert not (tmp_path / "run.txt").exists()
+    with open_lucene_postings(command[2]) as postings:  # an index without arrays is asked by Lucene
+        assert [postings.has(own) for own in ("d1", "D1", "")] == [True, False, False]
     file.write_text("q\td1\nq\tD2\nother\td3\n")
     said = cli(*command, "--exclude", file).err
     assert "x.tsv: 1 query of 2 not in the topics: other" in said
