@@ -321,7 +321,7 @@ OURS = ("cranfield", "demo", "insuranceqa")
 
 def test_the_44_query_sets() -> None:
     papers = {(name, set_name): query_set for name, set_name, query_set in query_sets()
-              if name not in OURS and not name.startswith("beir-cqadupstack-")}
+              if name not in OURS and not name.startswith(("beir-cqadupstack-", "bright-"))}
     assert {tuple(place.split()) for place in IN_FIGURES.values()} == papers.keys()
     assert Counter(query_set.group for query_set in papers.values()) == {
         "msmarco-v1": 4, "msmarco-v2": 4, "beir-13": 13, "lotte-search": 5, "lotte-forum": 5,
@@ -345,6 +345,17 @@ def test_the_twelve_forums_of_cqadupstack() -> None:
     assert means == {("anserini", measure): pytest.approx(
         sum(theirs[name, "test", measure] for name in names) / 12)
         for measure in ("nDCG@10", "R@100", "R@1000")}
+
+
+def test_bright_excludes_what_its_judgments_exclude() -> None:
+    places = RECIPES.groups()["bright"]
+    assert len(places) == 12
+    with_exclusions = {name for name, own in places if collection(name).query_sets[own].exclude}
+    assert with_exclusions == {
+        name for name, own in places for grades in
+        [irds(collection(name).query_sets[own].qrels)["qrels"]["fields"]["relevance"]["counts_by_value"]]
+        if "-100" in grades}
+    assert with_exclusions == {"bright-aops", "bright-leetcode", "bright-theoremqa-questions"}
 
 
 def test_a_group_with_the_name_of_a_collection_has_only_its_query_sets() -> None:
