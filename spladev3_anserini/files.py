@@ -119,9 +119,11 @@ def existing_file(path: Path, *, stream: bool = False) -> Path:
     """Returns the path; raises InputError if it is not a file.
 
     Pipes, sockets and devices are refused too, because reading them may block for ever. `stream`
-    allows standard input and `<(...)`, which are /dev/stdin and /dev/fd/N, for a file that is
+    allows standard input (`-`, /dev/stdin) and `<(...)`, which is /dev/fd/N, for a file that is
     read only once.
     """
+    if str(path) == "-":
+        path = Path("/dev/stdin")
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a file")
     if not path.exists():

@@ -136,6 +136,38 @@ def test_a_gzipped_run_is_judged_as_the_plain_one(prepared: Path, tmp_path: Path
     assert values[0] == values[1] != []
 
 
+def test_every_other_run_is_compressed_too(prepared: Path, tmp_path: Path, cli: Callable[..., Result],
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of BM25, of the API, and runs of parts that were compressed."""
+    import spladev3_anserini as splade
+
+    monkeypatch.chdir(prepared)
+    for name in ("plain", "1.gz"):
+        assert cli(*words(BM25, prepared), tmp_path / name).code == 0
+    assert gzip.decompress((tmp_path / "1.gz").read_bytes()) == (tmp_path / "plain").read_bytes() != b""
+    splade.read_run(tmp_path / "1.gz").save(tmp_path / "2.gz", "bm25")
+    assert (tmp_path / "2.gz").read_bytes() == (tmp_path / "1.gz").read_bytes()
+
+
+def test_a_run_is_read_from_standard_input(prepared: Path, cli: Callable[..., Result],
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(prepared)
+    judge = ("evaluate", "--qrels", "qrels.txt", "--run")
+    plain = cli(*judge, "run.txt").out
+    standard = os.dup(0)
+    reading, writing = os.pipe()
+    os.write(writing, Path("run.txt").read_bytes())
+    os.close(writing)
+    os.dup2(reading, 0)
+    try:
+        assert cli(*judge, "-").out.split()[-2:] == plain.split()[-2:]
+        assert "-: no line in it" in cli(*judge, "-").err  # it can be read only once
+    finally:
+        os.dup2(standard, 0)
+        os.close(standard)
+        os.close(reading)
+
+
 @pytest.mark.parametrize("name", LINES)
 @pytest.mark.parametrize("given", ["-", "/dev/stdout", "/dev/fd/1"])
 def test_standard_output_has_the_lines_alone(name: str, given: str, prepared: Path, tmp_path: Path,

@@ -20,6 +20,7 @@ from spladev3_anserini.api.checks import (
     whole_number,
 )
 from spladev3_anserini.api.hits import Hit, TextHit, hits_of
+from spladev3_anserini.api.judging import Excluded, excluded_of
 from spladev3_anserini.api.queries import (
     Topics,
     checked_query,
@@ -28,6 +29,7 @@ from spladev3_anserini.api.queries import (
     topics_of,
 )
 from spladev3_anserini.api.run import Run
+from spladev3_anserini.collection.exclusions import Exclusions
 from spladev3_anserini.collection.passages import PASSAGE_SCORES
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking
@@ -44,7 +46,7 @@ from spladev3_anserini.impacts.query import (
 )
 from spladev3_anserini.lucene.opening import Searcher, open_with_texts
 from spladev3_anserini.lucene.passage_searcher import passage_searcher
-from spladev3_anserini.lucene.ranking import rank, warn_of_limits
+from spladev3_anserini.lucene.ranking import rank, refuse_other_exclusions, warn_of_limits
 from spladev3_anserini.lucene.texts import require_texts, stored_text
 from spladev3_anserini.text import counted
 
@@ -163,7 +165,7 @@ class Index:
     @one_family
     def run(self, topics: Topics | None = None, hits: int = 1000, *,
             queries: StrPath | None = None, threads: int | None = None,
-            remove_query: bool = False, passages: str | None = None,
+            remove_query: bool = False, exclude: Excluded = None, passages: str | None = None,
             progress: bool = False) -> Run:
         """Search with every topic.
 
@@ -176,6 +178,9 @@ class Index:
             queries: Instead of `topics`: the folder of queries that `encode` wrote.
             threads: Threads that search; None: one per core.
             remove_query: Remove a document with the topic's own id from its hits (ArguAna).
+            exclude: Documents that are removed from the hits of a topic (BRIGHT): the path of TSV
+                or of JSON lines as for `search --exclude`, `ir_datasets:ID`, or {topic id:
+                document ids}.
             passages: As in `search`.
             progress: Draw progress bars.
 
@@ -187,9 +192,10 @@ class Index:
             JavaError: Java is missing, or it failed.
         """
         with reports.reporting("bars" if flag("progress", progress) else "off"):
-            run = Run.of_rankings(self._rankings(topics, hits, queries, threads, remove_query,
-                                                 passages))
-        inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model}
+            run = Run.of_rankings(self._rankings(
+                topics, hits, queries, threads, excluded_of(remove_query, exclude), passages))
+        inputs = {"topics": topics, "queries": queries, "index": self.folder, "model": self._model,
+                  "exclude": exclude}
         run.sources = {name: os.fspath(path) for name, path in inputs.items()
                        if isinstance(path, (str, os.PathLike))}
         return run
@@ -198,6 +204,7 @@ class Index:
     def rankings(self, topics: Topics | None = None, hits: int = 1000, *,
                  queries: StrPath | None = None, threads: int | None = None,
                  remove_query: bool = False,
+                 exclude: Excluded = None,
                  passages: str | None = None) -> Iterator[tuple[str, list[Hit]]]:
         """Search with every topic, one ranking at a time: for runs larger than memory.
 
@@ -208,11 +215,12 @@ class Index:
         Yields:
             (topic id, hits), in the order of the topics; hits are those of `search`.
         """
-        rankings = self._rankings(topics, hits, queries, threads, remove_query, passages)
+        rankings = self._rankings(topics, hits, queries, threads,
+                                  excluded_of(remove_query, exclude), passages)
         return ((topic, hits_of(ranking)) for topic, ranking in rankings)
 
     def _rankings(self, topics: Topics | None, hits: int, queries: StrPath | None,
-                  threads: int | None, remove_query: bool,
+                  threads: int | None, excluded: Exclusions,
                   passages: str | None) -> Iterator[tuple[str, Ranking]]:
         hits = whole_number("hits", hits, 1, MAX_HITS)
         cores = optional_number("threads", threads, 1, MAX_THREADS) or available_cores()
@@ -224,8 +232,8 @@ class Index:
             self.manifest.encoded if self.manifest else None)
         searcher = self._searcher_of(passages)
         warn_of_limits(encoded, self.manifest, searcher)
-        return self._while_open(rank(searcher, encoded, hits, cores,
-                                     remove_query=flag("remove_query", remove_query)))
+        refuse_other_exclusions(excluded, self.folder, encoded, passages=passages is not None)
+        return self._while_open(rank(searcher, encoded, hits, cores, excluded))
 
     def _searcher_of(self, passages: str | None) -> Searcher:
         """Returns what searches for what is indexed, or for documents by their passages."""

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from spladev3_anserini.api.checks import StrPath, is_whole, path_text, refuse_merged
+from spladev3_anserini.api.checks import StrPath, flag, is_whole, path_text, refuse_merged
+from spladev3_anserini.collection.exclusions import Exclusions, exclusions_of
 from spladev3_anserini.collection.qrels import MAX_GRADE, Qrels, read_qrels
 from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.errors import InputError
@@ -14,6 +15,7 @@ from spladev3_anserini.evaluation.measures import parse_measures
 
 Judgments = StrPath | Mapping[str, Mapping[str, int]]
 Measures = str | Iterable[object]
+Excluded = StrPath | Mapping[str, Iterable[str]] | None
 
 
 def parsed_measures(measures: Measures) -> list[Any]:
@@ -50,3 +52,22 @@ def _grade(grade: Any, what: str) -> int:
     if not is_whole(grade) or abs(grade) > MAX_GRADE:
         raise InputError(f"{what} is {grade!r}, expected a whole number of up to 6 digits")
     return int(grade)
+
+
+def excluded_of(remove_query: Any, exclude: Any) -> Exclusions:
+    """Returns what is taken out of rankings; raises InputError for another kind of value."""
+    own = flag("remove_query", remove_query)
+    if exclude is None or isinstance(exclude, (str, os.PathLike)):
+        return exclusions_of(own, None if exclude is None else path_text("exclude", exclude))
+    if not isinstance(exclude, Mapping):
+        raise InputError("`exclude`: expected a path or {query: document ids}, not "
+                         f"{type(exclude).__name__}")
+    listed: dict[str, frozenset[str]] = {}
+    for query, documents in exclude.items():
+        where = f"`exclude`, query {query!r}"
+        if isinstance(documents, (str, bytes)) or not isinstance(documents, Iterable):
+            raise InputError(f"{where}: expected document ids, not {type(documents).__name__}")
+        listed[checked_id(query, "`exclude`")] = frozenset(
+            checked_id(document, where) for document in documents)
+    refuse_merged("`exclude`", exclude, listed)
+    return Exclusions(own, {query: documents for query, documents in listed.items() if documents})

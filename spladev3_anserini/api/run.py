@@ -25,7 +25,14 @@ from spladev3_anserini.api.checks import (
     refuse_merged,
     whole_number,
 )
-from spladev3_anserini.api.judging import Judgments, Measures, judgments_of, parsed_measures
+from spladev3_anserini.api.judging import (
+    Excluded,
+    Judgments,
+    Measures,
+    excluded_of,
+    judgments_of,
+    parsed_measures,
+)
 from spladev3_anserini.collection.overwriting import refuse_overwriting
 from spladev3_anserini.collection.passages import PassageScoring, documents_of_run
 from spladev3_anserini.collection.records import checked_id
@@ -114,7 +121,8 @@ class Run(Mapping[str, dict[str, float]]):
                   exact=exact)
 
     @one_family
-    def evaluate(self, qrels: Judgments, measures: Measures = DEFAULT_MEASURES) -> Evaluation:
+    def evaluate(self, qrels: Judgments, measures: Measures = DEFAULT_MEASURES, *,
+                 remove_query: bool = False, exclude: Excluded = None) -> Evaluation:
         """Evaluate the run as `trec_eval -c` does.
 
         A judged query without hits counts as 0. Equal scores are ordered by document id,
@@ -125,6 +133,8 @@ class Run(Mapping[str, dict[str, float]]):
                 grade}}; grades are whole numbers.
             measures: Names of ir-measures or trec_eval, such as `"nDCG@10 RR@10"`, or a list of
                 names or of objects of ir_measures.
+            remove_query: Leave out the document with a query's own id (ArguAna).
+            exclude: Leave these documents of a query out (BRIGHT), as `Index.run` does.
 
         Returns:
             The means, the values of each query, and the `missing` and `unjudged` queries.
@@ -133,7 +143,10 @@ class Run(Mapping[str, dict[str, float]]):
             InputError: A measure is unknown, or run and judgments share no query.
         """
         judged, source = judgments_of(qrels)
-        return evaluate_scores(self._scores, self.name, judged, source, parsed_measures(measures))
+        excluded = excluded_of(remove_query, exclude)
+        excluded.refuse_other_queries(self._scores, self.name)
+        return evaluate_scores(excluded.scores(self._scores), self.name, judged, source,
+                               parsed_measures(measures))
 
     @one_family
     def documents(self, passages: str = "max", passage_delimiter: str = "#") -> Run:

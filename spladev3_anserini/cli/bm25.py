@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
+from spladev3_anserini.cli.exclusion_options import exclusion_options
 from spladev3_anserini.cli.options import (
     corpus_option,
     hits_option,
-    remove_query_option,
     run_output_option,
     tag_option,
     threads_option,
@@ -34,11 +34,12 @@ from spladev3_anserini.text import counted
 @click.option("--index", type=FOLDER, show_default="none is kept",
               help="Keep the index in this new folder, with positions and texts, for Anserini, "
               "Pyserini and a server.")
-@remove_query_option
+@exclusion_options
 @threads_option("Threads of indexing and of searching.")
 @tag_option("bm25")
 def main(corpus: str, topics: str, output: Path, hits: int, k1: float, b: float,
-         index: Path | None, remove_query: bool, threads: int, tag: str) -> None:
+         index: Path | None, remove_query: bool, exclude: str | None, threads: int,
+         tag: str) -> None:
     """Rank a corpus by BM25 with Anserini.
 
     \b
@@ -46,18 +47,21 @@ def main(corpus: str, topics: str, output: Path, hits: int, k1: float, b: float,
       spladev3-anserini bm25 --corpus corpus.jsonl --topics topics.tsv \\
         --output run.bm25.txt
     """
+    from spladev3_anserini.collection.exclusions import exclusions_of
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.lucene.ranking import without_self_hits, write_run
+    from spladev3_anserini.lucene.ranking import write_run
     from spladev3_anserini.rankers.bm25 import bm25_rankings, build_bm25_index
 
     pace = Pace()
-    refuse_overwriting(output, corpus=corpus, topics=topics)
+    refuse_overwriting(output, corpus=corpus, topics=topics, exclude=exclude)
     queries = read_topics(topics)
+    ids = [query.id for query in queries]
+    excluded = exclusions_of(remove_query, exclude)
+    excluded.refuse_other_queries(ids, topics)
     if index:
         build_bm25_index(corpus, index, threads)
-    rankings = without_self_hits(
-        bm25_rankings(corpus, queries, hits, k1, b, threads, index), enabled=remove_query)
-    answered, lines = write_run(output, rankings, tag)
+    rankings = bm25_rankings(corpus, queries, excluded.depth(hits, ids), k1, b, threads, index)
+    answered, lines = write_run(output, excluded.applied(rankings, hits), tag)
     summary(output, f"{output}: {counted(len(queries), 'query')}, {answered:,} with hits, "
                     f"{counted(lines, 'line')}{pace.text(len(queries), 'query')}")

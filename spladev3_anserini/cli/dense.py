@@ -8,11 +8,11 @@ from typing import Literal
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
+from spladev3_anserini.cli.exclusion_options import exclusion_options
 from spladev3_anserini.cli.model_options import batch_tokens_option, device_option, model_option
 from spladev3_anserini.cli.options import (
     corpus_option,
     hits_option,
-    remove_query_option,
     run_output_option,
     tag_option,
     threads_option,
@@ -47,7 +47,7 @@ from spladev3_anserini.text import counted
               help="Candidates per node while the HNSW graph is built.")
 @click.option("--ef-search", default=256, type=WholeNumber(1, 1_000_000),
               help="Candidates per query while the HNSW graph is searched.")
-@remove_query_option
+@exclusion_options
 @threads_option("Threads of the search. An HNSW graph is built by one thread, so that it is the "
                 "same each time.")
 @batch_tokens_option
@@ -57,7 +57,8 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
          similarity: Literal["dot", "cosine"] | None, max_length: int | None,
          query_max_length: int | None, corpus: str, topics: str, output: Path, hits: int,
          search: Literal["exact", "hnsw"], hnsw_m: int, ef_construction: int, ef_search: int,
-         remove_query: bool, threads: int, batch_tokens: int | None, device: str, tag: str) -> None:
+         remove_query: bool, exclude: str | None, threads: int, batch_tokens: int | None,
+         device: str, tag: str) -> None:
     """Rank a corpus by a dense bi-encoder.
 
     The command knows pooling, similarity and lengths of minilm (all-MiniLM-L6-v2), contriever
@@ -69,22 +70,25 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
       spladev3-anserini dense --model minilm --corpus corpus.jsonl \\
         --topics topics.tsv --output run.dense.txt
     """
+    from spladev3_anserini.collection.exclusions import exclusions_of
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.collection.topics import read_topics
-    from spladev3_anserini.lucene.ranking import without_self_hits, write_run
+    from spladev3_anserini.lucene.ranking import write_run
     from spladev3_anserini.rankers.dense_index import DenseSearch, dense_ranker, dense_rankings
     from spladev3_anserini.rankers.dense_models import find_dense_model
 
     pace = Pace()
-    refuse_overwriting(output, corpus=corpus, topics=topics, model=model)
+    refuse_overwriting(output, corpus=corpus, topics=topics, model=model, exclude=exclude)
     queries = read_topics(topics)
+    ids = [query.id for query in queries]
+    excluded = exclusions_of(remove_query, exclude)
+    excluded.refuse_other_queries(ids, topics)
     bi_encoder = find_dense_model(model, pooling, similarity, query_max_length, max_length)
     encoder, index = dense_ranker(bi_encoder, corpus, DenseSearch(
         kind=search, m=hnsw_m, ef_construction=ef_construction, ef_search=ef_search),
         threads, device, batch_tokens)
-    rankings = without_self_hits(dense_rankings(index, encoder, queries, hits),
-                                 enabled=remove_query)
-    answered, lines = write_run(output, rankings, tag)
+    rankings = dense_rankings(index, encoder, queries, excluded.depth(hits, ids))
+    answered, lines = write_run(output, excluded.applied(rankings, hits), tag)
     rules = bi_encoder.rules
     summary(output, f"{output}: {rules.pooling} pooling, {rules.similarity}, {search} search; "
                     f"{counted(len(queries), 'query')}, {answered:,} with hits, "

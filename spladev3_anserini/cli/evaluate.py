@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, echo
+from spladev3_anserini.cli.exclusion_options import exclusion_options
 from spladev3_anserini.cli.options import (
     format_option,
     measures_option,
@@ -19,6 +20,7 @@ from spladev3_anserini.collection.passages import (
     OF_BEST_PASSAGES,
     PASSAGE_DELIMITER,
     PassageScoring,
+    documents_of_run,
 )
 from spladev3_anserini.evaluation.measures import DEFAULT_MEASURES
 from spladev3_anserini.text import table
@@ -32,10 +34,12 @@ if TYPE_CHECKING:
 @runs_option(required=True)
 @measures_option(DEFAULT_MEASURES)
 @passage_score_options(*OF_BEST_PASSAGES)
+@exclusion_options
 @click.option("--per-query", is_flag=True, help="Also print the values of every query.")
 @format_option()
 def main(qrels: str, runs: tuple[str, ...], measures: str, passages: str | None,
-         passage_delimiter: str | None, per_query: bool, form: str) -> None:
+         passage_delimiter: str | None, remove_query: bool, exclude: str | None, per_query: bool,
+         form: str) -> None:
     """Evaluate runs with the rules of trec_eval -c.
 
     A judged query without results counts as 0, and a warning says how many there are. Documents
@@ -47,17 +51,24 @@ def main(qrels: str, runs: tuple[str, ...], measures: str, passages: str | None,
       spladev3-anserini evaluate --qrels qrels.txt --run run.txt \\
         --measures "RR@10 nDCG@10"
     """
+    from spladev3_anserini.collection.exclusions import exclusions_of
     from spladev3_anserini.collection.qrels import read_qrels
-    from spladev3_anserini.evaluation.judged import evaluate_run
+    from spladev3_anserini.collection.runs import read_run_file
+    from spladev3_anserini.evaluation.judged import evaluate_scores
     from spladev3_anserini.evaluation.measures import parse_measures
 
     if passage_delimiter and not passages:
         raise click.UsageError("--passage-delimiter: give --max-passage or --passages too")
     scoring = PassageScoring(passages, passage_delimiter or PASSAGE_DELIMITER) if passages else None
     parsed, judged = parse_measures(measures), read_qrels(qrels)
+    excluded = exclusions_of(remove_query, exclude)
     results: dict[str, Evaluation] = {}
     for name, path in named_paths("--run", runs).items():
-        results[name] = evaluate_run(path, judged, qrels, parsed, scoring)
+        scores = read_run_file(path)
+        if scoring:
+            scores = documents_of_run(scores, scoring, str(path))
+        excluded.refuse_other_queries(scores, str(path))
+        results[name] = evaluate_scores(excluded.scores(scores), path, judged, qrels, parsed)
     echo({name: _as_json(r, per_query) for name, r in results.items()} if form == "json"
          else _table(results, per_query))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
-from spladev3_anserini.cli.options import hits_option, remove_query_option, run_output_option
+from spladev3_anserini.cli.options import hits_option, run_output_option
 from spladev3_anserini.cli.pace import Pace
 from spladev3_anserini.text import counted
 
@@ -16,8 +16,7 @@ from spladev3_anserini.text import counted
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @run_output_option
 @hits_option(1000, "Documents per query; no more than each part was searched for.")
-@remove_query_option
-def main(runs: tuple[Path, ...], output: Path, hits: int, remove_query: bool) -> None:
+def main(runs: tuple[Path, ...], output: Path, hits: int) -> None:
     """Merge the runs of all parts of an index.
 
     Each RUN is what `search --part` wrote for a part, with RUN.part.json beside it. The result has
@@ -30,13 +29,12 @@ def main(runs: tuple[Path, ...], output: Path, hits: int, remove_query: bool) ->
     """
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.lucene.part_runs import merged_rankings, part_run_file, read_part_runs
-    from spladev3_anserini.lucene.ranking import without_self_hits, write_run
+    from spladev3_anserini.lucene.ranking import write_run
 
     pace = Pace()
     refuse_overwriting(output, run=[*runs, *map(part_run_file, runs)])
     records = read_part_runs(runs, hits)
-    rankings = without_self_hits(merged_rankings(runs, records[0].topics, hits),
-                                 enabled=remove_query)
+    rankings = merged_rankings(runs, records[0].topics, hits)
     answered, lines = write_run(output, rankings, records[0].tag)
     count = len(records[0].topics)
     summary(output, f"{output}: {counted(len(runs), 'run')} merged, {counted(count, 'query')}, "

@@ -17,9 +17,10 @@ from spladev3_anserini.impacts.query import MAX_HITS, MAX_THREADS, available_cor
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
-CORPUS_HELP = ("JSON lines, TSV (.gz too) or parquet, a folder of them, a BEIR folder, a folder of "
-               "Hugging Face datasets, an address of these (s3://, https://), or ir_datasets:ID.")
-TOPICS_HELP = "TSV or JSON lines, a BEIR folder, or ir_datasets:ID."
+CORPUS_HELP = ("JSON lines, TSV, CSV (.gz too) or parquet, a folder of them, a BEIR folder, a "
+               "folder of Hugging Face datasets, an address of these (s3://, https://), or "
+               "ir_datasets:ID.")
+TOPICS_HELP = "TSV, JSON lines or CSV, a BEIR folder, or ir_datasets:ID."
 
 
 def together(*options: Decorator) -> Decorator:
@@ -100,11 +101,6 @@ def hits_option(default: int, help_text: str = "Documents per query.") -> Decora
 def threads_option(help_text: str = "Queries searched at the same time.") -> Decorator:
     return click.option("--threads", default=available_cores(), show_default="all cores",
                         type=WholeNumber(1, MAX_THREADS), help=help_text)
-
-
-remove_query_option = click.option(
-    "--remove-query", is_flag=True, help="Remove a document with the query's own id from the "
-    "query's hits. BEIR's ArguAna needs this.")
 
 
 # how runs are judged

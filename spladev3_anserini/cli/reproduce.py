@@ -27,7 +27,8 @@ _experiment_options = together(
     recipes_option,
     click.argument("recipe", type=RECIPE),
     click.option("--on", "collection", required=True, type=COLLECTION,
-                 help="The collection, by its name or by the path of its .yaml file."),
+                 help="The collection, by its name or by the path of its .yaml file, or a group of "
+                 "collections, such as beir-cqadupstack, whose mean is compared too."),
     click.option("--prebuilt", is_flag=True,
                  help="Use Pyserini's index instead of encoding and indexing."),
     _output_option)
@@ -59,12 +60,12 @@ def list_(recipes: Path | None) -> None:
         [name, recipe.model or "to be trained", recipe.title] for name, recipe in known.items())]
     rows += [[name, "baseline", library.recipe(name).title] for name in library.baselines()]
     echo(table(rows, words=3) + "\n")
-    rows = [["collection", "query sets", "what it is", "documents"]]
+    rows = [["collection", "query sets", "groups", "what it is", "documents"]]
     for name in library.collections():
         collection = library.collection(name)
-        rows.append([name, ", ".join(collection.query_sets), collection.title,
-                     f"{collection.documents:,}" if collection.documents else ""])
-    echo(table(rows, words=3))
+        rows.append([name, ", ".join(collection.query_sets), ", ".join(collection.groups),
+                     collection.title, f"{collection.documents:,}" if collection.documents else ""])
+    echo(table(rows, words=4))
 
 
 @main.command("show")
@@ -78,10 +79,11 @@ def show(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     Example:
       spladev3-anserini reproduce show splade-v3-doc --on msmarco-v1-passage
     """
-    from spladev3_anserini.reproduction.experiment import open_experiment
+    from spladev3_anserini.reproduction.group import open_members
     from spladev3_anserini.reproduction.show import experiment_text
 
-    echo(experiment_text(open_experiment(_library(recipes), recipe, collection, output, prebuilt)))
+    echo("\n\n".join(experiment_text(member.experiment) for member in open_members(
+        _library(recipes), recipe, collection, output, prebuilt)))
 
 
 @main.command("run")
@@ -111,34 +113,32 @@ def run_(recipe: str, collection: str, prebuilt: bool, output: Path, recipes: Pa
     Example:
       spladev3-anserini reproduce run demo --on demo
     """
+    from spladev3_anserini.cli.commands import invoke
     from spladev3_anserini.reproduction.commands import command_text, commands
-    from spladev3_anserini.reproduction.experiment import chosen_sets, open_experiment
-    from spladev3_anserini.reproduction.ranks import ranks_that_train, reproduce_together
+    from spladev3_anserini.reproduction.group import open_members, run_members
+    from spladev3_anserini.reproduction.ranks import ranks_that_train
     from spladev3_anserini.reproduction.session import Options
 
-    experiment = open_experiment(_library(recipes), recipe, collection, output, prebuilt)
-    chosen = chosen_sets(experiment, sets)
+    members = open_members(_library(recipes), recipe, collection, output, prebuilt, sets)
+    opened, name = members[0].experiment.recipe, members[0].experiment.recipe_name
     parts = tuple(stages.replace(",", " ").split())
     if not parts or not set(parts) <= set(_STAGES.split()):
         raise InputError(f"--stages {stages}: expected some of {_STAGES}")
-    if model and experiment.recipe.model:
-        raise InputError(f"--model: the recipe names its own, {experiment.recipe.model}")
-    no_training = experiment.recipe.model or not experiment.recipe.training
-    if no_training and (parts == ("train",) or ranks > 1):
-        raise InputError(f"{experiment.recipe_name}: trains no model; v3-from-mlm does, for one")
+    if model and opened.model:
+        raise InputError(f"--model: the recipe names its own, {opened.model}")
+    if (opened.model or not opened.training) and (parts == ("train",) or ranks > 1):
+        raise InputError(f"{name}: trains no model; v3-from-mlm does, for one")
     options = Options(parts=parts, threads=threads, device=device, batch_tokens=batch_tokens,
                       model=model, ranks=ranks_that_train(parts, ranks))
     if dry_run:
-        echo("\n".join(map(command_text, commands(experiment, chosen, options))))
+        echo("\n".join(command_text(words) for one in members for words in commands(
+            one.experiment, one.sets, options)))
         return
-    from spladev3_anserini.cli.commands import invoke
-    from spladev3_anserini.reproduction.verdict import format_verdicts, verdicts
-
-    if (result := reproduce_together(experiment, chosen, options, invoke)) is None:
-        return
-    judged = verdicts(experiment, result, list(chosen))
-    echo(format_verdicts(experiment, result, judged))
-    if any(verdict.status == "FAIL" for verdict in judged):
+    missed = 0
+    for text, failed in run_members(members, options, invoke):
+        echo(text)
+        missed += failed
+    if missed:
         raise SystemExit(1)
 
 

@@ -8,6 +8,7 @@ import click
 
 from spladev3_anserini.cli.app import SETTINGS, summary
 from spladev3_anserini.cli.engine_options import name_option, url_option
+from spladev3_anserini.cli.exclusion_options import exclusion_options
 from spladev3_anserini.cli.model_options import (
     MODEL_HELP,
     QUERY_TABLE_HELP,
@@ -20,7 +21,6 @@ from spladev3_anserini.cli.model_options import (
 from spladev3_anserini.cli.options import (
     TOPICS_HELP,
     hits_option,
-    remove_query_option,
     tag_option,
     threads_option,
     topics_option,
@@ -57,7 +57,7 @@ from spladev3_anserini.text import counted
 @threads_option()
 @click.option("--lucene", is_flag=True, help="Search with Lucene, also where the exact engine "
               "could. The hits are the same.")
-@remove_query_option
+@exclusion_options
 @passage_score_options("max", "first", "sum", "mean", more=", the sum or the mean over all of them")
 @tag_option("spladev3-anserini")
 @click.option("--prebuilt", is_flag=True, help="Search an index that another program built. "
@@ -71,9 +71,10 @@ from spladev3_anserini.text import counted
 def main(index: Path | None, part: str | None, engine: Path | None, url: str | None, name: str,
          topics: str | None, queries: Path | None, query: str | None, model: str | None,
          variant: str, output: Path, hits: int, threads: int, lucene: bool, remove_query: bool,
-         passages: str | None, passage_delimiter: str | None, tag: str, prebuilt: bool,
-         trust: bool, scale: float | None, special_tokens: str | None, query_weights: str | None,
-         max_length: int | None, batch_tokens: int | None, device: str, dtype: str) -> None:
+         exclude: str | None, passages: str | None, passage_delimiter: str | None, tag: str,
+         prebuilt: bool, trust: bool, scale: float | None, special_tokens: str | None,
+         query_weights: str | None, max_length: int | None, batch_tokens: int | None, device: str,
+         dtype: str) -> None:
     """Search an index of impacts and write a TREC run.
 
     Queries must have the model, tokenizer, variant, special tokens and scale of the index. The
@@ -99,9 +100,9 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
                     or query_weights):
         raise click.UsageError("--queries are encoded already: omit --model, --variant, --scale, "
                                "--special-tokens and --query-weights")
-    if part is not None and (remove_query or is_stdout(output)):
-        raise click.UsageError("--part: give --remove-query to merge-runs" if remove_query else
-                               "--part: --output must be a file, which merge-runs reads")
+    if part is not None and is_stdout(output):
+        raise click.UsageError("--part: --output must be a file, which merge-runs reads")
+    from spladev3_anserini.collection.exclusions import exclusions_of
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
     from spladev3_anserini.impacts.manifest import refuse_other_values
@@ -111,7 +112,8 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
 
     folder = engine or folder_to_search(index, part)
     refuse_overwriting(output, topics=topics, queries=queries, index=folder, model=model,
-                       query_weights=query_weights)
+                       query_weights=query_weights, exclude=exclude)
+    excluded = exclusions_of(remove_query, exclude)
     searched = open_engine(engine, str(url), name) if engine else open_index(
         folder, part, trust=trust, lucene=lucene, passages=passages, delimiter=passage_delimiter)
     record = searched.record
@@ -133,11 +135,10 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
             special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
             dtype=dtype, query_weights=query_weights)
         encoded = encoded_now(folder, record, topics, query, model, variant, settings)
-    answered, lines = write_run(output, searched.rank(
-        encoded, hits, threads, remove_query=remove_query), tag)
+    answered, lines = write_run(output, searched.rank(encoded, hits, threads, excluded), tag)
     searched.close()
-    if record and record.part and output.is_file() and not remove_query:
-        write_part_run(output, record, encoded, hits, tag, passages or "")
+    if record and record.part and output.is_file():
+        write_part_run(output, record, encoded, hits, tag, excluded.sha256(), passages or "")
     summary(output, f"{output}: {counted(len(encoded), 'query')}, {answered:,} with hits, "
                     f"{counted(lines, 'line')}, by {searched.name}"
                     f"{'; index files not hashed (--trust)' if trust else ''}"

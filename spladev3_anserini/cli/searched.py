@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from spladev3_anserini.errors import InputError
 
 if TYPE_CHECKING:
+    from spladev3_anserini.collection.exclusions import Exclusions
     from spladev3_anserini.collection.runs import Ranking
     from spladev3_anserini.impacts.manifest import IndexManifest
     from spladev3_anserini.impacts.query import EncodedTopic
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class Searched(NamedTuple):
     """An open index: its name in the summary, its manifest, and its functions.
 
-    `rank` takes topics, hits, threads and `remove_query`, and yields (topic's id, hits).
+    `rank` takes topics, hits, threads and exclusions, and yields (topic's id, hits).
     """
 
     name: str
@@ -42,7 +43,7 @@ def open_index(index: Path, part: str | None, *, trust: bool, lucene: bool,
     from spladev3_anserini.encoding.directory import Part
     from spladev3_anserini.lucene.opening import open_searcher
     from spladev3_anserini.lucene.passage_searcher import passage_searcher
-    from spladev3_anserini.lucene.ranking import rank, warn_of_limits
+    from spladev3_anserini.lucene.ranking import rank, refuse_other_exclusions, warn_of_limits
 
     searcher, record = open_searcher(index, trust=trust, lucene=lucene)
     if part is not None and (record is None or record.part != str(Part.parse(part))):
@@ -50,10 +51,12 @@ def open_index(index: Path, part: str | None, *, trust: bool, lucene: bool,
     if passages:
         searcher = passage_searcher(searcher, index, record, passages, delimiter)
 
-    def ranked(topics: list[EncodedTopic], hits: int, threads: int, *,
-               remove_query: bool) -> Iterator[tuple[str, Ranking]]:
+    def ranked(topics: list[EncodedTopic], hits: int, threads: int,
+               excluded: Exclusions) -> Iterator[tuple[str, Ranking]]:
         warn_of_limits(topics, record, searcher)
-        return rank(searcher, topics, hits, threads, remove_query=remove_query)
+        if part is None:  # a part has only some of the documents
+            refuse_other_exclusions(excluded, index, topics, passages=bool(passages))
+        return rank(searcher, topics, hits, threads, excluded)
 
     return Searched(searcher.name, record, ranked, searcher.close)
 
@@ -61,7 +64,6 @@ def open_index(index: Path, part: str | None, *, trust: bool, lucene: bool,
 def open_engine(engine: Path, url: str, name: str) -> Searched:
     """Opens an export that an engine has loaded."""
     from spladev3_anserini.impacts.manifest import IndexManifest
-    from spladev3_anserini.lucene.ranking import without_self_hits
     from spladev3_anserini.servers.connection import connect
     from spladev3_anserini.servers.numbering import TERMS
     from spladev3_anserini.servers.record import read_export
@@ -70,10 +72,12 @@ def open_engine(engine: Path, url: str, name: str) -> Searched:
     record = read_export(engine, only={TERMS})
     index = connect(record.engine, url, name)
 
-    def ranked(topics: list[EncodedTopic], hits: int, threads: int, *,
-               remove_query: bool) -> Iterator[tuple[str, Ranking]]:
-        return without_self_hits(search_engine(engine, record, index, topics, hits, threads),
-                                 enabled=remove_query)
+    def ranked(topics: list[EncodedTopic], hits: int, threads: int,
+               excluded: Exclusions) -> Iterator[tuple[str, Ranking]]:
+        excluded.refuse_other_queries([topic.id for topic in topics], "the topics")
+        depth = excluded.depth(hits, (topic.id for topic in topics))
+        return excluded.applied(
+            search_engine(engine, record, index, topics, depth, threads), hits)
 
     return Searched(index.where, IndexManifest(encoded=record.encoded, versions={}), ranked,
                     index.close)

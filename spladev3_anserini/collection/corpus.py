@@ -59,13 +59,13 @@ def read_corpus(source: str, rejects: Rejects | None = None) -> Iterator[Documen
     """Yields the documents of a corpus, in the corpus's order.
 
     A JSON object has `id` (or `_id`) and `contents`, or `text` and optionally `title`. Title and
-    text are joined by a space, as in BEIR. A TSV line is split at its first tab. A table has
-    columns of these names.
+    text are joined by a space, as in BEIR. A TSV line is split at its first tab. A table or a CSV
+    file has columns of these names.
 
     Args:
-        source: A JSON-lines or TSV file (also `.gz`), a table (`.parquet`, `.arrow`), a BEIR folder
-            (`corpus.jsonl`), any other folder of such files (read in name order), a folder of
-            tables as `tables_of_folder` takes it, a pattern of tables (`train-*.parquet`), the
+        source: A JSON-lines, TSV or CSV file (also `.gz`), a table (`.parquet`, `.arrow`), a BEIR
+            folder (`corpus.jsonl`), any other folder of such files (read in name order), a folder
+            of tables as `tables_of_folder` takes it, a pattern of tables (`train-*.parquet`), the
             address of such a file or folder (`s3://`, `https://`), or `ir_datasets:ID`.
         rejects: Collects the bad lines, which are then skipped. None stops at the first one.
 
@@ -153,8 +153,8 @@ def corpus_files(path: Path) -> list[Path]:
                              "one of them")
         return tables
     if not files:
-        raise InputError(f"{path}: no .jsonl, .json, .tsv, .txt, .parquet or .arrow file in this "
-                         "folder")
+        raise InputError(f"{path}: no .jsonl, .json, .tsv, .txt, .csv, .parquet or .arrow file in "
+                         "this folder")
     if len(whole) > 1:
         raise InputError(f"{path}: {' and '.join(file.name for file in whole)} are both here; give "
                          "one of them")

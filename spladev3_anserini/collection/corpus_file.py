@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spladev3_anserini.collection.addresses import Address
+from spladev3_anserini.collection.csv_rows import csv_rows
 from spladev3_anserini.collection.records import (
     IdentifiedText,
     checked_item,
     checked_text,
     decode_line,
-    is_tsv,
     json_record,
+    known_kind,
     raw_lines,
     tsv_pair,
 )
@@ -28,6 +29,7 @@ from spladev3_anserini.collection.tables import (
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import existing_file
 
+_ID_FIELDS = ("id", "_id", "docid")
 #: One text to encode.
 Document = IdentifiedText
 
@@ -86,8 +88,11 @@ def documents_from(path: Path | Address, rejects: Rejects | None = None, start: 
             else:
                 yield row, number - 1, number - 1
         return
-    tsv = is_tsv(path if isinstance(path, Address) else existing_file(path))
-    following = start
+    kind = known_kind(path if isinstance(path, Address) else existing_file(path))
+    if kind == "csv":
+        yield from _csv_documents(path, rejects, start, line)
+        return
+    tsv, following = kind == "tsv", start
     for number, content in raw_lines(path, start, line):
         begin, following = following, following + len(content)
         if end is not None and begin >= end:
@@ -102,6 +107,21 @@ def documents_from(path: Path | Address, rejects: Rejects | None = None, start: 
         else:
             if document is not None:
                 yield document, begin, number - 1
+
+
+def _csv_documents(path: Path | Address, rejects: Rejects | None, start: int,
+                   line: int) -> Iterator[tuple[Document, int, int]]:
+    for row in csv_rows(path, _ID_FIELDS, ("contents", "text"), start=start, line=line):
+        try:
+            if row.fault:
+                raise row.fault
+            document = document_of(row.record, row.where)
+        except InputError as error:
+            if rejects is None:
+                raise
+            rejects.add(row.where, _id_of_record(row.record), error)
+        else:
+            yield document, row.start, row.line
 
 
 def _rows_from(path: Path | Address, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -141,7 +161,7 @@ def document_of(record: dict[str, Any], where: str) -> Document:
 
 
 def _id_field(record: dict[str, Any], where: str) -> Any:
-    for name in ("id", "_id", "docid"):
+    for name in _ID_FIELDS:
         if name in record:
             return record[name]
     raise InputError(f"{where}: no field 'id' or '_id' (it has: {', '.join(record) or 'none'})")
@@ -171,5 +191,5 @@ def _id_of_bad_line(line: bytes, tsv: bool) -> str | None:
 
 def _id_of_record(record: dict[str, Any]) -> str | None:
     """Returns the id of a record that is not a valid document, or None if it cannot be read."""
-    values = [record[name] for name in ("id", "_id", "docid") if name in record]
+    values = [record[name] for name in _ID_FIELDS if name in record]
     return str(values[0]) if values and isinstance(values[0], str | int) else None

@@ -11,7 +11,7 @@ from spladev3_anserini.collection.addresses import Address, shown_source, state_
 from spladev3_anserini.collection.corpus import files_of_corpus, read_corpus
 from spladev3_anserini.collection.corpus_file import Rejects, documents_from
 from spladev3_anserini.collection.ir_datasets_source import irds_id
-from spladev3_anserini.collection.records import IdentifiedText
+from spladev3_anserini.collection.records import IdentifiedText, kind_of
 from spladev3_anserini.collection.tables import is_table, row_place
 from spladev3_anserini.collection.topics import read_topics, topics_file
 from spladev3_anserini.errors import InputError
@@ -76,8 +76,8 @@ def chunks_of(source: str, side: str, size: int = CHUNK) -> list[list[Stretch]]:
     """Divides a corpus into chunks, which may be read at the same time.
 
     A chunk is a part of a large file, or consecutive files of up to `size` bytes in all. Gzipped
-    files, tables and files at addresses are not divided. Topics and data sets of ir_datasets are
-    one chunk. So is every corpus of at most `size` bytes.
+    files, CSV files, tables and files at addresses are not divided. Topics and data sets of
+    ir_datasets are one chunk. So is every corpus of at most `size` bytes.
 
     Args:
         source: The corpus or the topics.
@@ -113,7 +113,8 @@ def chunks_of(source: str, side: str, size: int = CHUNK) -> list[list[Stretch]]:
 
 
 def _can_be_divided(path: Path) -> bool:
-    return not is_table(path) and path.suffix.lower() != ".gz"
+    """Whether lines can be counted from any byte on; a quoted cell of CSV may have a line end."""
+    return not is_table(path) and kind_of(path) != "csv" and path.suffix.lower() != ".gz"
 
 
 def _line_starts(path: Path, offsets: Sequence[int]) -> list[int]:

@@ -111,7 +111,7 @@ def _json_kind(value: Any) -> str:
 
 
 #: Bytes of one line. Without a limit a gzipped file of zeros would fill the memory.
-_LONGEST_LINE = 1 << 28
+LONGEST_LINE = 1 << 28
 _HEADER_IDS = {"id", "_id", "qid", "docid", "doc_id", "pid", "docno", "query_id",
                "query-id"}
 _HEADER_TEXTS = {"text", "title", "contents", "query", "question", "passage", "body"}
@@ -140,10 +140,10 @@ def raw_lines(path: Path | Address, start: int = 0,
         try:
             if start and (packed or isinstance(path, Path)):
                 stream.seek(start)
-            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LINE), b""),
+            for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE), b""),
                                           before + 1):
-                if len(line) == _LONGEST_LINE:
-                    raise InputError(f"{path}:{number}: a line of {_LONGEST_LINE:,} bytes or more")
+                if len(line) == LONGEST_LINE:
+                    raise InputError(f"{path}:{number}: a line of {LONGEST_LINE:,} bytes or more")
                 yield number, line
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{path}:{number + 1}: corrupt or truncated gzip ({error})") from None
@@ -242,20 +242,20 @@ def refuse_inner_cr(line: str, where: str) -> None:
 
 
 def kind_of(path: Path | Address) -> str | None:
-    """Returns a file's format by its name: `json` (`.jsonl`, `.json`) or `tsv` (`.tsv`, `.txt`).
+    """Returns a file's format by its name: `json` (.jsonl, .json), `tsv` (.tsv, .txt) or `csv`.
 
     Each may end in `.gz`. Other names give None.
     """
     name = path.name.lower().removesuffix(".gz")
-    kinds = {".jsonl": "json", ".json": "json", ".tsv": "tsv", ".txt": "tsv"}
+    kinds = {".jsonl": "json", ".json": "json", ".tsv": "tsv", ".txt": "tsv", ".csv": "csv"}
     return kinds.get(Path(name).suffix)
 
 
-def is_tsv(path: Path | Address) -> bool:
-    """Whether a file's name means TSV (else JSON lines); raises InputError for other names."""
+def known_kind(path: Path | Address) -> str:
+    """Returns a file's format as `kind_of` does; raises InputError for other names."""
     if kind := kind_of(path):
-        return kind == "tsv"
-    raise InputError(f"{path}: unknown kind of file; expected .jsonl, .json, .tsv or .txt, "
+        return kind
+    raise InputError(f"{path}: unknown kind of file; expected .jsonl, .json, .tsv, .txt or .csv, "
                      "each also with .gz")
 
 

@@ -34,8 +34,8 @@ def corpus_addresses(address: Address) -> list[Address]:
                  and file.name.partition(".")[0] not in NOT_DOCUMENTS
                  and file.name not in ABOUT_TABLES]
         if not files:
-            raise InputError(f"{address}: no .jsonl, .json, .tsv, .txt or .parquet file in this "
-                             "folder")
+            raise InputError(f"{address}: no .jsonl, .json, .tsv, .txt, .csv or .parquet file in "
+                             "this folder")
     whole = [file for file in files if file.name.lower().startswith("corpus.")]
     tables = [file for file in files if is_table(file)]
     others = [file for file in files if not is_table(file)]

@@ -6,16 +6,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from spladev3_anserini.collection.csv_rows import csv_records
 from spladev3_anserini.collection.ir_datasets_source import irds_id, load_irds, text_of
 from spladev3_anserini.collection.records import (
     IdentifiedText,
     checked_item,
-    is_tsv,
     json_records,
+    known_kind,
     tsv_pairs,
 )
 from spladev3_anserini.errors import InputError
 
+_ID_FIELDS = ("id", "_id", "qid", "query_id")
+_TEXT_FIELDS = ("text", "title", "contents", "query")
 #: One query.
 Topic = IdentifiedText
 
@@ -24,9 +27,9 @@ def read_topics(source: str) -> list[Topic]:
     """Reads all topics of a file, in order.
 
     Args:
-        source: TSV (`id<tab>text`), or JSON lines with an id (`id`, `_id`, `qid` or `query_id`) and
-            a text (`text`, `title`, `contents` or `query`). Both may be gzipped. Or a BEIR folder
-            (`queries.jsonl`), or `ir_datasets:ID`.
+        source: TSV (`id<tab>text`), or JSON lines or CSV with an id (`id`, `_id`, `qid` or
+            `query_id`) and a text (`text`, `title`, `contents` or `query`). Each may be gzipped.
+            Or a BEIR folder (`queries.jsonl`), or `ir_datasets:ID`.
 
     Raises:
         InputError: A line is bad, an id occurs twice, or there is no topic.
@@ -63,7 +66,11 @@ def _read(source: str) -> Iterator[Topic]:
             yield checked_item(query.query_id, text_of(query, where), where)
         return
     path = topics_file(source)
-    if is_tsv(path):
+    kind = known_kind(path)
+    if kind == "csv":
+        for where, row in csv_records(path, _ID_FIELDS, _TEXT_FIELDS):
+            yield topic_of(row, where)
+    elif kind == "tsv":
         for number, identifier, text in tsv_pairs(path, "query"):
             yield checked_item(identifier, text, f"{path}:{number}")
     else:
@@ -76,8 +83,8 @@ def topic_of(record: dict[str, Any], where: str) -> Topic:
 
     Raises InputError for a missing field, and for an id or a text that cannot be used.
     """
-    identifier = _field(record, ("id", "_id", "qid", "query_id"), where)
-    text = _field(record, ("text", "title", "contents", "query"), where)
+    identifier = _field(record, _ID_FIELDS, where)
+    text = _field(record, _TEXT_FIELDS, where)
     return checked_item(identifier, text, where)
 
 

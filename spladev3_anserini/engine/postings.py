@@ -131,6 +131,10 @@ class PartsPostings:
         """Returns the score of one document; raises InputError for an unknown id."""
         return self._part_of(docid).score(query, docid)
 
+    def has(self, docid: str) -> bool:
+        """Whether a document is in one of the parts."""
+        return any(part.has(docid) for part in self._parts)
+
     def _part_of(self, docid: str) -> EnginePostings:
         """Returns the part that has a document; for an unknown id any, whose error names it."""
         return next((part for part in self._parts if part.has(docid)), self._parts[0])

@@ -10,8 +10,6 @@ from typing import Any
 
 from spladev3_anserini.collection.passages import (
     PASSAGE_DELIMITER,
-    PassageScoring,
-    documents_of_run,
 )
 from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.collection.runs import RunScores, read_run_file, warn_of_self_retrieval
@@ -24,16 +22,12 @@ from spladev3_anserini.text import counted
 _SEARCHED = 100
 
 
-def evaluate_run(path: Path, qrels: Qrels, source: str, measures: list[Any],
-                 passages: PassageScoring | None = None) -> Evaluation:
+def evaluate_run(path: Path, qrels: Qrels, source: str, measures: list[Any]) -> Evaluation:
     """Reads a run file and evaluates it, as `evaluate_scores` does.
 
-    With `passages`, the run is one of passages, and its documents are evaluated. Raises InputError
-    as `read_run_file`, `documents_of_run` and `evaluate_scores` do.
+    Raises InputError as `read_run_file` and `evaluate_scores` do.
     """
-    run = read_run_file(path)
-    return evaluate_scores(documents_of_run(run, passages, str(path)) if passages else run, path,
-                           qrels, source, measures)
+    return evaluate_scores(read_run_file(path), path, qrels, source, measures)
 
 
 def evaluate_scores(run: RunScores, path: Path | str, qrels: Qrels, source: str,

@@ -20,9 +20,10 @@ class PartRun(Record):
     """What a run of a part was searched for. It lies beside the run.
 
     `part` is I/N. `whole` is the hash of the encoding's shards, `queries` that of the topics'
-    impacts, and `run` that of the run's bytes. `hits` is the most hits per topic. `topics` are in
-    the order of the search, also those without a hit. `passages` is how documents are scored by
-    their passages; empty for hits as they are indexed.
+    impacts, and `run` that of the run's bytes. `hits` is the most hits per topic. `excluded` is the
+    hash of what was taken out of the hits, empty for nothing. `passages` is how documents are
+    scored by their passages; empty for hits as they are indexed. `topics` are in the order of the
+    search, also those without a hit.
     """
 
     part: str
@@ -31,6 +32,7 @@ class PartRun(Record):
     run: str
     hits: int
     tag: str
+    excluded: str = ""
     topics: tuple[str, ...]
     passages: str = ""
 
@@ -41,10 +43,11 @@ def part_run_file(run: Path) -> Path:
 
 
 def write_part_run(run: Path, index: IndexManifest, topics: Sequence[EncodedTopic], hits: int,
-                   tag: str, passages: str = "") -> None:
+                   tag: str, excluded: str, passages: str = "") -> None:
     """Writes the record of a run that was written, of a search of the part `index`."""
     queries = json.dumps([[topic.id, sorted(topic.query.items())] for topic in topics])
-    write_record(PartRun(part=index.part, whole=index.whole, hits=hits, tag=tag, passages=passages,
+    write_record(PartRun(part=index.part, whole=index.whole, hits=hits, tag=tag, excluded=excluded,
+                         passages=passages,
                          queries=hashlib.sha256(queries.encode()).hexdigest(), run=sha256_of(run),
                          topics=tuple(topic.id for topic in topics)), part_run_file(run))
 
@@ -77,6 +80,7 @@ def read_part_runs(runs: Sequence[Path], hits: int) -> list[PartRun]:
         first = records[0] if records else record
         for field, what in (("whole", "an index of another encoding"), ("queries", "other queries"),
                             ("topics", "other queries"), ("tag", f"another tag, {record.tag}"),
+                            ("excluded", "other excluded documents"),
                             ("passages", f"other passage scores ({record.passages or 'none'})")):
             if getattr(record, field) != getattr(first, field):
                 raise InputError(f"{run}: is of {what} than {runs[0]}; they cannot be merged")

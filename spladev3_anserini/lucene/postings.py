@@ -86,11 +86,17 @@ class LucenePostings:
         boolean = cast(f"{_LUCENE}.search.Query", clauses.build())
         return float(searcher.explain(boolean, self._number(docid)).getValue().floatValue())
 
+    def has(self, docid: str) -> bool:
+        """Whether a document is in the index."""
+        return self._place(docid) >= 0
+
+    def _place(self, docid: str) -> int:
+        utils = java_class("io.anserini.index.IndexReaderUtils")
+        return int(utils.convertDocidToLuceneDocid(self._reader, docid))
+
     def _number(self, docid: str) -> int:
         """Returns Lucene's number of a document; raises InputError for an unknown id."""
-        utils = java_class("io.anserini.index.IndexReaderUtils")
-        number = int(utils.convertDocidToLuceneDocid(self._reader, docid))
-        if number < 0:
+        if (number := self._place(docid)) < 0:
             raise InputError(f"`docid` {docid}: not in {self._index} (documents without terms are "
                              "never indexed)")
         return number

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from spladev3_anserini.collection.exclusions import Exclusions
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking, warn_of_self_retrieval, write_hits
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import is_stdout, output_file
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import EncodedTopic, largest_score
-from spladev3_anserini.lucene.opening import Searcher
+from spladev3_anserini.lucene.opening import Searcher, open_postings
 from spladev3_anserini.progress import counter, warn
 from spladev3_anserini.text import counted
 
+_NOTHING = Exclusions()
+
 
 def rank(searcher: Searcher, topics: Sequence[EncodedTopic], hits: int,
-         threads: int, *, remove_query: bool = False) -> Iterator[tuple[str, Ranking]]:
+         threads: int, excluded: Exclusions = _NOTHING) -> Iterator[tuple[str, Ranking]]:
     """Yields each topic's id and its best hits, in the topics' order.
 
     Args:
@@ -25,13 +28,14 @@ def rank(searcher: Searcher, topics: Sequence[EncodedTopic], hits: int,
         topics: The topics with their impacts.
         hits: The most hits per topic.
         threads: Threads that search.
-        remove_query: Remove the document whose id is the topic's from its hits, as Anserini does.
-            In ArguAna topics are documents, and each would be its own first hit.
+        excluded: Documents that are no hits. As many more are searched for, so that `hits` of
+            others are left.
     """
-    rankings = searcher.rankings((topic.query for topic in topics), hits, threads)
+    depth = excluded.depth(hits, (topic.id for topic in topics))
+    rankings = searcher.rankings((topic.query for topic in topics), depth, threads)
     with counter("searching", len(topics), unit="query") as bar:
         ranked = zip((topic.id for topic in topics), rankings, strict=True)
-        for ranking in without_self_hits(ranked, enabled=remove_query):
+        for ranking in excluded.applied(ranked, hits):
             yield ranking
             bar.update()
 
@@ -90,11 +94,15 @@ def write_run(path: Path, rankings: Iterator[tuple[str, Ranking]], tag: str, *,
     return answered, lines
 
 
-def without_self_hits(rankings: Iterable[tuple[str, Ranking]],
-                      *, enabled: bool = True) -> Iterator[tuple[str, Ranking]]:
-    """Removes the document whose id is the topic's from each ranking, if `enabled`.
+def refuse_other_exclusions(excluded: Exclusions, index: Path, topics: Sequence[EncodedTopic],
+                            *, passages: bool) -> None:
+    """Compares the ids of exclusions with the topics and with the documents of an index.
 
-    In ArguAna topics are documents, and each would be its own first hit.
+    The documents of an index of passages are not compared. Raises InputError if none of the queries
+    is a topic, or none of the documents is in the index.
     """
-    for topic, hits in rankings:
-        yield topic, [hit for hit in hits if hit[0] != topic] if enabled else hits
+    if excluded.listed:
+        excluded.refuse_other_queries({topic.id for topic in topics}, "the topics")
+    if excluded.listed and not passages:
+        with open_postings(index) as postings:
+            excluded.refuse_other_documents(postings.has, str(index))

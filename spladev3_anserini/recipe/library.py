@@ -72,6 +72,15 @@ class Library(NamedTuple):
         """Returns the file of a collection; paths in it are relative to the file's folder."""
         return _find_file(name, self.collections(), "collection")
 
+    def groups(self) -> dict[str, list[tuple[str, str]]]:
+        """Returns the groups of query sets that are averaged: (collection, query set) by name."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name in self.collections():
+            for set_name, query_set in self.collection(name).query_sets.items():
+                if query_set.group:
+                    groups.setdefault(query_set.group, []).append((name, set_name))
+        return groups
+
     def _apply_to_base(self, source: Source, base: str) -> Source:
         """Completes an ablation's data with that of the recipe it changes.
 

@@ -216,6 +216,7 @@ class QuerySet(Section):
     measures: Annotated[list[Text], Field(min_length=1)]
     hits: Annotated[int, Field(ge=1, le=100_000)] = 1000
     remove_query: bool = False
+    exclude: Text | None = None
     group: Name | None = None
 
     @field_validator("measures")
@@ -240,10 +241,15 @@ class Collection(Section):
     query_sets: Annotated[dict[Name, QuerySet], Field(min_length=1)]
     expected: list[Expected] = Field(default_factory=list)
 
+    @property
+    def groups(self) -> list[str]:
+        """The groups of its query sets, each once."""
+        return list(dict.fromkeys(own.group for own in self.query_sets.values() if own.group))
+
     @model_validator(mode="after")
     def _paths_stay_inside(self) -> Collection:
         for source in (self.corpus, *(s for q in self.query_sets.values()
-                                      for s in (q.topics, q.qrels))):
+                                      for s in (q.topics, q.qrels, q.exclude or "."))):
             if is_path(source) and (Path(source).is_absolute() or ".." in Path(source).parts):
                 raise ValueError(f"the path {source!r} leads out of the collection's folder")
         return self

@@ -34,10 +34,10 @@ def baseline_search_stage(baseline: Baseline, session: Session) -> Stage:
             "corpus": session.note("corpus")["sha256"],
             "weights": model_of(baseline, session)[1], "package": VERSION}
         values |= versions() if isinstance(baseline, Bm25) else {"device": session.device}
-        for name, query_set in session.sets.items():
-            values |= {f"topics {name}": session.note(f"data.{name}")["topics"],
-                       f"hits {name}": str(query_set.hits),
-                       f"remove_query {name}": str(query_set.remove_query)}
+        for name in session.sets:
+            values[f"topics {name}"] = session.note(f"data.{name}")["topics"]
+            values |= {f"{key} {name}": value
+                       for key, value in session.search_inputs(name).items()}
             for first in experiment.firsts:
                 of = f" of {first.recipe_name}" if len(experiment.firsts) > 1 else ""
                 values[f"run {name}{of}"] = sha256_of(first.run_file(name))
@@ -99,14 +99,11 @@ def _command(baseline: Baseline, session: Session, name: str) -> list[str]:
     runs = [first.run_file(name) for first in experiment.firsts]
     words = [_PROGRAM, baseline.kind]
     if isinstance(baseline, Fuse):
-        words += map(str, runs)
+        words += [*map(str, runs), *option("hits", session.sets[name].hits)]
     else:
         words += option("run", runs[0]) if runs else []
         words += option("corpus", session.sources.argument(experiment.collection.corpus))
-    if not isinstance(baseline, Rerank):
-        words += option("hits", query_set.hits)
-    if not isinstance(baseline, Fuse):
-        words += option("remove-query", query_set.remove_query and not runs)
+        words += [] if runs else session.search_words(name)
         words += option("topics", session.sources.argument(query_set.topics))
     words += [*option("output", experiment.run_file(name)),
               *option("tag", experiment.recipe_name)]

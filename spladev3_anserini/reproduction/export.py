@@ -192,7 +192,11 @@ def _anserini_regression(experiment: Experiment, result: Result,
         raise InputError(f"{experiment.collection_name}: its query sets differ in hits or "
                          "remove_query, but a regression has one value for all; export them one "
                          "by one with `sets`")
-    search = f"-impact -pretokenized -hits {hits.pop()}" + (" -removeQuery" if remove.pop() else "")
+    if any(collection.query_sets[s].exclude for s in sets):
+        raise InputError(f"{experiment.collection_name}: excludes documents of its queries, which "
+                         "a regression of Anserini cannot do")
+    own = remove.pop()  # neither toolkit fetches another document for one that it removes
+    search = f"-impact -pretokenized -hits {hits.pop() + own}{' -removeQuery' if own else ''}"
     assert result.index is not None  # only a baseline's result has none, and it is not exported
     return {
         "corpus": name, "corpus_path": f"collections/{name}",
@@ -220,14 +224,15 @@ def _pyserini_conditions(experiment: Experiment, result: Result,
     name = regression_name(experiment)
     first = next(iter(result.query_sets))
     query_set = experiment.collection.query_sets[first]
-    remove = " --remove-query" if query_set.remove_query else ""
+    search = (f"--hits {query_set.hits + query_set.remove_query} --impact --min-idf -1"
+              f"{' --remove-query' if query_set.remove_query else ''}")
     return {"conditions": [{
         "name": experiment.recipe_name, "display": experiment.recipe.title,
         "display-html": html.escape(experiment.recipe.title),
         "display-row": "",
         "command": "python -m pyserini.search.lucene --threads ${sparse_threads} --batch-size "
         f"${{sparse_batch_size}} --index indexes/lucene-inverted.{name} --topics $topics "
-        f"--output $output --hits {query_set.hits} --impact --min-idf -1{remove}",
+        f"--output $output {search}",
         "topics": [{"topic_key": f"{TOPICS}/{_topics_name(name, s)}",
                     "eval_key": f"{TOPICS}/{_qrels_name(name, s)}",
                     "scores": [{_PYSERINI_NAMES.get(measure, measure): _rounded(value)

@@ -11,6 +11,7 @@ from spladev3_anserini.files import sha256_of
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.library import Library
 from spladev3_anserini.reproduction.experiment import Experiment, open_experiment
+from spladev3_anserini.reproduction.group import declared_means
 from spladev3_anserini.reproduction.result import RESULT, Result, read_result
 from spladev3_anserini.reproduction.verdict import (
     Verdict,
@@ -128,7 +129,7 @@ def judged_entry(experiment: Experiment, result: Result | None) -> Entry:
                         ("judgments", here.judgments, described.judgments))
                     if expected not in (None, measured)]
         if not same_query_set(described, here):
-            reasons.append(f"{name}: hits or remove_query have changed since")
+            reasons.append(f"{name}: hits, remove_query or exclude have changed since")
         run = experiment.run_file(name)
         if not run.is_file() or sha256_of(run) != here.run_sha256:
             reasons.append(f"{name}: its run is gone or was changed")
@@ -141,7 +142,8 @@ class Mean(NamedTuple):
     """A mean over the query sets of a group: the declared value and the measured one.
 
     Attributes:
-        declared: The value that the recipe states, from the paper.
+        declared: The value that a source declares, or the mean of its values of the query sets.
+        source: The source.
         here: The value of the runs here; None until every query set of the group is measured.
         measured: The number of query sets that are measured.
         sets: The number of query sets in the group.
@@ -151,32 +153,26 @@ class Mean(NamedTuple):
     group: str
     measure: str
     declared: float
+    source: str
     here: float | None
     measured: int
     sets: int
 
 
 def means(library: Library, listed: Sequence[Entry]) -> list[Mean]:
-    """Returns the means that recipes declare under `summary`, where keys are `GROUP MEASURE`."""
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for name in library.collections():
-        for set_name, query_set in library.collection(name).query_sets.items():
-            groups.setdefault(query_set.group or "", []).append((name, set_name))
+    """Returns the means over groups of query sets that recipes declare."""
     by_name = {(entry.experiment.recipe_name, entry.experiment.collection_name): entry
                for entry in listed if not entry.experiment.prebuilt}
-    declared_means = []
-    for recipe in library.recipes():
-        for block in library.recipe(recipe).expected:
-            for key, declared in block.summary.items():
-                group, _, measure = key.partition(" ")
-                if group not in groups or not measure:
-                    continue
-                values = [entry.measured(set_name, measure) for name, set_name in groups[group]
-                          if (entry := by_name.get((recipe, name)))]
+    groups, found = library.groups(), []
+    for name in library.recipes():
+        recipe = library.recipe(name)
+        for group, places in groups.items():
+            for block, measure, declared in declared_means(recipe, group, places):
+                values = [entry.measured(own, measure) for collection, own in places
+                          if (entry := by_name.get((name, collection)))]
                 known = [value for value in values if value is not None]
-                complete = len(known) == len(groups[group])
-                declared_means.append(Mean(
-                    recipe, group, measure, declared,
-                    sum(known) / len(known) if complete else None,
-                    len(known), len(groups[group])))
-    return declared_means
+                complete = len(known) == len(places)
+                found.append(Mean(name, group, measure, declared, block.source,
+                                  sum(known) / len(known) if complete else None,
+                                  len(known), len(places)))
+    return found

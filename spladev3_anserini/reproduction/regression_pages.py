@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from spladev3_anserini.recipe.library import Library, declared_values
-from spladev3_anserini.recipe.schema import Collection, Settings
+from spladev3_anserini.recipe.schema import Collection, Settings, SpladeRecipe
 from spladev3_anserini.reproduction.experiment import Experiment, open_experiment
+from spladev3_anserini.reproduction.group import declared_means
 from spladev3_anserini.reproduction.verdict import citation
 from spladev3_anserini.text import counted
 
@@ -36,8 +37,30 @@ def render_pages(library: Library) -> dict[str, str]:
         "paper (arXiv 2403.06789), from Anserini's regressions, or from measurements with this",
         "toolkit.",
         "", "| collection | what it is | query sets | declared by |", "|---|---|---|---|", *rows,
-        ""])
+        "", *_groups(library, [name for name, content in recipes.items()
+                               if isinstance(content, SpladeRecipe)]), ""])
     return pages
+
+
+def _groups(library: Library, recipes: list[str]) -> list[str]:
+    """The section on groups of query sets, and the means that are declared for them."""
+    lines = ["## Groups", "",
+             "A group takes the place of a collection: `reproduce run splade-v3 --on",
+             "beir-cqadupstack` runs all of it. Its mean counts each query set once. Where a",
+             "source states no mean, the mean is that of its values.", "",
+             "| group | query sets | recipe | declared means |", "|---|---|---|---|"]
+    for group, places in library.groups().items():
+        names = ", ".join(dict.fromkeys(f"[{name}]({name}.md)" for name, _ in places))
+        rows = []
+        for recipe in recipes:
+            means = [f"{_measure_list([measure])} {value:.4f} ({block.source})" for
+                     block, measure, value in declared_means(library.recipe(recipe), group, places)]
+            if means:
+                rows.append(f"| {recipe} | {', '.join(means)} |")
+        first, *others = rows or ["| | none |"]
+        lines += [f"| {group} | {len(places)} of {names} {first}",
+                  *(f"| | {row}" for row in others)]
+    return lines
 
 
 def _page(name: str, collection: Collection, experiments: list[Experiment]) -> str:

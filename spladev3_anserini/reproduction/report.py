@@ -110,9 +110,10 @@ def as_markdown(page: Page) -> str:
                      + " | ".join(cells) + " |")
     if page.means:
         lines += ["", "## Means over groups of query sets", "",
-                  "| recipe | group | measure | paper | here |", "|---|---|---|---|---|"]
+                  "| recipe | group | measure | declared | by | here |",
+                  "|---|---|---|---|---|---|"]
         lines += [f"| {' | '.join(map(markdown, (m.recipe, m.group, m.measure)))} | "
-                  f"{m.declared:.4f} | {mean_text(m)} |" for m in page.means]
+                  f"{m.declared:.4f} | {m.source} | {mean_text(m)} |" for m in page.means]
     for entry in page.entries:
         heading = markdown(f"{column(entry)} on {entry.experiment.collection_name}")
         lines += ["", f"## {heading}: {entry.state}", ""]

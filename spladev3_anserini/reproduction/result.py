@@ -19,6 +19,7 @@ class SetResult(Record):
 
     hits: int
     remove_query: bool
+    exclude: str | None = None
     topics_sha256: str
     qrels_sha256: str
     queries: int

@@ -93,7 +93,7 @@ def _fail_early(session: Session) -> None:
     It is called before a long download or hours of work.
     """
     experiment, recipe = session.experiment, session.experiment.recipe
-    _ = experiment.prebuilt or session.corpus, session.topics, session.qrels
+    _ = experiment.prebuilt or session.corpus, session.topics, session.qrels, session.exclude
     if isinstance(recipe, BaselineRecipe):
         model_of(recipe.baseline, session)
     elif not session.trains:
@@ -146,7 +146,7 @@ def _gather_result(session: Session) -> Result:
     for name, query_set in session.sets.items():
         data, measured = session.note(f"data.{name}"), session.note(f"measures.{name}")
         sets[name] = SetResult(
-            hits=query_set.hits, remove_query=query_set.remove_query,
+            hits=query_set.hits, remove_query=query_set.remove_query, exclude=query_set.exclude,
             topics_sha256=data["topics"], qrels_sha256=data["qrels"], queries=data["queries"],
             judgments=data["judgments"], missing=measured["missing"],
             run_sha256=sha256_of(experiment.run_file(name)), measures=measured["means"])

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from spladev3_anserini.collection.fingerprint import source_fingerprint
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encoder_for_index
 from spladev3_anserini.encoding.settings import EncoderSettings
@@ -95,6 +96,27 @@ class Session:
         return {name: self.sources.resolve(query_set.qrels)
                 for name, query_set in self.sets.items()}
 
+    @cached_property
+    def exclude(self) -> dict[str, str]:
+        """The exclusions of each query set that has some, as the readers take them."""
+        return {name: self.sources.resolve(query_set.exclude)
+                for name, query_set in self.sets.items() if query_set.exclude}
+
+    def search_inputs(self, name: str) -> dict[str, str]:
+        """Returns what decides the depth of a query set's rankings and what is left out of them."""
+        query_set = self.sets[name]
+        inputs = {"hits": str(query_set.hits), "remove_query": str(query_set.remove_query)}
+        if name in self.exclude:
+            inputs["exclude"] = source_fingerprint(self.exclude[name], "exclude")
+        return inputs
+
+    def search_words(self, name: str) -> list[str]:
+        """Returns the options of a search that belong to a query set."""
+        query_set = self.sets[name]
+        exclude = self.sources.argument(query_set.exclude) if query_set.exclude else None
+        return [*option("hits", query_set.hits), *option("remove-query", query_set.remove_query),
+                *option("exclude", exclude)]
+
     @property
     def trains(self) -> bool:
         """Whether the model is trained here."""
@@ -149,6 +171,8 @@ class Session:
         for name, query_set in self.sets.items():
             words[self.sources.argument(query_set.topics)] = self.topics[name]
             words[self.sources.argument(query_set.qrels)] = self.qrels[name]
+            if query_set.exclude:
+                words[self.sources.argument(query_set.exclude)] = self.exclude[name]
         if self.experiment.prebuilt:
             words[self.index_argument] = str(self.index)
         else:

@@ -129,7 +129,7 @@ def _search(session: Session, name: str) -> Stage:
     def inputs() -> Inputs:
         return _impact_inputs(session, "max_length") | {
             "index": session.index_identity, "topics": session.note(f"data.{name}")["topics"],
-            "hits": str(query_set.hits), "remove_query": str(query_set.remove_query)}
+            **session.search_inputs(name)}
 
     # an index of ours names these in its manifest; a prebuilt one has no manifest
     prebuilt = [*option("model", session.model), *option("variant", experiment.splade.variant),
@@ -140,10 +140,9 @@ def _search(session: Session, name: str) -> Stage:
         commands=[[
             _PROGRAM, "search", *option("index", session.index_argument),
             *option("topics", session.sources.argument(query_set.topics)),
-            *option("output", experiment.run_file(name)), *option("hits", query_set.hits),
+            *option("output", experiment.run_file(name)), *session.search_words(name),
             *option("max-length", settings.query_max_length), *option("dtype", settings.dtype),
             *option("tag", experiment.recipe_name),
-            *option("remove-query", query_set.remove_query),
             *(prebuilt if experiment.prebuilt else []),
             *session.options.arguments("threads", "device", "batch-tokens")]],
         replacements=session.replacements, inputs=inputs,

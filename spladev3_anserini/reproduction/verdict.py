@@ -67,16 +67,15 @@ def verdicts(experiment: Experiment, result: Result, sets: list[str]) -> list[Ve
         with_reference: set[str] = set()
         other_sources: dict[str, list[str]] = {}
         for block, mismatches in blocks:
-            reasons = mismatches or _query_set_mismatches(block, experiment.collection, result,
-                                                          name)
+            reasons = mismatches or mismatches_of(block, experiment, result, name)
             for measure, expected in block.values.get(name, {}).items():
                 if reasons:
                     other_sources.setdefault(measure, []).append(
                         f"{block.by.source} {expected:.4f} ({'; '.join(reasons)})")
                 else:
                     with_reference.add(measure)
-                    compared.append(_compare(block, name, measure, measured.get(measure),
-                                             expected, block.by.tolerance.measures))
+                    compared.append(compare_values(block, name, measure, measured.get(measure),
+                                                   expected, block.by.tolerance.measures))
         compared += [Verdict("no reference", name, measure, value, None, "",
                              "; ".join(other_sources.get(measure, [])))
                      for measure, value in measured.items() if measure not in with_reference]
@@ -89,13 +88,18 @@ def format_verdicts(experiment: Experiment, result: Result, judged: list[Verdict
     if differences := collection_differences(experiment.collection, result):
         lines.append(f"the data are not those of the collection's file ({'; '.join(differences)}); "
                      "values declared for this collection are not compared")
-    rows = [["", "set", "value", "here", "declared", "by", ""]]
-    rows += [[f"[{v.status}]", v.query_set, v.what, format_value(v.measured),
-              format_value(v.expected), v.source, v.why] for v in judged]
-    lines += ["", table(rows, words=7), ""]
+    lines += ["", verdict_table(judged), ""]
     lines += [f"{block.by.source}: {citation(block)}" for block in experiment.declared_values()
               if not _mismatches(block, experiment.collection, result)]
     return "\n".join(lines).rstrip()
+
+
+def verdict_table(judged: list[Verdict]) -> str:
+    """Returns verdicts as the rows of a table."""
+    rows = [["", "set", "value", "here", "declared", "by", ""]]
+    rows += [[f"[{v.status}]", v.query_set, v.what, format_value(v.measured),
+              format_value(v.expected), v.source, v.why] for v in judged]
+    return table(rows, words=7)
 
 
 def citation(block: Declared) -> str:
@@ -120,7 +124,8 @@ def same_recipe(experiment: Experiment, result: Result) -> bool:
 
 def same_query_set(described: QuerySet, result: SetResult) -> bool:
     """Whether a query set's result has the search settings that the collection states now."""
-    return (result.hits, result.remove_query) == (described.hits, described.remove_query)
+    names = ("hits", "remove_query", "exclude")
+    return all(getattr(result, name) == getattr(described, name) for name in names)
 
 
 def collection_differences(collection: Collection, result: Result) -> list[str]:
@@ -152,11 +157,11 @@ def _mismatches(block: Declared, collection: Collection, result: Result) -> list
     return mismatches
 
 
-def _query_set_mismatches(block: Declared, collection: Collection, result: Result,
-                   name: str) -> list[str]:
+def mismatches_of(block: Declared, experiment: Experiment, result: Result,
+                  name: str) -> list[str]:
     """Returns why a source's values of one query set do not apply to a run; empty if they do."""
-    described, here = collection.query_sets[name], result.query_sets[name]
-    mismatches = []
+    described, here = experiment.collection.query_sets[name], result.query_sets[name]
+    mismatches = _mismatches(block, experiment.collection, result)
     if (stated := block.by.qrels_sha256.get(name)) and stated != here.qrels_sha256:
         mismatches.append(f"qrels {short(stated)}, here {short(here.qrels_sha256)}")
     for noun, expected, measured in (("query", described.queries, here.queries),
@@ -170,11 +175,21 @@ def _index_verdicts(block: Declared, result: Result) -> Iterator[Verdict]:
     for name, expected in block.statistics.stated_values().items():
         tolerance = getattr(block.by.tolerance, name)
         measured = getattr(result.index, name, None)  # a baseline has no index
-        yield _compare(block, "index", name, measured, expected, tolerance)
+        yield compare_values(block, "index", name, measured, expected, tolerance)
 
 
-def _compare(block: Declared, name: str, what: str, measured: float | None, expected: float,
-             tolerance: float) -> Verdict:
+def compare_values(block: Declared, name: str, what: str, measured: float | None,
+                   expected: float, tolerance: float) -> Verdict:
+    """Returns the verdict on one value: OK if it is within the tolerance, up or down, else FAIL.
+
+    Args:
+        block: The source.
+        name: The query set, or what takes its place.
+        what: The measure or the count.
+        measured: The value of the run; None if it has none.
+        expected: The declared value.
+        tolerance: The largest accepted difference.
+    """
     within = measured is not None and abs(measured - expected) <= tolerance + _SLACK
     why = f"within {tolerance:g}"
     if measured is None:

@@ -251,11 +251,11 @@ def test_a_file_that_changes_while_it_is_read_is_refused(ranges: bool, web: tupl
 
 def test_no_file_no_folder_no_library(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, message in [("none.jsonl", "no such file"), ("none.parquet", "no such file"),
-                          ("c.csv", "unknown kind of file.*"), ("x-*.parquet", "no file has such a name")]:
+                          ("c.xls", "unknown kind of file.*"), ("x-*.parquet", "no file has such a name")]:
         with pytest.raises(InputError, match=rf"^file://{files}/{name.replace('*', '.')}: {message}$"):
             read(f"file://{files}/{name}")
     (files / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: no .jsonl, .json, .tsv, .txt or .parquet file in this folder"):
+    with pytest.raises(InputError, match=r"empty: no .jsonl, .json, .tsv, .txt, .csv or .parquet file in this folder"):
         read(f"file://{files}/empty")
     with pytest.raises(InputError, match=r"files: c.jsonl and c.jsonl.gz|c.parquet and c.jsonl are both there"):
         read(f"file://{files}")

@@ -155,11 +155,11 @@ def test_a_truncated_gzip_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("source", "message"), [
     ("none.jsonl", "none.jsonl: no such file"),
-    ("x.csv", "x.csv: unknown kind of file"),
-    ("folder", "folder: no .jsonl, .json, .tsv, .txt, .parquet or .arrow file"),
+    ("x.xls", "x.xls: unknown kind of file"),
+    ("folder", "folder: no .jsonl, .json, .tsv, .txt, .csv, .parquet or .arrow file"),
 ])
 def test_a_source_that_is_none_is_refused(source: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("1,a\n")
+    (tmp_path / "x.xls").write_text("1,a\n")
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=message):
         list(read_corpus(str(tmp_path / source)))

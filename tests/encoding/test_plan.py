@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import json
@@ -35,7 +36,7 @@ def lines(first: int, count: int) -> list[str]:
             + draw.choice(["\n", "\n", "\r\n", "\n\n"]) for n, text in enumerate(texts)]
 
 
-@pytest.fixture(params=["file", "gzip", "folder", "tsv", "table", "tables"])
+@pytest.fixture(params=["file", "gzip", "folder", "tsv", "csv", "table", "tables"])
 def corpus(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """120 documents in one file, in seven files of which two are gzipped, or in tables."""
     if request.param.startswith("table"):
@@ -49,6 +50,13 @@ def corpus(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         for number, (first, last) in enumerate([(0, 50), (50, 51), (51, 120)]):
             parquet.write_table(arrow.Table.from_pylist(texts[first:last]),
                                 path / f"train-{number:05d}-of-00003.parquet", row_group_size=20)
+        return path
+    if request.param == "csv":
+        path = tmp_path / "corpus.csv"
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([("text", "id"), *(
+                (own["contents"] + f'\n"{number}",\r\nx' * (number % 3), own["id"])
+                for number, own in enumerate(map(json.loads, lines(0, 120))))])
         return path
     if request.param == "tsv":
         path = tmp_path / "corpus.tsv"
@@ -271,7 +279,8 @@ def test_bad_lines_and_repeated_ids_are_left_out(corpus: Path, chunk: int) -> No
     if files[0].suffix == ".parquet":
         pytest.skip("a row cannot be appended to a table")
     file = files[-1]
-    again = "d0\tagain\nbad\n" if file.name.endswith("tsv") else '{"id": "d0", "contents": "again"}\n{bad\n'
+    again = "d0\tagain\nbad\n" if file.name.endswith("tsv") else \
+        "again,d0\r\nbad\r\n" if file.name.endswith("csv") else '{"id": "d0", "contents": "again"}\n{bad\n'
     content = file.read_bytes()
     file.write_bytes(content + gzip.compress(again.encode()) if file.suffix == ".gz"
                      else content + again.encode())

@@ -322,6 +322,8 @@ def _collection(path: Path) -> object:
 READERS: dict[str, Reader] = {
     "corpus-json": Reader("c.jsonl", _corpus, _DOCUMENTS, _corpus_again, lines=True),
     "corpus-tsv": Reader("c.tsv", _corpus, _PAIRS, None, lines=True),
+    "corpus-csv": Reader("c.csv", _corpus, (b'id,title,text\n1,A,"a, ""b""\nc"\n\n2,,d\n',), None,
+                         lines=True),
     "corpus-gz": Reader("c.jsonl.gz", _corpus, tuple(gzip.compress(s, mtime=0) for s in _DOCUMENTS),
                         lambda own: gzip.compress(_corpus_again(own)), lines=True),
     "corpus-beir": Reader("corpus.jsonl", lambda path: _corpus(path.parent), _DOCUMENTS,

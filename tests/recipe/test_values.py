@@ -18,6 +18,7 @@ from spladev3_anserini.evaluation.measures import parse_measures
 from spladev3_anserini.recipe.library import Library, declared_values
 from spladev3_anserini.recipe.schema import Collection, Expected, QuerySet, Recipe
 from spladev3_anserini.recipe.training import flatten
+from spladev3_anserini.reproduction.group import declared_means
 
 RECIPES = Library(Path(__file__).parents[2] / "recipes")
 RELEASED = ["splade-v3", "splade-v3-distilbert", "splade-v3-lexical", "splade-v3-doc"]
@@ -82,6 +83,18 @@ Touché     .835 .701 .756 .596 .759     TB06      .484 .445 .453  -    -
 ANSERINI = """
 beir-v1.0.0-arguana.splade-v3 8674 83229245 nDCG@10 0.4845 R@100 0.9794 R@1000 0.9964
 beir-v1.0.0-climate-fever.splade-v3 5416593 35174945255 nDCG@10 0.2625 R@100 0.5737 R@1000 0.7831
+beir-v1.0.0-cqadupstack-android.splade-v3 22998 118906757 nDCG@10 0.4109 R@100 0.7418 R@1000 0.9205
+beir-v1.0.0-cqadupstack-english.splade-v3 40221 183702714 nDCG@10 0.4255 R@100 0.6961 R@1000 0.8384
+beir-v1.0.0-cqadupstack-gaming.splade-v3 45301 235971801 nDCG@10 0.5193 R@100 0.8249 R@1000 0.9338
+beir-v1.0.0-cqadupstack-gis.splade-v3 37637 266939607 nDCG@10 0.3236 R@100 0.6442 R@1000 0.8423
+beir-v1.0.0-cqadupstack-mathematica.splade-v3 16705 134276512 nDCG@10 0.2445 R@100 0.5774 R@1000 0.8003
+beir-v1.0.0-cqadupstack-physics.splade-v3 38316 242953193 nDCG@10 0.3753 R@100 0.7248 R@1000 0.8983
+beir-v1.0.0-cqadupstack-programmers.splade-v3 32176 229840281 nDCG@10 0.3387 R@100 0.6823 R@1000 0.8643
+beir-v1.0.0-cqadupstack-stats.splade-v3 42269 308708174 nDCG@10 0.3137 R@100 0.5949 R@1000 0.7861
+beir-v1.0.0-cqadupstack-tex.splade-v3 68184 611849421 nDCG@10 0.2493 R@100 0.5263 R@1000 0.7517
+beir-v1.0.0-cqadupstack-unix.splade-v3 47382 322463483 nDCG@10 0.3196 R@100 0.6251 R@1000 0.8319
+beir-v1.0.0-cqadupstack-webmasters.splade-v3 17405 106789811 nDCG@10 0.3250 R@100 0.6644 R@1000 0.8839
+beir-v1.0.0-cqadupstack-wordpress.splade-v3 48605 356330872 nDCG@10 0.2807 R@100 0.5825 R@1000 0.8015
 beir-v1.0.0-dbpedia-entity.splade-v3 4635922 27302589764 nDCG@10 0.4476 R@100 0.5695 R@1000 0.7861
 beir-v1.0.0-fever.splade-v3 5416568 35174704683 nDCG@10 0.8015 R@100 0.9550 R@1000 0.9741
 beir-v1.0.0-fiqa.splade-v3 57638 442989145 nDCG@10 0.3798 R@100 0.6671 R@1000 0.8589
@@ -308,7 +321,7 @@ OURS = ("cranfield", "demo", "insuranceqa")
 
 def test_the_44_query_sets() -> None:
     papers = {(name, set_name): query_set for name, set_name, query_set in query_sets()
-              if name not in OURS}
+              if name not in OURS and not name.startswith(("beir-cqadupstack-", "bright-"))}
     assert {tuple(place.split()) for place in IN_FIGURES.values()} == papers.keys()
     assert Counter(query_set.group for query_set in papers.values()) == {
         "msmarco-v1": 4, "msmarco-v2": 4, "beir-13": 13, "lotte-search": 5, "lotte-forum": 5,
@@ -317,6 +330,38 @@ def test_the_44_query_sets() -> None:
         "lotte-pooled"}
     assert all(query_set.remove_query == name.startswith("beir-")
                for (name, _), query_set in papers.items())
+
+
+def test_the_twelve_forums_of_cqadupstack() -> None:
+    """BEIR's paper counts 13,145 queries and 457,199 documents. Anserini's values have a mean too."""
+    names = [name for name in RECIPES.collections() if name.startswith("beir-cqadupstack-")]
+    assert RECIPES.groups()["beir-cqadupstack"] == [(name, "test") for name in names]
+    assert len(names) == 12
+    assert sum(collection(name).documents or 0 for name in names) == 457_199
+    assert sum(collection(name).query_sets["test"].queries or 0 for name in names) == 13_145
+    means = {(block.source, measure): value for block, measure, value in declared_means(
+        recipe("splade-v3"), "beir-cqadupstack", RECIPES.groups()["beir-cqadupstack"])}
+    theirs = anserini()[0]
+    assert means == {("anserini", measure): pytest.approx(
+        sum(theirs[name, "test", measure] for name in names) / 12)
+        for measure in ("nDCG@10", "R@100", "R@1000")}
+
+
+def test_bright_excludes_what_its_judgments_exclude() -> None:
+    places = RECIPES.groups()["bright"]
+    assert len(places) == 12
+    with_exclusions = {name for name, own in places if collection(name).query_sets[own].exclude}
+    assert with_exclusions == {
+        name for name, own in places for grades in
+        [irds(collection(name).query_sets[own].qrels)["qrels"]["fields"]["relevance"]["counts_by_value"]]
+        if "-100" in grades}
+    assert with_exclusions == {"bright-aops", "bright-leetcode", "bright-theoremqa-questions"}
+
+
+def test_a_group_with_the_name_of_a_collection_has_only_its_query_sets() -> None:
+    for name, places in RECIPES.groups().items():
+        if name in RECIPES.collections():
+            assert places == [(name, own) for own in collection(name).query_sets]
 
 
 @functools.cache
@@ -355,7 +400,7 @@ def test_pyserini_s_names() -> None:
     topics = (folder / "search" / "_base.py").read_text("utf-8")
     topics = topics[topics.index("topics_mapping = {"):topics.index("qrels_mapping = {")]
     named = {query_set.pyserini for _, _, query_set in query_sets()} - {None}
-    assert len(named) == 22
+    assert len(named) == 22 + 12
     assert named == {name for name in named if is_key(str(name), topics)}
     indexes = (folder / "prebuilt_index_info.py").read_text("utf-8")
     prebuilt = recipe("splade-v3").prebuilt

@@ -45,7 +45,7 @@ def run_and_exported(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Pa
         "title": "texts", "corpus": "corpus.jsonl", "query_sets": {
             name: {"topics": "topics.tsv", "qrels": f"{name}.txt",
                    "measures": ["RR@10", "nDCG@10", "R@1000", "AP(rel=2)", "nDCG*@10", "Judged@5"],
-                   "hits": 5, "remove_query": True}
+                   "hits": 10, "remove_query": True}
             for name in ("first", "second")}}))
     data = folder / "collections"
     write_corpus(data / "corpus.jsonl", TEXTS)

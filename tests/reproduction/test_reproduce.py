@@ -365,12 +365,12 @@ def test_means_over_a_group_wait_for_every_set_of_it(bench: Bench) -> None:
     bench.run("--sets", "first")
     bench.cli(*arguments)
     page = (bench.output / "report.md").read_text()
-    assert "| small | both | RR@10 | 0.5000 | not yet: 1 of 2 sets measured |" in page
+    assert "| small | both | RR@10 | 0.5000 | paper | not yet: 1 of 2 sets measured |" in page
     bench.run()
     bench.cli(*arguments)
     found = [own["measures"]["RR@10"] for own in bench.result()["query_sets"].values()]
     assert found[0] != found[1]
-    assert f"| 0.5000 | {sum(found) / 2:.4f} |" in (bench.output / "report.md").read_text()
+    assert f"| 0.5000 | paper | {sum(found) / 2:.4f} |" in (bench.output / "report.md").read_text()
 
 
 def test_a_collection_given_by_its_path_is_in_the_report_and_its_commands(
