@@ -14,8 +14,12 @@ import pyterrier as pt
 from spladev3_anserini.api.checks import StrPath, path_text, whole_number
 from spladev3_anserini.api.index import Hit, Index
 from spladev3_anserini.api.model import Model
+from spladev3_anserini.api.run import Run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import MAX_HITS
+
+#: Without an address PyTerrier asks its own web site for one when it draws a pipeline.
+_DRAWN = {"help_url": None}
 
 
 class Retriever(pt.Transformer):
@@ -33,6 +37,8 @@ class Retriever(pt.Transformer):
     Raises:
         InputError: `hits` is out of range; while it searches, as `Index.run`.
     """
+
+    schematic = _DRAWN
 
     def __init__(self, index: Index, hits: int = 1000, threads: int | None = None) -> None:
         self.index, self.threads = index, threads
@@ -89,6 +95,8 @@ class QueryEncoder(pt.Transformer):
         model: A model, or an open index, whose model is then used.
     """
 
+    schematic = _DRAWN
+
     def __init__(self, model: Model | Index) -> None:
         self.model = model
 
@@ -116,6 +124,7 @@ class DocumentEncoder(pt.Transformer):
         model: The model that encodes.
     """
 
+    schematic = _DRAWN
     #: Documents that an indexing pipeline of PyTerrier passes on at once.
     batch_size = 1000
 
@@ -142,6 +151,8 @@ class DocumentIndexer(pt.Indexer):
         folder: The index to build.
         options: Options of `Model.index`, such as `overwrite`.
     """
+
+    schematic = _DRAWN
 
     def __init__(self, model: Model, folder: StrPath, **options: Any) -> None:
         self.model, self.folder, self.options = model, path_text("folder", folder), options
@@ -187,3 +198,13 @@ def _with_impacts(frame: pd.DataFrame, source: str, target: str,
     impacts = dict(zip(distinct, encode(distinct) if distinct else (), strict=True))
     return frame.assign(**{target: pd.Series([dict(impacts[text]) for text in texts],
                                              index=frame.index, dtype=object)})
+
+
+def results(run: Run) -> pd.DataFrame:
+    """Return a run as PyTerrier's frame of results: `qid`, `docno`, `score`, `rank` from 0.
+
+    `pt.Experiment` and `pt.Transformer.from_df` take it; `Run` reads it back.
+    """
+    rows = [(query, docno, float(score), rank) for query, hits in run.items()
+            for rank, (docno, score) in enumerate(hits.items())]
+    return pd.DataFrame(rows, columns=["qid", "docno", "score", "rank"])

@@ -26,6 +26,7 @@ from spladev3_anserini.api.checks import (
     whole_number,
 )
 from spladev3_anserini.api.judging import Judgments, Measures, judgments_of, parsed_measures
+from spladev3_anserini.api.scored import SCORES, values_by_query
 from spladev3_anserini.collection.overwriting import refuse_overwriting
 from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.collection.runs import Ranking, read_run_file, score_text
@@ -37,6 +38,8 @@ from spladev3_anserini.lucene.ranking import write_run
 from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
+#: {query: {document: score}}, or a run of another library: see `values_by_query`.
+Scores = Mapping[str, Mapping[str, float]] | Iterable[Any]
 #: The name in messages of a run without a name.
 UNNAMED = "the run"
 
@@ -47,7 +50,8 @@ class Run(Mapping[str, dict[str, float]]):
     `Index.run` and `read_run` return one. It is read-only; other tools take `dict(run)`.
 
     Args:
-        scores: {query: {document: score}}. Ties keep their order.
+        scores: {query: {document: score}}, a data frame or records of another library, or a
+            Run of ranx. Ties keep their order.
         name: The name of the run in messages.
 
     Raises:
@@ -55,16 +59,14 @@ class Run(Mapping[str, dict[str, float]]):
             not finite.
     """
 
-    def __init__(self, scores: Mapping[str, Mapping[str, float]], name: str = UNNAMED) -> None:
-        if not isinstance(scores, Mapping):
-            raise InputError(f"`scores`: expected {{query: {{document: score}}}}, not "
-                             f"{type(scores).__name__}")
+    def __init__(self, scores: Scores, name: str = UNNAMED) -> None:
+        given = values_by_query(scores, "`scores`" if name is UNNAMED else str(name), SCORES)
         self.name = str(name)
         #: The inputs of the run, {parameter: path}; `save` refuses to overwrite them.
         self.sources: dict[str, str] = {}
         self._scores = {checked_id(query, self.name): _ranked(documents, f"{name}, query {query!r}")
-                        for query, documents in scores.items()}
-        refuse_merged(self.name, scores, self._scores)
+                        for query, documents in given.items()}
+        refuse_merged(self.name, given, self._scores)
 
     @classmethod
     def of_rankings(cls, rankings: Iterable[tuple[str, Ranking]], name: str = UNNAMED) -> Run:
@@ -121,8 +123,9 @@ class Run(Mapping[str, dict[str, float]]):
         descending, as in trec_eval.
 
         Args:
-            qrels: The path of judgments (TREC, BEIR, `ir_datasets:ID`) or {query: {document:
-                grade}}; grades are whole numbers.
+            qrels: The path of judgments (TREC, BEIR, `ir_datasets:ID`), {query: {document:
+                grade}}, a data frame or records of another library, or Qrels of ranx; grades are
+                whole numbers.
             measures: Names of ir-measures or trec_eval, such as `"nDCG@10 RR@10"`, or a list of
                 names or of objects of ir_measures.
 
@@ -196,7 +199,7 @@ class Compared:
 
 
 @one_family
-def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Mapping[str, float]]],
+def compare(qrels: Judgments, runs: Mapping[str, StrPath | Scores],
             measures: Measures = "nDCG@10", *, baseline: str | None = None, pairs: bool = False,
             alpha: float = 0.05, confidence: float = 0.95, correction: str = "holm",
             samples: int = 10_000, seed: int = 0) -> Compared:
@@ -204,7 +207,7 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
 
     Args:
         qrels: Judgments, as in `Run.evaluate`.
-        runs: {name: run}; a run is a `Run`, the path of one, or {query: {document: score}}.
+        runs: {name: run}; a run is a `Run`, the path of one, or what `Run` takes.
         measures: Measures, as in `Run.evaluate`.
         baseline: The system that the others are compared with; None: the first.
         pairs: Compare every pair of systems instead.
@@ -251,15 +254,12 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     return Compared(values, compared, settings, samples)
 
 
-def _run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:
+def _run(run: StrPath | Scores, name: str) -> Run:
     """Returns a run with a name for messages: that of its file, else that of its system."""
     if isinstance(run, (str, os.PathLike)):
         return read_run(run)
-    if not isinstance(run, Mapping):
-        raise InputError(f"`runs`, {name!r}: expected a run, the path of one, or {{query: "
-                         f"{{document: score}}}}, not {type(run).__name__}")
     if not isinstance(run, Run):
-        return Run(run, name)
+        return Run(values_by_query(run, f"`runs`, {name!r}", SCORES), name)
     named = Run({}, name if run.name == UNNAMED else run.name)
     named._scores = run._scores
     return named

@@ -12,6 +12,7 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 from conftest import WORDS
+from ir_measures import AP, RR, P, R, nDCG
 
 import spladev3_anserini as splade
 
@@ -70,10 +71,10 @@ def test_a_frame_has_the_hits_of_search_from_rank_0(index: splade.Index) -> None
 def test_an_experiment_gives_the_measures_of_evaluate(index: splade.Index) -> None:
     qrels = pd.DataFrame([(query, docno, label) for query, labels in judged().items()
                           for docno, label in labels.items()], columns=["qid", "docno", "label"])
-    measures = ["nDCG@10", "AP", "P@5", "R@20", "RR"]
+    measures = [nDCG @ 10, AP, P @ 5, R @ 20, RR]
     table = pt.Experiment([splade.terrier.Retriever(index, hits=40)], TOPICS, qrels, measures)
     means = index.run(QUERIES, hits=40).evaluate(judged(), measures).means
-    assert {name: table[name][0] for name in measures} == pytest.approx(means, abs=1e-12)
+    assert {name: table[name][0] for name in means} == pytest.approx(means, abs=1e-12)
     # one of them by hand: trec_eval orders ties by id, descending
     precisions = []
     for query, text in QUERIES.items():
@@ -142,8 +143,8 @@ def test_pyterrier_s_own_test_of_a_transformer(make: str, index: splade.Index, m
         outputs = pt.inspect.transformer_outputs(transformer, columns)
         assert set(columns) < set(outputs)
     drawn = pt.schematic.transformer_schematic(transformer)
-    assert len(drawn["label"]) <= 20
-    assert make in pt.schematic.draw(drawn) or drawn["label"] in pt.schematic.draw(drawn)
+    assert drawn["label"] == make
+    assert make in pt.schematic.draw(drawn)
     assert make in repr(transformer)
 
 
@@ -157,7 +158,7 @@ def test_an_indexer_and_a_pipeline_say_what_they_read(model: splade.Model, tmp_p
 
 
 @pytest.mark.parametrize(("frame", "message"), [
-    ({"qid": ["1", "1"], "query": ["wing", "cat"]}, "occurs twice|second"),
+    ({"qid": ["1", "1"], "query": ["wing", "cat"]}, "is already at"),
     ({"qid": ["1", "1"], "query_toks": [{"wing": 1}, {"cat": 1}]}, "a `qid` occurs twice"),
     ({"qid": ["1"], "query_toks": [{"wing": 1.5}]}, "impacts are whole numbers"),
     ({"qid": ["1"], "query_toks": [None]}, r"'1': its `query_toks` are no \{term: impact\}"),
