@@ -17,6 +17,8 @@ from spladev3_anserini.text import counted
 
 _CODE_FREE = ["*.json", "*.txt", "*.safetensors", "*.model"]
 PICKLE = "pytorch_model.bin"
+#: A model's card; it states the licence.
+CARD = "README.md"
 #: A graph and its external data, at the top or in the usual folder of the hub's models; not other
 #: exports of the same model (model_O3.onnx, model_quint8.onnx, ...).
 _GRAPHS = ["model.onnx*", "onnx/model.onnx*"]
@@ -46,11 +48,17 @@ def model_folder(name: str, *, pickles: bool = False, graphs: bool = False,
             refuse_links(path, folder)
         refuse_special(path)
         return path
-    if re.fullmatch(r"(?!models/)[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not path.exists():
-        return _hub_folder(name, [*_CODE_FREE, *([PICKLE, f"*/{PICKLE}"] if pickles else []),
+    if is_hub_id(name):
+        return _hub_folder(name, [*_CODE_FREE, CARD, *([PICKLE, f"*/{PICKLE}"] if pickles else []),
                                   *(_GRAPHS if graphs else [])], f"{option} {name}")
     hint = "; did convert run?" if name.startswith("models/") else ""
     raise InputError(f"{option} {name}: no such folder, and no hub id (owner/name){hint}")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a model's name is a hub id, `owner/name` or `owner/name@revision`, and no path."""
+    return bool(re.fullmatch(r"(?!models/)[\w.-]+/[\w.-]+(@[\w./-]+)?", name)
+                and not Path(name).exists())
 
 
 def refuse_links(root: Path, folder: Path) -> None:

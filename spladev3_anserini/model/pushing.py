@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import model_hash, open_checkpoint
-from spladev3_anserini.model.hub import PICKLE, is_model_file, push_files
+from spladev3_anserini.model.hub import CARD, PICKLE, is_model_file, push_files
 
-CARD = "README.md"
 #: Records of a training that name files of this machine, and a Trainer's checkpoints.
 _OF_TRAINING = {"begun.json", "training.json", "trainer_state.json", "whole.json"}
 _CHECKPOINT_FOLDERS = ("checkpoints", "checkpoint-*")
