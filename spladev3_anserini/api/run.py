@@ -39,7 +39,7 @@ from spladev3_anserini.progress import warn
 from spladev3_anserini.text import counted
 
 #: {query: {document: score}}, or a run of another library: see `values_by_query`.
-Scores = Mapping[str, Mapping[str, float]] | Iterable[Any]
+RunLike = Mapping[str, Mapping[str, float]] | Iterable[Any]
 #: The name in messages of a run without a name.
 UNNAMED = "the run"
 
@@ -59,7 +59,7 @@ class Run(Mapping[str, dict[str, float]]):
             not finite.
     """
 
-    def __init__(self, scores: Scores, name: str = UNNAMED) -> None:
+    def __init__(self, scores: RunLike, name: str = UNNAMED) -> None:
         given = values_by_query(scores, "`scores`" if name is UNNAMED else str(name), SCORES)
         self.name = str(name)
         #: The inputs of the run, {parameter: path}; `save` refuses to overwrite them.
@@ -199,7 +199,7 @@ class Compared:
 
 
 @one_family
-def compare(qrels: Judgments, runs: Mapping[str, StrPath | Scores],
+def compare(qrels: Judgments, runs: Mapping[str, StrPath | RunLike],
             measures: Measures = "nDCG@10", *, baseline: str | None = None, pairs: bool = False,
             alpha: float = 0.05, confidence: float = 0.95, correction: str = "holm",
             samples: int = 10_000, seed: int = 0) -> Compared:
@@ -254,7 +254,7 @@ def compare(qrels: Judgments, runs: Mapping[str, StrPath | Scores],
     return Compared(values, compared, settings, samples)
 
 
-def _run(run: StrPath | Scores, name: str) -> Run:
+def _run(run: StrPath | RunLike, name: str) -> Run:
     """Returns a run with a name for messages: that of its file, else that of its system."""
     if isinstance(run, (str, os.PathLike)):
         return read_run(run)
