@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import pandas as pd
 import pyterrier as pt
 
 from spladev3_anserini.api.checks import StrPath, path_text, whole_number
-from spladev3_anserini.api.index import Hit, Index
+from spladev3_anserini.api.index import Index
 from spladev3_anserini.api.model import Model
 from spladev3_anserini.api.run import Run
 from spladev3_anserini.errors import InputError
@@ -32,20 +33,23 @@ class Retriever(pt.Transformer):
     Args:
         index: An open index.
         hits: The largest number of documents per query.
-        threads: Threads that search; None: one per core.
+        options: Options of `Index.rankings`, such as `threads` and `remove_query`.
 
     Raises:
         InputError: `hits` is out of range; while it searches, as `Index.run`.
+        TypeError: `Index.rankings` has no such option.
     """
 
     schematic = _DRAWN
 
-    def __init__(self, index: Index, hits: int = 1000, threads: int | None = None) -> None:
-        self.index, self.threads = index, threads
+    def __init__(self, index: Index, hits: int = 1000, **options: Any) -> None:
+        self.index, self.options = index, options
         self.hits = whole_number("hits", hits, 1, MAX_HITS)
+        signature(index.rankings).bind(None, hits, **options)
 
     def __repr__(self) -> str:
-        return f"Retriever({str(self.index.folder)!r}, hits={self.hits})"
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"Retriever({str(self.index.folder)!r}, hits={self.hits}{options})"
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Return the hits of the queries of a frame, in the order of the queries and of the ranks.
@@ -56,7 +60,7 @@ class Retriever(pt.Transformer):
             frame.query_frame(["query"])
             frame.query_frame(["query_toks"])
         rows: list[int] = []
-        hits: list[Hit] = []
+        hits: list[tuple[str, float]] = []
         ranks: list[int] = []
         for row, (_, ranking) in enumerate(self._rankings(inp)):
             rows += [row] * len(ranking)
@@ -67,7 +71,7 @@ class Retriever(pt.Transformer):
             score=pd.Series([score for _, score in hits], dtype="float64"),
             rank=pd.Series(ranks, dtype="int64"))
 
-    def _rankings(self, inp: pd.DataFrame) -> Iterable[tuple[str, list[Hit]]]:
+    def _rankings(self, inp: pd.DataFrame) -> Iterable[tuple[str, Sequence[tuple[str, float]]]]:
         if not len(inp):
             return ()
         queries: Any = list(zip(inp["qid"].tolist(), inp[
@@ -79,13 +83,13 @@ class Retriever(pt.Transformer):
                 if not isinstance(impacts, Mapping):
                     raise InputError(f"`topics`, {qid!r}: its `query_toks` are no {{term: impact}}")
             queries = by_id
-        return self.index.rankings(queries, self.hits, threads=self.threads)
+        return self.index.rankings(queries, self.hits, **self.options)
 
     def fuse_rank_cutoff(self, k: int) -> Retriever | None:
         """Return a retriever of at most `k` hits: PyTerrier compiles `retriever % k` to it."""
         if k >= self.hits:
             return self
-        return Retriever(self.index, k, self.threads) if k >= 1 else None
+        return Retriever(self.index, k, **self.options) if k >= 1 else None
 
 
 class QueryEncoder(pt.Transformer):

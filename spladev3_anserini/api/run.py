@@ -18,7 +18,6 @@ from spladev3_anserini.api.checks import (
     StrPath,
     finite_number,
     flag,
-    is_finite,
     one_family,
     one_of,
     path_text,
@@ -26,7 +25,7 @@ from spladev3_anserini.api.checks import (
     whole_number,
 )
 from spladev3_anserini.api.judging import Judgments, Measures, judgments_of, parsed_measures
-from spladev3_anserini.api.scored import SCORES, values_by_query
+from spladev3_anserini.api.scored import SCORES, by_score, ranked, values_by_query
 from spladev3_anserini.collection.overwriting import refuse_overwriting
 from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.collection.runs import Ranking, read_run_file, score_text
@@ -64,7 +63,7 @@ class Run(Mapping[str, dict[str, float]]):
         self.name = str(name)
         #: The inputs of the run, {parameter: path}; `save` refuses to overwrite them.
         self.sources: dict[str, str] = {}
-        self._scores = {checked_id(query, self.name): _ranked(documents, f"{name}, query {query!r}")
+        self._scores = {checked_id(query, self.name): ranked(documents, f"{name}, query {query!r}")
                         for query, documents in given.items()}
         refuse_merged(self.name, given, self._scores)
 
@@ -156,7 +155,7 @@ def read_run(path: StrPath) -> Run:
     """
     text = path_text("path", path)
     run = Run({}, text)
-    run._scores = {query: _by_score(scores) for query, scores in read_run_file(Path(text)).items()}
+    run._scores = {query: by_score(scores) for query, scores in read_run_file(Path(text)).items()}
     return run
 
 
@@ -263,22 +262,3 @@ def _run(run: StrPath | RunLike, name: str) -> Run:
     named = Run({}, name if run.name == UNNAMED else run.name)
     named._scores = run._scores
     return named
-
-
-def _ranked(documents: Any, where: str) -> dict[str, float]:
-    """Checks the scores of one query and sorts them by rank; whole scores become integers."""
-    if not isinstance(documents, Mapping):
-        raise InputError(f"{where}: expected {{document: score}}, not {type(documents).__name__}")
-    scores: dict[str, float] = {}
-    for document, score in documents.items():
-        if not is_finite(score):
-            raise InputError(f"{where}: the score {score!r} of {document!r} is no finite number")
-        scores[checked_id(document, where)] = int(score) if hasattr(score, "__index__") \
-            else float(score)
-    refuse_merged(where, documents, scores)
-    return _by_score(scores)
-
-
-def _by_score(scores: dict[str, float]) -> dict[str, float]:
-    """Sorts documents by score descending; ties stay in their order."""
-    return dict(sorted(scores.items(), key=lambda item: -item[1]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from spladev3_anserini.api.checks import is_finite, refuse_merged
 from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.errors import InputError
 
@@ -81,3 +82,25 @@ def _rows_of_records(records: Iterable[Any], where: str,
             raise InputError(f"{where}, item {number}: expected a record with {_QUERIES[0]}, "
                              f"{_DOCUMENTS[0]} and {names[0]}, not {type(record).__name__}")
         yield tuple(found)
+
+
+def ranked(documents: Any, where: str) -> dict[str, float]:
+    """Returns the scores of one query by rank; whole scores become integers.
+
+    Raises InputError if an id cannot be in a run, or a score is not finite.
+    """
+    if not isinstance(documents, Mapping):
+        raise InputError(f"{where}: expected {{document: score}}, not {type(documents).__name__}")
+    scores: dict[str, float] = {}
+    for document, score in documents.items():
+        if not is_finite(score):
+            raise InputError(f"{where}: the score {score!r} of {document!r} is no finite number")
+        scores[checked_id(document, where)] = int(score) if hasattr(score, "__index__") \
+            else float(score)
+    refuse_merged(where, documents, scores)
+    return by_score(scores)
+
+
+def by_score(scores: dict[str, float]) -> dict[str, float]:
+    """Sorts documents by score descending; ties stay in their order."""
+    return dict(sorted(scores.items(), key=lambda item: -item[1]))

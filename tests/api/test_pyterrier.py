@@ -114,6 +114,20 @@ def test_operators_of_pyterrier(index: splade.Index) -> None:
     assert rows((0.5 * retriever)(TOPICS))[0][2] == expected_rows(index, 30)[0][2] / 2
 
 
+def test_options_of_rankings_are_kept_when_pyterrier_compiles(index: splade.Index) -> None:
+    own = pd.DataFrame([("d3", texts()["d3"]), ("d4", "wing")], columns=["qid", "query"])
+    retriever = splade.terrier.Retriever(index, 20, remove_query=True, threads=1)
+    run = index.run({"d3": texts()["d3"], "d4": "wing"}, 4, remove_query=True)
+    expected = [(query, docid, score, rank) for query, hits in run.items()
+                for rank, (docid, score) in enumerate(hits.items())]
+    fused = (retriever % 4).compile()
+    assert repr(fused).endswith("hits=4, remove_query=True, threads=1)")
+    assert rows(fused(own)) == rows((retriever % 4)(own)) == expected
+    assert "d3" not in fused(own)["docno"].tolist()
+    with pytest.raises(TypeError, match="num_results"):
+        splade.terrier.Retriever(index, num_results=5)
+
+
 def test_texts_are_encoded_and_indexed_in_a_pipeline(index: splade.Index, model: splade.Model,
                                                      tmp_path: Path) -> None:
     documents = [{"docno": docno, "text": text} for docno, text in texts().items()]
