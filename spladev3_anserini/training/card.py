@@ -26,9 +26,8 @@ Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 #: A card with this line is written again; without it, it is the user's.
 _MARK = "<!-- Written by spladev3-anserini. Without this line it is not written again. -->"
-_LICENCE = re.compile(r"^(license(?:_name|_link)?):[ \t]*(['\"]?)(\w[\w .:/?=-]*?)\2[ \t]*$",
-                      re.MULTILINE)
-_FRONT = re.compile(r"\A---\r?\n(.*?)^---\s*$", re.DOTALL | re.MULTILINE)
+_LICENCE = ("license", "license_name", "license_link")
+_STATED = re.compile(r"\w[\w .:/?=-]{0,200}")
 _KINDS = {"expand": "a query's weights are the model's, with expansion",
           "lexical": "a query's weights are the model's, on the query's own wordpieces",
           "bow": "a query is a bag of wordpieces, which needs no model",
@@ -69,8 +68,16 @@ def stated_licence(start: Checkpoint) -> dict[str, str]:
     path = start.layout.folders[0] / CARD
     if not path.is_file():
         return {}
-    front = _FRONT.match(path.read_text("utf-8", errors="replace"))
-    return {key: value for key, _, value in _LICENCE.findall(front[1])} if front else {}
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        first, *lines = [line.rstrip() for line in stream.read(100_000).splitlines() or [""]]
+    if first != "---" or "---" not in lines:
+        return {}
+    found = {}
+    for key, _, rest in (line.partition(":") for line in lines[:lines.index("---")]):
+        value = rest.partition(" #")[0].strip().strip("'\"")
+        if key in _LICENCE and _STATED.fullmatch(value):
+            found[key] = value
+    return found
 
 
 def write_card(folder: Path, record: Mapping[str, Any], results: Results | None = None) -> None:

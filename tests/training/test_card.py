@@ -53,6 +53,10 @@ def parsed(folder: Path) -> tuple[dict[str, Any], str]:
     ("---\r\nlicense: 'mit'\r\n---\r\n", {"license": "mit"}),
     ("---\nlicense: other\nlicense_name: my-own\nlicense_link: https://a.org/b?c=d\n---\n",
      {"license": "other", "license_name": "my-own", "license_link": "https://a.org/b?c=d"}),
+    ("---\nlicense: mit", {}),
+    ("---\ndatasets:\n  license: mit\n---\n", {}),
+    ("---\nlicense: mit  # of the code\n---\n", {"license": "mit"}),
+    ("", {}),
     ("---\nlicense: [mit, apache-2.0]\n---\n", {}),
     ("---\nlicense: &a !!python/object x\n---\n", {}),
 ])
