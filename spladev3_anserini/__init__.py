@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spladev3_anserini.cli import signals
+from spladev3_anserini.errors import refuse_without
 from spladev3_anserini.text import VERSION
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ if signals.started_as_program():
 
 
 def __getattr__(name: str) -> Any:
+    if name == "terrier":  # the module of PyTerrier's transformers, which an extra installs
+        refuse_without("pyterrier", "`terrier`", "terrier")
+        return import_module(f"{__name__}.api.pyterrier")
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)

@@ -133,7 +133,8 @@ def test_an_extra_that_is_missing_is_named_in_one_line(setup: ConfigParser,
                                 (ROOT / "spladev3_anserini").rglob("*.py")))
     assert len(wanted) >= 10
     names = {"faiss": "faiss-cpu", "ir_datasets": "ir-datasets", "opensearchpy": "opensearch-py",
-             "qdrant_client": "qdrant-client", "qdrant_edge": "qdrant-edge-py"}
+             "pyterrier": "python-terrier", "qdrant_client": "qdrant-client",
+             "qdrant_edge": "qdrant-edge-py"}
     for module, extra in wanted:
         package = module.partition(".")[0]
         assert re.search(rf"^{names.get(package, package)}\b", setup["options.extras_require"][extra], re.M)

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from spladev3_anserini.api.checks import StrPath, flag, is_whole, path_text, refuse_merged
+from spladev3_anserini.api.scored import GRADES, values_by_query
 from spladev3_anserini.collection.exclusions import Exclusions, exclusions_of
 from spladev3_anserini.collection.qrels import MAX_GRADE, Qrels, read_qrels
 from spladev3_anserini.collection.records import checked_id
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.evaluation.measures import parse_measures
 
-Judgments = StrPath | Mapping[str, Mapping[str, int]]
+Judgments = StrPath | Mapping[str, Mapping[str, int]] | Iterable[Any]
 Measures = str | Iterable[object]
 Excluded = StrPath | Mapping[str, Iterable[str]] | None
 
@@ -30,11 +31,9 @@ def judgments_of(qrels: Judgments) -> tuple[Qrels, str]:
     if isinstance(qrels, (str, os.PathLike)):
         path = path_text("qrels", qrels)
         return read_qrels(path), path
-    if not isinstance(qrels, Mapping):
-        raise InputError("`qrels`: expected the path of judgments or {query: {document: grade}}, "
-                         f"not {type(qrels).__name__}")
+    given = values_by_query(qrels, "`qrels`", GRADES)
     judged: Qrels = {}
-    for query, grades in qrels.items():
+    for query, grades in given.items():
         where = f"`qrels`, query {query!r}"
         if not isinstance(grades, Mapping):
             raise InputError(f"{where}: expected {{document: grade}}, not {type(grades).__name__}")
@@ -42,7 +41,7 @@ def judgments_of(qrels: Judgments) -> tuple[Qrels, str]:
             checked_id(document, where): _grade(grade, f"{where}: the grade of {document!r}")
             for document, grade in grades.items()}
         refuse_merged(where, grades, judged[checked_id(query, "`qrels`")])
-    refuse_merged("`qrels`", qrels, judged)
+    refuse_merged("`qrels`", given, judged)
     if not any(judged.values()):
         raise InputError("`qrels`: no judgment in it")
     return {query: grades for query, grades in judged.items() if grades}, "`qrels`"

@@ -18,7 +18,6 @@ from spladev3_anserini.api.checks import (
     StrPath,
     finite_number,
     flag,
-    is_finite,
     one_family,
     one_of,
     path_text,
@@ -33,6 +32,7 @@ from spladev3_anserini.api.judging import (
     judgments_of,
     parsed_measures,
 )
+from spladev3_anserini.api.scored import SCORES, by_score, ranked, values_by_query
 from spladev3_anserini.collection.overwriting import refuse_overwriting
 from spladev3_anserini.collection.passages import PassageScoring, documents_of_run
 from spladev3_anserini.collection.records import checked_id
@@ -44,6 +44,8 @@ from spladev3_anserini.evaluation.query_values import group_by_measure
 from spladev3_anserini.lucene.ranking import write_run
 from spladev3_anserini.text import counted
 
+#: {query: {document: score}}, or a run of another library: see `values_by_query`.
+RunLike = Mapping[str, Mapping[str, float]] | Iterable[Any]
 #: The name in messages of a run without a name.
 UNNAMED = "the run"
 
@@ -54,7 +56,8 @@ class Run(Mapping[str, dict[str, float]]):
     `Index.run` and `read_run` return one. It is read-only; other tools take `dict(run)`.
 
     Args:
-        scores: {query: {document: score}}. Ties keep their order.
+        scores: {query: {document: score}}, a data frame or records of another library, or a
+            Run of ranx. Ties keep their order.
         name: The name of the run in messages.
 
     Raises:
@@ -62,18 +65,16 @@ class Run(Mapping[str, dict[str, float]]):
             not finite.
     """
 
-    def __init__(self, scores: Mapping[str, Mapping[str, float]], name: str = UNNAMED) -> None:
-        if not isinstance(scores, Mapping):
-            raise InputError(f"`scores`: expected {{query: {{document: score}}}}, not "
-                             f"{type(scores).__name__}")
+    def __init__(self, scores: RunLike, name: str = UNNAMED) -> None:
+        given = values_by_query(scores, "`scores`" if name is UNNAMED else str(name), SCORES)
         self.name = str(name)
         #: The inputs of the run, {parameter: path}; `save` refuses to overwrite them.
         self.sources: dict[str, str] = {}
         #: Whether `save` writes all digits of every score, as for a fused run.
         self.exact = False
-        self._scores = {checked_id(query, self.name): _ranked(documents, f"{name}, query {query!r}")
-                        for query, documents in scores.items()}
-        refuse_merged(self.name, scores, self._scores)
+        self._scores = {checked_id(query, self.name): ranked(documents, f"{name}, query {query!r}")
+                        for query, documents in given.items()}
+        refuse_merged(self.name, given, self._scores)
 
     @classmethod
     def of_rankings(cls, rankings: Iterable[tuple[str, Ranking]], name: str = UNNAMED) -> Run:
@@ -129,8 +130,9 @@ class Run(Mapping[str, dict[str, float]]):
         descending, as in trec_eval.
 
         Args:
-            qrels: The path of judgments (TREC, BEIR, `ir_datasets:ID`) or {query: {document:
-                grade}}; grades are whole numbers.
+            qrels: The path of judgments (TREC, BEIR, `ir_datasets:ID`), {query: {document:
+                grade}}, a data frame or records of another library, or Qrels of ranx; grades are
+                whole numbers.
             measures: Names of ir-measures or trec_eval, such as `"nDCG@10 RR@10"`, or a list of
                 names or of objects of ir_measures.
             remove_query: Leave out the document with a query's own id (ArguAna).
@@ -181,7 +183,7 @@ def read_run(path: StrPath) -> Run:
     """
     text = path_text("path", path)
     run = Run({}, text)
-    run._scores = {query: _by_score(scores) for query, scores in read_run_file(Path(text)).items()}
+    run._scores = {query: by_score(scores) for query, scores in read_run_file(Path(text)).items()}
     return run
 
 
@@ -224,7 +226,7 @@ class Compared:
 
 
 @one_family
-def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Mapping[str, float]]],
+def compare(qrels: Judgments, runs: Mapping[str, StrPath | RunLike],
             measures: Measures = "nDCG@10", *, baseline: str | None = None, pairs: bool = False,
             alpha: float = 0.05, confidence: float = 0.95, correction: str = "holm",
             samples: int = 10_000, seed: int = 0) -> Compared:
@@ -232,7 +234,7 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
 
     Args:
         qrels: Judgments, as in `Run.evaluate`.
-        runs: {name: run}; a run is a `Run`, the path of one, or {query: {document: score}}.
+        runs: {name: run}; a run is a `Run`, the path of one, or what `Run` takes.
         measures: Measures, as in `Run.evaluate`.
         baseline: The system that the others are compared with; None: the first.
         pairs: Compare every pair of systems instead.
@@ -279,34 +281,12 @@ def compare(qrels: Judgments, runs: Mapping[str, Run | StrPath | Mapping[str, Ma
     return Compared(values, compared, settings, samples)
 
 
-def opened_run(run: Run | StrPath | Mapping[str, Mapping[str, float]], name: str) -> Run:
+def opened_run(run: StrPath | RunLike, name: str) -> Run:
     """Returns a run with a name for messages: that of its file, else that of its system."""
     if isinstance(run, (str, os.PathLike)):
         return read_run(run)
-    if not isinstance(run, Mapping):
-        raise InputError(f"`runs`, {name!r}: expected a run, the path of one, or {{query: "
-                         f"{{document: score}}}}, not {type(run).__name__}")
     if not isinstance(run, Run):
-        return Run(run, name)
+        return Run(values_by_query(run, f"`runs`, {name!r}", SCORES), name)
     named = Run({}, name if run.name == UNNAMED else run.name)
     named._scores = run._scores
     return named
-
-
-def _ranked(documents: Any, where: str) -> dict[str, float]:
-    """Checks the scores of one query and sorts them by rank; whole scores become integers."""
-    if not isinstance(documents, Mapping):
-        raise InputError(f"{where}: expected {{document: score}}, not {type(documents).__name__}")
-    scores: dict[str, float] = {}
-    for document, score in documents.items():
-        if not is_finite(score):
-            raise InputError(f"{where}: the score {score!r} of {document!r} is no finite number")
-        scores[checked_id(document, where)] = int(score) if hasattr(score, "__index__") \
-            else float(score)
-    refuse_merged(where, documents, scores)
-    return _by_score(scores)
-
-
-def _by_score(scores: dict[str, float]) -> dict[str, float]:
-    """Sorts documents by score descending; ties stay in their order."""
-    return dict(sorted(scores.items(), key=lambda item: -item[1]))

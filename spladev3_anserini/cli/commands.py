@@ -23,7 +23,7 @@ _SECTIONS = {
     "Other engines": ("export-to", "load", "check"),
     "Other rankers": ("bm25", "dense", "rerank"),
     "Train": ("mine", "score", "combine", "convert-scores", "train", "diagnose"),
-    "Convert a model": ("convert", "export"),
+    "Convert a model": ("convert", "export", "push"),
     "Reproduce": ("reproduce", "download"),
 }
 #: {command: module}. A module is imported only when its command is used.

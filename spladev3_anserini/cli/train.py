@@ -60,8 +60,9 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     """Train a model by a recipe, from the teachers' scores.
 
     The loss is KL divergence and MarginMSE, as the recipe says. OUTPUT is a model that `encode`,
-    transformers, sentence-transformers and Pyserini read. It also holds the training's curves and
-    checkpoints. On several GPUs: torchrun --nproc-per-node N -m spladev3_anserini.train ...
+    transformers, sentence-transformers and Pyserini read. It also holds a card (README.md), the
+    training's curves and checkpoints. On several GPUs:
+    torchrun --nproc-per-node N -m spladev3_anserini.train ...
 
     \b
     Example:
@@ -71,7 +72,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     from spladev3_anserini.encoding.processes import die_with_parent
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import variant_named
-    from spladev3_anserini.recipe.library import Library, default_folder
+    from spladev3_anserini.recipe.library import Library, default_folder, name_of
     from spladev3_anserini.recipe.validation import changed_training
     from spladev3_anserini.training.checkpoints import BEGUN
     from spladev3_anserini.training.launch import world_size
@@ -93,6 +94,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
                "topics": topics}
     last = train_model(section, variant_named(recipe_data.variant), checkpoint, sources, output,
                        machine=machine, replace=overwrite, query_weights=query_weights,
+                       recipe=name_of(recipe), title=recipe_data.title,
                        resume=resume or (overwrite and (output / BEGUN).exists()))
     if last:
         logged = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",

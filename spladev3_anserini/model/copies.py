@@ -7,10 +7,11 @@ from pathlib import Path
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.checkpoint import Checkpoint, note_variant, open_checkpoint
+from spladev3_anserini.model.hub import CARD
 from spladev3_anserini.model.layout import Layout
 from spladev3_anserini.model.weights import INDEX
 
-#: Settings, tokenizers, and tables of query weights.
+#: Settings, tokenizers, and tables of query weights; the card states the licence.
 _SUFFIXES = {".json", ".txt", ".model"}
 #: These name files of weights that the copy does not have.
 _INDEXES = {INDEX, "pytorch_model.bin.index.json"}
@@ -24,7 +25,8 @@ def copy_settings(layout: Layout, output: Path) -> None:
     """
     for folder in layout.folders:
         copy_files([path for path in sorted(folder.iterdir()) if path.is_file()
-                    and path.suffix in _SUFFIXES and path.name not in _INDEXES],
+                    and (path.suffix in _SUFFIXES or path.name == CARD)
+                    and path.name not in _INDEXES],
                    place_in(layout, folder, output))
 
 

@@ -1,20 +1,24 @@
-"""A model's name -> a folder on this machine."""
+"""A model's name -> a folder on this machine; a model's files -> a commit on the hub."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from spladev3_anserini.demo.assets import MODELS, fetch_assets
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import refuse_links_out, refuse_special
 from spladev3_anserini.progress import are_bars_drawn
+from spladev3_anserini.text import counted
 
 _CODE_FREE = ["*.json", "*.txt", "*.safetensors", "*.model"]
 PICKLE = "pytorch_model.bin"
+#: A model's card; it states the licence.
+CARD = "README.md"
 #: A graph and its external data, at the top or in the usual folder of the hub's models; not other
 #: exports of the same model (model_O3.onnx, model_quint8.onnx, ...).
 _GRAPHS = ["model.onnx*", "onnx/model.onnx*"]
@@ -44,11 +48,17 @@ def model_folder(name: str, *, pickles: bool = False, graphs: bool = False,
             refuse_links(path, folder)
         refuse_special(path)
         return path
-    if re.fullmatch(r"(?!models/)[\w.-]+/[\w.-]+(@[\w./-]+)?", name) and not path.exists():
-        return _hub_folder(name, [*_CODE_FREE, *([PICKLE, f"*/{PICKLE}"] if pickles else []),
+    if is_hub_id(name):
+        return _hub_folder(name, [*_CODE_FREE, CARD, *([PICKLE, f"*/{PICKLE}"] if pickles else []),
                                   *(_GRAPHS if graphs else [])], f"{option} {name}")
     hint = "; did convert run?" if name.startswith("models/") else ""
     raise InputError(f"{option} {name}: no such folder, and no hub id (owner/name){hint}")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a model's name is a hub id, `owner/name` or `owner/name@revision`, and no path."""
+    return bool(re.fullmatch(r"(?!models/)[\w.-]+/[\w.-]+(@[\w./-]+)?", name)
+                and not Path(name).exists())
 
 
 def refuse_links(root: Path, folder: Path) -> None:
@@ -96,6 +106,70 @@ def _hub_folder(name: str, patterns: list[str], label: str) -> Path:
     except Exception as error:  # the errors of a connection come from several libraries
         raise InputError(f"{label}: cannot be downloaded: {first_line(error)}; the same "
                          "command continues a download that broke off") from None
+
+
+def push_files(files: Mapping[str, Path], repository: str, *, private: bool = False) -> str:
+    """Uploads the files of a model to the hub in one commit and returns the commit's hash.
+
+    The repository is created if it does not exist. Its other files stay, except that none may be a
+    file of a model: it would be loaded with these.
+
+    Args:
+        files: The files by their names in the repository.
+        repository: `owner/name`.
+        private: Create a private repository.
+
+    Raises:
+        InputError: There is no token or it is refused, the repository is public despite `private`
+            or has files of another model, or the hub cannot be reached.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if get_token() is None:
+        raise InputError(f"{repository}: the hub needs a token that may write: run 'hf auth "
+                         "login' or set HF_TOKEN")
+    api = HfApi()
+    try:
+        with _quiet_hub():
+            api.create_repo(repository, private=private or None, exist_ok=True)
+            known = api.model_info(repository)
+            there = {file.rfilename for file in known.siblings or ()}
+            _refuse_mixture(repository, bool(private and not known.private), there - files.keys())
+            return str(api.create_commit(
+                repository, [CommitOperationAdd(name, path) for name, path in files.items()],
+                commit_message="Upload a model with spladev3-anserini",
+                parent_commit=known.sha).oid)
+    except (InputError, MemoryError):
+        raise
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403, 404):
+            raise InputError(
+                f"{repository}: the hub refuses the token (HTTP {status}): it is invalid, or may "
+                "not write there; run 'hf auth login' or set HF_TOKEN") from None
+        raise InputError(f"{repository}: cannot be pushed: {first_line(error)}") from None
+    except Exception as error:  # the errors of a connection come from several libraries
+        raise InputError(f"{repository}: cannot be pushed: {first_line(error)}; the same command "
+                         "tries again") from None
+
+
+def _refuse_mixture(repository: str, exposed: bool, others: set[str]) -> None:
+    """Raises InputError if a repository is public but should not be, or has files of a model that
+    would be loaded with those to come."""
+    if exposed:
+        raise InputError(f"{repository}: exists and is public; make it private on its page, or "
+                         "omit `private`")
+    if mixed := sorted(name for name in others if is_model_file(name)):
+        raise InputError(f"{repository}: has {counted(len(mixed), 'file')} of another model, which "
+                         f"would be loaded with this one: {', '.join(mixed[:5])}; delete them "
+                         "there, or choose another repository")
+
+
+def is_model_file(name: str) -> bool:
+    """Whether loading a model by its hub id downloads a file of this name."""
+    return any(fnmatchcase(name, pattern)
+               for pattern in (*_CODE_FREE, *_GRAPHS, PICKLE, f"*/{PICKLE}"))
 
 
 @contextmanager

@@ -6,12 +6,13 @@ import datetime
 import json
 import platform
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 
 from spladev3_anserini.encoding.pipeline import environment
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import sha256_of
+from spladev3_anserini.files import read_json, sha256_of
 from spladev3_anserini.lucene.jvm import lucene_version, versions
 from spladev3_anserini.model.kept import caching
 from spladev3_anserini.recipe.schema import BaselineRecipe, QuerySet
@@ -20,6 +21,7 @@ from spladev3_anserini.reproduction.commands import downloads
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.journal import Journal, report_stage
 from spladev3_anserini.reproduction.result import (
+    RESULT,
     IndexCounts,
     Result,
     SetResult,
@@ -29,9 +31,12 @@ from spladev3_anserini.reproduction.result import (
 from spladev3_anserini.reproduction.session import Options, Session, options_of_first
 from spladev3_anserini.reproduction.stage import PARTS, Stage
 from spladev3_anserini.reproduction.stages import stages_of
+from spladev3_anserini.reproduction.training_files import training_files
 from spladev3_anserini.reproduction.training_stages import refuse_other_ranks, refuse_untrainable
 from spladev3_anserini.reproduction.verdict import same_query_set
 from spladev3_anserini.text import VERSION, counted
+from spladev3_anserini.training.card import write_card
+from spladev3_anserini.training.checkpoints import RECORD
 from spladev3_anserini.training.launch import TORCHRUN, launch
 
 #: Runs a command line in this process and returns its standard output. Raises InputError as the
@@ -84,7 +89,26 @@ def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Opt
     if "evaluate" not in options.parts:
         return None
     with Journal(experiment.folder):
-        return _gather_result(session)
+        result = _gather_result(session)
+    if not isinstance(experiment.recipe, BaselineRecipe) and session.trains:
+        _complete_card(experiment, result)
+    return result
+
+
+def _complete_card(experiment: Experiment, result: Result) -> None:
+    """Writes the measures on all collections into the card of the model that was trained."""
+    model = training_files(experiment).model
+    record = read_json(model / RECORD, dict)
+    if "card" not in record:  # trained by an older version
+        return
+    results = {}
+    for path in sorted(experiment.folder.parent.glob(f"*/{RESULT}")):
+        with suppress(InputError):  # damaged, or of another version: its folder's run says so
+            found = read_result(path.parent)
+            if found is not None and found.model_sha256 == result.model_sha256:
+                results[found.collection] = {name: values.measures for name, values
+                                             in found.query_sets.items()}
+    write_card(model, record, results)
 
 
 def _fail_early(session: Session) -> None:

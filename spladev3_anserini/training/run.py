@@ -24,6 +24,7 @@ from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.text import counted
+from spladev3_anserini.training.card import card_details, write_card
 from spladev3_anserini.training.checkpoints import (
     RECORD,
     exclusive_output,
@@ -72,8 +73,8 @@ class Machine:
 @quiet_transformers()
 def train_model(section: Training, variant: Variant, start: Checkpoint,
                 sources: Mapping[str, str], output: Path, *, machine: Machine, resume: bool,
-                replace: bool = False,
-                query_weights: QueryTable | None = None) -> dict[str, float]:
+                replace: bool = False, query_weights: QueryTable | None = None,
+                recipe: str = "", title: str = "") -> dict[str, float]:
     """Trains a model and writes it to a folder.
 
     `output/checkpoints` holds the Trainer's checkpoints. On a CPU, a resumed training gives the
@@ -91,6 +92,8 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
         resume: Continue from the newest intact checkpoint of this training.
         replace: Remove another training that the output holds.
         query_weights: The table of static queries; see `training_query_weights`.
+        recipe: The name of the recipe, for the model's card.
+        title: The title of the recipe, for the model's card.
 
     Returns:
         The values logged at the last step, and the number of `queries`. Only the first of several
@@ -130,6 +133,7 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
     if table is not None:
         record["query_weights"] = hash_of_weights(tokenizer.terms, table)
     record["scores"] = read_provenance(scores)
+    record["card"] = card_details(section, variant, start, data.size, recipe, title)
     leads = os.environ.get("RANK", "0") == "0"  # one process prepares and locks the folder
     if leads:
         warn_of_skipped(data.record.skipped, candidates, scores)
@@ -167,14 +171,16 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
 
 def _write(output: Path, trainer: Any, record: dict[str, Any], variant: Variant,
            tokenizer: Tokenizer) -> None:
-    """Writes the model, then its curves, and its record last."""
+    """Writes the model, then its curves and card, and its record last."""
     (output / RECORD).unlink(missing_ok=True)  # an older record is not of the new weights
     with naming(output, *WRITING):
         save_model(trainer.accelerator.unwrap_model(trainer.model), tokenizer.transformers, variant,
                    output)
     _write_curves(output / "curves.jsonl", trainer.state.log_history)
+    record = record | {"steps": trainer.state.global_step}
+    write_card(output, record)
     with appearing(output / RECORD) as stream:
-        stream.write(json.dumps(record | {"steps": trainer.state.global_step}, indent=1) + "\n")
+        stream.write(json.dumps(record, indent=1) + "\n")
 
 
 def _write_curves(path: Path, logged: list[dict[str, float]]) -> None:

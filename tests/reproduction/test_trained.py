@@ -83,6 +83,15 @@ def test_the_whole_procedure_and_nothing_twice(recipes: Path, cli: Cli) -> None:
     assert json.loads((model / "training.json").read_text())["training"]["negatives"] == 2
     result = json.loads((output / "small/texts/result.json").read_text())
     assert result["model"] == str(model)
+    card = (model / "README.md").read_text()
+    _, front, text = card.split("---\n", 2)
+    results = yaml.safe_load(front)["model-index"][0]["results"]
+    assert results[0]["dataset"] == {"type": "texts", "name": "texts test"}
+    value = result["query_sets"]["test"]["measures"]["RR@10"]
+    assert results[0]["metrics"] == [{"type": "rr_at_10", "name": "RR@10", "value": value}]
+    assert f"| texts | test | RR@10 | {value:.4f} |" in text
+    assert "by the recipe `small`" in text
+    assert str(recipes.parent) not in card  # nothing of this machine
 
     ablation = run(cli, recipes, "kl")
     assert ablation.code == 0, ablation
