@@ -39,7 +39,7 @@ from spladev3_anserini.training.provenance import read_provenance, warn_of_diffe
 from spladev3_anserini.training.queries import warn_of_skipped
 from spladev3_anserini.training.regularizers import ramp
 from spladev3_anserini.training.saving import WRITING, save_model
-from spladev3_anserini.training.static_queries import training_query_weights
+from spladev3_anserini.training.static_queries import corpus_idf, training_query_weights
 
 _CHECKPOINTS = "checkpoints"
 #: A warning names a regulariser that reaches less than this share of its full weight.
@@ -135,6 +135,11 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
         warn_of_skipped(data.record.skipped, candidates, scores)
         warn_of_differing_scores(scores, candidates, section)
         _warn_of_few(data, section, variant, machine)
+    idf = None
+    if "idf_flops" in (section.documents.kind, section.queries.kind):
+        idf = torch.zeros(model.splade.vocabulary)
+        counted_idf = corpus_idf(corpus, tokenizer, section.max_length)
+        idf[:len(counted_idf)] = torch.from_numpy(counted_idf)
     dataset = Examples(data, section.negatives, section.seed)
     collator = Collator(tokenizer, section.max_length)
     with ending_with_others(), (exclusive_output(output, record, resume=resume, replace=replace)
@@ -143,7 +148,7 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
                                precision)
         arguments._n_gpu = min(1, arguments.n_gpu)  # with more the Trainer would use DataParallel
         trainer = SpladeTrainer(model, section, variant, tokenizer.transformers, arguments,
-                                train_dataset=dataset, last_step=machine.max_steps,
+                                train_dataset=dataset, last_step=machine.max_steps, idf=idf,
                                 data_collator=collator)
         newest = newest_intact_checkpoint(output / _CHECKPOINTS) if resume else None
         try:
@@ -217,12 +222,12 @@ def _warn_of_few(data: TrainingData, section: Training, variant: Variant,
     sides = {"documents": section.documents} | (
         {"queries": section.queries} if variant.learns_queries else {})
     for side, regularizer in sides.items():
-        reached = ramp(1.0, steps, regularizer.steps)
+        reached = ramp(1.0, steps, regularizer.ramp_steps(steps))
         if regularizer.kind != "none" and regularizer.weight and reached < _NEARLY:
             warn(f"{side}.steps {regularizer.steps:,}: this training has "
                  f"{counted(steps, 'step')}, so {side}.weight only reaches {reached:.2%} of "
-                 f"{regularizer.weight:g}; `set` {side}.steps={max(1, steps // 3)} reaches it "
-                 "after a third of them")
+                 f"{regularizer.weight:g}; `set` {side}.steps=0.33 reaches it after a third of "
+                 "them")
 
 
 def _steps(section: Training, machine: Machine, size: int) -> int:

@@ -42,7 +42,7 @@ def training_query_weights(start: Checkpoint, variant: Variant, tokenizer: Token
             its weights are all 0, or all 1, which is the variant `splade-v3-doc`.
     """
     if table == FROM_CORPUS and variant.query == "static":
-        return _idf(corpus, tokenizer, max_length)
+        return corpus_idf(corpus, tokenizer, max_length)
     if table is None and variant.query == "lexical" != start.layout.mode:
         return None  # a table of the start belongs to another query side
     weights = query_weights_of(start, variant.query, tokenizer.terms, table)
@@ -56,8 +56,14 @@ def training_query_weights(start: Checkpoint, variant: Variant, tokenizer: Token
     return weights
 
 
-def _idf(corpus: str, tokenizer: Tokenizer, max_length: int) -> Weights:
-    """The inverse document frequencies of a corpus, as an encoding of this length counts them."""
+def corpus_idf(corpus: str, tokenizer: Tokenizer, max_length: int) -> Weights:
+    """Returns the inverse document frequencies (V) of a corpus, as an encoding counts them.
+
+    Args:
+        corpus: The corpus.
+        tokenizer: The model's tokenizer.
+        max_length: The length in tokens at which documents are cut.
+    """
     frequencies = DocumentFrequencies(len(tokenizer.terms))
     with progress(read_corpus(corpus), "counting") as documents:
         texts = (document.text for document in documents)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import naming
@@ -19,8 +20,9 @@ from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.layout import Layout, Side
 from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.variants import Variant
-from spladev3_anserini.progress import counter, log
-from spladev3_anserini.recipe.training import Regularizer, Training
+from spladev3_anserini.progress import log
+from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.training.callbacks import ProgressCallback, SetEpoch, StopAtLastStep
 from spladev3_anserini.training.checkpoints import (
     read_step_counts,
     remove_other_checkpoints,
@@ -30,9 +32,12 @@ from spladev3_anserini.training.dataset import Order
 from spladev3_anserini.training.distributed import LOST_RANK, ending_with_others, first_fault
 from spladev3_anserini.training.losses import distillation_loss
 from spladev3_anserini.training.model import TrainedSplade
-from spladev3_anserini.training.regularizers import anti_zero, flops_loss, l1, mean_nonzeros, ramp
+from spladev3_anserini.training.penalty import Penalty
+from spladev3_anserini.training.regularizers import anti_zero, mean_nonzeros
 from spladev3_anserini.training.saving import WRITING, save_model
 
+#: A checkpoint's file of the document frequencies that `df_flops` has counted.
+_COUNTED = "document_frequencies.safetensors"
 #: Seconds that the first rank has to say why all ranks end.
 _GRACE = 10.0
 
@@ -44,21 +49,26 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
     """
 
     def __init__(self, model: TrainedSplade, section: Training, variant: Variant, tokenizer: Any,
-                 arguments: TrainingArguments, last_step: int = -1, **others: Any) -> None:
+                 arguments: TrainingArguments, last_step: int = -1, idf: Tensor | None = None,
+                 **others: Any) -> None:
         """`last_step`: stop after this step and save a checkpoint; -1 trains all epochs.
 
-        The learning rate always follows the schedule of all epochs.
+        The learning rate always follows the schedule of all epochs. `idf` (V) is the corpus's, for
+        `idf_flops`.
         """
         super().__init__(model, arguments, **others)
         self._last_step = last_step
         self._saved: list[Path] = []
-        self.add_callback(_StopAtLastStep(last_step))
+        self.add_callback(StopAtLastStep(last_step))
         self._order = Order(len(self.train_dataset), section.seed)
-        self.add_callback(_SetEpoch(self._order))
+        self.add_callback(SetEpoch(self._order))
         self.remove_callback(PrinterCallback)
         self.add_callback(ProgressCallback())
         self.section, self.variant, self.tokenizer = section, variant, tokenizer
         self.model_accepts_loss_kwargs = False
+        self._penalties = {"documents": Penalty(section.documents, idf)}
+        if variant.learns_queries:
+            self._penalties["queries"] = Penalty(section.queries, idf)
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
 
@@ -78,13 +88,12 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         grouped = documents.view(scores.shape[0], scores.shape[1], -1)
         distilled, parts = distillation_loss(queries, grouped, scores, self.section.loss)
         step = self.state.global_step + 1
-        penalty_d, weight_d = _penalty(self.section.documents, documents, step)
-        loss = distilled + weight_d * penalty_d
-        parts |= {"penalty_documents": penalty_d.detach(), "lambda_documents": weight_d}
-        if self.variant.learns_queries:
-            penalty_q, weight_q = _penalty(self.section.queries, queries, step)
-            loss = loss + weight_q * penalty_q
-            parts |= {"penalty_queries": penalty_q.detach(), "lambda_queries": weight_q}
+        loss = distilled
+        for side, regularizer in self._penalties.items():
+            penalty, weight = regularizer.of(documents if side == "documents" else queries, step,
+                                             self.state.max_steps)
+            loss = loss + weight * penalty
+            parts |= {f"penalty_{side}": penalty.detach(), f"lambda_{side}": weight}
         if self.section.anti_zero:
             learned = [queries, documents] if self.variant.learns_queries else [documents]
             penalty = torch.stack([anti_zero(weights) for weights in learned]).sum()
@@ -169,6 +178,8 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
                 shutil.rmtree(folder)  # an interrupted or damaged checkpoint of the same step
             self.accelerator.wait_for_everyone()
             super()._save_checkpoint(model, trial)
+            if leads and (counted := _counted(self._penalties)):
+                save_file(counted, folder / _COUNTED)
             self.accelerator.wait_for_everyone()
         self._saved = [*self._saved[-1:], folder]
         if leads:
@@ -195,6 +206,13 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         with _refusing_damage(checkpoint, "optimizer"):
             super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None and (Path(checkpoint) / _COUNTED).exists():
+            with _refusing_damage(checkpoint, "document frequencies"):
+                counted = load_file(Path(checkpoint) / _COUNTED, str(self.args.device))
+                for side, regularizer in self._penalties.items():
+                    if side in counted:
+                        regularizer.shares = counted[side]
+                        regularizer.batches = int(counted[f"{side}.batches"])
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         with _refusing_damage(checkpoint, "gradient scaler"):
@@ -219,29 +237,6 @@ def _refusing_damage(checkpoint: str | None, what: str) -> Iterator[None]:
                          "objects that could run code; nothing of it was run") from None
 
 
-class _StopAtLastStep(TrainerCallback):  # type: ignore[misc]
-    """Stops a training after its last step, and logs that step, so that the curves end there."""
-
-    def __init__(self, last_step: int) -> None:
-        self._last_step = last_step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if 0 < self._last_step <= state.global_step:
-            control.should_training_stop = control.should_save = True
-        if control.should_training_stop or state.global_step >= state.max_steps:
-            control.should_log = True
-
-
-class _SetEpoch(TrainerCallback):  # type: ignore[misc]
-    """Sets the epoch of the sampler; with several ranks the Trainer does not call `set_epoch`."""
-
-    def __init__(self, order: Order) -> None:
-        self._order = order
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._order.epoch = int((state.epoch or 0) + 1e-6)
-
-
 def _fault(loss: Tensor, nonzeros: Mapping[str, float], names: Sequence[str]) -> str:
     """Says why a rank's batch cannot be learned from; an empty text if it can.
 
@@ -255,37 +250,11 @@ def _fault(loss: Tensor, nonzeros: Mapping[str, float], names: Sequence[str]) ->
     return fault and f"{fault}; the batch's queries are {', '.join(names)}"
 
 
-def _penalty(section: Regularizer, representations: Tensor, step: int) -> tuple[Tensor, float]:
-    """The penalty of term weights (N, V) before its weight, and its weight at this step."""
-    if section.kind == "none":
-        return representations.new_zeros(()), 0.0
-    penalty = flops_loss if section.kind == "flops" else l1
-    return penalty(representations), ramp(section.weight, step, section.steps)
-
-
-#: The values that a log line shows if they are logged, and their labels.
-_LABELS = {"loss": "loss", "kl": "KL", "margin_mse": "MarginMSE", "contrastive": "contrastive",
-          "nonzero_documents": "non-zeros: documents", "nonzero_queries": "queries"}
-
-
-class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Shows a progress bar and log lines instead of the Trainer's, which prints dicts to stdout."""
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._bar = counter("training", state.max_steps, "step")
-        self._bar.update(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._bar.update(1)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None,
-               **_: Any) -> None:
-        logs = logs or {}
-        labelled = {label: logs[key] for key, label in _LABELS.items() if key in logs}
-        if state.is_world_process_zero and labelled:
-            width = len(str(state.max_steps))
-            values = "  ".join(f"{label} {value:>{7}.4g}" for label, value in labelled.items())
-            log.info("step %*d of %d  %s", width, state.global_step, state.max_steps, values)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._bar.close()
+def _counted(penalties: Mapping[str, Penalty]) -> dict[str, Tensor]:
+    """What regularisers have counted so far, as tensors of a checkpoint."""
+    counted: dict[str, Tensor] = {}
+    for side, penalty in penalties.items():
+        if penalty.shares is not None:
+            counted[side] = penalty.shares.contiguous()
+            counted[f"{side}.batches"] = torch.tensor(penalty.batches)
+    return counted
