@@ -82,6 +82,20 @@ class Regularizer(Section):
         return self.steps if isinstance(self.steps, int) else max(1, round(self.steps * planned))
 
 
+class LearnedTable(Section):
+    """How the table of `static` queries is learned (the variant `static` alone).
+
+    The weights begin as `ones`, as the `idf` of the training's corpus, or as `given`: the start's
+    or the user's table. With `scale` they are multiplied by one number, so that scores differ
+    between a query's documents as much as the teachers' do. The optimiser has this learning rate
+    for them, and 0 leaves them as they begin. A weight never falls below 0.
+    """
+
+    begin: Literal["ones", "idf", "given"] = "given"
+    learning_rate: Weight = 0.0
+    scale: bool = False
+
+
 class Training(Section):
     """The data, teachers, loss and optimiser of a training run.
 
@@ -106,6 +120,7 @@ class Training(Section):
     loss: Loss
     documents: Regularizer
     queries: Regularizer
+    query_table: LearnedTable = Field(default_factory=LearnedTable)
     anti_zero: Weight = 0.0
     batch_size: PositiveInt
     learning_rate: PositiveFloat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
 from spladev3_anserini.progress import counter, log
@@ -36,6 +37,14 @@ class SetEpoch(TrainerCallback):  # type: ignore[misc]
 #: The values that a log line shows if they are logged, and their labels.
 _LABELS = {"loss": "loss", "kl": "KL", "margin_mse": "MarginMSE", "contrastive": "contrastive",
           "nonzero_documents": "non-zeros: documents", "nonzero_queries": "queries"}
+
+
+class NoNegativeQueryWeights(TrainerCallback):  # type: ignore[misc]
+    """Keeps the weights of a learned query table at 0 or above after each step."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        with torch.no_grad():
+            model.query_table.clamp_(min=0)
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]

@@ -19,7 +19,8 @@ _NEVER = -1e4
 class TrainedSplade(nn.Module):
     """A SPLADE model with the fused head, which weights queries as its variant does.
 
-    `query_table` is the weight that each wordpiece of a query has by itself. It is not trained.
+    `query_table` is the weight that each wordpiece of a query has by itself; a parameter if it is
+    learned.
     The dimensions of special tokens are 0 for queries and documents, in training as in search. A
     binary query therefore never matches on [PAD].
     """
@@ -28,7 +29,7 @@ class TrainedSplade(nn.Module):
     query_table: Tensor
 
     def __init__(self, checkpoint: Checkpoint, variant: Variant, special_ids: list[int],
-                 query_weights: Weights | None = None) -> None:
+                 query_weights: Weights | None = None, learns_table: bool = False) -> None:
         """Loads the model; `query_weights` is that of `training_query_weights`.
 
         Raises InputError as `load_splade` does, if queries need another model, and for a prompt,
@@ -54,7 +55,10 @@ class TrainedSplade(nn.Module):
         table = keep.clone()
         if query_weights is not None:
             table[:len(query_weights)] *= torch.from_numpy(query_weights[:len(table)])
-        self.register_buffer("query_table", table, persistent=False)
+        if learns_table:
+            self.query_table = nn.Parameter(table)
+        else:
+            self.register_buffer("query_table", table, persistent=False)
         if self.splade.output.bias is not None:
             # other libraries, which load the saved weights, must not activate these terms either
             with torch.no_grad():

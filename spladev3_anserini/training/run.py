@@ -21,7 +21,7 @@ from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.loading import quiet_transformers
 from spladev3_anserini.model.tokenizer import Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import Variant
-from spladev3_anserini.progress import warn
+from spladev3_anserini.progress import log, warn
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.text import counted
 from spladev3_anserini.training.checkpoints import (
@@ -39,7 +39,11 @@ from spladev3_anserini.training.provenance import read_provenance, warn_of_diffe
 from spladev3_anserini.training.queries import warn_of_skipped
 from spladev3_anserini.training.regularizers import ramp
 from spladev3_anserini.training.saving import WRITING, save_model
-from spladev3_anserini.training.static_queries import corpus_idf, training_query_weights
+from spladev3_anserini.training.static_queries import (
+    corpus_idf,
+    scale_table,
+    training_query_weights,
+)
 
 _CHECKPOINTS = "checkpoints"
 #: A warning names a regulariser that reaches less than this share of its full weight.
@@ -113,10 +117,12 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
                          f"{section.batch_size}")
     tokenizer = start.settings.load_tokenizer()
     torch.manual_seed(section.seed)
+    learned = section.query_table
     table = training_query_weights(start, variant, tokenizer, query_weights, corpus,
-                                   section.max_length)
+                                   section.max_length, learned)
     dropped = sorted(tokenizer.special_ids | tokenizer.nameless)
-    model = TrainedSplade(start, variant, dropped, table)
+    model = TrainedSplade(start, variant, dropped, table,
+                          learns_table=learned.learning_rate > 0)
     refuse_other_vocabulary(start.folder, model.splade.vocabulary, tokenizer.terms)
     if section.max_length > model.splade.max_positions:
         raise InputError(f"max_length {section.max_length}: {start.name} takes up to "
@@ -142,6 +148,11 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
         idf[:len(counted_idf)] = torch.from_numpy(counted_idf)
     dataset = Examples(data, section.negatives, section.seed)
     collator = Collator(tokenizer, section.max_length)
+    if learned.scale:
+        scale = scale_table(model, dataset, Collator(tokenizer, section.max_length))
+        record["query_table_scale"] = scale
+        if leads:
+            log.info("the table of query weights is multiplied by %s", scale)
     with ending_with_others(), (exclusive_output(output, record, resume=resume, replace=replace)
                                 if leads else nullcontext()):
         arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda,

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 
 from spladev3_anserini.errors import InputError
@@ -22,7 +23,12 @@ from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import log
 from spladev3_anserini.recipe.training import Training
-from spladev3_anserini.training.callbacks import ProgressCallback, SetEpoch, StopAtLastStep
+from spladev3_anserini.training.callbacks import (
+    NoNegativeQueryWeights,
+    ProgressCallback,
+    SetEpoch,
+    StopAtLastStep,
+)
 from spladev3_anserini.training.checkpoints import (
     read_step_counts,
     remove_other_checkpoints,
@@ -34,7 +40,7 @@ from spladev3_anserini.training.losses import distillation_loss
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.penalty import Penalty
 from spladev3_anserini.training.regularizers import anti_zero, mean_nonzeros
-from spladev3_anserini.training.saving import WRITING, save_model
+from spladev3_anserini.training.saving import WRITING, load_query_table, save_model
 
 #: A checkpoint's file of the document frequencies that `df_flops` has counted.
 _COUNTED = "document_frequencies.safetensors"
@@ -62,6 +68,7 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         self.add_callback(StopAtLastStep(last_step))
         self._order = Order(len(self.train_dataset), section.seed)
         self.add_callback(SetEpoch(self._order))
+        self.add_callback(NoNegativeQueryWeights())
         self.remove_callback(PrinterCallback)
         self.add_callback(ProgressCallback())
         self.section, self.variant, self.tokenizer = section, variant, tokenizer
@@ -74,6 +81,17 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Order:
         return self._order
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Creates the Trainer's optimiser, in which a learned table has its own learning rate."""
+        optimizer = super().create_optimizer(*() if model is None else (model,))
+        table = self.model.query_table
+        if isinstance(table, nn.Parameter):
+            for group in optimizer.param_groups:
+                group["params"] = [p for p in group["params"] if p is not table]
+            optimizer.add_param_group({"params": [table], "weight_decay": 0.0,
+                                       "lr": self.section.query_table.learning_rate})
+        return optimizer
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> Any:
@@ -200,7 +218,8 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         unwrapped = self.accelerator.unwrap_model(model or self.model)
         try:
             unwrapped.splade.load_state_dict(saved.state_dict())
-        except RuntimeError:
+            load_query_table(unwrapped, folder)
+        except (RuntimeError, SafetensorError):
             raise InputError(f"{folder}: holds another model than the one to be trained") from None
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
