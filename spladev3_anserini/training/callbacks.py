@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,7 +37,9 @@ class SetEpoch(TrainerCallback):  # type: ignore[misc]
 
 #: The values that a log line shows if they are logged, and their labels.
 _LABELS = {"loss": "loss", "kl": "KL", "margin_mse": "MarginMSE", "contrastive": "contrastive",
-          "nonzero_documents": "non-zeros: documents", "nonzero_queries": "queries"}
+          "nonzero_documents": "non-zeros: documents", "nonzero_queries": "queries",
+          "validation_nDCG@10": "validation: nDCG@10", "validation_RR@10": "RR@10",
+          "validation_FLOPS": "FLOPS", "validation_nonzero_documents": "non-zeros: documents"}
 
 
 class NoNegativeQueryWeights(TrainerCallback):  # type: ignore[misc]
@@ -45,6 +48,17 @@ class NoNegativeQueryWeights(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         with torch.no_grad():
             model.query_table.clamp_(min=0)
+
+
+class ValidateStart(TrainerCallback):  # type: ignore[misc]
+    """Validates the start before the first step."""
+
+    def __init__(self, validate: Callable[[], None]) -> None:
+        self._validate = validate
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 0:
+            self._validate()
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]

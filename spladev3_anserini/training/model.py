@@ -71,13 +71,17 @@ class TrainedSplade(nn.Module):
 
         Ids and masks are (B, Lq) and (B x K, Ld); a mask is 0 for padding, else 1.
         """
-        documents = self._expanded(document_ids, document_mask)
+        documents = self.weights_of("document", document_ids, document_mask)
+        return self.weights_of("query", query_ids, query_mask), documents
+
+    def weights_of(self, side: str, ids: Tensor, mask: Tensor) -> Tensor:
+        """Returns the term weights (N, V) of texts of a side, `document` or `query`, in fp32."""
+        if side == "document":
+            return self._expanded(ids, mask)
         if not self.learns_queries:
-            return self._bag_of_words(query_ids, query_mask), documents
-        queries = self._expanded(query_ids, query_mask)
-        if self.query_mode == "lexical":
-            queries = queries * self._bag_of_words(query_ids, query_mask)
-        return queries, documents
+            return self._bag_of_words(ids, mask)
+        queries = self._expanded(ids, mask)
+        return queries * self._bag_of_words(ids, mask) if self.query_mode == "lexical" else queries
 
     def checkpoint_activations(self) -> None:
         """Recomputes the encoder's layers in the backward pass: slower, with far less memory."""

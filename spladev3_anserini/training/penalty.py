@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spladev3_anserini.recipe.training import Regularizer
@@ -13,6 +18,9 @@ from spladev3_anserini.training.regularizers import (
     ramp,
     running_shares,
 )
+
+#: A checkpoint's file of the document frequencies that `df_flops` has counted.
+_COUNTED = "document_frequencies.safetensors"
 
 
 class Penalty:
@@ -52,3 +60,23 @@ class Penalty:
         if factors is not None:
             factors = factors.to(representations.device)
         return flops_loss(representations, factors, section.threshold), weight
+
+
+def save_counts(penalties: Mapping[str, Penalty], checkpoint: Path) -> None:
+    """Writes what the regularisers of each side have counted, if any does, into a checkpoint."""
+    counted: dict[str, Tensor] = {}
+    for side, penalty in penalties.items():
+        if penalty.shares is not None:
+            counted[side] = penalty.shares.contiguous()
+            counted[f"{side}.batches"] = torch.tensor(penalty.batches)
+    if counted:
+        save_file(counted, checkpoint / _COUNTED)
+
+
+def load_counts(penalties: Mapping[str, Penalty], checkpoint: Path, device: str) -> None:
+    """Gives regularisers what `save_counts` wrote, if it wrote any."""
+    if (checkpoint / _COUNTED).exists():
+        counted = load_file(checkpoint / _COUNTED, device)
+        for side, penalty in penalties.items():
+            if side in counted:
+                penalty.shares, penalty.batches = counted[side], int(counted[f"{side}.batches"])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 
@@ -28,9 +26,12 @@ from spladev3_anserini.training.callbacks import (
     ProgressCallback,
     SetEpoch,
     StopAtLastStep,
+    ValidateStart,
 )
 from spladev3_anserini.training.checkpoints import (
+    is_intact,
     read_step_counts,
+    refusing_damage,
     remove_other_checkpoints,
     write_checkpoint_hashes,
 )
@@ -38,12 +39,12 @@ from spladev3_anserini.training.dataset import Order
 from spladev3_anserini.training.distributed import LOST_RANK, ending_with_others, first_fault
 from spladev3_anserini.training.losses import distillation_loss
 from spladev3_anserini.training.model import TrainedSplade
-from spladev3_anserini.training.penalty import Penalty
+from spladev3_anserini.training.penalty import Penalty, load_counts, save_counts
 from spladev3_anserini.training.regularizers import anti_zero, mean_nonzeros
 from spladev3_anserini.training.saving import WRITING, load_query_table, save_model
+from spladev3_anserini.training.selection import Selection, checkpoints_to_keep
+from spladev3_anserini.training.validation import Validator
 
-#: A checkpoint's file of the document frequencies that `df_flops` has counted.
-_COUNTED = "document_frequencies.safetensors"
 #: Seconds that the first rank has to say why all ranks end.
 _GRACE = 10.0
 
@@ -56,11 +57,13 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
 
     def __init__(self, model: TrainedSplade, section: Training, variant: Variant, tokenizer: Any,
                  arguments: TrainingArguments, last_step: int = -1, idf: Tensor | None = None,
+                 validator: Validator | None = None, selection: Selection | None = None,
                  **others: Any) -> None:
         """`last_step`: stop after this step and save a checkpoint; -1 trains all epochs.
 
         The learning rate always follows the schedule of all epochs. `idf` (V) is the corpus's, for
-        `idf_flops`.
+        `idf_flops`. With a validator, the start and each checkpoint are validated, and the
+        selection says which of them is kept, and when to stop.
         """
         super().__init__(model, arguments, **others)
         self._last_step = last_step
@@ -72,6 +75,9 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)
         self.add_callback(ProgressCallback())
         self.section, self.variant, self.tokenizer = section, variant, tokenizer
+        self._validator, self._selection = validator, selection
+        if validator is not None:
+            self.add_callback(ValidateStart(self.validate))
         self.model_accepts_loss_kwargs = False
         self._penalties = {"documents": Penalty(section.documents, idf)}
         if variant.learns_queries:
@@ -144,6 +150,19 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             self._sums, self._steps = {}, 0
         super().log(logs, start_time)
 
+    def validate(self) -> None:
+        """Validates the model after this step, unless it was; logs the values."""
+        step = self.state.global_step
+        if self._validator is None or self._selection is None or self._selection.has(step):
+            return
+        found = self._validator.measure(self.accelerator.unwrap_model(self.model))
+        self._selection.add(step, found)
+        if self.is_world_process_zero():
+            self._selection.write()
+        super().log(found.values())
+        if self._selection.exhausted:
+            self.control.should_training_stop = True
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Saves a checkpoint as a model folder that all readers of models can load."""
         folder = Path(output_dir or self.args.output_dir)
@@ -160,11 +179,14 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             self.train()
             return
         steps, planned = read_step_counts(checkpoint)
+        if self._selection is not None:
+            self._selection.read(steps)
         if 0 < self._last_step < steps:
             raise InputError(f"`max_steps` {self._last_step}: {checkpoint} has {steps:,} steps "
                              "already; ask for that many or more, or choose another `output`")
         self._saved = [checkpoint]
-        done = steps >= (self._last_step if 0 < self._last_step < planned else planned)
+        stopped = self._selection is not None and self._selection.exhausted
+        done = stopped or steps >= (self._last_step if 0 < self._last_step < planned else planned)
         if self.is_world_process_zero():
             log.info("step %s of %s: %s, from %s", steps, planned,
                      "all steps are done" if done else "continues", checkpoint)
@@ -173,12 +195,12 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             return
         # the Trainer would train one more step if an epoch ends early
         self._load_from_checkpoint(str(checkpoint))
-        with _refusing_damage(str(checkpoint), "state"):
+        with refusing_damage(str(checkpoint), "state"):
             self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
     def _init_training_state(self, max_steps: int, update_steps_per_epoch: int, epochs: int,
                              resume_from_checkpoint: str | None, trial: Any) -> Any:
-        with _refusing_damage(resume_from_checkpoint, "state"):
+        with refusing_damage(resume_from_checkpoint, "state"):
             return super()._init_training_state(max_steps, update_steps_per_epoch, epochs,
                                                 resume_from_checkpoint, trial)
 
@@ -190,19 +212,31 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         if folder in self._saved:
             return
+        self.validate()
         leads = self.is_world_process_zero()
         with naming(folder, *WRITING), ending_with_others():
             if leads and folder.exists():
                 shutil.rmtree(folder)  # an interrupted or damaged checkpoint of the same step
             self.accelerator.wait_for_everyone()
             super()._save_checkpoint(model, trial)
-            if leads and (counted := _counted(self._penalties)):
-                save_file(counted, folder / _COUNTED)
+            if leads:
+                save_counts(self._penalties, folder)
             self.accelerator.wait_for_everyone()
         self._saved = [*self._saved[-1:], folder]
         if leads:
             write_checkpoint_hashes(folder)
-            remove_other_checkpoints(self._saved)
+            remove_other_checkpoints(checkpoints_to_keep(self._saved, self._selection))
+
+    def load_checkpoint_of(self, step: int) -> None:
+        """Loads the weights of the checkpoint of a step.
+
+        Raises InputError if it is missing or damaged.
+        """
+        folder = Path(self.args.output_dir) / f"checkpoint-{step}"
+        if not is_intact(folder):
+            raise InputError(f"{folder}: the best checkpoint is missing or damaged; train anew "
+                             "with `overwrite`, or ask for `keep` last")
+        self._load_from_checkpoint(str(folder))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Loads weights in the way that the start checkpoint was loaded.
@@ -223,37 +257,19 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             raise InputError(f"{folder}: holds another model than the one to be trained") from None
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        with _refusing_damage(checkpoint, "optimizer"):
+        with refusing_damage(checkpoint, "optimizer"):
             super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and (Path(checkpoint) / _COUNTED).exists():
-            with _refusing_damage(checkpoint, "document frequencies"):
-                counted = load_file(Path(checkpoint) / _COUNTED, str(self.args.device))
-                for side, regularizer in self._penalties.items():
-                    if side in counted:
-                        regularizer.shares = counted[side]
-                        regularizer.batches = int(counted[f"{side}.batches"])
+        if checkpoint is not None:
+            with refusing_damage(checkpoint, "document frequencies"):
+                load_counts(self._penalties, Path(checkpoint), str(self.args.device))
 
     def _load_scaler(self, checkpoint: str | None) -> None:
-        with _refusing_damage(checkpoint, "gradient scaler"):
+        with refusing_damage(checkpoint, "gradient scaler"):
             super()._load_scaler(checkpoint)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        with _refusing_damage(checkpoint, "random state"):
+        with refusing_damage(checkpoint, "random state"):
             super()._load_rng_state(checkpoint)
-
-
-@contextmanager
-def _refusing_damage(checkpoint: str | None, what: str) -> Iterator[None]:
-    """Raises InputError for any failure to load a file of a checkpoint.
-
-    torch loads the states of optimiser and random numbers only as tensors and numbers
-    (`weights_only`), and refuses anything else.
-    """
-    try:
-        yield
-    except Exception:  # unpickling a damaged file may raise anything
-        raise InputError(f"{checkpoint}: its {what} cannot be loaded: it is damaged, or holds "
-                         "objects that could run code; nothing of it was run") from None
 
 
 def _fault(loss: Tensor, nonzeros: Mapping[str, float], names: Sequence[str]) -> str:
@@ -267,13 +283,3 @@ def _fault(loss: Tensor, nonzeros: Mapping[str, float], names: Sequence[str]) ->
             fault = (f"every {side} of the batch is empty: the model has collapsed (weaker "
                      "regularisers or a lower learning rate may help)")
     return fault and f"{fault}; the batch's queries are {', '.join(names)}"
-
-
-def _counted(penalties: Mapping[str, Penalty]) -> dict[str, Tensor]:
-    """What regularisers have counted so far, as tensors of a checkpoint."""
-    counted: dict[str, Tensor] = {}
-    for side, penalty in penalties.items():
-        if penalty.shares is not None:
-            counted[side] = penalty.shares.contiguous()
-            counted[f"{side}.batches"] = torch.tensor(penalty.batches)
-    return counted
