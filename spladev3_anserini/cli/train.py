@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -48,6 +49,16 @@ from spladev3_anserini.text import counted
               help="Optimiser steps between checkpoints.")
 @click.option("--log-steps", default=50, type=WholeNumber(min=1),
               help="Optimiser steps between two values of the curves.")
+@click.option("--validate", metavar="FOLDER|N", help="Validate the start and each checkpoint: a "
+              "folder in BEIR's layout, or how many training queries to hold out.")
+@click.option("--keep", default="best", type=click.Choice(("best", "last")),
+              help="With --validate, the checkpoint that OUTPUT holds.")
+@click.option("--patience", default=0, type=WholeNumber(min=0), show_default="never",
+              help="Stop after this many validations in a row without a better one.")
+@click.option("--max-terms", type=click.FloatRange(min=0, min_open=True), show_default="any",
+              help="The most terms per document of a best checkpoint.")
+@click.option("--max-flops", type=click.FloatRange(min=0, min_open=True), show_default="any",
+              help="The most FLOPS of a best checkpoint.")
 @click.option("--tensorboard", is_flag=True, help="Also log the curves for TensorBoard.")
 @click.option("--device", default="auto", metavar="DEVICE",
               help="The device: cpu or cuda; auto uses a GPU if there is one.")
@@ -56,7 +67,8 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
          start: str | None, query_weights: str | None, output: Path, changes: tuple[str, ...],
          resume: bool, overwrite: bool, max_steps: int | None, accumulate: int,
          checkpointing: bool, save_steps: int, log_steps: int, tensorboard: bool, device: str,
-         recipes: Path | None) -> None:
+         recipes: Path | None, validate: str | None, keep: str, patience: int,
+         max_terms: float | None, max_flops: float | None) -> None:
     """Train a model by a recipe, from the teachers' scores.
 
     The loss is KL divergence and MarginMSE, as the recipe says. OUTPUT is a model that `encode`,
@@ -76,7 +88,9 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     from spladev3_anserini.recipe.validation import changed_training
     from spladev3_anserini.training.checkpoints import BEGUN
     from spladev3_anserini.training.launch import world_size
-    from spladev3_anserini.training.run import Machine, train_model
+    from spladev3_anserini.training.machine import Machine
+    from spladev3_anserini.training.run import train_model
+    from spladev3_anserini.training.selection import Choice, Validating, outcome_text
 
     if world_size() > 1:
         signals.end_at_once()
@@ -90,11 +104,18 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     machine = Machine(device=device, accumulate=accumulate, checkpointing=checkpointing,
                       save_steps=save_steps, log_steps=log_steps, max_steps=max_steps or -1,
                       tensorboard=tensorboard)
+    validating = None
+    if validate is not None:
+        source = int(validate) if re.fullmatch("[1-9][0-9]{0,8}", validate) else validate
+        validating = Validating(source, Choice(patience, max_terms, max_flops), keep == "best")
+    elif patience or max_terms is not None or max_flops is not None:
+        raise InputError("--patience, --max-terms and --max-flops choose among validated "
+                         "checkpoints; add --validate")
     sources = {"candidates": str(candidates), "scores": str(scores), "corpus": corpus,
                "topics": topics}
     last = train_model(section, variant_named(recipe_data.variant), checkpoint, sources, output,
                        machine=machine, replace=overwrite, query_weights=query_weights,
-                       recipe=name_of(recipe), title=recipe_data.title,
+                       recipe=name_of(recipe), title=recipe_data.title, validating=validating,
                        resume=resume or (overwrite and (output / BEGUN).exists()))
     if last:
         logged = ("loss", "kl", "margin_mse", "contrastive", "nonzero_queries",
@@ -102,3 +123,5 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
         values = ", ".join(f"{name} {last[name]:.4g}" for name in logged if name in last)
         echo(f"{output}: trained on {counted(int(last['queries']), 'query')}; step {last['step']}: "
              f"{values}")
+        if "validation" in last:
+            echo(f"{output}: {outcome_text(last['validation'])}")

@@ -39,12 +39,16 @@ class Loss(Section):
     """The weights of the loss terms (paper, section 2.3).
 
     `pairs` selects the margins of MarginMSE: between `all` pairs of a query's documents, or only
-    between the `positive` and each negative.
+    between the `positive` and each negative. `temperature` divides both sides' scores in KL. With
+    `budgets` the loss is the mean of the losses of whole documents and of documents with only
+    their so many largest weights, which is what `encode` writes with that `top_k`.
     """
 
     kl: Weight
     margin_mse: Weight
     contrastive: Weight = 0.0
+    temperature: PositiveFloat = 1.0
+    budgets: list[PositiveInt] = Field(default_factory=list)
     pairs: Literal["all", "positive"] = "all"
 
     @model_validator(mode="after")
@@ -57,12 +61,39 @@ class Loss(Section):
 class Regularizer(Section):
     """A sparsity regulariser, whose weight grows quadratically to `weight` over `steps`.
 
-    Steps are optimiser steps.
+    `kind` is a row of `training/regularizers.py`, where the formulas are. `steps` are optimiser
+    steps, or a share of the training's (0.33). Texts with up to `threshold` terms are not penalised
+    (flops and its kinds only).
     """
 
-    kind: Literal["flops", "l1", "none"]
+    kind: Literal["flops", "df_flops", "idf_flops", "l1", "none"]
     weight: Weight
-    steps: PositiveInt
+    steps: PositiveInt | Annotated[float, Field(gt=0, lt=1)]
+    threshold: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _counts_terms(self) -> Regularizer:
+        if self.threshold and "flops" not in self.kind:
+            raise ValueError(f"threshold {self.threshold}: {self.kind} has none")
+        return self
+
+    def ramp_steps(self, planned: int) -> int:
+        """Returns the steps of the ramp in a training of `planned` optimiser steps; at least 1."""
+        return self.steps if isinstance(self.steps, int) else max(1, round(self.steps * planned))
+
+
+class LearnedTable(Section):
+    """How the table of `static` queries is learned (the variant `static` alone).
+
+    The weights begin as `ones`, as the `idf` of the training's corpus, or as `given`: the start's
+    or the user's table. With `scale` they are multiplied by one number, so that scores differ
+    between a query's documents as much as the teachers' do. The optimiser has this learning rate
+    for them, and 0 leaves them as they begin. A weight never falls below 0.
+    """
+
+    begin: Literal["ones", "idf", "given"] = "given"
+    learning_rate: Weight = 0.0
+    scale: bool = False
 
 
 class Training(Section):
@@ -89,6 +120,7 @@ class Training(Section):
     loss: Loss
     documents: Regularizer
     queries: Regularizer
+    query_table: LearnedTable = Field(default_factory=LearnedTable)
     anti_zero: Weight = 0.0
     batch_size: PositiveInt
     learning_rate: PositiveFloat

@@ -29,7 +29,7 @@ _HASHES = "whole.json"
 _LOCK = ".lock"
 #: The fields of a record that must be equal to continue a training.
 _MUST_MATCH = ("variant", "start", "tokenizer", "query_weights", "training", "data", "accumulate",
-               "ranks")
+               "ranks", "validate")
 
 
 def training_record(section: Training, variant: Variant, start: Checkpoint, tokenizer: str,
@@ -139,7 +139,7 @@ def newest_intact_checkpoint(folder: Path) -> Path | None:
     from.
     """
     for path in _checkpoints(folder):
-        if _is_intact(path):
+        if is_intact(path):
             return path
         warn(f"{path}: is damaged or was being written, and is skipped")
     warn(f"`resume`: {folder} holds no whole checkpoint; the training begins at its first step")
@@ -159,6 +159,20 @@ def read_step_counts(checkpoint: Path) -> tuple[int, int]:
     return done, planned
 
 
+@contextmanager
+def refusing_damage(checkpoint: str | None, what: str) -> Iterator[None]:
+    """Raises InputError for any failure to load a file of a checkpoint.
+
+    torch loads the states of optimiser and random numbers only as tensors and numbers
+    (`weights_only`), and refuses anything else.
+    """
+    try:
+        yield
+    except Exception:  # unpickling a damaged file may raise anything
+        raise InputError(f"{checkpoint}: its {what} cannot be loaded: it is damaged, or holds "
+                         "objects that could run code; nothing of it was run") from None
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a folder, the one with the most steps first."""
     checkpoints = [path for path in folder.glob("checkpoint-*")
@@ -166,7 +180,7 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted(checkpoints, key=lambda path: -int(path.name.partition("-")[2]))
 
 
-def _is_intact(checkpoint: Path) -> bool:
+def is_intact(checkpoint: Path) -> bool:
     """Whether all files of a checkpoint have the hashes that were written when it was saved."""
     hashes = _read_or_empty(checkpoint / _HASHES)
     try:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -33,14 +34,18 @@ class Examples(Dataset[Example]):
     item's number because workers and ranks have copies of this data set.
     """
 
-    def __init__(self, data: TrainingData, negatives: int, seed: int) -> None:
+    def __init__(self, data: TrainingData, negatives: int, seed: int,
+                 queries: NDArray[np.int64] | None = None) -> None:
+        """`queries` are the numbers of the queries that are learned from; all if None."""
         self._data, self._negatives, self._seed = data, negatives, seed
+        self._queries = np.arange(data.size) if queries is None else queries
 
     def __len__(self) -> int:
-        return self._data.size
+        return len(self._queries)
 
     def __getitem__(self, number: int) -> Example:
-        epoch, index = divmod(number, len(self))
+        epoch, place = divmod(number, len(self))
+        index = int(self._queries[place])
         data, generator = self._data, np.random.default_rng([self._seed, epoch, index])
         begin, end = data.starts[index : index + 2].tolist()
         positives = int(data.positives[index])

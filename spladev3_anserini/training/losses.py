@@ -32,15 +32,17 @@ def dot_products(queries: Tensor, documents: Tensor) -> Tensor:
         return torch.bmm(documents, queries.unsqueeze(2)).squeeze(2)
 
 
-def kl(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(softmax(teacher) || softmax(student)) of scores (B, K), temperature 1.
+def kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(softmax(teacher / T) || softmax(student / T)) T^2 of scores (B, K).
 
-    mean_b sum_k p_bk (log p_bk - log q_bk), p of the teacher and q of the student, in nats
-    (report, section 2.3). Raises ValueError if the shapes differ.
+    T^2 mean_b sum_k p_bk (log p_bk - log q_bk), p of the teacher and q of the student, in nats
+    (report, section 2.3, where T is 1). T^2 keeps the size of the gradient (Hinton et al., arXiv
+    1503.02531, section 2). Raises ValueError if the shapes differ.
     """
     _require_same_shape(student, teacher)
-    log_p, log_q = teacher.log_softmax(dim=1), student.log_softmax(dim=1)
-    return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
+    log_p = (teacher / temperature).log_softmax(dim=1)
+    log_q = (student / temperature).log_softmax(dim=1)
+    return temperature**2 * (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
 
 
 def margin_mse(student: Tensor, teacher: Tensor,
@@ -82,9 +84,22 @@ def contrastive(queries: Tensor, documents: Tensor) -> Tensor:
     return functional.cross_entropy(torch.cat([positive_scores, negative_scores], dim=1), target)
 
 
+def top_terms(representations: Tensor, budget: int) -> Tensor:
+    """Returns term weights (..., V) with only each text's `budget` largest; the others are 0.
+
+    Weights that are equal to the smallest of them all stay.
+    """
+    if budget >= representations.shape[-1]:
+        return representations
+    smallest = representations.detach().topk(budget, dim=-1).values[..., -1:]
+    return representations * (representations.detach() >= smallest)
+
+
 def distillation_loss(queries: Tensor, documents: Tensor, teacher: Tensor,
                       weights: Loss) -> tuple[Tensor, dict[str, Tensor | float]]:
     """The loss of a batch: the weighted sum of KL, MarginMSE and contrastive loss.
+
+    With budgets it is the mean of that sum over whole documents and those of each budget.
 
     Args:
         queries: Representations (B, V).
@@ -94,21 +109,31 @@ def distillation_loss(queries: Tensor, documents: Tensor, teacher: Tensor,
             (section 2.3). A part of weight 0 is not computed.
 
     Returns:
-        The loss, and each computed part by name, before its weight and detached.
+        The loss, and each computed part of whole documents by name, before its weight and
+        detached; `top_64` is the weighted sum of the budget 64.
 
     Raises:
         ValueError: The shapes do not fit.
     """
+    loss, parts = _weighted_parts(queries, documents, teacher, weights)
+    losses = {f"top_{budget}": _weighted_parts(queries, top_terms(documents, budget), teacher,
+                                               weights)[0] for budget in weights.budgets}
+    logged: dict[str, Tensor | float] = {
+        name: part.detach() for name, part in (parts | losses).items()}
+    return torch.stack([loss, *losses.values()]).mean(), logged
+
+
+def _weighted_parts(queries: Tensor, documents: Tensor, teacher: Tensor,
+                    weights: Loss) -> tuple[Tensor, dict[str, Tensor]]:
     student = dot_products(queries, documents)
     parts: dict[str, Tensor] = {}
     if weights.kl:
-        parts["kl"] = kl(student, teacher)
+        parts["kl"] = kl(student, teacher, weights.temperature)
     if weights.margin_mse:
         parts["margin_mse"] = margin_mse(student, teacher, weights.pairs)
     if weights.contrastive:
         parts["contrastive"] = contrastive(queries, documents)
-    loss = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
-    return loss, {name: part.detach() for name, part in parts.items()}
+    return torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum(), parts
 
 
 def _require_same_shape(student: Tensor, teacher: Tensor) -> None:

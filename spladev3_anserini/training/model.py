@@ -19,7 +19,8 @@ _NEVER = -1e4
 class TrainedSplade(nn.Module):
     """A SPLADE model with the fused head, which weights queries as its variant does.
 
-    `query_table` is the weight that each wordpiece of a query has by itself. It is not trained.
+    `query_table` is the weight that each wordpiece of a query has by itself; a parameter if it is
+    learned.
     The dimensions of special tokens are 0 for queries and documents, in training as in search. A
     binary query therefore never matches on [PAD].
     """
@@ -28,7 +29,7 @@ class TrainedSplade(nn.Module):
     query_table: Tensor
 
     def __init__(self, checkpoint: Checkpoint, variant: Variant, special_ids: list[int],
-                 query_weights: Weights | None = None) -> None:
+                 query_weights: Weights | None = None, learns_table: bool = False) -> None:
         """Loads the model; `query_weights` is that of `training_query_weights`.
 
         Raises InputError as `load_splade` does, if queries need another model, and for a prompt,
@@ -54,7 +55,10 @@ class TrainedSplade(nn.Module):
         table = keep.clone()
         if query_weights is not None:
             table[:len(query_weights)] *= torch.from_numpy(query_weights[:len(table)])
-        self.register_buffer("query_table", table, persistent=False)
+        if learns_table:
+            self.query_table = nn.Parameter(table)
+        else:
+            self.register_buffer("query_table", table, persistent=False)
         if self.splade.output.bias is not None:
             # other libraries, which load the saved weights, must not activate these terms either
             with torch.no_grad():
@@ -67,13 +71,17 @@ class TrainedSplade(nn.Module):
 
         Ids and masks are (B, Lq) and (B x K, Ld); a mask is 0 for padding, else 1.
         """
-        documents = self._expanded(document_ids, document_mask)
+        documents = self.weights_of("document", document_ids, document_mask)
+        return self.weights_of("query", query_ids, query_mask), documents
+
+    def weights_of(self, side: str, ids: Tensor, mask: Tensor) -> Tensor:
+        """Returns the term weights (N, V) of texts of a side, `document` or `query`, in fp32."""
+        if side == "document":
+            return self._expanded(ids, mask)
         if not self.learns_queries:
-            return self._bag_of_words(query_ids, query_mask), documents
-        queries = self._expanded(query_ids, query_mask)
-        if self.query_mode == "lexical":
-            queries = queries * self._bag_of_words(query_ids, query_mask)
-        return queries, documents
+            return self._bag_of_words(ids, mask)
+        queries = self._expanded(ids, mask)
+        return queries * self._bag_of_words(ids, mask) if self.query_mode == "lexical" else queries
 
     def checkpoint_activations(self) -> None:
         """Recomputes the encoder's layers in the backward pass: slower, with far less memory."""

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-import transformers
+from numpy.typing import NDArray
 
 from spladev3_anserini.errors import InputError, first_line, out_of_memory, refuse_without
 from spladev3_anserini.files import appearing, naming
-from spladev3_anserini.impacts.query_weights import QueryTable, hash_of_weights
-from spladev3_anserini.model.batches import resolved_device
+from spladev3_anserini.impacts.query_weights import QueryTable, Weights, hash_of_weights
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.loading import quiet_transformers
 from spladev3_anserini.model.tokenizer import Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import Variant
-from spladev3_anserini.progress import warn
+from spladev3_anserini.progress import log, warn
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.text import counted
 from spladev3_anserini.training.card import card_details, write_card
@@ -33,48 +33,37 @@ from spladev3_anserini.training.checkpoints import (
 )
 from spladev3_anserini.training.dataset import Collator, Examples
 from spladev3_anserini.training.distributed import ending_with_others, leave_ranks
-from spladev3_anserini.training.launch import world_size
+from spladev3_anserini.training.machine import (
+    Machine,
+    optimizer_steps,
+    trainer_arguments,
+    training_device,
+)
 from spladev3_anserini.training.mapped_data import TrainingData, open_training_data
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.provenance import read_provenance, warn_of_differing_scores
 from spladev3_anserini.training.queries import warn_of_skipped
 from spladev3_anserini.training.regularizers import ramp
 from spladev3_anserini.training.saving import WRITING, save_model
-from spladev3_anserini.training.static_queries import training_query_weights
+from spladev3_anserini.training.selection import Selection, Validating
+from spladev3_anserini.training.static_queries import (
+    corpus_idf,
+    scale_table,
+    training_query_weights,
+)
+from spladev3_anserini.training.validation import HeldOut, Validator, hold_out, read_held_out
 
 _CHECKPOINTS = "checkpoints"
 #: A warning names a regulariser that reaches less than this share of its full weight.
 _NEARLY = 0.99
 
 
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """How this machine trains: settings that are not part of the recipe.
-
-    Attributes:
-        device: `auto`, `cpu` or `cuda`.
-        accumulate: Batches whose gradients are added up for one optimiser step.
-        checkpointing: Recompute activations instead of keeping them: less memory, slower.
-        save_steps: Steps between checkpoints; 0 saves one per epoch.
-        log_steps: Steps between values in the log.
-        max_steps: Stop after this many steps; -1 trains all epochs of the recipe.
-        tensorboard: Also write the values for TensorBoard.
-    """
-
-    device: str = "auto"
-    accumulate: int = 1
-    checkpointing: bool = False
-    save_steps: int = 0
-    log_steps: int = 50
-    max_steps: int = -1
-    tensorboard: bool = False
-
-
 @quiet_transformers()
 def train_model(section: Training, variant: Variant, start: Checkpoint,
                 sources: Mapping[str, str], output: Path, *, machine: Machine, resume: bool,
                 replace: bool = False, query_weights: QueryTable | None = None,
-                recipe: str = "", title: str = "") -> dict[str, float]:
+                validating: Validating | None = None, recipe: str = "",
+                title: str = "") -> dict[str, Any]:
     """Trains a model and writes it to a folder.
 
     `output/checkpoints` holds the Trainer's checkpoints. On a CPU, a resumed training gives the
@@ -92,12 +81,13 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
         resume: Continue from the newest intact checkpoint of this training.
         replace: Remove another training that the output holds.
         query_weights: The table of static queries; see `training_query_weights`.
+        validating: How the start and each checkpoint are validated; None does not.
         recipe: The name of the recipe, for the model's card.
         title: The title of the recipe, for the model's card.
 
     Returns:
-        The values logged at the last step, and the number of `queries`. Only the first of several
-        ranks gets them.
+        The values logged at the last step, the number of `queries` and, with `validating`, the
+        `validation` (see `Selection.outcome`). Only the first of several ranks gets them.
 
     Raises:
         InputError: An input cannot be used (see `open_training_data`), the output holds something
@@ -107,23 +97,14 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
     refuse_without("accelerate", "training", "train")
     if machine.tensorboard:
         refuse_without("tensorboard", "`tensorboard`", "train")
-    cuda, precision = _device(machine.device, section.precision)
+    cuda, precision = training_device(machine.device, section.precision)
     candidates, scores, corpus = Path(sources["candidates"]), Path(sources["scores"]), \
         sources["corpus"]
     data = open_training_data(candidates, scores, sources["topics"], corpus, output)
-    if data.size < section.batch_size:
-        raise InputError(f"{counted(data.size, 'training query')} cannot fill one batch of "
-                         f"{section.batch_size}")
     tokenizer = start.settings.load_tokenizer()
-    torch.manual_seed(section.seed)
     table = training_query_weights(start, variant, tokenizer, query_weights, corpus,
-                                   section.max_length)
-    dropped = sorted(tokenizer.special_ids | tokenizer.nameless)
-    model = TrainedSplade(start, variant, dropped, table)
-    refuse_other_vocabulary(start.folder, model.splade.vocabulary, tokenizer.terms)
-    if section.max_length > model.splade.max_positions:
-        raise InputError(f"max_length {section.max_length}: {start.name} takes up to "
-                         f"{model.splade.max_positions} wordpieces")
+                                   section.max_length, section.query_table)
+    model = _model(section, variant, start, tokenizer, table)
     if machine.checkpointing or section.checkpointing:
         model.checkpoint_activations()
     from spladev3_anserini.training.trainer import SpladeTrainer
@@ -133,22 +114,45 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
     if table is not None:
         record["query_weights"] = hash_of_weights(tokenizer.terms, table)
     record["scores"] = read_provenance(scores)
-    record["card"] = card_details(section, variant, start, data.size, recipe, title)
+    if validating is not None:
+        record["validate"] = str(validating.source)
+    held_out, queries = _split(data, validating, section.seed)
+    record["card"] = card_details(section, variant, start,
+                                  data.size if queries is None else len(queries), recipe, title)
     leads = os.environ.get("RANK", "0") == "0"  # one process prepares and locks the folder
     if leads:
         warn_of_skipped(data.record.skipped, candidates, scores)
         warn_of_differing_scores(scores, candidates, section)
-        _warn_of_few(data, section, variant, machine)
-    dataset = Examples(data, section.negatives, section.seed)
+    idf = None
+    if "idf_flops" in (section.documents.kind, section.queries.kind):
+        idf = torch.zeros(model.splade.vocabulary)
+        idf[:len(tokenizer.terms)] = torch.from_numpy(
+            corpus_idf(corpus, tokenizer, section.max_length))
+    dataset = Examples(data, section.negatives, section.seed, queries)
+    if len(dataset) < section.batch_size:
+        raise InputError(f"{counted(len(dataset), 'training query')} cannot fill one batch of "
+                         f"{section.batch_size}")
+    if leads:
+        _warn_of_few(data, len(dataset), section, variant, machine)
     collator = Collator(tokenizer, section.max_length)
+    if section.query_table.scale:
+        scale = scale_table(model, dataset, Collator(tokenizer, section.max_length))
+        record["query_table_scale"] = scale
+        if leads:
+            log.info("the table of query weights is multiplied by %s", scale)
+    # a copy, as training changes the tensors
+    first = copy.deepcopy(model.state_dict()) if validating is not None else {}
     with ending_with_others(), (exclusive_output(output, record, resume=resume, replace=replace)
                                 if leads else nullcontext()):
-        arguments = _arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda,
-                               precision)
-        arguments._n_gpu = min(1, arguments.n_gpu)  # with more the Trainer would use DataParallel
+        arguments = trainer_arguments(section, machine, output / _CHECKPOINTS, len(dataset), cuda,
+                                      precision)
+        selection = validator = None
+        if validating is not None and held_out is not None:
+            selection = Selection(output, validating.choice)
+            validator = Validator(held_out, tokenizer, section.max_length)
         trainer = SpladeTrainer(model, section, variant, tokenizer.transformers, arguments,
-                                train_dataset=dataset, last_step=machine.max_steps,
-                                data_collator=collator)
+                                train_dataset=dataset, last_step=machine.max_steps, idf=idf,
+                                data_collator=collator, validator=validator, selection=selection)
         newest = newest_intact_checkpoint(output / _CHECKPOINTS) if resume else None
         try:
             trainer.continue_from(newest)
@@ -159,14 +163,47 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
                              "(a smaller batch, `accumulate` and `checkpointing` help): "
                              f"{first_line(error)}") from error
         collator.cuts.warn("drawn text", f"max_length {section.max_length}")
+        if selection is not None and validating is not None and validating.keep_best:
+            if step := selection.best.step:
+                trainer.load_checkpoint_of(step)
+            else:
+                trainer.accelerator.unwrap_model(trainer.model).load_state_dict(first)
+        if selection is not None:
+            record["validation"] = selection.outcome()
         if is_first := trainer.is_world_process_zero():
             _write(output, trainer, record, variant, tokenizer)
         leave_ranks()
     if not is_first:
         return {}
     logged: list[dict[str, float]] = trainer.state.log_history
-    last = next((values for values in reversed(logged) if "loss" in values), {})
-    return last | {"queries": data.size} if last else {}
+    last: dict[str, Any] = next((values for values in reversed(logged) if "loss" in values), {})
+    if selection is not None:
+        last = last | {"validation": selection.outcome()}
+    return last | {"queries": len(dataset)} if last else {}
+
+
+def _model(section: Training, variant: Variant, start: Checkpoint, tokenizer: Tokenizer,
+           table: Weights | None) -> TrainedSplade:
+    """The model that is trained; raises InputError if it does not fit the tokenizer or section."""
+    torch.manual_seed(section.seed)
+    dropped = sorted(tokenizer.special_ids | tokenizer.nameless)
+    model = TrainedSplade(start, variant, dropped, table,
+                          learns_table=section.query_table.learning_rate > 0)
+    refuse_other_vocabulary(start.folder, model.splade.vocabulary, tokenizer.terms)
+    if section.max_length > model.splade.max_positions:
+        raise InputError(f"max_length {section.max_length}: {start.name} takes up to "
+                         f"{model.splade.max_positions} wordpieces")
+    return model
+
+
+def _split(data: TrainingData, validating: Validating | None,
+           seed: int) -> tuple[HeldOut | None, NDArray[np.int64] | None]:
+    """What is validated on, and the numbers of the queries that are learned from; None is all."""
+    if validating is None:
+        return None, None
+    if isinstance(validating.source, int):
+        return hold_out(data, validating.source, seed)
+    return read_held_out(validating.source), None
 
 
 def _write(output: Path, trainer: Any, record: dict[str, Any], variant: Variant,
@@ -196,61 +233,19 @@ def _write_curves(path: Path, logged: list[dict[str, float]]) -> None:
             stream.writelines(lines)
 
 
-def _device(name: str, precision: str) -> tuple[bool, str]:
-    """Returns whether a GPU trains, and the precision that the device allows.
-
-    Raises InputError if the device is missing or is not `auto`, `cpu` or `cuda`.
-    """
-    device = resolved_device(name)
-    if device not in ("cpu", "cuda"):
-        raise InputError(f"`device` {name}: expected auto, cpu or cuda; CUDA_VISIBLE_DEVICES says "
-                         "which GPU")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"`device` {name}: there is no GPU that torch can use")
-    if device == "cpu" and precision != "fp32":
-        warn(f"precision {precision} is for GPUs; this trains in fp32")
-        return False, "fp32"
-    return device == "cuda", precision
-
-
-def _warn_of_few(data: TrainingData, section: Training, variant: Variant,
+def _warn_of_few(data: TrainingData, queries: int, section: Training, variant: Variant,
                  machine: Machine) -> None:
     """Warns if there are fewer negatives, or fewer steps, than the section expects."""
     if few := int((data.negatives < section.negatives).sum()):
         warn(f"{counted(few, 'query')} with fewer than {section.negatives} negatives: some are "
              "drawn more than once")
-    steps = _steps(section, machine, data.size)
+    steps = optimizer_steps(section, machine, queries)
     sides = {"documents": section.documents} | (
         {"queries": section.queries} if variant.learns_queries else {})
     for side, regularizer in sides.items():
-        reached = ramp(1.0, steps, regularizer.steps)
+        reached = ramp(1.0, steps, regularizer.ramp_steps(steps))
         if regularizer.kind != "none" and regularizer.weight and reached < _NEARLY:
             warn(f"{side}.steps {regularizer.steps:,}: this training has "
                  f"{counted(steps, 'step')}, so {side}.weight only reaches {reached:.2%} of "
-                 f"{regularizer.weight:g}; `set` {side}.steps={max(1, steps // 3)} reaches it "
-                 "after a third of them")
-
-
-def _steps(section: Training, machine: Machine, size: int) -> int:
-    """The number of optimiser steps of all epochs."""
-    per_epoch = max(1, size // (section.batch_size * world_size() * machine.accumulate))
-    return max(1, round(per_epoch * section.epochs))
-
-
-def _arguments(section: Training, machine: Machine, folder: Path, size: int, cuda: bool,
-               precision: str) -> Any:
-    return transformers.TrainingArguments(
-        output_dir=str(folder), per_device_train_batch_size=section.batch_size,
-        gradient_accumulation_steps=machine.accumulate, learning_rate=section.learning_rate,
-        weight_decay=section.weight_decay, num_train_epochs=section.epochs,
-        lr_scheduler_type="linear",
-        warmup_steps=round(section.warmup_ratio * _steps(section, machine, size)),
-        max_grad_norm=1.0,
-        fp16=precision == "fp16", bf16=precision == "bf16", use_cpu=not cuda,
-        seed=section.seed, data_seed=section.seed, dataloader_drop_last=True,
-        remove_unused_columns=False,
-        save_strategy="steps" if machine.save_steps else "epoch",
-        save_steps=machine.save_steps or 500,
-        logging_steps=machine.log_steps, logging_first_step=True,
-        report_to=["tensorboard"] if machine.tensorboard else [], disable_tqdm=True,
-        ddp_find_unused_parameters=False, logging_nan_inf_filter=False)
+                 f"{regularizer.weight:g}; `set` {side}.steps=0.33 reaches it after a third of "
+                 "them")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spladev3_anserini.errors import InputError
@@ -24,6 +24,7 @@ WRITING = SafetensorError, RuntimeError
 
 _KINDS = "sentence_transformers.sparse_encoder.models."
 _POOLING, _QUERY_TERMS = "1_SpladePooling", "2_SparseStaticEmbedding"
+_TABLE = f"{_QUERY_TERMS}/model.safetensors"
 
 
 def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: Path) -> None:
@@ -63,13 +64,20 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
         records[f"{_QUERY_TERMS}/config.json"] = {"frozen": True}
         _save_tokenizer(tokenizer, folder / _QUERY_TERMS)
         weight: Tensor = model.query_table.detach().cpu().contiguous()
-        save_file({"weight": weight}, folder / _QUERY_TERMS / "model.safetensors")
+        save_file({"weight": weight}, folder / _TABLE)
     for path in (*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")):
         set_usual_mode(path)
     for name, record in records.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with appearing(folder / name) as stream:
             stream.write(json.dumps(record, indent=1) + "\n")
+
+
+def load_query_table(model: TrainedSplade, folder: Path) -> None:
+    """Gives a model the query weights that `save_model` wrote, if it wrote any."""
+    if (folder / _TABLE).exists():
+        with torch.no_grad():
+            model.query_table.copy_(load_file(folder / _TABLE)["weight"])
 
 
 def _state(mlm: Any) -> dict[str, Tensor] | None:

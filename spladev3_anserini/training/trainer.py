@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import naming
@@ -19,10 +19,19 @@ from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.layout import Layout, Side
 from spladev3_anserini.model.splade import load_splade
 from spladev3_anserini.model.variants import Variant
-from spladev3_anserini.progress import counter, log
-from spladev3_anserini.recipe.training import Regularizer, Training
+from spladev3_anserini.progress import log
+from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.training.callbacks import (
+    NoNegativeQueryWeights,
+    ProgressCallback,
+    SetEpoch,
+    StopAtLastStep,
+    ValidateStart,
+)
 from spladev3_anserini.training.checkpoints import (
+    is_intact,
     read_step_counts,
+    refusing_damage,
     remove_other_checkpoints,
     write_checkpoint_hashes,
 )
@@ -30,8 +39,11 @@ from spladev3_anserini.training.dataset import Order
 from spladev3_anserini.training.distributed import LOST_RANK, ending_with_others, first_fault
 from spladev3_anserini.training.losses import distillation_loss
 from spladev3_anserini.training.model import TrainedSplade
-from spladev3_anserini.training.regularizers import anti_zero, flops_loss, l1, mean_nonzeros, ramp
-from spladev3_anserini.training.saving import WRITING, save_model
+from spladev3_anserini.training.penalty import Penalty, load_counts, save_counts
+from spladev3_anserini.training.regularizers import anti_zero, mean_nonzeros
+from spladev3_anserini.training.saving import WRITING, load_query_table, save_model
+from spladev3_anserini.training.selection import Selection, checkpoints_to_keep
+from spladev3_anserini.training.validation import Validator
 
 #: Seconds that the first rank has to say why all ranks end.
 _GRACE = 10.0
@@ -44,26 +56,48 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
     """
 
     def __init__(self, model: TrainedSplade, section: Training, variant: Variant, tokenizer: Any,
-                 arguments: TrainingArguments, last_step: int = -1, **others: Any) -> None:
+                 arguments: TrainingArguments, last_step: int = -1, idf: Tensor | None = None,
+                 validator: Validator | None = None, selection: Selection | None = None,
+                 **others: Any) -> None:
         """`last_step`: stop after this step and save a checkpoint; -1 trains all epochs.
 
-        The learning rate always follows the schedule of all epochs.
+        The learning rate always follows the schedule of all epochs. `idf` (V) is the corpus's, for
+        `idf_flops`. With a validator, the start and each checkpoint are validated, and the
+        selection says which of them is kept, and when to stop.
         """
         super().__init__(model, arguments, **others)
         self._last_step = last_step
         self._saved: list[Path] = []
-        self.add_callback(_StopAtLastStep(last_step))
+        self.add_callback(StopAtLastStep(last_step))
         self._order = Order(len(self.train_dataset), section.seed)
-        self.add_callback(_SetEpoch(self._order))
+        self.add_callback(SetEpoch(self._order))
+        self.add_callback(NoNegativeQueryWeights())
         self.remove_callback(PrinterCallback)
         self.add_callback(ProgressCallback())
         self.section, self.variant, self.tokenizer = section, variant, tokenizer
+        self._validator, self._selection = validator, selection
+        if validator is not None:
+            self.add_callback(ValidateStart(self.validate))
         self.model_accepts_loss_kwargs = False
+        self._penalties = {"documents": Penalty(section.documents, idf)}
+        if variant.learns_queries:
+            self._penalties["queries"] = Penalty(section.queries, idf)
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Order:
         return self._order
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Creates the Trainer's optimiser, in which a learned table has its own learning rate."""
+        optimizer = super().create_optimizer(*() if model is None else (model,))
+        table = self.model.query_table
+        if isinstance(table, nn.Parameter):
+            for group in optimizer.param_groups:
+                group["params"] = [p for p in group["params"] if p is not table]
+            optimizer.add_param_group({"params": [table], "weight_decay": 0.0,
+                                       "lr": self.section.query_table.learning_rate})
+        return optimizer
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> Any:
@@ -78,13 +112,12 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         grouped = documents.view(scores.shape[0], scores.shape[1], -1)
         distilled, parts = distillation_loss(queries, grouped, scores, self.section.loss)
         step = self.state.global_step + 1
-        penalty_d, weight_d = _penalty(self.section.documents, documents, step)
-        loss = distilled + weight_d * penalty_d
-        parts |= {"penalty_documents": penalty_d.detach(), "lambda_documents": weight_d}
-        if self.variant.learns_queries:
-            penalty_q, weight_q = _penalty(self.section.queries, queries, step)
-            loss = loss + weight_q * penalty_q
-            parts |= {"penalty_queries": penalty_q.detach(), "lambda_queries": weight_q}
+        loss = distilled
+        for side, regularizer in self._penalties.items():
+            penalty, weight = regularizer.of(documents if side == "documents" else queries, step,
+                                             self.state.max_steps)
+            loss = loss + weight * penalty
+            parts |= {f"penalty_{side}": penalty.detach(), f"lambda_{side}": weight}
         if self.section.anti_zero:
             learned = [queries, documents] if self.variant.learns_queries else [documents]
             penalty = torch.stack([anti_zero(weights) for weights in learned]).sum()
@@ -117,6 +150,19 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             self._sums, self._steps = {}, 0
         super().log(logs, start_time)
 
+    def validate(self) -> None:
+        """Validates the model after this step, unless it was; logs the values."""
+        step = self.state.global_step
+        if self._validator is None or self._selection is None or self._selection.has(step):
+            return
+        found = self._validator.measure(self.accelerator.unwrap_model(self.model))
+        self._selection.add(step, found)
+        if self.is_world_process_zero():
+            self._selection.write()
+        super().log(found.values())
+        if self._selection.exhausted:
+            self.control.should_training_stop = True
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Saves a checkpoint as a model folder that all readers of models can load."""
         folder = Path(output_dir or self.args.output_dir)
@@ -133,11 +179,14 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             self.train()
             return
         steps, planned = read_step_counts(checkpoint)
+        if self._selection is not None:
+            self._selection.read(steps)
         if 0 < self._last_step < steps:
             raise InputError(f"`max_steps` {self._last_step}: {checkpoint} has {steps:,} steps "
                              "already; ask for that many or more, or choose another `output`")
         self._saved = [checkpoint]
-        done = steps >= (self._last_step if 0 < self._last_step < planned else planned)
+        stopped = self._selection is not None and self._selection.exhausted
+        done = stopped or steps >= (self._last_step if 0 < self._last_step < planned else planned)
         if self.is_world_process_zero():
             log.info("step %s of %s: %s, from %s", steps, planned,
                      "all steps are done" if done else "continues", checkpoint)
@@ -146,12 +195,12 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             return
         # the Trainer would train one more step if an epoch ends early
         self._load_from_checkpoint(str(checkpoint))
-        with _refusing_damage(str(checkpoint), "state"):
+        with refusing_damage(str(checkpoint), "state"):
             self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
     def _init_training_state(self, max_steps: int, update_steps_per_epoch: int, epochs: int,
                              resume_from_checkpoint: str | None, trial: Any) -> Any:
-        with _refusing_damage(resume_from_checkpoint, "state"):
+        with refusing_damage(resume_from_checkpoint, "state"):
             return super()._init_training_state(max_steps, update_steps_per_epoch, epochs,
                                                 resume_from_checkpoint, trial)
 
@@ -163,17 +212,31 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         if folder in self._saved:
             return
+        self.validate()
         leads = self.is_world_process_zero()
         with naming(folder, *WRITING), ending_with_others():
             if leads and folder.exists():
                 shutil.rmtree(folder)  # an interrupted or damaged checkpoint of the same step
             self.accelerator.wait_for_everyone()
             super()._save_checkpoint(model, trial)
+            if leads:
+                save_counts(self._penalties, folder)
             self.accelerator.wait_for_everyone()
         self._saved = [*self._saved[-1:], folder]
         if leads:
             write_checkpoint_hashes(folder)
-            remove_other_checkpoints(self._saved)
+            remove_other_checkpoints(checkpoints_to_keep(self._saved, self._selection))
+
+    def load_checkpoint_of(self, step: int) -> None:
+        """Loads the weights of the checkpoint of a step.
+
+        Raises InputError if it is missing or damaged.
+        """
+        folder = Path(self.args.output_dir) / f"checkpoint-{step}"
+        if not is_intact(folder):
+            raise InputError(f"{folder}: the best checkpoint is missing or damaged; train anew "
+                             "with `overwrite`, or ask for `keep` last")
+        self._load_from_checkpoint(str(folder))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Loads weights in the way that the start checkpoint was loaded.
@@ -189,57 +252,24 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         unwrapped = self.accelerator.unwrap_model(model or self.model)
         try:
             unwrapped.splade.load_state_dict(saved.state_dict())
-        except RuntimeError:
+            load_query_table(unwrapped, folder)
+        except (RuntimeError, SafetensorError):
             raise InputError(f"{folder}: holds another model than the one to be trained") from None
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        with _refusing_damage(checkpoint, "optimizer"):
+        with refusing_damage(checkpoint, "optimizer"):
             super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            with refusing_damage(checkpoint, "document frequencies"):
+                load_counts(self._penalties, Path(checkpoint), str(self.args.device))
 
     def _load_scaler(self, checkpoint: str | None) -> None:
-        with _refusing_damage(checkpoint, "gradient scaler"):
+        with refusing_damage(checkpoint, "gradient scaler"):
             super()._load_scaler(checkpoint)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        with _refusing_damage(checkpoint, "random state"):
+        with refusing_damage(checkpoint, "random state"):
             super()._load_rng_state(checkpoint)
-
-
-@contextmanager
-def _refusing_damage(checkpoint: str | None, what: str) -> Iterator[None]:
-    """Raises InputError for any failure to load a file of a checkpoint.
-
-    torch loads the states of optimiser and random numbers only as tensors and numbers
-    (`weights_only`), and refuses anything else.
-    """
-    try:
-        yield
-    except Exception:  # unpickling a damaged file may raise anything
-        raise InputError(f"{checkpoint}: its {what} cannot be loaded: it is damaged, or holds "
-                         "objects that could run code; nothing of it was run") from None
-
-
-class _StopAtLastStep(TrainerCallback):  # type: ignore[misc]
-    """Stops a training after its last step, and logs that step, so that the curves end there."""
-
-    def __init__(self, last_step: int) -> None:
-        self._last_step = last_step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if 0 < self._last_step <= state.global_step:
-            control.should_training_stop = control.should_save = True
-        if control.should_training_stop or state.global_step >= state.max_steps:
-            control.should_log = True
-
-
-class _SetEpoch(TrainerCallback):  # type: ignore[misc]
-    """Sets the epoch of the sampler; with several ranks the Trainer does not call `set_epoch`."""
-
-    def __init__(self, order: Order) -> None:
-        self._order = order
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._order.epoch = int((state.epoch or 0) + 1e-6)
 
 
 def _fault(loss: Tensor, nonzeros: Mapping[str, float], names: Sequence[str]) -> str:
@@ -253,39 +283,3 @@ def _fault(loss: Tensor, nonzeros: Mapping[str, float], names: Sequence[str]) ->
             fault = (f"every {side} of the batch is empty: the model has collapsed (weaker "
                      "regularisers or a lower learning rate may help)")
     return fault and f"{fault}; the batch's queries are {', '.join(names)}"
-
-
-def _penalty(section: Regularizer, representations: Tensor, step: int) -> tuple[Tensor, float]:
-    """The penalty of term weights (N, V) before its weight, and its weight at this step."""
-    if section.kind == "none":
-        return representations.new_zeros(()), 0.0
-    penalty = flops_loss if section.kind == "flops" else l1
-    return penalty(representations), ramp(section.weight, step, section.steps)
-
-
-#: The values that a log line shows if they are logged, and their labels.
-_LABELS = {"loss": "loss", "kl": "KL", "margin_mse": "MarginMSE", "contrastive": "contrastive",
-          "nonzero_documents": "non-zeros: documents", "nonzero_queries": "queries"}
-
-
-class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Shows a progress bar and log lines instead of the Trainer's, which prints dicts to stdout."""
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._bar = counter("training", state.max_steps, "step")
-        self._bar.update(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._bar.update(1)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None,
-               **_: Any) -> None:
-        logs = logs or {}
-        labelled = {label: logs[key] for key, label in _LABELS.items() if key in logs}
-        if state.is_world_process_zero and labelled:
-            width = len(str(state.max_steps))
-            values = "  ".join(f"{label} {value:>{7}.4g}" for label, value in labelled.items())
-            log.info("step %*d of %d  %s", width, state.global_step, state.max_steps, values)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._bar.close()

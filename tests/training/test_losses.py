@@ -19,6 +19,7 @@ from spladev3_anserini.training.losses import (
     dot_products,
     kl,
     margin_mse,
+    top_terms,
 )
 
 SHAPES = (st.integers(1, 5), st.integers(2, 9), st.integers(0, 10**6))
@@ -138,6 +139,10 @@ def test_the_same_as_sentence_transformers(negatives: int) -> None:
             (margin_mse(student, teacher, "positive"), theirs.SparseMarginMSELoss(model=None))):
         expected = loss.compute_loss_from_embeddings(columns, teacher)
         assert float(actual) == pytest.approx(float(expected), rel=1e-6)
+    for temperature in (0.5, 2.5):
+        warmer = theirs.SparseDistillKLDivLoss(model=None, temperature=temperature)
+        assert float(kl(student, teacher, temperature)) == pytest.approx(
+            float(warmer.compute_loss_from_embeddings(columns, teacher)), rel=1e-6)
 
 
 def test_scores_are_dot_products_in_full_precision() -> None:
@@ -166,6 +171,23 @@ def test_total_is_the_weighted_sum_of_its_parts() -> None:
         parts["kl"] + 0.05 * parts["margin_mse"] + 0.01 * parts["contrastive"]), rel=1e-12)
     assert loss.requires_grad
     assert not any(torch.as_tensor(part).requires_grad for part in parts.values())
+
+
+def test_budgets_are_the_mean_over_cut_documents() -> None:
+    queries, texts = representations(3, 5, seed=4)
+    teacher = torch.randn(3, 5, dtype=torch.float64)
+    plain, weights = Loss(kl=1.0, margin_mse=0.1), Loss(kl=1.0, margin_mse=0.1, budgets=[2, 7])
+    cut = []
+    for budget in (20, 2, 7):
+        kept = torch.zeros_like(texts)
+        for b, k in [(b, k) for b in range(3) for k in range(5)]:
+            for term in sorted(range(20), key=lambda t: -float(texts[b, k, t]))[:budget]:
+                kept[b, k, term] = texts[b, k, term]
+        assert torch.equal(top_terms(texts, budget), kept)
+        cut.append(float(distillation_loss(queries, kept, teacher, plain)[0]))
+    loss, parts = distillation_loss(queries, texts, teacher, weights)
+    assert float(loss) == pytest.approx(sum(cut) / 3, rel=1e-12)
+    assert [float(parts["top_2"]), float(parts["top_7"])] == pytest.approx(cut[1:], rel=1e-12)
 
 
 def test_a_part_of_weight_0_is_not_computed() -> None:

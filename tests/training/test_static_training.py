@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
 from spladev3_anserini.model.query_tables import read_weight_table
 from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import VARIANTS
+from spladev3_anserini.training.dataset import Example, Examples
+from spladev3_anserini.training.mapped_data import open_training_data
 from spladev3_anserini.training.model import TrainedSplade
 
 Cli = Callable[..., Result]
@@ -167,3 +170,100 @@ def test_a_table_that_fits_no_static_training_is_refused(data: Path, table: Path
         done = cli(*command(data, tmp_path / "model", *options, recipe=recipe))
         assert (done.code, message in done.err) == (2, True), done
     assert not (tmp_path / "model").exists()
+
+
+LEARNED = ("--set", "query_table.learning_rate=0.05", "--set", "query_table.begin=")
+
+
+def trained_table(folder: Path) -> torch.Tensor:
+    return load_file(folder / SAVED)["weight"]
+
+
+def test_a_learned_table_has_its_own_learning_rate(data: Path, tmp_path: Path, cli: Cli) -> None:
+    """Adam's first step moves a weight by the learning rate, whatever its gradient. One step of a
+    training without warm-up; terms of no question stay."""
+    tokenizer = Tokenizer(data / "start")
+    special = sorted(tokenizer.special_ids)
+    ones = torch.ones(len(tokenizer.terms))
+    ones[special] = 0
+    idf = trained_table_of_idf(data, tmp_path, cli)
+    for begin, before in (("ones", ones), ("idf", idf)):
+        folder = tmp_path / begin
+        done = cli(*command(data, folder, *LEARNED[:3], LEARNED[3] + begin, "--max-steps", 1, "--set",
+                            "warmup_ratio=0", "--set", "documents.steps=1", recipe="static"))
+        assert done.code == 0, done
+        moved = (trained_table(folder) - before).abs()
+        learned = moved > 0
+        assert 1 <= int(learned.sum()) <= 12
+        assert not moved[special].any()
+        assert moved[learned].tolist() == pytest.approx([0.05] * int(learned.sum()), rel=1e-3)
+        assert_equal_to_its_peer(folder, "static")
+
+
+def trained_table_of_idf(data: Path, tmp_path: Path, cli: Cli) -> torch.Tensor:
+    """The corpus's IDF, as a training with `--query-weights idf` leaves it."""
+    assert cli(*command(data, tmp_path / "frozen", "--max-steps", 1, "--query-weights", "idf", "--set",
+                        "documents.steps=1", recipe="static")).code == 0
+    return trained_table(tmp_path / "frozen")
+
+
+def test_a_scaled_table_begins_in_the_teachers_range(data: Path, table: Path, tmp_path: Path,
+                                                     cli: Cli) -> None:
+    """By the package's encoder and numpy, from the texts and scores themselves; the table stays."""
+    folder = tmp_path / "model"
+    done = cli(*command(data, folder, *SHORT, "--query-weights", table, "--set",
+                        "query_table.scale=true", recipe="static"))
+    assert done.code == 0, done
+    plain = expected_table(table, data / "start")
+    checkpoint = open_checkpoint(str(data / "start"))
+    documents = Encoder(checkpoint, VARIANTS["splade-v3"], "document", EncoderSettings(max_length=16))
+    tokenizer = Tokenizer(data / "start")
+    topics = dict(line.split("\t") for line in (data / "topics.tsv").read_text().splitlines())
+    section = json.loads((data / "recipes/static.yaml").read_text())["training"]
+    examples = drawn_examples(data, section)
+    sums = np.zeros(2)
+    for example in examples:
+        bag = np.zeros(len(plain))
+        bag[tokenizer.ids([topics[example.query_id]], 16)[0]] = 1
+        scores = documents.weights(example.documents).toarray() @ (bag * plain.numpy())
+        sums += np.std(example.scores), np.std(scores)
+    scale = float(f"{sums[0] / sums[1]:.3g}")
+    assert trained_table(folder).tolist() == pytest.approx((plain * scale).tolist(), rel=1e-6)
+    assert json.loads((folder / "training.json").read_text())["query_table_scale"] == scale
+
+
+def drawn_examples(data: Path, section: dict[str, Any]) -> list[Example]:
+    mapped = open_training_data(data / "candidates.jsonl", data / "scores.jsonl",
+                                str(data / "topics.tsv"), str(data / "corpus.jsonl"), data / "none")
+    examples = Examples(mapped, section["negatives"], section["seed"])
+    return [examples[number] for number in range(len(examples))]
+
+
+def test_a_learned_table_goes_on_where_it_stopped(data: Path, tmp_path: Path, cli: Cli) -> None:
+    words = [*LEARNED[:3], LEARNED[3] + "ones", "--set", "query_table.scale=true"]
+    assert cli(*command(data, tmp_path / "straight", *words, recipe="static")).code == 0
+    assert cli(*command(data, tmp_path / "model", *words, "--max-steps", 3, recipe="static")).code == 0
+    assert cli(*command(data, tmp_path / "model", *words, "--resume", recipe="static")).code == 0
+    assert same(weights(tmp_path / "straight"), weights(tmp_path / "model"))
+    assert torch.equal(trained_table(tmp_path / "straight"), trained_table(tmp_path / "model"))
+    assert (trained_table(tmp_path / "model") >= 0).all()
+
+
+def test_df_flops_goes_on_with_what_it_counted(data: Path, tmp_path: Path, cli: Cli) -> None:
+    words = ["--set", "documents.kind=df_flops", "--set", "queries.kind=idf_flops", "--set",
+             "documents.steps=0.3", "--set", "queries.steps=0.3", "--set", "loss.temperature=2.0"]
+    assert cli(*command(data, tmp_path / "straight", *words)).code == 0
+    assert cli(*command(data, tmp_path / "model", *words, "--max-steps", 3)).code == 0
+    counted = tmp_path / "model/checkpoints/checkpoint-3/document_frequencies.safetensors"
+    assert int(load_file(counted)["documents.batches"]) == 3
+    assert cli(*command(data, tmp_path / "model", *words, "--resume")).code == 0
+    assert same(weights(tmp_path / "straight"), weights(tmp_path / "model"))
+
+
+def test_a_table_is_learned_for_static_queries_alone(data: Path, table: Path, tmp_path: Path,
+                                                     cli: Cli) -> None:
+    done = cli(*command(data, tmp_path / "model", *LEARNED[:2]))
+    assert (done.code, "query_table: splade-v3 has no table of query weights" in done.err) == (2, True)
+    done = cli(*command(data, tmp_path / "model", *LEARNED[:3], LEARNED[3] + "ones", "--query-weights",
+                        table, recipe="static"))
+    assert (done.code, "query_table.begin ones: --query-weights gives a table" in done.err) == (2, True)

@@ -327,7 +327,7 @@ def test_a_regulariser_that_never_arrives_and_too_few_negatives_are_told(
     assert warnings_of(done) == [
         "warning: 1 query with fewer than 3 negatives: some are drawn more than once",
         "warning: documents.steps 30: this training has 8 steps, so documents.weight only reaches "
-        f"{(8 / 31) ** 2:.2%} of 0.01; --set documents.steps=2 reaches it after a third of them"]
+        f"{(8 / 31) ** 2:.2%} of 0.01; --set documents.steps=0.33 reaches it after a third of them"]
     done = cli(*command(data, tmp_path / "doc", "--set", "queries.steps=30", "--max-steps", 1,
                         recipe="splade-v3-doc"))
     assert not [line for line in warnings_of(done) if "queries.steps" in line], done  # none is encoded

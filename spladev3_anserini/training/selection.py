@@ -1,0 +1,146 @@
+"""The validations of a training -> its best checkpoint, and when to stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scipy.stats import ttest_rel
+
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import appearing
+from spladev3_anserini.text import counted
+from spladev3_anserini.training.validation import DECIDES, Validation
+
+#: The file of a training that holds its validations, JSON lines.
+VALIDATIONS = "validation.jsonl"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the best of several checkpoints is chosen.
+
+    Attributes:
+        patience: Stop after so many validations in a row without a better one; 0 never stops.
+        max_terms: The most terms of a document, on average, of a checkpoint that may be the best.
+        max_flops: The most FLOPS of such a checkpoint.
+    """
+
+    patience: int = 0
+    max_terms: float | None = None
+    max_flops: float | None = None
+
+    def key(self, validation: Validation) -> tuple[bool, float]:
+        """Returns what is largest for the best: within the budgets nDCG@10, outside sparsity."""
+        within = ((self.max_terms is None or validation.document_terms <= self.max_terms)
+                  and (self.max_flops is None or validation.flops <= self.max_flops))
+        return within, validation.means[DECIDES] if within else -validation.flops
+
+
+class Validating(NamedTuple):
+    """How a training is validated.
+
+    Attributes:
+        source: A folder in BEIR's layout, or how many training queries are held out.
+        choice: How the best checkpoint is chosen.
+        keep_best: Whether the model is the best checkpoint, not the last.
+    """
+
+    source: str | int
+    choice: Choice
+    keep_best: bool = True
+
+
+class Validated(NamedTuple):
+    """A validation of the model after a step; step 0 is the start."""
+
+    step: int
+    validation: Validation
+
+
+class Selection:
+    """The validations of a training so far; they are kept in a file beside the model."""
+
+    def __init__(self, folder: Path, choice: Choice) -> None:
+        self._path, self.choice = folder / VALIDATIONS, choice
+        self._all: list[Validated] = []
+
+    def read(self, until: int) -> None:
+        """Reads the validations up to a step, from which the training goes on.
+
+        Raises InputError for a file that no training wrote.
+        """
+        if not self._path.exists():
+            return
+        try:
+            lines = [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
+            found = [Validated(line["step"], Validation(**line["validation"])) for line in lines]
+            self._all = [validated for validated in found if validated.step <= until]
+        except (ValueError, TypeError, KeyError):
+            raise InputError(f"{self._path}: is damaged; remove it and continue, or train anew "
+                             "with `overwrite`") from None
+
+    def has(self, step: int) -> bool:
+        """Whether the model was validated after this step."""
+        return any(validated.step == step for validated in self._all)
+
+    def add(self, step: int, validation: Validation) -> None:
+        """Adds the validation after a step."""
+        self._all.append(Validated(step, validation))
+
+    def write(self) -> None:
+        """Writes all validations to the file."""
+        with appearing(self._path) as stream:
+            stream.writelines(json.dumps({"step": step, "validation": validation._asdict()}) + "\n"
+                              for step, validation in self._all)
+
+    @property
+    def best(self) -> Validated:
+        """The best so far; of equal ones the earliest."""
+        return max(self._all, key=lambda one: (self.choice.key(one.validation), -one.step))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether patience has come to its end."""
+        waited = sum(one.step > self.best.step for one in self._all)
+        return 0 < self.choice.patience <= waited
+
+    def outcome(self) -> dict[str, Any]:
+        """Returns what the best is worth beside the start, as JSON values for the record.
+
+        `difference` and `p` compare nDCG@10 with the start's, by query: a paired, two-sided t-test.
+        """
+        best, start = self.best, self._all[0]
+        values: dict[str, Any] = {"step": best.step, "queries": len(best.validation.by_query),
+                                  **best.validation.values()}
+        if best.step and not start.step:
+            after, before = best.validation.by_query, start.validation.by_query
+            values["difference"] = best.validation.means[DECIDES] - start.validation.means[DECIDES]
+            if len(after) > 1 and any(after[query] != before[query] for query in after):
+                values["p"] = float(ttest_rel([after[query] for query in after],
+                                              [before[query] for query in after]).pvalue)
+        return values
+
+
+def outcome_text(outcome: dict[str, Any]) -> str:
+    """Returns the end of a summary line that says what `Selection.outcome` holds."""
+    text = (f"{DECIDES} {outcome[f'validation_{DECIDES}']:.4f} on "
+            f"{counted(outcome['queries'], 'held-out question')}")
+    if not outcome["step"]:
+        return f"{text}: no checkpoint is better than the start, which is kept"
+    p = f", p = {outcome['p']:.2g}" if "p" in outcome else ""
+    return f"{text}, {outcome.get('difference', 0):+.4f} from the start{p}, after step " \
+           f"{outcome['step']}"
+
+
+def checkpoints_to_keep(newest: Iterable[Path], selection: Selection | None) -> list[Path]:
+    """Returns the newest checkpoints and the best one, newest last."""
+    kept = list(newest)
+    if selection is not None and selection.best.step:
+        best = kept[-1].with_name(f"checkpoint-{selection.best.step}")
+        if best not in kept:
+            kept.insert(0, best)
+    return kept

@@ -1,0 +1,189 @@
+"""A model in training -> its measures on questions that it does not learn from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor, distributed
+
+from spladev3_anserini.collection.corpus import read_corpus
+from spladev3_anserini.collection.qrels import Qrels, read_qrels
+from spladev3_anserini.collection.topics import read_topics
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.evaluation.measures import evaluate, parse_measures
+from spladev3_anserini.model.batches import padded_ids
+from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.progress import progress
+from spladev3_anserini.training.distributed import is_distributed
+from spladev3_anserini.training.mapped_data import TrainingData
+from spladev3_anserini.training.model import TrainedSplade
+
+#: The measure that decides which checkpoint is the best, and those that are logged with it.
+DECIDES = "nDCG@10"
+_MEASURES = (DECIDES, "RR@10")
+#: Weights become impacts as `encode` makes them by default: rint(100 w).
+_SCALE = 100
+#: Tokens of a batch, padding included, and hits that the measures can see.
+_BATCH_TOKENS, _HITS = 2048, 10
+#: Candidates of a held-out query whose texts are part of its collection, the first ones.
+_CANDIDATES = 30
+
+
+class HeldOut(NamedTuple):
+    """Questions with judgments, and the texts that are searched for them.
+
+    Attributes:
+        queries: {id: text}.
+        documents: {id: text}.
+        qrels: {query: {document: grade}}, of these queries alone.
+    """
+
+    queries: dict[str, str]
+    documents: dict[str, str]
+    qrels: Qrels
+
+
+class Validation(NamedTuple):
+    """What a model is worth on held-out questions.
+
+    Attributes:
+        means: nDCG@10 and RR@10.
+        by_query: {query: nDCG@10}.
+        flops: The expected number of products of a query and a document: sum over terms of the
+            share of queries and the share of documents that have it, multiplied.
+        query_terms: The mean number of a query's terms.
+        document_terms: The mean number of a document's terms.
+    """
+
+    means: dict[str, float]
+    by_query: dict[str, float]
+    flops: float
+    query_terms: float
+    document_terms: float
+
+    def values(self) -> dict[str, float]:
+        """Returns the numbers as they are logged, by name."""
+        return {f"validation_{name}": value for name, value in (
+            *self.means.items(), ("FLOPS", self.flops), ("nonzero_queries", self.query_terms),
+            ("nonzero_documents", self.document_terms))}
+
+
+def read_held_out(folder: str) -> HeldOut:
+    """Reads a folder in BEIR's layout: its corpus, queries, and qrels.
+
+    Raises InputError if a part cannot be read, or if no query of the qrels is there.
+    """
+    qrels = read_qrels(folder)
+    queries = {topic.id: topic.text for topic in read_topics(folder) if topic.id in qrels}
+    if not queries:
+        raise InputError(f"`validate` {folder}: no query of its qrels is among its queries")
+    with progress(read_corpus(folder), "validation") as documents:
+        texts = {document.id: document.text for document in documents}
+    return HeldOut(queries, texts, {query: qrels[query] for query in queries})
+
+
+def hold_out(data: TrainingData, count: int, seed: int) -> tuple[HeldOut, NDArray[np.int64]]:
+    """Holds queries out of the training data.
+
+    Their collection is their positives and their first 30 candidates, all together.
+
+    Args:
+        data: The training data.
+        count: How many queries are held out.
+        seed: Draws them.
+
+    Returns:
+        What is held out, and the numbers of the queries that are left.
+
+    Raises:
+        InputError: No query would be left.
+    """
+    if count >= data.size:
+        raise InputError(f"`validate` {count}: there are {data.size:,} training queries, and some "
+                         "must be left to learn from")
+    drawn = np.random.default_rng([seed, 1]).permutation(data.size)
+    queries, documents, qrels = dict[str, str](), dict[str, str](), Qrels()
+    for number in np.sort(drawn[:count]).tolist():
+        identifier, text = data.query(number)
+        queries[identifier] = text
+        begin, positives = int(data.starts[number]), int(data.positives[number])
+        end = min(int(data.starts[number + 1]), begin + positives + _CANDIDATES)
+        chosen = data.documents[begin:end].tolist()
+        documents |= {str(document): data.text(document) for document in chosen}
+        qrels[identifier] = {str(document): 1 for document in chosen[:positives]}
+    return HeldOut(queries, documents, qrels), np.sort(drawn[count:])
+
+
+class Validator:
+    """Measures a model on held-out questions, whose texts it tokenises once."""
+
+    def __init__(self, held_out: HeldOut, tokenizer: Tokenizer, max_length: int) -> None:
+        """`max_length` is that of the training, in wordpieces."""
+        self._qrels, self._measures = held_out.qrels, parse_measures(" ".join(_MEASURES))
+        self._queries = list(held_out.queries)
+        self._documents = list(held_out.documents)
+        self._padding = tokenizer.padding_id
+        self._query_ids = tokenizer.ids([held_out.queries[q] for q in self._queries], max_length)
+        self._document_ids = tokenizer.ids([held_out.documents[d] for d in self._documents],
+                                           max_length)
+
+    def measure(self, model: TrainedSplade) -> Validation:
+        """Encodes all texts and evaluates all scores, of which `evaluate` orders equal ones.
+
+        Ranks share the documents. Every rank must call it, and gets the same.
+        """
+        was_training = model.training
+        model.eval()
+        try:
+            documents = self._all(model, self._document_ids, "document")
+            queries = _impacts(model, self._query_ids, "query", self._padding)
+        finally:
+            model.train(was_training)
+        scores = (queries @ documents.T).toarray()
+        run: dict[str, dict[str, float]] = {}
+        for query, row in zip(self._queries, scores, strict=True):
+            least = max(1, np.partition(row, -_HITS)[-_HITS] if len(row) > _HITS else 1)
+            run[query] = {self._documents[place]: float(row[place])
+                          for place in np.flatnonzero(row >= least).tolist()}
+        found = evaluate(self._qrels, run, self._measures)
+        return Validation(
+            found.means, {query: values[DECIDES] for query, values in found.by_query.items()},
+            float((queries != 0).mean(axis=0).A1 @ (documents != 0).mean(axis=0).A1),
+            queries.nnz / queries.shape[0], documents.nnz / documents.shape[0])
+
+    def _all(self, model: TrainedSplade, ids: list[list[int]], side: str) -> sparse.csr_matrix:
+        """Impacts of all documents; each rank computes a part."""
+        if not is_distributed():
+            return _impacts(model, ids, side, self._padding)
+        ranks, rank = distributed.get_world_size(), distributed.get_rank()
+        bounds = [len(ids) * part // ranks for part in range(ranks + 1)]
+        parts: list[sparse.csr_matrix | None] = [None] * ranks
+        distributed.all_gather_object(parts, _impacts(
+            model, ids[bounds[rank]:bounds[rank + 1]], side, self._padding))
+        return sparse.vstack(parts, format="csr")
+
+
+def _impacts(model: TrainedSplade, ids: list[list[int]], side: str,
+             padding: int) -> sparse.csr_matrix:
+    """Impacts (N, V) of tokenised texts, in their order."""
+    device = next(model.parameters()).device
+    order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+    rows: dict[int, sparse.csr_matrix] = {}
+    while order:
+        longest, batch = 0, list[int]()
+        while order and (not batch or max(longest, len(ids[order[-1]])) * (len(batch) + 1)
+                         <= _BATCH_TOKENS):
+            batch.append(order.pop())
+            longest = max(longest, len(ids[batch[-1]]))
+        padded, mask = padded_ids([ids[place] for place in batch], padding)
+        with torch.no_grad():
+            weights: Tensor = model.weights_of(side, padded.to(device), mask.to(device))
+        impacts = (weights * _SCALE).round().to(torch.int64).cpu().numpy()
+        for place, row in zip(batch, sparse.csr_matrix(impacts), strict=True):
+            rows[place] = row
+    empty = sparse.csr_matrix((0, model.splade.vocabulary), dtype=np.int64)
+    return sparse.vstack([empty, *(rows[place] for place in range(len(ids)))], format="csr")
