@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 from spladev3_anserini import progress as reports
@@ -54,6 +53,8 @@ if TYPE_CHECKING:
     from spladev3_anserini.encoding.encoder import Encoder
     from spladev3_anserini.encoding.weigher import Network
 
+Rankings = Iterator[tuple[str, Ranking]]
+
 
 class Index:
     """An open Lucene index of impacts; a context manager that closes it.
@@ -72,8 +73,8 @@ class Index:
         self.folder = folder
         self._searcher, self.manifest, self._texts = open_with_texts(folder, trust=trust,
                                                                      lucene=lucene)
-        self._model, self._variant, self._network = model, variant, network
-        self._settings = settings
+        self._model, self._variant = model, variant
+        self._settings, self._network = settings, network
         self._encoder: Encoder | None = None
         self._closed = False
         self._delimiter = passage_delimiter
@@ -98,8 +99,7 @@ class Index:
     def __enter__(self) -> Index:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @one_family
@@ -178,9 +178,8 @@ class Index:
             queries: Instead of `topics`: the folder of queries that `encode` wrote.
             threads: Threads that search; None: one per core.
             remove_query: Remove a document with the topic's own id from its hits (ArguAna).
-            exclude: Documents that are removed from the hits of a topic (BRIGHT): the path of TSV
-                or of JSON lines as for `search --exclude`, `ir_datasets:ID`, or {topic id:
-                document ids}.
+            exclude: Documents that are removed from the hits of a topic (BRIGHT): the path of a
+                file as for `search --exclude`, `ir_datasets:ID`, or {topic id: document ids}.
             passages: As in `search`.
             progress: Draw progress bars.
 
@@ -221,15 +220,17 @@ class Index:
 
     def _rankings(self, topics: Topics | None, hits: int, queries: StrPath | None,
                   threads: int | None, excluded: Exclusions,
-                  passages: str | None) -> Iterator[tuple[str, Ranking]]:
+                  passages: str | None) -> Rankings:
         hits = whole_number("hits", hits, 1, MAX_HITS)
         cores = optional_number("threads", threads, 1, MAX_THREADS) or available_cores()
         self._refuse_closed()
         if (topics is None) == (queries is None):
             raise InputError("give either `topics` or `queries`")
-        encoded = self._encoded(topics) if queries is None else read_encoded_queries(
-            Path(path_text("queries", queries)), self.folder,
-            self.manifest.encoded if self.manifest else None)
+        if queries is None:
+            encoded = impacts_of(topics) or self._encode(topics_of(topics))
+        else:
+            own = self.manifest.encoded if self.manifest else None
+            encoded = read_encoded_queries(Path(path_text("queries", queries)), self.folder, own)
         searcher = self._searcher_of(passages)
         warn_of_limits(encoded, self.manifest, searcher)
         refuse_other_exclusions(excluded, self.folder, encoded, passages=passages is not None)
@@ -245,8 +246,7 @@ class Index:
                                                        how, self._delimiter)
         return self._of_documents[how]
 
-    def _while_open(self, rankings: Iterator[tuple[str, Ranking]]) -> Iterator[
-            tuple[str, Ranking]]:
+    def _while_open(self, rankings: Rankings) -> Rankings:
         """The same rankings; raises InputError at the first one after the index was closed."""
         while True:
             self._refuse_closed()
@@ -276,9 +276,6 @@ class Index:
         query = self._encode_text("text", text).query
         return dict(sorted(query.items(), key=lambda item: (-item[1], item[0])))
 
-    def _encoded(self, topics: Any) -> list[EncodedTopic]:
-        return impacts_of(topics) or self._encode(topics_of(topics))
-
     def _encode_text(self, name: str, text: Any) -> EncodedTopic:
         return self._encode([Topic(name, checked_text(text, f"`{name}`", "text"), f"`{name}`")])[0]
 
@@ -289,10 +286,8 @@ class Index:
 
     @one_family
     def encoder(self) -> Encoder:
-        """Return the query encoder; the first call loads it.
-
-        Raises InputError if its model, tokenizer or settings are not those of the index.
-        """
+        """Return the query encoder, loaded by the first call; raises InputError if it is not
+        that of the index."""
         with LOADING:
             if self._encoder is None:
                 self._encoder = query_encoder(self.folder, self.manifest, self._model,
