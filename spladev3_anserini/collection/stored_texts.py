@@ -7,7 +7,8 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from tokenize import TokenError
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,17 +160,11 @@ def _file(folder: Path, name: str) -> Path:
 
 def _opened(folder: Path) -> _Part:
     """Maps the texts of one folder; raises InputError if their files do not fit together."""
-    file = _file(folder, "blocks")
-    arrays = []
-    for name in ("starts", "hashes", "numbers"):
-        try:
-            arrays.append(np.asarray(np.load(_file(folder, name), mmap_mode="r")))
-        except (ValueError, SyntaxError, EOFError) as error:
-            raise InputError(f"{_file(folder, name)}: not an array: {first_line(error)}") from None
-    starts, hashes, numbers = arrays
-    blocks = np.asarray(np.memmap(file, np.uint8, "r"))
+    blocks, starts, hashes, numbers = arrays = [
+        _mapped(_file(folder, name)) for name in ("blocks", "starts", "hashes", "numbers")]
+    file, kinds = _file(folder, "blocks"), (np.uint8, np.int64, np.uint64, np.uint32)
     if [(values.dtype, values.ndim) for values in arrays] != [
-            (np.dtype(kind), 1) for kind in (np.int64, np.uint64, np.uint32)] or not (
+            (np.dtype(kind), 1) for kind in kinds] or not (
             bytes(blocks[: len(_HEAD)]) == _HEAD and len(hashes) == len(numbers)
             and len(starts) and starts[0] == len(_HEAD) and starts[-1] == len(blocks)
             and (np.diff(starts) > 0).all()
@@ -177,3 +172,12 @@ def _opened(folder: Path) -> _Part:
         raise InputError(f"{file}: not the texts of this index, or of another format than "
                          f"{TEXTS_FORMAT}; build it again: spladev3-anserini index --overwrite")
     return _Part(file, blocks, starts, hashes, numbers)
+
+
+def _mapped(file: Path) -> NDArray[Any]:
+    """Maps a file into memory; raises InputError for one that is empty or not an array."""
+    try:
+        return np.asarray(np.lib.format.open_memmap(file, "r") if file.suffix == ".npy"
+                          else np.memmap(file, np.uint8, "r"))
+    except (ValueError, SyntaxError, EOFError, OverflowError, TokenError) as error:
+        raise InputError(f"{file}: not an array: {first_line(error)}") from None

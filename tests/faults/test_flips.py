@@ -41,7 +41,7 @@ def world(encoding: Encoding, tiny: Path, tmp_path_factory: pytest.TempPathFacto
     shutil.copytree(tiny, made.model)
     shutil.copytree(encoding.folder, made.encoded)
     made.topics.write_text("1\tthe cat on the mat\n2\twing boundary layer\n3\theat and one two\n")
-    for command in (("index", "--encoded", made.encoded, "--index", made.index),
+    for command in (("index", "--encoded", made.encoded, "--index", made.index, "--store-texts"),
                     ("encode", "--model", made.model, "--topics", made.topics, "--max-length", 64, "--output", made.queries)):
         commands.main([str(word) for word in command], standalone_mode=False)
     return made

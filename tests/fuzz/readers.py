@@ -8,8 +8,10 @@ import io
 import json
 import pickle
 import re
+import tempfile
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ from spladev3_anserini.analysis.effect_files import read_effects
 from spladev3_anserini.collection.corpus import read_corpus, survey
 from spladev3_anserini.collection.qrels import read_qrels
 from spladev3_anserini.collection.runs import read_rankings, read_run_file
+from spladev3_anserini.collection.stored_texts import open_texts, write_texts
 from spladev3_anserini.collection.topics import read_topics
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.encoding.journal import read_shard_journal
@@ -184,6 +187,23 @@ def _arrow(columns: Mapping[str, Any]) -> bytes:
     return stream.getvalue()
 
 
+def _stored() -> dict[str, bytes]:
+    """The files of two stored texts."""
+    with tempfile.TemporaryDirectory() as name:
+        write_texts(Path(name), [("d1", "a b"), ("é", "")])
+        return {path.name: path.read_bytes() for path in Path(name).iterdir()}
+
+
+def _texts(path: Path) -> list[tuple[str, str]]:
+    texts = open_texts(path.parent)
+    assert texts is not None
+    for identifier in ("d1", "é"):
+        with suppress(KeyError):
+            texts.text(identifier)
+    return list(texts.items())
+
+
+_STORED = _stored()
 _TABLE = {"id": ["d1", "é"], "text": ["a b", "x\u2028"], "title": [None, "t"]}
 _PAIRS = (b"1\twhat is lift\nq2\tan extra\ttab\n\n", "é\t中文\r\n".encode())
 _RUN = (b"q1 Q0 d2 1 510 tag\nq1 Q0 d1 2 340.5 tag\n\nq2 Q0 d1 1 1e-3 tag\n",)
@@ -341,6 +361,7 @@ READERS: dict[str, Reader] = {
                         tuple(gzip.compress(own, mtime=0) for own in _PICKLES)),
     "effects": Reader("e.tsv", read_effects, _EFFECTS, None, lines=True),
     "curves": Reader("curves.jsonl", read_curves, _CURVES, None, lines=True),
+    **{f"texts-{name}": Reader(name, _texts, (_STORED[name],), around=_STORED) for name in _STORED},
     "training data": Reader("data.json", lambda path: map_training_data(path.parent, "key"),
                             (_MAPPED,), around=_ARRAYS),
     "training": Reader("training.json", lambda path: read_loss(path.parent), (_TRAINING,)),
