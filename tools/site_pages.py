@@ -58,8 +58,9 @@ def api_page() -> str:
 
     parts = ["# API", "", "`import spladev3_anserini as splade`", "",
              "[From Python](python.md) shows it in use.", ""]
-    for name in ("load", "Model", "open_index", "Index", "Hit", "read_run", "Run", "Evaluation",
-                 "fuse", "compare", "Compared", "SpladeError", "InputError", "JavaError"):
+    for name in ("load", "Model", "open_index", "Index", "Hit", "TextHit", "read_run", "Run",
+                 "Evaluation", "fuse", "compare", "Compared", "SpladeError", "InputError",
+                 "JavaError"):
         thing = getattr(splade, name)
         parts += section(f"## splade.{name}", name, thing)
         if inspect.isclass(thing) and not issubclass(thing, (tuple, Exception)):

@@ -153,7 +153,7 @@ class Index:
 
     @one_family
     def text(self, docid: str) -> str:
-        """The text of the document or passage with the id `docid`, as it was encoded.
+        """Return the text of the document or passage with the id `docid`, as it was encoded.
 
         Raises InputError if there is no such document, or if the index keeps no texts.
         """

@@ -187,7 +187,7 @@ def publish_checked(fresh: Path, index: Path, expected: IndexManifest, weights: 
     Args:
         fresh: The new index.
         index: Its final name.
-        expected: What it must hold, without versions and files.
+        expected: What it must hold; without versions, those of now are taken.
         weights: The folder with the table of query weights, if the documents have one.
         engine: Whether it has the arrays of the exact engine.
         texts: Whether it has the texts of its documents.
@@ -206,7 +206,7 @@ def publish_checked(fresh: Path, index: Path, expected: IndexManifest, weights: 
     if manifest.query_weights:
         shutil.copyfile(weights / QUERY_WEIGHTS, fresh / QUERY_WEIGHTS)
     record = _write_manifest(fresh, expected.model_copy(update={
-        "versions": versions() | {"lucene": lucene_version()}
+        "versions": (expected.versions or versions() | {"lucene": lucene_version()})
         | ({ENGINE: ENGINE_FORMAT} if engine else {}) | ({TEXTS: TEXTS_FORMAT} if texts else {})}))
     if not overwrite and index.exists() and any(index.iterdir()):
         raise InputError(f"`index` {index}: appeared while this was built; choose another name")

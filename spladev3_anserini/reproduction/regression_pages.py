@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spladev3_anserini.recipe.library import Library
+from spladev3_anserini.recipe.library import Library, declared_values
 from spladev3_anserini.recipe.schema import Collection, Settings
 from spladev3_anserini.reproduction.experiment import Experiment, open_experiment
 from spladev3_anserini.reproduction.verdict import citation
@@ -17,15 +17,15 @@ _GENERATED = ("<!-- Written by `spladev3-anserini reproduce pages` from recipes/
 
 def render_pages(library: Library) -> dict[str, str]:
     """Returns {file name: Markdown}: a page for each collection, and their index README.md."""
-    recipes = [name for name, path in library.recipes().items() if path.parent == library.folder]
-    recipes += library.baselines()
+    names = [name for name, path in library.recipes().items() if path.parent == library.folder]
+    recipes = {name: library.recipe(name) for name in [*names, *library.baselines()]}
     pages, rows = {}, []
     for name in library.collections():
-        experiments = [open_experiment(library, recipe, name, Path("reproduced"))
-                       for recipe in recipes]
         collection = library.collection(name)
-        with_values = [experiment for experiment in experiments if experiment.declared_values()]
-        pages[f"{name}.md"] = _page(name, collection, with_values)
+        experiments = [open_experiment(library, recipe, name, Path("reproduced"))
+                       for recipe, content in recipes.items()
+                       if any(declared_values(recipe, content, name, collection))]
+        pages[f"{name}.md"] = _page(name, collection, experiments)
         sources = sorted({block.by.source for experiment in experiments
                           for block in experiment.declared_values()})
         rows.append(f"| [{name}]({name}.md) | {collection.title} | "

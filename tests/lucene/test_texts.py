@@ -13,6 +13,7 @@ from conftest import TEXTS, Result, write_corpus
 import spladev3_anserini as splade
 from spladev3_anserini.collection.stored_texts import open_texts
 from spladev3_anserini.errors import InputError
+from spladev3_anserini.impacts.manifest import IndexManifest, read_record, write_record
 from spladev3_anserini.lucene.check import INDEX_MANIFEST
 
 Cli = Callable[..., Result]
@@ -63,7 +64,11 @@ def test_texts_are_added_to_an_index_and_nothing_else_changes(encoded: Path, tmp
     index = tmp_path / "index"
     cli("index", "--encoded", encoded, "--index", index)
     before = {p.name: (p.stat().st_ino, p.read_bytes()) for p in index.iterdir() if p.name != INDEX_MANIFEST}
+    old = read_record(IndexManifest, index / INDEX_MANIFEST)
+    write_record(old.model_copy(update={"versions": old.versions | {"pyserini": "0.old"}}), index / INDEX_MANIFEST)
     added = cli("index", "--encoded", encoded, "--index", index, "--store-texts")
+    versions = read_record(IndexManifest, index / INDEX_MANIFEST).versions
+    assert versions == old.versions | {"pyserini": "0.old", "texts": "1"}  # those that built the index
     assert "was there already" not in added.out
     assert stored(index) == indexed()
     for name, (inode, content) in before.items():
@@ -177,7 +182,6 @@ def test_merging_adds_texts_to_an_index_without(encoded: Path, tmp_path: Path, c
                    then="refused by verify", detected="the ids of the texts and of the arrays")
 def test_texts_of_other_documents_are_found_by_verify(encoded: Path, tmp_path: Path, cli: Cli) -> None:
     from spladev3_anserini.collection.stored_texts import write_texts
-    from spladev3_anserini.impacts.manifest import IndexManifest, read_record, write_record
     from spladev3_anserini.lucene.unchanged import hashed_files
 
     index = tmp_path / "index"

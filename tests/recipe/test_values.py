@@ -383,7 +383,7 @@ def test_values_are_of_query_sets_and_recipes_that_there_are() -> None:
             assert measure in collection(on).query_sets[query_set].measures
     for on in ("cranfield", "demo"):
         for block in collection(on).expected:
-            assert block.values.keys() | block.index.keys() <= set(DEMOS)
+            assert block.values.keys() | block.index.keys() <= {*DEMOS, *RECIPES.baselines()}
             for sets in block.values.values():
                 assert sets.keys() == collection(on).query_sets.keys()
 
@@ -450,4 +450,4 @@ def test_the_readme_says_what_was_measured_here() -> None:
                 for values in declared_values(recipe, content, collection, data)
                 if values.by.source == "measured"}
     assert {collection for _, collection in measured} == run["collections"]
-    assert {recipe for recipe, _ in measured} <= run["models"] | run["ablations"]
+    assert {recipe for recipe, _ in measured} <= run["models"] | run["ablations"] | run["baselines"]
