@@ -12,6 +12,8 @@ LONGEST = """
     training/test_teachers faults/test_counted encoding/test_peers benchmarks/test_sections
     security/test_terminal model/test_layouts model/test_layout_matrix analysis/test_compare
     faults/test_flips
+    serving/test_server_process serving/test_server_contract serving/test_server_answers
+    serving/test_replaced_index
     training/test_mining lucene/test_java_25 lucene/test_unchanged commands/test_ends
     reproduction/test_baselines faults/test_model faults/test_paths faults/test_pipes
     faults/test_lack_of_memory commands/test_verify baselines/test_rerank diagnosis/test_diagnose

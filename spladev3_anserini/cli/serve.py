@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from urllib.parse import urlunsplit
 
 import click
 
@@ -52,7 +53,7 @@ def main(indexes: tuple[str, ...], host: str, port: int, mcp: bool, model: str |
     \b
     Examples:
       spladev3-anserini serve --index index
-      curl 'http://127.0.0.1:8080/search?q=what+lifts+a+wing&hits=3'
+      curl 'http://localhost:8080/search?q=what+lifts+a+wing&hits=3'
     """
     for package in ("fastapi", "mcp", "prometheus_client", "uvicorn"):
         refuse_without(package, "serve", "serve")
@@ -80,8 +81,9 @@ def main(indexes: tuple[str, ...], host: str, port: int, mcp: bool, model: str |
                 run_tools(service)
                 return
             shown = f"[{host}]" if ":" in host else host
-            run_server(make_app(service, hosts_of(host)), bound, limits, lambda: echo(
-                f"serving {', '.join(folders)}: http://{shown}:{bound.getsockname()[1]}/"))
+            address = urlunsplit(("http", f"{shown}:{bound.getsockname()[1]}", "/", "", ""))
+            run_server(make_app(service, hosts_of(host)), bound, limits,
+                       lambda: echo(f"serving {', '.join(folders)}: {address}"))
         finally:
             service.close()
             catalog.close()

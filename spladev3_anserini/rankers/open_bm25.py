@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.collection.runs import Ranking
+from spladev3_anserini.collection.snippets import Word, plain_words
 from spladev3_anserini.lucene.check import open_reader
 from spladev3_anserini.lucene.jvm import index_searcher, java_class, java_errors, java_path
 
 #: Anserini's fields of the words and of the stored text.
 _FIELD, _RAW = "contents", "raw"
+#: Words whose stems are kept: a call of Java costs more than a word.
+_KEPT_STEMS = 1 << 16
 
 
 def has_positions(index: Path) -> bool:
@@ -40,7 +44,7 @@ class OpenBm25:
 
     def __init__(self, index: Path, k1: float = 0.9, b: float = 0.4) -> None:
         """Opens an index that Anserini built; raises InputError if Lucene cannot open it."""
-        self._index = index
+        self._stems = lru_cache(_KEPT_STEMS)(self.analyzed)
         index_searcher()  # so that Anserini's may have long queries
         with java_errors(f"{index}: Lucene cannot open it"):
             self._searcher = java_class("io.anserini.search.SimpleSearcher")(java_path(index))
@@ -69,6 +73,16 @@ class OpenBm25:
     def texts(self, docids: Iterable[str]) -> list[str]:
         """Returns the stored texts of documents, in their order."""
         return [self.text(docid) for docid in docids]
+
+    def analyzed(self, text: str) -> list[str]:
+        """Returns what BM25 searches of a text: its words without stop words, stemmed."""
+        with java_errors("BM25"):
+            stems = java_class("io.anserini.analysis.AnalyzerUtils").analyze(text)
+            return [str(stem) for stem in stems.toArray()]
+
+    def words(self, text: str) -> list[Word]:
+        """Returns the words of a text for `snippet`, each with its stem."""
+        return [(start, end, self._stems(word)) for start, end, (word,) in plain_words(text)]
 
     def close(self) -> None:
         """Closes the index; it cannot be searched afterwards."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from spladev3_anserini.analysis.asked import without_title
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking
-from spladev3_anserini.collection.snippets import Word, plain_words, snippet
+from spladev3_anserini.collection.snippets import Word, snippet
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import ImpactQuery, available_cores
 from spladev3_anserini.model.variants import VARIANTS, QueryMode
@@ -166,12 +166,15 @@ def _ranking(name: str, index: Served, query: EncodedText | str, hits: int) -> R
 def _hits(ranking: Ranking, indexes: Sequence[Served], request: SearchRequest,
           impacts: ImpactQuery) -> list[dict[str, Any]]:
     """Returns the rows of hits. In a text the words are marked that the query has: wordpieces of
-    its impacts, or for BM25 alone the words of its text."""
+    its impacts, or for BM25 alone the stems of its words."""
     stores = [index.texts for index in indexes if request.texts and index.texts is not None]
-    tokenized = [index.encoders for index in indexes if isinstance(index, ServedImpacts)]
-    words: Callable[[str], Iterable[Word]] = tokenized[0].words if tokenized else plain_words
-    terms = impacts if tokenized else {word for *_, pieces in plain_words(request.query or "")
-                                       for word in pieces}
+    first = next((one for one in indexes if isinstance(one, ServedImpacts)), indexes[0])
+    words: Callable[[str], Iterable[Word]]
+    terms: Collection[str]
+    if isinstance(first, Bm25Searcher):
+        words, terms = first.words, first.analyzed(request.query or "") if stores else ()
+    else:
+        words, terms = first.encoders.words, impacts
     rows = []
     for rank, (docid, score) in enumerate(ranking, 1):
         text = _text(stores, docid)

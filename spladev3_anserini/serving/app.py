@@ -131,7 +131,11 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     @app.exception_handler(ValidationError)
-    async def invalid(_: Request, error: Any) -> Response:
+    async def invalid(request: Request, error: Any) -> Response:
+        kind = request.headers.get("content-type", "")
+        if request.method == "POST" and not kind.startswith("application/json"):
+            return _json({"error": f"the body is of the type {kind[:60]!r}; send JSON, with the "
+                                   "header content-type: application/json"}, 422)
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"] if part != "body")[:100]
         words = str(problem["msg"]).removeprefix("Value error, ")

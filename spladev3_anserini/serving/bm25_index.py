@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from spladev3_anserini.collection.runs import Ranking
+from spladev3_anserini.collection.snippets import Word
 from spladev3_anserini.rankers.open_bm25 import OpenBm25, has_positions
 
 
@@ -28,6 +29,14 @@ class Bm25Searcher:
     def search(self, text: str, hits: int) -> Ranking:
         """Returns the best `hits` documents of a text."""
         return self._open.search(text, hits)
+
+    def analyzed(self, text: str) -> list[str]:
+        """Returns the stems of a query, which its hits have."""
+        return self._open.analyzed(text)
+
+    def words(self, text: str) -> list[Word]:
+        """Returns the words of a text for `snippet`, each with its stem."""
+        return self._open.words(text)
 
     def description(self) -> dict[str, Any]:
         """Returns what `/models` says about the index, without its name."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from spladev3_anserini.serving.limits import Limits
 
+#: The option of Linux that ends a connection whose data was not taken for some time.
+_UNREAD: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 #: Seconds until the head of a request must be there.
 _HEAD_SECONDS = 10.0
 
@@ -25,8 +28,12 @@ def connections_within(limits: Limits) -> type[asyncio.Protocol]:
 
     class Connection(H11Protocol):
         _late: asyncio.TimerHandle | None = None
+        _refused = False
 
         def connection_made(self, transport: Any) -> None:
+            if _UNREAD is not None:  # for a client that does not read its answer
+                transport.get_extra_info("socket").setsockopt(
+                    socket.IPPROTO_TCP, _UNREAD, int(1000 * limits.seconds))
             if len(self.connections) >= limits.connections:
                 transport.write(refusal)
                 transport.close()
@@ -34,8 +41,6 @@ def connections_within(limits: Limits) -> type[asyncio.Protocol]:
                 return
             super().connection_made(transport)
             self._await_head()
-
-        _refused = False
 
         def data_received(self, data: bytes) -> None:
             if self._refused:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest
 from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.model.checkpoint import open_checkpoint
+from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.model.variants import VARIANTS, QueryMode
 from spladev3_anserini.progress import log
 
@@ -31,6 +34,25 @@ class EncodedText(NamedTuple):
 
 #: A query without terms.
 NO_TERMS = EncodedText({}, frozenset())
+
+
+#: A text of words alone, and what is a word.
+_PROBE, _WORD = "the aeroelastic wings of unbelievable lift", re.compile(r"[^\W_]+")
+#: Words whose wordpieces are kept.
+_KEPT_WORDS = 1 << 16
+
+
+def words_by(tokenizer: Tokenizer) -> Callable[[str], Iterable[Word]]:
+    """Returns a function from a text to its words with their wordpieces.
+
+    A tokenizer that reads each word by itself, as BERT's does, reads a word once, which takes a
+    tenth of the time. Others read the whole text.
+    """
+    if [pieces for *_, pieces in tokenizer.words(_PROBE)] != list(
+            map(tokenizer.pieces, _PROBE.split())):
+        return tokenizer.words
+    pieces_of = lru_cache(_KEPT_WORDS)(tokenizer.pieces)
+    return lambda text: [(*match.span(), pieces_of(match[0])) for match in _WORD.finditer(text)]
 
 
 class QueryEncoders:
@@ -73,7 +95,8 @@ class QueryEncoders:
             if table is not None:
                 self._encoders["static"] = encoder_for_index(index, record, model, "auto", settings)
             checkpoint = open_checkpoint(model or record.encoded.model_name).of("query")
-            self._for_words = checkpoint.settings.load_tokenizer()
+            # one of its own, because the library locks a tokenizer while a length is set
+            self._words = words_by(checkpoint.settings.load_tokenizer())
         self.modes: list[QueryMode] = list(self._encoders)
 
     def _add(self, mode: QueryMode, first: Encoder) -> None:
@@ -114,12 +137,9 @@ class QueryEncoders:
         (ids,) = encoder.tokenizer.ids([text], self._record.encoded.fingerprint.max_length)
         return self._terms(encoder, ids)
 
-    def words(self, text: str) -> list[Word]:
-        """Returns the words of a text for `snippet`, in any thread.
-
-        It has a tokenizer of its own, because the library locks one while a length is set.
-        """
-        return list(self._for_words.words(text))
+    def words(self, text: str) -> Iterable[Word]:
+        """Returns the words of a text for `snippet`, in any thread."""
+        return self._words(text)
 
     def _terms(self, encoder: Encoder, ids: Sequence[int]) -> frozenset[str]:
         tokenizer = encoder.tokenizer

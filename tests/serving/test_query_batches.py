@@ -16,8 +16,9 @@ import spladev3_anserini as splade
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.check import read_index_manifest
+from spladev3_anserini.model.tokenizer import Tokenizer
 from spladev3_anserini.serving.batching import Batcher
-from spladev3_anserini.serving.query_encoders import EncodedText, QueryEncoders
+from spladev3_anserini.serving.query_encoders import EncodedText, QueryEncoders, words_by
 
 
 class Stub:
@@ -103,3 +104,23 @@ def test_impacts_are_those_of_each_query_alone(tiny: Path, tmp_path: Path, batch
 
     index = splade.open_index(folder)
     assert [encoded.impacts for encoded in asyncio.run(ask())] == [index.impacts(text) for text in texts]
+
+
+def test_words_for_snippets_are_those_of_the_tokenizer(tiny: Path) -> None:
+    """BERT reads each word by itself, so a word is read once; another tokenizer reads the whole text."""
+    tokenizer = Tokenizer(tiny)
+    text = "The Cats, sat_on é mats: cats"
+    expected = [word for word in tokenizer.words(text) if word[2] not in ([","], ["_"], ["[UNK]"], [":"])]
+    assert [word for word in words_by(tokenizer)(text) if [*word[2]] != ["[UNK]"]] == expected
+    assert len(expected) >= 5
+
+    class Whole:
+        """Reads a word inside a text otherwise than alone."""
+
+        def words(self, text: str) -> list[tuple[int, int, list[str]]]:
+            return [(0, len(text), ["whole"])]
+
+        def pieces(self, text: str) -> list[str]:
+            return ["alone"]
+
+    assert words_by(cast(Tokenizer, Whole()))("a b") == [(0, 3, ["whole"])]

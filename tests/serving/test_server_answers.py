@@ -199,6 +199,10 @@ def test_bm25_is_asked_by_words(client: TestClient) -> None:
     assert answer["hits"][0]["text"] == TEXTS["d3"]
     assert [piece for piece, marked in answer["hits"][0]["snippet"] if marked] == ["wing"]
     assert (answer["impacts"], answer["variant"], answer["query"]) == ([], "bm25", "wing")
+    # stop words do not match, and words match by their stems
+    (hit,) = ask(client, "the running of cats", index="bm25", hits=1)["hits"]
+    assert [piece for piece, marked in hit["snippet"] if marked] == (
+        ["cat"] if hit["docid"] == "d1" else ["runs"])
     assert hits(ask(client, "", index="bm25")) == []
 
 

@@ -84,6 +84,13 @@ def test_a_body_that_is_no_query(client: TestClient, body: bytes) -> None:
     assert client.get("/health").status_code == 200
 
 
+def test_a_body_of_another_type_says_what_to_send(client: TestClient) -> None:
+    """As curl sends it by default."""
+    for kind in ("application/x-www-form-urlencoded", "text/plain", "é"):
+        answer = client.post("/search", content=b'{"query": "cat"}', headers={"content-type": kind.encode()})
+        assert error_of(answer, 422).endswith("send JSON, with the header content-type: application/json")
+
+
 @pytest.mark.fault(20, "a body of megabytes, with its length, without one, or with a wrong one",
                    detected="a limit on what is read")
 def test_a_megabyte_is_refused(client: TestClient) -> None:
