@@ -188,3 +188,16 @@ def test_bm25_and_dense_take_the_same_options(tmp_path: Path, cli: Cli) -> None:
     cut = ranked(3, "--remove-query", "--exclude", tmp_path / "x.tsv")
     assert cut == {"d1": [d for d in everything["d1"] if d != "d1"][:3],
                    "q": [d for d in everything["q"] if d not in ("d7", "d2")][:3]}
+
+
+def test_documents_of_passages_are_excluded(tmp_path: Path) -> None:
+    """Ids are those of documents, though the index has passages."""
+    passages: Corpus = [(f"d{n}#{part}", {"a": 1 + (3 * n + part) % 7}) for n in range(9) for part in range(3)]
+    best = {f"d{n}": max(1 + (3 * n + part) % 7 for part in range(3)) for n in range(9)}
+    ranked = sorted(best, key=lambda own: (-best[own], own))
+    index = index_of(passages, tmp_path)
+    with splade.open_index(index, passage_delimiter="#") as opened:
+        run = opened.run({ranked[0]: {"a": 1}}, 4, remove_query=True, exclude={ranked[0]: ranked[2:4]},
+                         passages="max")
+    assert list(run[ranked[0]].items()) == [
+        (own, best[own]) for own in [ranked[1], *ranked[4:7]]]
