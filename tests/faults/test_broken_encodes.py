@@ -23,8 +23,9 @@ def journalled(folder: Path) -> dict[Path, int]:
     """The shards that the journal names, and when they were written."""
     journal = folder / "progress-1-of-1.jsonl"
     text = journal.read_text() if journal.exists() else ""
+    whole = text[: text.rfind("\n") + 1]  # a full disk may have cut the last line
     return {path: path.stat().st_mtime_ns for path in (folder / "impacts").glob("*")
-            if path.name in text}
+            if path.name in whole}
 
 
 def continued(breaking: Break, encoding: Encoding, folder: Path) -> None:
