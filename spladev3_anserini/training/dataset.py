@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,16 +15,21 @@ from torch.utils.data import Dataset, Sampler
 from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.model.batches import padded_ids
 from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.training.losses import TextHashes
 from spladev3_anserini.training.mapped_data import TrainingData
 
 
 class Example(NamedTuple):
-    """One query with texts and scores of its documents in an epoch, the positive first."""
+    """One query with texts and scores of its documents in an epoch, the positive first.
+
+    `positives` are the texts of all its positives.
+    """
 
     query_id: str
     query: str
     documents: list[str]
     scores: list[float]
+    positives: list[str]
 
 
 class Examples(Dataset[Example]):
@@ -54,7 +60,8 @@ class Examples(Dataset[Example]):
         places = generator.choice(candidates, self._negatives, replace=candidates < self._negatives)
         pairs = [begin + positive, *(begin + positives + places).tolist()]
         return Example(*data.query(index), [data.text(d) for d in data.documents[pairs].tolist()],
-                       data.scores[pairs].tolist())
+                       data.scores[pairs].tolist(),
+                       [data.text(d) for d in data.documents[begin:begin + positives].tolist()])
 
 
 class Order(Sampler[int]):
@@ -76,7 +83,8 @@ class Order(Sampler[int]):
 
 
 class Collator:
-    """Tokenises examples: queries (B, Lq), documents (B x K, Ld), masks alike, scores (B, K).
+    """Tokenises examples: queries (B, Lq), documents (B x K, Ld), masks alike, scores (B, K),
+    and `TextHashes`.
 
     `cuts` counts the texts that were cut to the length, each as often as it was drawn.
     """
@@ -90,6 +98,7 @@ class Collator:
         document_ids, document_mask = self._padded([d for e in examples for d in e.documents])
         return {"query_ids": query_ids, "query_mask": query_mask, "document_ids": document_ids,
                 "document_mask": document_mask,
+                **_hashes(examples)._asdict(),
                 "scores": torch.tensor([e.scores for e in examples], dtype=torch.float32),
                 "names": [e.query_id for e in examples]}
 
@@ -97,3 +106,17 @@ class Collator:
         ids, lost = self._tokenizer.tokenized(texts, self._max_length)
         self.cuts.add(lost)
         return padded_ids(ids, self._tokenizer.padding_id)
+
+
+def _hashes(examples: Sequence[Example]) -> TextHashes:
+    most = max(len(example.positives) for example in examples)
+    positives = [example.positives + example.positives[:1] * (most - len(example.positives))
+                 for example in examples]
+    return TextHashes(
+        torch.tensor([[_hash(text) for text in example.documents] for example in examples]),
+        torch.tensor([[_hash(text) for text in texts] for texts in positives]))
+
+
+def _hash(text: str) -> int:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

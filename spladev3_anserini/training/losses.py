@@ -9,7 +9,7 @@ scores must be complete and finite.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,21 +65,40 @@ def margin_mse(student: Tensor, teacher: Tensor,
     return (residuals[:, :1] - residuals[:, 1:]).square().mean()
 
 
-def contrastive(queries: Tensor, documents: Tensor) -> Tensor:
+class TextHashes(NamedTuple):
+    """Which texts of a batch are equal.
+
+    Attributes:
+        text_hashes: A hash of each document's text, (B, K), int64.
+        positive_hashes: The hashes of all positives of each query, (B, P), int64; of fewer than P
+            the first is repeated.
+    """
+
+    text_hashes: Tensor
+    positive_hashes: Tensor
+
+
+def contrastive(queries: Tensor, documents: Tensor, hashes: TextHashes | None = None) -> Tensor:
     """Cross entropy of each positive against all negatives of the batch, in nats.
 
     queries (B, V), documents (B, K, V): -mean_b log(e^p / (e^p + sum_n e^(q_b . n))), where
-    p = q_b . d_b0 and n runs over all B (K - 1) negatives. The positives of other queries are not
-    used (naver's in-batch loss). The batch is that of all ranks. Raises ValueError for other
-    shapes, or for fewer than two documents.
+    p = q_b . d_b0 and n runs over all B (K - 1) negatives but those whose text is that of a
+    positive of query b. The positives of other queries are not used (naver's in-batch loss). The
+    batch is that of all ranks. Raises ValueError for other shapes, or for fewer than two documents.
     """
     positive_scores = dot_products(queries, documents[:, :1])
     negatives = documents[:, 1:].flatten(0, 1)
     if not len(negatives):
         raise ValueError("a contrastive loss needs a negative per query")
     negatives = gather_over_ranks(negatives)
+    own = None
+    if hashes is not None:
+        texts = gather_over_ranks(hashes.text_hashes[:, 1:].flatten())
+        own = (texts.unsqueeze(1) == hashes.positive_hashes.unsqueeze(1)).any(dim=2)
     with torch.autocast(queries.device.type, enabled=False):
         negative_scores = queries @ negatives.T
+    if own is not None:
+        negative_scores = negative_scores.masked_fill(own, -torch.inf)
     target = torch.zeros(len(queries), dtype=torch.long, device=queries.device)  # column 0
     return functional.cross_entropy(torch.cat([positive_scores, negative_scores], dim=1), target)
 
@@ -96,7 +115,8 @@ def top_terms(representations: Tensor, budget: int) -> Tensor:
 
 
 def distillation_loss(queries: Tensor, documents: Tensor, teacher: Tensor,
-                      weights: Loss) -> tuple[Tensor, dict[str, Tensor | float]]:
+                      weights: Loss, hashes: TextHashes | None = None,
+                      ) -> tuple[Tensor, dict[str, Tensor | float]]:
     """The loss of a batch: the weighted sum of KL, MarginMSE and contrastive loss.
 
     With budgets it is the mean of that sum over whole documents and those of each budget.
@@ -107,6 +127,7 @@ def distillation_loss(queries: Tensor, documents: Tensor, teacher: Tensor,
         teacher: The teacher's scores (B, K).
         weights: The weight of each part; in the report lambda_KL = 1 and lambda_MSE = 0.05
             (section 2.3). A part of weight 0 is not computed.
+        hashes: For the contrastive loss: which texts are equal.
 
     Returns:
         The loss, and each computed part of whole documents by name, before its weight and
@@ -115,16 +136,16 @@ def distillation_loss(queries: Tensor, documents: Tensor, teacher: Tensor,
     Raises:
         ValueError: The shapes do not fit.
     """
-    loss, parts = _weighted_parts(queries, documents, teacher, weights)
+    loss, parts = _weighted_parts(queries, documents, teacher, weights, hashes)
     losses = {f"top_{budget}": _weighted_parts(queries, top_terms(documents, budget), teacher,
-                                               weights)[0] for budget in weights.budgets}
+                                               weights, hashes)[0] for budget in weights.budgets}
     logged: dict[str, Tensor | float] = {
         name: part.detach() for name, part in (parts | losses).items()}
     return torch.stack([loss, *losses.values()]).mean(), logged
 
 
-def _weighted_parts(queries: Tensor, documents: Tensor, teacher: Tensor,
-                    weights: Loss) -> tuple[Tensor, dict[str, Tensor]]:
+def _weighted_parts(queries: Tensor, documents: Tensor, teacher: Tensor, weights: Loss,
+                    hashes: TextHashes | None) -> tuple[Tensor, dict[str, Tensor]]:
     student = dot_products(queries, documents)
     parts: dict[str, Tensor] = {}
     if weights.kl:
@@ -132,7 +153,7 @@ def _weighted_parts(queries: Tensor, documents: Tensor, teacher: Tensor,
     if weights.margin_mse:
         parts["margin_mse"] = margin_mse(student, teacher, weights.pairs)
     if weights.contrastive:
-        parts["contrastive"] = contrastive(queries, documents)
+        parts["contrastive"] = contrastive(queries, documents, hashes)
     return torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum(), parts
 
 

@@ -116,9 +116,9 @@ def scale_table(model: TrainedSplade, examples: Examples, collator: Collator) ->
         for begin in range(0, min(_SCALED_BY, len(examples)), _AT_ONCE):
             batch = collator([examples[i] for i in range(begin, min(begin + _AT_ONCE,
                                                                     len(examples)))])
-            scores = batch.pop("scores")
-            del batch["names"]
-            queries, documents = model(**batch)
+            scores = batch["scores"]
+            queries, documents = model(**{name: batch[name] for name in (
+                "query_ids", "query_mask", "document_ids", "document_mask")})
             ours = dot_products(queries, documents.view(*scores.shape, -1))
             deviations += torch.stack([side.double().std(dim=1, correction=0).sum()
                                        for side in (scores, ours)])

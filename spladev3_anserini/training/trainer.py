@@ -37,7 +37,7 @@ from spladev3_anserini.training.checkpoints import (
 )
 from spladev3_anserini.training.dataset import Order
 from spladev3_anserini.training.distributed import LOST_RANK, ending_with_others, first_fault
-from spladev3_anserini.training.losses import distillation_loss
+from spladev3_anserini.training.losses import TextHashes, distillation_loss
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.penalty import Penalty, load_counts, save_counts
 from spladev3_anserini.training.regularizers import anti_zero, mean_nonzeros
@@ -108,9 +108,10 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         first with this error, the others with LOST_RANK.
         """
         names, scores = inputs.pop("names"), inputs.pop("scores")
+        hashes = TextHashes(inputs.pop("text_hashes"), inputs.pop("positive_hashes"))
         queries, documents = model(**inputs)
         grouped = documents.view(scores.shape[0], scores.shape[1], -1)
-        distilled, parts = distillation_loss(queries, grouped, scores, self.section.loss)
+        distilled, parts = distillation_loss(queries, grouped, scores, self.section.loss, hashes)
         step = self.state.global_step + 1
         loss = distilled
         for side, regularizer in self._penalties.items():

@@ -51,7 +51,8 @@ class PlainExamples:
         places = generator.choice(len(query.negatives), self.negatives, replace=too_few)
         chosen = [positive, *(query.negatives[place] for place in places.tolist())]
         return Example(query.id, query.text, [self.texts[d] for d in chosen],
-                       [query.scores[d] for d in chosen])
+                       [query.scores[d] for d in chosen],
+                       [self.texts[d] for d in query.positives])
 
 
 def data_hash(queries: Sequence[TrainingQuery], texts: Mapping[str, str]) -> str:

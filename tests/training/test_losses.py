@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from spladev3_anserini.recipe.training import Loss
 from spladev3_anserini.training import losses
 from spladev3_anserini.training.losses import (
+    TextHashes,
     contrastive,
     distillation_loss,
     dot_products,
@@ -126,6 +127,31 @@ def test_other_queries_positives_take_no_part() -> None:
     alone = [contrastive(still, t.detach()) for t in (texts, changed)]
     assert torch.equal(alone[0], alone[1])
     assert first < contrastive(queries, texts.detach())  # more negatives, more to tell apart
+
+
+def test_a_querys_own_positives_are_no_negatives() -> None:
+    """Loops over texts: query 0 has two positives, one of which query 1 has as a negative; query 2's
+    positive has the text of one of its own negatives."""
+    queries, weights = representations(3, 4, seed=6)
+    texts = [["a", "n1", "n2", "n3"], ["b", "c", "n1", "n4"], ["d", "e", "d", "n5"]]
+    positives = [["a", "c"], ["b", "b"], ["d", "d"]]
+    number = {text: 10**15 + place for place, text in enumerate("abcde")} | {
+        f"n{place}": -place for place in range(1, 6)}
+    expected = []
+    for b in range(3):
+        scores = [float(queries[b] @ weights[b, 0])] + [
+            float(queries[b] @ weights[other, k]) for other in range(3) for k in range(1, 4)
+            if texts[other][k] not in positives[b]]
+        expected.append(-scores[0] + math.log(sum(map(math.exp, scores))))
+    hashes = TextHashes(*(torch.tensor([[number[text] for text in row] for row in rows])
+                          for rows in (texts, positives)))
+    found = contrastive(queries, weights, hashes)
+    assert float(found) == pytest.approx(sum(expected) / 3, rel=1e-9)
+    assert found < contrastive(queries, weights)
+    loss, parts = distillation_loss(queries, weights, torch.zeros(3, 4), Loss(
+        kl=0.0, margin_mse=0.0, contrastive=2.0), hashes)
+    assert float(parts["contrastive"]) == float(found)
+    assert float(loss) == pytest.approx(2 * float(found))
 
 
 @pytest.mark.parametrize("negatives", [2, 5])
