@@ -235,7 +235,7 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         folder = Path(self.args.output_dir) / f"checkpoint-{step}"
         if not is_intact(folder):
             raise InputError(f"{folder}: the best checkpoint is missing or damaged; train anew "
-                             "with `overwrite`, or ask for `keep` last")
+                             "into another `output`, or ask for `keep` last")
         self._load_from_checkpoint(str(folder))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
