@@ -261,7 +261,7 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             with refusing_damage(checkpoint, "document frequencies"):
-                load_counts(self._penalties, Path(checkpoint), str(self.args.device))
+                load_counts(self._penalties, Path(checkpoint))
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         with refusing_damage(checkpoint, "gradient scaler"):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import Result, write_lines
 from scipy.stats import ttest_rel
-from test_trainer import DOCUMENTS, command, data, same, weights
+from test_trainer import DOCUMENTS, command, data, same, torchrun, weights
 
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.settings import EncoderSettings
@@ -138,6 +138,20 @@ def test_a_killed_training_goes_on_with_its_validations(data: Path, tmp_path: Pa
     other = command(data, tmp_path / "model", "--validate", 2, "--save-steps", 1)
     done = cli(*other, "--resume")
     assert (done.code, "another training (other validate)" in done.err) == (2, True), done
+
+
+def test_two_ranks_that_are_stopped_go_on(data: Path, held_out: Path, tmp_path: Path, cli: Cli) -> None:
+    """With all that a checkpoint holds; the start is worth what it is worth to one process."""
+    options = ("--validate", held_out, "--keep", "last", "--save-steps", 1,
+               "--set", "documents.kind=df_flops", "--set", "queries.kind=df_flops")
+    assert cli(*command(data, tmp_path / "alone", *options, "--max-steps", 1)).code == 0
+    straight, words = (command(data, tmp_path / name, *options) for name in ("straight", "model"))
+    for more in (straight, [*words, "--max-steps", "2"], [*words, "--resume"], [*words, "--resume"]):
+        done = torchrun(2, *more)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert validations(tmp_path / "model")[0] == validations(tmp_path / "alone")[0]
+    assert validations(tmp_path / "model") == validations(tmp_path / "straight")
+    assert same(weights(tmp_path / "model"), weights(tmp_path / "straight"))
 
 
 def test_held_out_queries_are_not_learned_from(data: Path) -> None:
