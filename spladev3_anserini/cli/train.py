@@ -29,7 +29,7 @@ from spladev3_anserini.text import counted
               help="The model that training starts from.")
 @query_weights_option("The table that weights the queries of the variant static, instead of the "
                       "start's own: JSON, or term TAB weight per line; idf counts it from the "
-                      "corpus. It is not trained.")
+                      "corpus. It is trained if the recipe's query_table has a learning rate.")
 @click.option("--output", required=True, type=FOLDER, help="The model folder to write.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
               help="Change a value of the training section, such as loss.kl=0.5. Repeat the "
