@@ -38,8 +38,6 @@ class ServedImpacts:
     Files that a later build replaces stay open or mapped, so this goes on to answer from its own.
     """
 
-    kind = "impact"
-
     def __init__(self, index: Path, options: OpeningOptions) -> None:
         """Opens the index and loads the encoders of its queries.
 
@@ -99,7 +97,7 @@ class ServedImpacts:
         """Returns what `/models` says about the index, without its name."""
         encoded = self._record.encoded
         arrays = not isinstance(self._searcher, ImpactSearcher)
-        return {"kind": self.kind, "model": encoded.model_name, "variant": self.encoders.own,
+        return {"kind": "impact", "model": encoded.model_name, "variant": self.encoders.own,
                 "variants": self.encoders.modes, "documents": encoded.nonempty,
                 "texts": self.texts is not None, "engine": "arrays" if arrays else "lucene"}
 
