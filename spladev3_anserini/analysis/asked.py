@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, NamedTuple
 
-from spladev3_anserini.analysis.explanation import Product, by_impact, products_of
+from spladev3_anserini.analysis.explanation import (
+    Product,
+    by_impact,
+    distinct_wordpieces,
+    products_of,
+)
 from spladev3_anserini.collection.snippets import snippet
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import Encoder
@@ -36,7 +41,7 @@ class AskedQuestion(NamedTuple):
     question: str
     variant: str
     impacts: dict[str, int]
-    own: frozenset[str]
+    own: Set[str]
     hits: list[QuestionHit]
 
 
@@ -63,17 +68,17 @@ class Asking(NamedTuple):
         """Answers a question; raises InputError as `encode_topics`."""
         (encoded,) = encode_topics(self.encoder, [Topic("question", question, "the question")])
         impacts = dict(by_impact(encoded.query))
-        own = frozenset(self.encoder.tokenizer.pieces(question)) & impacts.keys()
+        own = impacts.keys() & distinct_wordpieces(self.encoder.tokenizer, question,
+                                                   self.encoder.max_length)
         hits = [self._hit(rank, docid, score, impacts, own) for rank, (docid, score) in
                 enumerate(self.searcher.search(impacts, self.hits), 1)]
         return AskedQuestion(question, self.encoder.variant.name, impacts, own, hits)
 
     def _hit(self, rank: int, docid: str, score: float, impacts: Mapping[str, int],
-             own: frozenset[str]) -> QuestionHit:
+             own: Set[str]) -> QuestionHit:
         text, products = self.text(docid), None
         if self.postings is not None:
-            found = {term: int(self.postings.score({term: 1}, docid)) for term in impacts}
-            products = products_of(impacts, {t: w for t, w in found.items() if w}, own)
+            products = products_of(impacts, self.postings.impacts_of_terms(impacts, docid), own)
         shown = [] if text is None else snippet(without_title(docid, text), impacts,
                                                 self.characters, self.encoder.tokenizer.words)
         return QuestionHit(rank, docid, score, text, shown, products)

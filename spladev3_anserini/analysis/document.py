@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spladev3_anserini.analysis.explanation import by_impact
+from spladev3_anserini.analysis.explanation import by_impact, distinct_wordpieces
 from spladev3_anserini.collection.stored_texts import open_texts
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest
@@ -61,8 +61,7 @@ def _own_terms(record: IndexManifest, text: str) -> frozenset[str] | None:
     except InputError as error:
         warn(f"expansion is not marked: {error}")
         return None
-    (ids,) = tokenizer.ids([text], encoding.max_length)
-    return frozenset(str(tokenizer.terms[number]) for number in set(ids) - tokenizer.special_ids)
+    return frozenset(distinct_wordpieces(tokenizer, text, encoding.max_length))
 
 
 def document_as_json(document: IndexedDocument) -> dict[str, Any]:

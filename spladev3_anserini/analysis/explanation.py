@@ -14,6 +14,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.opening import Postings, Searcher, open_postings
 from spladev3_anserini.lucene.postings import index_bytes
+from spladev3_anserini.model.tokenizer import Tokenizer
 
 
 class Term(NamedTuple):
@@ -115,20 +116,20 @@ def expansion_share(vector: Mapping[str, int], wordpieces: set[str]) -> float:
     return sum(w for term, w in vector.items() if term not in wordpieces) / total if total else 0.0
 
 
-def distinct_wordpieces(encoder: Encoder, text: str) -> list[str]:
-    """Returns a text's wordpieces up to the encoder's length limit, each once, in the text's order.
+def distinct_wordpieces(tokenizer: Tokenizer, text: str, max_length: int) -> list[str]:
+    """Returns a text's wordpieces up to a length limit, each once, in the text's order.
 
     Special tokens are excluded.
     """
-    tokenizer = encoder.tokenizer
-    ids = tokenizer.ids([text], encoder.max_length)[0]
+    (ids,) = tokenizer.ids([text], max_length)
     return list(dict.fromkeys(str(tokenizer.terms[i]) for i in ids
                               if i not in tokenizer.special_ids))
 
 
 def explain_text(encoder: Encoder, text: str) -> TextExplanation:
     """Explains the impacts of a text; raises InputError for a text without any wordpiece."""
-    wordpieces = distinct_wordpieces(encoder, checked_text(text, "`text`", "text"))
+    wordpieces = distinct_wordpieces(encoder.tokenizer, checked_text(text, "`text`", "text"),
+                                     encoder.max_length)
     if not wordpieces:
         raise InputError("`text`: has no wordpiece, so the model gives it no term")
     vector = _encode(encoder, text, "`text`")
@@ -160,7 +161,7 @@ def explain_match(encoder: Encoder, index: Path, searcher: Searcher, docid: str,
     query = _encode(encoder, checked_text(text, "`query`", "text"), "`query`")
     if not query:
         raise InputError("`query`: has no term, so it retrieves nothing")
-    wordpieces = set(distinct_wordpieces(encoder, text))
+    wordpieces = set(distinct_wordpieces(encoder.tokenizer, text, encoder.max_length))
     with open_postings(index) as postings:
         document = postings.vector(docid)
         index_score = postings.score(query, docid)

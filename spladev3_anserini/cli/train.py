@@ -11,7 +11,7 @@ from spladev3_anserini.cli import signals
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.model_options import query_weights_option
 from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, recipes_option, topics_option
-from spladev3_anserini.cli.types import FILE, FOLDER, MODEL, RECIPE, WholeNumber
+from spladev3_anserini.cli.types import FILE, FOLDER, MODEL, RECIPE, Number, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 
@@ -29,7 +29,7 @@ from spladev3_anserini.text import counted
               help="The model that training starts from.")
 @query_weights_option("The table that weights the queries of the variant static, instead of the "
                       "start's own: JSON, or term TAB weight per line; idf counts it from the "
-                      "corpus. It is not trained.")
+                      "corpus. It is trained if the recipe's query_table has a learning rate.")
 @click.option("--output", required=True, type=FOLDER, help="The model folder to write.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
               help="Change a value of the training section, such as loss.kl=0.5. Repeat the "
@@ -55,9 +55,9 @@ from spladev3_anserini.text import counted
               help="With --validate, the checkpoint that OUTPUT holds.")
 @click.option("--patience", default=0, type=WholeNumber(min=0), show_default="never",
               help="Stop after this many validations in a row without a better one.")
-@click.option("--max-terms", type=click.FloatRange(min=0, min_open=True), show_default="any",
+@click.option("--max-terms", type=Number(min=0, min_open=True), show_default="any",
               help="The most terms per document of a best checkpoint.")
-@click.option("--max-flops", type=click.FloatRange(min=0, min_open=True), show_default="any",
+@click.option("--max-flops", type=Number(min=0, min_open=True), show_default="any",
               help="The most FLOPS of a best checkpoint.")
 @click.option("--tensorboard", is_flag=True, help="Also log the curves for TensorBoard.")
 @click.option("--device", default="auto", metavar="DEVICE",
@@ -107,7 +107,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     validating = None
     if validate is not None:
         source = int(validate) if re.fullmatch("[1-9][0-9]{0,8}", validate) else validate
-        validating = Validating(source, Choice(patience, max_terms, max_flops), keep == "best")
+        validating = Validating(source, Choice(patience, max_terms, max_flops, keep == "best"))
     elif patience or max_terms is not None or max_flops is not None:
         raise InputError("--patience, --max-terms and --max-flops choose among validated "
                          "checkpoints; add --validate")

@@ -96,10 +96,6 @@ class StoredTexts:
                         return text
         raise KeyError(docid)
 
-    def texts(self, docids: Iterable[str]) -> list[str]:
-        """Returns the texts of documents, in the order of their ids; raises as `text`."""
-        return [self.text(docid) for docid in docids]
-
     def items(self) -> Iterator[tuple[str, str]]:
         """Yields all ids with their texts, in the order of the corpus; raises as `text`."""
         for part in self._parts:

@@ -17,7 +17,7 @@ from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.impacts.query_weights import query_weights_in
 from spladev3_anserini.model.checkpoint import chosen_variant, open_checkpoint
-from spladev3_anserini.model.variants import variant_named
+from spladev3_anserini.model.variants import Variant, variant_named
 from spladev3_anserini.progress import counter, warn
 
 if TYPE_CHECKING:
@@ -97,12 +97,24 @@ def encoder_of_variant(index: Path, record: IndexManifest, model: str | None, va
     if chosen.query == "static" or (chosen.learns_queries and not own.variant.learns_queries):
         raise InputError(f"`variant` {variant}: the index is of {own.variant.name}; its queries "
                          "can also be of splade-v3-doc, or weighted by `query_weights`")
+    encoder = encoder_beside(own, record, model, chosen)
+    warn(f"queries are of {variant}, the index is of {own.variant.name}: scores are others")
+    return encoder
+
+
+def encoder_beside(own: Encoder, record: IndexManifest, model: str | None,
+                   variant: Variant) -> Encoder:
+    """Opens an encoder that weights queries in another way than an index's own one.
+
+    `record` and `model` are those that `own` was opened with. Raises InputError if the checkpoint
+    lacks what the variant needs, or has another tokenizer for it.
+    """
     checkpoint = open_checkpoint(model or record.encoded.model_name)
-    encoder = Encoder(checkpoint, chosen, "query", replace(own.settings, query_weights=None),
+    encoder = Encoder(checkpoint, variant, "query", replace(own.settings, query_weights=None),
                       own.network)
     if encoder.tokenizer.sha256 != own.tokenizer.sha256:
-        raise InputError(f"`variant` {variant}: {checkpoint.name} has another tokenizer for it")
-    warn(f"queries are of {variant}, the index is of {own.variant.name}: scores are others")
+        raise InputError(f"`variant` {variant.name}: {checkpoint.name} has another tokenizer for "
+                         "it")
     return encoder
 
 

@@ -8,9 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.collection.passages import (
-    PASSAGE_DELIMITER,
-)
+from spladev3_anserini.collection.passages import PASSAGE_DELIMITER
 from spladev3_anserini.collection.qrels import Qrels
 from spladev3_anserini.collection.runs import RunScores, read_run_file, warn_of_self_retrieval
 from spladev3_anserini.errors import InputError

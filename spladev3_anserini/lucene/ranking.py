@@ -101,8 +101,7 @@ def refuse_other_exclusions(excluded: Exclusions, index: Path, topics: Sequence[
     The documents of an index of passages are not compared. Raises InputError if none of the queries
     is a topic, or none of the documents is in the index.
     """
-    if excluded.listed:
-        excluded.refuse_other_queries({topic.id for topic in topics}, "the topics")
+    excluded.refuse_other_queries({topic.id for topic in topics}, "the topics")
     if excluded.listed and not passages:
         with open_postings(index) as postings:
             excluded.refuse_other_documents(postings.has, str(index))

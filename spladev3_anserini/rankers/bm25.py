@@ -127,7 +127,7 @@ def _search(index: Path, topics: Sequence[Topic], hits: int, k1: float, b: float
         searcher = java_class("io.anserini.search.SimpleSearcher")(java_path(index))
         searcher.set_bm25(k1, b)
         rankings = searcher.batch_search(queries, ids, hits, threads)
+        searcher.close()
     for topic in topics:
         yield topic.id, [(hit.docid, hit.score) for hit in rankings.get(topic.id) or ()]
-    searcher.close()
 

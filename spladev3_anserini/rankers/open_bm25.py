@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -69,10 +68,6 @@ class OpenBm25:
             return str(json.loads(str(raw))["contents"])
         except (ValueError, TypeError, KeyError):
             return str(raw)
-
-    def texts(self, docids: Iterable[str]) -> list[str]:
-        """Returns the stored texts of documents, in their order."""
-        return [self.text(docid) for docid in docids]
 
     def analyzed(self, text: str) -> list[str]:
         """Returns what BM25 searches of a text: its words without stop words, stemmed."""

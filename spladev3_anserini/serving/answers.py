@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from spladev3_anserini.analysis.asked import without_title
+from spladev3_anserini.analysis.explanation import by_impact, products_of
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.collection.snippets import Word, snippet
@@ -107,7 +108,8 @@ class Service:
         if isinstance(index, Bm25Searcher):
             if request.query is None:
                 raise InputError(f"`impacts`: {name} is of BM25, which is asked with a text")
-            if request.variant is not None and request.index == name:
+            fused = isinstance(request, SearchRequest) and request.fuse
+            if request.variant is not None and not fused:
                 raise InputError(f"`variant` {request.variant}: {name} is of BM25, which has none")
             return request.query
         if request.query is None:
@@ -197,7 +199,7 @@ def _text(stores: Iterable[Any], docid: str) -> str | None:
 
 def _terms(impacts: Mapping[str, int], own: frozenset[str] | None) -> list[dict[str, Any]]:
     return [{"term": term, "impact": impact, "own": None if own is None else term in own}
-            for term, impact in sorted(impacts.items(), key=lambda item: (-item[1], item[0]))]
+            for term, impact in by_impact(impacts)]
 
 
 def _explained(name: str, index: Served, query: EncodedText | str,
@@ -208,11 +210,10 @@ def _explained(name: str, index: Served, query: EncodedText | str,
         document = index.impacts_of_terms(query.impacts, docid)
     except InputError:
         raise UnknownDocumentError(f"`docid` {docid}: not in {name}") from None
-    products = {term: query.impacts[term] * impact for term, impact in document.items()}
-    rows = [{"term": term, "query": query.impacts[term], "document": document[term],
-             "product": product}
-            for term, product in sorted(products.items(), key=lambda item: (-item[1], item[0]))]
-    return {"docid": docid, "score": sum(products.values()), "terms": rows,
+    products = products_of(query.impacts, document, query.own)
+    rows = [{"term": one.term, "query": one.query, "document": one.document,
+             "product": one.product} for one in products]
+    return {"docid": docid, "score": sum(one.product for one in products), "terms": rows,
             "text": _text([index.texts] if index.texts is not None else [], docid)}
 
 

@@ -38,8 +38,6 @@ class ServedImpacts:
     Files that a later build replaces stay open or mapped, so this goes on to answer from its own.
     """
 
-    kind = "impact"
-
     def __init__(self, index: Path, options: OpeningOptions) -> None:
         """Opens the index and loads the encoders of its queries.
 
@@ -49,23 +47,26 @@ class ServedImpacts:
         before = folder_identity(index)
         self._searcher, record, self.texts = open_with_texts(index, trust=options.trust,
                                                              lucene=options.lucene)
-        if record is None:
-            raise InputError(f"{index}: was not built by this package, so how to encode a query "
-                             "for it is unknown, and it is none of texts for BM25")
-        assert not isinstance(self._searcher, PassageSearcher)  # nobody asked for documents
-        self._record = record
-        self.encoders = QueryEncoders(index, record, options.model, options.settings)
-        self._lock: Any = nullcontext()
-        if isinstance(self._searcher, ImpactSearcher):
-            self._lock = JNIUS_LOCK
-            with self._lock:
-                self._postings: Any = self._searcher.postings()
-        else:
-            parts = [EnginePostings(index, arrays) for arrays in self._searcher.arrays]
-            self._postings = parts[0] if len(parts) == 1 else PartsPostings(parts)
-        if folder_identity(index) != before:
+        try:
+            if record is None:
+                raise InputError(f"{index}: was not built by this package, so how to encode a "
+                                 "query for it is unknown, and it is none of texts for BM25")
+            assert not isinstance(self._searcher, PassageSearcher)  # nobody asked for documents
+            self._record = record
+            self.encoders = QueryEncoders(index, record, options.model, options.settings)
+            self._lock: Any = nullcontext()
+            if isinstance(self._searcher, ImpactSearcher):
+                self._lock = JNIUS_LOCK
+                with self._lock:
+                    self._postings: Any = self._searcher.postings()
+            else:
+                parts = [EnginePostings(index, arrays) for arrays in self._searcher.arrays]
+                self._postings = parts[0] if len(parts) == 1 else PartsPostings(parts)
+            if folder_identity(index) != before:
+                raise InputError(f"{index}: was replaced while it was opened")
+        except BaseException:
             self.close()
-            raise InputError(f"{index}: was replaced while it was opened")
+            raise
 
     def search(self, query: ImpactQuery, hits: int) -> Ranking:
         """Returns the best `hits` documents.
@@ -96,7 +97,7 @@ class ServedImpacts:
         """Returns what `/models` says about the index, without its name."""
         encoded = self._record.encoded
         arrays = not isinstance(self._searcher, ImpactSearcher)
-        return {"kind": self.kind, "model": encoded.model_name, "variant": self.encoders.own,
+        return {"kind": "impact", "model": encoded.model_name, "variant": self.encoders.own,
                 "variants": self.encoders.modes, "documents": encoded.nonempty,
                 "texts": self.texts is not None, "engine": "arrays" if arrays else "lucene"}
 
@@ -120,5 +121,3 @@ def open_served(index: Path, options: OpeningOptions) -> Served:
         raise InputError(f"{index}: no such index; build one: spladev3-anserini index --encoded "
                          f"ENCODED --index {index}")
     return ServedImpacts(index, options)
-
-

@@ -9,10 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from spladev3_anserini.analysis.explanation import distinct_wordpieces
 from spladev3_anserini.api.checks import LOADING
 from spladev3_anserini.collection.snippets import Word
 from spladev3_anserini.encoding.encoder import Encoder, TextError
-from spladev3_anserini.encoding.queries import encoder_for_index
+from spladev3_anserini.encoding.queries import encoder_beside, encoder_for_index
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest
@@ -102,15 +103,10 @@ class QueryEncoders:
     def _add(self, mode: QueryMode, first: Encoder) -> None:
         """Adds another way to weight queries, if the checkpoint has what it needs."""
         variant = next(variant for variant in VARIANTS.values() if variant.query == mode)
-        checkpoint = open_checkpoint(self._model or self._record.encoded.model_name)
         try:
-            encoder = Encoder(checkpoint, variant, "query",
-                              replace(first.settings, query_weights=None), first.network)
+            self._encoders[mode] = encoder_beside(first, self._record, self._model, variant)
         except InputError as error:
             log.info("%s: cannot be asked by %s queries: %s", self._index, mode, error)
-            return
-        if encoder.tokenizer.sha256 == first.tokenizer.sha256:
-            self._encoders[mode] = encoder
 
     def encode(self, mode: QueryMode, texts: Sequence[str]) -> list[EncodedText]:
         """Encodes texts as queries.
@@ -133,9 +129,8 @@ class QueryEncoders:
 
     def wordpieces(self, text: str) -> frozenset[str]:
         """Returns the terms of a document's own wordpieces, cut to the length of the documents."""
-        encoder = self._encoders[self.own]
-        (ids,) = encoder.tokenizer.ids([text], self._record.encoded.fingerprint.max_length)
-        return self._terms(encoder, ids)
+        return frozenset(distinct_wordpieces(self._encoders[self.own].tokenizer, text,
+                                             self._record.encoded.fingerprint.max_length))
 
     def words(self, text: str) -> Iterable[Word]:
         """Returns the words of a text for `snippet`, in any thread."""

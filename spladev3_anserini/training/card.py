@@ -20,6 +20,7 @@ from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.schema import is_path
 from spladev3_anserini.recipe.training import Training, flatten
+from spladev3_anserini.text import counted
 
 #: {collection: {query set: {measure: mean}}}
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -153,6 +154,10 @@ def _sections(record: Mapping[str, Any], results: Results) -> Iterator[str]:
     rows = [["", ""], ["queries", f"{details['queries']:,}"],
             ["optimiser steps", f"{record['steps']:,}"], ["ranks", str(record["ranks"])],
             ["batches per step", str(record["accumulate"])]]
+    if kept := record.get("validation"):
+        rows += [["step of this model, by its validation", f"{kept['step'] or '0, the start'}"],
+                 [f"nDCG@10 on {counted(kept['queries'], 'held-out question')}",
+                  f"{kept['validation_nDCG@10']:.4f}"]]
     rows += [[key, f"{value:g}" if isinstance(value, float) else str(value)]
              for key, value in (training | record["environment"]).items() if value is not None]
     yield _markdown(rows)

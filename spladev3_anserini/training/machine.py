@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,12 @@ def training_device(name: str, precision: str) -> tuple[bool, str]:
 
 
 def optimizer_steps(section: Training, machine: Machine, size: int) -> int:
-    """Returns the number of optimiser steps of all epochs, for so many training queries."""
-    per_epoch = max(1, size // (section.batch_size * world_size() * machine.accumulate))
-    return max(1, round(per_epoch * section.epochs))
+    """Returns the number of optimiser steps of all epochs, for so many training queries.
+
+    As the Trainer counts: the last step of an epoch may have fewer batches than `accumulate`.
+    """
+    batches = size // (section.batch_size * world_size())
+    return max(1, ceil(ceil(batches / machine.accumulate) * section.epochs))
 
 
 def trainer_arguments(section: Training, machine: Machine, folder: Path, size: int, cuda: bool,

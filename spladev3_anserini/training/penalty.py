@@ -54,7 +54,7 @@ class Penalty:
         if section.kind == "df_flops":
             self.batches += 1
             before = representations.new_zeros(representations.shape[1]) \
-                if self.shares is None else self.shares
+                if self.shares is None else self.shares.to(representations.device)
             self.shares = running_shares(before, representations, self.batches)
             factors = df_factors(self.shares)
         if factors is not None:
@@ -73,10 +73,10 @@ def save_counts(penalties: Mapping[str, Penalty], checkpoint: Path) -> None:
         save_file(counted, checkpoint / _COUNTED)
 
 
-def load_counts(penalties: Mapping[str, Penalty], checkpoint: Path, device: str) -> None:
+def load_counts(penalties: Mapping[str, Penalty], checkpoint: Path) -> None:
     """Gives regularisers what `save_counts` wrote, if it wrote any."""
     if (checkpoint / _COUNTED).exists():
-        counted = load_file(checkpoint / _COUNTED, device)
+        counted = load_file(checkpoint / _COUNTED)
         for side, penalty in penalties.items():
             if side in counted:
                 penalty.shares, penalty.batches = counted[side], int(counted[f"{side}.batches"])

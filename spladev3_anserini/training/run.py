@@ -114,9 +114,10 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
     if table is not None:
         record["query_weights"] = hash_of_weights(tokenizer.terms, table)
     record["scores"] = read_provenance(scores)
-    if validating is not None:
-        record["validate"] = str(validating.source)
     held_out, queries = _split(data, validating, section.seed)
+    if validating is not None and held_out is not None:
+        record["validate"] = held_out.sha256()
+        record["inputs"]["validate"] = str(validating.source)
     record["card"] = card_details(section, variant, start,
                                   data.size if queries is None else len(queries), recipe, title)
     leads = os.environ.get("RANK", "0") == "0"  # one process prepares and locks the folder
@@ -163,12 +164,11 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
                              "(a smaller batch, `accumulate` and `checkpointing` help): "
                              f"{first_line(error)}") from error
         collator.cuts.warn("drawn text", f"max_length {section.max_length}")
-        if selection is not None and validating is not None and validating.keep_best:
-            if step := selection.best.step:
-                trainer.load_checkpoint_of(step)
-            else:
-                trainer.accelerator.unwrap_model(trainer.model).load_state_dict(first)
         if selection is not None:
+            if (step := selection.kept.step) and selection.choice.keep_best:
+                trainer.load_checkpoint_of(step)
+            elif not step:
+                trainer.accelerator.unwrap_model(trainer.model).load_state_dict(first)
             record["validation"] = selection.outcome()
         if is_first := trainer.is_world_process_zero():
             _write(output, trainer, record, variant, tokenizer)

@@ -27,16 +27,22 @@ class Choice:
         patience: Stop after so many validations in a row without a better one; 0 never stops.
         max_terms: The most terms of a document, on average, of a checkpoint that may be the best.
         max_flops: The most FLOPS of such a checkpoint.
+        keep_best: Whether the model is the best checkpoint, not the last.
     """
 
     patience: int = 0
     max_terms: float | None = None
     max_flops: float | None = None
+    keep_best: bool = True
+
+    def within(self, validation: Validation) -> bool:
+        """Whether a checkpoint is within the budgets."""
+        return ((self.max_terms is None or validation.document_terms <= self.max_terms)
+                and (self.max_flops is None or validation.flops <= self.max_flops))
 
     def key(self, validation: Validation) -> tuple[bool, float]:
         """Returns what is largest for the best: within the budgets nDCG@10, outside sparsity."""
-        within = ((self.max_terms is None or validation.document_terms <= self.max_terms)
-                  and (self.max_flops is None or validation.flops <= self.max_flops))
+        within = self.within(validation)
         return within, validation.means[DECIDES] if within else -validation.flops
 
 
@@ -46,12 +52,10 @@ class Validating(NamedTuple):
     Attributes:
         source: A folder in BEIR's layout, or how many training queries are held out.
         choice: How the best checkpoint is chosen.
-        keep_best: Whether the model is the best checkpoint, not the last.
     """
 
     source: str | int
     choice: Choice
-    keep_best: bool = True
 
 
 class Validated(NamedTuple):
@@ -71,17 +75,19 @@ class Selection:
     def read(self, until: int) -> None:
         """Reads the validations up to a step, from which the training goes on.
 
-        Raises InputError for a file that no training wrote.
+        Raises InputError if the file is missing, or is none that a training wrote until that step.
         """
-        if not self._path.exists():
-            return
         try:
             lines = [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
             found = [Validated(line["step"], Validation(**line["validation"])) for line in lines]
             self._all = [validated for validated in found if validated.step <= until]
-        except (ValueError, TypeError, KeyError):
-            raise InputError(f"{self._path}: is damaged; remove it and continue, or train anew "
-                             "with `overwrite`") from None
+            steps = [validated.step for validated in self._all]
+            whole = steps[0] == 0 and steps[-1] == until and self.outcome()
+        except (OSError, LookupError, TypeError, ValueError):
+            whole = False
+        if not whole:
+            raise InputError(f"{self._path}: is damaged, or lacks validations of this training; "
+                             "train anew into another `output`")
 
     def has(self, step: int) -> bool:
         """Whether the model was validated after this step."""
@@ -103,22 +109,27 @@ class Selection:
         return max(self._all, key=lambda one: (self.choice.key(one.validation), -one.step))
 
     @property
+    def kept(self) -> Validated:
+        """That of the model that is kept so far: the best or the last one."""
+        return self.best if self.choice.keep_best else self._all[-1]
+
+    @property
     def exhausted(self) -> bool:
         """Whether patience has come to its end."""
         waited = sum(one.step > self.best.step for one in self._all)
         return 0 < self.choice.patience <= waited
 
     def outcome(self) -> dict[str, Any]:
-        """Returns what the best is worth beside the start, as JSON values for the record.
+        """Returns what the kept model is worth beside the start, as JSON values for the record.
 
         `difference` and `p` compare nDCG@10 with the start's, by query: a paired, two-sided t-test.
         """
-        best, start = self.best, self._all[0]
-        values: dict[str, Any] = {"step": best.step, "queries": len(best.validation.by_query),
-                                  **best.validation.values()}
-        if best.step and not start.step:
-            after, before = best.validation.by_query, start.validation.by_query
-            values["difference"] = best.validation.means[DECIDES] - start.validation.means[DECIDES]
+        (step, kept), start = self.kept, self._all[0].validation
+        values: dict[str, Any] = {"step": step, "queries": len(kept.by_query), **kept.values(),
+                                  "within_budgets": self.choice.within(kept)}
+        if step:
+            after, before = kept.by_query, start.by_query
+            values["difference"] = kept.means[DECIDES] - start.means[DECIDES]
             if len(after) > 1 and any(after[query] != before[query] for query in after):
                 values["p"] = float(ttest_rel([after[query] for query in after],
                                               [before[query] for query in after]).pvalue)
@@ -130,17 +141,20 @@ def outcome_text(outcome: dict[str, Any]) -> str:
     text = (f"{DECIDES} {outcome[f'validation_{DECIDES}']:.4f} on "
             f"{counted(outcome['queries'], 'held-out question')}")
     if not outcome["step"]:
-        return f"{text}: no checkpoint is better than the start, which is kept"
-    p = f", p = {outcome['p']:.2g}" if "p" in outcome else ""
-    return f"{text}, {outcome.get('difference', 0):+.4f} from the start{p}, after step " \
-           f"{outcome['step']}"
+        text += ": no checkpoint is better than the start, which is kept"
+    else:
+        p = f", p = {outcome['p']:.2g}" if "p" in outcome else ""
+        text += f", {outcome['difference']:+.4f} from the start{p}, after step {outcome['step']}"
+    return text if outcome["within_budgets"] else (
+        f"{text}; beyond the budgets, with {outcome['validation_nonzero_documents']:.4g} terms per "
+        f"document and {outcome['validation_FLOPS']:.4g} FLOPS")
 
 
 def checkpoints_to_keep(newest: Iterable[Path], selection: Selection | None) -> list[Path]:
-    """Returns the newest checkpoints and the best one, newest last."""
+    """Returns the newest checkpoints and the one to be kept, newest last."""
     kept = list(newest)
-    if selection is not None and selection.best.step:
-        best = kept[-1].with_name(f"checkpoint-{selection.best.step}")
+    if selection is not None and selection.kept.step:
+        best = kept[-1].with_name(f"checkpoint-{selection.kept.step}")
         if best not in kept:
             kept.insert(0, best)
     return kept

@@ -58,6 +58,9 @@ def training_query_weights(start: Checkpoint, variant: Variant, tokenizer: Token
         raise InputError(f"query_table.begin {learned.begin}: `query_weights` gives a table; "
                          "`set` query_table.begin=given to begin with it")
     if learned.begin == "ones":
+        if not learned.learning_rate:
+            raise InputError("query_table.begin ones: without a learning_rate every term has the "
+                             "same weight, which is the variant splade-v3-doc")
         return np.ones(len(tokenizer.terms), np.float32)
     if learned.begin == "idf":
         return corpus_idf(corpus, tokenizer, max_length)

@@ -236,7 +236,7 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         folder = Path(self.args.output_dir) / f"checkpoint-{step}"
         if not is_intact(folder):
             raise InputError(f"{folder}: the best checkpoint is missing or damaged; train anew "
-                             "with `overwrite`, or ask for `keep` last")
+                             "into another `output`, or ask for `keep` last")
         self._load_from_checkpoint(str(folder))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -262,7 +262,7 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
             super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             with refusing_damage(checkpoint, "document frequencies"):
-                load_counts(self._penalties, Path(checkpoint), str(self.args.device))
+                load_counts(self._penalties, Path(checkpoint))
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         with refusing_damage(checkpoint, "gradient scaler"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +48,15 @@ class HeldOut(NamedTuple):
     documents: dict[str, str]
     qrels: Qrels
 
+    def sha256(self) -> str:
+        """Returns a hash of all of it, in its order."""
+        digest = hashlib.sha256()
+        for part in self:
+            for item in part.items():
+                digest.update(json.dumps(item).encode() + b"\n")
+            digest.update(b"\n")
+        return digest.hexdigest()
+
 
 class Validation(NamedTuple):
     """What a model is worth on held-out questions.
@@ -75,7 +86,8 @@ class Validation(NamedTuple):
 def read_held_out(folder: str) -> HeldOut:
     """Reads a folder in BEIR's layout: its corpus, queries, and qrels.
 
-    Raises InputError if a part cannot be read, or if no query of the qrels is there.
+    Raises InputError if a part cannot be read, if no query of the qrels is there, or if no relevant
+    document is.
     """
     qrels = read_qrels(folder)
     queries = {topic.id: topic.text for topic in read_topics(folder) if topic.id in qrels}
@@ -83,7 +95,11 @@ def read_held_out(folder: str) -> HeldOut:
         raise InputError(f"`validate` {folder}: no query of its qrels is among its queries")
     with progress(read_corpus(folder), "validation") as documents:
         texts = {document.id: document.text for document in documents}
-    return HeldOut(queries, texts, {query: qrels[query] for query in queries})
+    held_out = {query: qrels[query] for query in queries}
+    if not any(grade > 0 and document in texts for judged in held_out.values()
+               for document, grade in judged.items()):
+        raise InputError(f"`validate` {folder}: no relevant document of its qrels is in its corpus")
+    return HeldOut(queries, texts, held_out)
 
 
 def hold_out(data: TrainingData, count: int, seed: int) -> tuple[HeldOut, NDArray[np.int64]]:
@@ -143,9 +159,9 @@ class Validator:
             queries = _impacts(model, self._query_ids, "query", self._padding)
         finally:
             model.train(was_training)
-        scores = (queries @ documents.T).toarray()
         run: dict[str, dict[str, float]] = {}
-        for query, row in zip(self._queries, scores, strict=True):
+        for number, query in enumerate(self._queries):  # all scores at once could fill the memory
+            row = (queries[number] @ documents.T).toarray()[0]
             least = max(1, np.partition(row, -_HITS)[-_HITS] if len(row) > _HITS else 1)
             run[query] = {self._documents[place]: float(row[place])
                           for place in np.flatnonzero(row >= least).tolist()}

@@ -47,7 +47,7 @@ def test_each_text_is_what_was_written(stored: tuple[Path, dict[str, str]]) -> N
     assert len(kept) == len(texts)
     assert list(kept.items()) == list(texts.items())
     asked = random.Random(2).choices(list(texts), k=300)
-    assert kept.texts(asked) == [texts[identifier] for identifier in asked]
+    assert [kept.text(identifier) for identifier in asked] == [texts[identifier] for identifier in asked]
     for unknown in ("", "nothing", "huge ", "\ud800"):
         with pytest.raises(KeyError):
             kept.text(unknown)

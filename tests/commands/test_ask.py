@@ -53,6 +53,15 @@ def asked(cli: Cli, world: Path, *words: object, index: str = "index") -> list[d
     return [json.loads(line) for line in result.out.splitlines()]
 
 
+def test_words_beyond_the_length_are_not_the_question_s_own(world: Path, cli: Cli) -> None:
+    """They were not read; a term that is among them is of expansion."""
+    (short,), (cut,) = (asked(cli, world, question, "--max-length", 4) for question in (
+        "a cat", "a cat on the mat wing jet wave heat body air plate surface pressure"))
+    assert [row["term"] for row in short["impacts"]] == [row["term"] for row in cut["impacts"]]
+    assert [row["own"] for row in short["impacts"]] == [row["own"] for row in cut["impacts"]]
+    assert {row["own"] for row in cut["impacts"]} == {True, False}
+
+
 def test_json_has_texts_terms_and_products_that_sum_to_scores(world: Path, cli: Cli) -> None:
     """The documents' impacts are those of the shards; scores are sums by hand."""
     documents, texts = vectors(world), TEXTS | MORE

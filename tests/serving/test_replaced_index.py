@@ -15,8 +15,11 @@ from conftest import TEXTS, make_tiny
 from served import client_of, make_index
 from starlette.testclient import TestClient
 
+from spladev3_anserini.engine.searcher import EngineSearcher
+from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.publish import publish
 from spladev3_anserini.serving import catalog as catalogs
+from spladev3_anserini.serving.opened import OpeningOptions, ServedImpacts
 
 ONE = {i: text for i, text in TEXTS.items() if text.strip()}
 OTHER = {i: f"{text} cat wing" for i, text in ONE.items()}
@@ -133,3 +136,13 @@ def test_a_damaged_index_does_not_take_the_place(builds: list[Path], index: Path
         shutil.copytree(builds[1], index)
         until(lambda: [*answers(client)] != before)
         assert client.get("/documents/d1").json()["text"] == OTHER["d1"]
+
+
+def test_an_index_that_is_not_opened_whole_is_closed(index: Path, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watcher tries such an index again and again."""
+    closed: list[str] = []
+    monkeypatch.setattr(EngineSearcher, "close", lambda searcher: closed.append(searcher.name))
+    with pytest.raises(InputError, match="nowhere"):
+        ServedImpacts(index, OpeningOptions(model=str(tmp_path / "nowhere")))
+    assert len(closed) == 1

@@ -206,6 +206,14 @@ def test_bm25_is_asked_by_words(client: TestClient) -> None:
     assert hits(ask(client, "", index="bm25")) == []
 
 
+def test_bm25_has_no_variant_also_as_the_default(folder: Path) -> None:
+    with client_of({name: folder / name for name in ("bm25", "plain")}) as client:
+        for index in (None, "bm25"):
+            refused = client.post("/search", json={"query": "wing", "variant": "bow", "index": index})
+            assert "bm25 is of BM25, which has none" in error_of(refused, 422)
+        assert ask(client, "wing", variant="bow", fuse=["bm25", "plain"])["variant"] == "bow"
+
+
 #: Lucene's English stop words that are in the texts.
 STOP = {"the", "on", "a", "of", "and"}
 

@@ -84,6 +84,11 @@ def test_the_card_has_the_record_and_no_path_of_this_machine(tiny: Path, tmp_pat
                 f"| loss.kl | {record['training']['loss']['kl']:g} |"):
         assert row in text, row
     assert "Not measured yet." in text
+    for step, says in ((0, "0, the start"), (750, "750")):
+        write_card(tmp_path, record | {"validation": {
+            "step": step, "queries": 1, "validation_nDCG@10": 0.25}})
+        assert (f"| step of this model, by its validation | {says} |\n"
+                "| nDCG@10 on 1 held-out question | 0.2500 |") in parsed(tmp_path)[1]
     write_card(tmp_path, record, {"c": {"dev": {"nDCG@10": 0.51234, "RR(rel=2)@10": 0.25}}})
     front, text = parsed(tmp_path)
     assert front["metrics"] == ["ndcg_at_10", "rr_rel_2_at_10"]

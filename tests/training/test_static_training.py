@@ -267,3 +267,5 @@ def test_a_table_is_learned_for_static_queries_alone(data: Path, table: Path, tm
     done = cli(*command(data, tmp_path / "model", *LEARNED[:3], LEARNED[3] + "ones", "--query-weights",
                         table, recipe="static"))
     assert (done.code, "query_table.begin ones: --query-weights gives a table" in done.err) == (2, True)
+    done = cli(*command(data, tmp_path / "bow", LEARNED[2], LEARNED[3] + "ones", recipe="static"))
+    assert (done.code, "every term has the same weight, which is" in done.err) == (2, True), done

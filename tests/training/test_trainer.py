@@ -331,6 +331,13 @@ def test_a_regulariser_that_never_arrives_and_too_few_negatives_are_told(
     done = cli(*command(data, tmp_path / "doc", "--set", "queries.steps=30", "--max-steps", 1,
                         recipe="splade-v3-doc"))
     assert not [line for line in warnings_of(done) if "queries.steps" in line], done  # none is encoded
+    # 4 batches make 2 steps of an epoch, the second with 1 batch; 1.2 epochs have 2.4 steps
+    for epochs, steps in ((2, 4), (1.2, 3)):
+        folder = tmp_path / f"accumulated{steps}"
+        done = cli(*command(data, folder, "--accumulate", 3, "--set", f"epochs={float(epochs)}"))
+        assert f"documents.steps 6: this training has {steps} steps" in done.err
+        (checkpoint,) = folder.glob(f"checkpoints/checkpoint-{steps}")
+        assert json.loads((checkpoint / "trainer_state.json").read_text())["max_steps"] == steps
 
 
 class _Touches:

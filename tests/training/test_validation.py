@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 from conftest import Result, write_lines
 from scipy.stats import ttest_rel
-from test_trainer import DOCUMENTS, command, data, same, weights
+from test_trainer import DOCUMENTS, command, data, same, torchrun, weights
 
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.settings import EncoderSettings
@@ -20,7 +21,12 @@ from spladev3_anserini.model.checkpoint import open_checkpoint
 from spladev3_anserini.model.variants import VARIANTS
 from spladev3_anserini.training.dataset import Examples
 from spladev3_anserini.training.mapped_data import open_training_data
-from spladev3_anserini.training.selection import Choice, Selection
+from spladev3_anserini.training.selection import (
+    Choice,
+    Selection,
+    checkpoints_to_keep,
+    outcome_text,
+)
 from spladev3_anserini.training.validation import Validation, hold_out
 
 Cli = Callable[..., Result]
@@ -134,6 +140,20 @@ def test_a_killed_training_goes_on_with_its_validations(data: Path, tmp_path: Pa
     assert (done.code, "another training (other validate)" in done.err) == (2, True), done
 
 
+def test_two_ranks_that_are_stopped_go_on(data: Path, held_out: Path, tmp_path: Path, cli: Cli) -> None:
+    """With all that a checkpoint holds; the start is worth what it is worth to one process."""
+    options = ("--validate", held_out, "--keep", "last", "--save-steps", 1,
+               "--set", "documents.kind=df_flops", "--set", "queries.kind=df_flops")
+    assert cli(*command(data, tmp_path / "alone", *options, "--max-steps", 1)).code == 0
+    straight, words = (command(data, tmp_path / name, *options) for name in ("straight", "model"))
+    for more in (straight, [*words, "--max-steps", "2"], [*words, "--resume"], [*words, "--resume"]):
+        done = torchrun(2, *more)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert validations(tmp_path / "model")[0] == validations(tmp_path / "alone")[0]
+    assert validations(tmp_path / "model") == validations(tmp_path / "straight")
+    assert same(weights(tmp_path / "model"), weights(tmp_path / "straight"))
+
+
 def test_held_out_queries_are_not_learned_from(data: Path) -> None:
     mapped = open_training_data(data / "candidates.jsonl", data / "scores.jsonl",
                                 str(data / "topics.tsv"), str(data / "corpus.jsonl"), data / "none")
@@ -168,6 +188,25 @@ def test_the_best_within_a_budget(tmp_path: Path) -> None:
         for step, values in steps.items():
             selection.add(step, validation(*values))
         assert (selection.best.step, selection.exhausted) == (best, exhausted), choice
+        assert selection.outcome()["within_budgets"] == (choice.max_terms != 1)
+    said = outcome_text(selection.outcome())
+    assert said == "nDCG@10 0.5500 on 1 held-out question, +0.0500 from the start, after step 40"
+
+
+def test_what_is_said_is_of_the_model_that_is_kept(tmp_path: Path) -> None:
+    best = Validation({"nDCG@10": 0.5}, {"q": 0.5}, 2.0, 5.0, 90)
+    for keep_best, says in (
+            (True, "0.5000 on 1 held-out question: no checkpoint is better than the start"),
+            (False, "0.2000 on 1 held-out question, -0.3000 from the start, after step 8")):
+        selection = Selection(tmp_path, Choice(max_terms=80, keep_best=keep_best))
+        for step in (0, 4, 8):
+            selection.add(step, best if step < 8 else best._replace(
+                means={"nDCG@10": 0.2}, by_query={"q": 0.2}, flops=3.0))
+        said = outcome_text(selection.outcome())
+        assert says in said
+        assert said.endswith(f"beyond the budgets, with 90 terms per document and {3 - keep_best} FLOPS")
+        names = [path.name for path in checkpoints_to_keep([tmp_path / "checkpoint-8"], selection)]
+        assert names == ["checkpoint-8"]
 
 
 def test_what_cannot_be_validated_is_refused(data: Path, held_out: Path, tmp_path: Path, cli: Cli) -> None:
@@ -176,12 +215,27 @@ def test_what_cannot_be_validated_is_refused(data: Path, held_out: Path, tmp_pat
             (("--validate", data / "none"), "none"), (("--validate", data / "empty"), "empty"),
             (("--validate", 8), "--validate 8: there are 8 training queries"),
             (("--validate", 7), "1 training query cannot fill one batch of 2"),
-            (("--patience", 2), "add --validate"), (("--max-terms", 10), "add --validate")):
+            (("--patience", 2), "add --validate"), (("--max-terms", 10), "add --validate"),
+            (("--validate", 3, "--max-terms", "nan"), "nan is no finite number")):
         done = cli(*command(data, tmp_path / "model", *options))
         assert (done.code, message in done.err) == (2, True), done
         assert not (tmp_path / "model").exists()
     words = command(data, tmp_path / "model", "--validate", held_out)
     assert cli(*words, "--max-steps", 4).code == 0
-    (tmp_path / "model/validation.jsonl").write_text("{}\n")
+    file, qrels = tmp_path / "model/validation.jsonl", held_out / "qrels/test.tsv"
+    lines = file.read_text().splitlines(keepends=True)
+    for content in ("{}\n", lines[0], lines[1], None):  # damaged, without the last, the start, missing
+        file.unlink() if content is None else file.write_text(content)
+        done = cli(*words, "--resume")
+        assert (done.code, "validation.jsonl: is damaged, or lacks" in done.err) == (2, True), done
+    file.write_text("".join(lines))
+    shutil.copytree(held_out, data / "same")
+    assert cli(*command(data, tmp_path / "model", "--validate", data / "same"), "--max-steps", 4,
+               "--resume").code == 0  # the same content elsewhere
+    qrels.write_text(qrels.read_text().replace("\t2\n", "\t3\n"))
     done = cli(*words, "--resume")
-    assert (done.code, "validation.jsonl: is damaged" in done.err) == (2, True), done
+    assert (done.code, "another training (other validate)" in done.err) == (2, True), done
+    for judged in (f"v0\t{next(iter(DOCUMENTS))}\t0\n", "v0\tnowhere\t1\n"):
+        qrels.write_text(f"query-id\tcorpus-id\tscore\n{judged}")
+        done = cli(*command(data, tmp_path / "other", "--validate", held_out))
+        assert (done.code, "no relevant document" in done.err) == (2, True), done
