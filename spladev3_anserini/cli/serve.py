@@ -94,7 +94,7 @@ def _named_indexes(texts: tuple[str, ...]) -> dict[str, Path]:
     """Returns the folders by name; raises InputError for a name that occurs twice or is no name."""
     folders: dict[str, Path] = {}
     for text, path in named_paths("--index", texts).items():
-        name = text if str(path) != text else path.resolve().name
+        name = text if Path(text) != path else path.resolve().name
         if name in folders:
             raise InputError(f"--index: two indexes have the name {name}; give them other names: "
                              "--index NAME=FOLDER")
