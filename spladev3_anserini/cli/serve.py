@@ -82,7 +82,7 @@ def main(indexes: tuple[str, ...], host: str, port: int, mcp: bool, model: str |
                 return
             shown = f"[{host}]" if ":" in host else host
             address = urlunsplit(("http", f"{shown}:{bound.getsockname()[1]}", "/", "", ""))
-            run_server(make_app(service, hosts_of(host)), bound, limits,
+            run_server(make_app(service, hosts_of(host, bound.getsockname()[0])), bound, limits,
                        lambda: echo(f"serving {', '.join(folders)}: {address}"))
         finally:
             service.close()

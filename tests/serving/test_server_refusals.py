@@ -184,6 +184,9 @@ def test_only_this_machines_names_are_answered_on_loopback(index: Path) -> None:
     assert hosts_of("0.0.0.0") is None
     assert hosts_of("192.168.1.5") is None
     assert hosts_of("my-host") is None
+    assert hosts_of("0.0.0.0", "0.0.0.0") is None
+    assert {"127.1", "127.0.0.1", "localhost"} == set(hosts_of("127.1", "127.0.0.1") or ()) - {"[::1]"}
+    assert {"my-host", "127.0.1.1"} <= set(hosts_of("my-host", "127.0.1.1") or ())
     assert "127.0.0.2" in (hosts_of("127.0.0.2") or ())
     assert "[::1]" in (hosts_of("::1") or ())
 
