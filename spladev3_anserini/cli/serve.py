@@ -82,7 +82,7 @@ def main(indexes: tuple[str, ...], host: str, port: int, mcp: bool, model: str |
                 return
             shown = f"[{host}]" if ":" in host else host
             address = urlunsplit(("http", f"{shown}:{bound.getsockname()[1]}", "/", "", ""))
-            run_server(make_app(service, hosts_of(host)), bound, limits,
+            run_server(make_app(service, hosts_of(host, bound.getsockname()[0])), bound, limits,
                        lambda: echo(f"serving {', '.join(folders)}: {address}"))
         finally:
             service.close()
@@ -94,7 +94,7 @@ def _named_indexes(texts: tuple[str, ...]) -> dict[str, Path]:
     """Returns the folders by name; raises InputError for a name that occurs twice or is no name."""
     folders: dict[str, Path] = {}
     for text, path in named_paths("--index", texts).items():
-        name = text if str(path) != text else path.resolve().name
+        name = text if Path(text) != path else path.resolve().name
         if name in folders:
             raise InputError(f"--index: two indexes have the name {name}; give them other names: "
                              "--index NAME=FOLDER")

@@ -59,6 +59,10 @@ class Service:
         names = request.fuse or [request.index or self._catalog.default]
         with ExitStack() as stack:
             indexes = [stack.enter_context(self._catalog.take(name)) for name in names]
+            if request.variant is not None and all(
+                    isinstance(index, Bm25Searcher) for index in indexes):
+                raise InputError(f"`variant` {request.variant}: {' and '.join(names)} is of BM25, "
+                                 "which has none")
             began = time.perf_counter()
             queries = [await self._query(name, index, request)
                        for name, index in zip(names, indexes, strict=True)]
@@ -108,9 +112,6 @@ class Service:
         if isinstance(index, Bm25Searcher):
             if request.query is None:
                 raise InputError(f"`impacts`: {name} is of BM25, which is asked with a text")
-            fused = isinstance(request, SearchRequest) and request.fuse
-            if request.variant is not None and not fused:
-                raise InputError(f"`variant` {request.variant}: {name} is of BM25, which has none")
             return request.query
         if request.query is None:
             impacts = request.impacts or {}

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi import Path as UrlPath
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -31,6 +31,7 @@ from spladev3_anserini.serving.contract import (
 from spladev3_anserini.serving.guard import Guard
 from spladev3_anserini.serving.metrics import metrics_text
 from spladev3_anserini.serving.openapi_page import openapi_page
+from spladev3_anserini.serving.unambiguous import refuse_ambiguous
 from spladev3_anserini.text import VERSION, one_line
 
 #: The files of the page, and their types; no other name is ever served.
@@ -47,7 +48,7 @@ def make_app(service: Service, hosts: Collection[str] | None = None) -> ASGIApp:
     """
     app = FastAPI(title="spladev3_anserini", version=VERSION, docs_url=None, redoc_url=None,
                   description="Search of impact indexes: hits, expansions, and why they match.",
-                  responses=REFUSALS)
+                  responses=REFUSALS, dependencies=[Depends(refuse_ambiguous)])
     _add_errors(app)
     _add_answers(app, service)
     _add_pages(app)

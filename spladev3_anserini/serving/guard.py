@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spladev3_anserini.serving.limits import MAX_BODY, Limits
 from spladev3_anserini.serving.metrics import REQUEST_SECONDS, REQUESTS, RUNNING
+from spladev3_anserini.serving.unambiguous import is_utf8
 
 #: What browsers are told: nothing but this server's own files, and no page around it.
 _HEADERS = [
@@ -71,6 +72,8 @@ class Guard:
         if self._hosts is not None and host not in self._hosts:
             raise RefusedRequestError(403, f"the host {host[:100]!r} is not this server's; ask "
                                            f"{sorted(self._hosts)[0]}")
+        if not is_utf8(scope):
+            raise RefusedRequestError(400, "the address is not UTF-8")
         size = headers.get(b"content-length", b"0").decode("latin-1")
         if size.isdigit() and (len(size) > 15 or int(size) > MAX_BODY):
             raise RefusedRequestError(413, f"the body has {size[:15]} bytes; {MAX_BODY:,} are "

@@ -44,18 +44,21 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
-def hosts_of(host: str) -> Collection[str] | None:
+def hosts_of(host: str, address: str | None = None) -> Collection[str] | None:
     """Returns the names that requests may give a server on this host; None is any.
+
+    A host such as 127.1, or a name of this machine, is judged by the `address` it stands for.
 
     A page of another site can have its own name lead to this machine (DNS rebinding), and would
     read what is answered. Only a server that is meant for others takes any name.
     """
     name = host.strip("[]").lower()
     try:
-        local = ip_address(name).is_loopback
+        local = ip_address(address or name).is_loopback
     except ValueError:
         local = name == "localhost"
-    return LOOPBACK | {f"[{name}]" if ":" in name else name} if local else None
+    names = {name, address or name}
+    return LOOPBACK | {f"[{one}]" if ":" in one else one for one in names} if local else None
 
 
 def run_server(app: ASGIApp, bound: socket.socket, limits: Limits,

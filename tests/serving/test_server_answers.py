@@ -218,6 +218,14 @@ def test_bm25_has_no_variant_also_as_the_default(folder: Path) -> None:
 STOP = {"the", "on", "a", "of", "and"}
 
 
+def test_bm25_has_no_variant(client: TestClient, folder: Path) -> None:
+    asked = {"query": "cat", "variant": "bow"}
+    assert "which has none" in error_of(client.post("/search", json={**asked, "index": "bm25"}), 422)
+    with client_of({"bm25": folder / "bm25", "other": folder / "bm25"}) as only:  # also where it is the default
+        for more in ({}, {"fuse": ["bm25", "other"]}):
+            assert "which has none" in error_of(only.post("/search", json={**asked, **more}), 422)
+
+
 def test_rankings_are_fused_by_their_ranks(client: TestClient) -> None:
     one, other = (hits(ask(client, "cat wing", index=name)) for name in ("index", "bm25"))
     expected: dict[str, float] = {}

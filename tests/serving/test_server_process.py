@@ -188,6 +188,9 @@ def test_a_port_that_is_in_use_is_one_line(index: Path, refused: Callable[..., s
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
+        # a slash at the end, as a shell completes it, is no part of the name
+        assert "two indexes have the name index" in refused(
+            "serve", "--index", f"{index}/", "--index", index, "--port", port)
         assert refused("serve", "--index", index, "--port", port) == (
             f"spladev3-anserini: --port {port}: 127.0.0.1: Address already in use; choose another port, 0 is "
             "any that is free")

@@ -122,10 +122,41 @@ def test_odd_unicode_is_a_query_like_any(client: TestClient, query: str) -> None
     assert got.json()["hits"] == answer.json()["hits"]
 
 
+@pytest.mark.parametrize(("path", "reason"), [
+    ("/search?q=cat&hit=3", "hit: no parameter of this address; it takes q, index, fuse, variant, hits, texts"),
+    ("/documents/d1?idx=none", "idx: no parameter of this address; it takes index"),
+    ("/models?x=1", "x: no parameter of this address; it takes none"),
+    ("/search?q=cat&q=dog", "q: is given twice"),
+    ("/documents/d1?index=index&index=none", "index: is given twice")])
+def test_an_address_is_read_in_one_way(client: TestClient, path: str, reason: str) -> None:
+    assert error_of(client.get(path), 422) == reason
+    assert client.get("/", params={"q": "cat", "view": "compare"}).status_code == 200  # the page's own
+
+
+@pytest.mark.parametrize(("body", "key"), [
+    ('{"query": "cat", "query": "dog"}', "query"), ('{"impacts": {"cat": 1, "cat": 9}}', "cat"),
+    ('{"impacts": {"cat": 1, "\\u0063at": 9}}', "cat"), ('{"query": "cat", "\\ud800": 1, "\\ud800": 1}', "")])
+def test_a_key_that_is_given_twice_is_refused(client: TestClient, body: str, key: str) -> None:
+    answer = client.post("/search", content=body, headers={"content-type": "application/json"})
+    assert "is given twice" in error_of(answer, 422)
+    assert key in error_of(answer, 422)
+
+
+def test_parameters_beside_a_body_are_refused(client: TestClient) -> None:
+    answer = client.post("/search?index=none", json={"query": "cat"})
+    assert error_of(answer, 422) == "index: no parameter of this address; it takes none"
+
+
+@pytest.mark.parametrize("path", ["/documents/%ff", "/documents/%ed%a0%80", "/search?q=caf%E9"])
+def test_an_address_that_is_not_utf_8_is_no_other_text(client: TestClient, path: str) -> None:
+    """It was read with U+FFFD, so a document of that name was given for it."""
+    assert error_of(client.get(path), 400) == "the address is not UTF-8"
+
+
 @pytest.mark.parametrize("path", [
     "/nothing", "/page/none.js", "/page/..%2Fserving%2Fapp.py", "/page/../app.py", "/page/%2e%2e/app.py",
     "/page//etc/passwd", "/documents/none", "/documents/../../etc/passwd", "/documents/%00",
-    "/documents/d1?index=none", "/documents/%ff%fe", "/search/", "/static", "/openapi.yaml"])
+    "/documents/d1?index=none", "/search/", "/static", "/openapi.yaml"])
 def test_what_is_not_there(client: TestClient, path: str) -> None:
     answer = client.get(path, follow_redirects=False)
     if answer.status_code == 307:  # /search/ leads to /search
@@ -153,6 +184,9 @@ def test_only_this_machines_names_are_answered_on_loopback(index: Path) -> None:
     assert hosts_of("0.0.0.0") is None
     assert hosts_of("192.168.1.5") is None
     assert hosts_of("my-host") is None
+    assert hosts_of("0.0.0.0", "0.0.0.0") is None
+    assert {"127.1", "127.0.0.1", "localhost"} == set(hosts_of("127.1", "127.0.0.1") or ()) - {"[::1]"}
+    assert {"my-host", "127.0.1.1"} <= set(hosts_of("my-host", "127.0.1.1") or ())
     assert "127.0.0.2" in (hosts_of("127.0.0.2") or ())
     assert "[::1]" in (hosts_of("::1") or ())
 
