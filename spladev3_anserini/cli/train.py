@@ -11,7 +11,7 @@ from spladev3_anserini.cli import signals
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.model_options import query_weights_option
 from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, recipes_option, topics_option
-from spladev3_anserini.cli.types import FILE, FOLDER, MODEL, RECIPE, WholeNumber
+from spladev3_anserini.cli.types import FILE, FOLDER, MODEL, RECIPE, Number, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 
@@ -55,9 +55,9 @@ from spladev3_anserini.text import counted
               help="With --validate, the checkpoint that OUTPUT holds.")
 @click.option("--patience", default=0, type=WholeNumber(min=0), show_default="never",
               help="Stop after this many validations in a row without a better one.")
-@click.option("--max-terms", type=click.FloatRange(min=0, min_open=True), show_default="any",
+@click.option("--max-terms", type=Number(min=0, min_open=True), show_default="any",
               help="The most terms per document of a best checkpoint.")
-@click.option("--max-flops", type=click.FloatRange(min=0, min_open=True), show_default="any",
+@click.option("--max-flops", type=Number(min=0, min_open=True), show_default="any",
               help="The most FLOPS of a best checkpoint.")
 @click.option("--tensorboard", is_flag=True, help="Also log the curves for TensorBoard.")
 @click.option("--device", default="auto", metavar="DEVICE",

@@ -134,7 +134,7 @@ def test_refused(two: tuple[Path, Path], tmp_path: Path, refused: Callable[..., 
         return line
 
     one, other = two
-    assert "`runs`: expected two runs or more" in call(one)
+    assert call(one) == "spladev3-anserini: runs: expected two runs or more"
     assert "one.txt: is given twice" in call(one, one)
     assert "--weights: 1 weight for 2 runs" in call(*two, "--method", "sum", "--weights", ".5")
     for wrong in ("0,0", "1,-1", "nan,1", "1,1e9"):
@@ -172,7 +172,7 @@ def test_from_python_it_is_the_command(two: tuple[Path, Path], tmp_path: Path, c
     (("one.txt",), "`runs`: expected {name: run} or a list of runs, not str"),
     (([{"q": {"a": 1}}],), "`runs`: expected two runs or more"),
     (([{"q": {"a": 1}}, {"q": {"a": float("nan")}}],), "run 2, query 'q': the score nan"),
-    (([{"q": {"a": 1}}, 3],), "`runs`, 'run 2': expected a run"),
+    (([{"q": {"a": 1}}, 3],), "`runs`, 'run 2': expected {query: {document: score}}"),
     (([{"q": {"a": 1}}, {"q": {"b": 1}}], "mean"), "`method` 'mean': expected one of rrf, sum"),
     (({"x": {"q": {"a": 1}}, "y": {"q": {"b": 1}}}, "sum"), "`weights`: expected one for each of x, y"),
 ])

@@ -176,6 +176,7 @@ def test_what_cannot_be_validated_is_refused(data: Path, held_out: Path, tmp_pat
             (("--validate", data / "none"), "none"), (("--validate", data / "empty"), "empty"),
             (("--validate", 8), "--validate 8: there are 8 training queries"),
             (("--validate", 7), "1 training query cannot fill one batch of 2"),
+            (("--validate", 2, "--max-terms", "nan"), "'--max-terms': nan is no finite number"),
             (("--patience", 2), "add --validate"), (("--max-terms", 10), "add --validate")):
         done = cli(*command(data, tmp_path / "model", *options))
         assert (done.code, message in done.err) == (2, True), done
