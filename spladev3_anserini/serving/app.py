@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi import Path as UrlPath
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -54,13 +54,24 @@ def make_app(service: Service, hosts: Collection[str] | None = None) -> ASGIApp:
     return Guard(app, service.limits, hosts)
 
 
+async def _known_parameters(request: Request) -> None:
+    """Raises InputError for a parameter that the route has not, which would change nothing."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            expected = f"expected {', '.join(known)}" if known else "send fields in the body"
+            raise InputError(f"{name[:60]}: no such parameter; {expected}")
+
+
 def _add_answers(app: FastAPI, service: Service) -> None:
-    @app.post("/search", response_model=SearchAnswer)
+    known = [Depends(_known_parameters)]
+
+    @app.post("/search", response_model=SearchAnswer, dependencies=known)
     async def search(body: SearchRequest) -> Response:
         """Search with a text or with impacts."""
         return _json(await service.search(body))
 
-    @app.get("/search", response_model=SearchAnswer)
+    @app.get("/search", response_model=SearchAnswer, dependencies=known)
     async def search_by_url(
             q: Annotated[str, Query(description="The text of the query.")],
             index: str | None = None, fuse: Annotated[list[str] | None, Query()] = None,
@@ -70,12 +81,12 @@ def _add_answers(app: FastAPI, service: Service) -> None:
             query=q, impacts=None, index=index, fuse=fuse, variant=variant, hits=hits,
             texts=texts)))
 
-    @app.post("/explain", response_model=Explanation)
+    @app.post("/explain", response_model=Explanation, dependencies=known)
     async def explain(body: ExplainRequest) -> Response:
         """Say why a document has its score, term by term."""
         return _json(await service.explain(body))
 
-    @app.get("/documents/{docid:path}", response_model=DocumentAnswer)
+    @app.get("/documents/{docid:path}", response_model=DocumentAnswer, dependencies=known)
     async def document(docid: Annotated[str, UrlPath(min_length=1)],
                        index: str | None = None) -> Response:
         """Return a document's text and impacts."""
@@ -137,7 +148,9 @@ def _add_errors(app: FastAPI) -> None:
             return _json({"error": f"the body is of the type {kind[:60]!r}; send JSON, with the "
                                    "header content-type: application/json"}, 422)
         problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"] if part != "body")[:100]
+        # FastAPI's own errors say first where the field is: body, query or path
+        place = problem["loc"][isinstance(error, RequestValidationError):]
+        field = ".".join(map(str, place))[:100]
         words = str(problem["msg"]).removeprefix("Value error, ")
         return _json({"error": one_line(f"{field}: {words}" if field else words)}, 422)
 
