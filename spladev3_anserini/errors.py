@@ -38,6 +38,16 @@ class JavaError(SpladeError):
     code = 3
 
 
+def unknown_document(docid: str, index: object, divided: bool = False) -> InputError:
+    """Returns the error that names an id that is not in an index.
+
+    `divided` says that the id with `#0`, its document's first passage, is.
+    """
+    reason = (f"its documents were divided into passages: {docid}#0, ..." if divided
+              else "documents without terms are never indexed")
+    return InputError(f"`docid` {docid}: not in {index} ({reason})")
+
+
 @contextmanager
 def refusing(what: str, *passed: type[Exception]) -> Iterator[None]:
     """Turns any exception of a library in the block into a one-line InputError.

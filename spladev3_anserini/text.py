@@ -52,11 +52,12 @@ def one_line(text: str) -> str:
 def in_options(message: str, options: Container[str]) -> str:
     """Returns a message of the library with its `parameter_names` as options, --parameter-names.
 
-    A word that is none of `options` stays as it is.
+    An argument of the command, which is among `options` without dashes, loses its backticks. A word
+    that is none of `options` stays as it is.
     """
     def option(match: re.Match[str]) -> str:
         name = "--" + match[1].replace("_", "-")
-        return name if name in options else match[0]
+        return name if name in options else match[1] if match[1] in options else match[0]
 
     return _PARAMETER.sub(option, message)
 

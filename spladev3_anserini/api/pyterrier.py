@@ -23,6 +23,15 @@ from spladev3_anserini.impacts.query import MAX_HITS
 _DRAWN = {"help_url": None}
 
 
+def _opened(name: str, value: Any, method: str) -> Any:
+    """Returns an index or a model; raises InputError for a folder or a name, as others take it."""
+    if not hasattr(value, method) or isinstance(value, str):
+        call = "open_index(folder)" if name == "index" else "load(model)"
+        raise InputError(f"`{name}`: expected what splade.{call} gives, not "
+                         f"{type(value).__name__}")
+    return value
+
+
 class Retriever(pt.Transformer):
     """Search with each query of a frame.
 
@@ -36,14 +45,16 @@ class Retriever(pt.Transformer):
         options: Options of `Index.rankings`, such as `threads` and `remove_query`.
 
     Raises:
-        InputError: `hits` is out of range; while it searches, as `Index.run`.
+        InputError: `index` is not open, or `hits` is out of range; while it searches, as
+            `Index.run`.
         TypeError: `Index.rankings` has no such option.
     """
 
     schematic = _DRAWN
 
     def __init__(self, index: Index, hits: int = 1000, **options: Any) -> None:
-        self.index, self.options = index, options
+        self.index: Index = _opened("index", index, "rankings")
+        self.options = options
         self.hits = whole_number("hits", hits, 1, MAX_HITS)
         signature(index.rankings).bind(None, hits, **options)
 
@@ -102,7 +113,7 @@ class QueryEncoder(pt.Transformer):
     schematic = _DRAWN
 
     def __init__(self, model: Model | Index) -> None:
-        self.model = model
+        self.model: Model | Index = _opened("model", model, "impacts")
 
     def __repr__(self) -> str:
         return f"QueryEncoder({self.model!r})"
@@ -133,7 +144,7 @@ class DocumentEncoder(pt.Transformer):
     batch_size = 1000
 
     def __init__(self, model: Model) -> None:
-        self.model = model
+        self.model: Model = _opened("model", model, "impacts")
 
     def __repr__(self) -> str:
         return f"DocumentEncoder({self.model!r})"
@@ -159,7 +170,8 @@ class DocumentIndexer(pt.Indexer):
     schematic = _DRAWN
 
     def __init__(self, model: Model, folder: StrPath, **options: Any) -> None:
-        self.model, self.folder, self.options = model, path_text("folder", folder), options
+        self.model: Model = _opened("model", model, "index")
+        self.folder, self.options = path_text("folder", folder), options
 
     def __repr__(self) -> str:
         return f"DocumentIndexer({self.model!r}, {self.folder!r})"

@@ -29,7 +29,7 @@ _KINDS = {"score": "by a score", "hits": "by other hits", "ties": "by the order 
               "count, nor which of them are the last hits.")
 @click.option("--sample", type=WholeNumber(min=1), show_default="all",
               help="Compare only this many queries, drawn at random.")
-@click.option("--seed", default=0, help="Seed for --sample.")
+@click.option("--seed", default=0, metavar="N", help="Seed for --sample.")
 def main(path: Path, encoded: Path, queries: Path, hits: int | None, ties: str,
          sample: int | None, seed: int) -> None:
     """Check that a run of any engine is exact.

@@ -81,8 +81,8 @@ def main(model: str, variant: str, corpus: str | None, topics: str | None, outpu
     \b
     Example:
       spladev3-anserini encode --model demo --corpus corpus.jsonl --output encoded
-      spladev3-anserini encode --model demo --corpus corpus.jsonl --output encoded
-        --passages 256 --stride 128
+      spladev3-anserini encode --model demo --corpus corpus.jsonl \\
+        --output encoded --passages 256 --stride 128
       spladev3-anserini encode --model demo --plan plan --output out --ray auto
     """
     from spladev3_anserini.encoding.cut import cut_line

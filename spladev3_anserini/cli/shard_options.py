@@ -30,7 +30,7 @@ passages_options = together(
                  "has at most LENGTH wordpieces, [CLS] and [SEP] included, and ends with a "
                  "sentence if it can. Its id is DOCID#N, from 0. `search --max-passage` finds "
                  "documents."),
-    click.option("--stride", type=int, show_default="half of --passages",
+    click.option("--stride", type=int, metavar="N", show_default="half of --passages",
                  help="The most wordpieces between the beginnings of two passages. With less than "
                  "--passages, passages overlap."))
 

@@ -60,6 +60,9 @@ def _not_empty(kind: click.ParamType[Any], value: Any, param: click.Parameter | 
 class Number(click.FloatRange):
     """A number within bounds. Click's own takes nan, which no comparison refuses, and inf."""
 
+    def get_metavar(self, *of: Any, **more: Any) -> str:
+        return "FLOAT"
+
     def convert(self, value: Any, param: click.Parameter | None,
                 ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)

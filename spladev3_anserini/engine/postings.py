@@ -17,7 +17,7 @@ from spladev3_anserini.engine.arrays import (
     open_arrays,
     term_columns,
 )
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import unknown_document
 from spladev3_anserini.impacts.query import ImpactQuery
 
 
@@ -95,8 +95,7 @@ class EnginePostings:
     def _number(self, docid: str) -> int:
         """Returns the number of a document; raises InputError if unknown."""
         if (number := self._place(docid)) is None:
-            raise InputError(f"`docid` {docid}: not in {self._index} (documents without terms are "
-                             "never indexed)")
+            raise unknown_document(docid, self._index, self.has(f"{docid}#0"))
         return number
 
     def _place(self, docid: str) -> int | None:
@@ -137,4 +136,5 @@ class PartsPostings:
 
     def _part_of(self, docid: str) -> EnginePostings:
         """Returns the part that has a document; for an unknown id any, whose error names it."""
-        return next((part for part in self._parts if part.has(docid)), self._parts[0])
+        return next((part for name in (docid, f"{docid}#0") for part in self._parts
+                     if part.has(name)), self._parts[0])

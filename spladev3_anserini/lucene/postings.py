@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, unknown_document
 from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.check import open_reader
 from spladev3_anserini.lucene.jvm import index_searcher, java_class, java_errors
@@ -97,8 +97,7 @@ class LucenePostings:
     def _number(self, docid: str) -> int:
         """Returns Lucene's number of a document; raises InputError for an unknown id."""
         if (number := self._place(docid)) < 0:
-            raise InputError(f"`docid` {docid}: not in {self._index} (documents without terms are "
-                             "never indexed)")
+            raise unknown_document(docid, self._index, self.has(f"{docid}#0"))
         return number
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from array import array
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from spladev3_anserini.collection.records import checked_text, id_hash
 from spladev3_anserini.collection.stored_texts import StoredTexts, open_texts, write_texts
-from spladev3_anserini.errors import InputError
+from spladev3_anserini.errors import InputError, unknown_document
 from spladev3_anserini.impacts.manifest import IndexFile, IndexManifest, Manifest
 from spladev3_anserini.lucene.check import (
     has_texts,
@@ -70,11 +71,14 @@ def stored_text(index: Path, texts: StoredTexts | None, docid: str) -> str:
 
     Raises InputError if there is no such document, or if the index keeps no texts.
     """
+    kept = require_texts(index, texts)
     try:
-        return require_texts(index, texts).text(checked_text(docid, "`docid`", "docid"))
+        return kept.text(checked_text(docid, "`docid`", "docid"))
     except KeyError:
-        raise InputError(f"`docid` {docid}: not in {index} (documents without terms are never "
-                         "indexed)") from None
+        divided = False
+        with suppress(KeyError):
+            divided = bool(kept.texts([f"{docid}#0"]))
+        raise unknown_document(docid, index, divided) from None
 
 
 def check_texts(index: Path, record: IndexManifest) -> int:

@@ -138,7 +138,9 @@ def _add_errors(app: FastAPI) -> None:
             return _json({"error": f"the body is of the type {kind[:60]!r}; send JSON, with the "
                                    "header content-type: application/json"}, 422)
         problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"] if part != "body")[:100]
+        # FastAPI's own errors say first where the field is: body, query or path
+        place = problem["loc"][isinstance(error, RequestValidationError):]
+        field = ".".join(map(str, place))[:100]
         words = str(problem["msg"]).removeprefix("Value error, ")
         return _json({"error": one_line(f"{field}: {words}" if field else words)}, 422)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 from typing import Any
 
@@ -14,7 +15,7 @@ def openapi_page(app: FastAPI) -> bytes:
     description = app.openapi()
     parts = [f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport "
              f"content='width=device-width'><title>{escape(app.title)}</title>"
-             f"<link rel=stylesheet href=/page/page.css>"
+             f"<link rel=icon href=/page/icon.svg><link rel=stylesheet href=/page/page.css>"
              f"<main><h1>{escape(app.title)} {escape(app.version)}</h1>"
              f"<p>{escape(app.description)} <a href=/openapi.json>openapi.json</a></p>"]
     for path, methods in description["paths"].items():
@@ -41,8 +42,13 @@ def _fields(title: str, rows: list[tuple[str, dict[str, Any], str]]) -> str:
     if not rows:
         return ""
     lines = [f"<dt><code>{escape(name)}</code> <code>{escape(_type(schema))}</code></dt>"
-             f"<dd>{escape(words)}</dd>" for name, schema, words in rows]
+             f"<dd>{_in_code(words)}</dd>" for name, schema, words in rows]
     return f"<h3>{title}</h3><dl>{''.join(lines)}</dl>"
+
+
+def _in_code(words: str) -> str:
+    """Returns words as HTML; those in backticks are code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(words))
 
 
 def _type(schema: dict[str, Any]) -> str:

@@ -189,6 +189,12 @@ def test_hits_are_not_queries_and_numbers_are_not_texts(index: splade.Index, mod
     retriever = splade.terrier.Retriever(index)
     with pytest.raises(pt.validate.InputValidationError):
         (retriever >> retriever)(TOPICS)
+    for make, arguments, call in ((splade.terrier.Retriever, (), "open_index"), (splade.terrier.QueryEncoder, (), "load"),
+                                  (splade.terrier.DocumentEncoder, (), "load"),
+                                  (splade.terrier.DocumentIndexer, ("folder",), "load")):
+        for given in ("demo", Path("index")):
+            with pytest.raises(splade.InputError, match=rf"expected what splade\.{call}\(.*, not {type(given).__name__}"):
+                make(given, *arguments)
     with pytest.raises(splade.InputError, match="`hits` 0"):
         splade.terrier.Retriever(index, 0)
     with pytest.raises(splade.InputError, match="item 2"):

@@ -134,7 +134,7 @@ def test_refused(two: tuple[Path, Path], tmp_path: Path, refused: Callable[..., 
         return line
 
     one, other = two
-    assert "`runs`: expected two runs or more" in call(one)
+    assert call(one) == "spladev3-anserini: runs: expected two runs or more"
     assert "one.txt: is given twice" in call(one, one)
     assert "--weights: 1 weight for 2 runs" in call(*two, "--method", "sum", "--weights", ".5")
     for wrong in ("0,0", "1,-1", "nan,1", "1,1e9"):

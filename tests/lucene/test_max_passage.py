@@ -257,6 +257,10 @@ def test_texts_beside_passages_are_passages(contents: list[str], tiny: Path, tmp
         assert {name: opened.text(name) for name in expected} == expected
         with pytest.raises(InputError, match="has those of passages"):
             opened.search("wing", texts=True, passages="max")
+        with pytest.raises(InputError, match="divided into passages: d6#0"):
+            opened.text("d6")
+    for arguments in (("doc", "d6"), ("explain", "--docid", "d6", "--query", "wing")):
+        assert "divided into passages: d6#0, ..." in cli(*arguments, "--index", tmp_path / "index").err
     lines = corpus.read_text().splitlines()
     corpus.write_text("\n".join([*lines[:4], lines[4].replace("the", "a"), *lines[5:]]))
     with pytest.raises(InputError, match="are not those that"):
