@@ -77,7 +77,8 @@ def stored_text(index: Path, texts: StoredTexts | None, docid: str) -> str:
     except KeyError:
         divided = False
         with suppress(KeyError):
-            divided = bool(kept.texts([f"{docid}#0"]))
+            kept.text(f"{docid}#0")
+            divided = True
         raise unknown_document(docid, index, divided) from None
 
 

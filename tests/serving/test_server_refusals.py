@@ -167,14 +167,15 @@ def test_what_is_not_there(client: TestClient, path: str) -> None:
 
 def test_a_parameter_that_a_route_has_not(client: TestClient) -> None:
     """It would change nothing, as `k` for `hits` or `query` for `q`."""
-    for path, line in (("/search?q=cat&k=3", "k: no such parameter; expected q, index, fuse, variant, hits, texts"),
-                       ("/search?query=cat", "query: no such parameter; expected q, "),
-                       ("/documents/d1?Index=index", "Index: no such parameter; expected index")):
+    for path, line in (("/search?q=cat&k=3", "k: no parameter of this address; it takes q, index, fuse, variant, "
+                        "hits, texts"),
+                       ("/search?query=cat", "query: no parameter of this address; it takes q, "),
+                       ("/documents/d1?Index=index", "Index: no parameter of this address; it takes index")):
         assert error_of(client.get(path), 422).startswith(line)
     answer = client.post("/search?hits=3", json={"query": "cat"})
-    assert error_of(answer, 422) == "hits: no such parameter; send fields in the body"
+    assert error_of(answer, 422) == "hits: no parameter of this address; it takes none"
     assert error_of(client.get("/search"), 422) == "q: Field required"
-    assert client.get("/?q=cat").status_code == client.get("/health?at=1").status_code == 200
+    assert client.get("/?q=cat").status_code == client.get("/metrics?at=1").status_code == 200
 
 
 def test_methods_that_a_route_has_not(client: TestClient) -> None:
