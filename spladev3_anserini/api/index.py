@@ -233,7 +233,8 @@ class Index:
             encoded = read_encoded_queries(Path(path_text("queries", queries)), self.folder, own)
         searcher = self._searcher_of(passages)
         warn_of_limits(encoded, self.manifest, searcher)
-        refuse_other_exclusions(excluded, self.folder, encoded, passages=passages is not None)
+        refuse_other_exclusions(excluded, self.folder, encoded,
+                                of_passages=searcher if passages else None)
         return self._while_open(rank(searcher, encoded, hits, cores, excluded))
 
     def _searcher_of(self, passages: str | None) -> Searcher:

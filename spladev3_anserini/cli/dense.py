@@ -87,6 +87,8 @@ def main(model: str, pooling: Literal["mean", "cls"] | None,
     encoder, index = dense_ranker(bi_encoder, corpus, DenseSearch(
         kind=search, m=hnsw_m, ef_construction=ef_construction, ef_search=ef_search),
         threads, device, batch_tokens)
+    if excluded.listed:
+        excluded.refuse_other_documents({*index.ids, *index.empty}.__contains__, corpus)
     rankings = dense_rankings(index, encoder, queries, excluded.depth(hits, ids))
     answered, lines = write_run(output, excluded.applied(rankings, hits), tag)
     rules = bi_encoder.rules

@@ -35,7 +35,8 @@ def main(runs: tuple[Path, ...], output: Path, hits: int) -> None:
     refuse_overwriting(output, run=[*runs, *map(part_run_file, runs)])
     records = read_part_runs(runs, hits)
     rankings = merged_rankings(runs, records[0].topics, hits)
-    answered, lines = write_run(output, rankings, records[0].tag)
+    answered, lines = write_run(output, rankings, records[0].tag,
+                                exact=records[0].passages == "mean")
     count = len(records[0].topics)
     summary(output, f"{output}: {counted(len(runs), 'run')} merged, {counted(count, 'query')}, "
                     f"{answered:,} with hits, {counted(lines, 'line')}{pace.text(count, 'query')}")

@@ -135,7 +135,8 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
             special_tokens=special_tokens or "drop", batch_tokens=batch_tokens, device=device,
             dtype=dtype, query_weights=query_weights)
         encoded = encoded_now(folder, record, topics, query, model, variant, settings)
-    answered, lines = write_run(output, searched.rank(encoded, hits, threads, excluded), tag)
+    answered, lines = write_run(output, searched.rank(encoded, hits, threads, excluded), tag,
+                                exact=passages == "mean")  # no whole numbers
     searched.close()
     if record and record.part and output.is_file():
         write_part_run(output, record, encoded, hits, tag, excluded.sha256(), passages or "")

@@ -55,7 +55,8 @@ def open_index(index: Path, part: str | None, *, trust: bool, lucene: bool,
                excluded: Exclusions) -> Iterator[tuple[str, Ranking]]:
         warn_of_limits(topics, record, searcher)
         if part is None:  # a part has only some of the documents
-            refuse_other_exclusions(excluded, index, topics, passages=bool(passages))
+            refuse_other_exclusions(excluded, index, topics,
+                                    of_passages=searcher if passages else None)
         return rank(searcher, topics, hits, threads, excluded)
 
     return Searched(searcher.name, record, ranked, searcher.close)

@@ -274,7 +274,8 @@ def _unpacked(path: Path | Address, raw: IO[bytes], stack: ExitStack) -> IO[byte
     refuse_pointer(str(path), head)
     if path.suffix.lower() != ".gz":
         if head.startswith(_GZIPPED):
-            raise InputError(f"{path}:1: is gzipped, but its name does not end in .gz; rename it")
+            raise InputError(f"{path}:1: is gzipped, but its name does not end in .gz; "
+                             "rename it, or unpack it before a pipe (zcat)")
         return raw
     if not head:
         raise InputError(f"{path}:1: corrupt or truncated gzip (an empty file)")

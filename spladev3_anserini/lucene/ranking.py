@@ -95,13 +95,16 @@ def write_run(path: Path, rankings: Iterator[tuple[str, Ranking]], tag: str, *,
 
 
 def refuse_other_exclusions(excluded: Exclusions, index: Path, topics: Sequence[EncodedTopic],
-                            *, passages: bool) -> None:
+                            *, of_passages: Searcher | None = None) -> None:
     """Compares the ids of exclusions with the topics and with the documents of an index.
 
-    The documents of an index of passages are not compared. Raises InputError if none of the queries
+    `of_passages` searches for documents by their passages. Raises InputError if none of the queries
     is a topic, or none of the documents is in the index.
     """
     excluded.refuse_other_queries({topic.id for topic in topics}, "the topics")
-    if excluded.listed and not passages:
+    if excluded.listed and of_passages:
+        known = set(excluded.documents()).intersection(of_passages.ids())
+        excluded.refuse_other_documents(known.__contains__, str(index))
+    elif excluded.listed:
         with open_postings(index) as postings:
             excluded.refuse_other_documents(postings.has, str(index))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from io import StringIO
 from pathlib import Path
 
@@ -109,3 +110,15 @@ def test_bad_runs_are_refused(content: str, message: str, tmp_path: Path) -> Non
     (tmp_path / "run").write_text(content)
     with pytest.raises(InputError, match=message):
         read_run_file(tmp_path / "run")
+
+
+def test_a_gzipped_run_in_a_pipe_says_to_unpack_it() -> None:
+    """A pipe has no name that could be changed."""
+    reading, writing = os.pipe()
+    os.write(writing, gzip.compress(b"q1 Q0 d1 1 1 t\n"))
+    os.close(writing)
+    try:
+        with pytest.raises(InputError, match=r"is gzipped.*unpack it before a pipe \(zcat\)"):
+            read_run_file(Path(f"/dev/fd/{reading}"))
+    finally:
+        os.close(reading)

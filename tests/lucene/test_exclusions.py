@@ -201,3 +201,11 @@ def test_documents_of_passages_are_excluded(tmp_path: Path) -> None:
                          passages="max")
     assert list(run[ranked[0]].items()) == [
         (own, best[own]) for own in [ranked[1], *ranked[4:7]]]
+
+
+def test_exclusions_of_no_document_of_passages_are_refused(tmp_path: Path) -> None:
+    """The id of a passage is none of a document, as that of another collection."""
+    index = index_of([("d1#0", {"a": 1}), ("d2#0", {"a": 2})], tmp_path)
+    with splade.open_index(index, passage_delimiter="#") as opened, \
+            pytest.raises(splade.SpladeError, match="no document of it is in"):
+        opened.run({"q": {"a": 1}}, exclude={"q": ["d1#0"]}, passages="max")
