@@ -165,7 +165,7 @@ def foreign(passages: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_text(passages: Corpus, queries: Mapping[str, Mapping[str, int]], how: str, hits: int) -> str:
     def shown(score: float) -> str:
-        return f"{score:.6f}" if how == "mean" else str(score)
+        return repr(float(score)) if how == "mean" else str(score)
 
     return "".join(f"{name} Q0 {document} {rank} {shown(score)} t\n" for name, query in queries.items()
                    for rank, (document, score) in enumerate(brute_force(passages, query, how)[:hits], 1))
