@@ -129,11 +129,11 @@ def _metric(measure: str) -> str:
 def _sections(record: Mapping[str, Any], results: Results) -> Iterator[str]:
     details, training = record["card"], flatten(record["training"])
     names = details["names"]
-    yield f"# {details['title'] or 'A SPLADE model'}"
-    yield (f"A learned sparse encoder of the variant `{record['variant']}`: "
-           f"{_KINDS[details['query']]}. It was trained from `{names['start']}` with "
-           f"spladev3-anserini {record['package']}"
-           + (f" by the recipe `{details['recipe']}`." if details["recipe"] else "."))
+    yield f"# A SPLADE model of the variant {record['variant']}"
+    by = f" by the recipe `{details['recipe']}`" if details["recipe"] else ""
+    of = f" ({details['title']})" if details["title"] else ""
+    yield (f"A learned sparse encoder: {_KINDS[details['query']]}. It was trained from "
+           f"`{names['start']}` with spladev3-anserini {record['package']}{by}{of}.")
     yield "## Use"
     yield ("With Lucene, Anserini and Pyserini:\n\n```python\n"
            "import spladev3_anserini as splade\n\n"
@@ -151,6 +151,10 @@ def _sections(record: Mapping[str, Any], results: Results) -> Iterator[str]:
     yield "## Training"
     training |= names | {"candidates.first_stage": names["first_stage"]}
     del training["first_stage"]
+    read = {name: Path(source).name for name, source in record["inputs"].items()}
+    yield (f"The texts were read from {read['corpus']}, the questions from {read['topics']}, the "
+           f"candidates from {read['candidates']} and the teachers' scores from {read['scores']}. "
+           "The table has all that the recipe states, also about mining and scoring.")
     rows = [["", ""], ["queries", f"{details['queries']:,}"],
             ["optimiser steps", f"{record['steps']:,}"], ["ranks", str(record["ranks"])],
             ["batches per step", str(record["accumulate"])]]

@@ -35,7 +35,8 @@ def record_of(start: Path) -> dict[str, Any]:
                                          "corpus": str(start / "corpus.jsonl")})
     checkpoint, variant = open_checkpoint(str(start)), VARIANTS["splade-v3"]
     record = training_record(section, variant, checkpoint, "t" * 64, "d" * 64,
-                             {"corpus": str(start / "corpus.jsonl")}, 2, "fp32")
+                             {name: str(start / f"own-{name}.jsonl") for name in (
+                                 "corpus", "topics", "candidates", "scores")}, 2, "fp32")
     return record | {"steps": 1250, "card": card_details(
         section, variant, checkpoint, 500, "insuranceqa-mini", "A | title")}
 
@@ -84,6 +85,11 @@ def test_the_card_has_the_record_and_no_path_of_this_machine(tiny: Path, tmp_pat
                 f"| loss.kl | {record['training']['loss']['kl']:g} |"):
         assert row in text, row
     assert "Not measured yet." in text
+    assert text.lstrip("\n").startswith("<!--")
+    assert "\n# A SPLADE model of the variant splade-v3\n" in text
+    assert "by the recipe `insuranceqa-mini` (A | title)." in text
+    assert ("The texts were read from own-corpus.jsonl, the questions from own-topics.jsonl, the candidates "
+            "from own-candidates.jsonl and the teachers' scores from own-scores.jsonl.") in text
     for step, says in ((0, "0, the start"), (750, "750")):
         write_card(tmp_path, record | {"validation": {
             "step": step, "queries": 1, "validation_nDCG@10": 0.25}})
