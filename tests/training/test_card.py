@@ -102,6 +102,15 @@ def test_the_card_has_the_record_and_no_path_of_this_machine(tiny: Path, tmp_pat
     assert "| c | dev | nDCG@10 | 0.5123 |" in text
 
 
+def test_data_that_only_reproduce_has(tmp_path: Path, refused: Callable[..., str]) -> None:
+    """The recipe's own names are no files."""
+    for name in ("candidates", "scores"):
+        (tmp_path / name).write_text("")
+    message = refused("train", "--recipe", "insuranceqa-mini", "--candidates", tmp_path / "candidates",
+                      "--scores", tmp_path / "scores", "--output", tmp_path / "model")
+    assert message.endswith("only reproduce run has its corpus, insuranceqa:corpus; give --corpus")
+
+
 def test_a_hub_id_is_the_base_model(tiny: Path, tmp_path: Path) -> None:
     start = start_with(tiny, tmp_path / "start", None)
     section = Library(default_folder()).recipe("insuranceqa-mini").training
