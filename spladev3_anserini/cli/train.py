@@ -100,10 +100,10 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
         raise InputError(f"--recipe {recipe}: has no training section")
     section = changed_training(recipe_data.training, changes)
     corpus, topics = corpus or section.corpus, topics or section.topics
-    for name, source in (("corpus", corpus), ("topics", topics)):
-        if re.match("(demo|insuranceqa):", source):
-            raise InputError(f"--recipe {recipe}: only `reproduce run` has its {name}, {source}; "
-                             f"give --{name}")
+    for option, value in (("corpus", corpus), ("topics", topics)):
+        if re.match("(demo|insuranceqa):", value):
+            raise InputError(f"--recipe {recipe}: only reproduce run has its {option}, {value}; "
+                             f"give --{option}")
     checkpoint = open_checkpoint(start or section.start, option="--start-from")
     machine = Machine(device=device, accumulate=accumulate, checkpointing=checkpointing,
                       save_steps=save_steps, log_steps=log_steps, max_steps=max_steps or -1,
