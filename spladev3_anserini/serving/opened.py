@@ -41,10 +41,8 @@ class ServedImpacts:
     def __init__(self, index: Path, options: OpeningOptions) -> None:
         """Opens the index and loads the encoders of its queries.
 
-        Raises InputError if the index is not sound, its model cannot be loaded, or it was replaced
-        meanwhile.
+        Raises InputError if the index is not sound, or its model cannot be loaded.
         """
-        before = folder_identity(index)
         self._searcher, record, self.texts = open_with_texts(index, trust=options.trust,
                                                              lucene=options.lucene)
         try:
@@ -62,8 +60,6 @@ class ServedImpacts:
             else:
                 parts = [EnginePostings(index, arrays) for arrays in self._searcher.arrays]
                 self._postings = parts[0] if len(parts) == 1 else PartsPostings(parts)
-            if folder_identity(index) != before:
-                raise InputError(f"{index}: was replaced while it was opened")
         except BaseException:
             self.close()
             raise
@@ -115,9 +111,16 @@ def open_served(index: Path, options: OpeningOptions) -> Served:
 
     Raises InputError if it is neither, is not sound, or its model cannot be loaded.
     """
+    before = folder_identity(index)
+    opened: Served
     if recorded_manifest(index) is None and is_bm25_index(index):
-        return Bm25Searcher(index)
-    if not index.exists():
+        opened = Bm25Searcher(index)
+    elif index.exists():
+        opened = ServedImpacts(index, options)
+    else:
         raise InputError(f"{index}: no such index; build one: spladev3-anserini index --encoded "
                          f"ENCODED --index {index}")
-    return ServedImpacts(index, options)
+    if folder_identity(index) != before:
+        opened.close()
+        raise InputError(f"{index}: was replaced while it was opened")
+    return opened

@@ -19,6 +19,7 @@ from spladev3_anserini.engine.searcher import EngineSearcher
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.lucene.publish import publish
 from spladev3_anserini.serving import catalog as catalogs
+from spladev3_anserini.serving import opened
 from spladev3_anserini.serving.opened import OpeningOptions, ServedImpacts
 
 ONE = {i: text for i, text in TEXTS.items() if text.strip()}
@@ -146,3 +147,24 @@ def test_an_index_that_is_not_opened_whole_is_closed(index: Path, tmp_path: Path
     with pytest.raises(InputError, match="nowhere"):
         ServedImpacts(index, OpeningOptions(model=str(tmp_path / "nowhere")))
     assert len(closed) == 1
+
+
+@pytest.mark.parametrize("kind", ["ServedImpacts", "Bm25Searcher"])
+def test_an_index_that_is_replaced_while_it_is_opened_is_closed(
+        kind: str, builds: list[Path], index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+
+    class Opened:
+        def __init__(self, *_: object) -> None:
+            replace_by(builds[1], index)
+
+        def close(self) -> None:
+            closed.append(kind)
+
+    monkeypatch.setattr(opened, kind, Opened)
+    if kind == "Bm25Searcher":
+        monkeypatch.setattr(opened, "recorded_manifest", lambda _: None)
+        monkeypatch.setattr(opened, "is_bm25_index", lambda _: True)
+    with pytest.raises(InputError, match="was replaced while it was opened"):
+        opened.open_served(index, OpeningOptions())
+    assert closed == [kind]
