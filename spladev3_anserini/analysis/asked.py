@@ -6,16 +6,12 @@ import re
 from collections.abc import Callable, Mapping, Set
 from typing import Any, NamedTuple
 
-from spladev3_anserini.analysis.explanation import (
-    Product,
-    by_impact,
-    distinct_wordpieces,
-    products_of,
-)
+from spladev3_anserini.analysis.explanation import Product, distinct_wordpieces, products_of
 from spladev3_anserini.collection.snippets import snippet
 from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encode_topics
+from spladev3_anserini.impacts.query import by_impact, term_rows
 from spladev3_anserini.lucene.opening import Postings, Searcher
 
 
@@ -93,8 +89,7 @@ def without_title(docid: str, text: str) -> str:
 def asked_as_json(asked: AskedQuestion) -> dict[str, Any]:
     """Returns an answered question for JSON."""
     return {"question": asked.question, "variant": asked.variant,
-            "impacts": [{"term": term, "impact": impact, "own": term in asked.own}
-                        for term, impact in asked.impacts.items()],
+            "impacts": term_rows(asked.impacts, asked.own),
             "hits": [_hit_as_json(hit) for hit in asked.hits]}
 
 

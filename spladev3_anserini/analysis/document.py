@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spladev3_anserini.analysis.explanation import by_impact, distinct_wordpieces
+from spladev3_anserini.analysis.explanation import distinct_wordpieces
 from spladev3_anserini.collection.stored_texts import open_texts
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.manifest import IndexManifest
+from spladev3_anserini.impacts.query import by_impact, term_rows
 from spladev3_anserini.lucene.check import has_texts, read_index_manifest, refusing_replacement
 from spladev3_anserini.lucene.opening import open_postings
 from spladev3_anserini.model.checkpoint import open_checkpoint
@@ -66,9 +67,8 @@ def _own_terms(record: IndexManifest, text: str) -> frozenset[str] | None:
 
 def document_as_json(document: IndexedDocument) -> dict[str, Any]:
     """Returns a document for JSON."""
-    return {"docid": document.docid, "text": document.text, "impacts": [
-        {"term": term, "impact": impact, "own": None if document.own is None
-         else term in document.own} for term, impact in document.impacts.items()]}
+    return {"docid": document.docid, "text": document.text,
+            "impacts": term_rows(document.impacts, document.own)}
 
 
 def document_text(document: IndexedDocument, limit: int) -> str:

@@ -11,7 +11,7 @@ from spladev3_anserini.collection.topics import Topic
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.queries import encode_topics
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.query import ImpactQuery
+from spladev3_anserini.impacts.query import ImpactQuery, by_impact
 from spladev3_anserini.lucene.opening import Postings, Searcher, open_postings
 from spladev3_anserini.lucene.postings import index_bytes
 from spladev3_anserini.model.tokenizer import Tokenizer
@@ -194,11 +194,6 @@ def products_of(query: Mapping[str, int], document: Mapping[str, int],
         products.append(Product(term, term in wordpieces, query[term], document[term], product,
                                 so_far))
     return products
-
-
-def by_impact(vector: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Returns terms by impact descending, ties by term."""
-    return sorted(vector.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _document_cost(postings: Postings, document: ImpactQuery, index: Path) -> DocumentCost:

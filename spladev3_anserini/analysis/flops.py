@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.queries import (
-    encode_topics,
-    encoder_for_index,
-    encoder_for_prebuilt,
-)
+from spladev3_anserini.encoding.queries import encode_topics, query_encoder
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.encoded_queries import read_encoded_queries
@@ -21,7 +17,6 @@ from spladev3_anserini.impacts.query import EncodedTopic
 from spladev3_anserini.impacts.shards import read_encoded, verify_shards
 from spladev3_anserini.lucene.opening import open_postings
 from spladev3_anserini.lucene.postings import index_bytes
-from spladev3_anserini.progress import warn
 
 
 class Frequencies(NamedTuple):
@@ -134,13 +129,7 @@ def queries_for(folder: Path, record: IndexManifest | None, topics: str | None,
     """
     if queries:
         return read_encoded_queries(queries, folder, record.encoded if record else None)
-    if record:
-        encoder = encoder_for_index(folder, record, model, variant, settings)
-    elif model:
-        warn(f"{folder}: built elsewhere; not checked: model, tokenizer, variant, special tokens")
-        encoder = encoder_for_prebuilt(model, variant, settings)
-    else:
-        raise InputError(f"{folder}: built elsewhere, so its model is unknown; pass it as `model`")
+    encoder = query_encoder(folder, record, model, variant, settings)
     return encode_topics(encoder, read_topics(str(topics)))
 
 

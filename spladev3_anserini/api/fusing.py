@@ -13,18 +13,17 @@ from spladev3_anserini.api.checks import (
     optional_number,
     whole_number,
 )
-from spladev3_anserini.api.run import Run, opened_run
+from spladev3_anserini.api.run import Run, RunLike, opened_run
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query import MAX_HITS
 from spladev3_anserini.rankers.fusion import METHODS, fuse_runs
 
-AnyRun = Run | StrPath | Mapping[str, Mapping[str, float]]
-
 
 @one_family
-def fuse(runs: Mapping[str, AnyRun] | Sequence[AnyRun], method: str = "rrf", *,
-         k: int | None = None, weights: Mapping[str, float] | Sequence[float] | None = None,
-         raw_scores: bool = False, hits: int = 1000) -> Run:
+def fuse(runs: Mapping[str, StrPath | RunLike] | Sequence[StrPath | RunLike],
+         method: str = "rrf", *, k: int | None = None,
+         weights: Mapping[str, float] | Sequence[float] | None = None, raw_scores: bool = False,
+         hits: int = 1000) -> Run:
     """Fuse the runs of several systems into one.
 
     A document's rank is that by its score. The order of the runs changes nothing. Equal scores are
@@ -32,7 +31,7 @@ def fuse(runs: Mapping[str, AnyRun] | Sequence[AnyRun], method: str = "rrf", *,
 
     Args:
         runs: {name: run} or a list of runs, two or more; a run is a `Run`, the path of one, or
-            {query: {document: score}}.
+            what `Run` takes.
         method: `rrf` (the sum of 1 / (k + rank)) or `sum` (the weighted sum of the scores).
         k: The k of `rrf`; None is 60. The larger it is, the less the first ranks count for.
         weights: The weights of `sum`, {name: weight} or a list in the order of the runs; None is 1

@@ -24,7 +24,6 @@ from spladev3_anserini.api.queries import (
     Topics,
     checked_query,
     impacts_of,
-    query_encoder,
     topics_of,
 )
 from spladev3_anserini.api.run import Run
@@ -42,6 +41,7 @@ from spladev3_anserini.impacts.query import (
     EncodedTopic,
     ImpactQuery,
     available_cores,
+    by_impact,
 )
 from spladev3_anserini.lucene.opening import Searcher, open_with_texts
 from spladev3_anserini.lucene.passage_searcher import passage_searcher
@@ -274,8 +274,7 @@ class Index:
             InputError: The text is not a string, or the model is not that of the index.
         """
         self._refuse_closed()
-        query = self._encode_text("text", text).query
-        return dict(sorted(query.items(), key=lambda item: (-item[1], item[0])))
+        return dict(by_impact(self._encode_text("text", text).query))
 
     def _encode_text(self, name: str, text: Any) -> EncodedTopic:
         return self._encode([Topic(name, checked_text(text, f"`{name}`", "text"), f"`{name}`")])[0]
@@ -287,8 +286,9 @@ class Index:
 
     @one_family
     def encoder(self) -> Encoder:
-        """Return the query encoder, loaded by the first call; raises InputError if it is not
-        that of the index."""
+        """Return the query encoder, loaded once; raises InputError if it is not the index's."""
+        from spladev3_anserini.encoding.queries import query_encoder
+
         with LOADING:
             if self._encoder is None:
                 self._encoder = query_encoder(self.folder, self.manifest, self._model,

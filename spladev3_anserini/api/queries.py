@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spladev3_anserini.api.checks import (
     StrPath,
@@ -19,13 +18,6 @@ from spladev3_anserini.collection.topics import Topic, distinct_topics, read_top
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.quantize import MAX_IMPACT
 from spladev3_anserini.impacts.query import EncodedTopic, ImpactQuery
-from spladev3_anserini.progress import warn
-
-if TYPE_CHECKING:
-    from spladev3_anserini.encoding.encoder import Encoder
-    from spladev3_anserini.encoding.settings import EncoderSettings
-    from spladev3_anserini.encoding.weigher import Network
-    from spladev3_anserini.impacts.manifest import IndexManifest
 
 #: Topics for `Index.run`: a path, texts, or impacts by topic.
 Topics = StrPath | Texts | Mapping[str, Mapping[str, int]]
@@ -69,20 +61,3 @@ def checked_query(query: Any, where: str) -> ImpactQuery:
             raise InputError(f"{where}: the impact of {term!r} is {impact}; expected 0 to "
                              f"{MAX_IMPACT:,}")
     return {term: int(impact) for term, impact in query.items()}
-
-
-def query_encoder(index: Path, record: IndexManifest | None, model: str | None, variant: str,
-                  settings: EncoderSettings, network: Network | None) -> Encoder:
-    """Opens the query encoder of an index; of one that was built elsewhere, with a warning.
-
-    Raises InputError if its model, tokenizer or settings are not those of the index, or if there is
-    no model for an index that was built elsewhere.
-    """
-    from spladev3_anserini.encoding import queries
-
-    if record is not None:
-        return queries.encoder_for_index(index, record, model, variant, settings, network)
-    if model is None:
-        raise InputError(f"{index}: was built elsewhere; pass its `model`, or search with impacts")
-    warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
-    return queries.encoder_for_prebuilt(model, variant, settings)

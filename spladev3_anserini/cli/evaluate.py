@@ -15,7 +15,7 @@ from spladev3_anserini.cli.options import (
     qrels_option,
     runs_option,
 )
-from spladev3_anserini.cli.passage_options import passage_score_options
+from spladev3_anserini.cli.passage_options import passage_score_options, refuse_lone_delimiter
 from spladev3_anserini.collection.passages import (
     OF_BEST_PASSAGES,
     PASSAGE_DELIMITER,
@@ -57,8 +57,7 @@ def main(qrels: str, runs: tuple[str, ...], measures: str, passages: str | None,
     from spladev3_anserini.evaluation.judged import evaluate_scores
     from spladev3_anserini.evaluation.measures import parse_measures
 
-    if passage_delimiter and not passages:
-        raise click.UsageError("--passage-delimiter: give --max-passage or --passages too")
+    refuse_lone_delimiter(passages, passage_delimiter)
     scoring = PassageScoring(passages, passage_delimiter or PASSAGE_DELIMITER) if passages else None
     parsed, judged = parse_measures(measures), read_qrels(qrels)
     excluded = exclusions_of(remove_query, exclude)

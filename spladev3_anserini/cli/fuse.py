@@ -49,10 +49,9 @@ def main(runs: tuple[Path, ...], output: Path, method: str, k: int | None, weigh
         twice = next(run for run in runs if runs.count(run) > 1)
         raise InputError(f"{twice}: is given twice; give it more weight with --weights")
     refuse_overwriting(output, run=runs)
-    read = [read_run_file(Path("/dev/stdin") if str(run) == "-" else run) for run in runs]
     queries, lines = write_run(output, fuse_runs(
-        read, [str(run) for run in runs], method, k=k, weights=_weights(weights),
-        raw_scores=raw_scores, hits=hits), tag, exact=True)
+        [read_run_file(run) for run in runs], [str(run) for run in runs], method, k=k,
+        weights=_weights(weights), raw_scores=raw_scores, hits=hits), tag, exact=True)
     summary(output, f"{output}: {counted(len(runs), 'run')} fused by {method}; "
                     f"{counted(queries, 'query')}, {counted(lines, 'line')}"
                     f"{pace.text(queries, 'query')}")

@@ -7,6 +7,12 @@ import click
 from spladev3_anserini.cli.options import Decorator, together
 
 
+def refuse_lone_delimiter(passages: str | None, delimiter: str | None) -> None:
+    """Raises UsageError for --passage-delimiter where no documents are asked for."""
+    if delimiter and not passages:
+        raise click.UsageError("--passage-delimiter: give --max-passage or --passages too")
+
+
 def passage_score_options(*ways: str, more: str = "") -> Decorator:
     """Returns the options; `ways` are the values of --passages, and `more` ends its help."""
     return together(

@@ -27,7 +27,7 @@ from spladev3_anserini.cli.options import (
     trust_option,
 )
 from spladev3_anserini.cli.pace import Pace
-from spladev3_anserini.cli.passage_options import passage_score_options
+from spladev3_anserini.cli.passage_options import passage_score_options, refuse_lone_delimiter
 from spladev3_anserini.cli.search_queries import encoded_now, query_option, run_or_stdout_option
 from spladev3_anserini.cli.searched import folder_to_search, open_engine, open_index
 from spladev3_anserini.cli.types import FOLDER
@@ -92,8 +92,7 @@ def main(index: Path | None, part: str | None, engine: Path | None, url: str | N
     if engine and (lucene or prebuilt or trust or part or passages):
         raise click.UsageError("--lucene, --part, --prebuilt, --trust and --passages are for an "
                                "--index; evaluate --max-passage gives documents of other runs")
-    if passage_delimiter and not passages:
-        raise click.UsageError("--passage-delimiter: give --max-passage or --passages too")
+    refuse_lone_delimiter(passages, passage_delimiter)
     if (topics, queries, query).count(None) != 2:
         raise click.UsageError("give either --topics or --queries, or one --query")
     if queries and (model or scale is not None or special_tokens or variant != "auto"

@@ -9,7 +9,6 @@ import click
 
 from spladev3_anserini.cli.options import RUN_OUTPUT_HELP
 from spladev3_anserini.cli.types import RUN
-from spladev3_anserini.progress import warn
 
 if TYPE_CHECKING:
     from spladev3_anserini.encoding.settings import EncoderSettings
@@ -38,17 +37,8 @@ def encoded_now(index: Path, record: IndexManifest | None, topics: str | None, q
     """Encodes topics, or one query, for an index, or for a prebuilt one without a record."""
     from spladev3_anserini.collection.records import checked_text
     from spladev3_anserini.collection.topics import Topic, read_topics
-    from spladev3_anserini.encoding.queries import (
-        encode_topics,
-        encoder_for_index,
-        encoder_for_prebuilt,
-    )
+    from spladev3_anserini.encoding.queries import encode_topics, query_encoder
 
     queries = (read_topics(str(topics)) if query is None else
                [Topic("query", checked_text(query, "`query`", "text"), "`query`")])
-    if record is not None:
-        encoder = encoder_for_index(index, record, model, variant, settings)
-    else:
-        warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
-        encoder = encoder_for_prebuilt(str(model), variant, settings)
-    return encode_topics(encoder, queries)
+    return encode_topics(query_encoder(index, record, model, variant, settings), queries)

@@ -7,12 +7,12 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from tokenize import TokenError
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spladev3_anserini.collection.mapped import mapped_file
 from spladev3_anserini.collection.records import id_hash
 from spladev3_anserini.errors import InputError, first_line
 from spladev3_anserini.files import appearing
@@ -157,7 +157,7 @@ def _file(folder: Path, name: str) -> Path:
 def _opened(folder: Path) -> _Part:
     """Maps the texts of one folder; raises InputError if their files do not fit together."""
     blocks, starts, hashes, numbers = arrays = [
-        _mapped(_file(folder, name)) for name in ("blocks", "starts", "hashes", "numbers")]
+        mapped_file(_file(folder, name)) for name in ("blocks", "starts", "hashes", "numbers")]
     file, kinds = _file(folder, "blocks"), (np.uint8, np.int64, np.uint64, np.uint32)
     if [(values.dtype, values.ndim) for values in arrays] != [
             (np.dtype(kind), 1) for kind in kinds] or not (
@@ -168,12 +168,3 @@ def _opened(folder: Path) -> _Part:
         raise InputError(f"{file}: not the texts of this index, or of another format than "
                          f"{TEXTS_FORMAT}; build it again: spladev3-anserini index --overwrite")
     return _Part(file, blocks, starts, hashes, numbers)
-
-
-def _mapped(file: Path) -> NDArray[Any]:
-    """Maps a file into memory; raises InputError for one that is empty or not an array."""
-    try:
-        return np.asarray(np.lib.format.open_memmap(file, "r") if file.suffix == ".npy"
-                          else np.memmap(file, np.uint8, "r"))
-    except (ValueError, SyntaxError, EOFError, OverflowError, TokenError) as error:
-        raise InputError(f"{file}: not an array: {first_line(error)}") from None

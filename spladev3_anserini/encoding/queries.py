@@ -118,6 +118,22 @@ def encoder_beside(own: Encoder, record: IndexManifest, model: str | None,
     return encoder
 
 
+def query_encoder(index: Path, record: IndexManifest | None, model: str | None, variant: str,
+                  settings: EncoderSettings, network: Network | None = None) -> Encoder:
+    """Opens the query encoder of an index; of one that was built elsewhere, with a warning.
+
+    Arguments are those of `encoder_for_index`. Raises InputError as that does, or if there is no
+    model for an index that was built elsewhere.
+    """
+    if record is not None:
+        return encoder_for_index(index, record, model, variant, settings, network)
+    if model is None:
+        raise InputError(f"{index}: was built elsewhere; pass its `model`, or impacts "
+                         "instead of texts")
+    warn(f"{index}: prebuilt; not checked: model, tokenizer, variant, special tokens, scale")
+    return encoder_for_prebuilt(model, variant, settings)
+
+
 def encoder_for_prebuilt(model: str, variant: str, settings: EncoderSettings) -> Encoder:
     """Opens the query encoder for an index without a manifest: the user decides everything."""
     checkpoint = open_checkpoint(model)

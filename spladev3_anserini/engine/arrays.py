@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spladev3_anserini.errors import InputError, first_line
+from spladev3_anserini.collection.mapped import mapped_file
+from spladev3_anserini.errors import InputError
 
 #: Documents per block. The sums of a block are then 256 KiB, which fit into a core's cache.
 BLOCK = 1 << 16
@@ -63,15 +64,7 @@ def open_arrays(index: Path) -> EngineArrays:
     Raises InputError, naming the file, for one that is not an array, or for arrays that are not of
     one index.
     """
-    mapped = {}
-    for name in EngineArrays._fields:
-        file = array_file(index, name)
-        try:
-            mapped[name] = np.asarray(np.memmap(file, np.uint8, "r") if file.suffix == ".txt"
-                                      else np.load(file, mmap_mode="r"))
-        except (ValueError, SyntaxError) as error:
-            raise InputError(f"{file}: not an array: {first_line(error)}") from None
-    arrays = EngineArrays(**mapped)
+    arrays = EngineArrays(*(mapped_file(array_file(index, name)) for name in EngineArrays._fields))
     if not _fit_together(arrays):
         raise InputError(f"{index}: its {ENGINE_PREFIX}* are not of one index; build it again: "
                          "spladev3-anserini index --overwrite")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spladev3_anserini.collection.passages import passage_id
 from spladev3_anserini.engine.arrays import (
     BLOCK,
     EngineArrays,
@@ -95,7 +96,7 @@ class EnginePostings:
     def _number(self, docid: str) -> int:
         """Returns the number of a document; raises InputError if unknown."""
         if (number := self._place(docid)) is None:
-            raise unknown_document(docid, self._index, self.has(f"{docid}#0"))
+            raise unknown_document(docid, self._index, self.has(passage_id(docid, 0)))
         return number
 
     def _place(self, docid: str) -> int | None:
@@ -136,5 +137,5 @@ class PartsPostings:
 
     def _part_of(self, docid: str) -> EnginePostings:
         """Returns the part that has a document; for an unknown id any, whose error names it."""
-        return next((part for name in (docid, f"{docid}#0") for part in self._parts
+        return next((part for name in (docid, passage_id(docid, 0)) for part in self._parts
                      if part.has(name)), self._parts[0])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Container, Mapping
+from typing import Any, NamedTuple
 
 ImpactQuery = dict[str, int]
 
@@ -36,3 +36,17 @@ MAX_EXACT_SCORE = 1 << 24
 def largest_score(query: Mapping[str, int], max_impact: int) -> int:
     """Returns an upper bound on any document's score, for an index's largest impact."""
     return sum(query.values()) * max_impact
+
+
+def by_impact(impacts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Returns terms by impact descending, ties by term."""
+    return sorted(impacts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def term_rows(impacts: Mapping[str, int], own: Container[str] | None) -> list[dict[str, Any]]:
+    """Returns terms as `by_impact`, as rows for JSON: `term`, `impact`, and whether it is in `own`.
+
+    `own` are the wordpieces of the text itself; None if they are not known.
+    """
+    return [{"term": term, "impact": impact, "own": None if own is None else term in own}
+            for term, impact in by_impact(impacts)]

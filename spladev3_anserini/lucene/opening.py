@@ -53,35 +53,35 @@ def open_searcher(index: Path, *, trust: bool = False,
     Raises:
         InputError: As `read_index_manifest` and `ImpactSearcher`.
     """
-    while True:
-        before, changed_at = folder_identity(index), _change_time(index)
-        try:
-            record = read_index_manifest(index, trust=trust)
-            searcher = searcher_of(index, record, lucene=lucene)
-        except (SpladeError, FileNotFoundError):
-            if (before, changed_at) == (folder_identity(index), _change_time(index)):
-                raise
-            continue
-        if before == folder_identity(index):
-            log.debug("%s: searched by %s", index, searcher.name)
-            return searcher, record
-        searcher.close()
+    searcher, record, _ = _opened(index, trust=trust, lucene=lucene, texts=False)
+    return searcher, record
 
 
 def open_with_texts(index: Path, *, trust: bool = False, lucene: bool = False) -> tuple[
         Searcher, IndexManifest | None, StoredTexts | None]:
     """Opens an index as `open_searcher`, and its texts of the same build; None if it has none."""
+    return _opened(index, trust=trust, lucene=lucene, texts=True)
+
+
+def _opened(index: Path, *, trust: bool, lucene: bool, texts: bool) -> tuple[
+        Searcher, IndexManifest | None, StoredTexts | None]:
+    """Opens everything of one build, again if the index is replaced meanwhile."""
     while True:
-        before = folder_identity(index)
-        searcher, record = open_searcher(index, trust=trust, lucene=lucene)
+        before, changed_at = folder_identity(index), _change_time(index)
+        searcher = None
         try:
-            texts = open_texts(index) if has_texts(record) else None
+            record = read_index_manifest(index, trust=trust)
+            searcher = searcher_of(index, record, lucene=lucene)
+            kept = open_texts(index) if texts and has_texts(record) else None
         except (SpladeError, FileNotFoundError):
-            if before == folder_identity(index):
+            if searcher is not None:
+                searcher.close()
+            if (before, changed_at) == (folder_identity(index), _change_time(index)):
                 raise
-        else:
-            if before == folder_identity(index):
-                return searcher, record, texts
+            continue
+        if before == folder_identity(index):
+            log.debug("%s: searched by %s", index, searcher.name)
+            return searcher, record, kept
         searcher.close()
 
 

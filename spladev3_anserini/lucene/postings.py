@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from spladev3_anserini.collection.passages import passage_id
 from spladev3_anserini.errors import InputError, unknown_document
 from spladev3_anserini.impacts.query import ImpactQuery
 from spladev3_anserini.lucene.check import open_reader
@@ -97,7 +98,7 @@ class LucenePostings:
     def _number(self, docid: str) -> int:
         """Returns Lucene's number of a document; raises InputError for an unknown id."""
         if (number := self._place(docid)) < 0:
-            raise unknown_document(docid, self._index, self.has(f"{docid}#0"))
+            raise unknown_document(docid, self._index, self.has(passage_id(docid, 0)))
         return number
 
 

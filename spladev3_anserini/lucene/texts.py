@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spladev3_anserini.collection.passages import passage_id
 from spladev3_anserini.collection.records import checked_text, id_hash
 from spladev3_anserini.collection.stored_texts import StoredTexts, open_texts, write_texts
 from spladev3_anserini.errors import InputError, unknown_document
@@ -77,7 +78,7 @@ def stored_text(index: Path, texts: StoredTexts | None, docid: str) -> str:
     except KeyError:
         divided = False
         with suppress(KeyError):
-            kept.text(f"{docid}#0")
+            kept.text(passage_id(docid, 0))
             divided = True
         raise unknown_document(docid, index, divided) from None
 

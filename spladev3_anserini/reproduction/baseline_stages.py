@@ -99,7 +99,7 @@ def _command(baseline: Baseline, session: Session, name: str) -> list[str]:
     runs = [first.run_file(name) for first in experiment.firsts]
     words = [_PROGRAM, baseline.kind]
     if isinstance(baseline, Fuse):
-        words += [*map(str, runs), *option("hits", session.sets[name].hits)]
+        words += [*map(str, runs), *option("hits", query_set.hits)]
     else:
         words += option("run", runs[0]) if runs else []
         words += option("corpus", session.sources.argument(experiment.collection.corpus))

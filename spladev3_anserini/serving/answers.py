@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from spladev3_anserini.analysis.asked import without_title
-from spladev3_anserini.analysis.explanation import by_impact, products_of
+from spladev3_anserini.analysis.explanation import products_of
 from spladev3_anserini.collection.records import checked_text
 from spladev3_anserini.collection.runs import Ranking
 from spladev3_anserini.collection.snippets import Word, snippet
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.impacts.query import ImpactQuery, available_cores
+from spladev3_anserini.impacts.query import ImpactQuery, available_cores, term_rows
 from spladev3_anserini.model.variants import VARIANTS, QueryMode
 from spladev3_anserini.rankers.fusion import reciprocal_rank
 from spladev3_anserini.serving.batching import Batcher
@@ -89,7 +89,7 @@ class Service:
                 loop = asyncio.get_running_loop()
                 own = await loop.run_in_executor(self._batcher.thread, index.encoders.wordpieces,
                                                  text)
-        return {"docid": docid, "text": text, "impacts": _terms(impacts, own)}
+        return {"docid": docid, "text": text, "impacts": term_rows(impacts, own)}
 
     def models(self) -> dict[str, Any]:
         """Returns the answer of `/models`."""
@@ -152,7 +152,7 @@ def _found(names: Sequence[str], indexes: Sequence[Served],
     by_text = request.query is not None
     return {"index": None if request.fuse else names[0], "fuse": request.fuse,
             "variant": (request.variant or modes[0] if modes else "bm25") if by_text else None,
-            "query": request.query, "impacts": _terms(impacts, own if by_text else None),
+            "query": request.query, "impacts": term_rows(impacts, own if by_text else None),
             "cut": cut, "hits": _hits(hits, indexes, request, impacts),
             "milliseconds": {"search": round(seconds * 1000, 3)}}
 
@@ -196,11 +196,6 @@ def _text(stores: Iterable[Any], docid: str) -> str | None:
             continue
         return text
     return None
-
-
-def _terms(impacts: Mapping[str, int], own: frozenset[str] | None) -> list[dict[str, Any]]:
-    return [{"term": term, "impact": impact, "own": None if own is None else term in own}
-            for term, impact in by_impact(impacts)]
 
 
 def _explained(name: str, index: Served, query: EncodedText | str,

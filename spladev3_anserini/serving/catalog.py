@@ -47,13 +47,13 @@ class Catalog:
         self._retired: list[_Generation] = []
         self._refused: dict[str, tuple[tuple[int, ...], float]] = {}
         self._lock, self._ended = threading.Lock(), threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="indexes", daemon=True)
         try:
             for name, folder in self._folders.items():
                 self._current[name] = _Generation(folder, options)
         except BaseException:
             self.close()
             raise
-        self._watcher = threading.Thread(target=self._watch, name="indexes", daemon=True)
         self._watcher.start()
 
     @property
@@ -124,9 +124,8 @@ class Catalog:
     def close(self) -> None:
         """Closes all indexes; call it when no request runs any more."""
         self._ended.set()
-        watcher = getattr(self, "_watcher", None)
-        if watcher is not None:
-            watcher.join()
+        if self._watcher.is_alive():
+            self._watcher.join()
         for generation in [*self._retired, *self._current.values()]:
             generation.served.close()
         self._retired, self._current = [], {}

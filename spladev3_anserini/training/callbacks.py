@@ -35,13 +35,6 @@ class SetEpoch(TrainerCallback):  # type: ignore[misc]
         self._order.epoch = int((state.epoch or 0) + 1e-6)
 
 
-#: The values that a log line shows if they are logged, and their labels.
-_LABELS = {"loss": "loss", "kl": "KL", "margin_mse": "MarginMSE", "contrastive": "contrastive",
-          "nonzero_documents": "non-zeros: documents", "nonzero_queries": "queries",
-          "validation_nDCG@10": "validation: nDCG@10", "validation_RR@10": "RR@10",
-          "validation_FLOPS": "FLOPS", "validation_nonzero_documents": "non-zeros: documents"}
-
-
 class NoNegativeQueryWeights(TrainerCallback):  # type: ignore[misc]
     """Keeps the weights of a learned query table at 0 or above after each step."""
 
@@ -59,6 +52,13 @@ class ValidateStart(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == 0:
             self._validate()
+
+
+#: The values that a log line shows if they are logged, and their labels.
+_LABELS = {"loss": "loss", "kl": "KL", "margin_mse": "MarginMSE", "contrastive": "contrastive",
+          "nonzero_documents": "non-zeros: documents", "nonzero_queries": "queries",
+          "validation_nDCG@10": "validation: nDCG@10", "validation_RR@10": "RR@10",
+          "validation_FLOPS": "FLOPS", "validation_nonzero_documents": "non-zeros: documents"}
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]

@@ -83,14 +83,14 @@ class Order(Sampler[int]):
 
 
 class Collator:
-    """Tokenises examples: queries (B, Lq), documents (B x K, Ld), masks alike, scores (B, K),
-    and `TextHashes`.
+    """Tokenises examples: queries (B, Lq), documents (B x K, Ld), masks alike, scores (B, K).
 
     `cuts` counts the texts that were cut to the length, each as often as it was drawn.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
-        self._tokenizer, self._max_length = tokenizer, max_length
+    def __init__(self, tokenizer: Tokenizer, max_length: int, *, hashes: bool = False) -> None:
+        """`hashes`: add `TextHashes`, which the contrastive loss takes."""
+        self._tokenizer, self._max_length, self._hashes = tokenizer, max_length, hashes
         self.cuts = Cuts()
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Collator:
         document_ids, document_mask = self._padded([d for e in examples for d in e.documents])
         return {"query_ids": query_ids, "query_mask": query_mask, "document_ids": document_ids,
                 "document_mask": document_mask,
-                **_hashes(examples)._asdict(),
+                **(_hashes(examples)._asdict() if self._hashes else {}),
                 "scores": torch.tensor([e.scores for e in examples], dtype=torch.float32),
                 "names": [e.query_id for e in examples]}
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from spladev3_anserini.training.distributed import sum_over_ranks
 
 #: DF-FLOPS: the share of documents at which a term has half of the penalty, and the steepness there
-#: (arXiv 2505.15070, section 3).
+#: (arXiv 2505.15070).
 _HALF, _STEEPNESS = 0.1, 10.0
 #: The share of the past in the running document frequencies: they follow about 100 batches.
 _PAST = 0.99
@@ -34,7 +34,7 @@ def flops_loss(representations: Tensor, factors: Tensor | None = None,
         representations: Term weights (N, V).
         factors: f_j of each term, (V); 1 if None.
         threshold: Rows with up to so many terms count as 0 in the mean, and get no gradient. 0
-            takes all rows. (The l0 mask of Shen et al., arXiv 2504.14839, section 3.1, whose code
+            takes all rows. (The l0 mask of Shen et al., arXiv 2504.14839, whose code
             takes the mean for each place of a document among those of its query.)
     """
     weights = representations.abs()
@@ -68,7 +68,7 @@ def df_factors(shares: Tensor) -> Tensor:
 
     f_j = 1 / (1 + (x^(log_a 2) - 1)^b) where x is the share of documents with term j, a = 0.1 and
     b = 10: 0 for a rare term, 1/2 at x = a, 1 for a term of all documents (Porco et al., arXiv
-    2505.15070, section 3).
+    2505.15070).
     """
     power = math.log(2, _HALF)  # negative: x = 0 has an infinite distance and the factor 0
     return 1 / (1 + (shares.double().pow(power) - 1).pow(_STEEPNESS)).to(shares.dtype)
@@ -78,10 +78,10 @@ def idf_factors(idf: Tensor) -> Tensor:
     """The factors of IDF-aware FLOPS, which spares rare terms, shape (V).
 
     f_j = (mean idf / idf_j)^2, so that sum_j f_j (mean_i w_ij)^2 is FLOPS of w_ij / idf_j, with the
-    mean of all IDFs as their unit. Geng et al. (arXiv 2411.04403, section 4.1) multiply the model's
-    output by the IDF for scores and penalise it without; this is that for weights w which hold the
-    IDF already. (A `static` query has the IDF on its side: there plain FLOPS is theirs.) A term
-    without IDF has the factor of the largest one's.
+    mean of all IDFs as their unit. Geng et al. (arXiv 2411.04403; known here by summaries, not by
+    its equation) multiply the model's output by the IDF for scores and penalise it without; this is
+    that for weights w which hold the IDF already. (A `static` query has the IDF on its side: there
+    plain FLOPS is theirs.) A term without IDF has the factor of the largest one's.
     """
     positive = idf[idf > 0]
     known = torch.where(idf > 0, idf, positive.max())

@@ -135,7 +135,7 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
                          f"{section.batch_size}")
     if leads:
         _warn_of_few(data, len(dataset), section, variant, machine)
-    collator = Collator(tokenizer, section.max_length)
+    collator = Collator(tokenizer, section.max_length, hashes=section.loss.contrastive > 0)
     if section.query_table.scale:
         scale = scale_table(model, dataset, Collator(tokenizer, section.max_length))
         record["query_table_scale"] = scale
@@ -178,7 +178,7 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
     logged: list[dict[str, float]] = trainer.state.log_history
     last: dict[str, Any] = next((values for values in reversed(logged) if "loss" in values), {})
     if selection is not None:
-        last = last | {"validation": selection.outcome()}
+        last = last | {"validation": record["validation"]}
     return last | {"queries": len(dataset)} if last else {}
 
 

@@ -71,7 +71,8 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         self.add_callback(StopAtLastStep(last_step))
         self._order = Order(len(self.train_dataset), section.seed)
         self.add_callback(SetEpoch(self._order))
-        self.add_callback(NoNegativeQueryWeights())
+        if isinstance(model.query_table, nn.Parameter):
+            self.add_callback(NoNegativeQueryWeights())
         self.remove_callback(PrinterCallback)
         self.add_callback(ProgressCallback())
         self.section, self.variant, self.tokenizer = section, variant, tokenizer
@@ -108,7 +109,8 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         first with this error, the others with LOST_RANK.
         """
         names, scores = inputs.pop("names"), inputs.pop("scores")
-        hashes = TextHashes(inputs.pop("text_hashes"), inputs.pop("positive_hashes"))
+        hashes = TextHashes(*map(inputs.pop, TextHashes._fields)) \
+            if self.section.loss.contrastive else None
         queries, documents = model(**inputs)
         grouped = documents.view(scores.shape[0], scores.shape[1], -1)
         distilled, parts = distillation_loss(queries, grouped, scores, self.section.loss, hashes)
