@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spladev3_anserini.encoding.one_core import on_one_core_each
 from spladev3_anserini.encoding.passages import PassageSplitter
 from spladev3_anserini.encoding.settings import EncoderSettings, chosen_length
 from spladev3_anserini.encoding.weigher import bags_of_words, model_weigher, own_wordpieces
@@ -124,6 +125,8 @@ class Encoder:
         self.batch_tokens = self._weigher.batch_tokens if self._weigher else 0
         if side == "query" and self.device == "cpu":
             self.batch_tokens = 1  # a query's impacts depend on no other query
+        self._on_one_core = (side == "query" and self.device == "cpu"
+                             and self._weigher is not None and self._weigher.in_torch)
         split = settings.passages
         if split and side == "query":
             raise InputError("`passages`: are of documents; queries are encoded whole")
@@ -248,16 +251,20 @@ class Encoder:
         full = [position for position, row in enumerate(ids) if len(row) > self.tokenizer.added]
         done(len(ids) - len(full))
         budget = self.batch_tokens or BOW_BATCH_TOKENS
-        batches: list[WeightRows] = []
-        order: list[int] = []
         most = largest_batch(len(self.terms), self.device) if self._weigher else None
-        for batch in length_batches([len(ids[p]) for p in full], budget, most):
-            positions = [full[index] for index in batch]
+        batches = [[full[index] for index in batch]
+                   for batch in length_batches([len(ids[p]) for p in full], budget, most)]
+
+        def computed(positions: list[int]) -> WeightRows:
             with refusing_large_batch(budget, self.device, ", or a smaller `max_length`"):
-                batches.append(self._batch([ids[p] for p in positions], positions))
-            order.extend(positions)
+                return self._batch([ids[p] for p in positions], positions)
+
+        rows: list[WeightRows] = []
+        results = (on_one_core_each if self._on_one_core else map)(computed, batches)
+        for positions, found in zip(batches, results, strict=True):
+            rows.append(found)
             done(len(positions))
-        return in_order(batches, order, len(ids))
+        return in_order(rows, list(chain.from_iterable(batches)), len(ids))
 
     def _batch(self, ids: list[list[int]], positions: list[int]) -> WeightRows:
         if self._weigher is None:

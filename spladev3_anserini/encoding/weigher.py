@@ -56,6 +56,11 @@ class Weigher:
     top_k: int | None = None
     source: str = ""
 
+    @property
+    def in_torch(self) -> bool:
+        """Whether torch runs the model, and not ONNX Runtime."""
+        return not isinstance(self.network, OnnxSplade)
+
     def __call__(self, ids: Sequence[Sequence[int]]) -> WeightRows:
         """Computes the float32 weights of one batch of texts."""
         padded, mask = padded_rows(ids, self.padding)
