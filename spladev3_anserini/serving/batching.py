@@ -13,7 +13,7 @@ from spladev3_anserini.serving.query_encoders import EncodedText, QueryEncoders
 
 _Waiting = tuple[QueryEncoders, QueryMode, str, "asyncio.Future[EncodedText]"]
 
-#: The most texts of one call: on a CPU they are encoded one after the other.
+#: The most texts of one call. On a CPU as many are encoded at a time as there are cores.
 _MOST = 32
 
 

@@ -111,8 +111,8 @@ class QueryEncoders:
     def encode(self, mode: QueryMode, texts: Sequence[str]) -> list[EncodedText]:
         """Encodes texts as queries.
 
-        On a CPU each text is encoded by itself, so its impacts depend on no other text. On a GPU
-        texts share batches.
+        On a CPU each text is encoded by itself on one core, so its impacts depend on no other text.
+        On a GPU texts share batches.
 
         Raises InputError if a text's weights cannot be used.
         """

@@ -228,3 +228,23 @@ def test_batches_hold_every_text_once_within_the_budget(lengths: list[int], budg
     flat = [lengths[p] for batch in batches for p in batch]
     assert flat == sorted(lengths, reverse=True)
     assert all(len(b) == 1 or len(b) * lengths[b[0]] <= budget for b in batches)
+
+
+def test_impacts_of_queries_do_not_depend_on_the_number_of_cores(tmp_path: Path) -> None:
+    """Threads that share a product of matrices give other last bits for 5 to 11 wordpieces."""
+    folder = make_tiny(tmp_path / "model", "bert")
+    queries = [" ".join(WORDS[place:place + 1 + place % 9]) for place in range(40)]
+    cores = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            made = encoder(folder, side="query")
+            together = made.weights(queries)
+            alone = [made.weights([query]) for query in queries]
+            assert torch.get_num_threads() == threads  # what documents are encoded with
+            found += [together.toarray(), np.vstack([row.toarray() for row in alone])]
+    finally:
+        torch.set_num_threads(cores)
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
