@@ -24,7 +24,7 @@ _SECTIONS = {
     "Other rankers": ("bm25", "dense", "rerank"),
     "Train": ("mine", "score", "combine", "convert-scores", "train", "diagnose"),
     "Convert a model": ("convert", "export", "push"),
-    "Reproduce": ("reproduce", "download"),
+    "Reproduce": ("reproduce", "experiments", "download"),
 }
 #: {command: module}. A module is imported only when its command is used.
 COMMANDS = {name: f"spladev3_anserini.cli.{name.replace('-', '_')}"

@@ -18,6 +18,7 @@ from spladev3_anserini.recipe.schema import (
     Values,
 )
 from spladev3_anserini.recipe.strict_yaml import Source, read_yaml
+from spladev3_anserini.recipe.study import Study
 from spladev3_anserini.recipe.validation import parse_recipe, validate_source
 
 _SUFFIXES = (".yaml", ".yml")
@@ -28,7 +29,8 @@ _RESERVED = {"models", "collections", "training", "training-data"}
 class Library(NamedTuple):
     """A folder of recipes and collections.
 
-    Models are `*.yaml`. The folders `ablations`, `baselines` and `collections` hold the others.
+    Models are `*.yaml`. The folders `ablations`, `baselines`, `collections` and `experiments` hold
+    the others.
     """
 
     folder: Path
@@ -40,6 +42,17 @@ class Library(NamedTuple):
     def baselines(self) -> dict[str, Path]:
         """Returns the files of the rankers to compare with, by name."""
         return _files_by_name(self.folder / "baselines")
+
+    def studies(self) -> dict[str, Path]:
+        """Returns the files of studies by name: questions, and the recipes that answer them."""
+        return _files_by_name(self.folder / "experiments")
+
+    def study(self, name: str) -> Study:
+        """Reads a study, given by name or by the path of its file.
+
+        Raises InputError if there is no such study, and for a bad file.
+        """
+        return validate_source(Study, read_yaml(_find_file(name, self.studies(), "study")), "study")
 
     def collections(self) -> dict[str, Path]:
         """Returns the files of collections by name."""

@@ -110,7 +110,7 @@ class Expected(Section):
                 if not measures:
                     raise ValueError("declares a query set without a value")
                 for name in measures:
-                    _require_canonical_measure(name)
+                    require_canonical_measure(name)
         return self
 
 
@@ -223,7 +223,7 @@ class QuerySet(Section):
     @classmethod
     def _measures(cls, names: list[str]) -> list[str]:
         for name in names:
-            _require_canonical_measure(name)
+            require_canonical_measure(name)
         return names
 
 
@@ -262,7 +262,7 @@ def _parse(parse: Callable[[str], Parsed], name: str) -> Parsed:
         raise ValueError(str(error)) from None
 
 
-def _require_canonical_measure(name: str) -> None:
+def require_canonical_measure(name: str) -> None:
     """Raises ValueError unless a measure is written as ir-measures prints it.
 
     One measure therefore has one name everywhere.
