@@ -38,13 +38,17 @@ ENSEMBLE = "ensemble.jsonl"
               "machines, into the same folder. The last to finish writes the ensemble.")
 @click.option("--overwrite", is_flag=True,
               help="If OUTPUT/TEACHER holds scores of other candidates or settings, replace them.")
+@click.option("--scored", multiple=True, type=FOLDER,
+              help="The OUTPUT of an earlier score: pairs that the same teachers have scored there "
+              "are taken, and not scored again. Settings and texts must be the same. Repeat the "
+              "option for several.")
 @click.option("--ensemble/--no-ensemble", default=True,
               help="Write the combined scores, or only the raw scores for `combine`.")
 @rescoring_options
 def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, ...],
          output: Path, max_length: int, batch_tokens: int | None, device: str, dtype: str,
-         t5_token: str, block: int, part: str, overwrite: bool, ensemble: bool, rescore: str,
-         rescore_like: Path | None, rescore_each: str) -> None:
+         t5_token: str, block: int, part: str, overwrite: bool, scored: tuple[Path, ...],
+         ensemble: bool, rescore: str, rescore_like: Path | None, rescore_each: str) -> None:
     """Score candidates with teachers, and combine the scores.
 
     The raw scores of each teacher are written to OUTPUT/TEACHER/. An interrupted scoring resumes.
@@ -64,7 +68,9 @@ def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, .
     from spladev3_anserini.rankers.pair_scorer import PairSettings
     from spladev3_anserini.rankers.registry import find_pair_scorer, open_pair_scorer
     from spladev3_anserini.training.ensemble import TeacherRecord, combine
-    from spladev3_anserini.training.scoring import read_scoring_work, score_candidates
+    from spladev3_anserini.training.score_files import teacher_folder
+    from spladev3_anserini.training.scoring import score_candidates
+    from spladev3_anserini.training.scoring_work import read_scoring_work
 
     refuse_overwriting(output / ENSEMBLE, candidates=candidates, rescore_like=rescore_like)
     this_part, folders = Part.parse(part), _folders(cross_encoder, output)
@@ -80,8 +86,11 @@ def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, .
     for name, folder in folders.items():
         pace = Pace()
         teacher = open_pair_scorer(name, settings)
-        outcome = score_candidates(work, teacher, folder, overwrite)
+        outcome = score_candidates(work, teacher, folder, overwrite,
+                                   [teacher_folder(earlier, name) for earlier in scored])
         files = f"{counted(outcome.written, 'file')} written, {outcome.kept} kept"
+        if scored:
+            files += f"; {counted(outcome.taken, 'score')} taken, {outcome.scored:,} computed"
         if outcome.manifest is None:
             echo(f"{folder}: part {part}: {files}; other parts still have work to do"
                  f"{pace.text(outcome.scored, 'pair')}")

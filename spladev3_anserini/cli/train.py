@@ -99,6 +99,9 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     if recipe_data.training is None:
         raise InputError(f"--recipe {recipe}: has no training section")
     section = changed_training(recipe_data.training, changes)
+    if section.rounds != recipe_data.training.rounds:
+        raise InputError(f"--set rounds={section.rounds}: train trains one round; `reproduce run` "
+                         "trains all that a recipe has, and `reproduce show` prints their commands")
     corpus, topics = corpus or section.corpus, topics or section.topics
     for option, value in (("corpus", corpus), ("topics", topics)):
         if re.match("(demo|insuranceqa):", value):

@@ -105,6 +105,9 @@ class Training(Section):
     `rescore` gives the ensemble's scores a mean and a standard deviation. A list states both. True
     takes those of the first teacher's raw scores on these candidates. (The paper took those of
     MiniLM-L-6-v2 on other candidates, and prints no numbers.)
+
+    In each of the `rounds` after the first, the model of the round before mines, with the queries
+    of its own variant, and is trained on. Only pairs without a score are scored.
     """
 
     start: Text
@@ -131,6 +134,7 @@ class Training(Section):
     precision: Literal["fp32", "fp16", "bf16"]
     checkpointing: bool | None = None
     seed: Seed
+    rounds: Annotated[int, Field(ge=1, le=100)] = 1
     sources: dict[Text, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")

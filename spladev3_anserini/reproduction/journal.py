@@ -68,7 +68,7 @@ class Journal:
         """
         name, inputs = stage.name, stage.inputs()
         if not (reason := self._reason_to_run(name, inputs)):
-            report_stage(name, "skipped: unchanged")
+            report_stage(stage.label, "skipped: unchanged")
             return
         earlier = self._record.stages.get(name)
         self._record.stages[name] = _StageRecord(inputs=dict(inputs))
@@ -79,12 +79,12 @@ class Journal:
             str(path.relative_to(self._folder)): sha256_of(path) for path in stage.outputs()}
         self._write()
         again = "" if earlier is None or earlier.outputs is None else f"again ({reason}): "
-        report_stage(name, f"{again}{summary}  ({time.monotonic() - started:.0f} s)")
+        report_stage(stage.label, f"{again}{summary}  ({time.monotonic() - started:.0f} s)")
 
     def require(self, stage: Stage) -> None:
         """Raises InputError unless a stage is done that this run does not include."""
         if reason := self._reason_to_run(stage.name, stage.inputs()):
-            raise InputError(f"`stages`: the stage {stage.name} must be done first ({reason})")
+            raise InputError(f"`stages`: the stage {stage.label} must be done first ({reason})")
 
     def _reason_to_run(self, name: str, inputs: Inputs) -> str:
         """Returns why a stage must run; an empty string if it is done and unchanged."""

@@ -47,10 +47,16 @@ def reproduce_together(experiment: Experiment, sets: Mapping[str, QuerySet], opt
     others ask torchrun's store, which has no time limit, and not a collective operation.
 
     Raises:
-        InputError: As `reproduce`, or if torchrun's store cannot be reached.
+        InputError: As `reproduce`, or torchrun started this process for a recipe of several
+            rounds, or its store cannot be reached.
     """
     if world_size() == 1:
         return reproduce(experiment, sets, options, invoke)
+    section = experiment.recipe.training
+    if section and section.rounds > 1:
+        raise InputError(f"{experiment.recipe_file}: training.rounds {section.rounds}: torchrun's "
+                         "processes train one model and end; train with `ranks` on one machine, or "
+                         "run the commands of `reproduce show` one by one")
     from torch.distributed import DistError
 
     try:

@@ -28,6 +28,9 @@ def experiment_text(experiment: Experiment) -> str:
         ("its licence", collection.licence or "not stated: see the collection's page"),
         ("downloads", _downloads(experiment)), ("disk", _disk(experiment)),
         ("time", _time(experiment))]
+    if recipe.training and recipe.training.rounds > 1:
+        facts.append(("rounds", f"{recipe.training.rounds}; each mines, scores what is new and "
+                      "trains, with the model of the round before"))
     facts += [("note", note) for note in (recipe.note, collection.note) if note]
     parts = ["\n".join(f"{name:<12}{value}" for name, value in facts), _query_set_table(collection),
              "\n".join(map(command_text, commands(experiment)))]

@@ -19,7 +19,7 @@ class Stage:
     """One step of an experiment. `show` prints its commands, and `run` invokes them.
 
     Attributes:
-        name: The name in the journal and in messages, such as `search dl19`.
+        name: The name in the journal, such as `search dl19`.
         part: The one of PARTS that the stage belongs to.
         folder: The folder of the journal that records the stage.
         commands: Command lines, each as a list of words. There are several if each query set
@@ -32,6 +32,7 @@ class Stage:
         record_values: Set if the numbers of the command are recorded. The command then runs with
             `--format json`. The function gets the parsed answer, writes it down, and returns a
             line for people.
+        of: What the stage belongs to, in messages, such as `round 1 of 2`.
     """
 
     name: str
@@ -42,6 +43,12 @@ class Stage:
     inputs: Callable[[], Inputs]
     outputs: Callable[[], Iterable[Path]]
     record_values: Callable[[Any], str] | None = None
+    of: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name in messages."""
+        return f"{self.name} ({self.of})" if self.of else self.name
 
 
 def option(name: str, value: object) -> list[str]:

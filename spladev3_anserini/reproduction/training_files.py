@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spladev3_anserini.recipe.schema import is_path
@@ -15,11 +15,11 @@ from spladev3_anserini.training.score_files import teacher_folder
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFiles:
-    """The paths of a training's files.
+    """The paths of the files of one round of a training.
 
-    Recipes share `first_stage` and `data`: the names of these folders are hashes of everything
-    that decides the files inside. Only one recipe uses the folder `recipe`. `teacher_length` is
-    the teachers' maximum length in wordpieces.
+    Recipes share `first_stage` and `data` of the first round: the names of these folders are hashes
+    of everything that decides the files inside. Only one recipe uses the folder `recipe`, and those
+    of later rounds. `teacher_length` is the teachers' maximum length in wordpieces.
     """
 
     first_stage: Path
@@ -57,16 +57,28 @@ class TrainingFiles:
 
 
 def training_files(experiment: Experiment) -> TrainingFiles:
-    """Returns the paths of the files that an experiment's training stages write."""
+    """Returns the paths of the files of the last round, whose model is the recipe's."""
+    return training_rounds(experiment)[-1]
+
+
+def training_rounds(experiment: Experiment) -> list[TrainingFiles]:
+    """Returns the paths of the files that an experiment's training stages write, by round.
+
+    The last round writes its model where a recipe of one round does.
+    """
     section = experiment.recipe.training
     assert section is not None
     shared = experiment.output / "training-data"
+    own = experiment.output / experiment.recipe_name / "training"
     first_stage, mining = section.candidates.first_stage, _candidate_inputs(experiment, section)
-    return TrainingFiles(
+    rounds = [TrainingFiles(
         first_stage=shared / f"first-{_folder_key(experiment, section, first_stage)}",
         data=shared / f"scores-{_folder_key(experiment, section, mining)}",
-        recipe=experiment.output / experiment.recipe_name / "training",
-        teacher_length=section.teacher_max_length)
+        recipe=own / "round-1", teacher_length=section.teacher_max_length)]
+    for number in range(2, section.rounds + 1):
+        folder = own / f"round-{number}"
+        rounds.append(replace(rounds[0], first_stage=folder, data=folder, recipe=folder))
+    return [*rounds[:-1], replace(rounds[-1], recipe=own)]
 
 
 def first_stage_length(experiment: Experiment) -> int:

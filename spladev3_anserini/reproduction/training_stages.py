@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,12 +16,17 @@ from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.rankers.registry import find_pair_scorer, pair_scorer_hash
 from spladev3_anserini.recipe.library import default_folder
 from spladev3_anserini.recipe.training import flatten
+from spladev3_anserini.recipe.validation import changed_training
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import usable_checkpoint
 from spladev3_anserini.reproduction.session import Session
 from spladev3_anserini.reproduction.sources import Sources
 from spladev3_anserini.reproduction.stage import Inputs, Stage, option
-from spladev3_anserini.reproduction.training_files import first_stage_length, training_files
+from spladev3_anserini.reproduction.training_files import (
+    TrainingFiles,
+    first_stage_length,
+    training_rounds,
+)
 from spladev3_anserini.training.checkpoints import ranks_of
 from spladev3_anserini.training.launch import torchrun_words, world_size
 from spladev3_anserini.training.mining import NegativeSampling
@@ -31,10 +36,13 @@ _PROGRAM = "spladev3-anserini"
 
 
 def training_stages(session: Session) -> list[Stage]:
-    """Returns the stages of a training: first-stage index, mining, scoring, combining, training."""
-    training = _Training(session)
-    return [training.first_encode(), training.first_index(), training.mine(),
-            *map(training.score, training.section.teachers), training.combine(), training.train()]
+    """Returns the stages of a training: first-stage index, mining, scoring, combining, training.
+
+    Each further round has them too.
+    """
+    rounds = training_rounds(session.experiment)
+    return [stage for number in range(1, len(rounds) + 1)
+            for stage in _Training(session, rounds[:number]).stages()]
 
 
 def training_sources(experiment: Experiment) -> Sources:
@@ -61,9 +69,10 @@ def refuse_other_ranks(experiment: Experiment, ranks: int) -> None:
     Their number decides the weights. A training that took days is not replaced for a forgotten
     option.
     """
-    model = training_files(experiment).model
-    begun = ranks_of(model)
-    if begun not in (None, ranks):
+    for model in (files.model for files in training_rounds(experiment)):
+        begun = ranks_of(model)
+        if begun in (None, ranks):
+            continue
         raise InputError(f"`ranks` {ranks}: {model} was begun with {begun}; ask for as many, or "
                          "remove that folder to train it anew")
 
@@ -76,26 +85,48 @@ def encoded_files(folder: Path) -> Iterator[Path]:
 
 
 class _Training:
-    """Builds the stages of one training, which share its sources and models."""
+    """Builds the stages of one round of a training, which share its sources and models.
 
-    def __init__(self, session: Session) -> None:
+    After the first round, the model of the round before takes the place of the first stage's model
+    and of the start.
+    """
+
+    def __init__(self, session: Session, rounds: Sequence[TrainingFiles]) -> None:
+        """Takes the files of this round, last, and of those before it."""
         self.session, self.experiment, self.options = session, session.experiment, session.options
         section = self.experiment.recipe.training
         assert section is not None
-        self.section, self.files = section, training_files(self.experiment)
+        self.earlier, self.files = rounds[:-1], rounds[-1]
+        self.before = str(rounds[-2].model) if self.earlier else None
+        self.of = f"round {len(rounds)} of {section.rounds}" if section.rounds > 1 else ""
+        # the table of static queries goes on too, as the model before has it
+        self.changes = [change for change, needed in (
+            ("query_table.begin=given", section.query_table.begin != "given"),
+            ("query_table.scale=false", section.query_table.scale)) if needed and self.earlier]
+        self.section = changed_training(section, self.changes)
+        self.first_name = self.before or section.candidates.first_stage
+        self.start_name = self.before or section.start
+        self.query_weights = None if self.earlier else self.experiment.settings.query_weights
         self.sources = training_sources(self.experiment)
         folders = [self.files.scores_of(name) for name in section.teachers]
         if len(set(folders)) < len(folders):
             raise InputError(f"{self.experiment.recipe_file}: teachers: two of them have the same "
                              "name, and so the same folder of scores; rename one")
 
+    def stages(self) -> list[Stage]:
+        return [self.first_encode(), self.first_index(), self.mine(),
+                *map(self.score, self.section.teachers), self.combine(), self.train()]
+
     @cached_property
     def first_model(self) -> Checkpoint:
-        return usable_checkpoint(self.section.candidates.first_stage, self.experiment.output)
+        return self._open(self.first_name)
 
     @cached_property
     def start(self) -> Checkpoint:
-        return usable_checkpoint(self.section.start, self.experiment.output)
+        return self._open(self.start_name)
+
+    def _open(self, name: str) -> Checkpoint:
+        return usable_checkpoint(name, self.experiment.output, pickled=not self.earlier)
 
     @property
     def draw(self) -> NegativeSampling:
@@ -116,25 +147,26 @@ class _Training:
         section = self.section
         words = {self.sources.argument(source): self.sources.resolve(source)
                  for source in (section.corpus, section.topics, section.qrels)}
-        if self.session.query_weights:
+        if self.query_weights and self.session.query_weights:
             words[str(self.experiment.settings.query_weights)] = self.session.query_weights
-        return words | {section.candidates.first_stage: self.first_model.name,
-                        section.start: self.start.name}
+        return words | {self.first_name: self.first_model.name, self.start_name: self.start.name}
 
     def first_encode(self) -> Stage:
         """Returns the stage that encodes the corpus for mining.
 
-        The first stage's model is of the variant `splade-v3`: it expands queries and documents.
+        The first stage's model is of the variant `splade-v3`: it expands queries and documents. A
+        later round mines as its model will be searched, with the queries of its own variant.
         """
+        variant = self.experiment.splade.variant if self.earlier else "splade-v3"
         length = first_stage_length(self.experiment)
         return self._stage(
             "first encode", self.files.first_stage, [
-                _PROGRAM, "encode", *option("model", self.section.candidates.first_stage),
-                *option("variant", "splade-v3"), *option("corpus", self.corpus),
+                _PROGRAM, "encode", *option("model", self.first_name),
+                *option("variant", variant), *option("corpus", self.corpus),
                 *option("output", self.files.encoded), *option("max-length", length),
                 *option("overwrite", True), *self.options.arguments("device")],
             lambda: {"weights": model_hash(self.first_model), **self._source_fingerprints("corpus"),
-                     "max_length": str(length)},
+                     "max_length": str(length), **({"variant": variant} if self.earlier else {})},
             lambda: encoded_files(self.files.encoded))
 
     def first_index(self) -> Stage:
@@ -149,7 +181,7 @@ class _Training:
         section, draw = self.section, self.draw
         return self._stage(
             "mine", self.files.data, [
-                _PROGRAM, "mine", *option("index", self.files.index),
+                _PROGRAM, "mine", *option("index", self.files.index), *option("model", self.before),
                 *option("topics", self.topics),
                 *option("qrels", self.sources.argument(section.qrels)),
                 *option("output", self.files.candidates), *option("top", draw.top),
@@ -163,15 +195,20 @@ class _Training:
 
     def score(self, teacher: str) -> Stage:
         length = self.section.teacher_max_length
+        scored = {f"scored in round {number}": files
+                  for number, files in enumerate(self.earlier, start=1)}
         return self._stage(
             f"score {teacher}", self.files.data, [
                 _PROGRAM, "score", *self._input_arguments(), *option("cross-encoder", teacher),
                 *option("output", self.files.scores), *option("max-length", length),
+                *(word for files in scored.values() for word in option("scored", files.scores)),
                 *option("no-ensemble", True), *option("overwrite", True),
                 *self.options.arguments("device")],
             lambda: {"candidates": sha256_of(self.files.candidates),
                      "teacher": pair_scorer_hash(teacher), "max_length": str(length),
-                     **self._source_fingerprints("corpus", "topics")},
+                     **self._source_fingerprints("corpus", "topics"),
+                     **{name: sha256_of(files.scores_of(teacher) / SCORE_MANIFEST)
+                        for name, files in scored.items()}},
             lambda: [self.files.scores_of(teacher) / SCORE_MANIFEST])
 
     def combine(self) -> Stage:
@@ -196,10 +233,11 @@ class _Training:
         file, variant = self.experiment.recipe_file, self.experiment.splade.variant
 
         def inputs() -> Inputs:
-            values = flatten(section.model_dump(exclude={"sources", "corpus", "start"}))
+            values = flatten(section.model_dump(exclude={"sources", "corpus", "start",
+                                                         "rounds"}))
             if self.options.ranks > 1:
                 values["ranks"] = self.options.ranks
-            if table := self.session.query_weights_hash:
+            if self.query_weights and (table := self.session.query_weights_hash):
                 values["query_weights"] = table
             return {"start": model_hash(self.start),
                     "tokenizer": self.start.settings.load_tokenizer().sha256, "variant": variant,
@@ -215,8 +253,9 @@ class _Training:
                         else file),
                 *([] if library == default_folder() else option("recipes", library)),
                 *self._input_arguments(), *option("scores", self.files.ensemble),
-                *option("start-from", section.start),
-                *option("query-weights", self.experiment.settings.query_weights),
+                *option("start-from", self.start_name),
+                *option("query-weights", self.query_weights),
+                *(word for change in self.changes for word in option("set", change)),
                 *option("output", self.files.model),
                 *option("overwrite", True), *self.options.arguments("device")],
             inputs,
@@ -230,7 +269,7 @@ class _Training:
     def _stage(self, name: str, folder: Path, command: list[str],
                inputs: Callable[[], Inputs], outputs: Callable[[], Iterable[Path]]) -> Stage:
         return Stage(name=name, part="train", folder=folder, commands=[command],
-                     replacements=self.replacements, inputs=inputs, outputs=outputs)
+                     replacements=self.replacements, inputs=inputs, outputs=outputs, of=self.of)
 
     def _input_arguments(self) -> list[str]:
         return [*option("candidates", self.files.candidates), *option("corpus", self.corpus),

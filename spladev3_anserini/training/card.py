@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from spladev3_anserini.files import appearing
+from spladev3_anserini.errors import InputError
+from spladev3_anserini.files import appearing, read_json
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.hub import CARD, is_hub_id
 from spladev3_anserini.model.variants import Variant
@@ -21,6 +22,7 @@ from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.schema import is_path
 from spladev3_anserini.recipe.training import Training, flatten
 from spladev3_anserini.text import counted
+from spladev3_anserini.training.checkpoints import RECORD
 
 #: {collection: {query set: {measure: mean}}}
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -49,16 +51,35 @@ def card_details(section: Training, variant: Variant, start: Checkpoint, queries
         recipe: The name of the recipe; empty for none.
         title: The title of the recipe; empty for none.
     """
+    before = _details_of_start(start)
     names = {"corpus": section.corpus, "topics": section.topics, "qrels": section.qrels}
     models = {"start": [start.name], "first_stage": [section.candidates.first_stage],
               "teachers": section.teachers}
     return {"recipe": recipe, "title": title, "query": variant.query,
             "queries": queries, "licence": stated_licence(start),
-            "base_model": start.name.partition("@")[0] if is_hub_id(start.name) else None,
+            "base_model": start.name.partition("@")[0] if is_hub_id(start.name) else
+            before.get("base_model"), "rounds": section.rounds,
+            "starts_before": [before["start"], *before["starts_before"]] if before else [],
             "names": {name: Path(source).name if is_path(source) else source
                       for name, source in names.items()} | {
                 name: ", ".join(each if is_hub_id(each) else Path(each).name for each in listed)
                 for name, listed in models.items()}}
+
+
+def _details_of_start(start: Checkpoint) -> dict[str, Any]:
+    """What the card of a start that was itself trained here says of its own start; else empty."""
+    path = start.layout.folders[0] / RECORD
+    if not path.is_file():
+        return {}
+    try:
+        card = read_json(path, dict)["card"]
+        base, names = card["base_model"], [card["names"]["start"], *card.get("starts_before", [])]
+        if any(not _STATED.fullmatch(name) for name in names) or not (
+                base is None or is_hub_id(base)):
+            return {}
+    except (InputError, KeyError, TypeError, AttributeError):
+        return {}
+    return {"base_model": base, "start": names[0], "starts_before": names[1:]}
 
 
 def stated_licence(start: Checkpoint) -> dict[str, str]:
@@ -132,8 +153,10 @@ def _sections(record: Mapping[str, Any], results: Results) -> Iterator[str]:
     yield f"# A SPLADE model of the variant {record['variant']}"
     by = f" by the recipe `{details['recipe']}`" if details["recipe"] else ""
     of = f" ({details['title']})" if details["title"] else ""
+    starts = ", itself trained from ".join(
+        f"`{name}`" for name in (names["start"], *details.get("starts_before", [])))
     yield (f"A learned sparse encoder: {_KINDS[details['query']]}. It was trained from "
-           f"`{names['start']}` with spladev3-anserini {record['package']}{by}{of}.")
+           f"{starts} with spladev3-anserini {record['package']}{by}{of}.")
     yield "## Use"
     yield ("With Lucene, Anserini and Pyserini:\n\n```python\n"
            "import spladev3_anserini as splade\n\n"
@@ -158,6 +181,8 @@ def _sections(record: Mapping[str, Any], results: Results) -> Iterator[str]:
     rows = [["", ""], ["queries", f"{details['queries']:,}"],
             ["optimiser steps", f"{record['steps']:,}"], ["ranks", str(record["ranks"])],
             ["batches per step", str(record["accumulate"])]]
+    if details.get("rounds", 1) > 1:
+        rows += [["rounds of the recipe", str(details["rounds"])]]
     if kept := record.get("validation"):
         rows += [["step of this model, by its validation", f"{kept['step'] or '0, the start'}"],
                  [f"nDCG@10 on {counted(kept['queries'], 'held-out question')}",

@@ -49,7 +49,7 @@ def training_record(section: Training, variant: Variant, start: Checkpoint, toke
     """
     return {"variant": variant.name, "start": model_hash(start), "start_name": start.name,
             "tokenizer": tokenizer, "package": VERSION,
-            "training": section.model_dump(exclude={"sources"}),
+            "training": section.model_dump(exclude={"sources", "rounds"}),
             "data": data, "inputs": dict(sources), "accumulate": accumulate,
             "ranks": world_size(),
             "environment": {"python": platform.python_version(), "torch": str(torch.__version__),

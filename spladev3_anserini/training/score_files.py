@@ -43,7 +43,8 @@ class ScoreFingerprint(Record):
     On one machine's CPU in float32, the same fingerprint means the same bytes. `teacher` is a hash
     of weights, config and tokenizer. `corpus` and `topics` are hashes of ids and texts, and
     `candidates` is the hash of its file. `batch_tokens` belongs to it because padding may change
-    the last bit of a score.
+    the last bit of a score; so does `scored`, the hash of the earlier scores that were taken, empty
+    if there were none.
     """
 
     teacher: str
@@ -58,6 +59,7 @@ class ScoreFingerprint(Record):
     topics: str
     block: int
     package: str
+    scored: str = ""
 
 
 class ScorePart(Record):
@@ -144,6 +146,14 @@ def write_scores(path: Path, items: Iterable[Scores], temporary: Path | None = N
     return _write(path, (entry._asdict() for entry in items), temporary)
 
 
+def read_score_manifest(folder: Path) -> ScoreManifest:
+    """Reads the manifest of a folder of scores; raises InputError if the folder is not finished."""
+    if not (folder / SCORE_MANIFEST).exists():
+        raise InputError(f"{folder}: no {SCORE_MANIFEST} in it: not a folder of scores, or not "
+                         "finished")
+    return read_record(ScoreManifest, folder / SCORE_MANIFEST)
+
+
 def score_files(path: Path) -> Iterator[Path]:
     """Yields the files of a folder of scores after comparing their hashes; a file is itself.
 
@@ -152,10 +162,7 @@ def score_files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    if not (path / SCORE_MANIFEST).exists():
-        raise InputError(f"{path}: no {SCORE_MANIFEST} in it: not a folder of scores, or not "
-                         "finished")
-    for part in read_record(ScoreManifest, path / SCORE_MANIFEST).parts:
+    for part in read_score_manifest(path).parts:
         if not (path / part.name).exists() or sha256_of(path / part.name) != part.sha256:
             raise InputError(f"{path / part.name}: missing, or changed since it was written; "
                              "run the same `score` again to restore it")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import re
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -16,16 +13,14 @@ import torch
 import transformers
 from tqdm import tqdm
 
-from spladev3_anserini.collection.corpus import CorpusDigest, hash_of
-from spladev3_anserini.collection.survey import texts_of_ids
-from spladev3_anserini.collection.topics import read_topics
-from spladev3_anserini.encoding.directory import WHOLE, Part
+from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import locked, sha256_of
 from spladev3_anserini.impacts.manifest import differences_text, read_record, write_record
 from spladev3_anserini.progress import counter
 from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, chunks
 from spladev3_anserini.text import VERSION
+from spladev3_anserini.training.earlier_scores import EarlierScores
 from spladev3_anserini.training.score_files import (
     SCORE_MANIFEST,
     QueryCandidates,
@@ -33,58 +28,18 @@ from spladev3_anserini.training.score_files import (
     ScoreManifest,
     ScorePart,
     Scores,
-    read_candidates,
     write_scores,
 )
 from spladev3_anserini.training.score_journal import ScoreJournal
+from spladev3_anserini.training.scoring_work import (
+    CandidateBlock,
+    ScoringWork,
+    candidate_blocks,
+)
 
 FINGERPRINT = "fingerprint.json"
 #: Queries whose lengths are checked at once.
 _QUERIES_CHECKED = 10_000
-
-
-class CandidateBlock(NamedTuple):
-    """The size of a block of candidates, in queries and in pairs with a document, and its hash."""
-
-    queries: int
-    pairs: int
-    sha256: str
-
-    @classmethod
-    def of(cls, records: list[QueryCandidates]) -> CandidateBlock:
-        return cls(len(records), sum(len(entry.documents) for entry in records),
-                   hashlib.sha256(json.dumps(records).encode()).hexdigest())
-
-
-class ScoringWork(NamedTuple):
-    """What one part of a scoring needs.
-
-    Attributes:
-        candidates: The file of mined candidates, with its `sha256`.
-        block: Queries per block; each block gets one score file.
-        part: The part that is scored here; it has every N-th block.
-        blocks: All blocks of the file, also those of other parts.
-        queries: Texts by id, of this part only.
-        documents: Texts by id, of this part only.
-        corpus: Hash of the corpus.
-        topics: Hash of the topics.
-    """
-
-    candidates: Path
-    sha256: str
-    block: int
-    part: Part
-    blocks: list[CandidateBlock]
-    queries: dict[str, str]
-    documents: dict[str, str]
-    corpus: str
-    topics: str
-
-    @property
-    def pairs(self) -> int:
-        """How many pairs this part scores."""
-        return sum(block.pairs for number, block in enumerate(self.blocks)
-                   if self.part.has(number))
 
 
 class ScoringOutcome(NamedTuple):
@@ -94,60 +49,42 @@ class ScoringOutcome(NamedTuple):
         written: Score files that were written.
         kept: Score files that an earlier run had finished.
         manifest: The folder's manifest; None while other parts are not finished.
-        scored: Pairs that were scored in this run.
+        scored: Pairs that the teacher scored in this run.
+        taken: Pairs of the written files whose score an earlier scoring had.
     """
 
     written: int
     kept: int
     manifest: ScoreManifest | None
     scored: int
+    taken: int = 0
 
 
-def read_scoring_work(candidates: Path, corpus: str, topics: str, part: Part = WHOLE,
-                      block: int = 100) -> ScoringWork:
-    """Reads the candidates, and the texts of this part's queries and documents into memory.
-
-    `block` is the number of queries per score file.
-
-    Raises:
-        InputError: A file cannot be read, a query or document has no text (the message names its
-            id), or the corpus has a needed document twice.
-    """
-    sha256, blocks = sha256_of(candidates), []
-    queries: dict[str, str] = {}
-    needed: dict[str, str] = {}
-    for number, records in enumerate(_blocks(candidates, block)):
-        blocks.append(CandidateBlock.of(records))
-        if part.has(number):
-            for entry in records:
-                queries[entry.query] = ""
-                for document in entry.documents:
-                    needed.setdefault(document, entry.query)
-    all_topics = read_topics(topics)
-    texts = {topic.id: topic.text for topic in all_topics}
-    for query in queries:
-        if query not in texts:
-            raise InputError(f"{topics}: no query {query!r}, which {candidates} has")
-        queries[query] = texts[query]
-    digest = CorpusDigest()
-    documents = texts_of_ids(corpus, needed, str(candidates), digest)
-    return ScoringWork(candidates, sha256, block, part, blocks, queries, documents,
-                       digest.hexdigest(), hash_of(all_topics))
-
-
-def score_candidates(work: ScoringWork, teacher: PairScorer, output: Path,
-                     overwrite: bool = False) -> ScoringOutcome:
+def score_candidates(work: ScoringWork, teacher: PairScorer, output: Path, overwrite: bool = False,
+                     scored: Sequence[Path] = ()) -> ScoringOutcome:
     """Scores the positives and candidates of every query of this part with one teacher.
 
     The scores go to `output/part-00000.jsonl` and so on. When all parts are finished,
     `output/manifest.json` is written. Score files that are finished and intact are kept.
 
+    Args:
+        work: The candidates and their texts.
+        teacher: The teacher.
+        output: The folder of its scores.
+        overwrite: Replace scores of another fingerprint.
+        scored: Folders of this teacher's earlier scores. What they hold is taken, not scored; see
+            `EarlierScores`.
+
     Raises:
         InputError: The folder holds scores of another fingerprint (the message names the
-            differences; `overwrite` replaces them) or other files, a query leaves no room for a
+            differences) or other files, earlier scores do not fit, a query leaves no room for a
             document, a score is not finite, or the candidates changed meanwhile.
     """
+    if output.resolve() in (folder.resolve() for folder in scored):
+        raise InputError(f"`scored`: {output} is also written; choose another `output`")
     fingerprint = score_fingerprint(work, teacher)
+    earlier = EarlierScores(scored, fingerprint, work.queries)
+    fingerprint = fingerprint.model_copy(update={"scored": earlier.sha256})
     replaces = overwrite and _holds_other_scores(output, fingerprint)
     if not replaces:
         _refuse_other(output, fingerprint)
@@ -158,11 +95,11 @@ def score_candidates(work: ScoringWork, teacher: PairScorer, output: Path,
             for path in output.iterdir():
                 if not path.name.startswith(".lock-"):
                     path.unlink()
-        return _score(work, teacher, output, fingerprint)
+        return _score(work, teacher, output, fingerprint, earlier)
 
 
 def score_fingerprint(work: ScoringWork, teacher: PairScorer) -> ScoreFingerprint:
-    """Returns everything that decides the bytes of a teacher's scores of this work."""
+    """Returns everything that decides the bytes of a teacher's scores of this work, all scored."""
     return ScoreFingerprint(
         teacher=teacher.sha256, kind=teacher.kind, max_length=teacher.settings.max_length,
         batch_tokens=teacher.batch_tokens, device=teacher.device.partition(":")[0],
@@ -182,15 +119,15 @@ def _holds_other_scores(output: Path, fingerprint: ScoreFingerprint) -> bool:
     return False
 
 
-def _score(work: ScoringWork, teacher: PairScorer, output: Path,
-           fingerprint: ScoreFingerprint) -> ScoringOutcome:
+def _score(work: ScoringWork, teacher: PairScorer, output: Path, fingerprint: ScoreFingerprint,
+           earlier: EarlierScores) -> ScoringOutcome:
     temporary = _temporary(output, work.part)
     if not (output / FINGERPRINT).exists():
         write_record(fingerprint, output / FINGERPRINT, temporary)
     journal = ScoreJournal(output, work.part, temporary)
-    written = kept = scored = 0
+    written = kept = scored = taken = 0
     with counter(f"scoring with {teacher.name}", work.pairs, unit="pair") as bar:
-        for number, records in enumerate(_blocks(work.candidates, work.block)):
+        for number, records in enumerate(candidate_blocks(work.candidates, work.block)):
             if not work.part.has(number):
                 continue
             # the journal must never name scores of candidates that changed since they were read
@@ -201,15 +138,21 @@ def _score(work: ScoringWork, teacher: PairScorer, output: Path,
                 kept += 1
                 bar.update(block.pairs)
                 continue
-            write_scores(output / name, _block_scores(records, work, teacher, bar), temporary)
+            known = [earlier.of(entry.query) for entry in records]
+            present = sum(document in own for entry, own in zip(records, known, strict=True)
+                          for document in entry.documents)
+            bar.update(present)
+            write_scores(output / name, _block_scores(records, known, work, teacher, bar),
+                         temporary)
             journal.add(name, block.queries, block.pairs)
             written += 1
-            scored += block.pairs
+            scored += block.pairs - present
+            taken += present
     teacher.warn_of_cuts()
     if sha256_of(work.candidates) != work.sha256:
         raise _changed(work)
     manifest = _publish(work, teacher, output, fingerprint, journal)
-    return ScoringOutcome(written, kept, manifest, scored)
+    return ScoringOutcome(written, kept, manifest, scored, taken)
 
 
 def _changed(work: ScoringWork) -> InputError:
@@ -226,19 +169,25 @@ def part_name(number: int) -> str:
     return f"part-{number:05d}.jsonl"
 
 
-def _block_scores(records: list[QueryCandidates], work: ScoringWork, teacher: PairScorer,
-                  bar: tqdm[NoReturn]) -> Iterator[Scores]:
-    """Yields the scores of each query of a block; the teacher scores all its pairs in one call."""
-    pairs = [(entry.query, document) for entry in records for document in entry.documents]
+def _block_scores(records: list[QueryCandidates], known: list[dict[str, float]], work: ScoringWork,
+                  teacher: PairScorer, bar: tqdm[NoReturn]) -> Iterator[Scores]:
+    """Yields the scores of each query of a block: the `known`, and those of the other pairs.
+
+    The teacher scores all pairs of a block in one call.
+    """
+    pairs = [(entry.query, document) for entry, own in zip(records, known, strict=True)
+             for document in entry.documents if document not in own]
+    texts = [(work.queries[query], work.documents[document]) for query, document in pairs]
     try:
-        scores = teacher.score([(work.queries[q], work.documents[d]) for q, d in pairs], bar.update)
+        scores = teacher.score(texts, bar.update) if texts else np.empty(0, np.float32)
     except PairError as error:
         query, document = pairs[error.position]
         raise InputError(f"{teacher.name}: query {query!r}, document {document!r}: "
                          f"{error}") from None
     values = iter(map(_shortest, scores))
-    for entry in records:
-        yield Scores(entry.query, {document: next(values) for document in entry.documents})
+    for entry, own in zip(records, known, strict=True):
+        yield Scores(entry.query, {document: own[document] if document in own else next(values)
+                                   for document in entry.documents})
 
 
 def _shortest(score: np.float32) -> float:
@@ -290,9 +239,3 @@ def _refuse_long_queries(work: ScoringWork, teacher: PairScorer) -> None:
             if left < 1:
                 raise InputError(f"{teacher.name}: query {name!r}: {teacher.too_long_reason}; "
                                  "give `max_length` more")
-
-
-def _blocks(candidates: Path, size: int) -> Iterator[list[QueryCandidates]]:
-    iterator = read_candidates(candidates)
-    while block := list(islice(iterator, size)):
-        yield block

@@ -24,7 +24,8 @@ from spladev3_anserini.training.ensemble import Target, TeacherRecord, combine
 from spladev3_anserini.training.provenance import read_provenance, warn_of_differing_scores
 from spladev3_anserini.training.queries import read_training_queries
 from spladev3_anserini.training.score_files import ScoreFingerprint, ScoreManifest, ScorePart
-from spladev3_anserini.training.scoring import read_scoring_work, score_candidates
+from spladev3_anserini.training.scoring import score_candidates
+from spladev3_anserini.training.scoring_work import read_scoring_work
 
 TEACHER = TeacherRecord(name="one", sha256="", kind="onnx", max_length=256)
 

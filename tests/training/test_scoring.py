@@ -22,7 +22,8 @@ from spladev3_anserini.model.batches import Float32s
 from spladev3_anserini.rankers.pair_scorer import Pair, PairError, PairScorer, PairSettings
 from spladev3_anserini.rankers.registry import open_pair_scorer
 from spladev3_anserini.training.score_files import QueryCandidates, read_scores, write_candidates
-from spladev3_anserini.training.scoring import read_scoring_work, score_candidates
+from spladev3_anserini.training.scoring import score_candidates
+from spladev3_anserini.training.scoring_work import read_scoring_work
 
 DOCUMENTS = list(TEXTS)
 CPU = PairSettings(max_length=32, device="cpu")
@@ -388,3 +389,111 @@ def test_overwrite_replaces_other_scores_alone(data: Path, tmp_path: Path, cli: 
     (tmp_path / "mine/one").mkdir(parents=True)
     (tmp_path / "mine/one/thesis.txt").write_text("work")
     assert "no score wrote" in refused(*arguments[:-1], tmp_path / "mine", "--overwrite")
+
+
+class Noting(Counting):
+    """Notes the pairs that it is asked for."""
+
+    def __init__(self, folder: Path, breaks_at: int | None = None, **settings: Any) -> None:
+        super().__init__(folder, breaks_at, **settings)
+        self.asked: list[Pair] = []
+
+    def score(self, pairs: Sequence[Pair],
+              done: Callable[[int], object] = lambda count: None) -> Float32s:
+        self.asked += pairs
+        return super().score(pairs, done)
+
+
+def mine_again(data: Path) -> set[tuple[int, int]]:
+    """Other candidates, in another order, of fewer and of more queries; returns the new pairs."""
+    before = {(n, (n + k) % 8) for n in range(23) for k in (0, 1, 3, 4)}
+    numbers = [*range(26, 9, -1), 3, 2]
+    write_candidates(data / "candidates.jsonl", [
+        QueryCandidates(f"q{n}", [DOCUMENTS[n % 8]], [DOCUMENTS[(n + k) % 8] for k in (2, 3, 1 + n % 2 * 4)])
+        for n in numbers])
+    return {(n, (n + k) % 8) for n in numbers for k in (0, 2, 3, 1 + n % 2 * 4)} - before
+
+
+def test_only_pairs_without_an_earlier_score_are_scored(data: Path, tmp_path: Path) -> None:
+    score_candidates(work_of(data), Counting(tmp_path), tmp_path / "first")
+    new = mine_again(data)
+    teacher = Noting(tmp_path)
+    outcome = score_candidates(work_of(data, block=4), teacher, tmp_path / "out",
+                               scored=[tmp_path / "first"])
+    assert {(q, d) for q, d in teacher.asked} == {(f"cat {n}", TEXTS[DOCUMENTS[d]]) for n, d in new}
+    assert (outcome.scored, outcome.taken) == (len(new), 19 * 4 - len(new))
+    assert len(teacher.asked) == len(new) > 0
+    score_candidates(work_of(data, block=4), Counting(tmp_path), tmp_path / "whole")
+    assert list(read_scores(tmp_path / "out")) == list(read_scores(tmp_path / "whole"))
+    # what was taken can be taken again, and a third scoring may take from both
+    again = Noting(tmp_path)
+    score_candidates(work_of(data), again, tmp_path / "third",
+                     scored=[tmp_path / "out", tmp_path / "first"])
+    assert again.calls == 0
+    assert list(read_scores(tmp_path / "third")) == list(read_scores(tmp_path / "whole"))
+
+
+def test_an_interrupted_scoring_that_takes_scores_continues(data: Path, tmp_path: Path) -> None:
+    first = [tmp_path / "first"]
+    score_candidates(work_of(data), Counting(tmp_path), first[0])
+    mine_again(data)
+    score_candidates(work_of(data), Counting(tmp_path), tmp_path / "whole", scored=first)
+    with pytest.raises(KeyboardInterrupt):
+        score_candidates(work_of(data), Counting(tmp_path, breaks_at=3), tmp_path / "out",
+                         scored=first)
+    outcome = score_candidates(work_of(data), Counting(tmp_path), tmp_path / "out", scored=first)
+    assert (outcome.written, outcome.kept) == (2, 2)
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "whole")
+    with pytest.raises(InputError, match="out: holds other scores .scored: [0-9a-f]{12} there"):
+        score_candidates(work_of(data), Counting(tmp_path), tmp_path / "out")
+
+
+@pytest.mark.fault(21, "an earlier score that a scoring takes changed, or its folder is unfinished",
+                   detected="sha256 of the files")
+def test_earlier_scores_that_do_not_fit_are_refused(data: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    score_candidates(work_of(data), Counting(tmp_path), first)
+    before = (first / "part-00003.jsonl").read_text()
+    mine_again(data)
+
+    def refuses(message: str, teacher: Counting | None = None, output: str = "out") -> None:
+        with pytest.raises(InputError, match=message):
+            score_candidates(work_of(data), teacher or Counting(tmp_path), tmp_path / output,
+                             scored=[first])
+        assert not (tmp_path / "out").exists()
+
+    refuses(r"`scored`: .*first holds .* \(max_length: 32 there, 40 now\)",
+            Counting(tmp_path, max_length=40))
+    other = Counting(tmp_path)
+    other.sha256 = "other"
+    refuses(r"\(teacher: [0-9a-f]{12} there, other now\)", other)
+    refuses(r"`scored`: .*first is also written", output="first")
+    (first / "part-00003.jsonl").write_text(before.replace("6.", "7.", 1))
+    refuses("part-00003.jsonl: missing, or changed")
+    (first / "part-00003.jsonl").write_text(before)
+    write_lines(data / "topics.tsv", [f"q{n}\tdog {n}" for n in range(30)])
+    refuses(r"\(topics: [0-9a-f]{12} there, [0-9a-f]{12} now\)")
+    (first / "manifest.json").unlink()
+    refuses("first: no manifest.json in it: not a folder of scores, or not finished")
+
+
+def test_the_command_takes_the_scores_of_both_teachers(data: Path, tmp_path: Path,
+                                                       cli: Callable[..., Result]) -> None:
+    options = options_of(data, make_cross_encoder(tmp_path / "one"), make_t5(tmp_path / "two"))
+    first, out = tmp_path / "first", tmp_path / "out"
+    assert cli(*options, "--output", first, "--no-ensemble").code == 0
+    new = len(mine_again(data))
+    done = cli(*options, "--output", out, "--scored", first)
+    assert done.code == 0, done
+    assert done.out.count(f"1 file written, 0 kept; {76 - new} scores taken, {new} computed") == 2
+    assert cli(*options, "--output", tmp_path / "whole").code == 0
+    for name in ("one", "two"):  # padding may change the last bits of a score
+        for own, its in zip(read_scores(out / name), read_scores(tmp_path / "whole" / name),
+                            strict=True):
+            assert own.query == its.query
+            assert own.scores == pytest.approx(its.scores, abs=1e-5)
+        assert list(read_scores(out / name)) != list(read_scores(first / name))
+    other = cli(*options, "--output", tmp_path / "other", "--scored", first, "--t5-token", "a")
+    assert other.code == 2
+    assert "--scored: " in other.err
+    assert "first/two holds scores of another teacher, setting or text (t5_token: " in other.err
