@@ -107,6 +107,9 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
         if re.match("(demo|insuranceqa):", value):
             raise InputError(f"--recipe {recipe}: only reproduce run has its {option}, {value}; "
                              f"give --{option}")
+    if start is None and section.start_recipe:
+        raise InputError(f"--recipe {recipe}: starts from the model that the recipe "
+                         f"{section.start_recipe} trains; give its folder with --start-from")
     checkpoint = open_checkpoint(start or section.start, option="--start-from")
     machine = Machine(device=device, accumulate=accumulate, checkpointing=checkpointing,
                       save_steps=save_steps, log_steps=log_steps, max_steps=max_steps or -1,

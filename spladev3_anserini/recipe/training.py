@@ -99,8 +99,9 @@ class LearnedTable(Section):
 class Training(Section):
     """The data, teachers, loss and optimiser of a training run.
 
-    `sources` gives the source of each value. `sample` draws this many of the queries that have a
-    positive. Lengths are in wordpieces, `batch_size` in queries per device.
+    `start` is a model, or `recipe:NAME`: the model that another recipe trains, which is then
+    trained on. `sources` gives the source of each value. `sample` draws this many of the queries
+    that have a positive. Lengths are in wordpieces, `batch_size` in queries per device.
 
     `rescore` gives the ensemble's scores a mean and a standard deviation. A list states both. True
     takes those of the first teacher's raw scores on these candidates. (The paper took those of
@@ -148,6 +149,12 @@ class Training(Section):
         if unknown := self.sources.keys() - known:
             raise ValueError(f"sources names {sorted(unknown)[0]!r}, which is no value of it")
         return self
+
+
+    @property
+    def start_recipe(self) -> str | None:
+        """The recipe whose model the training starts from; None if it starts from a model."""
+        return self.start.removeprefix("recipe:") if self.start.startswith("recipe:") else None
 
 
 def flatten(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:

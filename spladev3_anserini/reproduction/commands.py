@@ -11,7 +11,7 @@ from spladev3_anserini.recipe.schema import BaselineRecipe, QuerySet
 from spladev3_anserini.reproduction.baseline_stages import model_name
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import converted_folder
-from spladev3_anserini.reproduction.session import Options, Session, options_of_first
+from spladev3_anserini.reproduction.session import Options, Session, firsts_of
 from spladev3_anserini.reproduction.sources import Download
 from spladev3_anserini.reproduction.stages import stages_of
 from spladev3_anserini.reproduction.training_stages import training_sources
@@ -23,15 +23,15 @@ def commands(experiment: Experiment, sets: Mapping[str, QuerySet] | None = None,
              options: Options | None = None) -> list[list[str]]:
     """Returns the command lines that do the same as a run, each as a list of words.
 
-    First come the commands of recipes whose runs it re-ranks or fuses. Then data and model are
-    fetched. The commands of the stages come last. `sets` are the query sets of the run; None means
-    all.
+    First come the commands of recipes whose runs it re-ranks or fuses, or whose model it starts
+    from. Then data and model are fetched. The commands of the stages come last. `sets` are the
+    query sets of the run; None means all.
     """
     sets, options = sets or experiment.collection.query_sets, options or Options()
     session = Session(experiment, sets, options)
     lines: list[list[str]] = []
-    for first in experiment.firsts:
-        lines += [command for command in commands(first, sets, options_of_first(first, options))
+    for first, own_options in firsts_of(experiment, options):
+        lines += [command for command in commands(first, sets, own_options)
                   if command not in lines]
     fetches = [download.argv for download in downloads(session)] + _model_commands(session)
     lines += [command for command in fetches if command not in lines]

@@ -10,7 +10,6 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.recipe.baseline import Fuse, Rerank
 from spladev3_anserini.recipe.library import Declared, Library, declared_values, name_of
 from spladev3_anserini.recipe.schema import (
-    BaselineRecipe,
     Collection,
     QuerySet,
     Recipe,
@@ -30,7 +29,8 @@ class Experiment:
             from. For an ablation it is its base's file.
         prebuilt: The name of Pyserini's index, or None if the run builds an index.
         output: The folder of all experiments.
-        firsts: The experiments that run before it, because it re-ranks or fuses their runs.
+        firsts: The experiments that run before it: it re-ranks or fuses their runs, or starts from
+            the model that they train.
     """
 
     library: Library
@@ -106,12 +106,11 @@ def open_experiment(library: Library, recipe_name: str, collection_name: str, ou
         collection_name: A collection, by name or by the path of its file.
         output: The folder of all experiments.
         prebuilt: Whether to use Pyserini's index of the model on the collection.
-        needed_by: The files of the recipes that re-rank or fuse this experiment's run, the last
-            one directly.
+        needed_by: The files of the recipes that need this experiment, the last one directly.
 
     Raises:
-        InputError: A file is bad, values are declared for an unknown query set, a recipe needs its
-            own run, or Pyserini offers no such index.
+        InputError: A file is bad, values are declared for an unknown query set, a recipe needs
+            itself, or Pyserini offers no such index.
     """
     collection, on = library.collection(collection_name), name_of(collection_name)
     collection_file = library.collection_file(collection_name)
@@ -126,13 +125,11 @@ def open_experiment(library: Library, recipe_name: str, collection_name: str, ou
             raise InputError(f"`prebuilt`: Pyserini offers no index of {name} on {on}; remove it "
                              "to encode and index yourself")
     if recipe_file in needed_by:
-        raise InputError(f"{needed_by[-1]}: of: {recipe_name} needs the run of "
+        raise InputError(f"{needed_by[-1]}: {recipe_name} needs "
                          f"{name_of(needed_by[-1].name)} itself")
-    firsts: tuple[Experiment, ...] = ()
-    if isinstance(recipe, BaselineRecipe) and isinstance(recipe.baseline, Rerank | Fuse):
-        names = [recipe.baseline.of] if isinstance(recipe.baseline, Rerank) else recipe.baseline.of
-        firsts = tuple(open_experiment(library, name, collection_name, output,
-                                       needed_by=(*needed_by, recipe_file)) for name in names)
+    needed_by = (*needed_by, recipe_file)
+    firsts = tuple(open_experiment(library, first, collection_name, output, needed_by=needed_by)
+                   for first in _firsts(recipe))
     experiment = Experiment(
         library=library, recipe_name=name, recipe=recipe, recipe_file=recipe_file,
         training_file=training_file, collection_name=on, collection=collection,
@@ -143,6 +140,16 @@ def open_experiment(library: Library, recipe_name: str, collection_name: str, ou
             raise InputError(f"{recipe_file} or {collection_file}: expected values for "
                              f"{unknown!r}, which is no query set of {on}")
     return experiment
+
+
+def _firsts(recipe: Recipe) -> list[str]:
+    """Returns the recipes that run before one: those of its runs, or of its start."""
+    if isinstance(recipe, SpladeRecipe):
+        start = recipe.training.start_recipe if recipe.training else None
+        return [start] if start else []
+    if isinstance(recipe.baseline, Rerank):
+        return [recipe.baseline.of]
+    return recipe.baseline.of if isinstance(recipe.baseline, Fuse) else []
 
 
 def chosen_sets(experiment: Experiment, names: str | None) -> dict[str, QuerySet]:

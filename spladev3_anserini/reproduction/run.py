@@ -28,7 +28,7 @@ from spladev3_anserini.reproduction.result import (
     read_result,
     write_result,
 )
-from spladev3_anserini.reproduction.session import Options, Session, options_of_first
+from spladev3_anserini.reproduction.session import Options, Session, firsts_of
 from spladev3_anserini.reproduction.stage import PARTS, Stage
 from spladev3_anserini.reproduction.stages import stages_of
 from spladev3_anserini.reproduction.training_files import training_files
@@ -48,7 +48,7 @@ def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Opt
               invoke: Invoke) -> Result | None:
     """Runs an experiment and returns its result.
 
-    The recipes whose runs it re-ranks or fuses run before it.
+    The recipes whose runs it re-ranks or fuses, or whose model it starts from, run before it.
 
     Args:
         experiment: The recipe on the collection.
@@ -67,9 +67,9 @@ def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Opt
             and not experiment.takes_model:
         raise InputError(f"`model`: {experiment.recipe_name} is a baseline, whose recipe names its "
                          "model")
-    for first in experiment.firsts:
+    for first, own_options in firsts_of(experiment, options):
         report_stage("first", f"{experiment.recipe_name} begins with {first.recipe_name}")
-        reproduce(first, sets, options_of_first(first, options), invoke)
+        reproduce(first, sets, own_options, invoke)
     session = Session(experiment, sets, options)
     last = max(map(PARTS.index, options.parts))
     stages = [stage for stage in stages_of(session) if PARTS.index(stage.part) <= last]

@@ -62,9 +62,15 @@ class Options:
         return [word for name in names for word in option(name, chosen[name])]
 
 
-def options_of_first(first: Experiment, options: Options) -> Options:
-    """Returns the options for an experiment that another begins with: `model` if it takes one."""
-    return options if first.takes_model else replace(options, model=None)
+def firsts_of(experiment: Experiment, options: Options) -> list[tuple[Experiment, Options]]:
+    """Returns the experiments that one begins with, and their options: `model` if one takes it.
+
+    A SPLADE recipe that is given a model trains none, and so needs none to start from.
+    """
+    if isinstance(experiment.recipe, SpladeRecipe) and options.model:
+        return []
+    return [(first, options if first.takes_model else replace(options, model=None))
+            for first in experiment.firsts]
 
 
 class Session:

@@ -25,6 +25,7 @@ from spladev3_anserini.reproduction.stage import Inputs, Stage, option
 from spladev3_anserini.reproduction.training_files import (
     TrainingFiles,
     first_stage_length,
+    training_files,
     training_rounds,
 )
 from spladev3_anserini.training.checkpoints import ranks_of
@@ -58,7 +59,8 @@ def refuse_untrainable(experiment: Experiment) -> None:
     refuse_without("accelerate", "training", "train")
     section = experiment.recipe.training
     assert section is not None
-    usable_checkpoint(section.start, experiment.output)
+    if not section.start_recipe:
+        usable_checkpoint(section.start, experiment.output)
     for name in section.teachers:
         find_pair_scorer(name)
 
@@ -105,7 +107,8 @@ class _Training:
             ("query_table.scale=false", section.query_table.scale)) if needed and self.earlier]
         self.section = changed_training(section, self.changes)
         self.first_name = self.before or section.candidates.first_stage
-        self.start_name = self.before or section.start
+        self.start_name = self.before or (str(training_files(self.experiment.firsts[0]).model)
+                                          if section.start_recipe else section.start)
         self.query_weights = None if self.earlier else self.experiment.settings.query_weights
         self.sources = training_sources(self.experiment)
         folders = [self.files.scores_of(name) for name in section.teachers]

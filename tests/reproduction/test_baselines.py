@@ -223,10 +223,10 @@ def test_refused(bench: Bench, refused: Callable[..., str]) -> None:
     bench.recipe("bad", kind="rerank", of="nowhere", teacher="x")
     assert "no recipe 'nowhere'" in call()
     bench.recipe("bad", kind="rerank", of="bad", teacher="x")
-    assert "bad.yaml: of: bad needs the run of bad itself" in call()
+    assert "bad.yaml: bad needs bad itself" in call()
     bench.recipe("bad", kind="fuse", of=["bm25", "worse"])
     bench.recipe("worse", kind="rerank", of="bad", teacher="x")
-    assert "worse.yaml: of: bad needs the run of worse itself" in call()
+    assert "worse.yaml: bad needs worse itself" in call()
     for wrong, message in (
             ({"of": ["bm25"]}, "bad.yaml:"), ({"of": ["bm25", "bm25"]}, "of: names a recipe twice"),
             ({"weights": [1.0, 1.0]}, "weights, raw_scores: only the method sum uses them"),
