@@ -21,8 +21,9 @@ from spladev3_anserini.text import counted
               help="A recipe with a training section, by name or path.")
 @click.option("--candidates", required=True, type=FILE,
               help="The candidates, as `mine` writes them.")
-@click.option("--scores", required=True, type=FILE,
-              help="The teachers' scores, as `score` writes them.")
+@click.option("--scores", type=FILE,
+              help="The teachers' scores, as `score` writes them; none if the recipe has no "
+              "teachers.")
 @corpus_option(required=False, default="the recipe's")
 @topics_option(f"The training queries. {TOPICS_HELP}", required=False, default="the recipe's")
 @click.option("--start-from", "start", show_default="the recipe's", type=MODEL,
@@ -63,7 +64,7 @@ from spladev3_anserini.text import counted
 @click.option("--device", default="auto", metavar="DEVICE",
               help="The device: cpu or cuda; auto uses a GPU if there is one.")
 @recipes_option
-def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics: str | None,
+def main(recipe: str, candidates: Path, scores: Path | None, corpus: str | None, topics: str | None,
          start: str | None, query_weights: str | None, output: Path, changes: tuple[str, ...],
          resume: bool, overwrite: bool, max_steps: int | None, accumulate: int,
          checkpointing: bool, save_steps: int, log_steps: int, tensorboard: bool, device: str,
@@ -115,8 +116,8 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     elif patience or max_terms is not None or max_flops is not None:
         raise InputError("--patience, --max-terms and --max-flops choose among validated "
                          "checkpoints; add --validate")
-    sources = {"candidates": str(candidates), "scores": str(scores), "corpus": corpus,
-               "topics": topics}
+    sources = {"candidates": str(candidates), "corpus": corpus, "topics": topics,
+               **({"scores": str(scores)} if scores else {})}
     last = train_model(section, variant_named(recipe_data.variant), checkpoint, sources, output,
                        machine=machine, replace=overwrite, query_weights=query_weights,
                        recipe=name_of(recipe), title=recipe_data.title, validating=validating,

@@ -19,6 +19,9 @@ class Candidates(Section):
     from the rest of its first `depth`. Positives are never among them. `seed` draws the documents
     and the sample of queries. The training has another seed, so trainings that differ only in
     that one share the scored candidates.
+
+    A candidate that the teachers score above the share `drop_above` of the query's best positive
+    may be a positive that nobody judged, and is not learned from (`drop_likely_positives`).
     """
 
     first_stage: Text
@@ -26,6 +29,7 @@ class Candidates(Section):
     random: Annotated[int, Field(ge=0)]
     depth: PositiveInt
     seed: Seed = 123
+    drop_above: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Candidates:
@@ -105,6 +109,8 @@ class Training(Section):
     `rescore` gives the ensemble's scores a mean and a standard deviation. A list states both. True
     takes those of the first teacher's raw scores on these candidates. (The paper took those of
     MiniLM-L-6-v2 on other candidates, and prints no numbers.)
+
+    Without `teachers` the contrastive loss learns from the positives and candidates alone.
     """
 
     start: Text
@@ -113,7 +119,7 @@ class Training(Section):
     qrels: Text
     sample: PositiveInt | None = None
     candidates: Candidates
-    teachers: Annotated[list[Text], Field(min_length=1)]
+    teachers: list[Text]
     teacher_max_length: Annotated[int, Field(ge=4)] = 256
     rescore: bool | Annotated[list[float], Field(min_length=2, max_length=2)]
     negatives: PositiveInt
@@ -137,6 +143,15 @@ class Training(Section):
     def _consistent(self) -> Training:
         if isinstance(self.rescore, list) and self.rescore[1] <= 0:
             raise ValueError(f"rescore to a deviation of {self.rescore[1]:g}; expected one above 0")
+        if not self.teachers:
+            for name, value in (("loss.kl", self.loss.kl),
+                                ("loss.margin_mse", self.loss.margin_mse),
+                                ("rescore", self.rescore),
+                                ("candidates.drop_above", self.candidates.drop_above),
+                                ("query_table.scale", self.query_table.scale)):
+                if value:
+                    raise ValueError(f"{name} is {value} and takes teachers' scores, but teachers "
+                                     "is empty")
         pool = self.candidates.top + self.candidates.random
         if self.negatives > pool:
             raise ValueError(f"{self.negatives} negatives of {pool} candidates")

@@ -34,7 +34,8 @@ def training_stages(session: Session) -> list[Stage]:
     """Returns the stages of a training: first-stage index, mining, scoring, combining, training."""
     training = _Training(session)
     return [training.first_encode(), training.first_index(), training.mine(),
-            *map(training.score, training.section.teachers), training.combine(), training.train()]
+            *map(training.score, training.section.teachers),
+            *([training.combine()] if training.section.teachers else []), training.train()]
 
 
 def training_sources(experiment: Experiment) -> Sources:
@@ -194,6 +195,7 @@ class _Training:
     def train(self) -> Stage:
         section, library = self.section, self.experiment.library.folder
         file, variant = self.experiment.recipe_file, self.experiment.splade.variant
+        scores = self.files.ensemble if section.teachers else None
 
         def inputs() -> Inputs:
             values = flatten(section.model_dump(exclude={"sources", "corpus", "start"}))
@@ -204,7 +206,7 @@ class _Training:
             return {"start": model_hash(self.start),
                     "tokenizer": self.start.settings.load_tokenizer().sha256, "variant": variant,
                     "candidates": sha256_of(self.files.candidates),
-                    "ensemble": sha256_of(self.files.ensemble),
+                    **({"ensemble": sha256_of(self.files.ensemble)} if scores else {}),
                     **self._source_fingerprints("corpus", "topics"),
                     **{key: json.dumps(value) for key, value in values.items()}}
 
@@ -214,7 +216,7 @@ class _Training:
                 *option("recipe", self.experiment.recipe_name if file.is_relative_to(library)
                         else file),
                 *([] if library == default_folder() else option("recipes", library)),
-                *self._input_arguments(), *option("scores", self.files.ensemble),
+                *self._input_arguments(), *option("scores", scores),
                 *option("start-from", section.start),
                 *option("query-weights", self.experiment.settings.query_weights),
                 *option("output", self.files.model),
