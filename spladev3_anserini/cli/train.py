@@ -11,18 +11,22 @@ from spladev3_anserini.cli import signals
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.model_options import query_weights_option
 from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, recipes_option, topics_option
-from spladev3_anserini.cli.types import FILE, FOLDER, MODEL, RECIPE, Number, WholeNumber
+from spladev3_anserini.cli.types import DATA, FILE, FOLDER, MODEL, RECIPE, Number, WholeNumber
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 
 
 @click.command("train", context_settings=SETTINGS)
-@click.option("--recipe", required=True, type=RECIPE,
-              help="A recipe with a training section, by name or path.")
-@click.option("--candidates", required=True, type=FILE,
-              help="The candidates, as `mine` writes them.")
-@click.option("--scores", required=True, type=FILE,
-              help="The teachers' scores, as `score` writes them.")
+@click.option("--recipe", type=RECIPE, help="A recipe with a training section, by name or path.")
+@click.option("--quick", is_flag=True, help="Take a default for every value that the recipe would "
+              "say, for --data. They are printed, and written as a recipe.")
+@click.option("--data", type=DATA, help="Questions and answers as you have them, instead of "
+              "candidates, scores, corpus and topics: JSON lines, TSV, CSV (.gz too), parquet, or "
+              "a folder of Hugging Face datasets. Negatives are mined if it has none.")
+@click.option("--candidates", type=FILE, help="The candidates, as `mine` writes them.")
+@click.option("--scores", type=FILE,
+              help="The teachers' scores, as `score` writes them; none if the recipe has no "
+              "teachers.")
 @corpus_option(required=False, default="the recipe's")
 @topics_option(f"The training queries. {TOPICS_HELP}", required=False, default="the recipe's")
 @click.option("--start-from", "start", show_default="the recipe's", type=MODEL,
@@ -63,7 +67,8 @@ from spladev3_anserini.text import counted
 @click.option("--device", default="auto", metavar="DEVICE",
               help="The device: cpu or cuda; auto uses a GPU if there is one.")
 @recipes_option
-def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics: str | None,
+def main(recipe: str | None, quick: bool, data: str | None, candidates: Path | None,
+         scores: Path | None, corpus: str | None, topics: str | None,
          start: str | None, query_weights: str | None, output: Path, changes: tuple[str, ...],
          resume: bool, overwrite: bool, max_steps: int | None, accumulate: int,
          checkpointing: bool, save_steps: int, log_steps: int, tensorboard: bool, device: str,
@@ -77,10 +82,18 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     torchrun --nproc-per-node N -m spladev3_anserini.train ...
 
     \b
-    Example:
+    Examples:
+      spladev3-anserini train --quick --data pairs.jsonl --start-from demo --output model
       spladev3-anserini train --recipe splade-v3 --candidates candidates.jsonl \\
         --scores scores/ensemble.jsonl --output model
     """
+    if data is not None or quick:
+        from spladev3_anserini.cli.own_training import train_on_data
+        train_on_data(click.get_current_context())
+        return
+    if recipe is None or candidates is None:
+        raise InputError(f"--{'candidates' if recipe else 'recipe'}: is missing (or --data and "
+                         "--quick: own questions and answers need neither)")
     from spladev3_anserini.encoding.processes import die_with_parent
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import variant_named
@@ -121,8 +134,8 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     elif patience or max_terms is not None or max_flops is not None:
         raise InputError("--patience, --max-terms and --max-flops choose among validated "
                          "checkpoints; add --validate")
-    sources = {"candidates": str(candidates), "scores": str(scores), "corpus": corpus,
-               "topics": topics}
+    sources = {"candidates": str(candidates), "corpus": corpus, "topics": topics,
+               **({"scores": str(scores)} if scores else {})}
     last = train_model(section, variant_named(recipe_data.variant), checkpoint, sources, output,
                        machine=machine, replace=overwrite, query_weights=query_weights,
                        recipe=name_of(recipe), title=recipe_data.title, validating=validating,

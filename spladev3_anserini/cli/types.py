@@ -73,6 +73,6 @@ class Number(click.FloatRange):
 
 FILE, FOLDER, RUN = _Path("file"), _Path("folder"), _Path("run")
 CORPUS, TOPICS, QRELS = _Source("corpus"), _Source("topics"), _Source("qrels")
-EXCLUSIONS = _Source("file")
+EXCLUSIONS, DATA = _Source("file"), _Source("file")
 MODEL, RECIPE, COLLECTION = _Source("model"), _Source("recipe"), _Source("collection")
 TABLE = _Source("table")

@@ -89,6 +89,24 @@ def table_rows(path: Path | Address) -> Iterator[tuple[int, dict[str, Any]]]:
     return zip(count(1), _records(path, batches, rows), strict=False)
 
 
+def whole_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (row number from 1, record) of a table on a disk, with all its columns.
+
+    Raises InputError for a file that is no table or damaged, and for a column that is there twice.
+    """
+    if _is_parquet(path):
+        table = open_parquet(path)
+        names, rows, batches = list(table.schema_arrow.names), table.metadata.num_rows, \
+            table.iter_batches(_ROWS)
+    else:
+        table = _arrow_table(existing_file(path))
+        names, rows, batches = list(table.schema.names), len(table), iter(table.to_batches())
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path}: the column {twice!r} is there twice")
+    return zip(count(1), _records(path, batches, rows), strict=False)
+
+
 def row_place(path: Path | Address, number: int) -> str:
     """Returns the place of a row, numbered from 1 in its table, for messages."""
     return f"{path}, row {number}"
@@ -139,20 +157,25 @@ def _mapped_batches(path: Path, size: int, changed: int) -> list[Any]:
 
     Size and time of the file are there so that a file that changed is mapped again.
     """
+    table = _arrow_table(path)
+    columns = _columns(path, table)
+    with refusing(f"{path}: not an arrow file that can be read"):
+        return table.select(columns).to_batches()  # type: ignore[no-any-return]
+
+
+def _arrow_table(path: Path) -> Any:
+    """Maps an arrow file, a stream or a file with a footer."""
     refuse_pointer(path)
     arrow = import_optional("pyarrow", str(path), "parquet")
     ipc = import_optional("pyarrow.ipc", str(path), "parquet")
     with path.open("rb") as stream:
         footed = stream.read(len(_ARROW_FILE)) == _ARROW_FILE
-        stream.seek(max(0, size - len(_END_OF_STREAM)))
+        stream.seek(max(0, path.stat().st_size - len(_END_OF_STREAM)))
         if not footed and stream.read() != _END_OF_STREAM:
             raise InputError(f"{path}: not an arrow file, or one that was cut: its end is missing")
     with refusing(f"{path}: not an arrow file that can be read"):
         mapped = arrow.memory_map(str(path))
-        table = (ipc.open_file if footed else ipc.open_stream)(mapped).read_all()
-    columns = _columns(path, table)
-    with refusing(f"{path}: not an arrow file that can be read"):
-        return table.select(columns).to_batches()  # type: ignore[no-any-return]
+        return (ipc.open_file if footed else ipc.open_stream)(mapped).read_all()
 
 
 def _columns(path: Path | Address, table: Any) -> list[str]:

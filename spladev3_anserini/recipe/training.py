@@ -19,6 +19,9 @@ class Candidates(Section):
     from the rest of its first `depth`. Positives are never among them. `seed` draws the documents
     and the sample of queries. The training has another seed, so trainings that differ only in
     that one share the scored candidates.
+
+    A candidate that the teachers score above the share `drop_above` of the query's best positive
+    may be a positive that nobody judged, and is not learned from (`drop_likely_positives`).
     """
 
     first_stage: Text
@@ -26,6 +29,7 @@ class Candidates(Section):
     random: Annotated[int, Field(ge=0)]
     depth: PositiveInt
     seed: Seed = 123
+    drop_above: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Candidates:
@@ -109,6 +113,8 @@ class Training(Section):
 
     In each of the `rounds` after the first, the model of the round before mines, with the queries
     of its own variant, and is trained on. Only pairs without a score are scored.
+
+    Without `teachers` the contrastive loss learns from the positives and candidates alone.
     """
 
     start: Text
@@ -117,7 +123,7 @@ class Training(Section):
     qrels: Text
     sample: PositiveInt | None = None
     candidates: Candidates
-    teachers: Annotated[list[Text], Field(min_length=1)]
+    teachers: list[Text]
     teacher_max_length: Annotated[int, Field(ge=4)] = 256
     rescore: bool | Annotated[list[float], Field(min_length=2, max_length=2)]
     negatives: PositiveInt
@@ -142,6 +148,15 @@ class Training(Section):
     def _consistent(self) -> Training:
         if isinstance(self.rescore, list) and self.rescore[1] <= 0:
             raise ValueError(f"rescore to a deviation of {self.rescore[1]:g}; expected one above 0")
+        if not self.teachers:
+            for name, value in (("loss.kl", self.loss.kl),
+                                ("loss.margin_mse", self.loss.margin_mse),
+                                ("rescore", self.rescore),
+                                ("candidates.drop_above", self.candidates.drop_above),
+                                ("query_table.scale", self.query_table.scale)):
+                if value:
+                    raise ValueError(f"{name} is {value} and takes teachers' scores, but teachers "
+                                     "is empty")
         pool = self.candidates.top + self.candidates.random
         if self.negatives > pool:
             raise ValueError(f"{self.negatives} negatives of {pool} candidates")

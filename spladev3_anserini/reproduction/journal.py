@@ -16,7 +16,8 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing, read_bytes, sha256_of, short
 from spladev3_anserini.reproduction.stage import Inputs, Stage
 
-_NAME = "stages.json"
+#: The file of a folder's journal.
+JOURNAL = "stages.json"
 
 
 class _StageRecord(BaseModel):
@@ -53,8 +54,8 @@ class Journal:
         except Timeout:
             raise InputError(f"{self._folder}: another run is at work here; wait for it") from None
         with contextlib.suppress(ValidationError):
-            if (self._folder / _NAME).exists():
-                self._record = _Stages.model_validate_json(read_bytes(self._folder / _NAME))
+            if (self._folder / JOURNAL).exists():
+                self._record = _Stages.model_validate_json(read_bytes(self._folder / JOURNAL))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -106,7 +107,7 @@ class Journal:
         return ""
 
     def _write(self) -> None:
-        with appearing(self._folder / _NAME) as stream:
+        with appearing(self._folder / JOURNAL) as stream:
             stream.write(self._record.model_dump_json(indent=1) + "\n")
 
 

@@ -83,7 +83,7 @@ def reproduce(experiment: Experiment, sets: Mapping[str, QuerySet], options: Opt
         with Journal(folder) as journal, caching():
             for stage in folder_stages:
                 if stage.part in options.parts:
-                    journal.run(stage, partial(_run_commands, stage, invoke))
+                    journal.run(stage, partial(run_commands, stage, invoke))
                 else:
                     journal.require(stage)
     if "evaluate" not in options.parts:
@@ -127,7 +127,7 @@ def _fail_early(session: Session) -> None:
         refuse_untrainable(experiment)
 
 
-def _run_commands(stage: Stage, invoke: Invoke) -> str:
+def run_commands(stage: Stage, invoke: Invoke) -> str:
     """Invokes a stage's commands; returns a line for people."""
     replacements = stage.replacements()
     commands = [[replacements.get(word, word) for word in command] for command in stage.commands]

@@ -88,7 +88,8 @@ def first_stage_length(experiment: Experiment) -> int:
 
 def _candidate_inputs(experiment: Experiment, section: Training) -> str:
     """Returns everything that decides which candidates are mined, as text."""
-    values = section.model_dump(include={"sample", "candidates", "max_length"})
+    values = section.model_dump(include={"sample", "candidates", "max_length"},
+                                exclude={"candidates": {"drop_above"}})
     values |= {name: _absolute_source(experiment, getattr(section, name))
                for name in ("topics", "qrels")}
     return json.dumps(values, sort_keys=True)

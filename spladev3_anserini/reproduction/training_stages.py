@@ -118,7 +118,8 @@ class _Training:
 
     def stages(self) -> list[Stage]:
         return [self.first_encode(), self.first_index(), self.mine(),
-                *map(self.score, self.section.teachers), self.combine(), self.train()]
+                *map(self.score, self.section.teachers),
+                *([self.combine()] if self.section.teachers else []), self.train()]
 
     @cached_property
     def first_model(self) -> Checkpoint:
@@ -234,6 +235,7 @@ class _Training:
     def train(self) -> Stage:
         section, library = self.section, self.experiment.library.folder
         file, variant = self.experiment.recipe_file, self.experiment.splade.variant
+        scores = self.files.ensemble if section.teachers else None
 
         def inputs() -> Inputs:
             values = flatten(section.model_dump(exclude={"sources", "corpus", "start",
@@ -245,7 +247,7 @@ class _Training:
             return {"start": model_hash(self.start),
                     "tokenizer": self.start.settings.load_tokenizer().sha256, "variant": variant,
                     "candidates": sha256_of(self.files.candidates),
-                    "ensemble": sha256_of(self.files.ensemble),
+                    **({"ensemble": sha256_of(self.files.ensemble)} if scores else {}),
                     **self._source_fingerprints("corpus", "topics"),
                     **{key: json.dumps(value) for key, value in values.items()}}
 
@@ -255,7 +257,7 @@ class _Training:
                 *option("recipe", self.experiment.recipe_name if file.is_relative_to(library)
                         else file),
                 *([] if library == default_folder() else option("recipes", library)),
-                *self._input_arguments(), *option("scores", self.files.ensemble),
+                *self._input_arguments(), *option("scores", scores),
                 *option("start-from", self.start_name),
                 *option("query-weights", self.query_weights),
                 *(word for change in self.changes for word in option("set", change)),

@@ -175,8 +175,9 @@ def _sections(record: Mapping[str, Any], results: Results) -> Iterator[str]:
     training |= names | {"candidates.first_stage": names["first_stage"]}
     del training["first_stage"]
     read = {name: Path(source).name for name, source in record["inputs"].items()}
+    scores = f" and the teachers' scores from {read['scores']}" if "scores" in read else ""
     yield (f"The texts were read from {read['corpus']}, the questions from {read['topics']}, the "
-           f"candidates from {read['candidates']} and the teachers' scores from {read['scores']}. "
+           f"candidates from {read['candidates']}{scores}. "
            "The table has all that the recipe states, also about mining and scoring.")
     rows = [["", ""], ["queries", f"{details['queries']:,}"],
             ["optimiser steps", f"{record['steps']:,}"], ["ranks", str(record["ranks"])],

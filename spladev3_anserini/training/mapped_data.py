@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from spladev3_anserini.collection.corpus import read_corpus
 from spladev3_anserini.collection.fingerprint import source_fingerprint
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.files import naming, sha256_of
+from spladev3_anserini.files import existing_file, naming, sha256_of
 from spladev3_anserini.impacts.manifest import Record, read_record, write_record
 from spladev3_anserini.lucene.publish import FRESH, publish, scratch_beside
 from spladev3_anserini.progress import log, progress
@@ -96,36 +96,39 @@ class TrainingData(NamedTuple):
         return self.texts[begin:end].tobytes().decode()
 
 
-def open_training_data(candidates: Path, scores: Path, topics: str, corpus: str,
-                       output: Path) -> TrainingData:
+def open_training_data(candidates: Path, scores: Path | None, topics: str, corpus: str,
+                       output: Path, drop_above: float | None = None) -> TrainingData:
     """Maps the data of a training into memory; the first process that asks writes the arrays.
 
     The arrays lie in the folder `SCORES.mapped` beside the scores, or beside `output` where that
-    folder cannot be written to. They are written again, and older ones removed, when the sha256 of
-    a file has changed. Other processes wait.
+    folder cannot be written to. Without scores it bears the candidates' name. They are written
+    again, and older ones removed, when the sha256 of a file has changed. Other processes wait.
 
     Args:
         candidates: The mined candidates, JSON lines.
-        scores: A file or folder of scores.
+        scores: A file or folder of scores; None if the loss takes none.
         topics: The topics with the queries' texts.
         corpus: The corpus with the documents' texts.
         output: The folder of the trained model.
+        drop_above: See `drop_likely_positives`; None drops no candidate.
 
     Raises:
         InputError: As `read_training_queries` and `write_training_data`, or no query can be used.
     """
-    refuse_changed_scores(scores)
-    for _ in score_files(scores):  # compares the files of a folder with their hashes
-        pass
-    key = _key_of(candidates, scores, topics, corpus)
-    home = scores.parent if os.access(scores.parent, os.W_OK) else output.parent
-    shelf = home / f"{scores.name}.mapped"
+    if scores is not None:
+        refuse_changed_scores(scores)
+        for _ in score_files(scores):  # compares the files of a folder with their hashes
+            pass
+    key = _key_of(candidates, scores, topics, corpus, drop_above)
+    source = scores or existing_file(candidates)
+    home = source.parent if os.access(source.parent, os.W_OK) else output.parent
+    shelf = home / f"{source.name}.mapped"
     folder = shelf / key[:16]
     shelf.mkdir(parents=True, exist_ok=True)
     with naming(shelf), _waiting_for(FileLock(shelf / ".lock")):
         if (data := map_training_data(folder, key)) is None:
             skipped: Counter[str] = Counter()
-            queries = read_training_queries(candidates, scores, topics, skipped)
+            queries = read_training_queries(candidates, scores, topics, skipped, drop_above)
             with scratch_beside(folder) as scratch:
                 (scratch / FRESH).mkdir()
                 write_training_data(scratch / FRESH, queries, corpus, str(candidates), key, skipped)
@@ -270,9 +273,11 @@ def _waiting_for(lock: FileLock) -> Iterator[None]:
         lock.release()
 
 
-def _key_of(candidates: Path, scores: Path, topics: str, corpus: str) -> str:
-    """The hash of the files that the arrays are made of."""
-    of_scores = scores / SCORE_MANIFEST if scores.is_dir() else scores
-    parts = [_FORMAT, sha256_of(candidates), sha256_of(of_scores),
+def _key_of(candidates: Path, scores: Path | None, topics: str, corpus: str,
+            drop_above: float | None) -> str:
+    """The hash of what the arrays are made of."""
+    of_scores = scores / SCORE_MANIFEST if scores and scores.is_dir() else scores
+    parts = [_FORMAT, sha256_of(candidates), sha256_of(of_scores) if of_scores else "no scores",
+             *([] if drop_above is None else [f"drop above {drop_above!r}"]),
              source_fingerprint(topics, "queries"), source_fingerprint(corpus, "docs")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

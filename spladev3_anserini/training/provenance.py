@@ -17,17 +17,20 @@ from spladev3_anserini.training.score_files import SCORE_MANIFEST, ScoreManifest
 _R = TypeVar("_R", bound=Record)
 
 
-def read_provenance(scores: Path) -> dict[str, Any]:
+def read_provenance(scores: Path | None) -> dict[str, Any]:
     """Returns how a file or folder of scores was computed, for the record of a training.
 
     Returns:
-        JSON values. `kind` is `ensemble` (combined by `score` or `combine`, min-max per query),
-        `raw` (the scores of one teacher) or `unknown` (no record lies beside the scores). The first
-        two also name teachers, their lengths in tokens, the candidates' sha256 and the rescoring.
+        JSON values. `kind` is `none` (there are no scores), `ensemble` (combined by `score` or
+        `combine`, min-max per query), `raw` (the scores of one teacher) or `unknown` (no record
+        lies beside the scores). An ensemble and raw scores also name teachers, their lengths in
+        tokens, the candidates' sha256 and the rescoring.
 
     Raises:
         InputError: A record is damaged.
     """
+    if scores is None:
+        return {"kind": "none"}
     record = _read_score_record(scores)
     if isinstance(record, EnsembleRecord):
         return {"kind": "ensemble", "teachers": [teacher.name for teacher in record.teachers],
@@ -60,12 +63,14 @@ def refuse_changed_scores(scores: Path) -> None:
                          "run the same `score` again to restore it")
 
 
-def warn_of_differing_scores(scores: Path, candidates: Path, section: Training) -> None:
+def warn_of_differing_scores(scores: Path | None, candidates: Path, section: Training) -> None:
     """Warns of each difference between the scores' record and the recipe's training section.
 
     The training uses the scores as they are. A warning also says that there is no record, or that
     the scores are of other candidates.
     """
+    if scores is None:
+        return
     recorded = read_provenance(scores)
     if recorded["kind"] == "unknown":
         warn(f"{scores}: no record beside it says how the scores were computed, so they are not "

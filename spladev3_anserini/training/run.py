@@ -74,8 +74,8 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
         section: The training section of the recipe.
         variant: The variant to train.
         start: The checkpoint to start from.
-        sources: The inputs `candidates`, `scores`, `topics` and `corpus`; see
-            `open_training_data`.
+        sources: The inputs `candidates`, `topics` and `corpus`, and `scores` if the section has
+            teachers; see `open_training_data`.
         output: The folder of the trained model.
         machine: How this machine trains.
         resume: Continue from the newest intact checkpoint of this training.
@@ -98,9 +98,11 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
     if machine.tensorboard:
         refuse_without("tensorboard", "`tensorboard`", "train")
     cuda, precision = training_device(machine.device, section.precision)
-    candidates, scores, corpus = Path(sources["candidates"]), Path(sources["scores"]), \
-        sources["corpus"]
-    data = open_training_data(candidates, scores, sources["topics"], corpus, output)
+    candidates, corpus = Path(sources["candidates"]), sources["corpus"]
+    scores = Path(sources["scores"]) if "scores" in sources else None
+    _refuse_unused_scores(section, scores)
+    data = open_training_data(candidates, scores, sources["topics"], corpus, output,
+                              section.candidates.drop_above)
     tokenizer = start.settings.load_tokenizer()
     table = training_query_weights(start, variant, tokenizer, query_weights, corpus,
                                    section.max_length, section.query_table)
@@ -194,6 +196,16 @@ def _model(section: Training, variant: Variant, start: Checkpoint, tokenizer: To
         raise InputError(f"max_length {section.max_length}: {start.name} takes up to "
                          f"{model.splade.max_positions} wordpieces")
     return model
+
+
+def _refuse_unused_scores(section: Training, scores: Path | None) -> None:
+    """Raises InputError unless there are scores exactly if the section has teachers."""
+    if section.teachers and scores is None:
+        raise InputError(f"`scores`: are missing; the recipe's teachers are "
+                         f"{', '.join(section.teachers)} (without scores: `set` teachers=[], "
+                         "rescore=false, and loss.contrastive alone)")
+    if scores is not None and not section.teachers:
+        raise InputError(f"`scores` {scores}: the recipe has no teachers, so it takes none")
 
 
 def _split(data: TrainingData, validating: Validating | None,
