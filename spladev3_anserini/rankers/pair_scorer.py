@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spladev3_anserini.encoding.cut import Cuts
+from spladev3_anserini.encoding.one_core import on_one_core_each
 from spladev3_anserini.errors import refusing
 from spladev3_anserini.model.batches import (
     Float32s,
@@ -89,6 +90,8 @@ class PairScorer(ABC):
 
     kind: ClassVar[str]
     padding_id = 0
+    #: Whether a batch runs on one core, and several batches at a time.
+    on_one_core = False
 
     #: Patterns of the files that decide the scores.
     files: ClassVar[tuple[str, ...]] = MODEL_FILES
@@ -128,8 +131,14 @@ class PairScorer(ABC):
         tokens = [pair for chunk in chunks(pairs) for pair in self._tokenized(self._tokens, chunk)]
         self.cuts.add([pair.lost for pair in tokens])
         scores = np.empty(len(pairs), dtype=np.float32)
-        for rows in length_batches([len(pair.ids) for pair in tokens], self.batch_tokens):
-            scores[rows] = self._run([tokens[row] for row in rows])
+        batches = list(length_batches([len(pair.ids) for pair in tokens], self.batch_tokens))
+
+        def run(rows: list[int]) -> Float32s:
+            return self._run([tokens[row] for row in rows])
+
+        results = on_one_core_each(run, batches) if self.on_one_core else map(run, batches)
+        for rows, values in zip(batches, results, strict=True):
+            scores[rows] = values
             done(len(rows))
         return require_finite(scores)
 

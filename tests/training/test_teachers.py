@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -229,11 +230,42 @@ def test_an_onnx_cross_encoder(cross_encoder: Path) -> None:
         alone = session.run(None, {
             "input_ids": np.array([own.ids]), "attention_mask": np.array([own.attention_mask]),
             "token_type_ids": np.array([own.type_ids])})[0]
-        assert score == pytest.approx(float(alone[0, 0]), abs=1e-5)
+        assert score == alone[0, 0]  # though its session has other threads
     assert scores[0] > 5 > -5 > scores[1]
     # int8 activations are scaled by their batch, so pairs go one by one and company is no matter
     assert teacher.batch_tokens == 1
     assert teacher.score(pairs[2:]).tolist() == scores[2:].tolist()
+    assert teacher.score([pairs[1]] * 40 + pairs).tolist() == [scores[1]] * 40 + scores.tolist()
+
+
+def test_the_pairs_of_an_int8_graph_are_scored_on_one_core_each(
+        cross_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at a time on two cores: each waits for the other, so one at a time would never end."""
+    import torch
+
+    teacher = open_pair_scorer(str(cross_encoder), CPU)
+    assert teacher._session.get_session_options().intra_op_num_threads == 1
+    both, run = threading.Barrier(2), type(teacher)._run
+    threads = torch.get_num_threads()
+
+    def meeting(self: object, batch: object) -> object:
+        both.wait(timeout=60)
+        return run(self, batch)
+
+    monkeypatch.setattr(type(teacher), "_run", meeting)
+    torch.set_num_threads(2)
+    try:
+        assert len(teacher.score([("a cat", "sat"), ("a cat", "sat on a mat")])) == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_failing_pair_of_an_int8_graph_stops_the_others(
+        cross_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher = open_pair_scorer(str(cross_encoder), CPU)
+    monkeypatch.setattr(type(teacher), "_outputs", lambda *arrays: np.zeros((0, 0)).reshape(3))
+    with pytest.raises(InputError, match="fails on a batch of 1 x"):
+        teacher.score([("a cat", "sat")] * 5)
 
 
 def test_an_onnx_model_in_the_hubs_layout(cross_encoder: Path, tmp_path: Path) -> None:
