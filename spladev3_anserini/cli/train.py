@@ -59,6 +59,8 @@ from spladev3_anserini.text import counted
               help="The most terms per document of a best checkpoint.")
 @click.option("--max-flops", type=Number(min=0, min_open=True), show_default="any",
               help="The most FLOPS of a best checkpoint.")
+@click.option("--workers", type=WholeNumber(min=0), show_default="0 on a CPU, up to 4 on a GPU",
+              help="Processes that tokenise the next batches.")
 @click.option("--tensorboard", is_flag=True, help="Also log the curves for TensorBoard.")
 @click.option("--device", default="auto", metavar="DEVICE",
               help="The device: cpu or cuda; auto uses a GPU if there is one.")
@@ -68,7 +70,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
          resume: bool, overwrite: bool, max_steps: int | None, accumulate: int,
          checkpointing: bool, save_steps: int, log_steps: int, tensorboard: bool, device: str,
          recipes: Path | None, validate: str | None, keep: str, patience: int,
-         max_terms: float | None, max_flops: float | None) -> None:
+         max_terms: float | None, max_flops: float | None, workers: int | None) -> None:
     """Train a model by a recipe, from the teachers' scores.
 
     The loss is KL divergence and MarginMSE, as the recipe says. OUTPUT is a model that `encode`,
@@ -107,7 +109,7 @@ def main(recipe: str, candidates: Path, scores: Path, corpus: str | None, topics
     checkpoint = open_checkpoint(start or section.start, option="--start-from")
     machine = Machine(device=device, accumulate=accumulate, checkpointing=checkpointing,
                       save_steps=save_steps, log_steps=log_steps, max_steps=max_steps or -1,
-                      tensorboard=tensorboard)
+                      tensorboard=tensorboard, workers=workers)
     validating = None
     if validate is not None:
         source = int(validate) if re.fullmatch("[1-9][0-9]{0,8}", validate) else validate

@@ -52,6 +52,7 @@ from spladev3_anserini.training.static_queries import (
     training_query_weights,
 )
 from spladev3_anserini.training.validation import HeldOut, Validator, hold_out, read_held_out
+from spladev3_anserini.training.workers import forking
 
 _CHECKPOINTS = "checkpoints"
 #: A warning names a regulariser that reaches less than this share of its full weight.
@@ -156,14 +157,15 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
                                 data_collator=collator, validator=validator, selection=selection)
         newest = newest_intact_checkpoint(output / _CHECKPOINTS) if resume else None
         try:
-            trainer.continue_from(newest)
+            with forking(arguments.dataloader_num_workers):
+                trainer.continue_from(newest)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             raise InputError(f"batch_size {section.batch_size}: a step does not fit into memory "
                              "(a smaller batch, `accumulate` and `checkpointing` help): "
                              f"{first_line(error)}") from error
-        collator.cuts.warn("drawn text", f"max_length {section.max_length}")
+        trainer.cuts.warn("drawn text", f"max_length {section.max_length}")
         if selection is not None:
             if (step := selection.kept.step) and selection.choice.keep_best:
                 trainer.load_checkpoint_of(step)
