@@ -115,7 +115,8 @@ class _Training:
         """Returns {word: replacement} for the words of commands that differ on this machine."""
         section = self.section
         words = {self.sources.argument(source): self.sources.resolve(source)
-                 for source in (section.corpus, section.topics, section.qrels)}
+                 for source in (section.corpus, section.topics, section.qrels,
+                                *self._validation().values())}
         if self.session.query_weights:
             words[str(self.experiment.settings.query_weights)] = self.session.query_weights
         return words | {section.candidates.first_stage: self.first_model.name,
@@ -196,7 +197,11 @@ class _Training:
         file, variant = self.experiment.recipe_file, self.experiment.splade.variant
 
         def inputs() -> Inputs:
-            values = flatten(section.model_dump(exclude={"sources", "corpus", "start"}))
+            values = flatten(section.model_dump(
+                exclude={"sources", "corpus", "start", "validation"}))
+            if section.validation:
+                values |= {f"validation.{key}": value for key, value in
+                           section.validation.model_dump(exclude_none=True).items()}
             if self.options.ranks > 1:
                 values["ranks"] = self.options.ranks
             if table := self.session.query_weights_hash:
@@ -206,6 +211,8 @@ class _Training:
                     "candidates": sha256_of(self.files.candidates),
                     "ensemble": sha256_of(self.files.ensemble),
                     **self._source_fingerprints("corpus", "topics"),
+                    **{f"validation {part}": self._fingerprint(part, source)
+                       for part, source in self._validation().items()},
                     **{key: json.dumps(value) for key, value in values.items()}}
 
         return self._stage(
@@ -217,10 +224,18 @@ class _Training:
                 *self._input_arguments(), *option("scores", self.files.ensemble),
                 *option("start-from", section.start),
                 *option("query-weights", self.experiment.settings.query_weights),
+                *(word for part, source in self._validation().items()
+                  for word in option(f"validate-{part}", self.sources.argument(source))),
                 *option("output", self.files.model),
                 *option("overwrite", True), *self.options.arguments("device")],
             inputs,
             lambda: [self.files.model / name for name in ("model.safetensors", "config.json")])
+
+    def _validation(self) -> dict[str, str]:
+        """Returns the sources of the section's validation: topics and qrels, if it names them."""
+        stated = self.section.validation
+        return {"topics": stated.topics, "qrels": stated.qrels} \
+            if stated and stated.topics and stated.qrels else {}
 
     def _train_words(self) -> list[str]:
         """Returns the words that begin the command; under torchrun this process is a rank."""
@@ -238,6 +253,8 @@ class _Training:
 
     def _source_fingerprints(self, *names: str) -> dict[str, str]:
         """Returns the fingerprints of the section's sources `names`, by name."""
+        return {name: self._fingerprint(name, getattr(self.section, name)) for name in names}
+
+    def _fingerprint(self, name: str, source: str) -> str:
         parts = {"corpus": "docs", "topics": "queries", "qrels": "qrels"}
-        return {name: source_fingerprint(self.sources.resolve(getattr(self.section, name)),
-                                         parts[name]) for name in names}
+        return source_fingerprint(self.sources.resolve(source), parts[name])

@@ -10,9 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from spladev3_anserini.errors import InputError, first_line, out_of_memory, refuse_without
 from spladev3_anserini.files import appearing, naming
@@ -27,6 +25,7 @@ from spladev3_anserini.text import counted
 from spladev3_anserini.training.card import card_details, write_card
 from spladev3_anserini.training.checkpoints import (
     RECORD,
+    absolute,
     exclusive_output,
     newest_intact_checkpoint,
     training_record,
@@ -51,7 +50,7 @@ from spladev3_anserini.training.static_queries import (
     scale_table,
     training_query_weights,
 )
-from spladev3_anserini.training.validation import HeldOut, Validator, hold_out, read_held_out
+from spladev3_anserini.training.validation import Validator, split
 from spladev3_anserini.training.workers import forking
 
 _CHECKPOINTS = "checkpoints"
@@ -115,10 +114,11 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
     if table is not None:
         record["query_weights"] = hash_of_weights(tokenizer.terms, table)
     record["scores"] = read_provenance(scores)
-    held_out, queries = _split(data, validating, section.seed)
-    if validating is not None and held_out is not None:
+    held_out = queries = None
+    if validating is not None:
+        held_out, queries = split(data, validating.source, section.seed)
         record["validate"] = held_out.sha256()
-        record["inputs"]["validate"] = str(validating.source)
+        record["inputs"] |= absolute(validating.inputs())
     record["card"] = card_details(section, variant, start,
                                   data.size if queries is None else len(queries), recipe, title)
     leads = os.environ.get("RANK", "0") == "0"  # one process prepares and locks the folder
@@ -196,16 +196,6 @@ def _model(section: Training, variant: Variant, start: Checkpoint, tokenizer: To
         raise InputError(f"max_length {section.max_length}: {start.name} takes up to "
                          f"{model.splade.max_positions} wordpieces")
     return model
-
-
-def _split(data: TrainingData, validating: Validating | None,
-           seed: int) -> tuple[HeldOut | None, NDArray[np.int64] | None]:
-    """What is validated on, and the numbers of the queries that are learned from; None is all."""
-    if validating is None:
-        return None, None
-    if isinstance(validating.source, int):
-        return hold_out(data, validating.source, seed)
-    return read_held_out(validating.source), None
 
 
 def _write(output: Path, trainer: Any, record: dict[str, Any], variant: Variant,
