@@ -11,7 +11,17 @@ from spladev3_anserini.cli import signals
 from spladev3_anserini.cli.app import SETTINGS, echo
 from spladev3_anserini.cli.model_options import query_weights_option
 from spladev3_anserini.cli.options import TOPICS_HELP, corpus_option, recipes_option, topics_option
-from spladev3_anserini.cli.types import DATA, FILE, FOLDER, MODEL, RECIPE, Number, WholeNumber
+from spladev3_anserini.cli.types import (
+    DATA,
+    FILE,
+    FOLDER,
+    MODEL,
+    QRELS,
+    RECIPE,
+    TOPICS,
+    Number,
+    WholeNumber,
+)
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.text import counted
 
@@ -50,19 +60,27 @@ from spladev3_anserini.text import counted
 @click.option("--checkpointing", is_flag=True,
               help="Recompute activations in the backward pass. Slower, with far less memory.")
 @click.option("--save-steps", default=0, type=WholeNumber(min=0), show_default="each epoch",
-              help="Optimiser steps between checkpoints.")
+              help="Optimiser steps between checkpoints, which are validated.")
 @click.option("--log-steps", default=50, type=WholeNumber(min=1),
               help="Optimiser steps between two values of the curves.")
 @click.option("--validate", metavar="FOLDER|N", help="Validate the start and each checkpoint: a "
-              "folder in BEIR's layout, or how many training queries to hold out.")
-@click.option("--keep", default="best", type=click.Choice(("best", "last")),
-              help="With --validate, the checkpoint that OUTPUT holds.")
-@click.option("--patience", default=0, type=WholeNumber(min=0), show_default="never",
+              "folder in BEIR's layout, or how many training queries to hold out. 0 leaves out the "
+              "recipe's validation.")
+@click.option("--validate-topics", type=TOPICS, show_default="the recipe's",
+              help="Validate on these questions, among the documents of the corpus. A recipe may "
+              "say how many of both are drawn.")
+@click.option("--validate-qrels", type=QRELS, show_default="the recipe's",
+              help="The judgments of --validate-topics.")
+@click.option("--keep", type=click.Choice(("best", "last")), show_default="the recipe's, or best",
+              help="The validated checkpoint that OUTPUT holds.")
+@click.option("--patience", type=WholeNumber(min=0), show_default="the recipe's, or never",
               help="Stop after this many validations in a row without a better one.")
-@click.option("--max-terms", type=Number(min=0, min_open=True), show_default="any",
+@click.option("--max-terms", type=Number(min=0, min_open=True), show_default="the recipe's, or any",
               help="The most terms per document of a best checkpoint.")
-@click.option("--max-flops", type=Number(min=0, min_open=True), show_default="any",
+@click.option("--max-flops", type=Number(min=0, min_open=True), show_default="the recipe's, or any",
               help="The most FLOPS of a best checkpoint.")
+@click.option("--workers", type=WholeNumber(min=0), show_default="0 on a CPU, up to 4 on a GPU",
+              help="Processes that tokenise the next batches.")
 @click.option("--tensorboard", is_flag=True, help="Also log the curves for TensorBoard.")
 @click.option("--device", default="auto", metavar="DEVICE",
               help="The device: cpu or cuda; auto uses a GPU if there is one.")
@@ -72,8 +90,9 @@ def main(recipe: str | None, quick: bool, data: str | None, candidates: Path | N
          start: str | None, query_weights: str | None, output: Path, changes: tuple[str, ...],
          resume: bool, overwrite: bool, max_steps: int | None, accumulate: int,
          checkpointing: bool, save_steps: int, log_steps: int, tensorboard: bool, device: str,
-         recipes: Path | None, validate: str | None, keep: str, patience: int,
-         max_terms: float | None, max_flops: float | None) -> None:
+         recipes: Path | None, validate: str | None, validate_topics: str | None,
+         validate_qrels: str | None, keep: str | None, patience: int | None,
+         max_terms: float | None, max_flops: float | None, workers: int | None) -> None:
     """Train a model by a recipe, from the teachers' scores.
 
     The loss is KL divergence and MarginMSE, as the recipe says. OUTPUT is a model that `encode`,
@@ -103,7 +122,7 @@ def main(recipe: str | None, quick: bool, data: str | None, candidates: Path | N
     from spladev3_anserini.training.launch import world_size
     from spladev3_anserini.training.machine import Machine
     from spladev3_anserini.training.run import train_model
-    from spladev3_anserini.training.selection import Choice, Validating, outcome_text
+    from spladev3_anserini.training.selection import choose_validating, outcome_text
 
     if world_size() > 1:
         signals.end_at_once()
@@ -115,7 +134,8 @@ def main(recipe: str | None, quick: bool, data: str | None, candidates: Path | N
     if section.rounds != recipe_data.training.rounds:
         raise InputError(f"--set rounds={section.rounds}: train trains one round; `reproduce run` "
                          "trains all that a recipe has, and `reproduce show` prints their commands")
-    corpus, topics = corpus or section.corpus, topics or section.topics
+    elsewhere, corpus, topics = corpus is not None, corpus or section.corpus, \
+        topics or section.topics
     for option, value in (("corpus", corpus), ("topics", topics)):
         if re.match("(demo|insuranceqa):", value):
             raise InputError(f"--recipe {recipe}: only reproduce run has its {option}, {value}; "
@@ -124,16 +144,15 @@ def main(recipe: str | None, quick: bool, data: str | None, candidates: Path | N
         raise InputError(f"--recipe {recipe}: starts from the model that the recipe "
                          f"{section.start_recipe} trains; give its folder with --start-from")
     checkpoint = open_checkpoint(start or section.start, option="--start-from")
+    validating = choose_validating(
+        section, corpus, validate, validate_topics, validate_qrels, elsewhere=elsewhere,
+        patience=patience, max_terms=max_terms, max_flops=max_flops,
+        keep_best=None if keep is None else keep == "best")
+    if validating and section.validation:
+        save_steps = save_steps or section.validation.steps or 0
     machine = Machine(device=device, accumulate=accumulate, checkpointing=checkpointing,
                       save_steps=save_steps, log_steps=log_steps, max_steps=max_steps or -1,
-                      tensorboard=tensorboard)
-    validating = None
-    if validate is not None:
-        source = int(validate) if re.fullmatch("[1-9][0-9]{0,8}", validate) else validate
-        validating = Validating(source, Choice(patience, max_terms, max_flops, keep == "best"))
-    elif patience or max_terms is not None or max_flops is not None:
-        raise InputError("--patience, --max-terms and --max-flops choose among validated "
-                         "checkpoints; add --validate")
+                      tensorboard=tensorboard, workers=workers)
     sources = {"candidates": str(candidates), "corpus": corpus, "topics": topics,
                **({"scores": str(scores)} if scores else {})}
     last = train_model(section, variant_named(recipe_data.variant), checkpoint, sources, output,

@@ -100,6 +100,36 @@ class LearnedTable(Section):
     scale: bool = False
 
 
+class ValidationSection(Section):
+    """How the start and each checkpoint are validated, and which of them is the model.
+
+    The questions are those of `topics` with `qrels`; without both, `sample` training queries are
+    held out. `sample` draws so many of the questions that have a relevant document. They are
+    searched among the judged documents and `documents` others of the training's corpus, drawn at
+    random: all if that is not given. `candidates.seed` draws both. `steps` lie between two
+    checkpoints: an epoch if that is not given. The other keys are options of `train`.
+    """
+
+    topics: Text | None = None
+    qrels: Text | None = None
+    sample: PositiveInt | None = None
+    documents: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    keep: Literal["best", "last"] = "best"
+    patience: Annotated[int, Field(ge=0)] = 0
+    max_terms: PositiveFloat | None = None
+    max_flops: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _has_questions(self) -> ValidationSection:
+        if (self.topics is None) != (self.qrels is None):
+            raise ValueError("topics and qrels need each other")
+        if self.topics is None and (self.sample is None or self.documents is not None):
+            raise ValueError("without topics and qrels, expected a sample of training queries, "
+                             "which are searched among their candidates")
+        return self
+
+
 class Training(Section):
     """The data, teachers, loss and optimiser of a training run.
 
@@ -142,6 +172,7 @@ class Training(Section):
     checkpointing: bool | None = None
     seed: Seed
     rounds: Annotated[int, Field(ge=1, le=100)] = 1
+    validation: ValidationSection | None = None
     sources: dict[Text, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -46,8 +46,10 @@ def downloads(session: Session) -> list[Download]:
         sources += [query_set.topics, query_set.qrels]
     candidates = [session.sources.download(source) for source in sources]
     if session.trains and (section := experiment.recipe.training):
-        candidates += map(training_sources(experiment).download,
-                     (section.corpus, section.topics, section.qrels))
+        used = [section.corpus, section.topics, section.qrels]
+        if (stated := section.validation) and stated.topics and stated.qrels:
+            used += [stated.topics, stated.qrels]
+        candidates += map(training_sources(experiment).download, used)
     return list({download.file: download for download in candidates if download}.values())
 
 

@@ -26,8 +26,7 @@ from spladev3_anserini.recipe.validation import changed_training, validate_sourc
 from spladev3_anserini.reproduction.commands import command_text
 from spladev3_anserini.reproduction.journal import JOURNAL, Journal, report_stage
 from spladev3_anserini.reproduction.run import Invoke, run_commands
-from spladev3_anserini.reproduction.stage import Stage, option
-from spladev3_anserini.reproduction.training_stages import encoded_files
+from spladev3_anserini.reproduction.stage import Stage, encoded_files, option
 from spladev3_anserini.text import VERSION
 from spladev3_anserini.training.checkpoints import BEGUN
 from spladev3_anserini.training.own_data import (

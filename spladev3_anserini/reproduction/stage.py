@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
 
 #: The inputs that decide a stage's files: hashes and values, by name.
 Inputs = Mapping[str, str]
@@ -59,3 +61,10 @@ def option(name: str, value: object) -> list[str]:
     if value is None or value is False:
         return []
     return [f"--{name}"] if value is True else [f"--{name}", str(value)]
+
+
+def encoded_files(folder: Path) -> Iterator[Path]:
+    """Yields the files of an encoded directory that a stage records: the manifest and shards."""
+    yield folder / MANIFEST
+    for shard in read_manifest(folder).shards:
+        yield folder / IMPACTS / shard.name

@@ -14,8 +14,8 @@ from spladev3_anserini.recipe.schema import BaselineRecipe
 from spladev3_anserini.reproduction.baseline_stages import baseline_search_stage
 from spladev3_anserini.reproduction.experiment import measures_of
 from spladev3_anserini.reproduction.session import Session
-from spladev3_anserini.reproduction.stage import Inputs, Stage, option
-from spladev3_anserini.reproduction.training_stages import encoded_files, training_stages
+from spladev3_anserini.reproduction.stage import Inputs, Stage, encoded_files, option
+from spladev3_anserini.reproduction.training_stages import training_stages
 from spladev3_anserini.text import VERSION, counted
 
 _PROGRAM = "spladev3-anserini"

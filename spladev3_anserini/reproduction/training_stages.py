@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from spladev3_anserini.collection.fingerprint import source_fingerprint
 from spladev3_anserini.errors import InputError, refuse_without
 from spladev3_anserini.files import sha256_of
-from spladev3_anserini.impacts.shards import IMPACTS, MANIFEST, read_manifest
+from spladev3_anserini.impacts.shards import MANIFEST
 from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.rankers.registry import find_pair_scorer, pair_scorer_hash
@@ -21,7 +21,7 @@ from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import usable_checkpoint
 from spladev3_anserini.reproduction.session import Session
 from spladev3_anserini.reproduction.sources import Sources
-from spladev3_anserini.reproduction.stage import Inputs, Stage, option
+from spladev3_anserini.reproduction.stage import Inputs, Stage, encoded_files, option
 from spladev3_anserini.reproduction.training_files import (
     TrainingFiles,
     first_stage_length,
@@ -77,13 +77,6 @@ def refuse_other_ranks(experiment: Experiment, ranks: int) -> None:
             continue
         raise InputError(f"`ranks` {ranks}: {model} was begun with {begun}; ask for as many, or "
                          "remove that folder to train it anew")
-
-
-def encoded_files(folder: Path) -> Iterator[Path]:
-    """Yields the files of an encoded directory that a stage records: the manifest and shards."""
-    yield folder / MANIFEST
-    for shard in read_manifest(folder).shards:
-        yield folder / IMPACTS / shard.name
 
 
 class _Training:
@@ -150,7 +143,8 @@ class _Training:
         """Returns {word: replacement} for the words of commands that differ on this machine."""
         section = self.section
         words = {self.sources.argument(source): self.sources.resolve(source)
-                 for source in (section.corpus, section.topics, section.qrels)}
+                 for source in (section.corpus, section.topics, section.qrels,
+                                *self._validation().values())}
         if self.query_weights and self.session.query_weights:
             words[str(self.experiment.settings.query_weights)] = self.session.query_weights
         return words | {self.first_name: self.first_model.name, self.start_name: self.start.name}
@@ -238,8 +232,11 @@ class _Training:
         scores = self.files.ensemble if section.teachers else None
 
         def inputs() -> Inputs:
-            values = flatten(section.model_dump(exclude={"sources", "corpus", "start",
-                                                         "rounds"}))
+            values = flatten(section.model_dump(
+                exclude={"sources", "corpus", "start", "rounds", "validation"}))
+            if section.validation:
+                values |= {f"validation.{key}": value for key, value in
+                           section.validation.model_dump(exclude_none=True).items()}
             if self.options.ranks > 1:
                 values["ranks"] = self.options.ranks
             if self.query_weights and (table := self.session.query_weights_hash):
@@ -249,6 +246,8 @@ class _Training:
                     "candidates": sha256_of(self.files.candidates),
                     **({"ensemble": sha256_of(self.files.ensemble)} if scores else {}),
                     **self._source_fingerprints("corpus", "topics"),
+                    **{f"validation {part}": self._fingerprint(part, source)
+                       for part, source in self._validation().items()},
                     **{key: json.dumps(value) for key, value in values.items()}}
 
         return self._stage(
@@ -261,10 +260,18 @@ class _Training:
                 *option("start-from", self.start_name),
                 *option("query-weights", self.query_weights),
                 *(word for change in self.changes for word in option("set", change)),
+                *(word for part, source in self._validation().items()
+                  for word in option(f"validate-{part}", self.sources.argument(source))),
                 *option("output", self.files.model),
                 *option("overwrite", True), *self.options.arguments("device")],
             inputs,
             lambda: [self.files.model / name for name in ("model.safetensors", "config.json")])
+
+    def _validation(self) -> dict[str, str]:
+        """Returns the sources of the section's validation: topics and qrels, if it names them."""
+        stated = self.section.validation
+        return {"topics": stated.topics, "qrels": stated.qrels} \
+            if stated and stated.topics and stated.qrels else {}
 
     def _train_words(self) -> list[str]:
         """Returns the words that begin the command; under torchrun this process is a rank."""
@@ -282,6 +289,8 @@ class _Training:
 
     def _source_fingerprints(self, *names: str) -> dict[str, str]:
         """Returns the fingerprints of the section's sources `names`, by name."""
+        return {name: self._fingerprint(name, getattr(self.section, name)) for name in names}
+
+    def _fingerprint(self, name: str, source: str) -> str:
         parts = {"corpus": "docs", "topics": "queries", "qrels": "qrels"}
-        return {name: source_fingerprint(self.sources.resolve(getattr(self.section, name)),
-                                         parts[name]) for name in names}
+        return source_fingerprint(self.sources.resolve(source), parts[name])

@@ -43,17 +43,23 @@ def training_record(section: Training, variant: Variant, start: Checkpoint, toke
         start: The checkpoint that the training starts from.
         tokenizer: Hash of the tokenizer.
         data: Hash of the training data; see `TrainingDataRecord`.
-        sources: Names of the inputs, such as the candidates' file, for people.
+        sources: Names of the inputs, such as the candidates' file, for people; see `absolute`.
         accumulate: Batches per optimiser step.
         precision: `fp32`, `fp16` or `bf16`.
     """
     return {"variant": variant.name, "start": model_hash(start), "start_name": start.name,
             "tokenizer": tokenizer, "package": VERSION,
-            "training": section.model_dump(exclude={"sources", "rounds"}),
-            "data": data, "inputs": dict(sources), "accumulate": accumulate,
+            "training": section.model_dump(exclude={"sources", "rounds", "validation"}),
+            "data": data, "inputs": absolute(sources), "accumulate": accumulate,
             "ranks": world_size(),
             "environment": {"python": platform.python_version(), "torch": str(torch.__version__),
                             "transformers": transformers.__version__, "precision": precision}}
+
+
+def absolute(sources: Mapping[str, str]) -> dict[str, str]:
+    """Returns names of inputs in which files have absolute paths; other sources stay."""
+    return {name: str(Path(source).absolute()) if Path(source).exists() else source
+            for name, source in sources.items()}
 
 
 def ranks_of(output: Path) -> int | None:

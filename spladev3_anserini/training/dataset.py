@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.model.batches import padded_ids
-from spladev3_anserini.model.tokenizer import Tokenizer
+from spladev3_anserini.model.tokenizer import Tokenized, Tokenizer
 from spladev3_anserini.training.losses import TextHashes
 from spladev3_anserini.training.mapped_data import TrainingData
 
@@ -85,27 +83,26 @@ class Order(Sampler[int]):
 class Collator:
     """Tokenises examples: queries (B, Lq), documents (B x K, Ld), masks alike, scores (B, K).
 
-    `cuts` counts the texts that were cut to the length, each as often as it was drawn.
+    `lost` is how many wordpieces each text of the batch lost to the length.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, *, hashes: bool = False) -> None:
         """`hashes`: add `TextHashes`, which the contrastive loss takes."""
         self._tokenizer, self._max_length, self._hashes = tokenizer, max_length, hashes
-        self.cuts = Cuts()
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        query_ids, query_mask = self._padded([e.query for e in examples])
-        document_ids, document_mask = self._padded([d for e in examples for d in e.documents])
+        queries = self._tokenized([e.query for e in examples])
+        documents = self._tokenized([d for e in examples for d in e.documents])
+        (query_ids, query_mask), (document_ids, document_mask) = (
+            padded_ids(side.ids, self._tokenizer.padding_id) for side in (queries, documents))
         return {"query_ids": query_ids, "query_mask": query_mask, "document_ids": document_ids,
                 "document_mask": document_mask,
                 **(_hashes(examples)._asdict() if self._hashes else {}),
                 "scores": torch.tensor([e.scores for e in examples], dtype=torch.float32),
-                "names": [e.query_id for e in examples]}
+                "names": [e.query_id for e in examples], "lost": queries.lost + documents.lost}
 
-    def _padded(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        ids, lost = self._tokenizer.tokenized(texts, self._max_length)
-        self.cuts.add(lost)
-        return padded_ids(ids, self._tokenizer.padding_id)
+    def _tokenized(self, texts: list[str]) -> Tokenized:
+        return self._tokenizer.tokenized(texts, self._max_length)
 
 
 def _hashes(examples: Sequence[Example]) -> TextHashes:

@@ -36,25 +36,29 @@ def gather_over_ranks(rows: Tensor) -> Tensor:
     return _Gather.apply(rows) if is_distributed() else rows  # type: ignore[no-untyped-call]
 
 
-def first_fault(fault: str, device: torch.device) -> str:
-    """Returns the fault of the first rank that has one, with its number; every rank gets the same.
+def first_fault(fault: tuple[int, str] | None, device: torch.device) -> str:
+    """Returns the fault of the earliest step, with its step and rank; every rank gets the same.
 
     So all ranks stop at the same step. A rank that stopped alone would leave the others waiting.
 
     Args:
-        fault: This rank's fault, empty without one.
+        fault: Step and text of this rank's fault, None without one.
         device: Where this rank's tensors are.
+
+    Returns:
+        A text such as `step 3: rank 1: the loss is nan`, empty without a fault.
     """
     if not is_distributed():
-        return fault
-    # one number in each step; the texts are only sent if there is a fault
-    faulty = torch.tensor(float(bool(fault)), device=device)
+        return f"step {fault[0]}: {fault[1]}" if fault else ""
+    # one number each time; the texts are only sent if there is a fault
+    faulty = torch.tensor(float(fault is not None), device=device)
     distributed.all_reduce(faulty, distributed.ReduceOp.MAX)
     if not faulty:
         return ""
-    faults: list[Any] = [""] * distributed.get_world_size()
+    faults: list[Any] = [None] * distributed.get_world_size()
     distributed.all_gather_object(faults, fault)
-    return next(f"rank {rank}: {text}" for rank, text in enumerate(faults) if text)
+    step, rank = min((found[0], rank) for rank, found in enumerate(faults) if found)
+    return f"step {step}: rank {rank}: {faults[rank][1]}"
 
 
 #: Of the last barrier, held until the process ends.

@@ -12,9 +12,24 @@ from torch.nn import functional
 from spladev3_anserini.model.pooling import TILE, activation, pooled_weights, tile_logits
 from spladev3_anserini.model.variants import MAX_RELU, Pooling
 
+#: Logits of a tile on a GPU, 64 MiB in fp32: few products for queries, bounded memory for
+#: documents. A choice, not a measurement; `benchmarks/gpu.py` measures tiles.
+_GPU_LOGITS = 1 << 24
+
+
+def head_tile(hidden: Tensor) -> int:
+    """Returns the columns of the vocabulary per matrix product for the states (B, L, H).
+
+    On a CPU 512, which is measured (`TILE`). On a GPU, where each product has a cost of its own, as
+    many as 2^24 logits allow, at least 512.
+    """
+    if hidden.device.type == "cpu":
+        return TILE
+    return max(TILE, _GPU_LOGITS // max(1, len(hidden) * hidden.shape[1]))
+
 
 def splade_head(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
-                pooling: Pooling = MAX_RELU, tile: int = TILE) -> Tensor:
+                pooling: Pooling = MAX_RELU, tile: int | None = None) -> Tensor:
     """Computes term weights; neither pass ever holds all B x L x V logits.
 
     w_bv = log(1 + relu(max_i logit_biv)) over unmasked positions i: SPLADE with max pooling (arXiv
@@ -28,7 +43,7 @@ def splade_head(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | Non
         weight: The output layer's weight (V, H).
         bias: Its bias (V), or None.
         pooling: Maximum or sum, and the activation.
-        tile: Terms whose logits are computed at once.
+        tile: Terms whose logits are computed at once; `head_tile` if None.
 
     Returns:
         Term weights (B, V), with first derivatives only.
@@ -44,7 +59,7 @@ def splade_head(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | Non
     if torch.is_autocast_enabled(device) and hidden.dtype != torch.float64:
         hidden = hidden.to(torch.get_autocast_dtype(device))
     head: Any = _MaxHead if pooling.strategy == "max" else _SumHead
-    weights: Tensor = head.apply(hidden, mask, weight, bias, pooling, tile)
+    weights: Tensor = head.apply(hidden, mask, weight, bias, pooling, tile or head_tile(hidden))
     return weights
 
 
@@ -58,7 +73,8 @@ class _MaxHead(torch.autograd.Function):
         vocabulary = weight.shape[0]
         flat = hidden.reshape(batch * length, width)
         padding = ~mask.unsqueeze(-1)
-        padded = bool(padding.any())
+        # a GPU would have to be waited for to know it
+        padded = hidden.device.type != "cpu" or bool(padding.any())
         best = hidden.new_empty(batch, vocabulary, dtype=_precise(hidden))
         positions = hidden.new_empty(
             batch, vocabulary, dtype=torch.int16 if length < 2**15 else torch.int32)
@@ -163,10 +179,10 @@ def _summed(factors: Tensor, table: Tensor, rows: Tensor, groups: Tensor, count:
     """
     if not len(groups):
         return table.new_zeros(count, table.shape[1], dtype=factors.dtype)
-    order = groups.argsort(stable=True)
-    ends = groups.bincount(minlength=count).cumsum(0)
+    ordered, order = groups.sort(stable=True)
+    begins = torch.searchsorted(ordered, torch.arange(count + 1, device=groups.device))
     return functional.embedding_bag(
-        rows[order], table.to(factors.dtype), functional.pad(ends, (1, 0)), mode="sum",
+        rows[order], table.to(factors.dtype), begins, mode="sum",
         per_sample_weights=factors[order], include_last_offset=True)
 
 

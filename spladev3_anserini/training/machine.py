@@ -15,6 +15,7 @@ from spladev3_anserini.model.batches import resolved_device
 from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.training.launch import world_size
+from spladev3_anserini.training.workers import default_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Machine:
         log_steps: Steps between values in the log.
         max_steps: Stop after this many steps; -1 trains all epochs of the recipe.
         tensorboard: Also write the values for TensorBoard.
+        workers: Processes of each rank that draw and tokenise batches; None is `default_workers`.
     """
 
     device: str = "auto"
@@ -38,6 +40,7 @@ class Machine:
     log_steps: int = 50
     max_steps: int = -1
     tensorboard: bool = False
+    workers: int | None = None
 
 
 def training_device(name: str, precision: str) -> tuple[bool, str]:
@@ -78,6 +81,7 @@ def trainer_arguments(section: Training, machine: Machine, folder: Path, size: i
         cuda: Whether a GPU trains.
         precision: The precision that the device allows.
     """
+    workers = default_workers(cuda, world_size()) if machine.workers is None else machine.workers
     arguments = transformers.TrainingArguments(
         output_dir=str(folder), per_device_train_batch_size=section.batch_size,
         gradient_accumulation_steps=machine.accumulate, learning_rate=section.learning_rate,
@@ -87,7 +91,8 @@ def trainer_arguments(section: Training, machine: Machine, folder: Path, size: i
         max_grad_norm=1.0,
         fp16=precision == "fp16", bf16=precision == "bf16", use_cpu=not cuda,
         seed=section.seed, data_seed=section.seed, dataloader_drop_last=True,
-        remove_unused_columns=False,
+        remove_unused_columns=False, dataloader_num_workers=workers,
+        accelerator_config={"non_blocking": cuda},
         save_strategy="steps" if machine.save_steps else "epoch",
         save_steps=machine.save_steps or 500,
         logging_steps=machine.log_steps, logging_first_step=True,

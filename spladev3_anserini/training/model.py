@@ -10,6 +10,7 @@ from spladev3_anserini.impacts.query_weights import Weights
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.splade import Splade, load_splade
 from spladev3_anserini.model.variants import Variant
+from spladev3_anserini.progress import warn
 from spladev3_anserini.training.head import splade_head
 
 #: A bias that keeps a term's logit below 0 for every state; half precision can hold it.
@@ -59,10 +60,7 @@ class TrainedSplade(nn.Module):
             self.query_table = nn.Parameter(table)
         else:
             self.register_buffer("query_table", table, persistent=False)
-        if self.splade.output.bias is not None:
-            # other libraries, which load the saved weights, must not activate these terms either
-            with torch.no_grad():
-                self.splade.output.bias[special_ids] = _NEVER
+        self._silence(special_ids, checkpoint.label)
         self.train()
 
     def forward(self, query_ids: Tensor, query_mask: Tensor, document_ids: Tensor,
@@ -82,6 +80,22 @@ class TrainedSplade(nn.Module):
             return self._bag_of_words(ids, mask)
         queries = self._expanded(ids, mask)
         return queries * self._bag_of_words(ids, mask) if self.query_mode == "lexical" else queries
+
+    def _silence(self, special_ids: list[int], label: str) -> None:
+        """Changes the weights so that other libraries do not activate special terms either.
+
+        A head without a bias gets rows of 0, unless it shares them with the embeddings.
+        """
+        output = self.splade.output
+        with torch.no_grad():
+            if output.bias is not None:
+                output.bias[special_ids] = _NEVER
+            elif output.weight is not self.splade.mlm.get_input_embeddings().weight:
+                output.weight[special_ids] = 0
+            else:
+                warn(f"{label}: its head has no bias and shares its weights with the embeddings, "
+                     "so other libraries may give special tokens a weight; here they never have "
+                     "one")
 
     def checkpoint_activations(self) -> None:
         """Recomputes the encoder's layers in the backward pass: slower, with far less memory."""

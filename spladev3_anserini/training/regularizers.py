@@ -38,7 +38,7 @@ def flops_loss(representations: Tensor, factors: Tensor | None = None,
             takes the mean for each place of a document among those of its query.)
     """
     weights = representations.abs()
-    rows = sum_over_ranks(weights.new_tensor(float(weights.shape[0])))
+    rows = sum_over_ranks(weights.new_full((), weights.shape[0]))  # filled there, not copied
     if threshold:
         weights = weights * (weights.count_nonzero(dim=1) > threshold).unsqueeze(1)
     squares = (sum_over_ranks(weights.sum(dim=0)) / rows).square()
@@ -47,7 +47,7 @@ def flops_loss(representations: Tensor, factors: Tensor | None = None,
 
 def document_shares(representations: Tensor) -> Tensor:
     """Returns the share of rows (N, V) in which each term has a weight, over all ranks: (V)."""
-    rows = sum_over_ranks(representations.new_tensor(float(representations.shape[0])))
+    rows = sum_over_ranks(representations.new_full((), representations.shape[0]))
     return sum_over_ranks((representations.detach() != 0).sum(dim=0).to(rows.dtype)) / rows
 
 
@@ -116,6 +116,6 @@ def ramp(weight: float, step: int, steps: int) -> float:
     return min(weight, weight * (step / (steps + 1)) ** 2)
 
 
-def mean_nonzeros(representations: Tensor) -> float:
-    """The mean number of non-zero terms per row of (N, V), over the rows of this rank."""
-    return int(representations.count_nonzero()) / representations.shape[0]
+def mean_nonzeros(representations: Tensor) -> Tensor:
+    """The mean number of non-zero terms per row of (N, V), over the rows of this rank; a scalar."""
+    return representations.count_nonzero().double() / representations.shape[0]

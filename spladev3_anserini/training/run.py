@@ -10,9 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from spladev3_anserini.errors import InputError, first_line, out_of_memory, refuse_without
 from spladev3_anserini.files import appearing, naming
@@ -27,6 +25,7 @@ from spladev3_anserini.text import counted
 from spladev3_anserini.training.card import card_details, write_card
 from spladev3_anserini.training.checkpoints import (
     RECORD,
+    absolute,
     exclusive_output,
     newest_intact_checkpoint,
     training_record,
@@ -51,7 +50,8 @@ from spladev3_anserini.training.static_queries import (
     scale_table,
     training_query_weights,
 )
-from spladev3_anserini.training.validation import HeldOut, Validator, hold_out, read_held_out
+from spladev3_anserini.training.validation import Validator, split
+from spladev3_anserini.training.workers import forking
 
 _CHECKPOINTS = "checkpoints"
 #: A warning names a regulariser that reaches less than this share of its full weight.
@@ -116,10 +116,11 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
     if table is not None:
         record["query_weights"] = hash_of_weights(tokenizer.terms, table)
     record["scores"] = read_provenance(scores)
-    held_out, queries = _split(data, validating, section.seed)
-    if validating is not None and held_out is not None:
+    held_out = queries = None
+    if validating is not None:
+        held_out, queries = split(data, validating.source, section.seed)
         record["validate"] = held_out.sha256()
-        record["inputs"]["validate"] = str(validating.source)
+        record["inputs"] |= absolute(validating.inputs())
     record["card"] = card_details(section, variant, start,
                                   data.size if queries is None else len(queries), recipe, title)
     leads = os.environ.get("RANK", "0") == "0"  # one process prepares and locks the folder
@@ -158,14 +159,15 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
                                 data_collator=collator, validator=validator, selection=selection)
         newest = newest_intact_checkpoint(output / _CHECKPOINTS) if resume else None
         try:
-            trainer.continue_from(newest)
+            with forking(arguments.dataloader_num_workers):
+                trainer.continue_from(newest)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             raise InputError(f"batch_size {section.batch_size}: a step does not fit into memory "
                              "(a smaller batch, `accumulate` and `checkpointing` help): "
                              f"{first_line(error)}") from error
-        collator.cuts.warn("drawn text", f"max_length {section.max_length}")
+        trainer.cuts.warn("drawn text", f"max_length {section.max_length}")
         if selection is not None:
             if (step := selection.kept.step) and selection.choice.keep_best:
                 trainer.load_checkpoint_of(step)
@@ -206,16 +208,6 @@ def _refuse_unused_scores(section: Training, scores: Path | None) -> None:
                          "rescore=false, and loss.contrastive alone)")
     if scores is not None and not section.teachers:
         raise InputError(f"`scores` {scores}: the recipe has no teachers, so it takes none")
-
-
-def _split(data: TrainingData, validating: Validating | None,
-           seed: int) -> tuple[HeldOut | None, NDArray[np.int64] | None]:
-    """What is validated on, and the numbers of the queries that are learned from; None is all."""
-    if validating is None:
-        return None, None
-    if isinstance(validating.source, int):
-        return hold_out(data, validating.source, seed)
-    return read_held_out(validating.source), None
 
 
 def _write(output: Path, trainer: Any, record: dict[str, Any], variant: Variant,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ from scipy.stats import ttest_rel
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
+from spladev3_anserini.progress import log
+from spladev3_anserini.recipe.training import Training
 from spladev3_anserini.text import counted
-from spladev3_anserini.training.validation import DECIDES, Validation
+from spladev3_anserini.training.validation import DECIDES, Questions, Validation
 
 #: The file of a training that holds its validations, JSON lines.
 VALIDATIONS = "validation.jsonl"
@@ -50,12 +53,65 @@ class Validating(NamedTuple):
     """How a training is validated.
 
     Attributes:
-        source: A folder in BEIR's layout, or how many training queries are held out.
+        source: A folder in BEIR's layout, how many training queries are held out, or questions on
+            the training's corpus.
         choice: How the best checkpoint is chosen.
     """
 
-    source: str | int
+    source: str | int | Questions
     choice: Choice
+
+    def inputs(self) -> dict[str, str]:
+        """Returns the names of what is validated on, for the record of the training."""
+        if isinstance(self.source, Questions):
+            return {"validate": self.source.topics, "validate_qrels": self.source.qrels}
+        return {"validate": str(self.source)}
+
+
+def choose_validating(section: Training, corpus: str, source: str | None, topics: str | None,
+                      qrels: str | None, *, elsewhere: bool,
+                      **choices: Any) -> Validating | None:
+    """Returns how a training is validated: as a command says, or else as its recipe does.
+
+    Args:
+        section: The training section of the recipe.
+        corpus: The corpus of the training.
+        source: A folder, or how many training queries are held out; 0 validates nothing.
+        topics: Questions on the corpus, with `qrels`. A recipe may say how many are drawn.
+        qrels: Their judgments.
+        elsewhere: Whether the corpus is another than the recipe's, whose questions do not fit it.
+        **choices: Fields of `Choice`; None where the command says nothing.
+
+    Raises:
+        InputError: Two sources exclude each other, or a choice is made without any.
+    """
+    recipe = section.validation
+    if source is not None and (topics or qrels):
+        raise InputError("`validate` excludes `validate_topics` and `validate_qrels`")
+    if (topics is None) != (qrels is None):
+        raise InputError("`validate_topics` and `validate_qrels` need each other")
+    chosen: str | int | Questions | None = source
+    if source is not None and re.fullmatch("0|[1-9][0-9]{0,8}", source):
+        chosen = int(source) or None
+    elif source is None and recipe and topics is None:
+        if recipe.topics is None:
+            chosen = recipe.sample
+        elif elsewhere:
+            log.info("the recipe's validation is on questions of its own corpus, so it is left out")
+        topics, qrels = (None, None) if elsewhere else (recipe.topics, recipe.qrels)
+    if topics and qrels:
+        chosen = Questions(topics, qrels, corpus, recipe.sample if recipe else None,
+                           recipe.documents if recipe else None, section.candidates.seed)
+    made = {name: value for name, value in choices.items() if value is not None}
+    if chosen is None:
+        if made.keys() - {"keep_best"}:
+            raise InputError("`patience`, `max_terms` and `max_flops` choose among validated "
+                             "checkpoints; add `validate`")
+        return None
+    stated = {} if recipe is None else {
+        "patience": recipe.patience, "max_terms": recipe.max_terms, "max_flops": recipe.max_flops,
+        "keep_best": recipe.keep == "best"}
+    return Validating(chosen, Choice(**stated | made))
 
 
 class Validated(NamedTuple):

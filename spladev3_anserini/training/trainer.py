@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 
+from spladev3_anserini.encoding.cut import Cuts
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import naming
 from spladev3_anserini.model.checkpoint import Checkpoint
@@ -36,7 +36,8 @@ from spladev3_anserini.training.checkpoints import (
     write_checkpoint_hashes,
 )
 from spladev3_anserini.training.dataset import Order
-from spladev3_anserini.training.distributed import LOST_RANK, ending_with_others, first_fault
+from spladev3_anserini.training.distributed import LOST_RANK, ending_with_others
+from spladev3_anserini.training.faults import Batch, Watch, batches_between_looks
 from spladev3_anserini.training.losses import TextHashes, distillation_loss
 from spladev3_anserini.training.model import TrainedSplade
 from spladev3_anserini.training.penalty import Penalty, load_counts, save_counts
@@ -44,6 +45,7 @@ from spladev3_anserini.training.regularizers import anti_zero, mean_nonzeros
 from spladev3_anserini.training.saving import WRITING, load_query_table, save_model
 from spladev3_anserini.training.selection import Selection, checkpoints_to_keep
 from spladev3_anserini.training.validation import Validator
+from spladev3_anserini.training.workers import REFUSED, batches
 
 #: Seconds that the first rank has to say why all ranks end.
 _GRACE = 10.0
@@ -83,11 +85,16 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         self._penalties = {"documents": Penalty(section.documents, idf)}
         if variant.learns_queries:
             self._penalties["queries"] = Penalty(section.queries, idf)
-        self._sums: dict[str, Tensor] = {}
+        self._watch = Watch(batches_between_looks(self.args.device))
+        self.cuts = Cuts()
+        self._sums: dict[str, Any] = {}
         self._steps = 0
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Order:
-        return self._order
+    def get_train_dataloader(self) -> Any:
+        """Returns the batches of an epoch for this rank."""
+        return self.accelerator.prepare(batches(
+            self.train_dataset, self._order, self.data_collator, self._train_batch_size,
+            self.args.dataloader_num_workers, self.args.device.type != "cpu"))
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Creates the Trainer's optimiser, in which a learned table has its own learning rate."""
@@ -104,11 +111,14 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
                      num_items_in_batch: Any = None) -> Any:
         """Returns the loss of one batch with its regularisers, and collects the values for `log`.
 
-        Raises InputError with the batch's query ids if the loss is not finite, or if all
-        documents, or all learned queries, are empty. If one rank finds this, all ranks end: the
-        first with this error, the others with LOST_RANK.
+        Nothing of a batch is read here, so that a GPU is not waited for. Raises InputError with the
+        batch's query ids if the loss is not finite, or if all documents, or all learned queries,
+        are empty: at the next look of the watch, which comes before anything is saved or logged.
         """
+        if REFUSED in inputs:
+            raise InputError(inputs[REFUSED])
         names, scores = inputs.pop("names"), inputs.pop("scores")
+        self.cuts.add(inputs.pop("lost"))
         hashes = TextHashes(*map(inputs.pop, TextHashes._fields)) \
             if self.section.loss.contrastive else None
         queries, documents = model(**inputs)
@@ -130,14 +140,12 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         parts |= {"nonzero_documents": counts["document"], "nonzero_queries": counts["query"]}
         if not self.variant.learns_queries:
             del counts["query"]
-        if fault := first_fault(_fault(loss, counts, names), loss.device):
-            if not self.is_world_process_zero():
-                time.sleep(_GRACE)  # what ends first ends all, and the first rank says why
-                raise SystemExit(LOST_RANK)
-            raise InputError(f"step {step}: {fault}")
+        self._watch.add(Batch(step, names, loss, counts))
+        if self._watch.due:
+            self._look()
         for name, value in parts.items():
-            term = torch.as_tensor(value, dtype=torch.float64, device=loss.device).detach()
-            self._sums[name] = self._sums.get(name, torch.zeros_like(term)) + term
+            self._sums[name] = self._sums.get(name, 0) + (
+                value.detach().double() if isinstance(value, Tensor) else value)
         self._steps += 1
         return (loss, {}) if return_outputs else loss
 
@@ -147,11 +155,25 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         The values are means over all ranks and over the batches since the last log.
         """
         if self._steps:
-            for name, value in self._sums.items():
-                mean = self.accelerator.reduce(value / self._steps, "mean")
-                logs[name] = float(mean)
+            self._look()
+            held = {name: total for name, total in self._sums.items() if isinstance(total, Tensor)}
+            means = self.accelerator.reduce(torch.stack([*held.values()]) / self._steps, "mean")
+            logs |= {name: total / self._steps for name, total in self._sums.items()
+                     if name not in held}
+            logs |= dict(zip(held, means.tolist(), strict=True))  # one copy from a GPU
             self._sums, self._steps = {}, 0
         super().log(logs, start_time)
+
+    def _look(self) -> None:
+        """Ends all ranks if a batch since the last look cannot be learned from.
+
+        The first rank raises InputError, the others exit with LOST_RANK.
+        """
+        if fault := self._watch.look():
+            if not self.is_world_process_zero():
+                time.sleep(_GRACE)  # what ends first ends all, and the first rank says why
+                raise SystemExit(LOST_RANK)
+            raise InputError(fault)
 
     def validate(self) -> None:
         """Validates the model after this step, unless it was; logs the values."""
@@ -215,6 +237,7 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         if folder in self._saved:
             return
+        self._look()
         self.validate()
         leads = self.is_world_process_zero()
         with naming(folder, *WRITING), ending_with_others():
@@ -274,15 +297,3 @@ class SpladeTrainer(Trainer):  # type: ignore[misc]
         with refusing_damage(checkpoint, "random state"):
             super()._load_rng_state(checkpoint)
 
-
-def _fault(loss: Tensor, nonzeros: Mapping[str, float], names: Sequence[str]) -> str:
-    """Says why a rank's batch cannot be learned from; an empty text if it can.
-
-    `nonzeros` are the mean non-zeros of each learned side, and `names` the batch's query ids.
-    """
-    fault = "" if torch.isfinite(loss) else f"the loss is {float(loss.detach())}"
-    for side, count in nonzeros.items():
-        if count == 0:
-            fault = (f"every {side} of the batch is empty: the model has collapsed (weaker "
-                     "regularisers or a lower learning rate may help)")
-    return fault and f"{fault}; the batch's queries are {', '.join(names)}"

@@ -58,6 +58,26 @@ class HeldOut(NamedTuple):
         return digest.hexdigest()
 
 
+class Questions(NamedTuple):
+    """Questions on a corpus, of which some are validated on.
+
+    Attributes:
+        topics: The topics.
+        qrels: Their judgments.
+        corpus: The corpus.
+        sample: How many questions with a relevant document are drawn; None takes all.
+        documents: How many documents besides the judged ones are drawn; None takes all.
+        seed: Draws both.
+    """
+
+    topics: str
+    qrels: str
+    corpus: str
+    sample: int | None = None
+    documents: int | None = None
+    seed: int = 0
+
+
 class Validation(NamedTuple):
     """What a model is worth on held-out questions.
 
@@ -100,6 +120,56 @@ def read_held_out(folder: str) -> HeldOut:
                for document, grade in judged.items()):
         raise InputError(f"`validate` {folder}: no relevant document of its qrels is in its corpus")
     return HeldOut(queries, texts, held_out)
+
+
+def read_questions(source: Questions) -> HeldOut:
+    """Reads questions with their judged documents and a sample of the others.
+
+    Raises InputError if a file cannot be read, if no topic has a relevant document, or if no
+    relevant document is in the corpus.
+    """
+    judged = read_qrels(source.qrels)
+    texts = {topic.id: topic.text for topic in read_topics(source.topics)
+             if any(grade > 0 for grade in judged.get(topic.id, {}).values())}
+    if not texts:
+        raise InputError(f"{source.topics}: none of its topics has a relevant document in "
+                         f"{source.qrels}")
+    names = list(texts)
+    if source.sample is not None:
+        drawn = np.random.default_rng([source.seed, 2]).permutation(len(names))[:source.sample]
+        names = [names[place] for place in np.sort(drawn).tolist()]
+    qrels = Qrels({name: judged[name] for name in names})
+    own = {document for grades in qrels.values() for document in grades}
+    documents, others = dict[str, str](), list[tuple[str, str]]()
+    generator, seen = np.random.default_rng([source.seed, 3]), 0
+    with progress(read_corpus(source.corpus), "validation") as corpus:
+        for document in corpus:
+            if document.id in own:
+                documents[document.id] = document.text
+                continue
+            seen += 1  # reservoir sampling (Vitter 1985, algorithm R)
+            if source.documents is None or len(others) < source.documents:
+                others.append((document.id, document.text))
+            elif (place := int(generator.integers(seen))) < source.documents:
+                others[place] = document.id, document.text
+    if not any(grade > 0 and document in documents for grades in qrels.values()
+               for document, grade in grades.items()):
+        raise InputError(f"{source.qrels}: no relevant document of its questions is in "
+                         f"{source.corpus}")
+    return HeldOut({name: texts[name] for name in names}, documents | dict(others), qrels)
+
+
+def split(data: TrainingData, source: str | int | Questions,
+          seed: int) -> tuple[HeldOut, NDArray[np.int64] | None]:
+    """Returns what is validated on, and the numbers of the queries that are learned from.
+
+    None for the numbers means all. `source` is a folder (`read_held_out`), a number of training
+    queries (`hold_out`, drawn by `seed`), or `read_questions`'s.
+    """
+    if isinstance(source, int):
+        return hold_out(data, source, seed)
+    return (read_questions(source) if isinstance(source, Questions)
+            else read_held_out(source)), None
 
 
 def hold_out(data: TrainingData, count: int, seed: int) -> tuple[HeldOut, NDArray[np.int64]]:

@@ -257,6 +257,8 @@ MODULES: dict[str, tuple[list[str], str]] = {
     "an autoencoder": (["MLMTransformer", "SpladePooling", "SparseAutoEncoder"],
                        "has a module 'SparseAutoEncoder'"),
     "normalised": (["MLMTransformer", "SpladePooling", "Normalize"], "has a module 'Normalize'"),
+    "after a Router": (["Router", "Normalize"], "expected the Router only"),
+    "before a Router": (["Normalize", "Router"], "expected the Router only"),
     "code of its own": (["MLMTransformer", "mine.SpladePooling"],
                         "has a module 'mine.SpladePooling'"),
     "a Router that is not there": (["Router"], "names a Router, but there is no"),

@@ -63,7 +63,8 @@ def recipes(tmp_path: Path, cranfield: Path, demo_model: Path) -> Path:
         "title": "a cut", "corpus": "corpus.jsonl", "query_sets": {"test": {
             "topics": "topics.tsv", "qrels": "qrels.txt", "measures": list(PEER)}}}))
     cut = {"corpus": "collections/corpus.jsonl", "topics": "collections/topics.tsv",
-           "qrels": "collections/qrels.txt", "sample": None, "negatives": TOP,
+           "qrels": "collections/qrels.txt", "sample": None, "validation": None,
+           "negatives": TOP,
            "candidates": {"top": TOP, "random": RANDOM, "depth": 40},
            "teacher_max_length": LENGTH, "batch_size": BATCH, "epochs": float(EPOCHS),
            "max_length": LENGTH, "learning_rate": 1e-3}

@@ -218,6 +218,28 @@ def test_a_recipe_that_checkpoints_activations_trains_the_same(recipes: Path, cl
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_a_recipe_that_is_validated_trains_the_same_model(recipes: Path, cli: Cli) -> None:
+    """On questions of its own, of which changed judgments begin the training anew."""
+    sources = recipes / "collections"
+    (sources / "valid.txt").write_text("q8 0 d8 1\nq9 0 d9 1\n")
+    (recipes / "ablations/validated.yaml").write_text(
+        "base: small\ntitle: validated\ntraining: {validation: {topics: collections/topics.tsv, "
+        "qrels: collections/valid.txt, documents: 3, keep: last}}\n")
+    for name in ("small", "validated"):
+        done = run(cli, recipes, name, "--stages", "train")
+        assert done.code == 0, done
+    models = [recipes.parent / "out" / name / "training/model" for name in ("small", "validated")]
+    assert models[0].joinpath("model.safetensors").read_bytes() == models[1].joinpath(
+        "model.safetensors").read_bytes()
+    lines = [json.loads(line) for line in (models[1] / "validation.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 4]
+    assert list(lines[0]["validation"]["by_query"]) == ["q8", "q9"]
+    assert run(cli, recipes, "validated", "--stages", "train").out.count("skipped: unchanged") == 6
+    (sources / "valid.txt").write_text("q8 0 d8 1\n")
+    changed = run(cli, recipes, "validated", "--stages", "train")
+    assert (changed.code, changed.out.count("skipped: unchanged")) == (0, 5), changed
+
+
 def test_another_teacher_or_text_is_scored_again(recipes: Path, cli: Cli) -> None:
     """Under the same names: what was scored before is another's."""
     assert run(cli, recipes, "small", "--stages", "train").code == 0

@@ -27,7 +27,7 @@ from spladev3_anserini.training.selection import (
     checkpoints_to_keep,
     outcome_text,
 )
-from spladev3_anserini.training.validation import Validation, hold_out
+from spladev3_anserini.training.validation import Questions, Validation, hold_out, read_questions
 
 Cli = Callable[..., Result]
 __all__ = ["data"]
@@ -239,3 +239,90 @@ def test_what_cannot_be_validated_is_refused(data: Path, held_out: Path, tmp_pat
         qrels.write_text(f"query-id\tcorpus-id\tscore\n{judged}")
         done = cli(*command(data, tmp_path / "other", "--validate", held_out))
         assert (done.code, "no relevant document" in done.err) == (2, True), done
+
+
+@pytest.fixture
+def questions(data: Path) -> dict[str, Path]:
+    """Questions on the training's corpus: two relevant documents, a judged one, none, one elsewhere."""
+    names = list(DOCUMENTS)
+    files = {"topics": data / "valid.tsv", "qrels": data / "valid.txt"}
+    files["topics"].write_text("".join(
+        f"v{n}\t{' '.join(DOCUMENTS[names[n]].split()[:2])}\n" for n in range(6)))
+    files["qrels"].write_text("".join(f"v{n} 0 {names[n]} 2\nv{n} 0 {names[n + 1]} 0\n" for n in range(4))
+                              + f"v4 0 {names[4]} 0\nother 0 {names[0]} 1\n")
+    return files
+
+
+def test_questions_on_the_corpus_and_some_of_its_documents(data: Path, questions: dict[str, Path]) -> None:
+    names, corpus = list(DOCUMENTS), str(data / "corpus.jsonl")
+    every = read_questions(Questions(str(questions["topics"]), str(questions["qrels"]), corpus))
+    assert list(every.queries) == ["v0", "v1", "v2", "v3"]  # v4 has no relevant one, v5 no judgment
+    assert every.documents == DOCUMENTS
+    assert every.qrels["v1"] == {names[1]: 2, names[2]: 0}
+    draws = set()
+    for seed in range(120):
+        some = read_questions(Questions(str(questions["topics"]), str(questions["qrels"]), corpus, 2, 3, seed))
+        judged = {name for query in some.queries for name in every.qrels[query]}
+        assert some.qrels == {query: every.qrels[query] for query in some.queries}
+        assert judged <= some.documents.keys()
+        assert (len(some.queries), len(some.documents)) == (2, len(judged) + 3)
+        assert some.documents.items() <= DOCUMENTS.items()
+        draws |= some.documents.keys() - judged
+    assert draws == DOCUMENTS.keys()
+
+
+def test_a_recipe_says_how_it_is_validated(data: Path, questions: dict[str, Path], tmp_path: Path,
+                                           cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeping the last checkpoint changes no weight; the command's options come before the recipe's."""
+    monkeypatch.setenv("SPLADEV3_LOG", "info")
+    file = data / "recipes/splade-v3.yaml"
+    recipe = json.loads(file.read_text())
+
+    def stated(**validation: Any) -> None:
+        file.write_text(json.dumps(recipe | {"training": recipe["training"] | {"validation": validation}}))
+
+    assert cli(*command(data, tmp_path / "plain")).code == 0
+    names = {part: str(path) for part, path in questions.items()}
+    stated(**names, sample=2, documents=2, steps=3, keep="last")
+    own = cli(*command(data, tmp_path / "elsewhere"))  # it names another corpus than the recipe
+    assert (own.code, "so it is left out" in own.err) == (0, True), own
+    assert not (tmp_path / "elsewhere/validation.jsonl").exists()
+    given = ("--validate-topics", names["topics"], "--validate-qrels", names["qrels"])
+    done = cli(*command(data, tmp_path / "given", *given))
+    assert done.code == 0, done
+    assert [*validations(tmp_path / "given")] == [0, 3, 6, 8]
+    assert "on 2 held-out questions" in done.out
+    assert same(weights(tmp_path / "given"), weights(tmp_path / "plain"))
+    inputs = json.loads((tmp_path / "given/training.json").read_text())["inputs"]
+    assert (inputs["validate"], inputs["validate_qrels"]) == (names["topics"], names["qrels"])
+    stated(sample=3, patience=1)
+    held = cli(*command(data, tmp_path / "held", "--set", "learning_rate=1e-9"))
+    assert held.code == 0, held
+    assert [*validations(tmp_path / "held")] == [0, 3]  # 5 queries make 3 steps; patience ends
+    off = cli(*command(data, tmp_path / "off", "--validate", 0))
+    assert off.code == 0, off
+    assert same(weights(tmp_path / "off"), weights(tmp_path / "plain"))
+
+
+@pytest.mark.parametrize(("stated", "options", "says"), [
+    ({"topics": "t.tsv"}, (), "topics and qrels need each other"),
+    ({"documents": 3}, (), "without topics and qrels, expected a sample of training queries"),
+    ({"sample": 2, "keep": "first"}, (), "validation.keep"),
+    (None, ("--validate-topics", "TOPICS"), "--validate-topics and --validate-qrels need each other"),
+    (None, ("--validate", 2, "--validate-topics", "TOPICS", "--validate-qrels", "QRELS"),
+     "--validate excludes --validate-topics"),
+    (None, ("--validate-topics", "TOPICS", "--validate-qrels", "EMPTY"), "none of its topics has"),
+    ({"sample": 2}, ("--validate", 0, "--patience", 2), "add --validate")])
+def test_a_validation_without_questions_is_refused(
+        stated: dict[str, Any] | None, options: tuple[object, ...], says: str, data: Path,
+        questions: dict[str, Path], tmp_path: Path, cli: Cli) -> None:
+    file = data / "recipes/splade-v3.yaml"
+    recipe = json.loads(file.read_text())
+    if stated is not None:
+        recipe["training"]["validation"] = stated
+        file.write_text(json.dumps(recipe))
+    (data / "none.txt").write_text("v0 0 nowhere 0\n")
+    files = {"TOPICS": questions["topics"], "QRELS": questions["qrels"], "EMPTY": data / "none.txt"}
+    done = cli(*command(data, tmp_path / "model", *(files.get(str(word), word) for word in options)))
+    assert (done.code, says in done.err, len(done.err.splitlines())) == (2, True, 1), done
+    assert not (tmp_path / "model").exists()
