@@ -20,13 +20,15 @@ from spladev3_anserini.evaluation.measures import parse_measures
 from spladev3_anserini.impacts.quantize import Quantizer
 from spladev3_anserini.recipe.baseline import Baseline
 from spladev3_anserini.recipe.fields import Count, Fraction, Name, Section, Text
-from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.recipe.training import Training, trainer_of
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 #: A commit on the hub: branches and tags move, commits do not.
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-#: A model on the hub, or `demo`. A recipe names no local folder: a run takes one as `model`.
-ModelName = Annotated[str, StringConstraints(pattern=r"^(demo|\w[\w.-]*/\w[\w.-]*)$")]
+#: A model on the hub, `demo`, or `recipe:NAME`, the model that another recipe trains. A recipe
+#: names no local folder: a run takes one as `model`.
+ModelName = Annotated[str, StringConstraints(
+    pattern=r"^(demo|recipe:[a-z0-9][a-z0-9._-]{0,79}|\w[\w.-]*/\w[\w.-]*)$")]
 #: The table of static queries: counted from the corpus, or a file that a variable leads to.
 TableSource = Annotated[str, StringConstraints(pattern=r"^(idf|\$[A-Z][A-Z0-9_]*/[\w./-]+)$")]
 #: Values of one recipe on one collection: {query set: {measure: value}}.
@@ -48,6 +50,7 @@ class Settings(Section):
     special_tokens: Literal["drop", "keep", "anserini"] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     query_weights: TableSource | None = None
+    top_k: Count | None = None
 
     @field_validator("quantizer")
     @classmethod
@@ -74,7 +77,8 @@ class Tolerance(Section):
 
 
 def _require_all_settings(settings: Settings) -> Settings:
-    if missing := Settings.model_fields.keys() - {"query_weights", *settings.stated_values()}:
+    optional = {"query_weights", "top_k"}
+    if missing := Settings.model_fields.keys() - {*optional, *settings.stated_values()}:
         raise ValueError(f"a recipe states all its settings; missing: {', '.join(missing)}")
     return settings
 
@@ -166,8 +170,16 @@ class SpladeRecipe(_Recipe):
         return self.settings.stated_values()
 
     @property
+    def trained_by(self) -> str | None:
+        """The recipe that trains the model; None if it is published, or trained by this recipe."""
+        return trainer_of(self.model or "")
+
+    @property
     def model_name(self) -> str | None:
-        """The model as commands take it: `NAME@REVISION`, or `NAME` without a revision."""
+        """The model as commands take it: `NAME@REVISION`, or `NAME` without a revision. None for a
+        model that is trained here."""
+        if self.trained_by:
+            return None
         return f"{self.model}@{self.revision}" if self.model and self.revision else self.model
 
 

@@ -197,10 +197,10 @@ class Training(Section):
         return self
 
 
-    @property
-    def start_recipe(self) -> str | None:
-        """The recipe whose model the training starts from; None if it starts from a model."""
-        return self.start.removeprefix("recipe:") if self.start.startswith("recipe:") else None
+
+def trainer_of(model: str) -> str | None:
+    """Returns the recipe that trains a model which is named `recipe:NAME`; None for other names."""
+    return model.removeprefix("recipe:") if model.startswith("recipe:") else None
 
 
 def flatten(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -58,7 +58,7 @@ def _model_commands(session: Session) -> list[list[str]]:
     recipe = session.experiment.recipe
     if isinstance(recipe, BaselineRecipe):
         name = model_name(recipe.baseline) if recipe.pickled else None
-    elif session.trains:
+    elif session.trains or (recipe.trained_by and not session.options.model):
         return []
     else:
         name = session.options.model or recipe.model_name or "MODEL"

@@ -16,6 +16,7 @@ from spladev3_anserini.recipe.schema import (
     Settings,
     SpladeRecipe,
 )
+from spladev3_anserini.recipe.training import trainer_of
 from spladev3_anserini.reproduction.sources import Sources
 
 
@@ -143,10 +144,10 @@ def open_experiment(library: Library, recipe_name: str, collection_name: str, ou
 
 
 def _firsts(recipe: Recipe) -> list[str]:
-    """Returns the recipes that run before one: those of its runs, or of its start."""
+    """Returns the recipes that run before one: those of its runs, of its model, or of its start."""
     if isinstance(recipe, SpladeRecipe):
-        start = recipe.training.start_recipe if recipe.training else None
-        return [start] if start else []
+        start = trainer_of(recipe.training.start) if recipe.training else None
+        return [name for name in (recipe.trained_by, start) if name]
     if isinstance(recipe.baseline, Rerank):
         return [recipe.baseline.of]
     return recipe.baseline.of if isinstance(recipe.baseline, Fuse) else []

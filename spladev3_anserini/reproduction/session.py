@@ -130,11 +130,20 @@ class Session:
         return recipe.training is not None and not (self.options.model or recipe.model)
 
     @property
-    def model(self) -> str:
-        """The SPLADE model as an argument of a command; `MODEL` if the recipe names none."""
-        recipe = self.experiment.splade
+    def _trained(self) -> str | None:
+        """The folder of a model that is trained here, by this recipe or by the one it names."""
         if self.trains:
             return str(training_files(self.experiment).model)
+        if self.experiment.splade.trained_by and not self.options.model:
+            return str(training_files(self.experiment.firsts[0]).model)
+        return None
+
+    @property
+    def model(self) -> str:
+        """The SPLADE model as an argument of a command; `MODEL` if the recipe names none."""
+        if self._trained:
+            return self._trained
+        recipe = self.experiment.splade
         name = self.options.model or recipe.model_name or "MODEL"
         return str(converted_folder(name, self.experiment.output)) if recipe.pickled else name
 
@@ -142,7 +151,7 @@ class Session:
     def checkpoint(self) -> Checkpoint:
         """The opened SPLADE checkpoint; raises InputError if it is not available."""
         recipe = self.experiment.splade
-        name = self.model if self.trains else self.options.model or recipe.model_name
+        name = self._trained or self.options.model or recipe.model_name
         if name is None:
             raise InputError(f"{self.experiment.recipe_name}: names no model; give its folder "
                              "with `model`")

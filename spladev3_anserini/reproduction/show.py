@@ -66,6 +66,8 @@ def _model(recipe: Recipe) -> str:
     if recipe.model is None:
         return "trained as below, or the folder given with --model" if recipe.training else \
             "the folder given with --model"
+    if recipe.trained_by:
+        return f"the one that {recipe.trained_by} trains"
     pinned = f"revision {recipe.revision}" if recipe.revision else \
         "files pinned by sha256" if recipe.model == "demo" else \
         "revision not pinned: the newest is used, and its hash is recorded"

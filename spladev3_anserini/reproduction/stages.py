@@ -88,7 +88,7 @@ def _encode(session: Session) -> Stage:
             *option("output", experiment.encoded), *option("max-length", settings.max_length),
             *option("scale", _scale(session)), *option("special-tokens", settings.special_tokens),
             *option("dtype", settings.dtype), *option("overwrite", True),
-            *option("query-weights", settings.query_weights),
+            *option("query-weights", settings.query_weights), *option("top-k", settings.top_k),
             *session.options.arguments("device", "batch-tokens")]],
         replacements=session.replacements, inputs=inputs,
         outputs=lambda: encoded_files(experiment.encoded))

@@ -15,7 +15,7 @@ from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.rankers.registry import find_pair_scorer, pair_scorer_hash
 from spladev3_anserini.recipe.library import default_folder
-from spladev3_anserini.recipe.training import flatten
+from spladev3_anserini.recipe.training import flatten, trainer_of
 from spladev3_anserini.recipe.validation import changed_training
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import usable_checkpoint
@@ -59,7 +59,7 @@ def refuse_untrainable(experiment: Experiment) -> None:
     refuse_without("accelerate", "training", "train")
     section = experiment.recipe.training
     assert section is not None
-    if not section.start_recipe:
+    if not trainer_of(section.start):
         usable_checkpoint(section.start, experiment.output)
     for name in section.teachers:
         find_pair_scorer(name)
@@ -101,7 +101,7 @@ class _Training:
         self.section = changed_training(section, self.changes)
         self.first_name = self.before or section.candidates.first_stage
         self.start_name = self.before or (str(training_files(self.experiment.firsts[0]).model)
-                                          if section.start_recipe else section.start)
+                                          if trainer_of(section.start) else section.start)
         self.query_weights = None if self.earlier else self.experiment.settings.query_weights
         self.sources = training_sources(self.experiment)
         folders = [self.files.scores_of(name) for name in section.teachers]

@@ -451,7 +451,19 @@ def test_every_training_value_says_where_it_is_from(name: str) -> None:
         assert training.sources.keys() == {key for key in values if key in stated or not NEWER.match(key)}
 
 
-@pytest.mark.parametrize("name", [n for n in RECIPES.recipes() if n not in RELEASED + UNTRAINED
+CUT = [n for n in RECIPES.recipes() if n.endswith("-top-64")]
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_cut_model_is_that_of_its_recipe(name: str) -> None:
+    cut, whole = recipe(name), recipe(name.removesuffix("-top-64"))
+    assert cut.model == f"recipe:{name.removesuffix('-top-64')}"
+    assert whole.training is not None
+    assert cut.variant == whole.variant
+    assert cut.settings == whole.settings.model_copy(update={"top_k": 64})
+
+
+@pytest.mark.parametrize("name", [n for n in RECIPES.recipes() if n not in RELEASED + UNTRAINED + CUT
                                   and n != "insuranceqa-mini"])
 def test_an_ablation_changes_what_its_sources_name(name: str) -> None:
     ablation, base = recipe(name), recipe(str(recipe(name).base))

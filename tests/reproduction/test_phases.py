@@ -80,3 +80,29 @@ def test_refused(phases: Path, cli: Cli) -> None:
                "y", "--output", "z")
     assert done.code == 2
     assert "--start-from" in done.err or "no such" in done.err
+
+
+def test_a_trained_model_is_encoded_with_other_settings(phases: Path, cli: Cli) -> None:
+    """Documents of two terms, of the same model: what `encode --top-k 2` writes."""
+    small = yaml.safe_load((phases / "small.yaml").read_text())
+    (phases / "easy-top2.yaml").write_text(yaml.safe_dump({
+        "title": "two terms", "licence": "none", "variant": small["variant"], "model": "recipe:easy",
+        "settings": small["settings"] | {"top_k": 2}}))
+    done = run(cli, phases, "easy-top2")
+    assert done.code == 0, done
+    out = phases.parent / "out"
+    one, other = (json.loads((out / name / "texts/result.json").read_text())
+                  for name in ("easy", "easy-top2"))
+    assert other["model_sha256"] == one["model_sha256"]
+    assert other["settings"] == one["settings"] | {"top_k": 2}
+    done = cli("encode", "--model", out / "easy/training/model", "--corpus",
+               phases / "collections/corpus.jsonl", "--output", phases / "hand", "--top-k", 2,
+               "--max-length", 32, "--device", "cpu")
+    assert done.code == 0, done
+    by_hand, own = ([json.loads(line)["vector"] for shard in sorted((folder / "impacts").iterdir())
+                     for line in shard.read_text().splitlines()]
+                    for folder in (phases / "hand", out / "easy-top2/texts/encoded"))
+    assert own == by_hand
+    assert max(map(len, own)) == 2
+    assert "the one that easy trains" in cli("reproduce", "show", "easy-top2", "--on", "texts",
+                                              "--recipes", phases).out
