@@ -225,7 +225,8 @@ class _Training:
                 *option("output", self.files.ensemble), *rescore],
             lambda: {f"scores {folder.name}": sha256_of(folder / SCORE_MANIFEST)
                      for folder in folders}
-            | {"rescore": str(self.section.rescore)},
+            | {"rescore": f"like {folders[0].name}" if self.section.rescore is True
+               else str(self.section.rescore)},
             lambda: [self.files.ensemble])
 
     def train(self) -> Stage:

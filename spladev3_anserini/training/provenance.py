@@ -76,13 +76,19 @@ def warn_of_differing_scores(scores: Path, candidates: Path, section: Training) 
              "`score` writes an ensemble.jsonl beside them")
     if recorded["candidates"] != sha256_of(candidates):
         warn(f"{scores}: was computed for other candidates than {candidates}")
-    _warn_if_different(scores, "teachers", ", ".join(recorded["teachers"]),
-                       ", ".join(section.teachers))
+    if _teachers_key(recorded["teachers"], section) != _teachers_key(section.teachers, section):
+        _warn_if_different(scores, "teachers", ", ".join(recorded["teachers"]),
+                           ", ".join(section.teachers))
     lengths = sorted(set(recorded["teacher_max_length"]))
     _warn_if_different(scores, "tokens of a pair", ", ".join(map(str, lengths)),
                        str(section.teacher_max_length))
     if recorded["kind"] == "ensemble":
         _warn_if_different(scores, "rescoring", *_rescoring_texts(recorded, section))
+
+
+def _teachers_key(teachers: list[str], section: Training) -> tuple[str, list[str]]:
+    """What matters of the order: which is first, if its scores' mean and deviation are taken."""
+    return teachers[0] if section.rescore is True else "", sorted(teachers)
 
 
 def _rescoring_texts(recorded: dict[str, Any], section: Training) -> tuple[str, str]:

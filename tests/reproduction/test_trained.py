@@ -10,11 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import Result, write_corpus
 from safetensors.torch import load_file, save_file
 from training.tiny_teachers import make_cross_encoder
+
+from spladev3_anserini.training.score_files import read_scores
 
 Cli = Callable[..., Result]
 
@@ -233,6 +236,26 @@ def test_another_teacher_or_text_is_scored_again(recipes: Path, cli: Cli) -> Non
     text = run(cli, recipes, "small", "--stages", "train")
     assert text.code == 0, text
     assert any(line.startswith("score") and "again" in line for line in text.out.splitlines())
+
+
+def test_another_first_teacher_gives_another_scale(recipes: Path, cli: Cli) -> None:
+    """`rescore: true` takes the mean and deviation of the first teacher's scores."""
+    other = make_cross_encoder(recipes.parent / "other", seed=9)
+    path = recipes / "small.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    names, means = [str(recipes.parent / "teacher"), str(other)], []
+    for teachers in (names, names[::-1]):
+        recipe["training"]["teachers"] = teachers
+        path.write_text(yaml.safe_dump(recipe))
+        done = run(cli, recipes, "small", "--stages", "train")
+        assert (done.code, "the recipe says" in done.err) == (0, False), done
+        scores = [score for entry in read_scores(
+            recipes.parent / "out/small/training/ensemble.jsonl") for score in entry.scores.values()]
+        folder, = (recipes.parent / "out/training-data").glob(f"scores-*/*/{Path(teachers[0]).name}")
+        raw = [score for entry in read_scores(folder) for score in entry.scores.values()]
+        means.append(np.mean(raw))
+        assert (np.mean(scores), np.std(scores)) == pytest.approx((means[-1], np.std(raw)))
+    assert means[0] != means[1]
 
 
 def test_the_printed_commands_train_the_same_model(recipes: Path, cli: Cli) -> None:

@@ -75,6 +75,20 @@ def test_teachers_lengths_and_candidates(data: Path, capfd: pytest.CaptureFixtur
         "teachers: one; the recipe says two, one", "tokens of a pair: 256; the recipe says 128"]
 
 
+@pytest.mark.parametrize(("order", "rescore", "said"), [
+    (["one", "two", "three"], True, []), (["one", "three", "two"], True, []),
+    (["two", "one", "three"], [0.0, 1.0], []), (["three", "two", "one"], False, []),
+    (["two", "one", "three"], True, ["teachers: one, two, three; the recipe says two, one, three"]),
+    (["one", "two"], False, ["teachers: one, two, three; the recipe says one, two"])])
+def test_the_order_of_teachers_matters_only_for_the_first_one_s_scale(
+        order: list[str], rescore: object, said: list[str], data: Path,
+        capfd: pytest.CaptureFixture[str]) -> None:
+    teachers = [TEACHER.model_copy(update={"name": name}) for name in ("one", "two", "three")]
+    combine(data / "candidates.jsonl", teachers, [data / "raw.jsonl"] * 3, data / "made.jsonl",
+            Target(0.0, 1.0) if rescore else None)
+    assert warnings(data, "made.jsonl", capfd, rescore=rescore, teachers=order) == said
+
+
 def changed(path: Path) -> None:
     path.write_text(path.read_text().replace("0.125", "0.25"))
 
