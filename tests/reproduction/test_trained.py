@@ -182,6 +182,7 @@ def test_without_the_stage_train_the_model_must_be_there(recipes: Path, cli: Cli
     ({"teachers": ["TEACHER", "no-such-folder/x/y"]}, "`cross_encoder` no-such-folder/x/y: no such"),
     ({"start": "no-such-folder/x/y"}, "no-such-folder/x/y: no such"),
     ({"rescore": [1.0, -2.0]}, "rescore to a deviation of -2; expected one above 0"),
+    ({"rescore": False, "rescore_each": "query"}, "rescore_each query: rescore is false, so"),
     ({"rescore": [1.0, 0.0]}, "rescore to a deviation of 0; expected one above 0")])
 def test_what_cannot_be_trained_is_told_before_any_stage(change: dict[str, object], says: str,
                                                          recipes: Path, cli: Cli) -> None:
@@ -236,6 +237,26 @@ def test_another_teacher_or_text_is_scored_again(recipes: Path, cli: Cli) -> Non
     text = run(cli, recipes, "small", "--stages", "train")
     assert text.code == 0, text
     assert any(line.startswith("score") and "again" in line for line in text.out.splitlines())
+
+
+def test_scores_are_rescored_in_each_query(recipes: Path, cli: Cli) -> None:
+    """After they were rescored over all pairs: nothing is scored again."""
+    path = recipes / "small.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    for each in ("all", "query"):
+        recipe["training"] |= {"rescore": [-1.5, 6.0], "rescore_each": each}
+        path.write_text(yaml.safe_dump(recipe))
+        done = run(cli, recipes, "small", "--stages", "train")
+        assert (done.code, "the recipe says" in done.err) == (0, False), done
+        rows = [list(entry.scores.values()) for entry in read_scores(
+            recipes.parent / "out/small/training/ensemble.jsonl")]
+        if each == "all":
+            rows = [[score for row in rows for score in row]]
+        for row in rows:
+            assert (np.mean(row), np.std(row)) == pytest.approx((-1.5, 6.0))
+    assert [line.partition("  ")[0] for line in done.out.splitlines() if " again (" in line] == [
+        "combine", "train"]
+    assert "rescore_each was all, is query" in done.out
 
 
 def test_another_first_teacher_gives_another_scale(recipes: Path, cli: Cli) -> None:

@@ -52,6 +52,23 @@ def warnings(folder: Path, scores: str, capfd: pytest.CaptureFixture[str],
             for line in capfd.readouterr().err.splitlines()]
 
 
+@pytest.mark.parametrize(("target", "each", "rescore", "said"), [
+    (Target(-1.5, 6.0, "query"), "query", True, []),
+    (Target(-1.5, 6.0, "query"), "query", [-1.5, 6.0], []),
+    (Target(-1.5, 6.0), "query", [-1.5, 6.0], ["to -1.5, 6; the recipe says to -1.5, 6, in each query"]),
+    (Target(-1.5, 6.0, "query"), "all", [-1.5, 6.0],
+     ["to -1.5, 6, in each query; the recipe says to -1.5, 6"]),
+    (Target(-1.5, 6.0), "query", True,
+     ["to -1.5, 6; the recipe says as another's scores, in each query"]),
+    (None, "query", True, ["none; the recipe says as another's scores, in each query"])])
+def test_rescoring_over_all_pairs_or_in_each_query(
+        target: Target | None, each: str, rescore: object, said: list[str], data: Path,
+        capfd: pytest.CaptureFixture[str]) -> None:
+    combine(data / "candidates.jsonl", [TEACHER], [data / "raw.jsonl"], data / "made.jsonl", target)
+    assert warnings(data, "made.jsonl", capfd, rescore=rescore, rescore_each=each) == [
+        f"rescoring: {text}" for text in said]
+
+
 @pytest.mark.parametrize(("target", "rescore", "said"), [
     (None, False, []), (None, True, ["rescoring: none; the recipe says as another's scores, over "
                                      "all pairs"]),
