@@ -137,7 +137,8 @@ class Training(Section):
     trained on. `sources` gives the source of each value. `sample` draws this many of the queries
     that have a positive. Lengths are in wordpieces, `batch_size` in queries per device.
 
-    `rescore` gives the ensemble's scores a mean and a standard deviation. A list states both. True
+    `rescore` gives the ensemble's scores a mean and a standard deviation, over all pairs or, with
+    `rescore_each: query`, in each query. A list states both. True
     takes those of the first teacher's raw scores on these candidates. (The paper took those of
     MiniLM-L-6-v2 on other candidates, and prints no numbers.)
 
@@ -156,6 +157,7 @@ class Training(Section):
     teachers: list[Text]
     teacher_max_length: Annotated[int, Field(ge=4)] = 256
     rescore: bool | Annotated[list[float], Field(min_length=2, max_length=2)]
+    rescore_each: Literal["all", "query"] = "all"
     negatives: PositiveInt
     loss: Loss
     documents: Regularizer
@@ -188,6 +190,8 @@ class Training(Section):
                 if value:
                     raise ValueError(f"{name} is {value} and takes teachers' scores, but teachers "
                                      "is empty")
+        if self.rescore is False and self.rescore_each == "query":
+            raise ValueError("rescore_each query: rescore is false, so nothing is rescored")
         pool = self.candidates.top + self.candidates.random
         if self.negatives > pool:
             raise ValueError(f"{self.negatives} negatives of {pool} candidates")

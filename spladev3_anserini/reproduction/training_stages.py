@@ -216,6 +216,8 @@ class _Training:
             rescore = [f"--rescore={','.join(map(str, self.section.rescore))}"]
         elif self.section.rescore:  # True: like the first teacher's raw scores
             rescore = option("rescore-like", folders[0])
+        if self.section.rescore_each == "query":
+            rescore += option("rescore-each", "query")
         return self._stage(
             "combine", self.files.recipe, [
                 _PROGRAM, "combine", *option("candidates", self.files.candidates),
@@ -223,7 +225,8 @@ class _Training:
                 *option("output", self.files.ensemble), *rescore],
             lambda: {f"scores {folder.name}": sha256_of(folder / SCORE_MANIFEST)
                      for folder in folders}
-            | {"rescore": str(self.section.rescore)},
+            | {"rescore": f"like {folders[0].name}" if self.section.rescore is True
+               else str(self.section.rescore), "rescore_each": self.section.rescore_each},
             lambda: [self.files.ensemble])
 
     def train(self) -> Stage:

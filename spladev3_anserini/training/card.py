@@ -75,7 +75,7 @@ def _details_of_start(start: Checkpoint) -> dict[str, Any]:
         card = read_json(path, dict)["card"]
         base, names = card["base_model"], [card["names"]["start"], *card.get("starts_before", [])]
         if any(not _STATED.fullmatch(name) for name in names) or not (
-                base is None or is_hub_id(base)):
+                base is None or re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", base)):
             return {}
     except (InputError, KeyError, TypeError, AttributeError):
         return {}

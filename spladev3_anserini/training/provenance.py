@@ -81,8 +81,9 @@ def warn_of_differing_scores(scores: Path | None, candidates: Path, section: Tra
              "`score` writes an ensemble.jsonl beside them")
     if recorded["candidates"] != sha256_of(candidates):
         warn(f"{scores}: was computed for other candidates than {candidates}")
-    _warn_if_different(scores, "teachers", ", ".join(recorded["teachers"]),
-                       ", ".join(section.teachers))
+    if _teachers_key(recorded["teachers"], section) != _teachers_key(section.teachers, section):
+        _warn_if_different(scores, "teachers", ", ".join(recorded["teachers"]),
+                           ", ".join(section.teachers))
     lengths = sorted(set(recorded["teacher_max_length"]))
     _warn_if_different(scores, "tokens of a pair", ", ".join(map(str, lengths)),
                        str(section.teacher_max_length))
@@ -90,22 +91,26 @@ def warn_of_differing_scores(scores: Path | None, candidates: Path, section: Tra
         _warn_if_different(scores, "rescoring", *_rescoring_texts(recorded, section))
 
 
+def _teachers_key(teachers: list[str], section: Training) -> tuple[str, list[str]]:
+    """What matters of the order: which is first, if its scores' mean and deviation are taken."""
+    return teachers[0] if section.rescore is True else "", sorted(teachers)
+
+
 def _rescoring_texts(recorded: dict[str, Any], section: Training) -> tuple[str, str]:
     """The rescoring in words, of the scores and of the recipe; equal texts if they agree."""
+    in_each = {"none": "", "all": "", "query": ", in each query"}
     actual = recorded["rescoring"] if recorded["rescoring"] == "none" else "to {:g}, {:g}".format(
-        *recorded["target"])
-    if isinstance(section.rescore, list):
-        expected = "to {:g}, {:g}".format(*section.rescore)
-        alike = recorded["rescoring"] == "all" and all(
-            math.isclose(*pair, rel_tol=1e-9)
-            for pair in zip(recorded["target"], section.rescore, strict=True))
-        return (expected if alike else actual), expected
-    if not section.rescore:
+        *recorded["target"]) + in_each[recorded["rescoring"]]
+    if section.rescore is False:
         return actual, "none"
-    expected = "as another's scores, over all pairs"
-    if recorded["rescoring"] == "all":
-        return expected, expected
-    return (f"{actual}, in each query" if recorded["rescoring"] == "query" else actual), expected
+    alike = recorded["rescoring"] == section.rescore_each
+    if isinstance(section.rescore, list):
+        expected = "to {:g}, {:g}".format(*section.rescore) + in_each[section.rescore_each]
+        alike = alike and all(math.isclose(*pair, rel_tol=1e-9) for pair in zip(
+            recorded["target"], section.rescore, strict=True))
+    else:
+        expected = f"as another's scores{in_each[section.rescore_each] or ', over all pairs'}"
+    return (expected if alike else actual), expected
 
 
 def _warn_if_different(scores: Path, what: str, actual: str, expected: str) -> None:

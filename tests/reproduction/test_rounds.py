@@ -239,3 +239,12 @@ def test_what_trains_one_round_says_so(recipes: Path, cli: Cli, monkeypatch: pyt
     done = run(cli, recipes, "twice", *TRAIN)
     assert done.code == 2
     assert "twice.yaml: training.rounds 2: torchrun's processes train one model" in done.err
+
+
+def test_the_shipped_recipe_prints_both_rounds_and_its_download_once(cli: Cli) -> None:
+    shown = cli("reproduce", "show", "mini-two-rounds", "--on", "insuranceqa").out.splitlines()
+    commands = [line.split()[1] for line in shown if line.startswith("spladev3-anserini ")]
+    once = ["encode", "index", "mine", "score", "score", "combine", "train"]
+    assert commands[:15] == ["download", *once, *once]
+    assert "download" not in commands[15:]
+    assert sum("--scored" in line for line in shown) == 2

@@ -10,11 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import Result, write_corpus
 from safetensors.torch import load_file, save_file
 from training.tiny_teachers import make_cross_encoder
+
+from spladev3_anserini.training.score_files import read_scores
 
 Cli = Callable[..., Result]
 
@@ -179,6 +182,7 @@ def test_without_the_stage_train_the_model_must_be_there(recipes: Path, cli: Cli
     ({"teachers": ["TEACHER", "no-such-folder/x/y"]}, "`cross_encoder` no-such-folder/x/y: no such"),
     ({"start": "no-such-folder/x/y"}, "no-such-folder/x/y: no such"),
     ({"rescore": [1.0, -2.0]}, "rescore to a deviation of -2; expected one above 0"),
+    ({"rescore": False, "rescore_each": "query"}, "rescore_each query: rescore is false, so"),
     ({"rescore": [1.0, 0.0]}, "rescore to a deviation of 0; expected one above 0")])
 def test_what_cannot_be_trained_is_told_before_any_stage(change: dict[str, object], says: str,
                                                          recipes: Path, cli: Cli) -> None:
@@ -255,6 +259,46 @@ def test_another_teacher_or_text_is_scored_again(recipes: Path, cli: Cli) -> Non
     text = run(cli, recipes, "small", "--stages", "train")
     assert text.code == 0, text
     assert any(line.startswith("score") and "again" in line for line in text.out.splitlines())
+
+
+def test_scores_are_rescored_in_each_query(recipes: Path, cli: Cli) -> None:
+    """After they were rescored over all pairs: nothing is scored again."""
+    path = recipes / "small.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    for each in ("all", "query"):
+        recipe["training"] |= {"rescore": [-1.5, 6.0], "rescore_each": each}
+        path.write_text(yaml.safe_dump(recipe))
+        done = run(cli, recipes, "small", "--stages", "train")
+        assert (done.code, "the recipe says" in done.err) == (0, False), done
+        rows = [list(entry.scores.values()) for entry in read_scores(
+            recipes.parent / "out/small/training/ensemble.jsonl")]
+        if each == "all":
+            rows = [[score for row in rows for score in row]]
+        for row in rows:
+            assert (np.mean(row), np.std(row)) == pytest.approx((-1.5, 6.0))
+    assert [line.partition("  ")[0] for line in done.out.splitlines() if " again (" in line] == [
+        "combine", "train"]
+    assert "rescore_each was all, is query" in done.out
+
+
+def test_another_first_teacher_gives_another_scale(recipes: Path, cli: Cli) -> None:
+    """`rescore: true` takes the mean and deviation of the first teacher's scores."""
+    other = make_cross_encoder(recipes.parent / "other", seed=9)
+    path = recipes / "small.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    names, means = [str(recipes.parent / "teacher"), str(other)], []
+    for teachers in (names, names[::-1]):
+        recipe["training"]["teachers"] = teachers
+        path.write_text(yaml.safe_dump(recipe))
+        done = run(cli, recipes, "small", "--stages", "train")
+        assert (done.code, "the recipe says" in done.err) == (0, False), done
+        scores = [score for entry in read_scores(
+            recipes.parent / "out/small/training/ensemble.jsonl") for score in entry.scores.values()]
+        folder, = (recipes.parent / "out/training-data").glob(f"scores-*/*/{Path(teachers[0]).name}")
+        raw = [score for entry in read_scores(folder) for score in entry.scores.values()]
+        means.append(np.mean(raw))
+        assert (np.mean(scores), np.std(scores)) == pytest.approx((means[-1], np.std(raw)))
+    assert means[0] != means[1]
 
 
 def test_the_printed_commands_train_the_same_model(recipes: Path, cli: Cli) -> None:

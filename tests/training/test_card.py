@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shutil
@@ -100,6 +101,27 @@ def test_the_card_has_the_record_and_no_path_of_this_machine(tiny: Path, tmp_pat
     assert front["metrics"] == ["ndcg_at_10", "rr_rel_2_at_10"]
     assert front["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.51234
     assert "| c | dev | nDCG@10 | 0.5123 |" in text
+
+
+@pytest.mark.parametrize(("card", "base", "starts"), [
+    ({"base_model": "naver/splade-v3", "names": {"start": "naver/splade-v3"}}, "naver/splade-v3",
+     "`start`, itself trained from `naver/splade-v3` with"),
+    ({"base_model": None, "names": {"start": "second"}, "starts_before": ["first", "demo"]}, None,
+     "`start`, itself trained from `second`, itself trained from `first`, itself trained from `demo` with"),
+    ({"base_model": "../x", "names": {"start": "naver/splade-v3"}}, None, "`start` with"),
+    ({"base_model": None, "names": {"start": "<script>"}}, None, "`start` with"),
+    ({"base_model": 3, "names": {"start": "a"}}, None, "`start` with"),
+    ({"base_model": None, "names": {"start": 3}}, None, "`start` with"),
+    ({"base_model": None, "names": {"start": "a"}, "starts_before": 3}, None, "`start` with"),
+    ([], None, "`start` with"), (None, None, "`start` with")])
+def test_a_start_that_was_trained_here_names_its_own(card: object, base: str | None, starts: str,
+                                                     tiny: Path, tmp_path: Path) -> None:
+    start = start_with(tiny, tmp_path / "start", None)
+    (start / "training.json").write_text(json.dumps({"card": card} if card != [] else card))
+    write_card(tmp_path, record_of(start))
+    front, text = parsed(tmp_path)
+    assert front.get("base_model") == base
+    assert f"It was trained from {starts} spladev3-anserini" in text
 
 
 def test_data_that_only_reproduce_has(tmp_path: Path, refused: Callable[..., str]) -> None:

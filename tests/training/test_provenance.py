@@ -52,6 +52,23 @@ def warnings(folder: Path, scores: str, capfd: pytest.CaptureFixture[str],
             for line in capfd.readouterr().err.splitlines()]
 
 
+@pytest.mark.parametrize(("target", "each", "rescore", "said"), [
+    (Target(-1.5, 6.0, "query"), "query", True, []),
+    (Target(-1.5, 6.0, "query"), "query", [-1.5, 6.0], []),
+    (Target(-1.5, 6.0), "query", [-1.5, 6.0], ["to -1.5, 6; the recipe says to -1.5, 6, in each query"]),
+    (Target(-1.5, 6.0, "query"), "all", [-1.5, 6.0],
+     ["to -1.5, 6, in each query; the recipe says to -1.5, 6"]),
+    (Target(-1.5, 6.0), "query", True,
+     ["to -1.5, 6; the recipe says as another's scores, in each query"]),
+    (None, "query", True, ["none; the recipe says as another's scores, in each query"])])
+def test_rescoring_over_all_pairs_or_in_each_query(
+        target: Target | None, each: str, rescore: object, said: list[str], data: Path,
+        capfd: pytest.CaptureFixture[str]) -> None:
+    combine(data / "candidates.jsonl", [TEACHER], [data / "raw.jsonl"], data / "made.jsonl", target)
+    assert warnings(data, "made.jsonl", capfd, rescore=rescore, rescore_each=each) == [
+        f"rescoring: {text}" for text in said]
+
+
 @pytest.mark.parametrize(("target", "rescore", "said"), [
     (None, False, []), (None, True, ["rescoring: none; the recipe says as another's scores, over "
                                      "all pairs"]),
@@ -73,6 +90,20 @@ def test_teachers_lengths_and_candidates(data: Path, capfd: pytest.CaptureFixtur
                     teacher_max_length=128) == [
         f"was computed for other candidates than {data / 'candidates.jsonl'}",
         "teachers: one; the recipe says two, one", "tokens of a pair: 256; the recipe says 128"]
+
+
+@pytest.mark.parametrize(("order", "rescore", "said"), [
+    (["one", "two", "three"], True, []), (["one", "three", "two"], True, []),
+    (["two", "one", "three"], [0.0, 1.0], []), (["three", "two", "one"], False, []),
+    (["two", "one", "three"], True, ["teachers: one, two, three; the recipe says two, one, three"]),
+    (["one", "two"], False, ["teachers: one, two, three; the recipe says one, two"])])
+def test_the_order_of_teachers_matters_only_for_the_first_one_s_scale(
+        order: list[str], rescore: object, said: list[str], data: Path,
+        capfd: pytest.CaptureFixture[str]) -> None:
+    teachers = [TEACHER.model_copy(update={"name": name}) for name in ("one", "two", "three")]
+    combine(data / "candidates.jsonl", teachers, [data / "raw.jsonl"] * 3, data / "made.jsonl",
+            Target(0.0, 1.0) if rescore else None)
+    assert warnings(data, "made.jsonl", capfd, rescore=rescore, teachers=order) == said
 
 
 def changed(path: Path) -> None:
