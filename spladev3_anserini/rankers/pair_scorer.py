@@ -47,6 +47,7 @@ class PairSettings:
         device: `auto`, `cpu`, `cuda`, ...
         dtype: `auto` (float32) or one of `DTYPES`.
         t5_token: The token whose logit is a T5's score.
+        template: A name in `TEMPLATES`, for a model that scores one text.
     """
 
     max_length: int = 256
@@ -54,6 +55,7 @@ class PairSettings:
     device: str = "auto"
     dtype: str = "auto"
     t5_token: str = T5_TOKEN
+    template: str | None = None
 
 
 class PairError(ValueError):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from spladev3_anserini.recipe.fields import Fraction, Section, Text
+from spladev3_anserini.recipe.fields import Fraction, Section, TemplateName, Text
 
 Weight = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -102,6 +102,9 @@ class Training(Section):
     `sources` gives the source of each value. `sample` draws this many of the queries that have a
     positive. Lengths are in wordpieces, `batch_size` in queries per device.
 
+    `teacher_templates` names the template of each teacher that has one (`score --template`), and
+    `teacher_dtype` the precision of all teachers.
+
     `rescore` gives the ensemble's scores a mean and a standard deviation. A list states both. True
     takes those of the first teacher's raw scores on these candidates. (The paper took those of
     MiniLM-L-6-v2 on other candidates, and prints no numbers.)
@@ -115,6 +118,8 @@ class Training(Section):
     candidates: Candidates
     teachers: Annotated[list[Text], Field(min_length=1)]
     teacher_max_length: Annotated[int, Field(ge=4)] = 256
+    teacher_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    teacher_templates: dict[Text, TemplateName] = Field(default_factory=dict)
     rescore: bool | Annotated[list[float], Field(min_length=2, max_length=2)]
     negatives: PositiveInt
     loss: Loss
@@ -137,6 +142,8 @@ class Training(Section):
     def _consistent(self) -> Training:
         if isinstance(self.rescore, list) and self.rescore[1] <= 0:
             raise ValueError(f"rescore to a deviation of {self.rescore[1]:g}; expected one above 0")
+        if others := self.teacher_templates.keys() - set(self.teachers):
+            raise ValueError(f"teacher_templates: {min(others)} is none of the teachers")
         pool = self.candidates.top + self.candidates.random
         if self.negatives > pool:
             raise ValueError(f"{self.negatives} negatives of {pool} candidates")

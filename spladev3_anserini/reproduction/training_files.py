@@ -19,13 +19,14 @@ class TrainingFiles:
 
     Recipes share `first_stage` and `data`: the names of these folders are hashes of everything
     that decides the files inside. Only one recipe uses the folder `recipe`. `teacher_length` is
-    the teachers' maximum length in wordpieces.
+    the teachers' maximum length in wordpieces, `teacher_dtype` their precision.
     """
 
     first_stage: Path
     data: Path
     recipe: Path
     teacher_length: int
+    teacher_dtype: str
 
     @property
     def encoded(self) -> Path:
@@ -41,7 +42,8 @@ class TrainingFiles:
 
     @property
     def scores(self) -> Path:
-        return self.data / f"scores-{self.teacher_length}"
+        dtype = "" if self.teacher_dtype == "auto" else f"-{self.teacher_dtype}"
+        return self.data / f"scores-{self.teacher_length}{dtype}"
 
     @property
     def ensemble(self) -> Path:
@@ -66,7 +68,7 @@ def training_files(experiment: Experiment) -> TrainingFiles:
         first_stage=shared / f"first-{_folder_key(experiment, section, first_stage)}",
         data=shared / f"scores-{_folder_key(experiment, section, mining)}",
         recipe=experiment.output / experiment.recipe_name / "training",
-        teacher_length=section.teacher_max_length)
+        teacher_length=section.teacher_max_length, teacher_dtype=section.teacher_dtype)
 
 
 def first_stage_length(experiment: Experiment) -> int:

@@ -52,7 +52,7 @@ def refuse_untrainable(experiment: Experiment) -> None:
     assert section is not None
     usable_checkpoint(section.start, experiment.output)
     for name in section.teachers:
-        find_pair_scorer(name)
+        find_pair_scorer(name, section.teacher_templates.get(name))
 
 
 def refuse_other_ranks(experiment: Experiment, ranks: int) -> None:
@@ -162,15 +162,20 @@ class _Training:
             lambda: [self.files.candidates])
 
     def score(self, teacher: str) -> Stage:
-        length = self.section.teacher_max_length
+        section = self.section
+        length, template = section.teacher_max_length, section.teacher_templates.get(teacher)
+        dtype = None if section.teacher_dtype == "auto" else section.teacher_dtype
+        chosen = {"template": template, "dtype": dtype}
         return self._stage(
             f"score {teacher}", self.files.data, [
                 _PROGRAM, "score", *self._input_arguments(), *option("cross-encoder", teacher),
                 *option("output", self.files.scores), *option("max-length", length),
+                *option("template", template), *option("dtype", dtype),
                 *option("no-ensemble", True), *option("overwrite", True),
                 *self.options.arguments("device")],
             lambda: {"candidates": sha256_of(self.files.candidates),
-                     "teacher": pair_scorer_hash(teacher), "max_length": str(length),
+                     "teacher": pair_scorer_hash(teacher, template), "max_length": str(length),
+                     **{key: value for key, value in chosen.items() if value},
                      **self._source_fingerprints("corpus", "topics")},
             lambda: [self.files.scores_of(teacher) / SCORE_MANIFEST])
 
@@ -196,7 +201,9 @@ class _Training:
         file, variant = self.experiment.recipe_file, self.experiment.splade.variant
 
         def inputs() -> Inputs:
-            values = flatten(section.model_dump(exclude={"sources", "corpus", "start"}))
+            # what templates and precision of teachers decide is in the ensemble
+            values = flatten(section.model_dump(exclude={
+                "sources", "corpus", "start", "teacher_templates", "teacher_dtype"}))
             if self.options.ranks > 1:
                 values["ranks"] = self.options.ranks
             if table := self.session.query_weights_hash:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,8 @@ def read_provenance(scores: Path) -> dict[str, Any]:
     Returns:
         JSON values. `kind` is `ensemble` (combined by `score` or `combine`, min-max per query),
         `raw` (the scores of one teacher) or `unknown` (no record lies beside the scores). The first
-        two also name teachers, their lengths in tokens, the candidates' sha256 and the rescoring.
+        two also name teachers, their lengths in tokens and templates, the candidates' sha256 and
+        the rescoring.
 
     Raises:
         InputError: A record is damaged.
@@ -32,12 +34,14 @@ def read_provenance(scores: Path) -> dict[str, Any]:
     if isinstance(record, EnsembleRecord):
         return {"kind": "ensemble", "teachers": [teacher.name for teacher in record.teachers],
                 "teacher_max_length": [teacher.max_length for teacher in record.teachers],
+                "teacher_templates": [teacher.template for teacher in record.teachers],
                 "candidates": record.candidates, "rescoring": record.rescoring,
                 "target": [record.target_mean, record.target_deviation],
                 "target_source": record.target_source}
     if record:
         return {"kind": "raw", "teachers": [record.name],
                 "teacher_max_length": [record.fingerprint.max_length],
+                "teacher_templates": [record.fingerprint.template],
                 "candidates": record.fingerprint.candidates, "rescoring": "none"}
     return {"kind": "unknown"}
 
@@ -78,11 +82,17 @@ def warn_of_differing_scores(scores: Path, candidates: Path, section: Training) 
         warn(f"{scores}: was computed for other candidates than {candidates}")
     _warn_if_different(scores, "teachers", ", ".join(recorded["teachers"]),
                        ", ".join(section.teachers))
+    _warn_if_different(scores, "their templates", _templates(recorded["teacher_templates"]),
+                       _templates(section.teacher_templates.values()))
     lengths = sorted(set(recorded["teacher_max_length"]))
     _warn_if_different(scores, "tokens of a pair", ", ".join(map(str, lengths)),
                        str(section.teacher_max_length))
     if recorded["kind"] == "ensemble":
         _warn_if_different(scores, "rescoring", *_rescoring_texts(recorded, section))
+
+
+def _templates(names: Iterable[str]) -> str:
+    return ", ".join(sorted(filter(None, names))) or "none"
 
 
 def _rescoring_texts(recorded: dict[str, Any], section: Training) -> tuple[str, str]:

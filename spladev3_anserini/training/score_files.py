@@ -58,6 +58,7 @@ class ScoreFingerprint(Record):
     topics: str
     block: int
     package: str
+    template: str = ""
 
 
 class ScorePart(Record):

@@ -166,9 +166,10 @@ def score_fingerprint(work: ScoringWork, teacher: PairScorer) -> ScoreFingerprin
     return ScoreFingerprint(
         teacher=teacher.sha256, kind=teacher.kind, max_length=teacher.settings.max_length,
         batch_tokens=teacher.batch_tokens, device=teacher.device.partition(":")[0],
-        dtype=teacher.dtype, t5_token=teacher.settings.t5_token if teacher.kind == "t5" else "",
+        dtype=teacher.dtype, t5_token=teacher.settings.t5_token
+        if teacher.kind == "t5" and not teacher.settings.template else "",
         candidates=work.sha256, corpus=work.corpus, topics=work.topics, block=work.block,
-        package=VERSION)
+        package=VERSION, template=teacher.settings.template or "")
 
 
 def _holds_other_scores(output: Path, fingerprint: ScoreFingerprint) -> bool:

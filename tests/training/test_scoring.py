@@ -15,6 +15,7 @@ import pytest
 from conftest import TEXTS, Result, write_corpus, write_lines
 from forked import kill, program
 from tiny_teachers import make_cross_encoder, make_t5
+from tiny_templated import make_decoder, make_monot5
 
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
@@ -388,3 +389,34 @@ def test_overwrite_replaces_other_scores_alone(data: Path, tmp_path: Path, cli: 
     (tmp_path / "mine/one").mkdir(parents=True)
     (tmp_path / "mine/one/thesis.txt").write_text("work")
     assert "no score wrote" in refused(*arguments[:-1], tmp_path / "mine", "--overwrite")
+
+
+def test_a_template_and_a_precision_are_recorded(data: Path, tmp_path: Path, cli: Any,
+                                                 refused: Any) -> None:
+    """Scores of another template or precision are refused or replaced, never mixed."""
+    teacher, other = make_monot5(tmp_path / "t5"), make_cross_encoder(tmp_path / "other")
+    out = ["--output", tmp_path / "out"]
+    half = ["--template", "monot5", "--dtype", "bfloat16"]
+    assert cli(*options_of(data, teacher), *out, *half).code == 0
+    manifest = json.loads((tmp_path / "out/t5/manifest.json").read_text())
+    assert (manifest["fingerprint"]["template"], manifest["fingerprint"]["dtype"],
+            manifest["fingerprint"]["t5_token"]) == ("monot5", "bfloat16", "")
+    ensemble = json.loads((tmp_path / "out/ensemble.json").read_text())
+    assert [own["template"] for own in ensemble["teachers"]] == ["monot5"]
+    assert "0 files written, 1 kept" in cli(*options_of(data, teacher), *out, *half).out
+    cli("combine", "--candidates", data / "candidates.jsonl", "--scores", tmp_path / "out/t5",
+        "--output", tmp_path / "again.jsonl")
+    assert json.loads((tmp_path / "again.json").read_text())["teachers"] == ensemble["teachers"]
+
+    assert "(dtype: bfloat16 there, float32 now)" in refused(*options_of(data, teacher), *out,
+                                                             *half[:2])
+    message = refused(*options_of(data, teacher), *out)
+    assert "template: monot5 there" in message
+    assert "t5_token: " in message
+    assert "1 file written" in cli(*options_of(data, teacher), *out, "--overwrite").out
+    before = bytes_of(tmp_path / "out/t5")
+    assert "--template monot5: " in refused(*options_of(data, teacher, other), *out, *half)
+    decoder = make_decoder(tmp_path / "decoder", "Qwen3")
+    assert "name its --template: qwen3-reranker" in refused(*options_of(data, decoder), *out)
+    assert "--template" in refused(*options_of(data, decoder), *out, "--template", "nothing")
+    assert bytes_of(tmp_path / "out/t5") == before
