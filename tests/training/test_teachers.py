@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from tiny_teachers import (
     PAIRS,
     make_bi_encoder,
     make_cross_encoder,
+    make_modernbert,
     make_t5,
+    make_xlm_roberta,
     one_by_one,
     t5_one_by_one,
 )
@@ -43,6 +46,25 @@ def test_a_sequence_classification_scores_as_transformers_alone(labels: int, max
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, one_by_one(folder, max_length), atol=1e-5)
     assert scores.std() > 0.05  # so that 1e-5 tells something
+
+
+@pytest.mark.parametrize("make", [make_xlm_roberta, make_modernbert])
+@pytest.mark.parametrize("max_length", [14, 64])
+def test_rerankers_of_today_score_as_transformers_alone(make: Callable[[Path], Path],
+                                                        max_length: int, tmp_path: Path) -> None:
+    """XLM-R, whose files pad at the left, and ModernBERT, whose files pad at the right."""
+    folder = make(tmp_path / "model")
+    settings = replace(CPU, max_length=max_length, batch_tokens=10_000)
+    teacher = open_pair_scorer(str(folder), settings)
+    assert teacher.kind == "sequence classification"
+    scores = teacher.score(PAIRS)
+    np.testing.assert_allclose(scores, one_by_one(folder, max_length), atol=2e-5)
+    assert scores.std() > 0.05  # so that 2e-5 tells something
+    assert bool(teacher.cuts.cut) == (max_length == 14)
+    half = open_pair_scorer(str(folder), replace(settings, dtype="bfloat16")).score(PAIRS)
+    assert np.corrcoef(half, scores)[0, 1] > 0.9
+    with pytest.raises(InputError, match=r"`max_length` 65: .* takes 64 at most"):
+        open_pair_scorer(str(folder), replace(settings, max_length=65))
 
 
 @pytest.mark.parametrize("max_length", [16, 64])

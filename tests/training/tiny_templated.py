@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from conftest import WORDS
+from training.tiny_teachers import randomise
 
 #: What a causal reranker's text has besides words, so that its tokenizer knows whole words of it.
 _PROSE = ("Judge whether the Document meets requirements based on Query and Instruct provided Note "
@@ -80,8 +80,5 @@ def word_tokenizer() -> Any:
 
 
 def _save(model: Any, folder: Path, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0, 0.8, generator=generator)
+    randomise(model, seed)
     model.save_pretrained(folder)
