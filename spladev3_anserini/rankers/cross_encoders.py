@@ -175,12 +175,16 @@ class BiEncoder(Transformer):
                   for text in self._tokenized(lambda items: self._cut(list(items)), chunk)]
         self.cuts.add([text.lost for text in tokens])
         vectors = np.empty((len(texts), int(self.model.config.hidden_size)), dtype=np.float32)
+        encoded = told = 0
         for rows in length_batches([len(text.ids) for text in tokens], self.batch_tokens):
             vectors[rows] = self._run([tokens[row] for row in rows])
+            encoded += len(rows)
+            share = len(pairs) * encoded // len(texts)
+            done(share - told)
+            told = share
         row_of = {text: row for row, text in enumerate(texts)}
         scores: Float32s = np.einsum("ij,ij->i", vectors[[row_of[q] for q, _ in pairs]],
                                      vectors[[row_of[d] for _, d in pairs]])
-        done(len(pairs))
         return require_finite(scores)
 
     def tokens_left(self, queries: Sequence[str]) -> list[int]:

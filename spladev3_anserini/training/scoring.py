@@ -23,7 +23,7 @@ from spladev3_anserini.encoding.directory import WHOLE, Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import locked, sha256_of
 from spladev3_anserini.impacts.manifest import differences_text, read_record, write_record
-from spladev3_anserini.progress import counter
+from spladev3_anserini.progress import counter, skip
 from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, chunks
 from spladev3_anserini.text import VERSION
 from spladev3_anserini.training.score_files import (
@@ -200,7 +200,7 @@ def _score(work: ScoringWork, teacher: PairScorer, output: Path,
             name, block = part_name(number), work.blocks[number]
             if journal.finished_hash(name):
                 kept += 1
-                bar.update(block.pairs)
+                skip(bar, block.pairs)
                 continue
             write_scores(output / name, _block_scores(records, work, teacher, bar), temporary)
             journal.add(name, block.queries, block.pairs)

@@ -84,6 +84,10 @@ def test_neither_batches_nor_order_matter(make: object, tmp_path: Path) -> None:
     whole = open_pair_scorer(str(folder), replace(CPU, batch_tokens=10_000)).score(PAIRS,
                                                                                    done.append)
     assert sum(done) == len(PAIRS)
+    done.clear()
+    open_pair_scorer(str(folder), replace(CPU, batch_tokens=30)).score(PAIRS, done.append)
+    assert sum(done) == len(PAIRS)
+    assert len(done) > 2  # on the way, so that long work is not silent
     single = open_pair_scorer(str(folder), replace(CPU, batch_tokens=1))
     np.testing.assert_allclose(single.score(PAIRS), whole, atol=1e-5)
     np.testing.assert_allclose(single.score(PAIRS[::-1])[::-1], whole, atol=1e-5)
