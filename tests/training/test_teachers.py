@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -284,6 +285,29 @@ def test_the_pairs_of_an_int8_graph_are_scored_on_one_core_each(
         assert len(teacher.score([("a cat", "sat"), ("a cat", "sat on a mat")])) == 2
     finally:
         torch.set_num_threads(threads)
+
+
+def test_ctrl_c_stops_the_threads_of_an_int8_graph(
+        cross_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: they would else score all that is left, also while the process ends."""
+    teacher, started = open_pair_scorer(str(cross_encoder), CPU), []
+
+    def run(self: object, batch: object) -> object:
+        started.append(batch)
+        time.sleep(0.01)
+        return np.zeros(1, np.float32)
+
+    def interrupt(count: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(teacher), "_run", run)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    with pytest.raises(KeyboardInterrupt) as held:
+        teacher.score([("a cat", "sat")] * 500, interrupt)
+    number = len(started)
+    time.sleep(0.1)
+    assert len(started) == number < 500
+    assert held.tb  # as a program that reports an interrupt keeps it
 
 
 def test_a_failing_pair_of_an_int8_graph_stops_the_others(
