@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from tiny_templated import make_decoder, make_monot5
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.batches import Float32s
+from spladev3_anserini.progress import reporting
 from spladev3_anserini.rankers.pair_scorer import Pair, PairError, PairScorer, PairSettings
 from spladev3_anserini.rankers.registry import open_pair_scorer
 from spladev3_anserini.training.score_files import QueryCandidates, read_scores, write_candidates
@@ -72,6 +74,34 @@ def work_of(data: Path, part: str = "1/1", block: int = 5) -> Any:
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())
             if path.is_file() and not path.name.startswith(".")}
+
+
+def test_a_log_file_gets_a_line_a_minute(data: Path, tmp_path: Path,
+                                         monkeypatch: pytest.MonkeyPatch,
+                                         caplog: pytest.LogCaptureFixture) -> None:
+    """While a teacher scores, not when it has finished: 23 queries of 4 pairs, 20 s a query."""
+    now = [100.0]
+    monkeypatch.setattr("spladev3_anserini.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+
+    class Slow(Counting):
+        def score(self, pairs: Sequence[Pair],
+                  done: Callable[[int], object] = lambda count: None) -> Float32s:
+            for _ in range(0, len(pairs), 4):
+                now[0] += 20
+                done(4)
+            return super().score(pairs)
+
+    caplog.set_level("INFO", "spladev3_anserini")
+    work = work_of(data, block=100)
+    with reporting("auto"):
+        score_candidates(work, Slow(tmp_path), tmp_path / "out")
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "scoring with counting: 92 pairs"
+    assert said[1:-1] == [
+        f"scoring with counting: {n} pairs of 92 ({n / 92:.0%}), 0.2 a second, "
+        f"{(92 - n) * 5 // 60:02}:{(92 - n) * 5 % 60:02} left" for n in range(12, 92, 12)]
+    assert said[-1] == "scoring with counting: 92 pairs of 92 (100%), 0.2 a second, done in 07:40"
 
 
 @pytest.mark.parametrize("make", [make_cross_encoder, make_t5])
