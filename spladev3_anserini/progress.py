@@ -80,6 +80,14 @@ def counter(what: str, total: int, unit: str = "document") -> tqdm[NoReturn]:
     return progress(iter(()), what, total, unit)
 
 
+def skip(bar: tqdm[Any], count: int) -> None:
+    """Advances a bar by work that an earlier run did. Rate and time left are without it."""
+    if not bar.disable:
+        bar.n += count
+        bar.initial += count
+        bar.last_print_n += count
+
+
 def say(line: str, err: bool = False) -> None:
     """Prints a line on standard output or stderr; control characters in it are escaped."""
     print(visible(line), file=sys.stderr if err else sys.stdout, flush=True)

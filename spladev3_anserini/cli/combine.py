@@ -48,7 +48,8 @@ def main(candidates: Path, scores: tuple[Path, ...], output: Path, rescore: str,
         manifest = read_record(ScoreManifest, folder / SCORE_MANIFEST)
         scorer = manifest.fingerprint
         records.append(TeacherRecord(name=manifest.name, sha256=scorer.teacher, kind=scorer.kind,
-                                     max_length=scorer.max_length))
+                                     max_length=scorer.max_length,
+                                     template=scorer.template))
     names = {folder: record.name for folder, record in zip(scores, records, strict=True)}
     target = target_of(rescore, rescore_like, rescore_each, names)
     output.parent.mkdir(parents=True, exist_ok=True)

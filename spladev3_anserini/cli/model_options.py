@@ -10,10 +10,12 @@ from spladev3_anserini.cli.options import Decorator, together
 from spladev3_anserini.cli.types import MODEL, TABLE, WholeNumber
 from spladev3_anserini.model.stated import DEFAULT_LENGTH
 from spladev3_anserini.model.variants import SPECIAL_TOKENS, VARIANTS
+from spladev3_anserini.rankers.templates import TEMPLATES
 
 MODEL_HELP = "A folder, a hub id (owner/name, also owner/name@revision), or 'demo'."
 CROSS_ENCODER_HELP = ("A folder, a hub id or demo-cross-encoder: a sequence classification of "
-                      "transformers, a T5 ranker, an ONNX graph, or a bi-encoder.")
+                      "transformers, a T5 ranker, an ONNX graph, a bi-encoder, or with "
+                      "--template a decoder or monoT5.")
 #: The end of a sentence that begins with what is weighted.
 QUERY_TABLE_HELP = ("by this table (JSON, or term TAB weight per line), without a model. An index "
                     "of any variant can be searched with it.")
@@ -58,7 +60,9 @@ cross_encoder_run_options = together(
                  "is faster on a GPU.",
                  type=click.Choice(["auto", "float32", "bfloat16", "float16"])),
     click.option("--t5-token", default="<extra_id_10>",
-                 help="The token whose logit is the score of a T5 ranker."))
+                 help="The token whose logit is the score of a T5 ranker."),
+    click.option("--template", type=click.Choice(list(TEMPLATES)),
+                 help="The text and the two tokens that a decoder or monoT5 was trained with."))
 
 
 def variant_option(auto: str = "the variant that the checkpoint's files name") -> Decorator:

@@ -31,7 +31,7 @@ from spladev3_anserini.text import counted
 @tag_option("rerank")
 def main(source: Path, corpus: str, topics: str, cross_encoder: str, output: Path, top: int,
          max_length: int, batch_tokens: int | None, device: str, dtype: str, t5_token: str,
-         tag: str) -> None:
+         template: str | None, tag: str) -> None:
     """Re-rank the top of a run with a cross-encoder.
 
     Documents below --top keep their order. Their scores are the lowest re-ranked score minus 1, 2,
@@ -53,11 +53,12 @@ def main(source: Path, corpus: str, topics: str, cross_encoder: str, output: Pat
     pace = Pace()
     refuse_overwriting(output, run=source, corpus=corpus, topics=topics,
                        cross_encoder=cross_encoder)
-    find_pair_scorer(cross_encoder)  # a wrong name is refused before a corpus is read
+    find_pair_scorer(cross_encoder, template)  # a wrong name is refused before a corpus is read
     work = read_rerank_work(read_run_file(source), corpus, topics, top)
     opened = open_pair_scorer(cross_encoder,
                               PairSettings(max_length=max_length, batch_tokens=batch_tokens,
-                                           device=device, dtype=dtype, t5_token=t5_token))
+                                           device=device, dtype=dtype, t5_token=t5_token,
+                                           template=template))
     queries, lines = write_run(output, rerank_run(work, opened), tag)
     summary(output, f"{output}: {opened.kind}, {counted(work.pairs, 'pair')}; "
                     f"{counted(queries, 'query')}, {counted(lines, 'line')}"

@@ -47,8 +47,9 @@ ENSEMBLE = "ensemble.jsonl"
 @rescoring_options
 def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, ...],
          output: Path, max_length: int, batch_tokens: int | None, device: str, dtype: str,
-         t5_token: str, block: int, part: str, overwrite: bool, scored: tuple[Path, ...],
-         ensemble: bool, rescore: str, rescore_like: Path | None, rescore_each: str) -> None:
+         t5_token: str, template: str | None, block: int, part: str, overwrite: bool,
+         scored: tuple[Path, ...], ensemble: bool, rescore: str, rescore_like: Path | None,
+         rescore_each: str) -> None:
     """Score candidates with teachers, and combine the scores.
 
     The raw scores of each teacher are written to OUTPUT/TEACHER/. An interrupted scoring resumes.
@@ -76,9 +77,9 @@ def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, .
     this_part, folders = Part.parse(part), _folders(cross_encoder, output)
     target = target_of(rescore, rescore_like, rescore_each)
     for name in cross_encoder:
-        find_pair_scorer(name)  # refuses a wrong name before hours of scoring
+        find_pair_scorer(name, template)  # refuses a wrong name before hours of scoring
     settings = PairSettings(max_length=max_length, batch_tokens=batch_tokens, device=device,
-                            dtype=dtype, t5_token=t5_token)
+                            dtype=dtype, t5_token=t5_token, template=template)
     key = file_states([candidates]), corpus_file_states(corpus), topics, this_part, block
     work = load_cached("texts", key,
                        lambda: read_scoring_work(candidates, corpus, topics, this_part, block))
@@ -99,7 +100,7 @@ def main(candidates: Path, corpus: str, topics: str, cross_encoder: tuple[str, .
              f"{counted(outcome.manifest.queries, 'query')}; {files}"
              f"{pace.text(outcome.scored, 'pair')}")
         records.append(TeacherRecord(name=name, sha256=teacher.sha256, kind=teacher.kind,
-                                     max_length=max_length))
+                                     max_length=max_length, template=template or ""))
     if len(records) < len(folders) or not ensemble:
         return
     record = combine(candidates, records, list(folders.values()), output / ENSEMBLE, target)

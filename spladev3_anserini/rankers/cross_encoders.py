@@ -26,7 +26,7 @@ from spladev3_anserini.rankers.pair_scorer import (
 )
 
 
-class _Transformer(PairScorer):
+class Transformer(PairScorer):
     """The base class of pair scorers that run in transformers: loading, cutting, tensors."""
 
     loader = "AutoModelForSequenceClassification"
@@ -50,6 +50,12 @@ class _Transformer(PairScorer):
         limits = (position_limit(self.model), self.tokenizer.model_max_length)
         # tokenizers without a limit have a huge number
         return min((int(n) for n in limits if n and 0 < n < 1_000_000), default=None)
+
+    def token_id(self, token: str) -> int | None:
+        """Returns the id of a token that has a logit; None if there is none."""
+        number = self.tokenizer.get_vocab().get(token)
+        head = self.model.get_output_embeddings()
+        return None if number is None or number >= head.weight.shape[0] else int(number)
 
     def _query_lengths(self, queries: Sequence[str]) -> list[int]:
         empty = [""] * len(queries)
@@ -86,7 +92,7 @@ class _Transformer(PairScorer):
         raise NotImplementedError
 
 
-class SequenceClassification(_Transformer):
+class SequenceClassification(Transformer):
     """Scores a pair by the logit of the only label, or the log-odds of the second of two."""
 
     kind = "sequence classification"
@@ -94,40 +100,52 @@ class SequenceClassification(_Transformer):
     def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
         """Raises InputError as the base class, and for more than two labels."""
         super().__init__(name, folder, settings)
-        if (labels := int(self.model.config.num_labels)) > 2:
-            raise InputError(f"`cross_encoder` {name}: has {labels} labels; a cross-encoder has 1, "
-                             "or 2 of which the second says relevant")
+        refuse_labels(name, int(self.model.config.num_labels))
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         logits: torch.Tensor = self.model(**inputs).logits
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
 
 
-class RankT5(_Transformer):
-    """RankT5 with a decoder (Zhuang et al. 2022, arXiv 2210.10634).
-
-    The score of the text "Query: q Document: d" is the logit of one token at the decoder's first
-    step, without softmax.
-    """
+class T5(Transformer):
+    """The base class of T5 rankers, which score by logits at the decoder's first step."""
 
     kind = "t5"
     loader = "AutoModelForSeq2SeqLM"
 
     def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
-        """Raises InputError as the base class, and if the tokenizer has no `t5_token`."""
+        """Raises InputError as the base class, and if no token begins an answer."""
         super().__init__(name, folder, settings)
         config = self.model.config
         first = getattr(config, "decoder_start_token_id", None)
         self._first = config.pad_token_id if first is None else first
-        self._token = self.tokenizer.get_vocab().get(settings.t5_token)
-        if self._token is None or self._token >= self.model.get_output_embeddings().weight.shape[0]:
-            raise InputError(f"`t5_token` {settings.t5_token}: not a token of {name}")
         if self._first is None:
             raise InputError(f"`cross_encoder` {name}: its config.json has no "
                              "decoder_start_token_id")
 
     def max_tokens(self) -> int | None:
         return None  # relative positions
+
+    def first_logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The logits (B, V) of the decoder's first step."""
+        first = torch.full((len(inputs["input_ids"]), 1), int(self._first), device=self.device)
+        logits: torch.Tensor = self.model(**inputs, decoder_input_ids=first).logits
+        return logits[:, 0]
+
+
+class RankT5(T5):
+    """RankT5 with a decoder (Zhuang et al. 2022, arXiv 2210.10634).
+
+    The score of the text "Query: q Document: d" is the logit of one token at the decoder's first
+    step, without softmax.
+    """
+
+    def __init__(self, name: str, folder: Path, settings: PairSettings) -> None:
+        """Raises InputError as the base class, and if the tokenizer has no `t5_token`."""
+        super().__init__(name, folder, settings)
+        self._token = self.token_id(settings.t5_token)
+        if self._token is None:
+            raise InputError(f"`t5_token` {settings.t5_token}: not a token of {name}")
 
     def _query_lengths(self, queries: Sequence[str]) -> list[int]:
         texts = [f"Query: {query} Document:" for query in queries]
@@ -137,12 +155,10 @@ class RankT5(_Transformer):
         return self._cut([f"Query: {query} Document: {document}" for query, document in pairs])
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        first = torch.full((len(inputs["input_ids"]), 1), int(self._first), device=self.device)
-        logits: torch.Tensor = self.model(**inputs, decoder_input_ids=first).logits
-        return logits[:, 0, self._token]
+        return self.first_logits(inputs)[:, self._token]
 
 
-class BiEncoder(_Transformer):
+class BiEncoder(Transformer):
     """Scores a pair by the cosine of the mean-pooled states of its two texts.
 
     It is no cross-encoder, and replaces one where no second teacher is available. Each text is cut
@@ -159,12 +175,16 @@ class BiEncoder(_Transformer):
                   for text in self._tokenized(lambda items: self._cut(list(items)), chunk)]
         self.cuts.add([text.lost for text in tokens])
         vectors = np.empty((len(texts), int(self.model.config.hidden_size)), dtype=np.float32)
+        encoded = told = 0
         for rows in length_batches([len(text.ids) for text in tokens], self.batch_tokens):
             vectors[rows] = self._run([tokens[row] for row in rows])
+            encoded += len(rows)
+            share = len(pairs) * encoded // len(texts)
+            done(share - told)
+            told = share
         row_of = {text: row for row, text in enumerate(texts)}
         scores: Float32s = np.einsum("ij,ij->i", vectors[[row_of[q] for q, _ in pairs]],
                                      vectors[[row_of[d] for _, d in pairs]])
-        done(len(pairs))
         return require_finite(scores)
 
     def tokens_left(self, queries: Sequence[str]) -> list[int]:
@@ -243,6 +263,13 @@ class OnnxCrossEncoder(PairScorer):
         if scores.shape not in {(len(ids),), (len(ids), 1)}:
             raise ValueError(f"its output has the shape {scores.shape}, not one score per pair")
         return scores.reshape(-1)
+
+
+def refuse_labels(name: str, labels: int) -> None:
+    """Raises InputError for more than two labels."""
+    if labels > 2:
+        raise InputError(f"`cross_encoder` {name}: has {labels} labels; a cross-encoder has 1, or "
+                         "2 of which the second says relevant")
 
 
 def onnx_graph_path(folder: Path) -> Path:

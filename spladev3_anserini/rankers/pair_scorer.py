@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeVar
@@ -47,6 +48,7 @@ class PairSettings:
         device: `auto`, `cpu`, `cuda`, ...
         dtype: `auto` (float32) or one of `DTYPES`.
         t5_token: The token whose logit is a T5's score.
+        template: A name in `TEMPLATES`, for a model that scores one text.
     """
 
     max_length: int = 256
@@ -54,6 +56,7 @@ class PairSettings:
     device: str = "auto"
     dtype: str = "auto"
     t5_token: str = T5_TOKEN
+    template: str | None = None
 
 
 class PairError(ValueError):
@@ -136,11 +139,16 @@ class PairScorer(ABC):
         def run(rows: list[int]) -> Float32s:
             return self._run([tokens[row] for row in rows])
 
-        results = on_one_core_each(run, batches) if self.on_one_core else map(run, batches)
-        for rows, values in zip(batches, results, strict=True):
-            scores[rows] = values
-            done(len(rows))
+        with closing(self._each(run, batches)) as results:  # Ctrl-C stops threads at once
+            for rows, values in zip(batches, results, strict=True):
+                scores[rows] = values
+                done(len(rows))
         return require_finite(scores)
+
+    def _each(self, run: Callable[[list[int]], Float32s],
+              batches: list[list[int]]) -> Generator[Float32s, None, None]:
+        """Yields the scores of each batch in order."""
+        yield from (on_one_core_each if self.on_one_core else map)(run, batches)
 
     @property
     def too_long_reason(self) -> str:

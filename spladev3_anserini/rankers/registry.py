@@ -17,16 +17,22 @@ from spladev3_anserini.model.weights import (
 )
 from spladev3_anserini.rankers import cross_encoders as kinds
 from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, PairSettings
+from spladev3_anserini.rankers.templated import (
+    prompts_beside,
+    refuse_without_template,
+    templated_kind,
+)
 
 #: Two pairs that every pair scorer must be able to score before any work.
 _TRIAL = (("a cat", "sat"), ("a dog", "sat on a mat and ran"))
 
 
-def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
+def find_pair_scorer(name: str, template: str | None = None) -> tuple[type[PairScorer], Path]:
     """Returns the kind of pair scorer that a name stands for, and its folder, without loading it.
 
     Args:
         name: A folder, a hub id or the name of a packaged model.
+        template: A name in `TEMPLATES`, without which decoders and monoT5 are refused.
 
     Returns:
         The class and the folder. The files decide the class: sequence classification in
@@ -35,16 +41,20 @@ def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
         bi-encoder with mean pooling (the cosine).
 
     Raises:
-        InputError: It is none of these, or its weights are only a pickle.
+        InputError: It is none of these, the template is missing or for other models, or its
+            weights are only a pickle.
     """
     folder = model_folder(name, option="`cross_encoder`")
     if not list(folder.glob("*.safetensors")):
         folder = model_folder(name, graphs=True, option="`cross_encoder`")
     if (folder / SENTENCE_SETTINGS).exists():
         settings = folder / SENTENCE_SETTINGS
-        refuse_prompts(settings, read_json(settings, dict).get("prompts"))
+        refuse_prompts(settings, prompts_beside(read_json(settings, dict).get("prompts"), template))
     if weight_files_in(folder, "*.safetensors"):
         architecture = _architecture(folder)
+        if template:
+            return templated_kind(name, template, architecture), folder
+        refuse_without_template(name, architecture, read_json(folder / "config.json", dict))
         if architecture.endswith("T5ForConditionalGeneration"):
             return kinds.RankT5, folder
         if architecture.endswith("ForSequenceClassification"):
@@ -53,6 +63,8 @@ def find_pair_scorer(name: str) -> tuple[type[PairScorer], Path]:
             return kinds.BiEncoder, folder
         raise InputError(f"`cross_encoder` {name}: is a {architecture}; expected a model for "
                          "sequence classification, a T5ForConditionalGeneration or an ONNX model")
+    if template:
+        raise InputError(f"`template` {template}: {name} has no *.safetensors")
     if (graph := kinds.onnx_graph_path(folder)).exists() and (folder / "tokenizer.json").exists():
         for data in external_data(graph):
             if not (data.startswith(graph.name) and "/" not in data):
@@ -70,7 +82,7 @@ def open_pair_scorer(name: str, settings: PairSettings) -> PairScorer:
 
     Raises InputError as `find_pair_scorer` does, and if it cannot be loaded or fails on a pair.
     """
-    kind, folder = find_pair_scorer(name)
+    kind, folder = find_pair_scorer(name, settings.template)
     if settings.max_length < 4:
         raise InputError(f"`max_length` {settings.max_length}: expected 4 tokens or more")
     key = ("pair scorer", name, settings, file_states(folder.rglob("*")))
@@ -107,10 +119,10 @@ def _mean_pooled(name: str, folder: Path) -> bool:
     return modes == ["pooling_mode_mean_tokens"]
 
 
-def pair_scorer_hash(name: str) -> str:
+def pair_scorer_hash(name: str, template: str | None = None) -> str:
     """Returns the `PairScorer.sha256` of a name without loading the model.
 
     Raises InputError as `find_pair_scorer` does.
     """
-    kind, folder = find_pair_scorer(name)
+    kind, folder = find_pair_scorer(name, template)
     return folder_hash(folder, kind.files)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from spladev3_anserini.recipe.fields import Section, Text
+from spladev3_anserini.recipe.fields import Section, TemplateName, Text
 
 
 class Bm25(Section):
@@ -38,8 +38,9 @@ class Dense(Section):
 class Rerank(Section):
     """A cross-encoder that re-ranks the first `top` documents of another recipe's run.
 
-    `of` names that recipe; its run is on the same collection. `teacher` is the cross-encoder.
-    The paper re-ranks 50 documents (figures 3 and 4).
+    `of` names that recipe; its run is on the same collection. `teacher` is the cross-encoder, and
+    `template` its text if it is a decoder or monoT5. The paper re-ranks 50 documents (figures 3
+    and 4).
     """
 
     kind: Literal["rerank"]
@@ -47,6 +48,7 @@ class Rerank(Section):
     teacher: Text
     top: PositiveInt = 50
     max_length: Annotated[int, Field(ge=4)] = 256
+    template: TemplateName | None = None
 
 
 class Fuse(Section):

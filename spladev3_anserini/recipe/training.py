@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from spladev3_anserini.recipe.fields import Fraction, Section, Text
+from spladev3_anserini.recipe.fields import Fraction, Section, TemplateName, Text
 
 Weight = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -137,6 +137,9 @@ class Training(Section):
     trained on. `sources` gives the source of each value. `sample` draws this many of the queries
     that have a positive. Lengths are in wordpieces, `batch_size` in queries per device.
 
+    `teacher_templates` names the template of each teacher that has one (`score --template`), and
+    `teacher_dtype` the precision of all teachers.
+
     `rescore` gives the ensemble's scores a mean and a standard deviation, over all pairs or, with
     `rescore_each: query`, in each query. A list states both. True
     takes those of the first teacher's raw scores on these candidates. (The paper took those of
@@ -156,6 +159,8 @@ class Training(Section):
     candidates: Candidates
     teachers: list[Text]
     teacher_max_length: Annotated[int, Field(ge=4)] = 256
+    teacher_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    teacher_templates: dict[Text, TemplateName] = Field(default_factory=dict)
     rescore: bool | Annotated[list[float], Field(min_length=2, max_length=2)]
     rescore_each: Literal["all", "query"] = "all"
     negatives: PositiveInt
@@ -192,6 +197,8 @@ class Training(Section):
                                      "is empty")
         if self.rescore is False and self.rescore_each == "query":
             raise ValueError("rescore_each query: rescore is false, so nothing is rescored")
+        if others := self.teacher_templates.keys() - set(self.teachers):
+            raise ValueError(f"teacher_templates: {min(others)} is none of the teachers")
         pool = self.candidates.top + self.candidates.random
         if self.negatives > pool:
             raise ValueError(f"{self.negatives} negatives of {pool} candidates")
@@ -216,3 +223,14 @@ def flatten(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             values[f"{prefix}{key}"] = value
     return values
+
+
+def deciding_values(section: Training) -> dict[str, Any]:
+    """Returns the values that decide a trained model beside its start, its texts and the scores,
+    under dotted names."""
+    # what templates and precision of teachers decide is in the scores
+    values = flatten(section.model_dump(exclude={
+        "sources", "corpus", "start", "rounds", "validation", "teacher_templates",
+        "teacher_dtype"}))
+    stated = section.validation.model_dump(exclude_none=True) if section.validation else {}
+    return values | {f"validation.{key}": value for key, value in stated.items()}

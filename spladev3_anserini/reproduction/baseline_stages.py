@@ -75,7 +75,8 @@ def model_of(baseline: Baseline, session: Session) -> tuple[str, str]:
                                   baseline.max_length).folder
         return baseline.model, folder_hash(folder, (*MODEL_FILES, "*/config.json"))
     if isinstance(baseline, Rerank):
-        kind, folder = find_pair_scorer(_readable_model(baseline.teacher, session))
+        kind, folder = find_pair_scorer(_readable_model(baseline.teacher, session),
+                                        baseline.template)
         return baseline.teacher, folder_hash(folder, kind.files)
     if isinstance(baseline, Fuse):  # its weights too are in the hash
         settings = repr(baseline.stated_values())

@@ -19,13 +19,15 @@ class TrainingFiles:
 
     Recipes share `first_stage` and `data` of the first round: the names of these folders are hashes
     of everything that decides the files inside. Only one recipe uses the folder `recipe`, and those
-    of later rounds. `teacher_length` is the teachers' maximum length in wordpieces.
+    of later rounds. `teacher_length` is the teachers' maximum length in wordpieces, `teacher_dtype`
+    their precision.
     """
 
     first_stage: Path
     data: Path
     recipe: Path
     teacher_length: int
+    teacher_dtype: str
 
     @property
     def encoded(self) -> Path:
@@ -41,7 +43,8 @@ class TrainingFiles:
 
     @property
     def scores(self) -> Path:
-        return self.data / f"scores-{self.teacher_length}"
+        dtype = "" if self.teacher_dtype == "auto" else f"-{self.teacher_dtype}"
+        return self.data / f"scores-{self.teacher_length}{dtype}"
 
     @property
     def ensemble(self) -> Path:
@@ -74,7 +77,8 @@ def training_rounds(experiment: Experiment) -> list[TrainingFiles]:
     rounds = [TrainingFiles(
         first_stage=shared / f"first-{_folder_key(experiment, section, first_stage)}",
         data=shared / f"scores-{_folder_key(experiment, section, mining)}",
-        recipe=own / "round-1", teacher_length=section.teacher_max_length)]
+        recipe=own / "round-1", teacher_length=section.teacher_max_length,
+        teacher_dtype=section.teacher_dtype)]
     for number in range(2, section.rounds + 1):
         folder = own / f"round-{number}"
         rounds.append(replace(rounds[0], first_stage=folder, data=folder, recipe=folder))

@@ -15,7 +15,7 @@ from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash
 from spladev3_anserini.rankers.registry import find_pair_scorer, pair_scorer_hash
 from spladev3_anserini.recipe.library import default_folder
-from spladev3_anserini.recipe.training import flatten, trainer_of
+from spladev3_anserini.recipe.training import deciding_values, trainer_of
 from spladev3_anserini.recipe.validation import changed_training
 from spladev3_anserini.reproduction.experiment import Experiment
 from spladev3_anserini.reproduction.models import usable_checkpoint
@@ -62,7 +62,7 @@ def refuse_untrainable(experiment: Experiment) -> None:
     if not trainer_of(section.start):
         usable_checkpoint(section.start, experiment.output)
     for name in section.teachers:
-        find_pair_scorer(name)
+        find_pair_scorer(name, section.teacher_templates.get(name))
 
 
 def refuse_other_ranks(experiment: Experiment, ranks: int) -> None:
@@ -192,7 +192,10 @@ class _Training:
             lambda: [self.files.candidates])
 
     def score(self, teacher: str) -> Stage:
-        length = self.section.teacher_max_length
+        section = self.section
+        length, template = section.teacher_max_length, section.teacher_templates.get(teacher)
+        dtype = None if section.teacher_dtype == "auto" else section.teacher_dtype
+        chosen = {"template": template, "dtype": dtype}
         scored = {f"scored in round {number}": files
                   for number, files in enumerate(self.earlier, start=1)}
         return self._stage(
@@ -200,10 +203,12 @@ class _Training:
                 _PROGRAM, "score", *self._input_arguments(), *option("cross-encoder", teacher),
                 *option("output", self.files.scores), *option("max-length", length),
                 *(word for files in scored.values() for word in option("scored", files.scores)),
+                *option("template", template), *option("dtype", dtype),
                 *option("no-ensemble", True), *option("overwrite", True),
                 *self.options.arguments("device")],
             lambda: {"candidates": sha256_of(self.files.candidates),
-                     "teacher": pair_scorer_hash(teacher), "max_length": str(length),
+                     "teacher": pair_scorer_hash(teacher, template), "max_length": str(length),
+                     **{key: value for key, value in chosen.items() if value},
                      **self._source_fingerprints("corpus", "topics"),
                      **{name: sha256_of(files.scores_of(teacher) / SCORE_MANIFEST)
                         for name, files in scored.items()}},
@@ -235,11 +240,7 @@ class _Training:
         scores = self.files.ensemble if section.teachers else None
 
         def inputs() -> Inputs:
-            values = flatten(section.model_dump(
-                exclude={"sources", "corpus", "start", "rounds", "validation"}))
-            if section.validation:
-                values |= {f"validation.{key}": value for key, value in
-                           section.validation.model_dump(exclude_none=True).items()}
+            values = deciding_values(section)
             if self.options.ranks > 1:
                 values["ranks"] = self.options.ranks
             if self.query_weights and (table := self.session.query_weights_hash):

@@ -83,13 +83,15 @@ class Target(NamedTuple):
 class TeacherRecord(Record):
     """A teacher of an ensemble.
 
-    `flat_queries` counts the queries for which it scores all documents alike.
+    `template` is empty if it has none. `flat_queries` counts the queries for which it scores all
+    documents alike.
     """
 
     name: str
     sha256: str
     kind: str
     max_length: int
+    template: str = ""
     flat_queries: NonNegative = 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ def read_provenance(scores: Path | None) -> dict[str, Any]:
         JSON values. `kind` is `none` (there are no scores), `ensemble` (combined by `score` or
         `combine`, min-max per query), `raw` (the scores of one teacher) or `unknown` (no record
         lies beside the scores). An ensemble and raw scores also name teachers, their lengths in
-        tokens, the candidates' sha256 and the rescoring.
+        tokens and templates, the candidates' sha256 and the rescoring.
 
     Raises:
         InputError: A record is damaged.
@@ -35,12 +36,14 @@ def read_provenance(scores: Path | None) -> dict[str, Any]:
     if isinstance(record, EnsembleRecord):
         return {"kind": "ensemble", "teachers": [teacher.name for teacher in record.teachers],
                 "teacher_max_length": [teacher.max_length for teacher in record.teachers],
+                "teacher_templates": [teacher.template for teacher in record.teachers],
                 "candidates": record.candidates, "rescoring": record.rescoring,
                 "target": [record.target_mean, record.target_deviation],
                 "target_source": record.target_source}
     if record:
         return {"kind": "raw", "teachers": [record.name],
                 "teacher_max_length": [record.fingerprint.max_length],
+                "teacher_templates": [record.fingerprint.template],
                 "candidates": record.fingerprint.candidates, "rescoring": "none"}
     return {"kind": "unknown"}
 
@@ -84,6 +87,8 @@ def warn_of_differing_scores(scores: Path | None, candidates: Path, section: Tra
     if _teachers_key(recorded["teachers"], section) != _teachers_key(section.teachers, section):
         _warn_if_different(scores, "teachers", ", ".join(recorded["teachers"]),
                            ", ".join(section.teachers))
+    _warn_if_different(scores, "their templates", _templates(recorded["teacher_templates"]),
+                       _templates(section.teacher_templates.values()))
     lengths = sorted(set(recorded["teacher_max_length"]))
     _warn_if_different(scores, "tokens of a pair", ", ".join(map(str, lengths)),
                        str(section.teacher_max_length))
@@ -94,6 +99,8 @@ def warn_of_differing_scores(scores: Path | None, candidates: Path, section: Tra
 def _teachers_key(teachers: list[str], section: Training) -> tuple[str, list[str]]:
     """What matters of the order: which is first, if its scores' mean and deviation are taken."""
     return teachers[0] if section.rescore is True else "", sorted(teachers)
+def _templates(names: Iterable[str]) -> str:
+    return ", ".join(sorted(filter(None, names))) or "none"
 
 
 def _rescoring_texts(recorded: dict[str, Any], section: Training) -> tuple[str, str]:

@@ -60,6 +60,7 @@ class ScoreFingerprint(Record):
     block: int
     package: str
     scored: str = ""
+    template: str = ""
 
 
 class ScorePart(Record):

@@ -17,7 +17,7 @@ from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import locked, sha256_of
 from spladev3_anserini.impacts.manifest import differences_text, read_record, write_record
-from spladev3_anserini.progress import counter
+from spladev3_anserini.progress import counter, skip
 from spladev3_anserini.rankers.pair_scorer import PairError, PairScorer, chunks
 from spladev3_anserini.text import VERSION
 from spladev3_anserini.training.earlier_scores import EarlierScores
@@ -103,9 +103,10 @@ def score_fingerprint(work: ScoringWork, teacher: PairScorer) -> ScoreFingerprin
     return ScoreFingerprint(
         teacher=teacher.sha256, kind=teacher.kind, max_length=teacher.settings.max_length,
         batch_tokens=teacher.batch_tokens, device=teacher.device.partition(":")[0],
-        dtype=teacher.dtype, t5_token=teacher.settings.t5_token if teacher.kind == "t5" else "",
+        dtype=teacher.dtype, t5_token=teacher.settings.t5_token
+        if teacher.kind == "t5" and not teacher.settings.template else "",
         candidates=work.sha256, corpus=work.corpus, topics=work.topics, block=work.block,
-        package=VERSION)
+        package=VERSION, template=teacher.settings.template or "")
 
 
 def _holds_other_scores(output: Path, fingerprint: ScoreFingerprint) -> bool:
@@ -136,7 +137,7 @@ def _score(work: ScoringWork, teacher: PairScorer, output: Path, fingerprint: Sc
             name, block = part_name(number), work.blocks[number]
             if journal.finished_hash(name):
                 kept += 1
-                bar.update(block.pairs)
+                skip(bar, block.pairs)
                 continue
             known = [earlier.of(entry.query) for entry in records]
             present = sum(document in own for entry, own in zip(records, known, strict=True)

@@ -12,7 +12,7 @@ from conftest import Result, write_corpus
 
 from spladev3_anserini import progress
 from spladev3_anserini.cli.pace import Pace
-from spladev3_anserini.progress import counter, reporting
+from spladev3_anserini.progress import counter, reporting, skip
 from spladev3_anserini.progress import progress as reported
 
 Cli = Callable[..., Result]
@@ -90,6 +90,24 @@ def test_what_is_read_without_a_known_number_is_counted(clock: Clock,
     assert lines()[0] == "checking ..."
     assert lines()[1] == "checking: 1 document, 0.0 a second"
     assert lines()[-1] == "checking: 3 documents, 0.0 a second, done in 03:03"
+
+
+def test_work_of_an_earlier_run_is_in_the_count_but_not_in_the_rate(
+        clock: Clock, lines: Callable[[], list[str]], capfd: pytest.CaptureFixture[str]) -> None:
+    with reporting("auto"), counter("scoring", 1000, "pair") as bar:
+        skip(bar, 700)
+        clock.now += 61
+        bar.update(61)
+    assert lines()[1] == "scoring: 761 pairs of 1,000 (76%), 1.0 a second, 03:59 left"
+    with reporting("bars"), counter("scoring", 1000, "pair") as bar:
+        skip(bar, 700)
+        clock.now += 10
+        bar.update(100)
+        bar.refresh()
+    drawn = capfd.readouterr().err
+    assert "800/1000 [00:10<00:20, 10.00 pair/s]" in drawn
+    with counter("scoring", 1000, "pair") as bar:  # a library is silent
+        skip(bar, 700)
 
 
 def test_short_work_has_one_line_and_a_library_none(clock: Clock, lines: Callable[[], list[str]],

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 import yaml
 from conftest import SPECIALS, WORDS, Result, save_tokenizer, write_corpus
+from training.tiny_templated import make_monot5
 
 from spladev3_anserini.collection.runs import read_run_file
+from spladev3_anserini.rankers.pair_scorer import PairSettings
+from spladev3_anserini.rankers.registry import open_pair_scorer
 from spladev3_anserini.recipe.library import Library
 from spladev3_anserini.recipe.schema import BaselineRecipe
 
@@ -188,6 +191,22 @@ def test_the_report_has_a_column_for_each_that_ran(bench: Bench) -> None:
     assert len(re.findall(" bm25 --corpus .*/run.all.txt", shown)) == 1  # though two recipes need it
 
 
+def test_a_reranker_with_a_template(bench: Bench) -> None:
+    teacher = make_monot5(bench.folder / "t5")
+    bench.recipe("mono", kind="rerank", of="bm25", teacher=str(teacher), top=3, max_length=32,
+                 template="monot5")
+    done = bench.run("mono")
+    assert done.code == 0, done
+    shown = bench.cli("reproduce", "show", "mono", "--on", "texts", "--recipes", bench.folder).out
+    assert "--template monot5" in shown
+    run = read_run_file(bench.file("mono", "all"))
+    settings = PairSettings(max_length=32, device="cpu", template="monot5")
+    for query, text in (("q1", "wing flow air"), ("d3", "boundary layer heat")):
+        first = list(run[query])[:3]
+        scores = open_pair_scorer(str(teacher), settings).score([(text, WORDED[d]) for d in first])
+        assert list(run[query].values())[:3] == pytest.approx(scores.tolist(), abs=1e-5)
+
+
 def test_a_pickle_is_converted_once(bench: Bench) -> None:
     import torch
     from safetensors.torch import load_file
@@ -222,6 +241,8 @@ def test_refused(bench: Bench, refused: Callable[..., str]) -> None:
     assert "bad.yaml:" in call()
     bench.recipe("bad", kind="rerank", of="nowhere", teacher="x")
     assert "no recipe 'nowhere'" in call()
+    bench.recipe("bad", kind="rerank", of="bm25", teacher="x", template="other")
+    assert "baseline.rerank.template: expected one of qwen3-reranker, mxbai" in call()
     bench.recipe("bad", kind="rerank", of="bad", teacher="x")
     assert "bad.yaml: bad needs bad itself" in call()
     bench.recipe("bad", kind="fuse", of=["bm25", "worse"])

@@ -16,6 +16,7 @@ import yaml
 from conftest import Result, write_corpus
 from safetensors.torch import load_file, save_file
 from training.tiny_teachers import make_cross_encoder
+from training.tiny_templated import make_monot5
 
 from spladev3_anserini.training.score_files import read_scores
 
@@ -107,6 +108,35 @@ def test_the_whole_procedure_and_nothing_twice(recipes: Path, cli: Cli) -> None:
     weights = {name: (output / name / "training/model/model.safetensors").read_bytes()
                for name in ("small", "kl", "doc")}
     assert len(set(weights.values())) == 3
+
+
+def test_a_recipe_states_template_and_precision_of_its_teachers(
+        recipes: Path, cli: Cli, refused: Callable[..., str]) -> None:
+    teacher = str(make_monot5(recipes.parent / "mono"))
+    path = recipes / "small.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    training = recipe["training"] | {"teachers": [teacher], "teacher_dtype": "bfloat16",
+                                     "teacher_templates": {teacher: "monot5"}}
+
+    def write(**values: object) -> None:
+        path.write_text(yaml.safe_dump(recipe | {"training": training | values}))
+
+    write()
+    done = run(cli, recipes, "small")
+    assert done.code == 0, done
+    assert "recipe says" not in done.err, done.err  # the scores are those that it states
+    (scores,) = (recipes.parent / "out/training-data").glob("*/scores-32-bfloat16/mono")
+    fingerprint = json.loads((scores / "manifest.json").read_text())["fingerprint"]
+    assert (fingerprint["template"], fingerprint["dtype"]) == ("monot5", "bfloat16")
+    assert run(cli, recipes, "small").out.count("skipped: unchanged") == 13
+    show = ("reproduce", "show", "small", "--on", "texts", "--recipes", recipes)
+    assert "--template monot5 --dtype bfloat16 " in cli(*show).out
+    for values, message in (
+            ({"teacher_templates": {"nobody": "monot5"}}, "nobody is none of the teachers"),
+            ({"teacher_templates": {teacher: "x"}}, ": expected one of qwen3-reranker, mxbai"),
+            ({"teacher_dtype": "float64"}, "teacher_dtype: ")):
+        write(**values)
+        assert message in refused(*show)
 
 
 @pytest.mark.parametrize("table", ["idf", "$TABLES/table.json"])

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,10 +16,12 @@ import pytest
 from conftest import TEXTS, Result, write_corpus, write_lines
 from forked import kill, program
 from tiny_teachers import make_cross_encoder, make_t5
+from tiny_templated import make_decoder, make_monot5
 
 from spladev3_anserini.encoding.directory import Part
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.batches import Float32s
+from spladev3_anserini.progress import reporting
 from spladev3_anserini.rankers.pair_scorer import Pair, PairError, PairScorer, PairSettings
 from spladev3_anserini.rankers.registry import open_pair_scorer
 from spladev3_anserini.training.score_files import QueryCandidates, read_scores, write_candidates
@@ -72,6 +75,34 @@ def work_of(data: Path, part: str = "1/1", block: int = 5) -> Any:
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())
             if path.is_file() and not path.name.startswith(".")}
+
+
+def test_a_log_file_gets_a_line_a_minute(data: Path, tmp_path: Path,
+                                         monkeypatch: pytest.MonkeyPatch,
+                                         caplog: pytest.LogCaptureFixture) -> None:
+    """While a teacher scores, not when it has finished: 23 queries of 4 pairs, 20 s a query."""
+    now = [100.0]
+    monkeypatch.setattr("spladev3_anserini.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+
+    class Slow(Counting):
+        def score(self, pairs: Sequence[Pair],
+                  done: Callable[[int], object] = lambda count: None) -> Float32s:
+            for _ in range(0, len(pairs), 4):
+                now[0] += 20
+                done(4)
+            return super().score(pairs)
+
+    caplog.set_level("INFO", "spladev3_anserini")
+    work = work_of(data, block=100)
+    with reporting("auto"):
+        score_candidates(work, Slow(tmp_path), tmp_path / "out")
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "scoring with counting: 92 pairs"
+    assert said[1:-1] == [
+        f"scoring with counting: {n} pairs of 92 ({n / 92:.0%}), 0.2 a second, "
+        f"{(92 - n) * 5 // 60:02}:{(92 - n) * 5 % 60:02} left" for n in range(12, 92, 12)]
+    assert said[-1] == "scoring with counting: 92 pairs of 92 (100%), 0.2 a second, done in 07:40"
 
 
 @pytest.mark.parametrize("make", [make_cross_encoder, make_t5])
@@ -497,3 +528,34 @@ def test_the_command_takes_the_scores_of_both_teachers(data: Path, tmp_path: Pat
     assert other.code == 2
     assert "--scored: " in other.err
     assert "first/two holds scores of another teacher, setting or text (t5_token: " in other.err
+
+
+def test_a_template_and_a_precision_are_recorded(data: Path, tmp_path: Path, cli: Any,
+                                                 refused: Any) -> None:
+    """Scores of another template or precision are refused or replaced, never mixed."""
+    teacher, other = make_monot5(tmp_path / "t5"), make_cross_encoder(tmp_path / "other")
+    out = ["--output", tmp_path / "out"]
+    half = ["--template", "monot5", "--dtype", "bfloat16"]
+    assert cli(*options_of(data, teacher), *out, *half).code == 0
+    manifest = json.loads((tmp_path / "out/t5/manifest.json").read_text())
+    assert (manifest["fingerprint"]["template"], manifest["fingerprint"]["dtype"],
+            manifest["fingerprint"]["t5_token"]) == ("monot5", "bfloat16", "")
+    ensemble = json.loads((tmp_path / "out/ensemble.json").read_text())
+    assert [own["template"] for own in ensemble["teachers"]] == ["monot5"]
+    assert "0 files written, 1 kept" in cli(*options_of(data, teacher), *out, *half).out
+    cli("combine", "--candidates", data / "candidates.jsonl", "--scores", tmp_path / "out/t5",
+        "--output", tmp_path / "again.jsonl")
+    assert json.loads((tmp_path / "again.json").read_text())["teachers"] == ensemble["teachers"]
+
+    assert "(dtype: bfloat16 there, float32 now)" in refused(*options_of(data, teacher), *out,
+                                                             *half[:2])
+    message = refused(*options_of(data, teacher), *out)
+    assert "template: monot5 there" in message
+    assert "t5_token: " in message
+    assert "1 file written" in cli(*options_of(data, teacher), *out, "--overwrite").out
+    before = bytes_of(tmp_path / "out/t5")
+    assert "--template monot5: " in refused(*options_of(data, teacher, other), *out, *half)
+    decoder = make_decoder(tmp_path / "decoder", "Qwen3")
+    assert "name its --template: qwen3-reranker" in refused(*options_of(data, decoder), *out)
+    assert "--template" in refused(*options_of(data, decoder), *out, "--template", "nothing")
+    assert bytes_of(tmp_path / "out/t5") == before

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +22,9 @@ from tiny_teachers import (
     PAIRS,
     make_bi_encoder,
     make_cross_encoder,
+    make_modernbert,
     make_t5,
+    make_xlm_roberta,
     one_by_one,
     t5_one_by_one,
 )
@@ -45,6 +49,25 @@ def test_a_sequence_classification_scores_as_transformers_alone(labels: int, max
     assert scores.std() > 0.05  # so that 1e-5 tells something
 
 
+@pytest.mark.parametrize("make", [make_xlm_roberta, make_modernbert])
+@pytest.mark.parametrize("max_length", [14, 64])
+def test_rerankers_of_today_score_as_transformers_alone(make: Callable[[Path], Path],
+                                                        max_length: int, tmp_path: Path) -> None:
+    """XLM-R, whose files pad at the left, and ModernBERT, whose files pad at the right."""
+    folder = make(tmp_path / "model")
+    settings = replace(CPU, max_length=max_length, batch_tokens=10_000)
+    teacher = open_pair_scorer(str(folder), settings)
+    assert teacher.kind == "sequence classification"
+    scores = teacher.score(PAIRS)
+    np.testing.assert_allclose(scores, one_by_one(folder, max_length), atol=2e-5)
+    assert scores.std() > 0.05  # so that 2e-5 tells something
+    assert bool(teacher.cuts.cut) == (max_length == 14)
+    half = open_pair_scorer(str(folder), replace(settings, dtype="bfloat16")).score(PAIRS)
+    assert np.corrcoef(half, scores)[0, 1] > 0.9
+    with pytest.raises(InputError, match=r"`max_length` 65: .* takes 64 at most"):
+        open_pair_scorer(str(folder), replace(settings, max_length=65))
+
+
 @pytest.mark.parametrize("max_length", [16, 64])
 def test_a_t5_ranker_scores_as_transformers_alone(max_length: int, tmp_path: Path) -> None:
     folder = make_t5(tmp_path / "model")
@@ -62,6 +85,10 @@ def test_neither_batches_nor_order_matter(make: object, tmp_path: Path) -> None:
     whole = open_pair_scorer(str(folder), replace(CPU, batch_tokens=10_000)).score(PAIRS,
                                                                                    done.append)
     assert sum(done) == len(PAIRS)
+    done.clear()
+    open_pair_scorer(str(folder), replace(CPU, batch_tokens=30)).score(PAIRS, done.append)
+    assert sum(done) == len(PAIRS)
+    assert len(done) > 2  # on the way, so that long work is not silent
     single = open_pair_scorer(str(folder), replace(CPU, batch_tokens=1))
     np.testing.assert_allclose(single.score(PAIRS), whole, atol=1e-5)
     np.testing.assert_allclose(single.score(PAIRS[::-1])[::-1], whole, atol=1e-5)
@@ -258,6 +285,29 @@ def test_the_pairs_of_an_int8_graph_are_scored_on_one_core_each(
         assert len(teacher.score([("a cat", "sat"), ("a cat", "sat on a mat")])) == 2
     finally:
         torch.set_num_threads(threads)
+
+
+def test_ctrl_c_stops_the_threads_of_an_int8_graph(
+        cross_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: they would else score all that is left, also while the process ends."""
+    teacher, started = open_pair_scorer(str(cross_encoder), CPU), []
+
+    def run(self: object, batch: object) -> object:
+        started.append(batch)
+        time.sleep(0.01)
+        return np.zeros(1, np.float32)
+
+    def interrupt(count: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(teacher), "_run", run)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    with pytest.raises(KeyboardInterrupt) as held:
+        teacher.score([("a cat", "sat")] * 500, interrupt)
+    number = len(started)
+    time.sleep(0.1)
+    assert len(started) == number < 500
+    assert held.tb  # as a program that reports an interrupt keeps it
 
 
 def test_a_failing_pair_of_an_int8_graph_stops_the_others(

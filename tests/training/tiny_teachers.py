@@ -26,6 +26,58 @@ def make_cross_encoder(folder: Path, labels: int = 1, seed: int = 0) -> Path:
     return _saved(model, folder, [*SPECIALS, *WORDS], seed)
 
 
+def make_xlm_roberta(folder: Path, seed: int = 0) -> Path:
+    """The layout of bge-reranker-v2-m3: `<s> q </s></s> d </s>`, and positions that begin at 2."""
+    from tokenizers import processors
+    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+    tokenizer = word_level(["<s>", "<pad>", "</s>", "<unk>"], "left")
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)])
+    model = XLMRobertaForSequenceClassification(XLMRobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=66, num_labels=1, pad_token_id=1,
+        type_vocab_size=1))
+    randomise(model, seed)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_modernbert(folder: Path, seed: int = 0) -> Path:
+    """The layout of gte-reranker-modernbert-base: windows of attention, the pooled mean."""
+    from tokenizers import processors
+    from transformers import ModernBertConfig, ModernBertForSequenceClassification
+
+    tokenizer = word_level(["<unk>", "<pad>", "[CLS]", "[SEP]"], "right")
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    model = ModernBertForSequenceClassification(ModernBertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=4, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=64, num_labels=1, pad_token_id=1,
+        local_attention=8, global_attn_every_n_layers=3, classifier_pooling="mean",
+        bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3))
+    randomise(model, seed)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def word_level(specials: list[str], padding_side: str) -> Any:
+    """A tokenizer of whole words without token types."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: number for number, word in enumerate([*specials, *WORDS])}
+    words = Tokenizer(models.WordLevel(vocabulary, "<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words, unk_token="<unk>", pad_token="<pad>", padding_side=padding_side,
+        model_input_names=["input_ids", "attention_mask"])
+
+
 def make_t5(folder: Path, seed: int = 0) -> Path:
     from transformers import T5Config, T5ForConditionalGeneration
 
@@ -82,11 +134,15 @@ def t5_one_by_one(folder: Path, max_length: int) -> NDArray[np.float32]:
     return np.array(scores, dtype=np.float32)
 
 
-def _saved(model: Any, folder: Path, vocabulary: list[str], seed: int) -> Path:
+def randomise(model: Any, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.8, generator=generator)
+
+
+def _saved(model: Any, folder: Path, vocabulary: list[str], seed: int) -> Path:
+    randomise(model, seed)
     model.save_pretrained(folder)
     save_tokenizer(folder, vocabulary)
     return folder
