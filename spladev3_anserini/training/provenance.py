@@ -99,6 +99,8 @@ def warn_of_differing_scores(scores: Path | None, candidates: Path, section: Tra
 def _teachers_key(teachers: list[str], section: Training) -> tuple[str, list[str]]:
     """What matters of the order: which is first, if its scores' mean and deviation are taken."""
     return teachers[0] if section.rescore is True else "", sorted(teachers)
+
+
 def _templates(names: Iterable[str]) -> str:
     return ", ".join(sorted(filter(None, names))) or "none"
 
