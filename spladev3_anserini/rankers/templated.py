@@ -162,7 +162,7 @@ def refuse_without_template(name: str, architecture: str, config: dict[str, Any]
     """
     from transformers.models.auto import modeling_auto as tables
 
-    kind, names = config.get("model_type"), ", ".join(
+    kind, names = str(config.get("model_type")), ", ".join(
         template for template, row in TEMPLATES.items() if architecture in row.architectures)
     decoder = (kind in tables.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
                and kind not in tables.MODEL_FOR_MASKED_LM_MAPPING_NAMES

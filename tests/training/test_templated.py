@@ -203,6 +203,10 @@ def test_a_decoder_without_a_template_is_refused(head: str, tmp_path: Path) -> N
     with pytest.raises(InputError, match="is a decoder .* name its `template`: qwen3-reranker"):
         find_pair_scorer(str(folder))
     config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": []}))
+    if head == "causal":
+        with pytest.raises(InputError, match="is a decoder"):
+            find_pair_scorer(str(folder))
     config |= {"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="there is no `template` for it, only qwen3-reranker, mx"):
