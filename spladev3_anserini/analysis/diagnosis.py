@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ _LOWEST_SPEARMAN = 0.3
 _LARGEST_SHARE = 0.95
 #: Limits of the last non-zeros as a multiple of the first ones.
 _COLLAPSED, _SWOLLEN = 0.1, 5.0
+#: A regulariser whose weight reaches less than this share of itself has not arrived.
+_ARRIVED = 0.99
 #: A term in more than this share of all documents is a stop word: it costs postings in every query.
 _SATURATED = 0.5
 
@@ -141,6 +143,16 @@ def read_kinds(trained: Path) -> dict[str, str]:
         return {}
 
 
+def read_full_weights(trained: Path) -> dict[str, float]:
+    """Reads the full weight of each side's regulariser, by side; of those that are recorded."""
+    try:
+        section = read_json(trained / "training.json")["training"]
+        return {side: _number(section[side]["weight"]) for side in ("documents", "queries")
+                if "weight" in section[side] and section[side]["kind"] != "none"}
+    except (InputError, KeyError, TypeError):
+        return {}
+
+
 def teacher_signs(record: EnsembleRecord) -> list[Sign]:
     """Checks whether the teachers agree, and whether they distinguish documents."""
     signs = []
@@ -184,6 +196,21 @@ def loss_signs(curves: Sequence[Curve], weights: Loss) -> list[Sign]:
         "regularisers leave room", f"{share:.1%} of the whole loss", "50 % or less", share > 0.5,
         "the model learns empty vectors: lower the weights of the regularisers"))
     return signs
+
+
+def ramp_signs(curves: Sequence[Curve], weights: Mapping[str, float]) -> list[Sign]:
+    """Checks whether the regularisers' weights, which grow over `steps`, reached their full values.
+
+    `weights` are those of `read_full_weights`. A side that is not trained has no sign.
+    """
+    last = curves[-1]
+    return [Sign(f"the regulariser of {side} arrives",
+                 f"{last.ramps[side]:.4g} of {weight:g} at step {last.step:,} "
+                 f"({last.ramps[side] / weight:.0%})", f"{_ARRIVED:.0%} or more",
+                 last.ramps[side] < _ARRIVED * weight,
+                 f"its weight grows for longer than the training lasts, so {side} stay long: train "
+                 f"with {side}.steps=0.33, a share of the steps")
+            for side, weight in weights.items() if weight and side in last.ramps]
 
 
 def sparsity_signs(curves: Sequence[Curve]) -> list[Sign]:

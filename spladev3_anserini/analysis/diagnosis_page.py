@@ -3,38 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from spladev3_anserini.analysis import html as pages
-from spladev3_anserini.analysis.diagnosis import Curve, Sign
-from spladev3_anserini.analysis.plots import PALETTE, drawing, label, svg_of
+from spladev3_anserini.analysis.diagnosis import Curve, Sign, read_kinds
+from spladev3_anserini.analysis.plots import drawing, svg_of
+from spladev3_anserini.analysis.validation_plot import (
+    Drawer,
+    draw_lines,
+    read_checkpoints,
+    validation_drawers,
+)
+from spladev3_anserini.recipe.training import Loss
 
-#: Okabe and Ito's colours. Each line also has another dash, so that lines differ in grey.
-_COLOURS = (*PALETTE, "#000000")
-_DASHES = ("-", "--", ":", "-.", (0, (5, 1)))
 
-
-def write_diagnosis_page(path: Path, title: str, signs: Sequence[Sign], curves: Sequence[Curve],
-                         weights: Mapping[str, float], kinds: Mapping[str, str]) -> None:
-    """Writes one self-contained page with the signs and the curves, whole or not at all.
+def write_diagnosis_page(path: Path, title: str, signs: Sequence[Sign],
+                         plots: Sequence[tuple[str, Drawer]]) -> None:
+    """Writes one self-contained page with the signs and the plots, whole or not at all.
 
     Args:
         path: The file to write.
         title: The page's title.
         signs: The checks, one row each.
-        curves: Records of the training; fewer than two give no plots.
-        weights: The weight of each part of the loss.
-        kinds: The name of each side's regulariser, by side.
+        plots: Captions and what draws them; see `training_drawers`.
     """
     pages.write_page(path, "analysis", "diagnosis.html.j2", title=title, signs=signs,
                      alarms=sum(sign.alarming for sign in signs),
-                     plots=_plots(curves, weights, kinds))
+                     plots=[(caption, _svg(draw)) for caption, draw in plots])
 
 
-def _plots(curves: Sequence[Curve], weights: Mapping[str, float],
-           kinds: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Returns captions and SVG plots of the curves; none for fewer than two records."""
+def training_drawers(trained: Path, curves: Sequence[Curve],
+                     loss: Loss) -> list[tuple[str, Drawer]]:
+    """Returns captions and what draws the curves and the validations of a training's folder."""
+    return (curve_drawers(curves, loss.model_dump(), read_kinds(trained))
+            + validation_drawers(*read_checkpoints(trained)))
+
+
+def curve_drawers(curves: Sequence[Curve], weights: Mapping[str, float],
+                  kinds: Mapping[str, str]) -> list[tuple[str, Drawer]]:
+    """Returns captions and what draws the curves; none for fewer than two records.
+
+    Args:
+        curves: Records of the training.
+        weights: The weight of each part of the loss.
+        kinds: The name of each side's regulariser, by side.
+    """
     if len(curves) < 2:
         return []
     steps = [curve.step for curve in curves]
@@ -48,25 +62,20 @@ def _plots(curves: Sequence[Curve], weights: Mapping[str, float],
     ramps = {f"λ of {side}": [curve.ramps.get(side, 0.0) for curve in curves] for side in sides}
     sparse = {"documents": [curve.nonzero_documents for curve in curves],
               "queries": [curve.nonzero_queries for curve in curves]}
-    return [("Parts of the loss, weighted", _svg(steps, shares, "loss")),
-            ("Mean non-zero terms", _svg(steps, sparse, "terms")),
-            ("Regularisers before their weights", _svg(steps, penalties, "penalty")),
-            ("Weights of the regularisers, λ(t)", _svg(steps, ramps, "weight"))]
+    return [(caption, partial(draw_lines, steps=steps, lines=lines, unit=unit))
+            for caption, lines, unit in (
+                ("Parts of the loss, weighted", shares, "loss"),
+                ("Mean non-zero terms", sparse, "terms"),
+                ("Regularisers before their weights", penalties, "penalty"),
+                ("Weights of the regularisers, λ(t)", ramps, "weight"))]
 
 
-def _svg(steps: Sequence[int], lines: Mapping[str, Sequence[float]], unit: str) -> str:
+def _svg(draw: Drawer) -> str:
     with drawing():
         from matplotlib import rcParams
         from matplotlib.figure import Figure
 
         rcParams["font.size"] = 9
         figure = Figure(figsize=(6.2, 3.1), layout="constrained")
-        axes: Any = figure.add_subplot()
-        for number, (name, values) in enumerate(lines.items()):
-            axes.plot(steps, values, label=label(name, 40), linewidth=1.6,
-                      color=_COLOURS[number % 5], linestyle=_DASHES[number % 5],
-                      marker="o", markersize=2.5)
-        axes.set(xlabel="optimiser step", ylabel=unit, ylim=(0, None))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        draw(figure.add_subplot())
         return svg_of(figure)

@@ -41,16 +41,18 @@ _RUNS = ("start", "trained")
 @runs_option()
 @measure_option
 @html_option("Also write a page with the curves.")
+@click.option("--plot", type=FILE, help="Also draw the curves of --trained, and nDCG@10 against "
+              "FLOPS of its validated checkpoints, to a .svg or .png file.")
 @format_option()
 def main(trained: Path | None, scores: Path | None, encoded: Path | None,
          in_domain: str | None, zero_shot: tuple[str, ...], runs: tuple[str, ...],
-         measure: str, html: Path | None, form: str) -> None:
+         measure: str, html: Path | None, plot: Path | None, form: str) -> None:
     """Check a training for the known ways in which SPLADE fails.
 
     The checks look for teachers that disagree, a loss that dominates the others, sparsity that
-    collapses, dead and saturated terms, and a gain in the domain of the training with a loss in
-    another domain. Each check compares a number with a limit. Every option is optional: the command
-    checks what you give.
+    collapses, regularisers that do not arrive, dead and saturated terms, and a gain in the domain
+    of the training with a loss in another domain. Each check compares a number with a limit. Every
+    option is optional: the command checks what you give.
 
     If there are several sets of judgments, name each (--zero-shot nq=nq.qrels) and its runs
     (--run nq/start=a.run --run nq/trained=b.run).
@@ -63,31 +65,39 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
     """
     from spladev3_anserini.analysis.diagnosis import (
         loss_signs,
+        ramp_signs,
         read_curves,
-        read_kinds,
+        read_full_weights,
         read_loss,
         sparsity_signs,
         teacher_signs,
         term_signs,
     )
-    from spladev3_anserini.analysis.diagnosis_page import write_diagnosis_page
+    from spladev3_anserini.analysis.diagnosis_page import training_drawers, write_diagnosis_page
+    from spladev3_anserini.analysis.plots import checked_suffix
+    from spladev3_anserini.analysis.validation_plot import save_plots
     from spladev3_anserini.collection.overwriting import refuse_overwriting
     from spladev3_anserini.impacts.manifest import read_record
     from spladev3_anserini.training.ensemble import EnsembleRecord
 
-    if html:
-        refuse_without("matplotlib", "--html", "analysis")
+    if plot and trained is None:
+        raise InputError("--plot: draws the curves of a training; add --trained")
     sets = _sets(in_domain, zero_shot, runs)
-    if html:
-        refuse_overwriting(html, "--html", trained=trained, scores=scores, encoded=encoded,
-                           zero_shot=[str(path) for qrels in sets.values() for path in qrels[:3]])
-    signs, curves, loss = [], [], None
+    for option, file in (("--html", html), ("--plot", plot)):
+        if file:
+            checked_suffix(file, option) if file == plot else refuse_without(
+                "matplotlib", option, "analysis")
+            refuse_overwriting(file, option, trained=trained, scores=scores, encoded=encoded,
+                               zero_shot=[str(path) for own in sets.values() for path in own[:3]])
+    signs, plots = [], []
     if scores:
-        file = scores / "ensemble.json" if scores.is_dir() else scores
-        signs += teacher_signs(read_record(EnsembleRecord, file))
+        signs += teacher_signs(read_record(
+            EnsembleRecord, scores / "ensemble.json" if scores.is_dir() else scores))
     if trained:
         curves, loss = read_curves(trained / "curves.jsonl"), read_loss(trained)
+        plots = training_drawers(trained, curves, loss)
         signs += loss_signs(curves, loss) + sparsity_signs(curves)
+        signs += ramp_signs(curves, read_full_weights(trained))
     if encoded:
         signs += term_signs(encoded, _vocabulary(trained, encoded))
     for qrels, before, after, unseen in sets.values():
@@ -97,10 +107,10 @@ def main(trained: Path | None, scores: Path | None, encoded: Path | None,
                          "--zero-shot")
     echo([sign._asdict() for sign in signs] if form == "json" else _text(signs))
     if html:
-        write_diagnosis_page(html, f"Diagnosis of {trained or scores or encoded or 'runs'}", signs,
-                             curves,
-                             loss.model_dump() if loss else {},
-                             read_kinds(trained) if trained else {})
+        title = f"Diagnosis of {trained or scores or encoded or 'runs'}"
+        write_diagnosis_page(html, title, signs, plots)
+    if plot:
+        save_plots(plot, plots)
 
 
 def _vocabulary(trained: Path | None, encoded: Path) -> int | None:

@@ -18,6 +18,7 @@ from spladev3_anserini.analysis.diagnosis import (
     sparsity_signs,
     transfer_sign,
 )
+from spladev3_anserini.analysis.validation_plot import pareto_front, read_checkpoints
 from spladev3_anserini.recipe.training import Loss
 
 Cli = Callable[..., Result]
@@ -131,6 +132,88 @@ def test_the_page_has_a_curve_of_everything_that_is_logged(tmp_path: Path, cli: 
                                                               "λ of queries"])):
         for line in lines:
             assert line in drawings[name], (name, line)
+
+
+@pytest.mark.parametrize(("reached", "arrives"), [(0.02, True), (0.0199, True), (0.0197, False)])
+def test_a_ramp_that_does_not_arrive_is_a_sign(reached: float, arrives: bool, tmp_path: Path,
+                                               cli: Cli) -> None:
+    """By hand: 0.0197 is 98.5 % of 0.02. A weight of 0 and the kind none have no ramp."""
+    curves(tmp_path, {"lambda_documents": reached})
+    (tmp_path / "training.json").write_text(json.dumps({"training": {
+        "loss": LOSS.model_dump(), "documents": {"kind": "flops", "weight": 0.02},
+        "queries": {"kind": "none", "weight": 1.0}}}))
+    done = cli("diagnose", "--trained", tmp_path, "--format", "json")
+    assert done.code == 0, done
+    sign, = (own for own in json.loads(done.out) if "arrives" in own["subject"])
+    assert sign["subject"] == "the regulariser of documents arrives"
+    assert sign["alarming"] != arrives
+    assert sign["found"] == f"{reached:g} of 0.02 at step 100 ({reached / 0.02:.0%})"
+
+
+#: Steps with nDCG@10, FLOPS and terms per document.
+CHECKPOINTS = {0: (0.50, 9.0, 200), 10: (0.60, 8.0, 150), 20: (0.55, 3.0, 90), 30: (0.40, 2.0, 60),
+               40: (0.55, 3.5, 80)}
+
+
+def validated(folder: Path, kept: object = 20) -> Path:
+    """A folder of a training with curves and validations."""
+    curves(folder, {})
+    (folder / "training.json").write_text(json.dumps({
+        "training": {"loss": LOSS.model_dump()}, "validation": {"step": kept}}))
+    write_lines(folder / "validation.jsonl", [{"step": step, "validation": {
+        "means": {"nDCG@10": ndcg, "RR@10": ndcg + 0.1}, "by_query": {"q": ndcg}, "flops": flops,
+        "query_terms": 12.0, "document_terms": terms}} for step, (ndcg, flops, terms) in CHECKPOINTS.items()])
+    return folder
+
+
+def test_the_pareto_front_by_its_definition(tmp_path: Path) -> None:
+    """Those that no other one equals or beats in both."""
+    checkpoints, kept = read_checkpoints(validated(tmp_path))
+    expected = [step for step, (ndcg, flops, _) in CHECKPOINTS.items() if not any(
+        other != step and a >= ndcg and b <= flops for other, (a, b, _) in CHECKPOINTS.items())]
+    assert sorted(one.step for one in pareto_front(checkpoints)) == expected == [10, 20, 30]
+    assert kept == 20
+    twice = [*checkpoints, checkpoints[2]._replace(step=50)]
+    assert [one.step for one in pareto_front(twice)] == [30, 20, 10]
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_the_plot_has_losses_and_validations(suffix: str, tmp_path: Path, cli: Cli) -> None:
+    plot, page = tmp_path / f"plot.{suffix}", tmp_path / "page.html"
+    done = cli("diagnose", "--trained", validated(tmp_path), "--plot", plot, "--html", page)
+    assert done.code == 0, done
+    named = ["Validation", "Terms in validation", "Effectiveness against FLOPS"]
+    assert re.findall("<h2>(.*?)</h2>", page.read_text())[-3:] == named
+    for text in ("nDCG@10", "RR@10", "kept", "Pareto front", "step 20", "start"):
+        assert text in page.read_text(), text
+    if suffix == "svg":
+        assert all(text in plot.read_text() for text in (*named, "Parts of the loss, weighted"))
+    else:
+        assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_of_nothing_or_of_a_damaged_file_is_refused(tmp_path: Path, cli: Cli) -> None:
+    folder = validated(tmp_path)
+    path = folder / "validation.jsonl"
+    lines = path.read_text().splitlines()
+    for options, says in (
+            (("--plot", tmp_path / "x.svg"), "--plot: draws the curves of a training; add --trained"),
+            (("--trained", folder, "--plot", tmp_path / "x.pdf"), "expected a name ending in .svg or .png")):
+        done = cli("diagnose", *options)
+        assert (done.code, says in done.err) == (2, True), done
+    for changed, says in (
+            ([*lines, "{}"], "validation.jsonl:6: not a validation"),
+            ([lines[0].replace("9.0", "-9.0")], "validation.jsonl:1: not a validation"),
+            ([lines[0].replace("0.5", '"0.5"')], "validation.jsonl:1: not a validation"),
+            (lines[:2], "names no step of")):
+        path.write_text("\n".join(changed) + "\n")
+        done = cli("diagnose", "--trained", folder, "--plot", tmp_path / "x.svg")
+        assert (done.code, says in done.err, len(done.err.splitlines())) == (2, True, 1), done
+    path.unlink()
+    (folder / "curves.jsonl").write_text(json.dumps(SOUND | {"step": 1}) + "\n")
+    done = cli("diagnose", "--trained", folder, "--plot", tmp_path / "x.svg")
+    assert (done.code, "fewer than two records" in done.err) == (2, True), done
+    assert not (tmp_path / "x.svg").exists()
 
 
 def test_terms_of_an_encoded_corpus(tmp_path: Path, tiny: Path, cli: Cli) -> None:

@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from training.plain_examples import mapped
 
 from spladev3_anserini.errors import InputError
-from spladev3_anserini.training.checkpoints import exclusive_output
+from spladev3_anserini.training.checkpoints import absolute, exclusive_output
 from spladev3_anserini.training.dataset import Examples
 from spladev3_anserini.training.queries import TrainingQuery, read_training_queries
 
@@ -520,6 +520,13 @@ def test_the_record_and_warnings_say_what_scores_were_made_of(data: Path, tmp_pa
         record = json.loads((tmp_path / f"model-{count}/training.json").read_text())
         assert record["scores"]["teachers"] == ["one", "two"][:count]
         assert record["scores"]["rescoring"] == ("all" if target else "none")
+
+
+def test_inputs_are_recorded_by_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    assert absolute({"candidates": "c.jsonl", "corpus": "ir_datasets:x", "scores": str(tmp_path)}) == {
+        "candidates": f"{tmp_path}/c.jsonl", "corpus": "ir_datasets:x", "scores": str(tmp_path)}
 
 
 def test_a_refused_training_leaves_no_folder(data: Path, tmp_path: Path, cli: Cli) -> None:

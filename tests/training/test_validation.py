@@ -298,7 +298,7 @@ def test_a_recipe_says_how_it_is_validated(data: Path, questions: dict[str, Path
     stated(sample=3, patience=1)
     held = cli(*command(data, tmp_path / "held", "--set", "learning_rate=1e-9"))
     assert held.code == 0, held
-    assert [*validations(tmp_path / "held")] == [0, 3]  # 5 queries make 3 steps; patience ends
+    assert [*validations(tmp_path / "held")] == [0, 2]  # 5 queries make 2 steps; patience ends
     off = cli(*command(data, tmp_path / "off", "--validate", 0))
     assert off.code == 0, off
     assert same(weights(tmp_path / "off"), weights(tmp_path / "plain"))
