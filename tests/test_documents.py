@@ -110,6 +110,8 @@ def test_every_command_is_in_the_documents_and_every_option_there_exists() -> No
                "--no-install-recommends", "--wordpieces", "--terms",
                # those of ray
                "--head", "--address",
+               # of hf download
+               "--repo-type", "--local-dir",
                # of torchrun and SLURM
                "--standalone", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id",
                "--ntasks-per-node", "--gpus-per-node"}

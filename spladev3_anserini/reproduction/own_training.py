@@ -19,6 +19,7 @@ from spladev3_anserini.lucene.check import INDEX_MANIFEST
 from spladev3_anserini.model.checkpoint import Checkpoint, model_hash, open_checkpoint
 from spladev3_anserini.model.kept import caching
 from spladev3_anserini.model.splade import load_splade
+from spladev3_anserini.progress import warn
 from spladev3_anserini.recipe.schema import SpladeRecipe
 from spladev3_anserini.recipe.strict_yaml import read_yaml
 from spladev3_anserini.recipe.training import flatten
@@ -42,6 +43,8 @@ from spladev3_anserini.training.own_rows import data_files
 from spladev3_anserini.training.quick import held_out_count, quick_recipe
 
 _PROGRAM = "spladev3-anserini"
+#: Scores within 0 to 1 are nearly equal to a softmax.
+_LEAST_SPREAD = 2.0
 _RECIPE, _DATA = "recipe.yaml", "data.json"
 
 
@@ -120,7 +123,7 @@ def train_on_own_data(training: OwnTraining, invoke: Invoke) -> str:
             report_stage(*line)
         for stage in stages:
             journal.run(stage, partial(run_commands, stage, invoke))
-        return invoke([*last[1:], *option("resume", (training.output / BEGUN).exists())])
+        return invoke([*last, *option("resume", (training.output / BEGUN).exists())])
 
 
 def _refuse_other(training: OwnTraining, inputs: dict[str, str]) -> None:
@@ -162,6 +165,10 @@ def _read(training: OwnTraining, start: Checkpoint, inputs: dict[str, str]) -> s
     with appearing(training.file(_DATA)) as stream:
         stream.write(json.dumps({"inputs": inputs, "source": training.data,
                                  "holds": data._asdict()}, indent=1) + "\n")
+    if data.scored and data.spread < _LEAST_SPREAD:
+        warn(f"{training.data}: the highest and the lowest score of a question differ by "
+             f"{data.spread:.2g} on average; KL and MarginMSE take scores as they are, in units of "
+             "dot products, and learn little from such ones: multiply them, to some 10")
     kind = "no negatives" if data.negatives is None else "{:,} to {:,} negatives".format(
         *data.negatives)
     return (f"{data.queries:,} questions, {data.documents:,} texts, {kind} each, "
@@ -172,9 +179,11 @@ def _recipe(training: OwnTraining, start: Checkpoint, data: OwnData) -> SpladeRe
     """The recipe with the user's changes, and the sources of what they leave."""
     recipe = training.recipe
     if recipe is None:
-        positions = load_splade(start, torch.float32, "cpu").max_positions
+        splade = load_splade(start, torch.float32, "cpu")
+        parameters = sum(own.numel() for own in splade.parameters())
         held_out = 0 if training.validates else held_out_count(data.queries)
-        recipe = SpladeRecipe.model_validate(quick_recipe(start, data, positions, held_out))
+        recipe = SpladeRecipe.model_validate(quick_recipe(
+            start, data, splade.max_positions, parameters, held_out))
     section = recipe.training
     if section is None:
         raise InputError("`recipe`: has no training section")

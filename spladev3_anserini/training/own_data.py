@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from spladev3_anserini.errors import InputError
@@ -33,12 +34,14 @@ class OwnData(NamedTuple):
         documents: Different texts of answers, of any kind.
         negatives: The fewest and the most negatives of a query; None if the file has none.
         scored: Whether it has scores.
+        spread: The mean difference of a query's highest and lowest score; 0 without scores.
     """
 
     queries: int
     documents: int
     negatives: tuple[int, int] | None
     scored: bool
+    spread: float = 0.0
 
 
 @dataclass
@@ -90,9 +93,11 @@ def write_own_data(source: str, folder: Path) -> OwnData:
     if scored:
         write_scores(folder / SCORES, (Scores(name, query.scores)
                                        for name, query in queries.items()))
+    spreads = [max(query.scores.values()) - min(query.scores.values())
+               for query in queries.values() if query.scores]
     numbers = [len(query.negatives) for query in queries.values()]
     return OwnData(len(queries), len(texts), None if mined else (min(numbers), max(numbers)),
-                   scored)
+                   scored, fmean(spreads) if spreads else 0.0)
 
 
 def _join(row: Row, texts: dict[str, str], questions: dict[str, str],

@@ -9,7 +9,10 @@ from spladev3_anserini.training.own_data import CORPUS, QRELS, TOPICS, OwnData
 
 #: Wordpieces of a text, and of a text that is encoded afterwards.
 _LENGTH, _ENCODED_LENGTH = 128, 256
-_BATCH, _EPOCHS = 16, 3.0
+_BATCH, _EPOCHS = 16, 2.0
+#: The learning rate of models with up to so many parameters, and of larger ones. The first was
+#: tried with 4 million, the second is usual for BERT-base.
+_SMALL, _RATE_OF_SMALL, _RATE = 20_000_000, 1e-4, 2e-5
 #: Questions held out: a tenth of them, but so many at least and at most, and never over a quarter.
 _SHARE, _FEWEST, _MOST = 10, 50, 200
 #: What the name of the teachers says in a recipe whose scores stand in the data file.
@@ -21,7 +24,7 @@ def held_out_count(queries: int) -> int:
     return max(1, min(max(queries // _SHARE, _FEWEST), _MOST, queries // 4))
 
 
-def quick_recipe(start: Checkpoint, data: OwnData, max_positions: int,
+def quick_recipe(start: Checkpoint, data: OwnData, max_positions: int, parameters: int,
                  held_out: int) -> dict[str, Any]:
     """Returns the recipe of `train --quick`, as a recipe's file holds it.
 
@@ -31,9 +34,13 @@ def quick_recipe(start: Checkpoint, data: OwnData, max_positions: int,
         start: The model that is trained.
         data: What the data file holds.
         max_positions: The most wordpieces that the model takes.
+        parameters: How many parameters it has.
         held_out: How many questions are not learned from.
     """
     values = _shared(start, max_positions, data.queries - held_out) | _of_data(start, data)
+    small = parameters <= _SMALL
+    values["learning_rate"] = (_RATE_OF_SMALL if small else _RATE,
+                               "of a small model" if small else "of a model of BERT-base's size")
     training: dict[str, Any] = {}
     for key, (value, _) in values.items():
         section, *path = training, *key.split(".")
@@ -56,7 +63,7 @@ def _shared(start: Checkpoint, max_positions: int, learned: int) -> dict[str, tu
         "start": (start.name, "given"), "corpus": (CORPUS, "the texts of the data file"),
         "topics": (TOPICS, "the questions of the data file"),
         "qrels": (QRELS, "the positives of the data file"),
-        "batch_size": (max(1, min(_BATCH, learned)), "its negatives are those of the whole batch"),
+        "batch_size": (max(1, min(_BATCH, learned // 4)), "at most 16, and four batches an epoch"),
         "warmup_ratio": (0.1, "usual"), "weight_decay": (0.0, "usual"),
         "epochs": (_EPOCHS, "each is validated, and the best is kept"),
         "max_length": (min(_LENGTH, max_positions), "wordpieces that a text is cut to; more take "
@@ -82,15 +89,13 @@ def _of_data(start: Checkpoint, data: OwnData) -> dict[str, tuple[Any, str]]:
             "documents.kind": ("flops", "SPLADE-v3's"), "documents.weight": (0.02, "tried"),
             "documents.steps": (0.33, "a third of the training"),
             "queries.kind": ("l1", "SPLADE-v3's"), "queries.weight": (0.01, "tried"),
-            "queries.steps": (0.33, "a third of the training"),
-            "learning_rate": (5e-5, "tried")}
+            "queries.steps": (0.33, "a third of the training")}
     return values | {
         "teachers": ([], "the data file has no scores"), "rescore": (False, "no scores"),
-        "negatives": (3 if mined else min(3, fewest), "and those of the others in the batch"),
+        "negatives": (1, "and those of the others in the batch; more take more time"),
         "loss.kl": (0.0, "no scores"), "loss.margin_mse": (0.0, "no scores"),
         "loss.contrastive": (1.0, "the positive against all negatives of the batch"),
         "documents.kind": ("flops", "SPLADE-v3's"), "documents.weight": (0.002, "tried"),
         "documents.steps": (0.33, "a third of the training"),
         "queries.kind": ("l1", "SPLADE-v3's"), "queries.weight": (0.002, "tried"),
-        "queries.steps": (0.33, "a third of the training"),
-        "learning_rate": (5e-5, "tried")}
+        "queries.steps": (0.33, "a third of the training")}

@@ -54,6 +54,7 @@ from spladev3_anserini.training.checkpoints import (
 )
 from spladev3_anserini.training.ensemble import EnsembleRecord
 from spladev3_anserini.training.mapped_data import TrainingDataRecord, map_training_data
+from spladev3_anserini.training.own_rows import read_rows
 from spladev3_anserini.training.pickled_scores import read_pickle
 from spladev3_anserini.training.score_files import (
     ScoreManifest,
@@ -355,6 +356,12 @@ READERS: dict[str, Reader] = {
         {"id": ["d1", "none"], "terms": [["cat", "é"], []], "impacts": [[120, 4], []]}),)),
     "candidates": Reader("c.jsonl", lambda path: list(read_candidates(path)), _CANDIDATES,
                          _named_lines, lines=True),
+    "own-rows": Reader("o.jsonl", lambda path: list(read_rows(str(path))), (
+        _lines({"query": "q", "positive": "a"}, {"query": "r", "positive": "b"}),
+        _lines({"anchor": "q", "pos": ["a"], "neg": ["b", "c"], "score": [1, 0.5, -2]}),
+        _lines({"query": "q", "docs": ["a", "b"], "scores": [1.5, 0]})), lines=True),
+    "own-rows-tsv": Reader("o.tsv", lambda path: list(read_rows(str(path))), (
+        b"query\tpositive\nq\ta\n", b"q\ta\tb\nr\tc\td\n"), lines=True),
     "scores": Reader("s.jsonl", lambda path: list(read_scores(path)), _SCORES, _named_lines,
                      lines=True),
     "pickle": Reader("s.pkl", lambda path: list(read_pickle(path)), _PICKLES,
