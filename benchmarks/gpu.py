@@ -1,6 +1,11 @@
-"""Encoding on one GPU: its matrix rate, the encoder's and the head's share of it, passages/s.
+"""Encoding and training on one GPU: shares of its matrix rate, passages/s, and a training step.
 
     python benchmarks/gpu.py --model naver/splade-v3 --corpus corpus.jsonl      # or the defaults
+
+Encoding: the GPU's matrix rate, the encoder's and the head's share of it, passages/s. Training: a
+table of one step in fp32 and bf16, with workers, tiles of the head, recomputed activations and
+torch.compile (gpu_training.py). Without a GPU, `--device cpu --dtype float32 --documents 200
+--queries 2` shows that it runs.
 
 Prints the figures and writes them to benchmarks/results/gpu.json. The default model has BERT-base's
 shape and random weights; the arithmetic is the same. The default corpus is Python's documentation,
@@ -19,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import gpu_training
 import torch
 from timing import as_json
 
@@ -29,10 +35,12 @@ from spladev3_anserini.encoding.planning import plan_texts
 from spladev3_anserini.encoding.settings import EncoderSettings
 from spladev3_anserini.encoding.shard_source import EncodingOutput
 from spladev3_anserini.model.batches import length_batches, padded_ids
-from spladev3_anserini.model.checkpoint import open_checkpoint
+from spladev3_anserini.model.checkpoint import Checkpoint, open_checkpoint
 from spladev3_anserini.model.pooling import max_logits
 from spladev3_anserini.model.splade import Splade
 from spladev3_anserini.model.variants import VARIANTS
+
+RESULTS = Path(__file__).parent / "results"
 
 
 @click.command(help=(__doc__ or "").splitlines()[0])
@@ -44,41 +52,56 @@ from spladev3_anserini.model.variants import VARIANTS
               type=click.Choice(["bfloat16", "float16", "float32"]))
 @click.option("--batch-tokens", default=[16_384, 32_768, 65_536, 131_072], multiple=True,
               show_default=True)
+@click.option("--encoding-length", default=256, show_default=True)
+@click.option("--queries", default=16, show_default=True, help="Queries of a training step.")
+@click.option("--negatives", default=8, show_default=True, help="Negatives of each query.")
+@click.option("--max-length", default=128, show_default=True, help="Wordpieces in training.")
+@click.option("--steps", default=20, show_default=True, help="Training steps of each way.")
+@click.option("--only", type=click.Choice(["encoding", "training"]))
 def main(model: str | None, corpus: str | None, documents: int, device: str, dtype: str,
-         batch_tokens: tuple[int, ...]) -> None:
+         batch_tokens: tuple[int, ...], encoding_length: int, queries: int, negatives: int,
+         max_length: int, steps: int, only: str | None) -> None:
     """Measures, writes the figures and prints them."""
-    with tempfile.TemporaryDirectory() as temporary:
-        work = Path(temporary)
-        figures = _measure(model, corpus, documents, device, dtype, batch_tokens, work)
-    text = as_json(figures)
-    (Path(__file__).parent / "results").mkdir(exist_ok=True)
-    (Path(__file__).parent / "results/gpu.json").write_text(text, "utf-8")
-    click.echo(text)
-
-
-def _measure(model: str | None, corpus: str | None, documents: int, device: str, dtype: str,
-             budgets: tuple[int, ...], work: Path) -> dict[str, Any]:
     import host
     from encoding import model_folder
 
-    host.DOCUMENTS = documents
-    checkpoint = open_checkpoint(model or str(model_folder("base", work)))
-    source = str(_first(corpus, documents, work) if corpus else host._corpus(work))
     name = torch.cuda.get_device_name() if device.startswith("cuda") else device
+    figures: dict[str, Any] = {"device": name, "torch": torch.__version__}
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        host.DOCUMENTS = documents
+        checkpoint = open_checkpoint(model or str(model_folder("base", work)))
+        source = str(_first(corpus, documents, work) if corpus else host._corpus(work))
+        if only != "training":
+            figures |= _measure(checkpoint, source, documents, device, dtype, batch_tokens,
+                                encoding_length, work)
+        if only != "encoding":
+            figures["training"] = gpu_training.measure(
+                checkpoint, source, device, gpu_training.Step(queries, negatives, max_length),
+                steps, work)
+    text = as_json(figures)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "gpu.json").write_text(text, "utf-8")
+    click.echo(text)
+    if only != "encoding":
+        click.echo(gpu_training.table(figures["training"]))
+
+
+def _measure(checkpoint: Checkpoint, source: str, documents: int, device: str, dtype: str,
+             budgets: tuple[int, ...], length: int, work: Path) -> dict[str, Any]:
     tensor_dtype = getattr(torch, dtype)
     peak = _matrix_rate(device, tensor_dtype)
-    figures: dict[str, Any] = {"device": name, "dtype": dtype, "torch": torch.__version__,
-                             "matrix_tflops": peak, "batches": {}}
+    figures: dict[str, Any] = {"dtype": dtype, "matrix_tflops": peak, "batches": {}}
     for budget in budgets:
         encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", EncoderSettings(
-            max_length=256, device=device, dtype=dtype, batch_tokens=budget))
+            max_length=length, device=device, dtype=dtype, batch_tokens=budget))
         if device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats()
         figures["batches"][budget] = _model_figures(encoder, source, documents, device, peak)
         del encoder  # frees its memory before the next one is measured
     best = max(figures["batches"], key=lambda size: figures["batches"][size]["passages_per_s"])
     encoder = Encoder(checkpoint, VARIANTS["splade-v3"], "document", EncoderSettings(
-        max_length=256, device=device, dtype=dtype, batch_tokens=best))
+        max_length=length, device=device, dtype=dtype, batch_tokens=best))
     started = time.perf_counter()
     plan = plan_texts(source, "document")
     encode_to_directory(plan, checkpoint, encoder, EncodingOutput(folder=work / "encoded"))

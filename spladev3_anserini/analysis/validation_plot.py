@@ -31,7 +31,7 @@ _DASHES = ("-", "--", ":", "-.", (0, (5, 1)))
 Drawer = Callable[[Any], None]
 
 
-class Checkpoint(NamedTuple):
+class CheckpointValues(NamedTuple):
     """The validation of the model after a step; step 0 is the start."""
 
     step: int
@@ -42,7 +42,7 @@ class Checkpoint(NamedTuple):
     query_terms: float
 
 
-def read_checkpoints(trained: Path) -> tuple[list[Checkpoint], int | None]:
+def read_checkpoints(trained: Path) -> tuple[list[CheckpointValues], int | None]:
     """Returns the validations of a training, and the step of the checkpoint that is kept.
 
     There are none, and None, for a training that was not validated. Raises InputError with file and
@@ -51,7 +51,7 @@ def read_checkpoints(trained: Path) -> tuple[list[Checkpoint], int | None]:
     path = trained / VALIDATIONS
     if not path.exists():
         return [], None
-    found: list[Checkpoint] = []
+    found: list[CheckpointValues] = []
     for number, record in json_records(path):
         try:
             own = record["validation"]
@@ -62,7 +62,7 @@ def read_checkpoints(trained: Path) -> tuple[list[Checkpoint], int | None]:
                 raise TypeError
         except (LookupError, TypeError):
             raise InputError(f"{path}:{number}: not a validation of a training") from None
-        found.append(Checkpoint(record["step"], *values))
+        found.append(CheckpointValues(record["step"], *values))
     try:
         kept = read_json(trained / "training.json")["validation"]["step"]
     except (LookupError, TypeError):
@@ -73,12 +73,12 @@ def read_checkpoints(trained: Path) -> tuple[list[Checkpoint], int | None]:
     return found, kept
 
 
-def pareto_front(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+def pareto_front(checkpoints: Sequence[CheckpointValues]) -> list[CheckpointValues]:
     """Returns the checkpoints than which no other is both as good and as cheap, or better in one.
 
     They are in the order of their FLOPS; of equal ones the earliest stays.
     """
-    front: list[Checkpoint] = []
+    front: list[CheckpointValues] = []
     for one in sorted(checkpoints, key=lambda one: (one.flops, -one.ndcg, one.step)):
         if not front or one.ndcg > front[-1].ndcg:
             front.append(one)
@@ -97,7 +97,7 @@ def draw_lines(axes: Any, steps: Sequence[int], lines: Mapping[str, Sequence[flo
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def validation_drawers(checkpoints: Sequence[Checkpoint],
+def validation_drawers(checkpoints: Sequence[CheckpointValues],
                        kept: int | None) -> list[tuple[str, Drawer]]:
     """Returns captions and what draws the plots; none without a validation."""
     if not checkpoints:
@@ -121,7 +121,7 @@ def validation_drawers(checkpoints: Sequence[Checkpoint],
             ("Effectiveness against FLOPS", lambda axes: _draw_front(axes, checkpoints, kept))]
 
 
-def _draw_front(axes: Any, checkpoints: Sequence[Checkpoint], kept: int | None) -> None:
+def _draw_front(axes: Any, checkpoints: Sequence[CheckpointValues], kept: int | None) -> None:
     front = pareto_front(checkpoints)
     others = [one for one in checkpoints if one not in front]
     axes.plot([one.flops for one in front], [one.ndcg for one in front], color=BLUE, linewidth=1.2,

@@ -28,6 +28,8 @@ class TrainedSplade(nn.Module):
 
     keep: Tensor
     query_table: Tensor
+    #: Terms whose logits are computed at once; None is `head_tile`.
+    tile: int | None = None
 
     def __init__(self, checkpoint: Checkpoint, variant: Variant, special_ids: list[int],
                  query_weights: Weights | None = None, learns_table: bool = False) -> None:
@@ -106,7 +108,7 @@ class TrainedSplade(nn.Module):
         hidden = self.splade.mlm(input_ids=ids, attention_mask=mask).logits
         output = self.splade.output
         return splade_head(hidden, mask.bool(), output.weight, output.bias,
-                           self.splade.pooling) * self.keep
+                           self.splade.pooling, self.tile) * self.keep
 
     def _bag_of_words(self, ids: Tensor, mask: Tensor) -> Tensor:
         bag = torch.zeros(ids.shape[0], self.splade.vocabulary, device=ids.device)

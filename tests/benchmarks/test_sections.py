@@ -13,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from indexes import index_of
 from served import make_index
 
@@ -69,6 +70,28 @@ def test_doubling_the_length_raises_peak_memory_by_less_than_a_fifth(
     short, long = (encoding.once("ours", demo_model, corpus, tmp_path / "encoded", length)["memory"]
                    for length in (256, 512))
     assert long < 1.2 * short
+
+
+def test_the_command_for_a_gpu_runs_without_one(section: Section, tiny: Path, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """All ways of a training step learn the same, to what their sums round."""
+    gpu = section("gpu")
+    monkeypatch.setattr(gpu, "RESULTS", tmp_path / "results")
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"id": str(n), "contents": f"{word} flow of a wing"}) + "\n"
+                              for n, word in enumerate("heat air lift drag shock wave jet".split())))
+    words = ["--model", str(tiny), "--corpus", str(corpus), "--device", "cpu", "--dtype", "float32",
+             "--batch-tokens", "64", "--documents", "7", "--queries", "2", "--negatives", "2", "--steps", "2",
+             "--encoding-length", "32", "--max-length", "32"]
+    done = CliRunner().invoke(gpu.main, words)
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = json.loads((tmp_path / "results/gpu.json").read_text())
+    assert found["batches"]["64"]["passages_per_s"] > 0
+    rows = {row["way"]: row for row in found["training"]}
+    assert list(rows) == [way.name for way in section("gpu_training").ways(cuda=False)]
+    losses = [row["loss"] for row in rows.values()]
+    assert losses == pytest.approx([losses[0]] * len(losses), rel=1e-5)
+    assert all(f"| {name} | " in done.output for name in rows)
 
 
 def test_copies_keep_most_postings_and_change_impacts_a_little(section: Section) -> None:
