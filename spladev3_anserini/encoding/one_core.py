@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 _Batch = TypeVar("_Batch")
@@ -32,8 +33,14 @@ def on_one_core_each(compute: Callable[[_Batch], _Result],
         return
     with ThreadPoolExecutor(min(threads, len(batches)), "encode", torch.set_num_threads,
                             (1,)) as pool:
+        waiting: deque[Future[_Result]] = deque()  # few, so that Ctrl-C need not wait for all
         try:
-            yield from pool.map(compute, batches)
+            for batch in batches:
+                waiting.append(pool.submit(compute, batch))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(threads)  # also what a new thread begins with

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeVar
@@ -139,16 +138,11 @@ class PairScorer(ABC):
         def run(rows: list[int]) -> Float32s:
             return self._run([tokens[row] for row in rows])
 
-        with closing(self._each(run, batches)) as results:  # Ctrl-C stops threads at once
-            for rows, values in zip(batches, results, strict=True):
-                scores[rows] = values
-                done(len(rows))
+        results = (on_one_core_each if self.on_one_core else map)(run, batches)
+        for rows, values in zip(batches, results, strict=True):
+            scores[rows] = values
+            done(len(rows))
         return require_finite(scores)
-
-    def _each(self, run: Callable[[list[int]], Float32s],
-              batches: list[list[int]]) -> Generator[Float32s, None, None]:
-        """Yields the scores of each batch in order."""
-        yield from (on_one_core_each if self.on_one_core else map)(run, batches)
 
     @property
     def too_long_reason(self) -> str:

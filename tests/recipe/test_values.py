@@ -438,7 +438,8 @@ SMALL = [n for n in RECIPES.recipes() if n.startswith(("insuranceqa", "mini-"))]
 
 
 #: What neither the paper nor naver's code has; off unless a recipe states it.
-NEWER = re.compile(r"\w+\.threshold|loss\.(temperature|budgets)|query_table\..*|rounds|rescore_each")
+NEWER = re.compile(r"\w+\.threshold|loss\.(temperature|budgets)|query_table\..*|rounds|rescore_each|"
+                   r"teacher_dtype")
 
 
 @pytest.mark.parametrize("name", [n for n in RECIPES.recipes() if n not in SMALL])
