@@ -456,6 +456,10 @@ def test_only_pairs_without_an_earlier_score_are_scored(data: Path, tmp_path: Pa
     assert len(teacher.asked) == len(new) > 0
     score_candidates(work_of(data, block=4), Counting(tmp_path), tmp_path / "whole")
     assert list(read_scores(tmp_path / "out")) == list(read_scores(tmp_path / "whole"))
+    for part in ("2/2", "1/2"):
+        score_candidates(work_of(data, part, block=4), Counting(tmp_path), tmp_path / "parts",
+                         scored=[tmp_path / "first"])
+    assert bytes_of(tmp_path / "parts") == bytes_of(tmp_path / "out")
     # what was taken can be taken again, and a third scoring may take from both
     again = Noting(tmp_path)
     score_candidates(work_of(data), again, tmp_path / "third",
