@@ -289,7 +289,7 @@ def test_the_pairs_of_an_int8_graph_are_scored_on_one_core_each(
 
 def test_ctrl_c_stops_the_threads_of_an_int8_graph(
         cross_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once: they would else score all that is left, also while the process ends."""
+    """After few pairs: they would else score all that is left, also while the process ends."""
     teacher, started = open_pair_scorer(str(cross_encoder), CPU), []
 
     def run(self: object, batch: object) -> object:
@@ -304,9 +304,8 @@ def test_ctrl_c_stops_the_threads_of_an_int8_graph(
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     with pytest.raises(KeyboardInterrupt) as held:
         teacher.score([("a cat", "sat")] * 500, interrupt)
-    number = len(started)
-    time.sleep(0.1)
-    assert len(started) == number < 500
+    time.sleep(0.3)
+    assert len(started) < 20
     assert held.tb  # as a program that reports an interrupt keeps it
 
 
