@@ -101,8 +101,9 @@ def main(recipe: str | None, quick: bool, data: str | None, candidates: Path | N
     torchrun --nproc-per-node N -m spladev3_anserini.train ...
 
     \b
-    Examples:
-      spladev3-anserini train --quick --data pairs.jsonl --start-from demo --output model
+    Example:
+      spladev3-anserini train --quick --data pairs.jsonl --start-from demo \\
+        --output model
       spladev3-anserini train --recipe splade-v3 --candidates candidates.jsonl \\
         --scores scores/ensemble.jsonl --output model
     """

@@ -14,7 +14,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 from spladev3_anserini.progress import log, progress
 from spladev3_anserini.text import counted
-from spladev3_anserini.training.own_rows import Row, read_rows
+from spladev3_anserini.training.own_rows import OwnRow, read_rows
 from spladev3_anserini.training.score_files import (
     QueryCandidates,
     Scores,
@@ -100,7 +100,7 @@ def write_own_data(source: str, folder: Path) -> OwnData:
                    scored, fmean(spreads) if spreads else 0.0)
 
 
-def _join(row: Row, texts: dict[str, str], questions: dict[str, str],
+def _join(row: OwnRow, texts: dict[str, str], questions: dict[str, str],
           queries: dict[str, _Query]) -> None:
     """Adds a row to what earlier rows have of its query."""
     name = _name(row.query)

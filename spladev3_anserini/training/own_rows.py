@@ -34,7 +34,7 @@ FORMS = ("query and positive (or pos), with or without negative (neg, negative_1
          "or query, docs and scores")
 
 
-class Row(NamedTuple):
+class OwnRow(NamedTuple):
     """One row of a file.
 
     Attributes:
@@ -52,7 +52,7 @@ class Row(NamedTuple):
     scores: list[float] | None
 
 
-def read_rows(source: str) -> Iterator[Row]:
+def read_rows(source: str) -> Iterator[OwnRow]:
     """Yields the rows of a file, in its order.
 
     Args:
@@ -86,7 +86,7 @@ def data_files(source: str) -> list[Path]:
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"`data` {source}: no such file. A data set of the hub is downloaded "
-                             "first: hf download --repo-type dataset NAME --local-dir FOLDER")
+                             "first: docs/train-your-own.md says how")
         return [path]
     if not (tables := tables_of_folder(path)):
         raise InputError(f"`data` {source}: no parquet or arrow file in it; give the file itself")
@@ -133,7 +133,7 @@ def _tsv_records(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         yield where, dict(zip(names, cells, strict=False))
 
 
-def _row(record: Mapping[str, Any], where: str) -> Row:
+def _row(record: Mapping[str, Any], where: str) -> OwnRow:
     numbered = sorted(filter(_NUMBERED.fullmatch, record), key=lambda name: int(name[9:]))
     known = {*_QUERY, *_POSITIVE, *_NEGATIVE, *_SCORES, *numbered, _DOCUMENTS, _OF_POSITIVES,
              _OF_NEGATIVES}
@@ -154,11 +154,11 @@ def _row(record: Mapping[str, Any], where: str) -> Row:
         raise InputError(f"{where}: the field {positive!r} is empty: the query has no positive")
     named = [name for name in (_one(record, _NEGATIVE, where), *numbered) if name]
     negatives = [text for name in named for text in _texts(record[name], where, name)]
-    return Row(where, text, positives, negatives if named else None,
+    return OwnRow(where, text, positives, negatives if named else None,
                _scores(record, len(positives), len(negatives), where))
 
 
-def _scored_documents(record: Mapping[str, Any], query: str, where: str) -> Row:
+def _scored_documents(record: Mapping[str, Any], query: str, where: str) -> OwnRow:
     """A row of documents and scores: who has the highest score is a positive."""
     if more := sorted(record.keys() - {*_QUERY, _DOCUMENTS, "scores", "score"}):
         raise InputError(f"{where}: the field {more[0]!r} beside 'docs' is not applied; expected "
@@ -167,7 +167,7 @@ def _scored_documents(record: Mapping[str, Any], query: str, where: str) -> Row:
     scores = _scores(record, 0, len(texts), where)
     if scores is None:
         raise InputError(f"{where}: 'docs' without scores; without them, expected {FORMS}")
-    return Row(where, query, [], texts, scores)
+    return OwnRow(where, query, [], texts, scores)
 
 
 def _scores(record: Mapping[str, Any], positives: int, negatives: int,

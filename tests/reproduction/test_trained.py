@@ -139,6 +139,18 @@ def test_a_recipe_states_template_and_precision_of_its_teachers(
         assert message in refused(*show)
 
 
+def test_a_recipe_without_teachers_scores_nothing(recipes: Path, cli: Cli) -> None:
+    (recipes / "ablations/contrastive.yaml").write_text(
+        "base: small\ntitle: no teachers\ntraining: {teachers: [], rescore: false, "
+        "loss: {kl: 0.0, margin_mse: 0.0, contrastive: 1.0}}\n")
+    first = run(cli, recipes, "contrastive")
+    assert first.code == 0, first
+    done = {line[:20].strip() for line in first.out.splitlines()}
+    assert {"first encode", "first index", "mine", "train"} <= done
+    assert not any(name.startswith(("score", "combine")) for name in done)
+    assert run(cli, recipes, "contrastive").out.count("skipped: unchanged") == 11
+
+
 @pytest.mark.parametrize("table", ["idf", "$TABLES/table.json"])
 def test_a_recipe_of_static_queries_trains_and_searches_with_one_table(
         table: str, recipes: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
