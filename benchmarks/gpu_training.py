@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from spladev3_anserini.collection.corpus import read_corpus
+from spladev3_anserini.errors import first_line
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.variants import VARIANTS
 from spladev3_anserini.recipe.training import Loss
@@ -74,18 +75,28 @@ def measure(checkpoint: Checkpoint, source: str, device: str, step: Step, steps:
             work: Path) -> list[dict[str, Any]]:
     """Measures all ways, each with a model of its own; returns a record for each."""
     data = _examples(source, step, (steps + _WARM) * step.queries, work)
-    return [{"way": way.name, **_measured(way, checkpoint, data, device, step, steps)}
-            for way in ways(device.startswith("cuda"))]
+    records: list[dict[str, Any]] = []
+    for way in ways(device.startswith("cuda")):
+        try:
+            records.append({"way": way.name, **_measured(way, checkpoint, data, device, step,
+                                                         steps)})
+        except RuntimeError as error:  # out of memory, or code that cannot be compiled there
+            records.append({"way": way.name, "failed": first_line(error)})
+    return records
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """Returns the records as a table of Markdown, the first one as the unit of the speed-up."""
+    """Returns the records as a table of Markdown; the first that ran is the unit of speed-up."""
     lines = ["| step | ms | texts/s | speed-up | peak MiB | loss |", "|---|---|---|---|---|---|"]
-    first = records[0]["seconds"]
-    return "\n".join(lines + [
-        f"| {own['way']} | {1000 * own['seconds']:.1f} | {own['texts_per_s']:,.0f} | "
-        f"{first / own['seconds']:.2f} | {own['peak_memory'] / 2**20:,.0f} | {own['loss']:.4g} |"
-        for own in records])
+    first = next((own["seconds"] for own in records if "failed" not in own), 0.0)
+    for own in records:
+        if "failed" in own:
+            lines.append(f"| {own['way']} | failed: {own['failed']} | | | | |")
+            continue
+        lines.append(f"| {own['way']} | {1000 * own['seconds']:.1f} | {own['texts_per_s']:,.0f} | "
+                     f"{first / own['seconds']:.2f} | {own['peak_memory'] / 2**20:,.0f} | "
+                     f"{own['loss']:.4g} |")
+    return "\n".join(lines)
 
 
 def _measured(way: Way, checkpoint: Checkpoint, data: TrainingData, device: str, step: Step,

@@ -13,7 +13,7 @@ import torch
 from conftest import Result
 from layout_classes import Bases
 from layouts import sparse_encoder
-from test_trainer import DOCUMENTS, SHORT, command, data, renamed, warnings_of
+from test_trainer import DOCUMENTS, SHORT, command, data, renamed, same, warnings_of, weights
 
 from spladev3_anserini.encoding.encoder import Encoder
 from spladev3_anserini.encoding.settings import EncoderSettings
@@ -68,10 +68,12 @@ def start_of(kind: str, names: str, tied: bool, bias: bool, home: Path, folder: 
     ("modernbert", "now", True, True), ("modernbert", "now", False, True),
     ("modernbert", "now", False, False), ("modernbert", "now", True, False)])
 def test_no_tensor_is_lost_random_or_read_otherwise(kind: str, names: str, tied: bool, bias: bool,
-                                                    data: Path, tmp_path: Path, cli: Cli) -> None:
+                                                    data: Path, tmp_path: Path, cli: Cli,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """After two steps of Adam, of at most 0.001 each, every tensor is near that of the start."""
     from transformers import AutoModelForMaskedLM
 
+    monkeypatch.setenv("SPLADEV3_LOG", "info")
     start = start_of(kind, names, tied, bias, tmp_path / "bases", data / "start")
     folder = tmp_path / "model"
     done = cli(*command(data, folder, *SHORT, "--max-steps", 2))
@@ -113,5 +115,9 @@ def test_no_tensor_is_lost_random_or_read_otherwise(kind: str, names: str, tied:
     peer = sparse_encoder(folder, max_seq_length=32).encode_document(
         texts, convert_to_sparse_tensor=False).numpy()
     assert ours[:, known] == pytest.approx(peer[:, known], abs=1e-5)
+    saved = weights(folder)  # a resume of what is done loads the checkpoint, and saves it again
+    again = cli(*command(data, folder, *SHORT, "--max-steps", 2, "--resume"))
+    assert (again.code, "all steps are done" in again.err) == (0, True), again
+    assert same(weights(folder), saved)
     told = [line for line in warnings_of(done) if "its head has no bias and shares" in line]
     assert bool(told) == (tied and not bias)

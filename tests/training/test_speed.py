@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.model.tokenizer import Tokenizer
-from spladev3_anserini.training import run, trainer
+from spladev3_anserini.training import distributed, run, trainer
 from spladev3_anserini.training.dataset import Collator
 
 Cli = Callable[..., Result]
@@ -113,6 +113,23 @@ def test_a_fault_that_is_seen_late_is_told_as_at_once(
     assert "the batch's queries are q" in said[0][0]
     for name in ("at-once", "late"):
         assert not list((tmp_path / name).rglob("model.safetensors"))
+
+
+def test_the_earliest_fault_of_all_ranks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ranks that look at the same time at batches of several steps."""
+    faults = [None, (7, "late"), (5, "first"), (5, "as early")]
+
+    def gather(found: list[Any], own: Any) -> None:
+        assert own == faults[2]
+        found[:] = faults
+
+    monkeypatch.setattr(distributed, "is_distributed", lambda: True)
+    for name, stub in (("all_reduce", lambda *_: None), ("get_world_size", lambda: 4),
+                       ("all_gather_object", gather)):
+        monkeypatch.setattr(torch.distributed, name, stub)
+    device = torch.device("cpu")
+    assert distributed.first_fault((5, "first"), device) == "step 5: rank 2: first"
+    assert not distributed.first_fault(None, device)
 
 
 def test_workers_change_no_weight(data: Path, tmp_path: Path, cli: Cli) -> None:

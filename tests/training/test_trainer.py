@@ -587,7 +587,7 @@ def torchrun(ranks: int, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.fault(21, "a loss that is NaN on one of two ranks",
-                   detected="every step, told to all ranks", then="both stop, with one line")
+                   detected="every batch (every 16th on a GPU), told to all ranks", then="both stop, with one line")
 def test_a_fault_of_one_rank_stops_all_at_the_same_step(data: Path, tmp_path: Path) -> None:
     """A score that is no number in float32. Batches of 2 go to the ranks in turn."""
     scores = [json.loads(line) for line in (data / "scores.jsonl").read_text().splitlines()]
@@ -701,7 +701,7 @@ def test_pyserinis_encoder_reads_what_is_saved(data: Path, tmp_path: Path, cli: 
 
 
 @pytest.mark.fault(21, "a model that returns no term",
-                   detected="every step, with the batch's queries")
+                   detected="every batch (every 16th on a GPU), with the batch's queries")
 def test_a_collapsed_model_stops_with_the_queries(data: Path, tmp_path: Path, cli: Cli) -> None:
     state = weights(data / "start")
     bias = next(name for name in state if name.endswith("predictions.bias"))
@@ -713,7 +713,7 @@ def test_a_collapsed_model_stops_with_the_queries(data: Path, tmp_path: Path, cl
     assert "queries are q" in done.err
 
 
-@pytest.mark.fault(21, "a loss that is NaN", detected="every step, with the batch's queries")
+@pytest.mark.fault(21, "a loss that is NaN", detected="every batch (every 16th on a GPU), with the batch's queries")
 def test_masked_queries_that_are_all_empty_stop(data: Path, tmp_path: Path, cli: Cli) -> None:
     """With documents that are not: the queries' own wordpieces have no weight, others have."""
     from transformers import AutoTokenizer
