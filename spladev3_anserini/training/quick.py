@@ -86,9 +86,10 @@ def _of_data(start: Checkpoint, data: OwnData) -> dict[str, tuple[Any, str]]:
             "rescore": (False, "their scores, as they are"),
             "negatives": (min(8, fewest), "at most 8, and those that every question has"),
             "loss.kl": (1.0, "SPLADE-v3's"), "loss.margin_mse": (0.05, "SPLADE-v3's"),
-            "documents.kind": ("flops", "SPLADE-v3's"), "documents.weight": (0.02, "tried"),
+            "documents.kind": ("flops", "SPLADE-v3's"),
+            "documents.weight": (0.02, "insuranceqa-mini's"),
             "documents.steps": (0.33, "a third of the training"),
-            "queries.kind": ("l1", "SPLADE-v3's"), "queries.weight": (0.01, "tried"),
+            "queries.kind": ("l1", "SPLADE-v3's"), "queries.weight": (0.01, "insuranceqa-mini's"),
             "queries.steps": (0.33, "a third of the training")}
     return values | {
         "teachers": ([], "the data file has no scores"), "rescore": (False, "no scores"),
