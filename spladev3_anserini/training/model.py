@@ -9,6 +9,7 @@ from spladev3_anserini.errors import InputError
 from spladev3_anserini.impacts.query_weights import Weights
 from spladev3_anserini.model.checkpoint import Checkpoint
 from spladev3_anserini.model.splade import Splade, load_splade
+from spladev3_anserini.model.stated import DEFAULT_LENGTH
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import warn
 from spladev3_anserini.training.head import splade_head
@@ -20,6 +21,7 @@ _NEVER = -1e4
 class TrainedSplade(nn.Module):
     """A SPLADE model with the fused head, which weights queries as its variant does.
 
+    `text_length` is what its start cuts texts to, in wordpieces; the trained model states it.
     `query_table` is the weight that each wordpiece of a query has by itself; a parameter if it is
     learned.
     The dimensions of special tokens are 0 for queries and documents, in training as in search. A
@@ -51,6 +53,9 @@ class TrainedSplade(nn.Module):
         if not self.splade.takes_padding:
             raise InputError(f"{checkpoint.folder}: padding changes the weights of this "
                              "architecture, so it is not trained here; it can encode")
+        stated = checkpoint.settings.length
+        self.text_length = min(stated.tokens if stated else DEFAULT_LENGTH,
+                               self.splade.max_positions)
         self.query_mode, self.learns_queries = variant.query, variant.learns_queries
         keep = torch.ones(self.splade.vocabulary)
         keep[special_ids] = 0

@@ -50,6 +50,8 @@ def save_model(model: TrainedSplade, tokenizer: Any, variant: Variant, folder: P
     _save_tokenizer(tokenizer, folder)
     records = {
         VARIANT_NOTE: {"variant": variant.name},
+        # without it a trained model would be cut elsewhere than its start
+        "sentence_bert_config.json": {"max_seq_length": model.text_length},
         f"{_POOLING}/config.json": {"pooling_strategy": model.splade.pooling.strategy,
                                     "activation_function": model.splade.pooling.activation,
                                     "word_embedding_dimension": None},

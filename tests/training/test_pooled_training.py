@@ -105,3 +105,27 @@ def test_a_start_with_a_prompt_is_refused(side: str, tiny: Path, tmp_path: Path)
     settings.write_text(json.dumps(record | {"prompts": {side: "search: "}}))
     with pytest.raises(InputError, match=f"the prompt 'search: ' for {side} texts"):
         TrainedSplade(open_checkpoint(str(folder)), VARIANTS["splade-v3"], SPECIAL)
+
+
+@pytest.mark.parametrize("stated", [None, 20, 400])
+@pytest.mark.parametrize("variant", ["splade-v3", "splade-v3-doc"])
+def test_a_trained_model_cuts_texts_where_its_start_does(
+        variant: str, stated: int | None, tiny: Path, tmp_path: Path) -> None:
+    """By its own files, for sentence-transformers too."""
+    from sentence_transformers import SparseEncoder
+
+    start = Path(shutil.copytree(tiny, tmp_path / "start"))
+    if stated is not None:
+        path = start / "tokenizer_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": stated}))
+    lengths = []
+    for folder in (start, tmp_path / "saved"):
+        checkpoint = open_checkpoint(str(folder))
+        lengths.append(Encoder(checkpoint, VARIANTS["splade-v3"], "document",
+                               EncoderSettings()).max_length)
+        if folder == start:
+            save_model(TrainedSplade(checkpoint, VARIANTS[variant], SPECIAL),
+                       AutoTokenizer.from_pretrained(start), VARIANTS[variant], tmp_path / "saved")
+    assert lengths[0] == lengths[1]
+    if variant == "splade-v3":
+        assert SparseEncoder(str(tmp_path / "saved"), device="cpu")[0].max_seq_length == lengths[0]
