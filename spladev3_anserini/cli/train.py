@@ -118,7 +118,6 @@ def main(recipe: str | None, quick: bool, data: str | None, candidates: Path | N
     from spladev3_anserini.model.checkpoint import open_checkpoint
     from spladev3_anserini.model.variants import variant_named
     from spladev3_anserini.recipe.library import Library, default_folder, name_of
-    from spladev3_anserini.recipe.training import trainer_of
     from spladev3_anserini.recipe.validation import changed_training
     from spladev3_anserini.training.checkpoints import BEGUN
     from spladev3_anserini.training.launch import world_size
@@ -142,9 +141,6 @@ def main(recipe: str | None, quick: bool, data: str | None, candidates: Path | N
         if re.match("(demo|insuranceqa):", value):
             raise InputError(f"--recipe {recipe}: only reproduce run has its {option}, {value}; "
                              f"give --{option}")
-    if start is None and (trainer := trainer_of(section.start)):
-        raise InputError(f"--recipe {recipe}: starts from the model that the recipe {trainer} "
-                         "trains; give its folder with --start-from")
     checkpoint = open_checkpoint(start or section.start, option="--start-from")
     validating = choose_validating(
         section, corpus, validate, validate_topics, validate_qrels, elsewhere=elsewhere,

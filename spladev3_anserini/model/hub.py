@@ -51,7 +51,9 @@ def model_folder(name: str, *, pickles: bool = False, graphs: bool = False,
     if is_hub_id(name):
         return _hub_folder(name, [*_CODE_FREE, CARD, *([PICKLE, f"*/{PICKLE}"] if pickles else []),
                                   *(_GRAPHS if graphs else [])], f"{option} {name}")
-    hint = "; did convert run?" if name.startswith("models/") else ""
+    hints = {"models/": "; did convert run?",
+             "recipe:": "; this recipe's model is trained by reproduce run: give its folder"}
+    hint = next((hint for begin, hint in hints.items() if name.startswith(begin)), "")
     raise InputError(f"{option} {name}: no such folder, and no hub id (owner/name){hint}")
 
 

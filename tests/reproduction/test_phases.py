@@ -76,10 +76,13 @@ def test_refused(phases: Path, cli: Cli) -> None:
     done = run(cli, phases, "then-hard")
     assert done.code == 2
     assert "no recipe 'nothing'" in done.err
-    done = cli("train", "--recipe", "then-hard", "--recipes", phases, "--candidates", "x", "--scores",
-               "y", "--output", "z")
+    some, data = phases / "small.yaml", phases / "collections"
+    done = cli("train", "--recipe", "then-hard", "--recipes", phases, "--candidates", some, "--scores",
+               some, "--corpus", data / "corpus.jsonl", "--topics", data / "topics.tsv", "--output",
+               phases / "z")
     assert done.code == 2
-    assert "--start-from" in done.err or "no such" in done.err
+    assert "--start-from recipe:easy: " in done.err
+    assert "give its folder" in done.err
 
 
 def test_a_trained_model_is_encoded_with_other_settings(phases: Path, cli: Cli) -> None:
