@@ -10,13 +10,14 @@ from pathlib import Path
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 
-#: {file name: path} of the questions and judgments in this package.
+#: {file name: path} of the questions and judgments in this package. `qrels.txt` has a grade for each
+#: document that a system ranks high; `qrels-first.txt` are the first judgments, of fewer documents.
 DEMO_FILES = {name: Path(str(files("spladev3_anserini.demo").joinpath(name)))
-            for name in ("topics.tsv", "qrels.txt")}
+            for name in ("topics.tsv", "qrels.txt", "qrels-first.txt")}
 
 
 def write_python_docs(folder: Path) -> None:
-    """Writes `corpus.jsonl`, `topics.tsv` and `qrels.txt` into a folder.
+    """Writes `corpus.jsonl` and DEMO_FILES into a folder.
 
     The script that reads the docstrings runs in a separate Python, which has imported nothing
     else.

@@ -97,7 +97,8 @@ class Sources:
             return self._downloads / f"python-{platform.python_version()}" / "corpus.jsonl"
         packaged = {file.partition(".")[0]: path for file, path in DEMO_FILES.items()}
         if name not in packaged:
-            raise InputError(f"{self._file}: {_DEMO}{name}: expected corpus, topics or qrels")
+            raise InputError(f"{self._file}: {_DEMO}{name}: expected corpus, "
+                             f"{' or '.join(packaged)}")
         return packaged[name]
 
     def _insuranceqa_file(self, name: str) -> Path:

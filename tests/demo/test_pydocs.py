@@ -85,9 +85,8 @@ def topics() -> dict[str, str]:
     return questions
 
 
-@pytest.fixture(scope="module")
-def qrels() -> list[tuple[str, str, int]]:
-    return [(qid, docid, int(grade)) for qid, _, docid, grade in rows("qrels.txt", None)]
+def judgments(name: str) -> list[tuple[str, str, int]]:
+    return [(qid, docid, int(grade)) for qid, _, docid, grade in rows(name, None)]
 
 
 def test_a_second_run_writes_the_same_bytes_and_nothing_else(
@@ -148,16 +147,20 @@ def test_topics_are_many_and_distinct(topics: dict[str, str]) -> None:
     assert all(question == question.strip() != "" for question in topics.values())
 
 
-def test_every_judged_document_is_in_the_collection(
-    qrels: list[tuple[str, str, int]], collection: dict[str, str]
+@pytest.mark.parametrize("name", ["qrels.txt", "qrels-first.txt"])
+def test_every_relevant_document_is_in_the_collection(
+    name: str, collection: dict[str, str]
 ) -> None:
-    assert not {docid for _, docid, _ in qrels} - collection.keys()
+    assert not {docid for _, docid, grade in judgments(name) if grade} - collection.keys()
 
 
+@pytest.mark.parametrize(("name", "grades"), [("qrels.txt", {0, 1, 2}),
+                                              ("qrels-first.txt", {1, 2})])
 def test_every_topic_has_an_answer_and_every_judgment_a_topic(
-    qrels: list[tuple[str, str, int]], topics: dict[str, str]
+    name: str, grades: set[int], topics: dict[str, str]
 ) -> None:
+    qrels = judgments(name)
     assert {qid for qid, _, _ in qrels} == topics.keys()
     assert {qid for qid, _, grade in qrels if grade == 2} == topics.keys()
-    assert {grade for _, _, grade in qrels} == {1, 2}
+    assert {grade for _, _, grade in qrels} == grades
     assert len({(qid, docid) for qid, docid, _ in qrels}) == len(qrels)

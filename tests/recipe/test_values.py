@@ -386,9 +386,10 @@ def test_ir_datasets_counts(name: str) -> None:
 
 def test_the_demo_s_counts() -> None:
     folder = Path(__file__).parents[2] / "spladev3_anserini" / "demo"
-    questions = collection("demo").query_sets["questions"]
-    assert questions.queries == len(read_topics(str(folder / "topics.tsv")))
-    assert questions.judgments == sum(map(len, read_qrels(str(folder / "qrels.txt")).values()))
+    for name, file in (("questions", "qrels.txt"), ("first-judgments", "qrels-first.txt")):
+        questions = collection("demo").query_sets[name]
+        assert questions.queries == len(read_topics(str(folder / "topics.tsv")))
+        assert questions.judgments == sum(map(len, read_qrels(str(folder / file)).values()))
 
 
 def test_pyserini_s_names() -> None:
