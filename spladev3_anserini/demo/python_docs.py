@@ -10,7 +10,7 @@ from pathlib import Path
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import appearing
 
-#: {file name: path} of the questions and judgments in this package. `qrels.txt` grades each document
+#: {file name: path} of questions and judgments in this package. `qrels.txt` grades each document
 #: that a system ranks high; `qrels-first.txt` are the first judgments, of fewer documents.
 DEMO_FILES = {name: Path(str(files("spladev3_anserini.demo").joinpath(name)))
             for name in ("topics.tsv", "qrels.txt", "qrels-first.txt")}
