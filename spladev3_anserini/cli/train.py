@@ -71,8 +71,10 @@ from spladev3_anserini.text import counted
               "say how many of both are drawn.")
 @click.option("--validate-qrels", type=QRELS, show_default="the recipe's",
               help="The judgments of --validate-topics.")
-@click.option("--keep", type=click.Choice(("best", "last")), show_default="the recipe's, or best",
-              help="The validated checkpoint that OUTPUT holds.")
+@click.option("--keep", type=click.Choice(("best", "better", "last")),
+              show_default="the recipe's, or best; better with --quick",
+              help="The validated checkpoint that OUTPUT holds: the best, the last, or the best if "
+              "it is better than the start with p < .05, and else the start.")
 @click.option("--patience", type=WholeNumber(min=0), show_default="the recipe's, or never",
               help="Stop after this many validations in a row without a better one.")
 @click.option("--max-terms", type=Number(min=0, min_open=True), show_default="the recipe's, or any",
@@ -145,7 +147,7 @@ def main(recipe: str | None, quick: bool, data: str | None, candidates: Path | N
     validating = choose_validating(
         section, corpus, validate, validate_topics, validate_qrels, elsewhere=elsewhere,
         patience=patience, max_terms=max_terms, max_flops=max_flops,
-        keep_best=None if keep is None else keep == "best")
+        keep=keep)
     if validating and section.validation:
         save_steps = save_steps or section.validation.steps or 0
     machine = Machine(device=device, accumulate=accumulate, checkpointing=checkpointing,

@@ -115,7 +115,7 @@ class ValidationSection(Section):
     sample: PositiveInt | None = None
     documents: PositiveInt | None = None
     steps: PositiveInt | None = None
-    keep: Literal["best", "last"] = "best"
+    keep: Literal["best", "better", "last"] = "best"
     patience: Annotated[int, Field(ge=0)] = 0
     max_terms: PositiveFloat | None = None
     max_flops: PositiveFloat | None = None

@@ -250,7 +250,9 @@ def _train_words(training: OwnTraining, start: Checkpoint, data: OwnData) -> lis
             *option("scores", file(SCORES) if data.scored else None),
             *option("corpus", file(CORPUS)), *option("topics", file(TOPICS)),
             *option("start-from", start.name), *option("output", training.output),
-            *option("validate", validate), *training.options,
+            *option("validate", validate),
+            *(option("keep", "better") if validate and "--keep" not in training.options else []),
+            *training.options,
             *option("overwrite", training.replace), *_device_words(training)]
 
 

@@ -169,7 +169,7 @@ def train_model(section: Training, variant: Variant, start: Checkpoint,
                              f"{first_line(error)}") from error
         trainer.cuts.warn("drawn text", f"max_length {section.max_length}")
         if selection is not None:
-            if (step := selection.kept.step) and selection.choice.keep_best:
+            if (step := selection.kept.step) and selection.choice.keep != "last":
                 trainer.load_checkpoint_of(step)
             elif not step:
                 trainer.accelerator.unwrap_model(trainer.model).load_state_dict(first)

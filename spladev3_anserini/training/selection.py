@@ -20,6 +20,8 @@ from spladev3_anserini.training.validation import DECIDES, Questions, Validation
 
 #: The file of a training that holds its validations, JSON lines.
 VALIDATIONS = "validation.jsonl"
+#: The p below which `better` takes a checkpoint to be better than the start.
+_ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,15 @@ class Choice:
         patience: Stop after so many validations in a row without a better one; 0 never stops.
         max_terms: The most terms of a document, on average, of a checkpoint that may be the best.
         max_flops: The most FLOPS of such a checkpoint.
-        keep_best: Whether the model is the best checkpoint, not the last.
+        keep: Which checkpoint the model is: the `best`, the `last`, or the best if it is `better`:
+            than the start, with p < .05 by a paired t-test over the questions. Otherwise, and if
+            the start is within the budgets, `better` keeps the start.
     """
 
     patience: int = 0
     max_terms: float | None = None
     max_flops: float | None = None
-    keep_best: bool = True
+    keep: str = "best"
 
     def within(self, validation: Validation) -> bool:
         """Whether a checkpoint is within the budgets."""
@@ -104,13 +108,13 @@ def choose_validating(section: Training, corpus: str, source: str | None, topics
                            recipe.documents if recipe else None, section.candidates.seed)
     made = {name: value for name, value in choices.items() if value is not None}
     if chosen is None:
-        if made.keys() - {"keep_best"}:
+        if made.keys() - {"keep"}:
             raise InputError("`patience`, `max_terms` and `max_flops` choose among validated "
                              "checkpoints; add `validate`")
         return None
     stated = {} if recipe is None else {
         "patience": recipe.patience, "max_terms": recipe.max_terms, "max_flops": recipe.max_flops,
-        "keep_best": recipe.keep == "best"}
+        "keep": recipe.keep}
     return Validating(chosen, Choice(**stated | made))
 
 
@@ -166,8 +170,21 @@ class Selection:
 
     @property
     def kept(self) -> Validated:
-        """That of the model that is kept so far: the best or the last one."""
-        return self.best if self.choice.keep_best else self._all[-1]
+        """That of the model that is kept so far: the best, the last, or the start."""
+        best, start = self.best, self._all[0]
+        if self.choice.keep == "last":
+            return self._all[-1]
+        unsure = self.choice.keep == "better" and self.choice.within(start.validation) and not (
+            (p := self._p(best)) is not None and p < _ALPHA)
+        return start if unsure else best
+
+    def _p(self, other: Validated) -> float | None:
+        """The p of a checkpoint's difference from the start; None if there is no variance."""
+        before, after = self._all[0].validation.by_query, other.validation.by_query
+        if len(after) < 2 or all(after[query] == before[query] for query in after):
+            return None
+        return float(ttest_rel([after[query] for query in after],
+                               [before[query] for query in after]).pvalue)
 
     @property
     def exhausted(self) -> bool:
@@ -179,16 +196,19 @@ class Selection:
         """Returns what the kept model is worth beside the start, as JSON values for the record.
 
         `difference` and `p` compare nDCG@10 with the start's, by query: a paired, two-sided t-test.
+        If the start is kept because the best checkpoint is not surely better, they are of that one,
+        and `unsure_after` is its step.
         """
         (step, kept), start = self.kept, self._all[0].validation
         values: dict[str, Any] = {"step": step, "queries": len(kept.by_query), **kept.values(),
                                   "within_budgets": self.choice.within(kept)}
-        if step:
-            after, before = kept.by_query, start.by_query
-            values["difference"] = kept.means[DECIDES] - start.means[DECIDES]
-            if len(after) > 1 and any(after[query] != before[query] for query in after):
-                values["p"] = float(ttest_rel([after[query] for query in after],
-                                              [before[query] for query in after]).pvalue)
+        compared = self.kept if step else self.best
+        if compared.step:
+            if not step:
+                values["unsure_after"] = compared.step
+            values["difference"] = compared.validation.means[DECIDES] - start.means[DECIDES]
+            if (p := self._p(compared)) is not None:
+                values["p"] = p
         return values
 
 
@@ -196,10 +216,14 @@ def outcome_text(outcome: dict[str, Any]) -> str:
     """Returns the end of a summary line that says what `Selection.outcome` holds."""
     text = (f"{DECIDES} {outcome[f'validation_{DECIDES}']:.4f} on "
             f"{counted(outcome['queries'], 'held-out question')}")
-    if not outcome["step"]:
+    p = f", p = {outcome['p']:.2g}" if "p" in outcome else ""
+    if "unsure_after" in outcome:
+        text += (f": the start, which is kept; the best checkpoint, after step "
+                 f"{outcome['unsure_after']}, is not better with p < {_ALPHA} "
+                 f"({outcome['difference']:+.4f}{p})")
+    elif not outcome["step"]:
         text += ": no checkpoint is better than the start, which is kept"
     else:
-        p = f", p = {outcome['p']:.2g}" if "p" in outcome else ""
         text += f", {outcome['difference']:+.4f} from the start{p}, after step {outcome['step']}"
     return text if outcome["within_budgets"] else (
         f"{text}; beyond the budgets, with {outcome['validation_nonzero_documents']:.4g} terms per "

@@ -32,7 +32,7 @@ def pairs(tmp_path: Path) -> Path:
 
 def quick(cli: Cli, tiny: Path, data: Path, output: Path, *options: object) -> Result:
     return cli("train", "--quick", "--data", data, "--start-from", tiny, "--output", output,
-               *SMALL, *options)
+               *SMALL, *(() if "--keep" in options else ("--keep", "best")), *options)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -114,6 +114,20 @@ def test_what_a_kill_left_undone_is_done_again(gone: str, pairs: Path, tiny: Pat
         return
     assert "skipped" in done.out
     assert same(straight, output)
+
+
+def test_the_start_is_kept_unless_it_is_surely_worse(pairs: Path, tiny: Path, tmp_path: Path,
+                                                     cli: Cli) -> None:
+    """By default; three held-out questions cannot be sure of a random model."""
+    done = cli("train", "--quick", "--data", pairs, "--start-from", tiny, "--output",
+               tmp_path / "model", *SMALL)
+    assert done.code == 0, done
+    assert "--keep better" in done.out
+    assert "the start, which is kept" in done.out
+    own = weights(tmp_path / "model")
+    for name, weight in load_file(str(tiny / "model.safetensors")).items():
+        if name in own and "decoder" not in name and "predictions.bias" not in name:
+            assert torch.equal(own[name], weight), name
 
 
 def test_negatives_and_scores_of_the_file_are_not_mined(tiny: Path, tmp_path: Path,

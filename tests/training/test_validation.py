@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import Result, write_lines
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_1samp, ttest_rel
 from test_trainer import DOCUMENTS, command, data, same, torchrun, weights
 
 from spladev3_anserini.encoding.encoder import Encoder
@@ -195,18 +196,44 @@ def test_the_best_within_a_budget(tmp_path: Path) -> None:
 
 def test_what_is_said_is_of_the_model_that_is_kept(tmp_path: Path) -> None:
     best = Validation({"nDCG@10": 0.5}, {"q": 0.5}, 2.0, 5.0, 90)
-    for keep_best, says in (
-            (True, "0.5000 on 1 held-out question: no checkpoint is better than the start"),
-            (False, "0.2000 on 1 held-out question, -0.3000 from the start, after step 8")):
-        selection = Selection(tmp_path, Choice(max_terms=80, keep_best=keep_best))
+    for keep, says in (
+            ("best", "0.5000 on 1 held-out question: no checkpoint is better than the start"),
+            ("last", "0.2000 on 1 held-out question, -0.3000 from the start, after step 8")):
+        selection = Selection(tmp_path, Choice(max_terms=80, keep=keep))
         for step in (0, 4, 8):
             selection.add(step, best if step < 8 else best._replace(
                 means={"nDCG@10": 0.2}, by_query={"q": 0.2}, flops=3.0))
         said = outcome_text(selection.outcome())
         assert says in said
-        assert said.endswith(f"beyond the budgets, with 90 terms per document and {3 - keep_best} FLOPS")
+        assert said.endswith(f"beyond the budgets, with 90 terms per document and {2 if keep == 'best' else 3} FLOPS")
         names = [path.name for path in checkpoints_to_keep([tmp_path / "checkpoint-8"], selection)]
         assert names == ["checkpoint-8"]
+
+
+@pytest.mark.parametrize(("gain", "kept"), [(0.02, True), (0.004, False), (-0.02, False)])
+def test_better_keeps_the_start_unless_p_says_so(gain: float, kept: bool, tmp_path: Path) -> None:
+    """p of scipy's paired t-test on the differences, which the other way of it computes."""
+    noise = np.random.default_rng(3).normal(0, 0.02, 40)
+    before = {f"q{n}": 0.4 for n in range(40)}
+    after = {f"q{n}": 0.4 + gain + value for n, value in enumerate(noise.tolist())}
+    p = ttest_1samp([after[q] - before[q] for q in before], 0).pvalue
+    assert (p < 0.05 and gain > 0) == kept
+    selection = Selection(tmp_path, Choice(keep="better"))
+    for step, values in ((0, before), (7, after)):
+        selection.add(step, Validation({"nDCG@10": sum(values.values()) / 40, "RR@10": 0.5}, values,
+                                       2.0, 3.0, 90.0))
+    outcome = selection.outcome()
+    said = outcome_text(outcome)
+    assert outcome["step"] == (7 if kept else 0)
+    if gain > 0:
+        assert outcome["p"] == pytest.approx(p)
+        assert outcome["difference"] == pytest.approx(sum(after.values()) / 40 - 0.4)
+        assert ("the start, which is kept; the best checkpoint, after step 7, is not better with "
+                "p < 0.05" in said) == (not kept)
+    else:
+        assert "no checkpoint is better than the start, which is kept" in said
+    names = [path.name for path in checkpoints_to_keep([tmp_path / "checkpoint-7"], selection)]
+    assert names == ["checkpoint-7"]
 
 
 def test_what_cannot_be_validated_is_refused(data: Path, held_out: Path, tmp_path: Path, cli: Cli) -> None:
