@@ -13,7 +13,7 @@ from spladev3_anserini.collection.records import json_records
 from spladev3_anserini.errors import InputError
 from spladev3_anserini.files import read_json
 from spladev3_anserini.impacts.shards import read_encoded, read_manifest
-from spladev3_anserini.recipe.training import Loss
+from spladev3_anserini.recipe.training import ARRIVED, Loss
 from spladev3_anserini.text import counted
 from spladev3_anserini.training.ensemble import EnsembleRecord
 
@@ -23,8 +23,6 @@ _LOWEST_SPEARMAN = 0.3
 _LARGEST_SHARE = 0.95
 #: Limits of the last non-zeros as a multiple of the first ones.
 _COLLAPSED, _SWOLLEN = 0.1, 5.0
-#: A regulariser whose weight reaches less than this share of itself has not arrived.
-_ARRIVED = 0.99
 #: A term in more than this share of all documents is a stop word: it costs postings in every query.
 _SATURATED = 0.5
 
@@ -206,8 +204,8 @@ def ramp_signs(curves: Sequence[Curve], weights: Mapping[str, float]) -> list[Si
     last = curves[-1]
     return [Sign(f"the regulariser of {side} arrives",
                  f"{last.ramps[side]:.4g} of {weight:g} at step {last.step:,} "
-                 f"({last.ramps[side] / weight:.0%})", f"{_ARRIVED:.0%} or more",
-                 last.ramps[side] < _ARRIVED * weight,
+                 f"({last.ramps[side] / weight:.0%})", f"{ARRIVED:.0%} or more",
+                 last.ramps[side] < ARRIVED * weight,
                  f"its weight grows for longer than the training lasts, so {side} stay long: train "
                  f"with {side}.steps=0.33, a share of the steps")
             for side, weight in weights.items() if weight and side in last.ramps]

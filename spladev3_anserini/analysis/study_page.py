@@ -13,6 +13,7 @@ from spladev3_anserini.analysis.significance import Difference
 from spladev3_anserini.analysis.study_record import (
     PartResult,
     StudyRecord,
+    absent_recipes,
     statistics_of,
 )
 from spladev3_anserini.errors import InputError
@@ -32,8 +33,8 @@ def study_markdown(study: Study, record: StudyRecord, titles: Mapping[str, str])
         blocks.append(f"### {part.title}\n\n{part.method}")
         try:
             found = statistics_of(part, record, study.measures[0])
-        except InputError as error:
-            blocks.append(f"Not run: {str(error).partition('have not run: ')[2]}.")
+        except InputError:
+            blocks.append(f"Not run: {', '.join(absent_recipes(part, record))}.")
             continue
         blocks += [_table(part, record, found, study.measures[0], titles), _notes(found, titles)]
     return "\n\n".join(blocks) + "\n"

@@ -95,6 +95,12 @@ class PartResult(NamedTuple):
                 and abs(compared.difference.mean) > (self.noise[on] or 0.0))
 
 
+def absent_recipes(part: StudyPart, record: StudyRecord) -> list[str]:
+    """Returns the recipes of a part that lack an outcome on one of its collections."""
+    return [recipe for recipe in part.recipes()
+            if not part.collections.keys() <= record.outcomes.get(recipe, {}).keys()]
+
+
 def statistics_of(part: StudyPart, record: StudyRecord, measure: str) -> PartResult:
     """Compares the rows of a part with its baseline, on each collection and over all.
 
@@ -102,8 +108,7 @@ def statistics_of(part: StudyPart, record: StudyRecord, measure: str) -> PartRes
 
     Raises InputError if the baseline, or every other row, lacks an outcome.
     """
-    absent = [recipe for recipe in part.recipes()
-              if not part.collections.keys() <= record.outcomes.get(recipe, {}).keys()]
+    absent = absent_recipes(part, record)
     rows = {row: recipes for row, recipes in part.rows.items() if not {*recipes} & {*absent}}
     if part.baseline not in rows or len(rows) < 2:
         raise InputError(f"{record.study}: {part.title}: the baseline or all other rows have not "

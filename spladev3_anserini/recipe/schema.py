@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     Field,
     StringConstraints,
     field_validator,
@@ -35,6 +36,33 @@ TableSource = Annotated[str, StringConstraints(pattern=r"^(idf|\$[A-Z][A-Z0-9_]*
 Values = dict[Name, dict[Text, Fraction]]
 
 Parsed = TypeVar("Parsed")
+
+
+def _parse(parse: Callable[[str], Parsed], name: str) -> Parsed:
+    try:
+        return parse(name)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _require_canonical_measure(name: str) -> None:
+    """Raises ValueError unless a measure is written as ir-measures prints it.
+
+    One measure therefore has one name everywhere.
+    """
+    printed = [str(measure) for measure in _parse(parse_measures, name)]
+    if printed != [name]:
+        raise ValueError(f"{name!r} is written {' and '.join(printed)}")
+
+
+def _canonical_measures(names: list[str]) -> list[str]:
+    for name in names:
+        _require_canonical_measure(name)
+    return names
+
+
+#: Names of measures, one or more, each as ir-measures prints it.
+MeasureNames = Annotated[list[Text], Field(min_length=1), AfterValidator(_canonical_measures)]
 
 
 class Settings(Section):
@@ -114,7 +142,7 @@ class Expected(Section):
                 if not measures:
                     raise ValueError("declares a query set without a value")
                 for name in measures:
-                    require_canonical_measure(name)
+                    _require_canonical_measure(name)
         return self
 
 
@@ -225,18 +253,11 @@ class QuerySet(Section):
     queries: Count | None = None
     judgments: Count | None = None
     pyserini: Text | None = None
-    measures: Annotated[list[Text], Field(min_length=1)]
+    measures: MeasureNames
     hits: Annotated[int, Field(ge=1, le=100_000)] = 1000
     remove_query: bool = False
     exclude: Text | None = None
     group: Name | None = None
-
-    @field_validator("measures")
-    @classmethod
-    def _measures(cls, names: list[str]) -> list[str]:
-        for name in names:
-            require_canonical_measure(name)
-        return names
 
 
 class Collection(Section):
@@ -265,23 +286,6 @@ class Collection(Section):
             if is_path(source) and (Path(source).is_absolute() or ".." in Path(source).parts):
                 raise ValueError(f"the path {source!r} leads out of the collection's folder")
         return self
-
-
-def _parse(parse: Callable[[str], Parsed], name: str) -> Parsed:
-    try:
-        return parse(name)
-    except InputError as error:
-        raise ValueError(str(error)) from None
-
-
-def require_canonical_measure(name: str) -> None:
-    """Raises ValueError unless a measure is written as ir-measures prints it.
-
-    One measure therefore has one name everywhere.
-    """
-    printed = [str(measure) for measure in _parse(parse_measures, name)]
-    if printed != [name]:
-        raise ValueError(f"{name!r} is written {' and '.join(printed)}")
 
 
 def is_path(source: str) -> bool:

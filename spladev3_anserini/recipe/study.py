@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from spladev3_anserini.recipe.fields import Name, Section, Text
-from spladev3_anserini.recipe.schema import require_canonical_measure
+from spladev3_anserini.recipe.schema import MeasureNames
 
 
 class StudyPart(Section):
@@ -46,12 +46,5 @@ class Study(Section):
 
     title: Text
     question: Text
-    measures: Annotated[list[Text], Field(min_length=1)]
+    measures: MeasureNames
     parts: Annotated[dict[Name, StudyPart], Field(min_length=1)]
-
-    @field_validator("measures")
-    @classmethod
-    def _known(cls, names: list[str]) -> list[str]:
-        for name in names:
-            require_canonical_measure(name)
-        return names

@@ -10,6 +10,8 @@ from spladev3_anserini.recipe.fields import Fraction, Section, TemplateName, Tex
 
 Weight = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+#: A regulariser whose weight reaches less than this share of itself has not arrived.
+ARRIVED = 0.99
 
 
 class Candidates(Section):

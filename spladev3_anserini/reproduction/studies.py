@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from spladev3_anserini.analysis.flops import SearchCost, cost_of_index, queries_for
@@ -63,7 +63,7 @@ def run_study(name: str, study: Study, library: Library, output: Path, options: 
     if record.full_size != full_size:
         raise InputError(f"{path}: is of {'all' if record.full_size else '500'} training "
                          "questions; choose another `output`")
-    cells = list(_cells(study, library, output, parts, recipes))
+    cells = _cells(study, library, output, parts, recipes)
     for number, (experiment, set_name) in enumerate(cells, 1):
         recipe, on = experiment.recipe_name, experiment.collection_name
         say(f"{number} of {len(cells)}: {recipe} on {on}", err=True)
@@ -86,11 +86,10 @@ def run_study(name: str, study: Study, library: Library, output: Path, options: 
 
 
 def _cells(study: Study, library: Library, output: Path, parts: Collection[str],
-           recipes: Collection[str]) -> Iterator[tuple[Experiment, str]]:
-    """Yields each recipe on each collection once, with its query set."""
-    for name, known in (("part", study.parts), ("recipe", [
-            recipe for part in study.parts.values() for recipe in part.recipes()])):
-        asked = parts if name == "part" else recipes
+           recipes: Collection[str]) -> list[tuple[Experiment, str]]:
+    """Returns each recipe on each collection once, with its query set."""
+    all_recipes = [recipe for part in study.parts.values() for recipe in part.recipes()]
+    for name, asked, known in (("part", parts, [*study.parts]), ("recipe", recipes, all_recipes)):
         if unknown := [one for one in asked if one not in known]:
             raise InputError(f"`{name}` {unknown[0]}: there is {', '.join(known)}")
     cells = {(recipe, on): query_set for key, part in study.parts.items()
@@ -101,7 +100,7 @@ def _cells(study: Study, library: Library, output: Path, parts: Collection[str],
               for (recipe, on), query_set in cells.items()]
     for experiment, query_set in opened:
         chosen_sets(experiment, query_set)  # an unknown one is refused before hours of work
-    yield from opened
+    return opened
 
 
 def _outcome(experiment: Experiment, set_name: str, study: Study,

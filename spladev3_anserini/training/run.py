@@ -20,7 +20,7 @@ from spladev3_anserini.model.loading import quiet_transformers
 from spladev3_anserini.model.tokenizer import Tokenizer, refuse_other_vocabulary
 from spladev3_anserini.model.variants import Variant
 from spladev3_anserini.progress import log, warn
-from spladev3_anserini.recipe.training import Training
+from spladev3_anserini.recipe.training import ARRIVED, Training
 from spladev3_anserini.text import counted
 from spladev3_anserini.training.card import card_details, write_card
 from spladev3_anserini.training.checkpoints import (
@@ -54,8 +54,6 @@ from spladev3_anserini.training.validation import Validator, split
 from spladev3_anserini.training.workers import forking
 
 _CHECKPOINTS = "checkpoints"
-#: A warning names a regulariser that reaches less than this share of its full weight.
-_NEARLY = 0.99
 
 
 @quiet_transformers()
@@ -248,7 +246,7 @@ def _warn_of_few(data: TrainingData, queries: int, section: Training, variant: V
         {"queries": section.queries} if variant.learns_queries else {})
     for side, regularizer in sides.items():
         reached = ramp(1.0, steps, regularizer.ramp_steps(steps))
-        if regularizer.kind != "none" and regularizer.weight and reached < _NEARLY:
+        if regularizer.kind != "none" and regularizer.weight and reached < ARRIVED:
             warn(f"{side}.steps {regularizer.steps:,}: this training has "
                  f"{counted(steps, 'step')}, so {side}.weight only reaches {reached:.2%} of "
                  f"{regularizer.weight:g}; `set` {side}.steps=0.33 reaches it after a third of "

@@ -39,10 +39,7 @@ def make_xlm_roberta(folder: Path, seed: int = 0) -> Path:
         vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=32, max_position_embeddings=66, num_labels=1, pad_token_id=1,
         type_vocab_size=1))
-    randomise(model, seed)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return _saved_with(tokenizer, model, folder, seed)
 
 
 def make_modernbert(folder: Path, seed: int = 0) -> Path:
@@ -59,10 +56,7 @@ def make_modernbert(folder: Path, seed: int = 0) -> Path:
         intermediate_size=32, max_position_embeddings=64, num_labels=1, pad_token_id=1,
         local_attention=8, global_attn_every_n_layers=3, classifier_pooling="mean",
         bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3))
-    randomise(model, seed)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return _saved_with(tokenizer, model, folder, seed)
 
 
 def word_level(specials: list[str], padding_side: str) -> Any:
@@ -139,6 +133,13 @@ def randomise(model: Any, seed: int) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, 0.8, generator=generator)
+
+
+def _saved_with(tokenizer: Any, model: Any, folder: Path, seed: int) -> Path:
+    randomise(model, seed)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def _saved(model: Any, folder: Path, vocabulary: list[str], seed: int) -> Path:
